@@ -1,0 +1,42 @@
+//! # promptmix: the map of the house
+//!
+//! A few labelled examples and a description of each class go in; a local language model (the
+//! *teacher*) writes new texts near the class boundaries and relabels them; a small transformer
+//! (the *student*) is fine-tuned on the result. Data flows one way:
+//!
+//! ```text
+//! task ──► augment ──► relabel ──► filter ──► student ──► eval ──► report
+//! ```
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`task`] | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
+//! | [`config`] | `task.toml` and flags become one validated `Settings`; every default is visible there |
+//! | [`prompt`] | renders the templates of `prompts/`, parses the replies |
+//! | [`teacher`] | the `Teacher` seam; `teacher::llama` is the engine on llama.cpp |
+//! | [`augment`] | how new text is asked for: mixup |
+//! | [`relabel`] | nearest classes and label scores |
+//! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |
+//! | [`embed`] | sentence embeddings |
+//! | [`student`] | encoders, optimiser, trainer, predictor, Hugging Face checkpoints |
+//! | [`eval`] | metrics and confidence intervals |
+//! | [`report`] | `report.json` and one HTML page |
+//! | [`run`] | the run folder: stages, ledger, resume |
+//! | [`store`] | the model manifest, where models are found, how they are checked |
+//! | [`cli`] | the commands; the only place that prints |
+
+pub mod cli;
+pub mod config;
+pub mod augment;
+pub mod embed;
+pub mod eval;
+pub mod filter;
+pub mod prompt;
+pub mod relabel;
+pub mod report;
+pub mod rng;
+pub mod run;
+pub mod store;
+pub mod student;
+pub mod task;
+pub mod teacher;

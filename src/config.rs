@@ -1,0 +1,333 @@
+//! From `task.toml` and flags to one validated [`Settings`]. Every default stands here, with its reason.
+//!
+//! The order, later wins: the defaults below, the tables of `task.toml`, the flags
+//! (`--set student.epochs=3` reaches every one of them).
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{student::Pooling, teacher::Sampling};
+
+/// Why settings are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("in the settings: {message}\nhint: `promptmix plan` shows every setting and its value")]
+    Invalid { message: String },
+    #[error("{key} is {value}: {wanted}\nhint: set it in task.toml or with --set {key}=...")]
+    OutOfRange { key: &'static str, value: String, wanted: &'static str },
+    #[error("--set {given}: {message}\nhint: write --set table.key=value, for example --set augment.per_class=40")]
+    Override { given: String, message: String },
+}
+
+/// Everything a run is made with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub run: RunSettings,
+    pub teacher: TeacherSettings,
+    pub augment: AugmentSettings,
+    pub relabel: RelabelSettings,
+    pub filter: FilterSettings,
+    pub student: StudentSettings,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunSettings {
+    /// The one seed from which every random choice derives.
+    pub seed: u64,
+    /// Students trained per row of the result table. The paper asks for 3 or more; 5 narrow the
+    /// interval at little cost.
+    pub seeds: u64,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self { seed: 1, seeds: 5 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TeacherSettings {
+    /// A GGUF file, a name from `promptmix models list`, or `pocket`.
+    pub model: String,
+    /// Requests decoded side by side. 16 is where llama.cpp's gain flattens on a CPU.
+    pub batch: usize,
+    /// CPU threads; 0 = all cores.
+    pub threads: usize,
+    /// Layers on the GPU; unset = all in a GPU build, none otherwise.
+    pub gpu_layers: Option<u32>,
+    /// A Jinja file, or `chatml`, instead of the template in the model.
+    pub chat_template: Option<String>,
+}
+
+impl Default for TeacherSettings {
+    fn default() -> Self {
+        Self { model: "pocket".into(), batch: 16, threads: 0, gpu_layers: None, chat_template: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentSettings {
+    /// New texts per class (paper: 100).
+    pub per_class: usize,
+    /// Texts asked for in one request (paper: 3).
+    pub texts_per_request: usize,
+    /// Classes shown in one prompt (paper: 4).
+    pub classes_shown: usize,
+    /// α = 0.5 + 0.5·Beta(a, b), rounded to 0.05 (paper: 5 and 2).
+    pub beta: (f64, f64),
+    /// Rounds in which missing texts are asked for again; the paper has no bound.
+    pub tries: usize,
+    /// Longest reply in tokens (paper: 256).
+    pub max_tokens: usize,
+    #[serde(flatten)]
+    pub sampling: SamplingSettings,
+}
+
+impl Default for AugmentSettings {
+    fn default() -> Self {
+        Self {
+            per_class: 100,
+            texts_per_request: 3,
+            classes_shown: 4,
+            beta: (5.0, 2.0),
+            tries: 3,
+            max_tokens: 256,
+            sampling: SamplingSettings::default(),
+        }
+    }
+}
+
+/// The sampling keys of `[augment]`; the defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SamplingSettings {
+    pub temperature: f32,
+    pub top_k: usize,
+    pub top_p: f32,
+    pub min_p: f32,
+}
+
+impl Default for SamplingSettings {
+    fn default() -> Self {
+        let Sampling { temperature, top_k, top_p, min_p } = Sampling::default();
+        Self { temperature, top_k, top_p, min_p }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelabelSettings {
+    /// Nearest classes among which the teacher chooses (paper: 5).
+    pub candidates: usize,
+    /// Up to this many classes all of them are candidates: scoring a few names more costs almost
+    /// nothing, and the true class cannot be missed.
+    pub all_up_to: usize,
+}
+
+impl Default for RelabelSettings {
+    fn default() -> Self {
+        Self { candidates: 5, all_up_to: 8 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilterSettings {
+    /// Texts whose ROUGE-L F1 with an earlier one of their class reaches this are dropped.
+    pub rouge_l: f64,
+    /// Texts whose relabelling probability is below this are dropped; 0 keeps all, as the paper does.
+    pub min_probability: f32,
+}
+
+impl Default for FilterSettings {
+    fn default() -> Self {
+        Self { rouge_l: 0.85, min_probability: 0.0 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StudentSettings {
+    /// A Hugging Face folder of a DistilBERT or BERT, a name from `promptmix models list`, or `pocket`.
+    pub model: String,
+    /// Passes over the rows (paper: 5).
+    pub epochs: usize,
+    /// Rows per step (paper: 8).
+    pub batch_size: usize,
+    /// Peak learning rate (paper: 4e-5; Banking77 6e-5).
+    pub learning_rate: f64,
+    /// Decoupled weight decay, not on biases and LayerNorm (paper: 0.01; Banking77 0.001).
+    pub weight_decay: f64,
+    /// Share of the steps in which the rate climbs (paper: 0.1).
+    pub warmup_share: f64,
+    /// Longest text in tokens (paper: 50).
+    pub max_length: usize,
+    /// Gradients are clipped to this global norm.
+    pub clip_norm: f64,
+    pub label_smoothing: f64,
+    /// Epochs are added until this many steps are taken, so that a dozen seeds alone train at all.
+    pub min_steps: usize,
+    pub pooling: Pooling,
+}
+
+impl Default for StudentSettings {
+    fn default() -> Self {
+        Self {
+            model: "pocket".into(),
+            epochs: 5,
+            batch_size: 8,
+            learning_rate: 4e-5,
+            weight_decay: 0.01,
+            warmup_share: 0.1,
+            max_length: 50,
+            clip_norm: 1.0,
+            label_smoothing: 0.0,
+            min_steps: 60,
+            pooling: Pooling::First,
+        }
+    }
+}
+
+impl Settings {
+    /// Lays `task` (the tables of task.toml, whose paths are relative to `folder`) and `overrides`
+    /// (`table.key=value`) over the defaults.
+    ///
+    /// # Errors
+    /// Unknown keys, wrong types, values out of range; each names its key.
+    pub fn resolve(task: &Table, folder: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let mut settings = Self::parse(task.clone())?;
+        settings.make_paths_absolute(folder);
+        let mut table = Table::try_from(&settings)
+            .map_err(|error| ConfigError::Invalid { message: error.to_string() })?;
+        for given in overrides {
+            apply_override(&mut table, given)?;
+        }
+        let mut settings = Self::parse(table)?;
+        settings.make_paths_absolute(Path::new(""));
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    fn parse(table: Table) -> Result<Self, ConfigError> {
+        let invalid = |error: toml::de::Error| ConfigError::Invalid { message: error.message().to_owned() };
+        Value::Table(table).try_into().map_err(invalid)
+    }
+
+    /// The settings as TOML, every value written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("settings hold nothing that TOML cannot write")
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("run.seeds", self.run.seeds as usize),
+            ("teacher.batch", self.teacher.batch),
+            ("augment.per_class", self.augment.per_class),
+            ("augment.texts_per_request", self.augment.texts_per_request),
+            ("augment.tries", self.augment.tries),
+            ("augment.max_tokens", self.augment.max_tokens),
+            ("relabel.candidates", self.relabel.candidates.saturating_sub(1)),
+            ("augment.classes_shown", self.augment.classes_shown.saturating_sub(1)),
+            ("student.epochs", self.student.epochs),
+            ("student.batch_size", self.student.batch_size),
+            ("student.max_length", self.student.max_length.saturating_sub(2)),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            let wanted = "it must be larger";
+            return Err(ConfigError::OutOfRange { key, value: "too small".into(), wanted });
+        }
+        let SamplingSettings { temperature, top_p, min_p, .. } = self.augment.sampling;
+        let (a, b) = self.augment.beta;
+        let student = &self.student;
+        let ranges = [
+            ("augment.temperature", f64::from(temperature), 0.0, 10.0, "it must lie between 0 and 10"),
+            ("augment.top_p", f64::from(top_p), 1e-6, 1.0, "it must lie above 0 and at most at 1"),
+            ("augment.min_p", f64::from(min_p), 0.0, 0.999, "it must lie between 0 and 1"),
+            ("augment.beta", a.min(b), 1e-3, 1e6, "both parameters must be positive"),
+            ("filter.rouge_l", self.filter.rouge_l, 1e-6, 2.0, "it must be positive (above 1 keeps all)"),
+            ("filter.min_probability", f64::from(self.filter.min_probability), 0.0, 1.0, "it must lie between 0 and 1"),
+            ("student.learning_rate", student.learning_rate, 1e-9, 1.0, "it must lie between 0 and 1"),
+            ("student.weight_decay", student.weight_decay, 0.0, 1.0, "it must lie between 0 and 1"),
+            ("student.warmup_share", student.warmup_share, 0.0, 1.0, "it must lie between 0 and 1"),
+            ("student.clip_norm", student.clip_norm, 1e-9, 1e9, "it must be positive"),
+            ("student.label_smoothing", student.label_smoothing, 0.0, 0.99, "it must lie between 0 and 1"),
+        ];
+        match ranges.into_iter().find(|(_, value, low, high, _)| !(low..=high).contains(&value)) {
+            Some((key, value, _, _, wanted)) => {
+                Err(ConfigError::OutOfRange { key, value: value.to_string(), wanted })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How tokens are drawn in generation.
+    pub fn sampling(&self) -> Sampling {
+        let SamplingSettings { temperature, top_k, top_p, min_p } = self.augment.sampling;
+        Sampling { temperature, top_k, top_p, min_p }
+    }
+
+    /// Model paths that exist below `folder` become absolute; names of models stay as they are.
+    fn make_paths_absolute(&mut self, folder: &Path) {
+        let absolute = |spec: &str| {
+            let path = folder.join(spec);
+            let found = path.exists().then(|| std::path::absolute(path).ok()).flatten();
+            found.map_or_else(|| spec.to_owned(), |path| path.to_string_lossy().into_owned())
+        };
+        self.teacher.model = absolute(&self.teacher.model);
+        self.student.model = absolute(&self.student.model);
+        self.teacher.chat_template = self.teacher.chat_template.as_deref().map(absolute);
+    }
+}
+
+fn apply_override(table: &mut Table, given: &str) -> Result<(), ConfigError> {
+    let wrong = |message: &str| ConfigError::Override { given: given.into(), message: message.into() };
+    let (key, text) = given.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
+    let (section, key) = key.trim().split_once('.').ok_or_else(|| wrong("the key names no table"))?;
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.trim().to_owned()));
+    table
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()))
+        .as_table_mut()
+        .ok_or_else(|| wrong("that is not a table"))?
+        .insert(key.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_layers_win() {
+        let task: Table = "[augment]\nper_class = 7\ntemperature = 0.5\n[student]\nepochs = 2".parse().unwrap();
+        let overrides = ["student.epochs=3".to_owned(), "teacher.model=a b.gguf".to_owned()];
+        let settings = Settings::resolve(&task, Path::new("."), &overrides).unwrap();
+        assert_eq!((settings.augment.per_class, settings.student.epochs), (7, 3));
+        assert_eq!(settings.teacher.model, "a b.gguf");
+        assert_eq!(settings.sampling().temperature, 0.5);
+        let again: Table = settings.to_toml().parse().unwrap();
+        assert_eq!(Settings::resolve(&again, Path::new("."), &[]).unwrap(), settings);
+    }
+
+    #[test]
+    fn faults_name_their_key() {
+        let message = |text: &str| {
+            Settings::resolve(&text.parse().unwrap(), Path::new("."), &[]).unwrap_err().to_string()
+        };
+        assert!(message("[student]\nepoch = 3").contains("epoch"));
+        assert!(message("[student]\nlearning_rate = 3.0").contains("student.learning_rate"));
+        assert!(message("[augment]\ntexts_per_request = 0").contains("augment.texts_per_request"));
+        assert!(message("[run]\nseeds = \"x\"").contains("string"));
+        assert!(Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).is_err());
+    }
+}

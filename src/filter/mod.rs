@@ -1,1 +1,159 @@
+//! What does not belong into the training set: doubles, near-doubles, copies of seeds, and texts
+//! that also stand in the test set. Nothing is lost: what is dropped is written down with its reason.
 
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{config::FilterSettings, relabel::RelabelledText, task::LabelledText};
+
+/// Why a text was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drop {
+    /// Equals an earlier text, letter case and punctuation aside.
+    Duplicate,
+    /// ROUGE-L with an earlier text of the same label reaches the threshold.
+    NearDuplicate,
+    /// Equals a seed.
+    CopyOfSeed,
+    /// Equals a text of the test set.
+    LeakFromTest,
+    /// The teacher itself was not sure of the label.
+    Unsure,
+}
+
+impl Drop {
+    /// The reason in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::NearDuplicate => "near-duplicate",
+            Self::CopyOfSeed => "copy of a seed",
+            Self::LeakFromTest => "stands in the test set",
+            Self::Unsure => "relabelled without confidence",
+        }
+    }
+}
+
+/// A row of `dropped.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DroppedText {
+    #[serde(flatten)]
+    pub row: RelabelledText,
+    pub dropped: Drop,
+}
+
+/// Splits `rows` into those to train on and those that are dropped, in order.
+pub fn apply(
+    rows: Vec<RelabelledText>,
+    seeds: &[LabelledText],
+    test: &[LabelledText],
+    settings: &FilterSettings,
+) -> (Vec<RelabelledText>, Vec<DroppedText>) {
+    let seeds: HashSet<String> = seeds.iter().map(|seed| canonical(&seed.text)).collect();
+    let test: HashSet<String> = test.iter().map(|item| canonical(&item.text)).collect();
+    let mut seen = HashSet::new();
+    let mut words_by_label: HashMap<String, Vec<Vec<String>>> = HashMap::new();
+    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    for row in rows {
+        let key = canonical(&row.augmented.text);
+        let words: Vec<String> = key.split(' ').map(str::to_owned).collect();
+        let earlier = words_by_label.entry(row.relabel.clone()).or_default();
+        let reason = if test.contains(&key) {
+            Some(Drop::LeakFromTest)
+        } else if seeds.contains(&key) {
+            Some(Drop::CopyOfSeed)
+        } else if seen.contains(&key) {
+            Some(Drop::Duplicate)
+        } else if row.p < settings.min_probability {
+            Some(Drop::Unsure)
+        } else if earlier.iter().any(|other| rouge_l_reaches(&words, other, settings.rouge_l)) {
+            Some(Drop::NearDuplicate)
+        } else {
+            None
+        };
+        match reason {
+            Some(dropped_for) => dropped.push(DroppedText { row, dropped: dropped_for }),
+            None => {
+                seen.insert(key);
+                earlier.push(words);
+                kept.push(row);
+            }
+        }
+    }
+    (kept, dropped)
+}
+
+/// Lower case, runs of letters and digits separated by one space.
+pub fn canonical(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether ROUGE-L F1 = 2·LCS / (|a| + |b|) of two word lists is at least `threshold`
+/// (Lin 2004, with β = 1).
+fn rouge_l_reaches(a: &[String], b: &[String], threshold: f64) -> bool {
+    let total = (a.len() + b.len()) as f64;
+    // The common subsequence is at most as long as the shorter list.
+    if 2.0 * a.len().min(b.len()) as f64 / total < threshold {
+        return false;
+    }
+    2.0 * longest_common_subsequence(a, b) as f64 / total >= threshold
+}
+
+fn longest_common_subsequence(a: &[String], b: &[String]) -> usize {
+    let mut row = vec![0usize; b.len() + 1];
+    for left in a {
+        let mut diagonal = 0;
+        for (column, right) in b.iter().enumerate() {
+            let above = row[column + 1];
+            row[column + 1] = if left == right { diagonal + 1 } else { above.max(row[column]) };
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::AugmentedText;
+
+    fn row(text: &str, relabel: &str, p: f32) -> RelabelledText {
+        let augmented = AugmentedText { text: text.into(), major: relabel.into(), ..AugmentedText::default() };
+        RelabelledText { augmented, relabel: relabel.into(), p, probabilities: Vec::new() }
+    }
+
+    #[test]
+    fn each_reason_is_found() {
+        let seeds = [LabelledText { text: "My card, lost!".into(), label: 0 }];
+        let test = [LabelledText { text: "Where is it?".into(), label: 1 }];
+        let rows = vec![
+            row("my card lost", "a", 1.0),
+            row("where is IT", "a", 1.0),
+            row("the quick brown fox jumps over the dog", "a", 1.0),
+            row("The quick brown fox jumps over the dog!", "b", 1.0),
+            row("the quick brown fox jumps over a dog", "a", 1.0),
+            row("the quick brown fox jumps over a dog", "b", 1.0),
+            row("unsure", "a", 0.2),
+        ];
+        let settings = FilterSettings { rouge_l: 0.85, min_probability: 0.5 };
+        let (kept, dropped) = apply(rows, &seeds, &test, &settings);
+        let reasons: Vec<Drop> = dropped.iter().map(|row| row.dropped).collect();
+        assert_eq!(
+            reasons,
+            [Drop::CopyOfSeed, Drop::LeakFromTest, Drop::Duplicate, Drop::NearDuplicate, Drop::Unsure]
+        );
+        assert_eq!(kept.len(), 2, "a near-double with another label is kept: {kept:?}");
+    }
+
+    #[test]
+    fn rouge_l_by_hand() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (a, b) = (words("a b c d"), words("a c d e f"));
+        assert_eq!(longest_common_subsequence(&a, &b), 3);
+        assert!(rouge_l_reaches(&a, &b, 6.0 / 9.0) && !rouge_l_reaches(&a, &b, 0.67));
+    }
+}

@@ -1,1 +1,172 @@
+//! Every word that is sent to a teacher comes from a template in `prompts/`; this module renders
+//! them and, in [`reply`], takes the answers apart.
+//!
+//! The templates are compiled in. A task may bring its own in a folder `prompts/` beside its
+//! `task.toml`, in any language; a file there replaces the built-in one of the same name. The hash
+//! over all templates is part of each run's provenance.
 
+pub mod reply;
+
+use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
+
+use minijinja::{Environment, UndefinedBehavior, context};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::task::Task;
+
+const BUILT_IN: [(&str, &str); 3] = [
+    ("classes.j2", include_str!("../../prompts/classes.j2")),
+    ("mixup.j2", include_str!("../../prompts/mixup.j2")),
+    ("relabel.j2", include_str!("../../prompts/relabel.j2")),
+];
+
+/// Why a prompt could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    #[error("cannot read the template {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{path}: no template of that name is known\nhint: the names are classes.j2, mixup.j2 and relabel.j2"
+    )]
+    UnknownName { path: PathBuf },
+    #[error(
+        "the template {name} does not render: {message}\nhint: prompts/{name} of the project shows what it may use"
+    )]
+    Render { name: &'static str, message: String },
+}
+
+/// One class as a template sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShownClass {
+    pub number: usize,
+    pub name: String,
+    pub description: String,
+    pub examples: Vec<String>,
+}
+
+/// The templates in force, and their hash.
+pub struct Prompts {
+    environment: Environment<'static>,
+    sha256: String,
+}
+
+impl Prompts {
+    /// The built-in templates, each replaced by the file of the same name in `folder` if it is there.
+    ///
+    /// # Errors
+    /// An unreadable file, a file with a name no prompt has, a template that does not compile.
+    pub fn load(folder: Option<&Path>) -> Result<Self, PromptError> {
+        let mut sources: BTreeMap<&'static str, String> =
+            BUILT_IN.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
+            replace_from(folder, &mut sources)?;
+        }
+        let mut hash = Sha256::new();
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        for (name, source) in sources {
+            hash.update(name);
+            hash.update([0]);
+            hash.update(&source);
+            hash.update([0]);
+            environment
+                .add_template_owned(name, source)
+                .map_err(|error| PromptError::Render { name, message: error.to_string() })?;
+        }
+        Ok(Self { environment, sha256: format!("{:x}", hash.finalize()) })
+    }
+
+    /// SHA-256 (hex) over the names and texts of all templates.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The request for `count` texts that belong `percent` % to `major` and the rest to `minor`.
+    ///
+    /// `major` and `minor` index `shown`. Both percentages are whole numbers that add up to 100.
+    pub fn mixup(
+        &self,
+        task: &Task,
+        shown: &[ShownClass],
+        (major, minor): (usize, usize),
+        percent: u8,
+        count: usize,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "mixup.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                classes => shown,
+                count,
+                major => shown[major],
+                minor => shown[minor],
+                major_percent => percent,
+                minor_percent => 100 - percent,
+            },
+        )
+    }
+
+    /// The question to which of the `shown` classes `text` belongs.
+    pub fn relabel(
+        &self,
+        task: &Task,
+        shown: &[ShownClass],
+        text: &str,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "relabel.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                classes => shown,
+                text,
+            },
+        )
+    }
+
+    fn render(&self, name: &'static str, values: minijinja::Value) -> Result<String, PromptError> {
+        self.environment
+            .get_template(name)
+            .and_then(|template| template.render(values))
+            .map(|text| text.trim().to_owned())
+            .map_err(|error| PromptError::Render { name, message: format!("{error:#}") })
+    }
+}
+
+fn replace_from(
+    folder: &Path,
+    sources: &mut BTreeMap<&'static str, String>,
+) -> Result<(), PromptError> {
+    let read = |path: PathBuf, source| PromptError::Read { path, source };
+    for entry in fs::read_dir(folder).map_err(|error| read(folder.to_owned(), error))? {
+        let path = entry.map_err(|error| read(folder.to_owned(), error))?.path();
+        if path.extension().is_none_or(|extension| extension != "j2") {
+            continue;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some((&known, _)) = sources.iter().find(|(known, _)| **known == name) else {
+            return Err(PromptError::UnknownName { path });
+        };
+        let text = fs::read_to_string(&path).map_err(|error| read(path, error))?;
+        sources.insert(known, text);
+    }
+    Ok(())
+}
+
+/// The classes `indices` of `task`, numbered in that order, each with the `examples` given for it.
+pub fn shown_classes(
+    task: &Task,
+    indices: &[usize],
+    mut examples: impl FnMut(usize) -> Vec<String>,
+) -> Vec<ShownClass> {
+    indices
+        .iter()
+        .enumerate()
+        .map(|(position, &index)| ShownClass {
+            number: position + 1,
+            name: task.classes[index].name.clone(),
+            description: task.classes[index].description.clone(),
+            examples: examples(index),
+        })
+        .collect()
+}

@@ -1,1 +1,143 @@
+//! PromptMix, step 2: what is each new text really? The same teacher scores the names of the nearest
+//! classes, and the most probable one becomes the label (Sahu et al., section 3.2, with exact
+//! log-probabilities in place of a parsed answer).
 
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    augment::{AugmentedText, mixup::one_line},
+    config::RelabelSettings,
+    embed::{Embedder, centroid, cosine},
+    prompt::{PromptError, Prompts, ShownClass, shown_classes},
+    student::StudentError,
+    task::{LabelledText, Task},
+    teacher::normalise,
+};
+
+/// A row of `relabelled.jsonl`: a new text with the teacher's second opinion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RelabelledText {
+    #[serde(flatten)]
+    pub augmented: AugmentedText,
+    /// Name of the most probable class.
+    pub relabel: String,
+    /// Its probability among the candidates.
+    pub p: f32,
+    /// Probability of each candidate, by class name; they add up to 1. Empty for imported rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probabilities: Vec<(String, f32)>,
+}
+
+/// A question to the teacher about one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Class indices, in the order in which they are shown and scored.
+    pub candidates: Vec<usize>,
+    pub prompt: String,
+}
+
+impl Question {
+    /// The winning class and the probabilities of all candidates, in their order.
+    pub fn answer(&self, log_probs: &[f32]) -> (usize, Vec<f32>) {
+        let probabilities = normalise(log_probs);
+        let best = (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+        (self.candidates[best.unwrap_or_default()], probabilities)
+    }
+}
+
+/// Turns texts into questions with their nearest classes as candidates.
+pub struct Questioner<'a> {
+    task: &'a Task,
+    prompts: &'a Prompts,
+    seeds: &'a [LabelledText],
+    candidates: usize,
+}
+
+impl<'a> Questioner<'a> {
+    pub fn new(
+        task: &'a Task,
+        prompts: &'a Prompts,
+        seeds: &'a [LabelledText],
+        settings: &RelabelSettings,
+    ) -> Self {
+        let all = task.classes.len();
+        let candidates = if all <= settings.all_up_to { all } else { settings.candidates.min(all) };
+        Self { task, prompts, seeds, candidates }
+    }
+
+    /// Whether the nearest classes have to be found (an embedder is needed then).
+    pub fn needs_embedder(&self) -> bool {
+        self.candidates < self.task.classes.len()
+    }
+
+    /// One question for each of `texts`. Candidates stand in the order of the task, so that many
+    /// questions begin alike.
+    ///
+    /// # Errors
+    /// Embedding and rendering pass on theirs.
+    pub fn ask(
+        &self,
+        texts: &[String],
+        embedder: &dyn Embedder,
+    ) -> Result<Vec<Question>, QuestionError> {
+        let nearest = if self.needs_embedder() {
+            self.nearest(texts, embedder)?
+        } else {
+            vec![(0..self.task.classes.len()).collect(); texts.len()]
+        };
+        texts
+            .iter()
+            .zip(nearest)
+            .map(|(text, candidates)| {
+                let prompt = self.prompts.relabel(self.task, &self.shown(&candidates), &one_line(text))?;
+                Ok(Question { candidates, prompt })
+            })
+            .collect()
+    }
+
+    fn shown(&self, candidates: &[usize]) -> Vec<ShownClass> {
+        shown_classes(self.task, candidates, |class| {
+            self.seeds
+                .iter()
+                .filter(|seed| seed.label == class)
+                .map(|seed| one_line(&seed.text))
+                .collect()
+        })
+    }
+
+    /// The `candidates` classes whose centroids (mean embedding of name, description and seeds) are
+    /// most similar to each text, in the order of the task.
+    fn nearest(
+        &self,
+        texts: &[String],
+        embedder: &dyn Embedder,
+    ) -> Result<Vec<Vec<usize>>, StudentError> {
+        let mut centroids = Vec::with_capacity(self.task.classes.len());
+        for (index, class) in self.task.classes.iter().enumerate() {
+            let mut anchors = vec![class.name.replace(['_', '-'], " ")];
+            anchors.extend(Some(&class.description).filter(|text| !text.is_empty()).cloned());
+            let seeds = self.seeds.iter().filter(|seed| seed.label == index);
+            anchors.extend(seeds.map(|seed| seed.text.clone()));
+            centroids.push(centroid(&embedder.embed(&anchors)?));
+        }
+        let nearest = |embedding: Vec<f32>| {
+            let mut ranked: Vec<(usize, f32)> =
+                centroids.iter().map(|centroid| cosine(&embedding, centroid)).enumerate().collect();
+            ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let mut candidates: Vec<usize> =
+                ranked.into_iter().take(self.candidates).map(|(class, _)| class).collect();
+            candidates.sort_unstable();
+            candidates
+        };
+        Ok(embedder.embed(texts)?.into_iter().map(nearest).collect())
+    }
+}
+
+/// Why no question could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Embed(#[from] StudentError),
+}

@@ -1,1 +1,295 @@
+//! A run is a folder. Each stage reads the file that the last one wrote and writes the next, so any
+//! stage can be run alone, looked at with `jq`, resumed or replaced:
+//!
+//! ```text
+//! settings.toml task.json ─ generate ─► augmented.jsonl ─ relabel ─► relabelled.jsonl
+//!     ─ filter ─► train.jsonl, dropped.jsonl ─ train ─► student/ ─ evaluate ─► report.json, report.html
+//! ```
+//!
+//! What costs time goes into the [`ledger`] the moment it is finished. A stage that is started again
+//! looks there first; killing the program at any point loses at most the wave in flight.
 
+mod evaluate;
+mod filtering;
+mod generate;
+mod import;
+pub mod ledger;
+mod relabelling;
+mod train;
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+pub use evaluate::evaluate;
+pub use filtering::filter;
+pub use generate::generate;
+pub use import::import;
+pub use relabelling::relabel;
+pub use train::{TrainedRow, train};
+
+use crate::{
+    config::Settings,
+    prompt::{PromptError, Prompts},
+    relabel::QuestionError,
+    student::StudentError,
+    task::{LabelledText, Task},
+    teacher::TeacherError,
+};
+use ledger::{Entry, Ledger, LedgerError};
+
+/// Why a stage could not be finished. What it had done by then is in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Teacher(#[from] TeacherError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    #[error(transparent)]
+    Student(#[from] StudentError),
+    #[error("cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {path}: {source}\nhint: {hint}")]
+    Read { path: PathBuf, source: io::Error, hint: &'static str },
+    #[error("{path}:{line}: {message}\nhint: each line holds one JSON object with the keys of this stage's rows")]
+    Row { path: PathBuf, line: usize, message: String },
+    #[error("{path} belongs to another task (its classes, seeds or test set differ)\nhint: choose another folder with --out, or go back to the task it was begun with")]
+    OtherTask { path: PathBuf },
+    #[error("{path} is in use by another promptmix (process {pid})\nhint: wait until it has finished, or choose another folder with --out")]
+    InUse { path: PathBuf, pid: String },
+    #[error("{path} is not a run folder: it holds other files\nhint: choose an empty or a new folder with --out")]
+    NotARun { path: PathBuf },
+    #[error("no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}")]
+    NothingLeft { detail: String },
+}
+
+/// What a stage tells whoever is watching.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A stage begins with `total` items, `resumed` of which are known from before.
+    Begin { stage: &'static str, total: usize, resumed: usize },
+    /// `items` more are finished; of them `rejected` came to nothing; `tokens` were read or written.
+    Advance { items: usize, rejected: usize, tokens: usize },
+    /// The stage is over; a summary in words.
+    End { summary: String },
+    /// Something the user should know.
+    Warning(String),
+}
+
+/// Receives the events of a stage.
+pub type Watch<'a> = &'a mut (dyn FnMut(Event) + Send);
+
+/// An open run folder, locked against other programs.
+pub struct RunFolder {
+    path: PathBuf,
+    ledger: Ledger,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Creates `path` or takes it up again, for `task` with `settings`.
+    ///
+    /// # Errors
+    /// A folder with other files, of another task, in use, or not writable.
+    pub fn open(
+        path: &Path,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<Self, RunError> {
+        let known = path.join("task.json");
+        if !known.exists() && fs::read_dir(path).is_ok_and(|mut entries| entries.any(|entry| {
+            entry.is_ok_and(|entry| !["run.lock", "ledger.jsonl"].contains(&&*entry.file_name().to_string_lossy()))
+        })) {
+            return Err(RunError::NotARun { path: path.to_owned() });
+        }
+        create_private_folder(path)?;
+        let mut run = Self::lock(path)?;
+        if known.exists() {
+            let before: Task = read_json(&known)?;
+            if before.sha256 != task.sha256 {
+                return Err(RunError::OtherTask { path: path.to_owned() });
+            }
+        } else {
+            let json = serde_json::to_vec_pretty(task).expect("a task holds nothing that JSON cannot write");
+            run.write("task.json", &json)?;
+        }
+        let settings_text = settings.to_toml();
+        let begun = run.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Begun { settings, prompts_sha256, .. } => Some((settings, prompts_sha256)),
+            _ => None,
+        });
+        if begun.is_none_or(|begun| begun != (&settings_text, &prompts.sha256().to_owned())) {
+            run.write("settings.toml", settings_text.as_bytes())?;
+            run.ledger.append(vec![Entry::Begun {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: now(),
+                task_sha256: task.sha256.clone(),
+                prompts_sha256: prompts.sha256().to_owned(),
+                settings: settings_text,
+            }])?;
+        }
+        Ok(run)
+    }
+
+    /// Takes up an existing run folder with the task and the settings it was begun with.
+    pub fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
+        let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
+        let settings_path = path.join("settings.toml");
+        let text = fs::read_to_string(&settings_path)
+            .map_err(|source| RunError::Read { path: settings_path.clone(), source, hint })?;
+        let settings = toml::from_str(&text).map_err(|error| RunError::Row {
+            path: settings_path,
+            line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
+            message: error.message().to_owned(),
+        })?;
+        let task = read_json(&path.join("task.json"))?;
+        Ok((Self::lock(path)?, task, settings))
+    }
+
+    fn lock(path: &Path) -> Result<Self, RunError> {
+        let lock_path = path.join("run.lock");
+        let write = |source| RunError::Write { path: lock_path.clone(), source };
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let mut lock = options.open(&lock_path).map_err(write)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&lock_path).unwrap_or_default().trim().to_owned();
+                return Err(RunError::InUse { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(write(source)),
+        }
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
+        let ledger = Ledger::open(&path.join("ledger.jsonl"))?;
+        Ok(Self { path: path.to_owned(), ledger, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.path.join(name);
+        replace_file(&path, bytes).map_err(|source| RunError::Write { path, source })
+    }
+
+    fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
+        let mut bytes = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut bytes, row).expect("a row holds nothing that JSON cannot write");
+            bytes.push(b'\n');
+        }
+        self.write(name, &bytes)
+    }
+
+    fn read_rows<T: DeserializeOwned>(&self, name: &str, hint: &'static str) -> Result<Vec<T>, RunError> {
+        let path = self.path.join(name);
+        let read = |source| RunError::Read { path: path.clone(), source, hint };
+        let file = File::open(&path).map_err(read)?;
+        let mut rows = Vec::new();
+        for (index, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(read)?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
+                path: path.clone(),
+                line: index + 1,
+                message: error.to_string(),
+            })?);
+        }
+        Ok(rows)
+    }
+
+    /// Notes that `stage` has come to its end, unless that is the last thing known of it.
+    fn finish_stage(&mut self, stage: &str, counts: &[(&str, usize)]) -> Result<(), RunError> {
+        let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let entry = Entry::Stage { stage: stage.to_owned(), counts };
+        let last = self.ledger.entries().iter().rev().find(|entry| {
+            matches!(entry, Entry::Stage { stage: other, .. } if other == stage)
+        });
+        if last != Some(&entry) {
+            self.ledger.append(vec![entry])?;
+        }
+        Ok(())
+    }
+}
+
+/// The seeds that this run uses.
+fn run_seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {
+    task.draw_seeds(settings.run.seed)
+}
+
+/// SHA-256 (hex) over the JSON of `parts`: names a piece of work by everything it depends on.
+fn key(parts: &impl Serialize) -> String {
+    let json = serde_json::to_vec(parts).expect("keys are plain values");
+    format!("{:x}", Sha256::digest(json))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+    let hint = "the run folder is incomplete; start anew in another one with --out";
+    let bytes = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source, hint })?;
+    serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
+        path: path.to_owned(),
+        line: error.line(),
+        message: error.to_string(),
+    })
+}
+
+fn create_private_folder(path: &Path) -> Result<(), RunError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| RunError::Write { path: path.to_owned(), source })
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("part");
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Now, as `YYYY-MM-DD hh:mm:ss UTC`.
+fn now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's civil_from_days, for days since 1970-01-01.
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
+}

@@ -1,0 +1,42 @@
+//! The stage `filter`: reads `relabelled.jsonl`, writes `train.jsonl` and `dropped.jsonl`.
+
+use std::collections::BTreeMap;
+
+use super::{Event, RunError, RunFolder, Watch, run_seeds};
+use crate::{
+    config::Settings,
+    filter::{self, Drop},
+    relabel::RelabelledText,
+    task::Task,
+};
+
+/// Runs the stage.
+///
+/// # Errors
+/// A missing or damaged `relabelled.jsonl`, a disk that does not take the result.
+pub fn filter(
+    run: &mut RunFolder,
+    task: &Task,
+    settings: &Settings,
+    watch: Watch<'_>,
+) -> Result<Vec<RelabelledText>, RunError> {
+    let rows: Vec<RelabelledText> =
+        run.read_rows("relabelled.jsonl", "run the stage `relabel` first, or `import` texts")?;
+    watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
+    let total = rows.len();
+    let (kept, dropped) = filter::apply(rows, &run_seeds(task, settings), &task.test, &settings.filter);
+    run.write_rows("train.jsonl", &kept)?;
+    run.write_rows("dropped.jsonl", &dropped)?;
+    let mut reasons: BTreeMap<Drop, usize> = BTreeMap::new();
+    for row in &dropped {
+        *reasons.entry(row.dropped).or_default() += 1;
+    }
+    let mut counts = vec![("kept", kept.len())];
+    counts.extend(reasons.iter().map(|(reason, count)| (reason.describe(), *count)));
+    run.finish_stage("filter", &counts)?;
+    let why: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{count} {}", reason.describe())).collect();
+    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+    watch(Event::End { summary: format!("{} of {total} texts kept{why}", kept.len()) });
+    Ok(kept)
+}

@@ -1,0 +1,190 @@
+//! The ledger: an append-only file of everything that cost something (each teacher call, each
+//! student), from which a run that was killed goes on.
+//!
+//! One JSON object per line. Each line carries the SHA-256 of the one before it, so a changed or
+//! missing line shows. Lines are written in one piece and synced; a torn last line is cut off.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::prompt::reply::ReplyFault;
+
+/// Why the ledger cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk; start anew in another folder with --out")]
+    Broken { path: PathBuf, line: usize, message: String },
+}
+
+/// One fact of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Entry {
+    /// A run was begun or taken up with other settings.
+    Begun { version: String, started: String, task_sha256: String, prompts_sha256: String, settings: String },
+    /// The teacher's reply to one request for new texts.
+    Reply {
+        key: String,
+        ask: String,
+        reply: String,
+        complete: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<ReplyFault>,
+        prompt_tokens: usize,
+        generated_tokens: usize,
+        seconds: f64,
+    },
+    /// The teacher's scores (natural log-probabilities) of one text's candidate classes.
+    Scores { key: String, stage: String, log_probs: Vec<f32>, prompt_tokens: usize, seconds: f64 },
+    /// A trained student and what it predicted on the test set.
+    Student { key: String, row: String, seed: u64, train_rows: usize, predicted: Vec<usize>, seconds: f64 },
+    /// A stage came to its end.
+    Stage { stage: String, counts: BTreeMap<String, usize> },
+}
+
+/// A line of the file: the entry and its place in the chain.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    n: usize,
+    /// SHA-256 (hex) of the line before, without its newline; of nothing for the first.
+    prev: String,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+/// The open ledger of a run folder, with all its entries in memory.
+pub struct Ledger {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    last: String,
+    entries: Vec<Entry>,
+}
+
+impl Ledger {
+    /// Opens or creates `path` and checks the whole chain.
+    ///
+    /// # Errors
+    /// An unreadable file, a broken chain (with its line).
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let read = |source| LedgerError::Read { path: path.to_owned(), source };
+        let write = |source| LedgerError::Write { path: path.to_owned(), source };
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(write)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(read)?;
+        // Only whole lines count: the rest is the trace of a write that was cut short.
+        let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if length < bytes.len() {
+            file.set_len(length as u64).map_err(write)?;
+            file.seek(SeekFrom::End(0)).map_err(write)?;
+        }
+        let mut last = hash(b"");
+        let mut entries = Vec::new();
+        for (index, line) in bytes[..length].split(|byte| *byte == b'\n').enumerate() {
+            if line.is_empty() && index == entries.len() {
+                break;
+            }
+            let broken = |message: String| LedgerError::Broken {
+                path: path.to_owned(),
+                line: index + 1,
+                message,
+            };
+            let parsed: Line = serde_json::from_slice(line).map_err(|error| broken(error.to_string()))?;
+            if parsed.prev != last || parsed.n != index {
+                return Err(broken("the line does not continue the chain of hashes".to_owned()));
+            }
+            last = hash(line);
+            entries.push(parsed.entry);
+        }
+        Ok(Self { path: path.to_owned(), file, length: length as u64, last, entries })
+    }
+
+    /// Everything that is known, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Writes `entries` in one piece and syncs them.
+    ///
+    /// # Errors
+    /// Nothing is kept of a write that failed half-way.
+    pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), LedgerError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        let mut last = self.last.clone();
+        for (offset, entry) in entries.iter().enumerate() {
+            let line = Line { n: self.entries.len() + offset, prev: last, entry: entry.clone() };
+            let line = serde_json::to_vec(&line).expect("an entry holds nothing that JSON cannot write");
+            last = hash(&line);
+            bytes.extend(line);
+            bytes.push(b'\n');
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // Best effort: should this fail too, the torn line is cut off when the run is taken up.
+            let _ = self.file.set_len(self.length);
+            return Err(LedgerError::Write { path: self.path.clone(), source });
+        }
+        self.length += bytes.len() as u64;
+        self.last = last;
+        self.entries.extend(entries);
+        Ok(())
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn stage(name: &str) -> Entry {
+        Entry::Stage { stage: name.into(), counts: BTreeMap::new() }
+    }
+
+    #[test]
+    fn entries_survive_and_a_torn_line_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        ledger.append(vec![stage("a"), stage("b")]).unwrap();
+        drop(ledger);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"n\":2,\"pre").unwrap();
+        let mut ledger = Ledger::open(&path).unwrap();
+        assert_eq!(ledger.entries(), [stage("a"), stage("b")]);
+        ledger.append(vec![stage("c")]).unwrap();
+        assert_eq!(Ledger::open(&path).unwrap().entries(), [stage("a"), stage("b"), stage("c")]);
+    }
+
+    #[test]
+    fn a_changed_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        Ledger::open(&path).unwrap().append(vec![stage("a"), stage("b"), stage("c")]).unwrap();
+        let text = fs::read_to_string(&path).unwrap().replacen("\"b\"", "\"x\"", 1);
+        fs::write(&path, text).unwrap();
+        let message = Ledger::open(&path).err().unwrap().to_string();
+        assert!(message.contains("ledger.jsonl:3:"), "{message}");
+    }
+}

@@ -1,0 +1,208 @@
+//! The stage `train`: for each row of the result table and each seed, one student. Reads
+//! `train.jsonl`, writes `student/` (row A2, first seed); predictions go into the ledger.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, run_seeds};
+use crate::{
+    config::Settings,
+    relabel::RelabelledText,
+    report::Row,
+    student::{self, BaseModel, Example, TrainSettings},
+    task::{LabelledText, Task},
+};
+
+/// One trained student's predictions on the test set, as class indices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainedRow {
+    pub row: Row,
+    pub seed: u64,
+    pub train_rows: usize,
+    pub predicted: Vec<usize>,
+}
+
+/// One student to be trained.
+struct Job<'a> {
+    row: Row,
+    seed: u64,
+    examples: &'a [Example],
+    key: String,
+    /// Where the student is kept, if it is.
+    save: Option<PathBuf>,
+}
+
+/// Runs the stage: rows `seeds`, `A1` (labels as asked for) and `A2` (labels after relabelling), all
+/// on the same texts with the same settings, each with `run.seeds` seeds.
+///
+/// # Errors
+/// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
+pub fn train(
+    run: &mut RunFolder,
+    task: &Task,
+    settings: &Settings,
+    base: &BaseModel,
+    watch: Watch<'_>,
+) -> Result<Vec<TrainedRow>, RunError> {
+    let rows: Vec<RelabelledText> =
+        run.read_rows("train.jsonl", "run the stage `filter` first")?;
+    if rows.is_empty() {
+        return Err(RunError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
+    }
+    let arms = arms(run, task, &run_seeds(task, settings), &rows)?;
+    let labels: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
+    let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
+    let with_test = !test.is_empty();
+
+    let mut jobs = Vec::new();
+    for seed in 0..settings.run.seeds {
+        for (row, examples) in &arms {
+            let keep = *row == Row::A2 && seed == 0;
+            // Without a test set there is nothing to compare: only the student itself is trained.
+            if keep || (with_test && !examples.is_empty()) {
+                let texts: Vec<_> = examples.iter().map(|e| (&e.text, e.label)).collect();
+                let key = key(&(row.key(), seed, texts, &settings.student, settings.run.seed, base.sha256(), &test));
+                let save = keep.then(|| run.path.join("student"));
+                jobs.push(Job { row: *row, seed, examples, key, save });
+            }
+        }
+    }
+    let mut known: HashMap<String, Vec<usize>> = HashMap::new();
+    for entry in run.ledger.entries() {
+        if let Entry::Student { key, predicted, .. } = entry {
+            known.insert(key.clone(), predicted.clone());
+        }
+    }
+    let lacks_folder = |job: &Job<'_>| job.save.as_ref().is_some_and(|path| !path.join("config.json").exists());
+    let open: Vec<&Job<'_>> =
+        jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
+    watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
+
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(open.len());
+    let shared = Mutex::new((&mut run.ledger, &mut known, watch));
+    let next = AtomicUsize::new(0);
+    let train_one = |job: &Job<'_>| -> Result<(), RunError> {
+        let clock = Instant::now();
+        let train_settings = train_settings(settings, job.seed);
+        let student = student::train(base, &labels, job.examples, &train_settings, &mut |_| {})?;
+        let probabilities = student.predict(&test)?;
+        let predicted: Vec<usize> = probabilities.iter().map(|row| largest(row)).collect();
+        if let Some(folder) = &job.save {
+            student.save(folder)?;
+        }
+        let entry = Entry::Student {
+            key: job.key.clone(),
+            row: job.row.key().to_owned(),
+            seed: job.seed,
+            train_rows: job.examples.len(),
+            predicted: predicted.clone(),
+            seconds: clock.elapsed().as_secs_f64(),
+        };
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.1.insert(job.key.clone(), predicted).is_none() {
+            shared.0.append(vec![entry])?;
+        }
+        (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let work = || {
+            while let Some(job) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = train_one(job) {
+                    next.store(open.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Result<Vec<()>, RunError>>()
+    })?;
+    let watch = shared.into_inner().unwrap_or_else(PoisonError::into_inner).2;
+    let trained: Vec<TrainedRow> = jobs
+        .iter()
+        .map(|job| TrainedRow {
+            row: job.row,
+            seed: job.seed,
+            train_rows: job.examples.len(),
+            predicted: known.get(&job.key).cloned().unwrap_or_default(),
+        })
+        .collect();
+    run.write("predictions.json", &serde_json::to_vec(&trained).expect("predictions are plain numbers"))?;
+    run.finish_stage("train", &[("students", trained.len())])?;
+    watch(Event::End { summary: format!("{} students trained", trained.len()) });
+    Ok(trained)
+}
+
+/// The training rows of each row of the table; the gold seeds belong to all of them.
+fn arms(
+    run: &RunFolder,
+    task: &Task,
+    seeds: &[LabelledText],
+    rows: &[RelabelledText],
+) -> Result<Vec<(Row, Vec<Example>)>, RunError> {
+    let gold: Vec<Example> = seeds
+        .iter()
+        .map(|seed| Example { text: seed.text.clone(), label: seed.label, weight: 1.0 })
+        .collect();
+    let label_of = |name: &str, line: usize| {
+        task.classes.iter().position(|class| class.name == name).ok_or_else(|| RunError::Row {
+            path: run.path.join("train.jsonl"),
+            line: line + 1,
+            message: format!("the task has no class {name:?}"),
+        })
+    };
+    let with = |label: fn(&RelabelledText) -> &str| -> Result<Vec<Example>, RunError> {
+        let mut examples = gold.clone();
+        for (line, row) in rows.iter().enumerate() {
+            let label = label_of(label(row), line)?;
+            examples.push(Example { text: row.augmented.text.clone(), label, weight: 1.0 });
+        }
+        Ok(examples)
+    };
+    Ok(vec![
+        (Row::Seeds, gold.clone()),
+        (Row::A1, with(|row| &row.augmented.major)?),
+        (Row::A2, with(|row| &row.relabel)?),
+    ])
+}
+
+fn train_settings(settings: &Settings, seed: u64) -> TrainSettings {
+    let student = &settings.student;
+    TrainSettings {
+        epochs: student.epochs,
+        batch_size: student.batch_size,
+        learning_rate: student.learning_rate,
+        weight_decay: student.weight_decay,
+        warmup_share: student.warmup_share,
+        max_length: student.max_length,
+        clip_norm: student.clip_norm,
+        label_smoothing: student.label_smoothing,
+        min_steps: student.min_steps,
+        pooling: student.pooling,
+        seed: settings.run.seed.wrapping_mul(1_000).wrapping_add(seed),
+    }
+}
+
+/// Index of the largest value; the first of equals.
+pub(super) fn largest(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}

@@ -100,11 +100,9 @@ pub(super) fn difference(interval: Interval, reach: f64, title: &str) -> String 
     } else {
         "dot"
     };
-    let (low, high) = (place(interval.low), place(interval.high));
-    let _ = write!(
-        svg,
-        r#"<g transform="translate(0 -3)"><line class="whisker" x1="{low:.2}%" x2="{high:.2}%" y1="18" y2="18"/><line class="whisker" x1="{low:.2}%" x2="{low:.2}%" y1="13" y2="23"/><line class="whisker" x1="{high:.2}%" x2="{high:.2}%" y1="13" y2="23"/></g>"#
-    );
+    svg.push_str(r#"<g transform="translate(0 -3)">"#);
+    whisker(&mut svg, place(interval.low), place(interval.high));
+    svg.push_str("</g>");
     let _ = write!(
         svg,
         r#"<circle class="{class}" cx="{:.2}%" cy="15" r="5"/>"#,
@@ -125,11 +123,14 @@ pub(super) fn plain(part: f64, class: &str, title: &str) -> String {
     svg + "</svg>"
 }
 
+/// An interval across at height 18, with a halo that keeps it legible on any bar.
 fn whisker(svg: &mut String, low: f64, high: f64) {
-    let _ = write!(
-        svg,
-        r#"<line class="whisker" x1="{low:.2}%" x2="{high:.2}%" y1="18" y2="18"/><line class="whisker" x1="{low:.2}%" x2="{low:.2}%" y1="13" y2="23"/><line class="whisker" x1="{high:.2}%" x2="{high:.2}%" y1="13" y2="23"/>"#
-    );
+    for class in ["halo", "whisker"] {
+        let _ = write!(
+            svg,
+            r#"<line class="{class}" x1="{low:.2}%" x2="{high:.2}%" y1="18" y2="18"/><line class="{class}" x1="{low:.2}%" x2="{low:.2}%" y1="13" y2="23"/><line class="{class}" x1="{high:.2}%" x2="{high:.2}%" y1="13" y2="23"/>"#
+        );
+    }
 }
 
 /// Columns: the share relabelled by α, with Wilson's interval and the number of texts.
@@ -146,7 +147,7 @@ pub(super) fn columns(by_alpha: &[AlphaShare]) -> String {
             count(at.total)
         );
     }
-    let mut svg = open(232, "columns", title.trim_end_matches(';'));
+    let mut svg = open(234, "columns", title.trim_end_matches(';'));
     let down = |part: f64| FLOOR - (FLOOR - TOP) * part.clamp(0.0, 1.0);
     for quarter in 0..=4 {
         let part = f64::from(quarter) / 4.0;
@@ -178,28 +179,30 @@ pub(super) fn columns(by_alpha: &[AlphaShare]) -> String {
             middle - width / 2.0,
             FLOOR - y
         );
-        let _ = write!(
-            svg,
-            r#"<line class="whisker" x1="{middle:.2}%" x2="{middle:.2}%" y1="{:.1}" y2="{:.1}"/>"#,
-            down(sure.low),
-            down(sure.high)
-        );
+        for class in ["halo", "whisker"] {
+            let _ = write!(
+                svg,
+                r#"<line class="{class}" x1="{middle:.2}%" x2="{middle:.2}%" y1="{:.1}" y2="{:.1}"/>"#,
+                down(sure.low),
+                down(sure.high)
+            );
+        }
         let _ = write!(
             svg,
             r#"<text class="value" x="{middle:.2}%" y="{:.1}" text-anchor="middle">{:.0}</text><text class="alpha" x="{middle:.2}%" y="{:.0}" text-anchor="middle">{:.2}</text><text class="tick" x="{middle:.2}%" y="{:.0}" text-anchor="middle">{}</text>"#,
             down(sure.high) - 6.0,
             part * 100.0,
-            FLOOR + 17.0,
+            FLOOR + 19.0,
             at.alpha,
-            FLOOR + 35.0,
+            FLOOR + 37.0,
             count(at.total)
         );
     }
     let _ = write!(
         svg,
         r#"<text class="tick" x="-8" y="{:.0}" text-anchor="end">α</text><text class="tick" x="-8" y="{:.0}" text-anchor="end">n</text></svg>"#,
-        FLOOR + 17.0,
-        FLOOR + 35.0
+        FLOOR + 19.0,
+        FLOOR + 37.0
     );
     svg
 }

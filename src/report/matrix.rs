@@ -44,6 +44,8 @@ struct Cell {
     kind: &'static str,
     /// Share of the row, 0 to 100, which shades the cell.
     level: u32,
+    /// Whether the shade is so dark that the number must be light.
+    deep: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +83,7 @@ impl Matrix {
                 let cells = (0..size)
                     .map(|column| {
                         let n = at(row, column);
+                        let level = (share(n, whole) * 100.0).round() as u32;
                         Cell {
                             count: count(n),
                             title: format!(
@@ -96,7 +99,9 @@ impl Matrix {
                                 (_, true) => "same",
                                 (_, false) => "other",
                             },
-                            level: (share(n, whole) * 100.0).round() as u32,
+                            level,
+                            // Where light ink on the shade passes dark ink: sooner on blue than on orange.
+                            deep: level >= if row == column { 75 } else { 90 },
                         }
                     })
                     .collect();

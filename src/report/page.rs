@@ -61,8 +61,8 @@ fn name(row: Row) -> (&'static str, &'static str) {
 fn words(row: Row) -> &'static str {
     match row {
         Row::Seeds => "seeds only",
-        Row::A1 => "generated (A1)",
-        Row::A2 => "relabelled (A2)",
+        Row::A1 => "generated",
+        Row::A2 => "relabelled",
         Row::Teacher => "teacher",
     }
 }
@@ -70,10 +70,7 @@ fn words(row: Row) -> &'static str {
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("Classes", count(report.task.classes.len() as u64)),
-        (
-            "Labelled examples per class",
-            count(report.task.shots as u64),
-        ),
+        ("Examples per class", count(report.task.shots as u64)),
         ("Test texts", count(report.task.test_rows as u64)),
         ("Teacher", report.teacher.name.clone()),
         ("Student", report.student.name.clone()),
@@ -225,7 +222,7 @@ fn confusion(report: &Report) -> Option<Value> {
         .scores(confusion.row)
         .map_or(1, |scores| scores.seeds);
     Some(context! {
-        of => words(confusion.row),
+        of => name(confusion.row).0,
         summed => (seeds > 1).then(|| counted(seeds as u64, "training seed")),
         matrix,
     })

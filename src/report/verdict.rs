@@ -155,7 +155,7 @@ mod tests {
             "{}",
             hidden.details[0]
         );
-        assert!(!hidden.details[0].contains("gains"));
+        assert!(!hidden.details[0].contains(" gains "));
         report.differences[0].interval = Interval {
             mean: -0.05,
             low: -0.08,

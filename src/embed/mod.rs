@@ -1,1 +1,121 @@
+//! Sentence embeddings: which texts and classes lie near each other.
+//!
+//! The nearest classes of a text (the candidates when it is relabelled), the confusable partners
+//! of a class and the near-duplicates are all questions of cosine similarity between embeddings.
+//! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
+//! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
+use crate::student::{BaseModel, Encoder, Pooling, Result, Rows};
+
+/// Turns texts into vectors whose nearness is likeness.
+pub trait Embedder: Send + Sync {
+    /// One unit vector per text, in the order of the texts: `[texts][width]`.
+    fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>>;
+}
+
+/// Texts per forward pass.
+const BATCH: usize = 32;
+/// Tokens per text: enough for the short texts this is for, and what all-MiniLM-L6-v2 was
+/// trained with.
+const MAX_LENGTH: usize = 128;
+
+/// Embeds with the mean of a pretrained encoder's last hidden states.
+pub struct EncoderEmbedder {
+    base: BaseModel,
+    encoder: Box<dyn Encoder>,
+}
+
+impl EncoderEmbedder {
+    /// An embedder over `base`, whose weights it shares.
+    pub fn new(base: BaseModel) -> Result<Self> {
+        Ok(Self {
+            encoder: base.encoder()?,
+            base,
+        })
+    }
+}
+
+impl Embedder for EncoderEmbedder {
+    fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        let ids = self.base.tokenise(texts, MAX_LENGTH)?;
+        let mut order = (0..texts.len()).collect::<Vec<_>>();
+        order.sort_by_key(|&at| ids[at].len());
+        let mut embeddings = vec![Vec::new(); texts.len()];
+        for batch in order.chunks(BATCH) {
+            let rows = batch
+                .iter()
+                .map(|&at| ids[at].as_slice())
+                .collect::<Vec<_>>();
+            let rows = Rows::new(&rows, self.base.config().pad_token_id, self.base.device())?;
+            let pooled = rows.pool(&self.encoder.encode(&rows, None)?, Pooling::Mean)?;
+            for (&at, mut vector) in batch.iter().zip(pooled.to_vec2::<f32>()?) {
+                normalise(&mut vector);
+                embeddings[at] = vector;
+            }
+        }
+        Ok(embeddings)
+    }
+}
+
+/// Cosine of the angle between two vectors of equal width; 0 where one of them is zero.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| {
+        a.iter()
+            .zip(b)
+            .map(|(&a, &b)| f64::from(a) * f64::from(b))
+            .sum::<f64>()
+    };
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 {
+        (dot(a, b) / lengths) as f32
+    } else {
+        0.0
+    }
+}
+
+/// Mean of vectors of equal width, scaled to unit length; `None` of no vectors.
+pub fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
+    let mut vectors = vectors.into_iter();
+    let mut sum = vectors.next()?.to_vec();
+    for vector in vectors {
+        sum.iter_mut()
+            .zip(vector)
+            .for_each(|(sum, value)| *sum += value);
+    }
+    normalise(&mut sum);
+    Some(sum)
+}
+
+/// Scales to unit length; a zero vector stays as it is.
+fn normalise(vector: &mut [f32]) {
+    let square = vector
+        .iter()
+        .map(|&value| f64::from(value) * f64::from(value))
+        .sum::<f64>();
+    if square > 0.0 {
+        let scale = (1.0 / square.sqrt()) as f32;
+        vector.iter_mut().for_each(|value| *value *= scale);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosines_worked_by_hand() {
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+        assert!((cosine(&[1.0, 1.0], &[3.0, 0.0]) - 0.5f32.sqrt()).abs() < 1e-7);
+        assert_eq!(cosine(&[0.0, 0.0], &[3.0, 4.0]), 0.0);
+    }
+
+    #[test]
+    fn a_centroid_is_the_unit_vector_between() {
+        let (a, b) = ([3.0, 0.0], [0.0, 3.0]);
+        let centroid = centroid([a.as_slice(), b.as_slice()]).expect("two vectors");
+        for value in centroid {
+            assert!((value - 0.5f32.sqrt()).abs() < 1e-7);
+        }
+        assert!(super::centroid([]).is_none());
+    }
+}

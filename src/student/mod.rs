@@ -1,1 +1,80 @@
+//! The student: a small DistilBERT or BERT that is fine-tuned on the texts the teacher wrote.
+//!
+//! Everything from a Hugging Face folder to a Hugging Face folder lives here: [`BaseModel`] reads
+//! a pretrained encoder, [`train`] fine-tunes it under a new classification head, and the
+//! [`Classifier`] that comes out predicts, saves itself and opens unchanged in `transformers`.
+//!
+//! The encoders are our own, for one reason: the stock layer norm and softmax of candle run
+//! fused kernels that have no backward, and the gradient goes missing without an error. Ours
+//! (`layers`) are made of differentiable ops, and on a CPU of fused ones with a backward of their
+//! own (`kernels`), tested against PyTorch's gradients for every parameter.
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `config` | `config.json`, read strictly and kept whole for the way back out |
+//! | `weights` | `model.safetensors`: names, aliases, shapes, number types |
+//! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
+//! | `rows` | a batch of token ids without its padding |
+//! | `layers`, `distilbert`, `bert`, `head` | the networks |
+//! | `kernels`, `arith` | fused CPU ops with a backward, and their inner loops |
+//! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
+//! | `classifier`, `checkpoint` | the trained result, and how it is written |
+//!
+//! Nothing here is global: students may be trained side by side on as many threads as one likes.
 
+mod arith;
+mod base;
+mod bert;
+mod checkpoint;
+mod classifier;
+mod config;
+mod distilbert;
+mod dropout;
+mod error;
+mod head;
+mod kernels;
+mod layers;
+mod optimizer;
+#[cfg(test)]
+mod parity;
+mod rows;
+mod tokens;
+mod trainer;
+mod weights;
+
+use candle_core::Tensor;
+
+pub use base::BaseModel;
+pub use classifier::Classifier;
+pub use config::{Architecture, Config, Pooling};
+pub use dropout::DropoutRng;
+pub use error::StudentError;
+pub use rows::Rows;
+pub use trainer::{Example, TrainSettings, TrainStep, train};
+
+/// Result of everything the student does.
+pub type Result<T> = std::result::Result<T, StudentError>;
+
+/// A network from token ids to one hidden vector per token: the seam between the networks and
+/// everything that trains, pools or embeds with them.
+pub trait Encoder: Send + Sync {
+    /// Width of a hidden vector.
+    fn hidden_size(&self) -> usize;
+
+    /// Last hidden states of the rows' tokens, `[tokens, hidden]`. Dropout only where its
+    /// generator is given.
+    fn encode(&self, rows: &Rows, dropout: Option<&mut DropoutRng>) -> Result<Tensor>;
+
+    /// Last hidden states of a padded batch, `[batch, seq, hidden]`; `ids` and `mask` are
+    /// `[batch, seq]` u32, the mask 1 for a token and 0 for padding, whose states are zero.
+    fn forward(
+        &self,
+        ids: &Tensor,
+        mask: &Tensor,
+        dropout: Option<&mut DropoutRng>,
+    ) -> Result<Tensor> {
+        let rows = Rows::from_padded(ids, mask)?;
+        let hidden = self.encode(&rows, dropout)?;
+        rows.unpack(&hidden)
+    }
+}

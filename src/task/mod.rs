@@ -1,1 +1,444 @@
+//! The task: what is to be told apart, and the few examples of it.
+//!
+//! A task is a folder with a `task.toml` (classes with their descriptions, how many seeds per class
+//! are used) and the files it names: the labelled seeds, and optionally a test set and a real
+//! training pool. Nothing here knows a model; everything later starts from a [`Task`] and may rely
+//! on what loading has checked: labels are indices into `classes`, no text is empty, no seed comes
+//! twice, no test text is a seed, every class has the seeds that `shots` asks for.
+//!
+//! ```toml
+//! name = "help-desk"      # default: the folder's name
+//! item = "ticket"         # what one text is called in prompts; default "message"
+//! items = "tickets"       # default: item + "s"
+//! shots = 2               # seeds per class; 0 = descriptions only; default "all": as many
+//!                         # as the class with the fewest has
+//! [[class]]
+//! name = "password_reset"
+//! description = "forgotten, expired or new password"
+//! [[class]]
+//! name = "vpn"
+//! description = "remote access does not connect"
+//! [data]
+//! seeds = "seeds.jsonl"   # .csv, .jsonl or .parquet, beside task.toml
+//! test = "test.jsonl"     # optional
+//! pool = "train.jsonl"    # optional: real training texts, the upper bound
+//! text_column = "text"
+//! label_column = "label"
+//! ```
+//!
+//! `manifest` reads `task.toml`, `read` the texts, `fault` says what is wrong, [`scaffold`]
+//! makes a new task from labelled examples.
 
+mod fault;
+mod manifest;
+mod read;
+mod scaffold;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rand::seq::index;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::rng::Rng;
+
+pub use fault::{Fault, LISTED, Place, Problem, TaskError, Warning};
+pub use read::{Cell, Row, read_labelled, read_texts};
+pub use scaffold::{Scaffold, ScaffoldClass, scaffold};
+
+use manifest::{FILE, Manifest, Placed, Shots};
+use read::{Faults, Source};
+
+/// One class: the name that prompts and predictions use, and one line on what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Class {
+    pub name: String,
+    /// Empty where none was given; [`Task::warnings`] names those classes.
+    pub description: String,
+}
+
+/// A text and the index of its class in [`Task::classes`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelledText {
+    pub text: String,
+    pub label: usize,
+}
+
+/// A loaded and checked task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    pub name: String,
+    /// What one text is called in prompts, such as "ticket".
+    pub item: String,
+    /// The plural of [`Task::item`].
+    pub items: String,
+    /// Seeds per class that are used; every class has that many. 0: descriptions only.
+    pub shots: usize,
+    /// At least two, in the order of `task.toml`.
+    pub classes: Vec<Class>,
+    /// All seeds in file order, more than `shots` per class where there are more.
+    pub seeds: Vec<LabelledText>,
+    pub test: Vec<LabelledText>,
+    /// Real training texts; empty where `task.toml` names none.
+    pub pool: Vec<LabelledText>,
+    /// The folder of `task.toml`; empty for a task inside the program.
+    pub folder: PathBuf,
+    /// The tables of later stages (`[teacher]`, `[augment]`, …), unchecked.
+    pub settings: toml::Table,
+    /// The text of `task.toml`.
+    pub manifest: String,
+    /// SHA-256 in hex of `task.toml` and the data files, whatever folder they lie in.
+    pub sha256: String,
+    /// What works but deserves a look.
+    pub warnings: Vec<Warning>,
+}
+
+/// Where the files of a task are.
+enum Files<'a> {
+    Folder(&'a Path),
+    Embedded(&'a [(&'a str, &'a [u8])]),
+}
+
+impl<'a> Files<'a> {
+    fn open(&self, name: &str) -> Result<Source<'a>, Problem> {
+        match self {
+            Self::Folder(folder) => Source::open(name, &folder.join(name)),
+            Self::Embedded(files) => {
+                let file = files.iter().find(|(other, _)| *other == name);
+                let (_, bytes) = file.ok_or_else(|| Problem::MissingFile { path: name.into() })?;
+                Ok(Source {
+                    name: name.to_owned(),
+                    bytes: Cow::Borrowed(bytes),
+                    path: None,
+                })
+            }
+        }
+    }
+}
+
+impl Task {
+    /// Loads a task from its folder or its `task.toml`.
+    ///
+    /// # Errors
+    /// [`TaskError::Faults`] with all that is wrong in `task.toml` and the files it names.
+    pub fn load(path: &Path) -> Result<Self, TaskError> {
+        let file = if path.is_dir() {
+            path.join(FILE)
+        } else {
+            path.to_owned()
+        };
+        let shown = file.display().to_string();
+        let mut source = Source::open(&shown, &file)
+            .map_err(|problem| TaskError::one(Place::whole(&shown), problem))?;
+        source.name = FILE.to_owned();
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let mut task = Self::read(&source, &Files::Folder(folder))?;
+        if task.name.is_empty() {
+            let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+            let name = whole.file_name().unwrap_or("task".as_ref());
+            task.name = name.to_string_lossy().into_owned();
+        }
+        task.folder = folder.to_owned();
+        Ok(task)
+    }
+
+    /// Loads a task that is compiled into the program: the text of its `task.toml` and the CSV or
+    /// JSONL files that it names.
+    ///
+    /// # Errors
+    /// As [`Task::load`].
+    pub fn load_embedded(toml: &str, files: &[(&str, &[u8])]) -> Result<Self, TaskError> {
+        let source = Source {
+            name: FILE.to_owned(),
+            bytes: Cow::Borrowed(toml.as_bytes()),
+            path: None,
+        };
+        let mut task = Self::read(&source, &Files::Embedded(files))?;
+        if task.name.is_empty() {
+            task.name = "task".to_owned();
+        }
+        Ok(task)
+    }
+
+    fn read(source: &Source<'_>, files: &Files<'_>) -> Result<Self, TaskError> {
+        let mut faults = Faults::default();
+        let text = source.text(&mut faults);
+        let manifest = text.and_then(|text| manifest::parse(text, &mut faults));
+        let (Some(text), Some(manifest)) = (text, manifest) else {
+            return Err(faults.into_error());
+        };
+        let mut loader = Loader {
+            files,
+            manifest: &manifest,
+            labels: HashMap::new(),
+            hash: Sha256::new(),
+            faults,
+        };
+        for (label, class) in manifest.classes.iter().enumerate() {
+            loader.labels.insert(&class.name.0, label);
+        }
+        loader.digest("task.toml", &source.bytes);
+        let before = loader.faults.0.len();
+        let seeds = loader.texts("seeds", manifest.seeds.as_ref());
+        loader.no_seed_twice(&seeds);
+        let seeds_sound = loader.faults.0.len() == before && manifest.classes_sound;
+        let test = loader.texts("test", manifest.test.as_ref());
+        loader.no_test_text_is_a_seed(&seeds, &test);
+        let pool = loader.texts("pool", manifest.pool.as_ref());
+        let mut warnings = missing_descriptions(&manifest);
+        // A broken seed file has too few seeds for reasons already told.
+        let shots = match seeds_sound {
+            true => loader.shots(&seeds, &mut warnings),
+            false => 0,
+        };
+
+        let Loader { hash, faults, .. } = loader;
+        let bare = |texts: Vec<Loaded>| texts.into_iter().map(|loaded| loaded.bare).collect();
+        faults.finish(Self {
+            shots,
+            seeds: bare(seeds),
+            test: bare(test),
+            pool: bare(pool),
+            folder: PathBuf::new(),
+            manifest: text.to_owned(),
+            sha256: hex(&hash.finalize()),
+            warnings,
+            name: manifest.name.unwrap_or_default(),
+            item: manifest.item,
+            items: manifest.items,
+            classes: manifest
+                .classes
+                .into_iter()
+                .map(|class| Class {
+                    name: class.name.0,
+                    description: class.description,
+                })
+                .collect(),
+            settings: manifest.settings,
+        })
+    }
+
+    /// The seeds of a class, in file order; all of them, whatever `shots` says.
+    pub fn seeds_of(&self, class: usize) -> impl Iterator<Item = &LabelledText> {
+        self.seeds.iter().filter(move |seed| seed.label == class)
+    }
+
+    /// `shots` seeds per class, class by class, in file order. Where a class has more, which ones
+    /// are drawn depends on `seed` and the class alone.
+    pub fn draw_seeds(&self, seed: u64) -> Vec<LabelledText> {
+        let mut drawn = Vec::with_capacity(self.shots * self.classes.len());
+        for class in 0..self.classes.len() {
+            let all: Vec<&LabelledText> = self.seeds_of(class).collect();
+            let mut rng = Rng::for_item(seed, "shots", class as u64);
+            let mut picked =
+                index::sample(&mut rng, all.len(), self.shots.min(all.len())).into_vec();
+            picked.sort_unstable();
+            drawn.extend(picked.into_iter().map(|at| all[at].clone()));
+        }
+        drawn
+    }
+
+    /// The same task with another number of seeds per class.
+    ///
+    /// # Errors
+    /// [`TaskError::Faults`] naming each class that has fewer.
+    pub fn with_shots(mut self, shots: usize) -> Result<Self, TaskError> {
+        let mut faults = Faults::default();
+        for (label, class) in self.classes.iter().enumerate() {
+            let found = self.seeds_of(label).count();
+            if found < shots {
+                let problem = Problem::TooFewSeeds {
+                    class: class.name.clone(),
+                    found,
+                    shots,
+                };
+                faults.add(FILE, (0, 0), problem);
+            }
+        }
+        self.shots = shots;
+        faults.finish(self)
+    }
+
+    /// Where a key of [`Task::settings`] stands in `task.toml`, for instance
+    /// `["student", "epochs"]`; the nearest table above it where the key is not there.
+    pub fn place_of(&self, path: &[&str]) -> Place {
+        Place::new(FILE, manifest::place_of(&self.manifest, path))
+    }
+}
+
+/// A text in lower case with its white space collapsed: what "the same text" means.
+pub fn normalised(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase()
+}
+
+/// A labelled text that still knows its place.
+struct Loaded {
+    bare: LabelledText,
+    line: usize,
+    column: usize,
+}
+
+struct Loader<'a> {
+    files: &'a Files<'a>,
+    manifest: &'a Manifest,
+    labels: HashMap<&'a str, usize>,
+    hash: Sha256,
+    faults: Faults,
+}
+
+impl Loader<'_> {
+    /// Adds a part to the hash; role and length keep parts apart.
+    fn digest(&mut self, role: &str, bytes: &[u8]) {
+        self.hash.update(format!("{role} {}\n", bytes.len()));
+        self.hash.update(bytes);
+    }
+
+    fn texts(&mut self, role: &str, file: Option<&Placed<String>>) -> Vec<Loaded> {
+        let Some((name, place)) = file else {
+            return Vec::new();
+        };
+        let source = match self.files.open(name) {
+            Ok(source) => source,
+            Err(problem) => {
+                self.faults.add(FILE, *place, problem);
+                return Vec::new();
+            }
+        };
+        self.digest(role, &source.bytes);
+        let Manifest {
+            text_column,
+            label_column,
+            ..
+        } = self.manifest;
+        let rows = read::labelled(&source, text_column, label_column, &mut self.faults);
+        let mut texts = Vec::with_capacity(rows.len());
+        for Row { text, label } in rows {
+            match self.labels.get(label.value.as_str()) {
+                Some(&found) => texts.push(Loaded {
+                    bare: LabelledText {
+                        text: text.value,
+                        label: found,
+                    },
+                    line: text.line,
+                    column: text.column,
+                }),
+                None if self.manifest.classes_sound => {
+                    let classes = self.manifest.classes.iter();
+                    let problem = Problem::UnknownLabel {
+                        label: label.value,
+                        classes: classes.map(|class| class.name.0.clone()).collect(),
+                    };
+                    self.faults.add(name, (label.line, label.column), problem);
+                }
+                // The label may belong to a class that could not be read.
+                None => {}
+            }
+        }
+        texts
+    }
+
+    fn no_seed_twice(&mut self, seeds: &[Loaded]) {
+        let Some((name, _)) = &self.manifest.seeds else {
+            return;
+        };
+        let mut first: HashMap<String, &Loaded> = HashMap::new();
+        for seed in seeds {
+            let earlier = first.entry(normalised(&seed.bare.text)).or_insert(seed);
+            if !std::ptr::eq(*earlier, seed) {
+                let problem = Problem::DuplicateText {
+                    first: earlier.line,
+                    relabelled: earlier.bare.label != seed.bare.label,
+                };
+                self.faults.add(name, (seed.line, seed.column), problem);
+            }
+        }
+    }
+
+    fn no_test_text_is_a_seed(&mut self, seeds: &[Loaded], test: &[Loaded]) {
+        let (Some((seeds_name, _)), Some((name, _))) = (&self.manifest.seeds, &self.manifest.test)
+        else {
+            return;
+        };
+        let lines: HashMap<String, usize> = seeds
+            .iter()
+            .map(|seed| (normalised(&seed.bare.text), seed.line))
+            .collect();
+        for text in test {
+            if let Some(&line) = lines.get(&normalised(&text.bare.text)) {
+                let problem = Problem::TestIsSeed {
+                    seeds: seeds_name.clone(),
+                    line,
+                };
+                self.faults.add(name, (text.line, text.column), problem);
+            }
+        }
+    }
+
+    /// Seeds per class, once every class is known to have that many.
+    fn shots(&mut self, seeds: &[Loaded], warnings: &mut Vec<Warning>) -> usize {
+        let (asked, place) = self.manifest.shots;
+        let Some((seeds_name, _)) = &self.manifest.seeds else {
+            return match asked {
+                Shots::All | Shots::Exactly(0) => 0,
+                Shots::Exactly(shots) => {
+                    self.faults.add(FILE, place, Problem::NoSeedsFile { shots });
+                    0
+                }
+            };
+        };
+        let mut counts = vec![0; self.manifest.classes.len()];
+        for seed in seeds {
+            counts[seed.bare.label] += 1;
+        }
+        let fewest = counts.iter().copied().min().unwrap_or(0);
+        let needed = match asked {
+            Shots::All => fewest.max(1),
+            Shots::Exactly(shots) => shots,
+        };
+        for (class, &found) in self.manifest.classes.iter().zip(&counts) {
+            let name = class.name.0.clone();
+            let problem = match found {
+                _ if found >= needed => continue,
+                0 => Problem::NoSeeds {
+                    class: name,
+                    seeds: seeds_name.clone(),
+                },
+                _ => Problem::TooFewSeeds {
+                    class: name,
+                    found,
+                    shots: needed,
+                },
+            };
+            self.faults.add(FILE, class.name.1, problem);
+        }
+        let most = counts.iter().copied().max().unwrap_or(0);
+        if asked == Shots::All && most > fewest {
+            let scarce = counts.iter().position(|&count| count == fewest);
+            warnings.push(Warning::ShotsByFewest {
+                class: self.manifest.classes[scarce.unwrap_or(0)].name.0.clone(),
+                shots: needed,
+            });
+        }
+        needed
+    }
+}
+
+fn missing_descriptions(manifest: &Manifest) -> Vec<Warning> {
+    let bare = manifest.classes.iter();
+    let bare = bare.filter(|class| class.description.is_empty());
+    bare.map(|class| Warning::MissingDescription {
+        class: class.name.0.clone(),
+        line: class.name.1.0,
+    })
+    .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Whether "90 % sure" is right nine times in ten.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EvalError, in_range, same_length};
+
+/// Bins of equal width, as in Guo et al. 2017 (arXiv 1706.04599).
+const BINS: usize = 15;
+
+/// Confidence (the highest probability) held against accuracy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Expected calibration error: mean |accuracy - confidence| of the bins, weighted by rows; 0 to 1.
+    pub ece: f64,
+    /// Fifteen bins of confidence, equal in width, from 0 to 1.
+    pub bins: Vec<Bin>,
+}
+
+/// Rows whose confidence falls into one bin (its upper end included).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Bin {
+    /// Rows in the bin.
+    pub rows: usize,
+    /// Their mean confidence; 0 without rows.
+    pub confidence: f64,
+    /// Their accuracy; 0 without rows.
+    pub accuracy: f64,
+}
+
+impl Calibration {
+    /// Holds `probabilities`, `[rows][classes]`, against `gold`, `[rows]`.
+    ///
+    /// # Errors
+    /// [`EvalError`] where there is no row, lengths differ, a class lies outside the row's
+    /// probabilities, or a value is no probability.
+    pub fn new(gold: &[usize], probabilities: &[Vec<f32>]) -> Result<Self, EvalError> {
+        same_length(
+            "rows of gold labels and of probabilities",
+            gold.len(),
+            probabilities.len(),
+        )?;
+        let classes = probabilities
+            .first()
+            .ok_or(EvalError::Empty { what: "test row" })?
+            .len();
+        if classes == 0 {
+            return Err(EvalError::Empty { what: "class" });
+        }
+        in_range("gold", gold, classes)?;
+        let mut bins = vec![Bin::default(); BINS];
+        for (row, (&truth, probabilities)) in gold.iter().zip(probabilities).enumerate() {
+            same_length("probabilities of two rows", classes, probabilities.len())?;
+            let (mut guess, mut confidence) = (0, f64::MIN);
+            for (class, &value) in probabilities.iter().enumerate() {
+                let value = f64::from(value);
+                // Softmax in f32 overshoots 1 by a few units in the last place.
+                if !(0.0..=1.0 + 1e-5).contains(&value) {
+                    return Err(EvalError::Probability { row, value });
+                }
+                if value > confidence {
+                    (guess, confidence) = (class, value);
+                }
+            }
+            let index = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+            bins[index].rows += 1;
+            bins[index].confidence += confidence;
+            bins[index].accuracy += f64::from(u8::from(guess == truth));
+        }
+        let mut ece = 0.0;
+        for bin in bins.iter_mut().filter(|bin| bin.rows > 0) {
+            ece += (bin.accuracy - bin.confidence).abs() / gold.len() as f64;
+            bin.confidence /= bin.rows as f64;
+            bin.accuracy /= bin.rows as f64;
+        }
+        Ok(Self { ece, bins })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_rows_by_hand() {
+        // Two rows at 0.75, one right: gap 0.25. Two rows at 1.0, both right: gap 0. ECE = 0.125.
+        let probabilities = [
+            vec![0.75, 0.25],
+            vec![0.25, 0.75],
+            vec![1.0, 0.0],
+            vec![0.0, 1.0],
+        ];
+        let calibration = Calibration::new(&[0, 0, 0, 1], &probabilities).unwrap();
+        assert!((calibration.ece - 0.125).abs() < 1e-9, "{calibration:?}");
+        assert_eq!(calibration.bins.len(), 15);
+        // 0.75 · 15 = 11.25, so the twelfth bin; 1.0 belongs to the last.
+        assert_eq!(
+            calibration.bins[11],
+            Bin {
+                rows: 2,
+                confidence: 0.75,
+                accuracy: 0.5
+            }
+        );
+        assert_eq!(calibration.bins[14].rows, 2);
+    }
+
+    #[test]
+    fn logits_are_refused() {
+        let error = Calibration::new(&[0], &[vec![3.2, -1.0]]).unwrap_err();
+        assert!(error.to_string().contains("row 0: 3.2"), "{error}");
+        assert!(Calibration::new(&[0], &[vec![f32::NAN, 0.5]]).is_err());
+        assert!(Calibration::new(&[2], &[vec![0.5, 0.5]]).is_err());
+        assert!(Calibration::new(&[], &[]).is_err());
+    }
+}

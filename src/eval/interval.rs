@@ -1,0 +1,356 @@
+//! How far a score may be trusted: 95 % intervals.
+//!
+//! A student's accuracy varies for two reasons: another training seed gives another model, and
+//! another test set of the same kind holds other texts. Both are resampled (a hierarchical bootstrap).
+//! All seeds predict the *same* texts, so one draw picks seeds with replacement, picks texts with
+//! replacement, and scores those seeds on those texts. Drawing fresh texts for each seed would
+//! pretend that a hard text is hard only once, and make intervals too narrow.
+//!
+//! Three seeds say little about seeds: the bootstrap sees (n-1)/n of their variance. It is a floor on
+//! the doubt, not a ceiling. With one seed nothing is known about seeds; accuracy then falls back to
+//! Wilson's interval over the texts, macro-F1 and differences to a bootstrap over the texts alone.
+
+use rand_core::RngCore;
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Tally;
+use super::{EvalError, in_range, same_length};
+use crate::rng::Rng;
+
+/// Resamples for accuracy and differences: the quantiles are then steady to about 0.1 points.
+const DRAWS: u64 = 10_000;
+/// Resamples for macro-F1, which needs a tally per draw.
+const F1_DRAWS: u64 = 2_000;
+/// The two-sided 95 % quantile of the normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// A score and its 95 % interval, fractions of 1 (differences: -1 to 1).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The score itself, averaged over seeds; no average of resamples.
+    pub mean: f64,
+    /// Lower end, 2.5 %.
+    pub low: f64,
+    /// Upper end, 97.5 %.
+    pub high: f64,
+}
+
+impl Interval {
+    /// Whether 0 lies inside, ends included: for a difference, "none shown".
+    pub fn includes_zero(&self) -> bool {
+        self.low <= 0.0 && self.high >= 0.0
+    }
+
+    /// The same difference seen from the other side.
+    pub fn negated(&self) -> Self {
+        Self {
+            mean: -self.mean,
+            low: -self.high,
+            high: -self.low,
+        }
+    }
+
+    fn from_draws(mean: f64, mut draws: Vec<f64>) -> Self {
+        draws.sort_by(f64::total_cmp);
+        let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize];
+        // A quantile of resamples may miss the score itself by a rounding step; never show that.
+        Self {
+            mean,
+            low: at(0.025).min(mean),
+            high: at(0.975).max(mean),
+        }
+    }
+}
+
+/// Wilson's score interval for `hits` of `rows` (Wilson 1927); 0 to 1 for no rows.
+pub fn wilson(hits: usize, rows: usize) -> Interval {
+    if rows == 0 {
+        return Interval {
+            mean: 0.0,
+            low: 0.0,
+            high: 1.0,
+        };
+    }
+    let (n, p, zz) = (rows as f64, hits as f64 / rows as f64, Z * Z);
+    let centre = (p + zz / (2.0 * n)) / (1.0 + zz / n);
+    let half = Z / (1.0 + zz / n) * (p * (1.0 - p) / n + zz / (4.0 * n * n)).sqrt();
+    Interval {
+        mean: p,
+        low: (centre - half).max(0.0).min(p),
+        high: (centre + half).min(1.0).max(p),
+    }
+}
+
+/// Mean accuracy over seeds and its interval; `correct` is `[seeds][rows]`.
+///
+/// Wilson's interval answers for a single seed, and where every answer of every seed is right (or
+/// wrong): resampling sure things would claim certainty.
+///
+/// # Errors
+/// [`EvalError`] where there is no seed or row, or seeds differ in their number of rows.
+pub fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
+    let rows = shape(correct.iter().map(Vec::len))?;
+    let hits: usize = correct
+        .iter()
+        .map(|seed| seed.iter().filter(|&&hit| hit).count())
+        .sum();
+    if correct.len() == 1 || hits == 0 || hits == rows * correct.len() {
+        return Ok(wilson(hits / correct.len(), rows));
+    }
+    let scores: Vec<Vec<i32>> = correct
+        .iter()
+        .map(|seed| seed.iter().map(|&hit| i32::from(hit)).collect())
+        .collect();
+    Ok(resample(&scores, "eval/accuracy"))
+}
+
+/// Mean accuracy of `a` minus that of `b`, and its interval; both `[seeds][rows]`, the same seeds and
+/// the same rows in the same order, so that what both find hard cancels out.
+///
+/// # Errors
+/// [`EvalError`] where either is empty or their shapes differ.
+pub fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
+    same_length("training seeds of the two models", a.len(), b.len())?;
+    let (rows_a, rows_b) = (
+        shape(a.iter().map(Vec::len))?,
+        shape(b.iter().map(Vec::len))?,
+    );
+    same_length("test rows of the two models", rows_a, rows_b)?;
+    let scores: Vec<Vec<i32>> = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| {
+            a.iter()
+                .zip(b)
+                .map(|(&a, &b)| i32::from(a) - i32::from(b))
+                .collect()
+        })
+        .collect();
+    Ok(resample(&scores, "eval/difference"))
+}
+
+/// Mean macro-F1 over seeds and its interval; `gold` is `[rows]`, `predicted` is `[seeds][rows]`.
+///
+/// In each resample the mean goes over the classes that the resample holds.
+///
+/// # Errors
+/// [`EvalError`] where there is no seed or row, shapes differ, or a class lies outside the task.
+pub fn macro_f1_interval(
+    gold: &[usize],
+    predicted: &[Vec<usize>],
+    classes: usize,
+) -> Result<Interval, EvalError> {
+    let rows = shape(predicted.iter().map(Vec::len))?;
+    same_length("rows of gold and of predicted labels", gold.len(), rows)?;
+    in_range("gold", gold, classes)?;
+    for seed in predicted {
+        in_range("predicted", seed, classes)?;
+    }
+    let seeds = predicted.len();
+    let mut tally = Tally::new(classes);
+    let mut score = |seed: &[usize], times: &[usize]| {
+        tally.clear();
+        for (row, &times) in times.iter().enumerate() {
+            tally.add(gold[row], seed[row], times);
+        }
+        tally.macro_f1()
+    };
+    let once = vec![1; rows];
+    let mean = predicted.iter().map(|seed| score(seed, &once)).sum::<f64>() / seeds as f64;
+    let mut times = vec![0_usize; rows];
+    let draws = (0..F1_DRAWS)
+        .map(|draw| {
+            let mut rng = Rng::for_item(0, "eval/macro_f1", draw);
+            times.fill(0);
+            (0..rows).for_each(|_| times[below(&mut rng, rows)] += 1);
+            let sum: f64 = (0..seeds)
+                .map(|_| score(&predicted[below(&mut rng, seeds)], &times))
+                .sum();
+            sum / seeds as f64
+        })
+        .collect();
+    Ok(Interval::from_draws(mean, draws))
+}
+
+/// Bootstraps the mean of `scores`, `[seeds][rows]`, over seeds and rows.
+fn resample(scores: &[Vec<i32>], stage: &str) -> Interval {
+    let (seeds, rows) = (scores.len(), scores[0].len());
+    let cells = (seeds * rows) as f64;
+    let mean = scores
+        .iter()
+        .flatten()
+        .map(|&score| f64::from(score))
+        .sum::<f64>()
+        / cells;
+    let mut sums = vec![0_i32; rows];
+    let draws = (0..DRAWS)
+        .map(|draw| {
+            let mut rng = Rng::for_item(0, stage, draw);
+            sums.fill(0);
+            for _ in 0..seeds {
+                for (sum, score) in sums.iter_mut().zip(&scores[below(&mut rng, seeds)]) {
+                    *sum += score;
+                }
+            }
+            let total: i64 = (0..rows)
+                .map(|_| i64::from(sums[below(&mut rng, rows)]))
+                .sum();
+            total as f64 / cells
+        })
+        .collect();
+    Interval::from_draws(mean, draws)
+}
+
+/// A uniform index below `n` by multiplying high halves; the bias is below n/2^32.
+fn below(rng: &mut Rng, n: usize) -> usize {
+    ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
+}
+
+/// The number of rows that all seeds share.
+fn shape(mut lengths: impl Iterator<Item = usize>) -> Result<usize, EvalError> {
+    let first = lengths.next().ok_or(EvalError::Empty {
+        what: "training seed",
+    })?;
+    if first == 0 {
+        return Err(EvalError::Empty { what: "test row" });
+    }
+    for length in lengths {
+        same_length("test rows of two training seeds", first, length)?;
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: f64, expected: f64, within: f64) {
+        assert!(
+            (found - expected).abs() <= within,
+            "{found} is not {expected} ± {within}"
+        );
+    }
+
+    /// `hits` right answers, then wrong ones.
+    fn answers(hits: usize, rows: usize) -> Vec<bool> {
+        (0..rows).map(|row| row < hits).collect()
+    }
+
+    #[test]
+    fn wilson_as_in_the_tables() {
+        // 8 of 10: 0.4902 to 0.9433 (Newcombe 1998, method 3).
+        let interval = accuracy_interval(&[answers(8, 10)]).unwrap();
+        close(interval.mean, 0.8, 1e-12);
+        close(interval.low, 0.4902, 5e-5);
+        close(interval.high, 0.9433, 5e-5);
+        assert_eq!(wilson(10, 10).high, 1.0);
+        assert_eq!(wilson(0, 10).low, 0.0);
+    }
+
+    #[test]
+    fn seeds_that_agree_leave_only_the_doubt_of_the_texts() {
+        // Identical seeds: a binomial with p = 0.8, n = 100, standard error 0.04.
+        let one = answers(80, 100);
+        let interval = accuracy_interval(&[one.clone(), one.clone(), one]).unwrap();
+        close(interval.mean, 0.8, 1e-12);
+        close(interval.low, 0.72, 0.011);
+        close(interval.high, 0.87, 0.011);
+    }
+
+    #[test]
+    fn seeds_that_differ_widen_it() {
+        let agree = accuracy_interval(&vec![answers(160, 200); 3]).unwrap();
+        let differ =
+            accuracy_interval(&[answers(120, 200), answers(160, 200), answers(200, 200)]).unwrap();
+        close(differ.mean, 0.8, 1e-12);
+        assert!(
+            differ.high - differ.low > 1.5 * (agree.high - agree.low),
+            "{differ:?} {agree:?}"
+        );
+    }
+
+    #[test]
+    fn sure_things_are_not_certain() {
+        let interval = accuracy_interval(&vec![answers(20, 20); 3]).unwrap();
+        assert_eq!((interval.mean, interval.high), (1.0, 1.0));
+        close(interval.low, 0.8389, 5e-5);
+    }
+
+    #[test]
+    fn pairing_finds_what_two_intervals_hide() {
+        // b is a, with 8 of 100 answers spoilt: the intervals overlap, the difference is plain.
+        let (a, b) = (vec![answers(80, 100); 2], vec![answers(72, 100); 2]);
+        let difference = paired_difference(&a, &b).unwrap();
+        close(difference.mean, 0.08, 1e-12);
+        assert!(
+            difference.low > 0.02 && difference.high < 0.15,
+            "{difference:?}"
+        );
+        assert!(accuracy_interval(&a).unwrap().low < accuracy_interval(&b).unwrap().high);
+        assert!(!difference.includes_zero());
+        let same = paired_difference(&a, &a).unwrap();
+        assert_eq!(
+            same,
+            Interval {
+                mean: 0.0,
+                low: 0.0,
+                high: 0.0
+            }
+        );
+        assert!(same.includes_zero());
+    }
+
+    #[test]
+    fn a_difference_of_chance_includes_zero() {
+        let a: Vec<bool> = (0..60).map(|row| row % 3 != 0).collect();
+        let b: Vec<bool> = (0..60).map(|row| row % 3 != 1 || row == 1).collect();
+        let difference = paired_difference(&[a], &[b]).unwrap();
+        close(difference.mean, -1.0 / 60.0, 1e-12);
+        assert!(difference.includes_zero(), "{difference:?}");
+        assert_eq!(difference.negated().low, -difference.high);
+    }
+
+    #[test]
+    fn macro_f1_of_the_whole_and_around_it() {
+        let gold: Vec<usize> = (0..120).map(|row| row % 3).collect();
+        let guess: Vec<usize> = (0..120)
+            .map(|row| if row % 10 == 0 { 0 } else { row % 3 })
+            .collect();
+        let whole = crate::eval::Metrics::new(&gold, &guess, 3)
+            .unwrap()
+            .macro_f1;
+        let interval = macro_f1_interval(&gold, &[guess.clone(), guess], 3).unwrap();
+        close(interval.mean, whole, 1e-12);
+        assert!(interval.low < whole && whole < interval.high);
+        assert!(interval.high - interval.low < 0.16, "{interval:?}");
+    }
+
+    #[test]
+    fn the_same_predictions_give_the_same_interval() {
+        let correct = [answers(50, 70), answers(40, 70)];
+        assert_eq!(accuracy_interval(&correct), accuracy_interval(&correct));
+    }
+
+    #[test]
+    fn shapes_are_checked() {
+        assert!(matches!(
+            accuracy_interval(&[]),
+            Err(EvalError::Empty { .. })
+        ));
+        assert!(matches!(
+            accuracy_interval(&[vec![]]),
+            Err(EvalError::Empty { .. })
+        ));
+        let ragged = [answers(1, 2), answers(1, 3)];
+        assert!(matches!(
+            accuracy_interval(&ragged),
+            Err(EvalError::Length {
+                left: 2,
+                right: 3,
+                ..
+            })
+        ));
+        assert!(paired_difference(&[answers(1, 2)], &[answers(1, 3)]).is_err());
+        assert!(macro_f1_interval(&[0, 5], &[vec![0, 1]], 2).is_err());
+    }
+}

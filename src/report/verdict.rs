@@ -1,0 +1,184 @@
+//! The first sentence of the page: what was reached, against what, and what was not shown.
+//!
+//! A reader who stops here must not go away believing too much. A gain is called one only where the
+//! paired interval leaves zero out; otherwise the sentence says "no difference shown".
+
+use super::number::{percent, points, points_span, span};
+use super::{Report, Row, Scores};
+use crate::eval::Interval;
+
+/// The headline and the sentences below it.
+pub(super) struct Verdict {
+    pub(super) headline: String,
+    pub(super) details: Vec<String>,
+}
+
+/// Judges a report.
+pub(super) fn verdict(report: &Report) -> Verdict {
+    let best = [Row::A2, Row::A1, Row::Seeds, Row::Teacher]
+        .into_iter()
+        .find_map(|row| report.scores(row));
+    let Some(main) = best else {
+        return Verdict {
+            headline: format!(
+                "No accuracy was measured: {}.",
+                if report.task.test_rows == 0 {
+                    "this task has no labelled test set"
+                } else {
+                    "no model was scored on the test set"
+                }
+            ),
+            details: vec![
+                "What follows describes the generated texts, not how well they teach.".into(),
+            ],
+        };
+    };
+    let mut headline = format!(
+        "{} reaches {} ({}) on {} test texts",
+        subject(main.row),
+        percent(main.accuracy.mean),
+        span(main.accuracy),
+        super::number::count(main.test_rows as u64),
+    );
+    match report.scores(Row::Seeds).filter(|_| main.row != Row::Seeds) {
+        Some(seeds) => headline += &format!("; seeds only: {}.", percent(seeds.accuracy.mean)),
+        None => headline.push('.'),
+    }
+    let mut details = Vec::new();
+    if main.row == Row::A2 && report.scores(Row::A1).is_some() {
+        details.push(sentence(
+            report.difference(Row::A2, Row::A1),
+            "Relabelling the generated texts",
+            "training on the labels they were asked for",
+        ));
+    }
+    if matches!(main.row, Row::A1 | Row::A2) && report.scores(Row::Seeds).is_some() {
+        details.push(sentence(
+            report.difference(main.row, Row::Seeds),
+            "Adding generated texts",
+            "training on the seeds only",
+        ));
+    }
+    if let Some(teacher) = report
+        .scores(Row::Teacher)
+        .filter(|_| main.row != Row::Teacher)
+    {
+        details.push(against_teacher(
+            main,
+            teacher,
+            report.difference(main.row, Row::Teacher),
+        ));
+    }
+    Verdict { headline, details }
+}
+
+/// Who reached it, at the head of a sentence.
+fn subject(row: Row) -> &'static str {
+    match row {
+        Row::A2 => "The student trained on relabelled boundary texts",
+        Row::A1 => "The student trained on generated texts, not relabelled,",
+        Row::Seeds => "The student trained on the seeds only",
+        Row::Teacher => "The teacher itself",
+    }
+}
+
+fn sentence(difference: Option<Interval>, cause: &str, against: &str) -> String {
+    let Some(difference) = difference else {
+        return format!("{cause}, against {against}: the difference was not tested.");
+    };
+    let range = format!("95 % interval {}", points_span(difference));
+    let size = points(difference.mean.abs()).replace('+', "");
+    if difference.includes_zero() {
+        format!(
+            "{cause}, against {against}: no difference shown ({} points, {range}).",
+            points(difference.mean)
+        )
+    } else if difference.mean > 0.0 {
+        format!("{cause} gains {size} points over {against} ({range}).")
+    } else {
+        format!("{cause} loses {size} points against {against} ({range}).")
+    }
+}
+
+fn against_teacher(main: &Scores, teacher: &Scores, difference: Option<Interval>) -> String {
+    let reached = format!(
+        "The teacher itself reaches {}",
+        percent(teacher.accuracy.mean)
+    );
+    match difference {
+        Some(difference) if difference.includes_zero() => format!(
+            "{reached}; between it and the student, no difference shown ({} points, 95 % interval {}).",
+            points(difference.mean),
+            points_span(difference)
+        ),
+        Some(difference) => format!(
+            "{reached}: the student is {} points {} (95 % interval {}).",
+            points(difference.mean.abs()).replace('+', ""),
+            if difference.mean > 0.0 {
+                "above it"
+            } else {
+                "below it"
+            },
+            points_span(difference)
+        ),
+        None if teacher.test_rows != main.test_rows => format!(
+            "{reached}, on {} test texts.",
+            super::number::count(teacher.test_rows as u64)
+        ),
+        None => format!("{reached} ({}).", span(teacher.accuracy)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_gain_is_called_one_only_where_zero_is_out() {
+        let mut report = sample::tickets();
+        let shown = verdict(&report);
+        assert!(
+            shown
+                .headline
+                .contains("81.2\u{202f}% (79.0–83.1) on 336 test texts; seeds only: 31.0")
+        );
+        assert!(
+            shown.details[0].contains("gains 4.2 points"),
+            "{}",
+            shown.details[0]
+        );
+        report.differences[0].interval.low = -0.004;
+        let hidden = verdict(&report);
+        assert!(
+            hidden.details[0].contains("no difference shown"),
+            "{}",
+            hidden.details[0]
+        );
+        assert!(!hidden.details[0].contains(" gains "));
+        report.differences[0].interval = Interval {
+            mean: -0.05,
+            low: -0.08,
+            high: -0.02,
+        };
+        assert!(verdict(&report).details[0].contains("loses 5.0 points"));
+        report.differences.clear();
+        assert!(verdict(&report).details[0].contains("not tested"));
+    }
+
+    #[test]
+    fn missing_rows_are_not_spoken_of() {
+        let mut report = sample::tickets();
+        report.results.retain(|scores| scores.row == Row::Seeds);
+        let seeds = verdict(&report);
+        assert!(
+            seeds
+                .headline
+                .starts_with("The student trained on the seeds only reaches 31.0")
+        );
+        assert!(seeds.headline.ends_with("texts.") && seeds.details.is_empty());
+        report.results.clear();
+        report.task.test_rows = 0;
+        assert!(verdict(&report).headline.contains("no labelled test set"));
+    }
+}

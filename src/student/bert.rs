@@ -1,0 +1,103 @@
+//! BERT (Devlin et al. 2018, arXiv 1810.04805), as in Hugging Face's `modeling_bert.py`, and its
+//! small kin such as MiniLM.
+//!
+//! Word, position and token-type embeddings (one text at a time, so type 0 throughout), layer
+//! norm, dropout, then post-norm transformer layers. The pooler belongs to the head.
+
+use candle_core::Tensor;
+
+use super::config::Config;
+use super::layers::{Block, Names, Norm, Shape, drop_out, look_up, take};
+use super::weights::{Tensors, Wants};
+use super::{DropoutRng, Encoder, Result, Rows};
+
+const NAMES: Names = Names {
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    norm: "output.LayerNorm",
+};
+
+pub(super) const WORDS: &str = "bert.embeddings.word_embeddings.weight";
+const POSITIONS: &str = "bert.embeddings.position_embeddings.weight";
+const TYPES: &str = "bert.embeddings.token_type_embeddings.weight";
+const EMBEDDING_NORM: &str = "bert.embeddings.LayerNorm";
+
+fn layer(at: usize) -> String {
+    format!("bert.encoder.layer.{at}")
+}
+
+/// The tensors of the encoder.
+pub(super) fn wants(config: &Config) -> Wants {
+    let mut wants = Wants::default();
+    let width = config.hidden_size;
+    wants.one(WORDS, &[config.vocab_size, width]);
+    wants.one(POSITIONS, &[config.max_positions, width]);
+    wants.one(TYPES, &[config.token_types, width]);
+    wants.norm(EMBEDDING_NORM, width);
+    for at in 0..config.layers {
+        let part = |name: &str| format!("{}.{name}", layer(at));
+        for name in [NAMES.query, NAMES.key, NAMES.value, NAMES.output] {
+            wants.linear(&part(name), width, width);
+        }
+        wants.norm(&part(NAMES.attention_norm), width);
+        wants.linear(&part(NAMES.up), width, config.intermediate_size);
+        wants.linear(&part(NAMES.down), config.intermediate_size, width);
+        wants.norm(&part(NAMES.norm), width);
+    }
+    wants
+}
+
+/// The encoder.
+pub(super) struct Bert {
+    words: Tensor,
+    positions: Tensor,
+    types: Tensor,
+    norm: Norm,
+    blocks: Vec<Block>,
+    dropout: f64,
+}
+
+impl Bert {
+    /// Builds the network over `tensors` (shared, not copied).
+    pub fn new(config: &Config, tensors: &Tensors) -> Result<Self> {
+        let shape = Shape {
+            heads: config.heads,
+            activation: config.activation,
+            eps: config.layer_norm_eps,
+            attention_dropout: config.attention_dropout,
+            output_dropout: config.dropout,
+            dropout: config.dropout,
+        };
+        Ok(Self {
+            words: take(tensors, WORDS)?,
+            positions: take(tensors, POSITIONS)?,
+            types: take(tensors, TYPES)?,
+            norm: Norm::new(tensors, EMBEDDING_NORM, config.layer_norm_eps)?,
+            blocks: (0..config.layers)
+                .map(|at| Block::new(tensors, &layer(at), &NAMES, shape))
+                .collect::<Result<_>>()?,
+            dropout: config.dropout,
+        })
+    }
+}
+
+impl Encoder for Bert {
+    fn hidden_size(&self) -> usize {
+        self.words.dims()[1]
+    }
+
+    fn encode(&self, rows: &Rows, mut dropout: Option<&mut DropoutRng>) -> Result<Tensor> {
+        let x = (look_up(&self.words, &rows.ids)? + look_up(&self.positions, &rows.positions)?)?;
+        let x = (x + look_up(&self.types, &rows.ids.zeros_like()?)?)?;
+        let mut x = drop_out(self.norm.forward(&x)?, self.dropout, &mut dropout)?;
+        for block in &self.blocks {
+            x = block.forward(&x, rows, &mut dropout)?;
+        }
+        Ok(x)
+    }
+}

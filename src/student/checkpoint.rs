@@ -1,0 +1,121 @@
+//! Writes a model folder whole or not at all: into a folder beside it, synced, then renamed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Result, StudentError};
+
+/// Writes `files` as the contents of `folder`; replaces an older model there, and nothing else.
+///
+/// # Errors
+/// [`StudentError::Write`], also where `folder` holds something that is no model.
+pub(super) fn write_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    let fault = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StudentError::Write { path, source }
+    };
+    if !replaceable(folder).map_err(fault(folder))? {
+        let error = io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "it exists and holds something other than a model\nhint: name another folder",
+        );
+        return Err(fault(folder)(error));
+    }
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(fault(parent))?;
+    let new = beside(folder, "new");
+    let old = beside(folder, "old");
+    for leftover in [&new, &old] {
+        if leftover.exists() {
+            fs::remove_dir_all(leftover).map_err(fault(leftover))?;
+        }
+    }
+    fs::create_dir(&new).map_err(fault(&new))?;
+    for (name, bytes) in files {
+        let path = new.join(name);
+        write_synced(&path, bytes).map_err(fault(&path))?;
+    }
+    sync_folder(&new).map_err(fault(&new))?;
+    if folder.exists() {
+        fs::rename(folder, &old).map_err(fault(folder))?;
+    }
+    fs::rename(&new, folder).map_err(fault(folder))?;
+    sync_folder(parent).map_err(fault(parent))?;
+    if old.exists() {
+        fs::remove_dir_all(&old).map_err(fault(&old))?;
+    }
+    Ok(())
+}
+
+/// Whether the folder is not there, empty, or a model that a new one may replace.
+fn replaceable(folder: &Path) -> io::Result<bool> {
+    if !folder.exists() {
+        return Ok(true);
+    }
+    let empty = fs::read_dir(folder)?.next().is_none();
+    Ok(empty
+        || (folder.join("config.json").is_file() && folder.join("model.safetensors").is_file()))
+}
+
+/// A hidden neighbour, one per process.
+fn beside(folder: &Path, what: &str) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name(format!(".{name}.{what}-{}", std::process::id()))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the names in a folder durable; only Unix can open a folder to do so.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(config: &str) -> BTreeMap<String, Vec<u8>> {
+        [("config.json", config), ("model.safetensors", "w")]
+            .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
+            .into()
+    }
+
+    #[test]
+    fn a_model_is_replaced_whole_and_leaves_nothing_beside() -> anyhow::Result<()> {
+        let temp = tempfile::tempdir()?;
+        let folder = temp.path().join("deep/student");
+        let mut first = model("one");
+        first.insert("stale.txt".to_owned(), b"old".to_vec());
+        write_folder(&folder, &first)?;
+        write_folder(&folder, &model("two"))?;
+        assert_eq!(fs::read_to_string(folder.join("config.json"))?, "two");
+        assert!(!folder.join("stale.txt").exists());
+        assert_eq!(fs::read_dir(temp.path().join("deep"))?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() -> anyhow::Result<()> {
+        let temp = tempfile::tempdir()?;
+        fs::write(temp.path().join("thesis.txt"), "years of work")?;
+        let error = write_folder(temp.path(), &model("one"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("hint: name another folder"), "{error}");
+        assert!(temp.path().join("thesis.txt").exists());
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108), as in Hugging Face's `modeling_distilbert.py`.
+//!
+//! Word and position embeddings, layer norm, dropout, then post-norm transformer layers. There
+//! are no token types and no pooler, and the attention's dense layer has no dropout.
+
+use candle_core::Tensor;
+
+use super::config::Config;
+use super::layers::{Block, Names, Norm, Shape, drop_out, look_up, take};
+use super::weights::{Tensors, Wants};
+use super::{DropoutRng, Encoder, Result, Rows};
+
+const NAMES: Names = Names {
+    query: "attention.q_lin",
+    key: "attention.k_lin",
+    value: "attention.v_lin",
+    output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
+    norm: "output_layer_norm",
+};
+
+pub(super) const WORDS: &str = "distilbert.embeddings.word_embeddings.weight";
+const POSITIONS: &str = "distilbert.embeddings.position_embeddings.weight";
+const EMBEDDING_NORM: &str = "distilbert.embeddings.LayerNorm";
+
+fn layer(at: usize) -> String {
+    format!("distilbert.transformer.layer.{at}")
+}
+
+/// The tensors of the encoder.
+pub(super) fn wants(config: &Config) -> Wants {
+    let mut wants = Wants::default();
+    let width = config.hidden_size;
+    wants.one(WORDS, &[config.vocab_size, width]);
+    wants.one(POSITIONS, &[config.max_positions, width]);
+    wants.norm(EMBEDDING_NORM, width);
+    for at in 0..config.layers {
+        let part = |name: &str| format!("{}.{name}", layer(at));
+        for name in [NAMES.query, NAMES.key, NAMES.value, NAMES.output] {
+            wants.linear(&part(name), width, width);
+        }
+        wants.norm(&part(NAMES.attention_norm), width);
+        wants.linear(&part(NAMES.up), width, config.intermediate_size);
+        wants.linear(&part(NAMES.down), config.intermediate_size, width);
+        wants.norm(&part(NAMES.norm), width);
+    }
+    wants
+}
+
+/// The encoder.
+pub(super) struct DistilBert {
+    words: Tensor,
+    positions: Tensor,
+    norm: Norm,
+    blocks: Vec<Block>,
+    dropout: f64,
+}
+
+impl DistilBert {
+    /// Builds the network over `tensors` (shared, not copied).
+    pub fn new(config: &Config, tensors: &Tensors) -> Result<Self> {
+        let shape = Shape {
+            heads: config.heads,
+            activation: config.activation,
+            eps: config.layer_norm_eps,
+            attention_dropout: config.attention_dropout,
+            output_dropout: 0.0,
+            dropout: config.dropout,
+        };
+        Ok(Self {
+            words: take(tensors, WORDS)?,
+            positions: take(tensors, POSITIONS)?,
+            norm: Norm::new(tensors, EMBEDDING_NORM, config.layer_norm_eps)?,
+            blocks: (0..config.layers)
+                .map(|at| Block::new(tensors, &layer(at), &NAMES, shape))
+                .collect::<Result<_>>()?,
+            dropout: config.dropout,
+        })
+    }
+}
+
+impl Encoder for DistilBert {
+    fn hidden_size(&self) -> usize {
+        self.words.dims()[1]
+    }
+
+    fn encode(&self, rows: &Rows, mut dropout: Option<&mut DropoutRng>) -> Result<Tensor> {
+        let x = (look_up(&self.words, &rows.ids)? + look_up(&self.positions, &rows.positions)?)?;
+        let mut x = drop_out(self.norm.forward(&x)?, self.dropout, &mut dropout)?;
+        for block in &self.blocks {
+            x = block.forward(&x, rows, &mut dropout)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,299 @@
+//! `task.toml` as written: every key with its place, nothing looked up in other files yet.
+//!
+//! The tables are walked by hand rather than by serde, because serde stops at the first fault and
+//! forgets where a value stood once it is sound. The tables of later stages are only noted.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::Problem;
+use super::read::{Faults, Lines};
+
+/// The name under which faults show the file.
+pub(super) const FILE: &str = "task.toml";
+
+/// The tables that belong to later stages; they are passed on as they are.
+const SETTINGS: [&str; 6] = ["teacher", "augment", "relabel", "filter", "student", "run"];
+
+/// A value and its line and column.
+pub(super) type Placed<T> = (T, (usize, usize));
+
+/// How many seeds per class are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shots {
+    /// As many as the class with the fewest has.
+    All,
+    /// So many.
+    Exactly(usize),
+}
+
+pub(super) struct ClassEntry {
+    pub name: Placed<String>,
+    pub description: String,
+}
+
+pub(super) struct Manifest {
+    pub name: Option<String>,
+    pub item: String,
+    pub items: String,
+    pub shots: Placed<Shots>,
+    pub classes: Vec<ClassEntry>,
+    /// Whether `classes` is all that the file declares; if not, unknown labels mean nothing.
+    pub classes_sound: bool,
+    pub seeds: Option<Placed<String>>,
+    pub test: Option<Placed<String>>,
+    pub pool: Option<Placed<String>>,
+    pub text_column: String,
+    pub label_column: String,
+    pub settings: toml::Table,
+}
+
+/// Walks one file: text, places, faults.
+struct Walk<'a> {
+    lines: Lines<'a>,
+    faults: &'a mut Faults,
+}
+
+type Entry<'t, 'i> = &'t Spanned<DeValue<'i>>;
+
+/// Reads `task.toml`; `None` where it is not even TOML.
+pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Manifest> {
+    let lines = Lines::of(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let whole = toml::from_str::<toml::Table>(text);
+    let late = whole.as_ref().err().filter(|_| errors.is_empty());
+    for error in errors.iter().chain(late) {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error
+            .message()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        faults.add(FILE, lines.place(at), Problem::BrokenToml { message });
+    }
+    let settings = whole.ok().filter(|_| errors.is_empty())?;
+    let settings = settings
+        .into_iter()
+        .filter(|(key, _)| SETTINGS.contains(&key.as_str()))
+        .collect();
+
+    Some(Walk { lines, faults }.root(root.get_ref(), settings))
+}
+
+/// The line and column of the value at `path` (tables by key), or of the nearest table above it.
+pub(super) fn place_of(text: &str, path: &[&str]) -> (usize, usize) {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let mut table = root.get_ref();
+    let mut at = 0;
+    for &key in path {
+        let Some((key, value)) = table.get_key_value(key) else {
+            break;
+        };
+        at = key.span().start;
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    Lines::of(text).place(at)
+}
+
+impl Walk<'_> {
+    fn root(&mut self, root: &DeTable<'_>, settings: toml::Table) -> Manifest {
+        const KNOWN: [&str; 6] = ["name", "item", "items", "shots", "class", "data"];
+        for (key, value) in root {
+            if SETTINGS.contains(&&**key.get_ref()) {
+                self.table(key.get_ref(), value);
+            } else {
+                self.known(key, "task.toml", &KNOWN, &SETTINGS);
+            }
+        }
+        let item = self.string(root, "item");
+        let item = item.map_or_else(|| "message".to_owned(), |(item, _)| item);
+        let items = self.string(root, "items");
+        let items = items.map_or_else(|| format!("{item}s"), |(items, _)| items);
+        let (classes, classes_sound) = self.classes(root);
+        let mut manifest = Manifest {
+            name: self.string(root, "name").map(|(name, _)| name),
+            item,
+            items,
+            shots: self.shots(root),
+            classes,
+            classes_sound,
+            seeds: None,
+            test: None,
+            pool: None,
+            text_column: "text".to_owned(),
+            label_column: "label".to_owned(),
+            settings,
+        };
+        if let Some(data) = root.get("data").and_then(|data| self.table("data", data)) {
+            const KNOWN: [&str; 5] = ["seeds", "test", "pool", "text_column", "label_column"];
+            for key in data.keys() {
+                self.known(key, "[data]", &KNOWN, &[]);
+            }
+            manifest.seeds = self.string(data, "seeds");
+            manifest.test = self.string(data, "test");
+            manifest.pool = self.string(data, "pool");
+            if let Some((column, _)) = self.string(data, "text_column") {
+                manifest.text_column = column;
+            }
+            if let Some((column, _)) = self.string(data, "label_column") {
+                manifest.label_column = column;
+            }
+        }
+        manifest
+    }
+
+    /// The classes, and whether all of them could be read.
+    fn classes(&mut self, root: &DeTable<'_>) -> (Vec<ClassEntry>, bool) {
+        let before = self.faults.0.len();
+        let mut classes: Vec<ClassEntry> = Vec::new();
+        let mut declared = 0;
+        match root.get("class").map(|value| (value, value.get_ref())) {
+            Some((_, DeValue::Array(entries))) => {
+                declared = entries.len();
+                for entry in entries {
+                    if let Some(class) = self.class(entry, &classes) {
+                        classes.push(class);
+                    }
+                }
+            }
+            Some((value, _)) => self.wrong_type("class", "tables, each under [[class]]", value),
+            None => {}
+        }
+        if self.faults.0.len() == before && declared < 2 {
+            let problem = Problem::TooFewClasses { found: declared };
+            self.faults.add(FILE, (1, 1), problem);
+        }
+        (classes, self.faults.0.len() == before)
+    }
+
+    fn class(&mut self, entry: Entry<'_, '_>, others: &[ClassEntry]) -> Option<ClassEntry> {
+        let table = self.table("class", entry)?;
+        for key in table.keys() {
+            self.known(key, "[[class]]", &["name", "description"], &[]);
+        }
+        let description = self.string(table, "description");
+        let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
+        if !table.contains_key("name") {
+            let problem = Problem::MissingKey {
+                table: "[[class]]",
+                key: "name",
+            };
+            self.add(entry.span().start, problem);
+        }
+        let (name, place) = self.string(table, "name")?;
+        if let Some(reason) = bad_name(&name) {
+            let problem = Problem::BadClassName {
+                class: name,
+                reason,
+            };
+            self.faults.add(FILE, place, problem);
+            return None;
+        }
+        if let Some(first) = others.iter().find(|other| other.name.0 == name) {
+            let problem = Problem::DuplicateClass {
+                class: name,
+                first: first.name.1.0,
+            };
+            self.faults.add(FILE, place, problem);
+            return None;
+        }
+        Some(ClassEntry {
+            name: (name, place),
+            description,
+        })
+    }
+
+    fn shots(&mut self, root: &DeTable<'_>) -> Placed<Shots> {
+        let Some(value) = root.get("shots") else {
+            return (Shots::All, (0, 0));
+        };
+        let place = self.lines.place(value.span().start);
+        let shots = match value.get_ref() {
+            DeValue::String(word) if word == "all" => Some(Shots::All),
+            DeValue::Integer(number) => usize::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(Shots::Exactly),
+            _ => None,
+        };
+        if shots.is_none() {
+            self.wrong_type("shots", "a whole number from 0, or \"all\"", value);
+        }
+        (shots.unwrap_or(Shots::All), place)
+    }
+
+    fn string(&mut self, table: &DeTable<'_>, key: &str) -> Option<Placed<String>> {
+        let value = table.get(key)?;
+        let Some(text) = value.get_ref().as_str() else {
+            self.wrong_type(key, "a string", value);
+            return None;
+        };
+        Some((text.to_owned(), self.lines.place(value.span().start)))
+    }
+
+    fn table<'t, 'i>(&mut self, key: &str, value: Entry<'t, 'i>) -> Option<&'t DeTable<'i>> {
+        if let DeValue::Table(table) = value.get_ref() {
+            return Some(table);
+        }
+        self.wrong_type(key, "a table", value);
+        None
+    }
+
+    fn known(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        table: &'static str,
+        known: &[&'static str],
+        also: &[&'static str],
+    ) {
+        let name: &str = key.get_ref();
+        if !known.contains(&name) {
+            let problem = Problem::UnknownKey {
+                key: name.to_owned(),
+                table,
+                known: [known, also].concat(),
+            };
+            self.add(key.span().start, problem);
+        }
+    }
+
+    fn wrong_type(&mut self, what: &str, expected: &'static str, value: Entry<'_, '_>) {
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(number) if number.as_str().starts_with('-') => "a negative number",
+            DeValue::Integer(_) | DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        let problem = Problem::WrongType {
+            what: what.to_owned(),
+            expected,
+            found,
+        };
+        self.add(value.span().start, problem);
+    }
+
+    fn add(&mut self, at: usize, problem: Problem) {
+        self.faults.add(FILE, self.lines.place(at), problem);
+    }
+}
+
+/// Why a name cannot stand for a class in a prompt, if so.
+pub(super) fn bad_name(name: &str) -> Option<&'static str> {
+    if name.trim().is_empty() {
+        Some("is empty")
+    } else if name.contains(['\n', '\r']) {
+        Some("holds a line break")
+    } else if name.contains(char::is_control) {
+        Some("holds a control character")
+    } else if name.trim() != name {
+        Some("begins or ends with white space")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,123 @@
+//! CSV as in RFC 4180: comma, double quotes, a header line, LF or CRLF.
+//!
+//! The `csv` crate reads the values. It is lenient where a fault should be named (a quote that never
+//! closes swallows the rest of the file) and knows where a record starts but not where its fields
+//! do, so [`fields`] walks each record once more for the places.
+
+use super::super::fault::Problem;
+use super::{Cell, Faults, Lines, Source};
+
+pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
+    let Some(text) = source.text(faults) else {
+        return Vec::new();
+    };
+    let name = &source.name;
+    let lines = Lines::of(text);
+    let mut reader = ::csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let mut header: Option<(usize, Vec<usize>)> = None;
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                let message = error.to_string();
+                faults.add(name, (0, 0), Problem::BrokenCsv { message });
+                break;
+            }
+        };
+        let Some(start) = record.position().map(|place| place.byte() as usize) else {
+            continue;
+        };
+        // The position may lie before blank lines or the second half of a CRLF.
+        let start = text.len() - text[start..].trim_start_matches(['\r', '\n']).len();
+        let starts = match fields(text, start) {
+            Ok(starts) => starts,
+            Err((at, message)) => {
+                let problem = Problem::BrokenCsv {
+                    message: message.to_owned(),
+                };
+                faults.add(name, lines.place(at), problem);
+                if header.is_none() {
+                    break;
+                }
+                continue;
+            }
+        };
+        let Some((width, indices)) = &header else {
+            let found: Vec<String> = record.iter().map(str::to_owned).collect();
+            let mut indices = Vec::with_capacity(columns.len());
+            for column in columns {
+                match found.iter().position(|name| name == column) {
+                    Some(index) => indices.push(index),
+                    None => {
+                        let problem = Problem::MissingColumn {
+                            column: (*column).to_owned(),
+                            found: found.clone(),
+                        };
+                        faults.add(name, lines.place(start), problem);
+                    }
+                }
+            }
+            if indices.len() < columns.len() {
+                break;
+            }
+            header = Some((record.len(), indices));
+            continue;
+        };
+        if record.len() != *width {
+            let message = match record.len() {
+                1 => format!("1 field here, {width} in the header line"),
+                count => format!("{count} fields here, {width} in the header line"),
+            };
+            faults.add(name, lines.place(start), Problem::BrokenCsv { message });
+            continue;
+        }
+        let cells = indices.iter().map(|&index| {
+            let (line, column) = lines.place(starts[index]);
+            Cell {
+                value: record[index].to_owned(),
+                line,
+                column,
+            }
+        });
+        rows.push(cells.collect());
+    }
+    rows
+}
+
+/// The byte each field of the record at `start` begins at, or what is broken and where.
+fn fields(text: &str, start: usize) -> Result<Vec<usize>, (usize, &'static str)> {
+    let mut starts = vec![start];
+    let mut at = start;
+    loop {
+        if text[at..].starts_with('"') {
+            let open = at;
+            at += 1;
+            loop {
+                let close = text[at..]
+                    .find('"')
+                    .ok_or((open, "the quote that opens here is never closed"))?;
+                at += close + 1;
+                if !text[at..].starts_with('"') {
+                    break;
+                }
+                at += 1;
+            }
+            if !text[at..].is_empty() && !text[at..].starts_with([',', '\r', '\n']) {
+                return Err((at, "text after the closing quote"));
+            }
+        } else {
+            at = text[at..]
+                .find([',', '\r', '\n'])
+                .map_or(text.len(), |end| at + end);
+        }
+        if !text[at..].starts_with(',') {
+            return Ok(starts);
+        }
+        at += 1;
+        starts.push(at);
+    }
+}

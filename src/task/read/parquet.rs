@@ -1,0 +1,131 @@
+//! Parquet, by the record API: only the asked columns are decoded. A place is the number of the row
+//! and the number of the column, both from 1.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use parquet::schema::types::Type;
+
+use super::super::fault::Problem;
+use super::{Cell, Faults, Source};
+
+pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
+    if source.bytes.is_empty() {
+        return Vec::new();
+    }
+    let mut rows = Vec::new();
+    if let Err((row, message)) = read(source, columns, faults, &mut rows) {
+        let place = if row == 0 { (0, 0) } else { (row, 1) };
+        faults.add(&source.name, place, Problem::BrokenParquet { message });
+    }
+    rows
+}
+
+/// Fails with the row (0: none) and the message.
+fn read(
+    source: &Source<'_>,
+    columns: &[&str],
+    faults: &mut Faults,
+    rows: &mut Vec<Vec<Cell>>,
+) -> Result<(), (usize, String)> {
+    let name = &source.name;
+    let Some(path) = &source.path else {
+        return Err((0, "a task inside the program holds CSV or JSONL".into()));
+    };
+    let file = File::open(path).map_err(|error| (0, error.to_string()))?;
+    let reader = SerializedFileReader::new(file).map_err(|error| (0, brief(&error)))?;
+    let schema = reader.metadata().file_metadata().schema();
+    let found = schema.get_fields();
+    let mut wanted = Vec::with_capacity(columns.len());
+    for &column in columns {
+        match found.iter().position(|field| field.name() == column) {
+            Some(index) => wanted.push(index),
+            None => {
+                let problem = Problem::MissingColumn {
+                    column: column.to_owned(),
+                    found: found.iter().map(|field| field.name().to_owned()).collect(),
+                };
+                faults.add(name, (0, 0), problem);
+            }
+        }
+    }
+    if wanted.len() < columns.len() {
+        return Ok(());
+    }
+    let mut kept = wanted.clone();
+    kept.sort_unstable();
+    kept.dedup();
+    let projection = Type::group_type_builder(schema.name())
+        .with_fields(
+            kept.iter()
+                .map(|&index| Arc::clone(&found[index]))
+                .collect(),
+        )
+        .build()
+        .map_err(|error| (0, brief(&error)))?;
+    let records = reader
+        .get_row_iter(Some(projection))
+        .map_err(|error| (0, brief(&error)))?;
+    for (index, record) in records.enumerate() {
+        let line = index + 1;
+        let record = record.map_err(|error| (line, brief(&error)))?;
+        let mut cells = Vec::with_capacity(columns.len());
+        for (&what, &number) in columns.iter().zip(&wanted) {
+            let field = record.get_column_iter().find(|(column, _)| *column == what);
+            let Some((_, field)) = field else { continue };
+            match text_of(what, field) {
+                Ok(value) => cells.push(Cell {
+                    value,
+                    line,
+                    column: number + 1,
+                }),
+                Err(problem) => faults.add(name, (line, number + 1), problem),
+            }
+        }
+        if cells.len() == columns.len() {
+            rows.push(cells);
+        }
+    }
+    Ok(())
+}
+
+fn text_of(what: &str, field: &Field) -> Result<String, Problem> {
+    let found = match field {
+        Field::Str(text) => return Ok(text.clone()),
+        // Some writers leave out the mark that says that bytes are text.
+        Field::Bytes(bytes) => {
+            return match std::str::from_utf8(bytes.data()) {
+                Ok(text) => Ok(text.to_owned()),
+                Err(error) => Err(Problem::NotUtf8 {
+                    byte: bytes.data()[error.valid_up_to()],
+                    offset: error.valid_up_to(),
+                    utf16: false,
+                }),
+            };
+        }
+        Field::Null => "nothing",
+        Field::Bool(_) => "a boolean",
+        Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => "a nested value",
+        Field::Date(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => "a date",
+        _ => "a number",
+    };
+    Err(Problem::WrongType {
+        what: what.to_owned(),
+        expected: "a string",
+        found,
+    })
+}
+
+/// The first line of an error, cut where it becomes a dump of bytes.
+fn brief(error: &parquet::errors::ParquetError) -> String {
+    let message = error.to_string();
+    message
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(120)
+        .collect()
+}

@@ -1,0 +1,226 @@
+//! A new task from labelled examples: what `promptmix init` does.
+//!
+//! The folder holds a `task.toml` in which only the descriptions are left to be written, and the
+//! examples as `seeds.jsonl`. It loads as it is.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::fault::{Place, Problem, TaskError};
+use super::manifest::{FILE, bad_name};
+use super::normalised;
+use super::read::{Faults, Row, Source, labelled};
+
+/// A class found among the examples. Its description is still to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScaffoldClass {
+    pub name: String,
+    /// Examples written to `seeds.jsonl`.
+    pub count: usize,
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scaffold {
+    pub folder: PathBuf,
+    /// The classes, all without a description, in the order of first appearance.
+    pub classes: Vec<ScaffoldClass>,
+    /// Examples left out because the same text with the same label came before.
+    pub repeated: usize,
+}
+
+/// Makes the folder `out` with `task.toml` and `seeds.jsonl` from a CSV, JSONL or Parquet file of
+/// labelled examples.
+///
+/// # Errors
+/// [`TaskError::Faults`] for broken examples, unusable labels, one text under two labels or fewer
+/// than two classes; [`TaskError::FolderNotEmpty`]; [`TaskError::Write`]. Nothing is written before
+/// the examples are known to be sound.
+pub fn scaffold(
+    examples: &Path,
+    out: &Path,
+    text_column: &str,
+    label_column: &str,
+) -> Result<Scaffold, TaskError> {
+    match fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
+        Ok(false) => {}
+        Ok(true) => return Err(TaskError::FolderNotEmpty { path: out.into() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(write_error(out, source)),
+    }
+    let name = examples.display().to_string();
+    let source = Source::open(&name, examples)
+        .map_err(|problem| TaskError::one(Place::whole(&name), problem))?;
+    let mut faults = Faults::default();
+    let rows = labelled(&source, text_column, label_column, &mut faults);
+    let (classes, kept) = sort_out(&name, &rows, &mut faults);
+    if classes.len() < 2 && faults.0.is_empty() {
+        let found = classes.len();
+        faults.add(&name, (0, 0), Problem::TooFewClasses { found });
+    }
+    faults.finish(())?;
+
+    let mut seeds = String::new();
+    for row in &kept {
+        let line = json!({"text": row.text.value, "label": row.label.value});
+        seeds.push_str(&format!("{line}\n"));
+    }
+    fs::create_dir_all(out).map_err(|source| write_error(out, source))?;
+    for (file, content) in [("seeds.jsonl", seeds), (FILE, manifest(&classes))] {
+        let path = out.join(file);
+        fs::write(&path, content).map_err(|source| write_error(&path, source))?;
+    }
+    Ok(Scaffold {
+        folder: out.to_owned(),
+        repeated: rows.len() - kept.len(),
+        classes,
+    })
+}
+
+fn write_error(path: &Path, source: io::Error) -> TaskError {
+    TaskError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The classes with their counts, and the rows that are kept.
+fn sort_out<'a>(
+    name: &str,
+    rows: &'a [Row],
+    faults: &mut Faults,
+) -> (Vec<ScaffoldClass>, Vec<&'a Row>) {
+    let mut classes: Vec<ScaffoldClass> = Vec::new();
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    let mut seen: HashMap<String, &Row> = HashMap::new();
+    let mut kept = Vec::new();
+    for row in rows {
+        let label = row.label.value.as_str();
+        if let Some(reason) = bad_name(label) {
+            let problem = Problem::BadClassName {
+                class: label.to_owned(),
+                reason,
+            };
+            faults.add(name, (row.label.line, row.label.column), problem);
+            continue;
+        }
+        let first = *seen.entry(normalised(&row.text.value)).or_insert(row);
+        if first.label.value != row.label.value {
+            let problem = Problem::DuplicateText {
+                first: first.text.line,
+                relabelled: true,
+            };
+            faults.add(name, (row.text.line, row.text.column), problem);
+        }
+        if !std::ptr::eq(first, row) {
+            continue;
+        }
+        let number = *numbers.entry(label).or_insert_with(|| {
+            classes.push(ScaffoldClass {
+                name: label.to_owned(),
+                count: 0,
+            });
+            classes.len() - 1
+        });
+        classes[number].count += 1;
+        kept.push(row);
+    }
+    (classes, kept)
+}
+
+fn manifest(classes: &[ScaffoldClass]) -> String {
+    let mut text = String::from(
+        "# What one text is called in prompts, such as \"ticket\", and its plural.\n\
+         item = \"message\"\n\
+         items = \"messages\"\n\
+         # Seeds per class that are used; without this line as many as the class with the fewest has.\n\
+         # shots = 2\n\n",
+    );
+    for class in classes {
+        text.push_str(&format!(
+            "[[class]] # examples: {}\n\
+             name = {}\n\
+             description = \"\" # one line: what belongs here, and what does not\n\n",
+            class.count,
+            toml::Value::String(class.name.clone()),
+        ));
+    }
+    text.push_str(
+        "[data]\n\
+         seeds = \"seeds.jsonl\"\n\
+         # test = \"test.jsonl\" # labelled texts that training never sees, to measure accuracy\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Task, Warning};
+    use super::*;
+
+    /// Writes the examples and makes a task of them.
+    fn make(csv: &str) -> (tempfile::TempDir, Result<Scaffold, TaskError>) {
+        let folder = tempfile::tempdir().unwrap();
+        let examples = folder.path().join("examples.csv");
+        fs::write(&examples, csv).unwrap();
+        let made = scaffold(&examples, &folder.path().join("new/desk"), "body", "intent");
+        (folder, made)
+    }
+
+    #[test]
+    fn a_new_task_loads_and_asks_for_descriptions() {
+        let (_folder, made) = make(
+            "intent,body\n\"say \"\"hi\"\", é\",hello\nbye,\"so\nlong\"\nbye, SO long\nbye,see you\n",
+        );
+        let made = made.unwrap();
+        let counts: Vec<(&str, usize)> = made
+            .classes
+            .iter()
+            .map(|class| (class.name.as_str(), class.count))
+            .collect();
+        assert_eq!(counts, [("say \"hi\", é", 1), ("bye", 2)]);
+        assert_eq!(made.repeated, 1);
+        let task = Task::load(&made.folder).unwrap();
+        assert_eq!(task.name, "desk");
+        assert_eq!(task.classes[0].name, "say \"hi\", é");
+        assert_eq!(task.seeds[1].text, "so\nlong");
+        assert_eq!((task.shots, task.seeds.len()), (1, 3));
+        let bare = |warning: &&Warning| matches!(warning, Warning::MissingDescription { .. });
+        assert_eq!(task.warnings.iter().filter(bare).count(), 2);
+    }
+
+    #[test]
+    fn a_folder_in_use_is_left_alone() {
+        let (folder, made) = make("intent,body\na,x\nb,y\n");
+        let made = made.unwrap();
+        let before = fs::read(made.folder.join("task.toml")).unwrap();
+        let examples = folder.path().join("examples.csv");
+        let error = scaffold(&examples, &made.folder, "body", "intent").unwrap_err();
+        assert!(matches!(error, TaskError::FolderNotEmpty { .. }));
+        assert_eq!(fs::read(made.folder.join("task.toml")).unwrap(), before);
+        let error = scaffold(&examples, &examples, "body", "intent").unwrap_err();
+        assert!(matches!(error, TaskError::Write { .. }), "{error}");
+    }
+
+    #[test]
+    fn unusable_examples_are_faults_and_nothing_is_written() {
+        let (folder, made) = make("intent,body\na,x\n\"b\nc\",y\na ,z\nb,X\n,w\n");
+        let error = made.unwrap_err().to_string();
+        for fault in [
+            "examples.csv:3:1: class name \"b\\nc\" holds a line break",
+            "examples.csv:5:1: class name \"a \" begins or ends with white space",
+            "examples.csv:6:3: the same text as on line 2, with another label",
+            "examples.csv:7:1: class name \"\" is empty",
+        ] {
+            assert!(error.contains(fault), "{error}");
+        }
+        assert!(!folder.path().join("new").exists());
+        let (_folder, made) = make("intent,body\na,x\na,y\n");
+        let error = made.unwrap_err().to_string();
+        assert!(error.contains("a task needs 2 classes or more, this one has 1"));
+    }
+}

@@ -1,0 +1,479 @@
+//! Every fault with its exact place, and what a sound task gives.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+const HEAD: &str = r#"
+name = "help-desk"
+item = "ticket"
+shots = 2
+[[class]]
+name = "password_reset"
+description = "forgotten, expired or new password"
+[[class]]
+name = "vpn"
+description = "remote access does not connect"
+"#;
+const DATA: &str = "[data]\nseeds = \"seeds.jsonl\"\n";
+const SEEDS: &str = r#"{"text": "I forgot my password", "label": "password_reset"}
+{"text": "vpn is down", "label": "vpn"}
+{"text": "my password expired", "label": "password_reset"}
+{"text": "cannot reach the office network", "label": "vpn"}
+"#;
+
+fn load(toml: &str, files: &[(&str, &str)]) -> Result<Task, TaskError> {
+    let files: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(name, text)| (*name, text.as_bytes()))
+        .collect();
+    Task::load_embedded(toml, &files)
+}
+
+fn sound() -> Task {
+    load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", SEEDS)]).unwrap()
+}
+
+/// Each fault as `place: message`, without its hint.
+fn faults(result: Result<Task, TaskError>) -> Vec<String> {
+    match result {
+        Err(TaskError::Faults { faults }) => faults
+            .iter()
+            .map(|fault| {
+                assert!(!fault.problem.hint().is_empty());
+                format!("{}: {}", fault.place, fault.problem)
+            })
+            .collect(),
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("the task loaded"),
+    }
+}
+
+/// The faults of a task with these seeds.
+fn seed_faults(seeds: &str) -> Vec<String> {
+    faults(load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", seeds)]))
+}
+
+/// The faults of this `task.toml` with sound seeds.
+fn toml_faults(toml: &str) -> Vec<String> {
+    faults(load(toml, &[("seeds.jsonl", SEEDS)]))
+}
+
+#[test]
+fn a_sound_task_loads() {
+    let task = sound();
+    assert_eq!(task.name, "help-desk");
+    assert_eq!(
+        (task.item.as_str(), task.items.as_str()),
+        ("ticket", "tickets")
+    );
+    assert_eq!(task.shots, 2);
+    let names: Vec<&str> = task
+        .classes
+        .iter()
+        .map(|class| class.name.as_str())
+        .collect();
+    assert_eq!(names, ["password_reset", "vpn"]);
+    assert_eq!(
+        task.classes[1].description,
+        "remote access does not connect"
+    );
+    let labels: Vec<usize> = task.seeds.iter().map(|seed| seed.label).collect();
+    assert_eq!(labels, [0, 1, 0, 1]);
+    let texts: Vec<&str> = task.seeds_of(1).map(|seed| seed.text.as_str()).collect();
+    assert_eq!(texts, ["vpn is down", "cannot reach the office network"]);
+    assert!(task.warnings.is_empty());
+    assert!(task.test.is_empty() && task.pool.is_empty() && task.settings.is_empty());
+}
+
+#[test]
+fn an_unknown_label_is_shown_in_place_with_the_nearest_class() {
+    let seeds = format!("{SEEDS}\n{{\"text\": \"é\", \"label\": \"pasword_reset\"}}\n");
+    let error = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "seeds.jsonl:6:24: unknown label \"pasword_reset\"\n\
+         hint: did you mean \"password_reset\"? classes are declared in task.toml"
+    );
+    let seeds = format!("{SEEDS}{{\"label\":\"weather\",\"text\":\"a\"}}");
+    let error = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "seeds.jsonl:5:10: unknown label \"weather\"\n\
+         hint: the classes declared in task.toml are \"password_reset\", \"vpn\""
+    );
+}
+
+#[test]
+fn empty_and_repeated_texts_are_faults() {
+    let seeds = format!(
+        "{SEEDS}{}\n{}\n{}\n",
+        r#"{"text": " \t", "label": "vpn"}"#,
+        r#"{"text": "VPN  is down ", "label": "vpn"}"#,
+        r#"{"text": "my password expired", "label": "vpn"}"#,
+    );
+    assert_eq!(
+        seed_faults(&seeds),
+        [
+            "seeds.jsonl:5:10: empty text",
+            "seeds.jsonl:6:10: the same text as on line 2",
+            "seeds.jsonl:7:10: the same text as on line 3, with another label",
+        ]
+    );
+}
+
+#[test]
+fn classes_short_of_seeds_are_faults() {
+    let two: Vec<&str> = SEEDS.lines().collect();
+    assert_eq!(
+        seed_faults(&[two[0], two[2]].join("\n")),
+        ["task.toml:9:8: class \"vpn\" has no seed in seeds.jsonl"]
+    );
+    assert_eq!(
+        seed_faults(&two[..3].join("\n")),
+        ["task.toml:9:8: class \"vpn\" has 1 of the 2 seeds that shots = 2 asks for"]
+    );
+    assert_eq!(
+        faults(load(HEAD, &[])),
+        ["task.toml:4:9: shots = 2, but [data] names no seeds"]
+    );
+    let all = format!("{HEAD}{DATA}").replace("shots = 2", "");
+    let result = load(&all, &[("seeds.jsonl", two[0])]);
+    assert_eq!(
+        faults(result),
+        ["task.toml:9:8: class \"vpn\" has no seed in seeds.jsonl"]
+    );
+}
+
+#[test]
+fn shots_default_to_what_the_class_with_the_fewest_has() {
+    let three: Vec<&str> = SEEDS.lines().take(3).collect();
+    let three = three.join("\n");
+    for shots in ["", "shots = \"all\""] {
+        let toml = format!("{HEAD}{DATA}").replace("shots = 2", shots);
+        let task = load(&toml, &[("seeds.jsonl", &three)]).unwrap();
+        assert_eq!((task.shots, task.seeds.len()), (1, 3));
+        let warning = Warning::ShotsByFewest {
+            class: "vpn".into(),
+            shots: 1,
+        };
+        assert_eq!(task.warnings, [warning]);
+    }
+    let none = HEAD.replace("shots = 2", "");
+    assert_eq!(load(&none, &[]).unwrap().shots, 0);
+}
+
+#[test]
+fn descriptions_alone_are_a_task() {
+    let toml = format!("{HEAD}{DATA}").replace("shots = 2", "shots = 0");
+    let task = load(
+        &toml,
+        &[("seeds.jsonl", "{\"text\":\"a\",\"label\":\"vpn\"}")],
+    )
+    .unwrap();
+    assert_eq!((task.shots, task.seeds.len()), (0, 1));
+    assert!(task.draw_seeds(1).is_empty());
+}
+
+#[test]
+fn a_test_text_must_not_be_a_seed() {
+    let toml = format!("{HEAD}{DATA}test = \"test.csv\"\n");
+    let test = "label,text\r\nvpn,no tunnel\r\nvpn,\"VPN is\r\nDOWN\"\r\n";
+    assert_eq!(
+        faults(load(&toml, &[("seeds.jsonl", SEEDS), ("test.csv", test)])),
+        ["test.csv:3:5: this test text is also a seed (seeds.jsonl, line 2)"]
+    );
+}
+
+#[test]
+fn pool_and_test_are_read_and_may_repeat_themselves() {
+    let toml = format!("{HEAD}{DATA}test = \"test.csv\"\npool = \"pool.csv\"\n");
+    let csv = "label,text\nvpn,no tunnel\nvpn,no tunnel\n";
+    let files = [("seeds.jsonl", SEEDS), ("test.csv", csv), ("pool.csv", csv)];
+    let task = load(&toml, &files).unwrap();
+    assert_eq!((task.test.len(), task.pool.len()), (2, 2));
+    assert_eq!(task.pool[0].text, "no tunnel");
+}
+
+#[test]
+fn class_tables_are_checked() {
+    let toml = format!(
+        "{}[[class]]\nname = \"a\\nb\"\n[[class]]\ndescription = \"x\"\n[[class]]\nname = \"vpn\"\n\
+         [[class]]\nname = \"\"\n[[class]]\nname = \" a\"\n[[class]]\nname = \"a\\u0007\"\n{DATA}",
+        HEAD
+    );
+    assert_eq!(
+        toml_faults(&toml),
+        [
+            "task.toml:12:8: class name \"a\\nb\" holds a line break",
+            "task.toml:13:1: [[class]] has no name",
+            "task.toml:16:8: class \"vpn\" is declared twice, first on line 9",
+            "task.toml:18:8: class name \"\" is empty",
+            "task.toml:20:8: class name \" a\" begins or ends with white space",
+            "task.toml:22:8: class name \"a\\u{7}\" holds a control character",
+        ]
+    );
+    assert_eq!(
+        toml_faults("[[class]]\nname = \"vpn\"\n"),
+        ["task.toml:1:1: a task needs 2 classes or more, this one has 1"]
+    );
+    assert_eq!(
+        toml_faults("item = \"x\"\n"),
+        ["task.toml:1:1: a task needs 2 classes or more, this one has 0"]
+    );
+    assert_eq!(
+        toml_faults("class = [\"a\", \"b\"]\n"),
+        [
+            "task.toml:1:10: class must be a table, this is a string",
+            "task.toml:1:15: class must be a table, this is a string",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_are_faults_but_for_the_tables_of_later_stages() {
+    let toml = format!(
+        "shot = 3\n{HEAD}colour = \"red\"\n{DATA}tests = \"t.csv\"\n[student]\nlr = 4e-5\n[teachr]\n"
+    );
+    let error = load(&toml, &[("seeds.jsonl", SEEDS)]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "task.toml:1:1: unknown key \"shot\" in task.toml\nhint: did you mean \"shots\"?\n\
+         task.toml:12:1: unknown key \"colour\" in [[class]]\nhint: the keys known here are name, description\n\
+         task.toml:15:1: unknown key \"tests\" in [data]\nhint: did you mean \"test\"?\n\
+         task.toml:18:2: unknown key \"teachr\" in task.toml\nhint: did you mean \"teacher\"?"
+    );
+    let toml = format!("{HEAD}{DATA}[student]\nlr = 4e-5\n[run]\nseeds = 3\n");
+    let task = load(&toml, &[("seeds.jsonl", SEEDS)]).unwrap();
+    assert_eq!(task.settings["student"]["lr"].as_float(), Some(4e-5));
+    assert_eq!(task.settings["run"]["seeds"].as_integer(), Some(3));
+    assert_eq!(task.settings.len(), 2);
+    assert_eq!(
+        task.place_of(&["student", "lr"]).to_string(),
+        "task.toml:14:1"
+    );
+    assert_eq!(
+        task.place_of(&["run", "none"]).to_string(),
+        "task.toml:15:2"
+    );
+}
+
+#[test]
+fn values_of_the_wrong_type_are_faults() {
+    let toml = format!("{HEAD}{DATA}")
+        .replace("shots = 2", "shots = -1")
+        .replace("\"ticket\"", "5")
+        .replace("\"seeds.jsonl\"", "[\"seeds.jsonl\"]");
+    assert_eq!(
+        toml_faults(&format!("run = 1\n{toml}")),
+        [
+            "task.toml:1:7: run must be a table, this is a number",
+            "task.toml:4:8: item must be a string, this is a number",
+            "task.toml:5:9: shots must be a whole number from 0, or \"all\", this is a negative number",
+            "task.toml:13:9: seeds must be a string, this is an array",
+        ]
+    );
+    assert_eq!(
+        seed_faults(&format!("{SEEDS}{{\"text\": \"a\", \"label\": 3}}")),
+        ["seeds.jsonl:5:24: label must be a string, this is a number"]
+    );
+}
+
+#[test]
+fn broken_toml_is_shown_in_place() {
+    assert_eq!(
+        toml_faults("name = \"é\"\nitem = \n"),
+        ["task.toml:2:8: broken TOML: string values must be quoted, expected literal string"]
+    );
+    let twice = toml_faults("name = \"a\"\nname = \"b\"\n");
+    assert_eq!(twice, ["task.toml:2:1: broken TOML: duplicate key"]);
+}
+
+#[test]
+fn missing_empty_and_unsupported_files_are_faults() {
+    let toml = format!("{HEAD}{DATA}test = \"t.csv\"\npool = \"p.xlsx\"\n");
+    assert_eq!(
+        faults(load(&toml, &[("seeds.jsonl", "\n"), ("p.xlsx", "PK")])),
+        [
+            "seeds.jsonl: the file is empty: it holds no text",
+            "task.toml:13:8: there is no file \"t.csv\"",
+            "p.xlsx: \"p.xlsx\" is in no format that is read here",
+        ]
+    );
+}
+
+#[test]
+fn faults_of_all_files_come_together() {
+    let toml = format!("size = 1\n{HEAD}{DATA}test = \"t.csv\"\n");
+    let seeds = format!("{SEEDS}{{\"text\": \"\", \"label\": \"vpn\"}}\n{{\n");
+    let test = "text,label\nx,vpm\n";
+    assert_eq!(
+        faults(load(&toml, &[("seeds.jsonl", &seeds), ("t.csv", test)])),
+        [
+            "task.toml:1:1: unknown key \"size\" in task.toml",
+            "seeds.jsonl:5:10: empty text",
+            "seeds.jsonl:6:1: broken JSON: EOF while parsing an object",
+            "t.csv:2:3: unknown label \"vpm\"",
+        ]
+    );
+}
+
+#[test]
+fn a_class_without_description_is_a_warning() {
+    let toml = format!("{HEAD}{DATA}").replace("remote access does not connect", " ");
+    let task = load(&toml, &[("seeds.jsonl", SEEDS)]).unwrap();
+    assert_eq!(
+        task.warnings,
+        [Warning::MissingDescription {
+            class: "vpn".into(),
+            line: 9
+        }]
+    );
+    assert!(
+        task.warnings[0]
+            .to_string()
+            .starts_with("task.toml:9: class \"vpn\" has no description")
+    );
+}
+
+#[test]
+fn unicode_names_and_emoji_are_kept() {
+    let toml =
+        "[[class]]\nname = \"zurück\"\n[[class]]\nname = \"🙂 froh\"\n[data]\nseeds = \"s.csv\"\n";
+    let seeds = "text,label\nich möchte 👩‍👩‍👧 \"zurück\" gehen,zurück\nschön,🙂 froh\n";
+    let task = load(toml, &[("s.csv", seeds)]).unwrap();
+    assert_eq!(task.classes[1].name, "🙂 froh");
+    assert_eq!(task.seeds[0].text, "ich möchte 👩‍👩‍👧 \"zurück\" gehen");
+    let seeds = format!("{seeds}👩🙂,froh\n");
+    let error = load(toml, &[("s.csv", &seeds)]).unwrap_err().to_string();
+    assert!(
+        error.starts_with("s.csv:4:4: unknown label \"froh\"\nhint: did you mean \"🙂 froh\"?")
+    );
+}
+
+fn crowded() -> Task {
+    let mut seeds = String::new();
+    for number in 0..40 {
+        let label = ["password_reset", "vpn"][number % 2];
+        seeds.push_str(&format!(
+            "{{\"text\":\"t{number}\",\"label\":\"{label}\"}}\n"
+        ));
+    }
+    load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap()
+}
+
+#[test]
+fn drawing_depends_on_the_seed_alone_and_keeps_the_classes_apart() {
+    let task = crowded();
+    assert_eq!(task.draw_seeds(7), task.draw_seeds(7));
+    let draws: Vec<Vec<LabelledText>> = (0..20).map(|seed| task.draw_seeds(seed)).collect();
+    for drawn in &draws {
+        let labels: Vec<usize> = drawn.iter().map(|seed| seed.label).collect();
+        assert_eq!(labels, [0, 0, 1, 1]);
+        assert!(drawn[0] != drawn[1] && drawn[2] != drawn[3]);
+    }
+    assert!(draws.iter().any(|drawn| *drawn != draws[0]));
+    // The other classes have no say in what a class draws.
+    let mut fewer = task.clone();
+    fewer.seeds.retain(|seed| seed.label == 1);
+    assert_eq!(fewer.draw_seeds(3), task.draw_seeds(3)[2..]);
+}
+
+#[test]
+fn exactly_as_many_seeds_as_asked_are_all_drawn_in_file_order() {
+    let task = sound();
+    let texts: Vec<String> = task
+        .draw_seeds(9)
+        .into_iter()
+        .map(|seed| seed.text)
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "I forgot my password",
+            "my password expired",
+            "vpn is down",
+            "cannot reach the office network"
+        ]
+    );
+}
+
+#[test]
+fn shots_can_be_set_as_far_as_the_seeds_go() {
+    let task = crowded().with_shots(20).unwrap();
+    assert_eq!(task.draw_seeds(1).len(), 40);
+    let found = faults(task.with_shots(21));
+    assert_eq!(found.len(), 2);
+    assert_eq!(
+        found[1],
+        "task.toml: class \"vpn\" has 20 of the 21 seeds that shots = 21 asks for"
+    );
+}
+
+#[test]
+fn the_hash_follows_every_file() {
+    let task = sound();
+    assert_eq!(task.sha256.len(), 64);
+    assert_eq!(task.sha256, sound().sha256);
+    let spaced = format!("{SEEDS}\n");
+    let other = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &spaced)]).unwrap();
+    assert_ne!(task.sha256, other.sha256);
+    let other = load(&format!("{HEAD}{DATA}#"), &[("seeds.jsonl", SEEDS)]).unwrap();
+    assert_ne!(task.sha256, other.sha256);
+}
+
+#[test]
+fn a_folder_and_its_task_toml_are_the_same_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("desk");
+    fs::create_dir(&home).unwrap();
+    let error = Task::load(&home).unwrap_err().to_string();
+    let file = home.join("task.toml").display().to_string();
+    assert!(error.starts_with(&format!(
+        "{file}: there is no file {file:?}\nhint: promptmix init"
+    )));
+    let toml = format!("{HEAD}{DATA}").replace("name = \"help-desk\"", "");
+    fs::write(home.join("task.toml"), toml.replace('\n', "\r\n")).unwrap();
+    fs::write(home.join("seeds.jsonl"), SEEDS.replace('\n', "\r\n")).unwrap();
+    let task = Task::load(&home).unwrap();
+    assert_eq!(task, Task::load(&home.join("task.toml")).unwrap());
+    assert_eq!(
+        (task.name.as_str(), task.folder.as_path()),
+        ("desk", home.as_path())
+    );
+    assert_eq!(task.seeds, sound().seeds);
+    // The name does not depend on how the folder is written.
+    let dotted = home.join("..").join("desk").join(".");
+    assert_eq!(Task::load(&dotted).unwrap().name, "desk");
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("seeds.jsonl")).unwrap();
+    fs::write(folder.path().join("task.toml"), format!("{HEAD}{DATA}")).unwrap();
+    let found = faults(Task::load(folder.path()));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("task.toml:12:9: \"seeds.jsonl\" cannot be read: "),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn task_toml_itself_must_be_plain_utf8() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("task.toml");
+    fs::write(folder.path().join("seeds.jsonl"), SEEDS).unwrap();
+    fs::write(&file, format!("\u{feff}{HEAD}{DATA}")).unwrap();
+    assert_eq!(
+        faults(Task::load(Path::new(&file))),
+        ["task.toml:1:1: the file starts with a byte-order mark (BOM)"]
+    );
+    fs::write(&file, b"item = \"caf\xe9\"\n").unwrap();
+    assert_eq!(
+        faults(Task::load(&file)),
+        ["task.toml:1:12: not UTF-8: byte 0xe9 at offset 11"]
+    );
+}

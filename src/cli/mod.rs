@@ -1,1 +1,202 @@
+//! The commands. This is the only place that prints or draws progress: results go to stdout, all
+//! else to stderr.
 
+mod doctor;
+mod models;
+mod parts;
+mod plan;
+mod predict;
+mod progress;
+mod road;
+mod table;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Trains a small, private text classifier from a handful of labelled examples: a local language
+/// model writes texts near the class boundaries, relabels them, and a DistilBERT or BERT learns
+/// from the result. Nothing leaves this machine.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say nothing but the result and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the whole road on an embedded task with embedded models
+    Demo(DemoArgs),
+    /// Make a task folder from a file of labelled examples
+    Init(InitArgs),
+    /// Say what a run would ask and cost, without asking
+    Plan(TaskArgs),
+    /// Walk the whole road: generate, relabel, filter, train, eval
+    Run(RunArgs),
+    /// Stage 1: let the teacher write new texts
+    Generate(RunArgs),
+    /// Stage 2: let the teacher score what each text really is
+    Relabel(StageArgs),
+    /// Stage 3: drop doubles, copies and leaks
+    Filter(StageArgs),
+    /// Stage 4: fine-tune the students
+    Train(StageArgs),
+    /// Stage 5: score them and write the report
+    Eval(StageArgs),
+    /// Take over texts that were written elsewhere, as stages 1 and 2
+    Import(ImportArgs),
+    /// Classify texts with a trained student
+    Predict(predict::PredictArgs),
+    /// List the known models, or fetch one
+    Models(models::ModelsArgs),
+    /// Check what is built in and which models are present
+    Doctor(doctor::DoctorArgs),
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// The run folder
+    #[arg(long, default_value = "promptmix-demo")]
+    out: PathBuf,
+    #[command(flatten)]
+    choices: Choices,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct InitArgs {
+    /// A CSV, JSONL or Parquet file with a text and a label in each row
+    examples: PathBuf,
+    /// The task folder to make
+    out: PathBuf,
+    /// Name of the column that holds the text
+    #[arg(long, default_value = "text")]
+    text_column: String,
+    /// Name of the column that holds the label
+    #[arg(long, default_value = "label")]
+    label_column: String,
+    /// Print the classes as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags that go before the task's own settings.
+#[derive(Args, Clone)]
+pub(crate) struct Choices {
+    /// The teacher: a GGUF file, or a name from `promptmix models list`
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<String>,
+    /// The student: a Hugging Face folder, or a name from `promptmix models list`
+    #[arg(long, value_name = "MODEL")]
+    student: Option<String>,
+    /// The one seed of all random choices
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Any setting, for example `--set augment.per_class=40`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Choices {
+    /// As `table.key=value` overrides; the special flags are only short for them.
+    fn overrides(&self) -> Vec<String> {
+        let quoted = |key: &str, value: &String| format!("{key}={}", toml::Value::String(value.clone()));
+        let mut overrides = self.set.clone();
+        overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
+        overrides.extend(self.student.as_ref().map(|value| quoted("student.model", value)));
+        overrides.extend(self.seed.map(|value| format!("run.seed={value}")));
+        overrides
+    }
+}
+
+#[derive(Args)]
+struct TaskArgs {
+    /// A task.toml or the folder that holds it
+    task: PathBuf,
+    #[command(flatten)]
+    choices: Choices,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    task: TaskArgs,
+    /// The run folder; one that exists is taken up where it stopped
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+struct StageArgs {
+    /// The run folder
+    run: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    task: TaskArgs,
+    /// JSONL with `text`, `major` and optionally `minor`, `alpha`, `relabel`, `p`
+    file: PathBuf,
+    /// The run folder
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Parses the command line, runs the command, and says how it went: 0 fine, 2 an error.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors and go to stdout; a closed pipe is nobody's fault.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let quiet = cli.quiet;
+    match cli.command {
+        Command::Demo(args) => road::demo(&args, quiet),
+        Command::Init(args) => road::init(&args),
+        Command::Plan(args) => plan::plan(&args),
+        Command::Run(args) => road::run(&args, quiet),
+        Command::Generate(args) => road::generate(&args, quiet),
+        Command::Relabel(args) => road::stage(road::Stage::Relabel, &args, quiet),
+        Command::Filter(args) => road::stage(road::Stage::Filter, &args, quiet),
+        Command::Train(args) => road::stage(road::Stage::Train, &args, quiet),
+        Command::Eval(args) => road::stage(road::Stage::Eval, &args, quiet),
+        Command::Import(args) => road::import(&args, quiet),
+        Command::Predict(args) => predict::predict(&args),
+        Command::Models(args) => models::models(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

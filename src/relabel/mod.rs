@@ -80,14 +80,26 @@ impl<'a> Questioner<'a> {
         texts: &[String],
         embedder: &dyn Embedder,
     ) -> Result<Vec<Question>, QuestionError> {
-        let nearest = if self.needs_embedder() {
-            self.nearest(texts, embedder)?
-        } else {
-            vec![(0..self.task.classes.len()).collect(); texts.len()]
-        };
+        if !self.needs_embedder() {
+            return self.ask_all(texts);
+        }
+        self.questions(texts, self.nearest(texts, embedder)?)
+    }
+
+    /// The same with every class as a candidate, which takes no embedder.
+    pub fn ask_all(&self, texts: &[String]) -> Result<Vec<Question>, QuestionError> {
+        let all: Vec<usize> = (0..self.task.classes.len()).collect();
+        self.questions(texts, vec![all; texts.len()])
+    }
+
+    fn questions(
+        &self,
+        texts: &[String],
+        candidates: Vec<Vec<usize>>,
+    ) -> Result<Vec<Question>, QuestionError> {
         texts
             .iter()
-            .zip(nearest)
+            .zip(candidates)
             .map(|(text, candidates)| {
                 let prompt = self.prompts.relabel(self.task, &self.shown(&candidates), &one_line(text))?;
                 Ok(Question { candidates, prompt })
@@ -118,7 +130,9 @@ impl<'a> Questioner<'a> {
             anchors.extend(Some(&class.description).filter(|text| !text.is_empty()).cloned());
             let seeds = self.seeds.iter().filter(|seed| seed.label == index);
             anchors.extend(seeds.map(|seed| seed.text.clone()));
-            centroids.push(centroid(&embedder.embed(&anchors)?));
+            let embedded = embedder.embed(&anchors)?;
+            // The name is always there, so there is always a centroid.
+            centroids.extend(centroid(embedded.iter().map(Vec::as_slice)));
         }
         let nearest = |embedding: Vec<f32>| {
             let mut ranked: Vec<(usize, f32)> =

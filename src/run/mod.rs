@@ -36,8 +36,10 @@ pub use train::{TrainedRow, train};
 
 use crate::{
     config::Settings,
+    eval::EvalError,
     prompt::{PromptError, Prompts},
     relabel::QuestionError,
+    report::ReportError,
     student::StudentError,
     task::{LabelledText, Task},
     teacher::TeacherError,
@@ -57,6 +59,10 @@ pub enum RunError {
     Question(#[from] QuestionError),
     #[error(transparent)]
     Student(#[from] StudentError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
     #[error("cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again")]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {path}: {source}\nhint: {hint}")]
@@ -182,6 +188,16 @@ impl RunFolder {
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Whether the texts of this run were written elsewhere.
+    pub fn is_imported(&self) -> bool {
+        let stage = |wanted: &str| {
+            self.ledger.entries().iter().rposition(|entry| {
+                matches!(entry, Entry::Stage { stage, .. } if stage == wanted)
+            })
+        };
+        stage("import") > stage("generate")
     }
 
     /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::config::{Architecture, Config};
@@ -29,6 +30,8 @@ pub struct BaseModel {
 pub(super) struct Inner {
     /// Where it came from, for errors.
     pub origin: String,
+    /// SHA-256 of the weights, hex.
+    pub sha256: String,
     pub config: Config,
     /// Encoder, and the head's first dense layer where the checkpoint has it; F32.
     pub tensors: Tensors,
@@ -104,6 +107,7 @@ impl BaseModel {
         let device = device.clone();
         let inner = Inner {
             origin,
+            sha256: format!("{:x}", Sha256::digest(weights)),
             config,
             tensors,
             tokenizer: read,
@@ -113,6 +117,11 @@ impl BaseModel {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// SHA-256 (hex) of the checkpoint's `model.safetensors`.
+    pub fn sha256(&self) -> &str {
+        &self.inner.sha256
     }
 
     /// What `config.json` says.

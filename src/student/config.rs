@@ -5,6 +5,7 @@
 //! that was there.
 
 use candle_nn::Activation;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Result, StudentError};
@@ -19,7 +20,8 @@ pub enum Architecture {
 }
 
 /// How the hidden vectors of a text become one vector for the classification head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The first token's, as in Hugging Face's `...ForSequenceClassification`.
     #[default]

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// How many faults one message lists; the rest are counted.
 pub const LISTED: usize = 20;
 
@@ -296,7 +298,7 @@ fn listed(faults: &[Fault]) -> String {
 }
 
 /// Something that works but deserves a look; each says its next action.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Warning {
     /// A class that the teacher will know by its name alone.
     MissingDescription { class: String, line: usize },

@@ -67,7 +67,7 @@ pub struct LabelledText {
 }
 
 /// A loaded and checked task.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     pub name: String,
     /// What one text is called in prompts, such as "ticket".

@@ -81,6 +81,9 @@ fn backend() -> Result<&'static LlamaBackend, TeacherError> {
 }
 
 impl LlamaTeacher {
+    /// A chat template for models that bring none.
+    pub const CHATML: &str = CHATML;
+
     /// Loads the model at `path`.
     ///
     /// # Errors

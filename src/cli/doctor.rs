@@ -1,0 +1,71 @@
+//! `promptmix doctor`: what this program can do on this machine.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{models::presence, parts};
+use crate::store;
+
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
+    let device = match parts::student_device() {
+        Ok(device) => format!("{device:?}"),
+        Err(error) => format!("none: {error}"),
+    };
+    let features: Vec<&str> = [
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+        ("pull", cfg!(feature = "pull")),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| on.then_some(name))
+    .collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let teacher = check_pocket_teacher();
+    let student = store::student_base("pocket", &candle_core::Device::Cpu).map(|_| ()).map_err(|e| e.to_string());
+    let sound = |result: &Result<(), String>| match result {
+        Ok(()) => "loads".to_owned(),
+        Err(error) => format!("DOES NOT LOAD: {error}"),
+    };
+    let models = store::known_models();
+    if args.json {
+        let embedded: Vec<_> = store::embedded_sizes()
+            .into_iter()
+            .map(|(role, bytes, sha256)| json!({"role": role, "bytes": bytes, "sha256": sha256}))
+            .collect();
+        let models: Vec<_> = models
+            .iter()
+            .map(|model| json!({"name": model.name, "role": model.role, "state": presence(model)}))
+            .collect();
+        println!("{}", json!({
+            "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
+            "student_device": device, "home": store::home(), "embedded": embedded,
+            "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
+        }));
+    } else {
+        println!("promptmix {}  features: {}", env!("CARGO_PKG_VERSION"), features.join(", "));
+        println!("{cores} cores; student runs on: {device}");
+        println!("own files: {}", store::home().display());
+        for (role, bytes, sha256) in store::embedded_sizes() {
+            println!("built-in {role}: {:.1} MB, sha256 {}…", bytes as f64 / 1e6, &sha256[..16]);
+        }
+        println!("pocket teacher {}; pocket student {}", sound(&teacher), sound(&student));
+        for model in models.iter().filter(|model| !model.embedded) {
+            println!("{:<36} {:<8} {}", model.name, model.role, presence(model));
+        }
+    }
+    anyhow::ensure!(teacher.is_ok() && student.is_ok(), "a built-in model does not load\nhint: build the program again from a clean checkout");
+    Ok(())
+}
+
+fn check_pocket_teacher() -> Result<(), String> {
+    let settings = crate::config::Settings::default();
+    parts::teacher(&settings).map(|_| ()).map_err(|error| error.to_string())
+}

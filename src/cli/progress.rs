@@ -1,0 +1,95 @@
+//! Progress on stderr: a bar while a stage runs, one line when it is over. Bars are drawn on a
+//! terminal only.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::run::Event;
+
+/// Draws the events of one stage after another.
+pub struct Progress {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    stage: &'static str,
+    started: Instant,
+    resumed: usize,
+    rejected: usize,
+    tokens: usize,
+}
+
+impl Progress {
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, bar: None, stage: "", started: Instant::now(), resumed: 0, rejected: 0, tokens: 0 }
+    }
+
+    /// Shows `event`.
+    pub fn show(&mut self, event: Event) {
+        if self.quiet {
+            return;
+        }
+        match event {
+            Event::Begin { stage, total, resumed } => self.begin(stage, total, resumed),
+            Event::Advance { items, rejected, tokens } => self.advance(items, rejected, tokens),
+            Event::End { summary } => self.end(&summary),
+            Event::Warning(text) => match &self.bar {
+                Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
+                None => eprintln!("warning: {text}"),
+            },
+        }
+    }
+
+    fn begin(&mut self, stage: &'static str, total: usize, resumed: usize) {
+        // A stage that asks in rounds begins several times.
+        if self.stage != stage {
+            (self.resumed, self.rejected, self.tokens) = (0, 0, 0);
+            self.started = Instant::now();
+        }
+        self.stage = stage;
+        self.resumed += resumed;
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let style = ProgressStyle::with_template("{prefix:>9} {bar:28} {pos}/{len} {msg} {eta:>4} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(stage);
+        bar.set_position(resumed as u64);
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.bar = Some(bar);
+        self.advance(0, 0, 0);
+    }
+
+    fn advance(&mut self, items: usize, rejected: usize, tokens: usize) {
+        self.rejected += rejected;
+        self.tokens += tokens;
+        let Some(bar) = &self.bar else { return };
+        bar.inc(items as u64);
+        let mut notes = Vec::new();
+        if self.resumed > 0 {
+            notes.push(format!("{} resumed", self.resumed));
+        }
+        if self.rejected > 0 {
+            notes.push(format!("{} rejected", self.rejected));
+        }
+        if self.tokens > 0 {
+            let rate = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+            notes.push(format!("{rate:.0} tok/s"));
+        }
+        bar.set_message(notes.join(", "));
+    }
+
+    fn end(&mut self, summary: &str) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let resumed = match self.resumed {
+            0 => String::new(),
+            count => format!(", {count} resumed"),
+        };
+        let seconds = self.started.elapsed().as_secs_f64();
+        eprintln!("{:>9}  {summary}  [{seconds:.1} s{resumed}]", self.stage);
+        self.stage = "";
+        self.resumed = 0;
+    }
+}

@@ -1,0 +1,238 @@
+//! `demo`, `init`, `run`, the stages and `import`: the commands that walk the road.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::{DemoArgs, ImportArgs, InitArgs, RunArgs, StageArgs, parts, progress::Progress, table};
+use crate::{
+    config::Settings,
+    prompt::Prompts,
+    report::Report,
+    run::{self, Event, RunFolder},
+    store,
+    task::{self, Task},
+    teacher::{Teacher, llama::LlamaTeacher},
+};
+
+/// The stages that work on an existing run folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Relabel,
+    Filter,
+    Train,
+    Eval,
+}
+
+/// An open run with everything that its stages need.
+struct Road {
+    folder: RunFolder,
+    task: Task,
+    settings: Settings,
+    prompts: Prompts,
+    progress: Progress,
+}
+
+impl Road {
+    fn begin(task: Task, overrides: &[String], out: &Path, quiet: bool) -> anyhow::Result<Self> {
+        let settings = Settings::resolve(&task.settings, &task.folder, overrides)?;
+        let prompts = parts::prompts(&task)?;
+        let folder = RunFolder::open(out, &task, &settings, &prompts)?;
+        let mut progress = Progress::new(quiet);
+        for warning in &task.warnings {
+            progress.show(Event::Warning(warning.to_string()));
+        }
+        leave_cleanly_on_interrupt();
+        Ok(Self { folder, task, settings, prompts, progress })
+    }
+
+    fn reopen(path: &Path, quiet: bool) -> anyhow::Result<Self> {
+        let (folder, task, settings) = RunFolder::reopen(path)?;
+        let prompts = parts::prompts(&task)?;
+        leave_cleanly_on_interrupt();
+        Ok(Self { folder, task, settings, prompts, progress: Progress::new(quiet) })
+    }
+
+    fn generate(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
+        let Self { folder, task, settings, prompts, progress } = self;
+        run::generate(folder, task, settings, prompts, teacher, &mut |event| progress.show(event))?;
+        Ok(())
+    }
+
+    fn relabel(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
+        let Self { folder, task, settings, prompts, progress } = self;
+        let embedder = parts::embedder(&parts::student(settings)?)?;
+        run::relabel(folder, task, settings, prompts, teacher, &embedder, &mut |event| progress.show(event))?;
+        Ok(())
+    }
+
+    fn filter(&mut self) -> anyhow::Result<()> {
+        let Self { folder, task, settings, progress, .. } = self;
+        run::filter(folder, task, settings, &mut |event| progress.show(event))?;
+        Ok(())
+    }
+
+    fn train(&mut self) -> anyhow::Result<()> {
+        let Self { folder, task, settings, progress, .. } = self;
+        let base = parts::student(settings)?;
+        run::train(folder, task, settings, &base, &mut |event| progress.show(event))?;
+        Ok(())
+    }
+
+    fn evaluate(&mut self, teacher: Option<&mut dyn Teacher>) -> anyhow::Result<Report> {
+        let Self { folder, task, settings, prompts, progress } = self;
+        let embedder = parts::embedder(&parts::student(settings)?)?;
+        let name = parts::student_name(settings);
+        let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
+        Ok(run::evaluate(folder, task, settings, prompts, teacher, &embedder, &name, watch)?)
+    }
+
+    /// The whole road.
+    fn walk(&mut self) -> anyhow::Result<Report> {
+        let mut teacher = parts::teacher(&self.settings)?;
+        self.generate(&mut teacher)?;
+        self.relabel(&mut teacher)?;
+        self.filter()?;
+        self.train()?;
+        self.evaluate(Some(&mut teacher))
+    }
+
+    fn say(&self, quiet: bool, text: &str) {
+        if !quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// A run can be stopped at any point: the ledger holds what was finished.
+fn leave_cleanly_on_interrupt() {
+    // A second handler cannot be set; the first one serves.
+    let _ = ctrlc::set_handler(|| {
+        eprintln!("\nstopped; the same command goes on from here");
+        std::process::exit(2);
+    });
+}
+
+/// `promptmix demo`
+pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
+    let task = store::demo_task()?;
+    let mut road = Road::begin(task, &args.choices.overrides(), &args.out, quiet)?;
+    let examples: usize = road.task.shots * road.task.classes.len();
+    road.say(quiet, &format!(
+        "{} examples of {} classes; a {}-million-weight teacher writes, relabels, and a small student learns\n",
+        examples,
+        road.task.classes.len(),
+        2
+    ));
+    let report = road.walk()?;
+    finish(&report, &args.out, args.json, quiet)
+}
+
+/// `promptmix run`
+pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
+    let task = Task::load(&args.task.task)?;
+    let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
+    let report = road.walk()?;
+    finish(&report, &args.out, args.task.json, quiet)
+}
+
+/// `promptmix generate`
+pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
+    let task = Task::load(&args.task.task)?;
+    let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
+    let mut teacher: LlamaTeacher = parts::teacher(&road.settings)?;
+    road.generate(&mut teacher)?;
+    written(&args.out, "augmented.jsonl", args.task.json)
+}
+
+/// `promptmix relabel | filter | train | eval`
+pub fn stage(stage: Stage, args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
+    let mut road = Road::reopen(&args.run, quiet)?;
+    match stage {
+        Stage::Relabel => {
+            let mut teacher = parts::teacher(&road.settings)?;
+            road.relabel(&mut teacher)?;
+            written(&args.run, "relabelled.jsonl", args.json)
+        }
+        Stage::Filter => {
+            road.filter()?;
+            written(&args.run, "train.jsonl", args.json)
+        }
+        Stage::Train => {
+            road.train()?;
+            written(&args.run, "student", args.json)
+        }
+        Stage::Eval => {
+            // Imported texts were written by somebody else: no teacher of ours is judged.
+            let report = if road.folder.is_imported() {
+                road.evaluate(None)?
+            } else {
+                let mut teacher = parts::teacher(&road.settings)?;
+                road.evaluate(Some(&mut teacher))?
+            };
+            finish(&report, &args.run, args.json, quiet)
+        }
+    }
+}
+
+/// `promptmix import`
+pub fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
+    let task = Task::load(&args.task.task)?;
+    let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
+    let Road { folder, task, progress, .. } = &mut road;
+    run::import(folder, task, &args.file, &mut |event| progress.show(event))?;
+    written(&args.out, "augmented.jsonl", args.task.json)
+}
+
+/// `promptmix init`
+pub fn init(args: &InitArgs) -> anyhow::Result<()> {
+    let made = task::scaffold(&args.examples, &args.out, &args.text_column, &args.label_column)?;
+    if args.json {
+        let classes: Vec<_> = made
+            .classes
+            .iter()
+            .map(|class| serde_json::json!({"name": class.name, "examples": class.count, "description": ""}))
+            .collect();
+        println!("{}", serde_json::json!({"folder": made.folder, "classes": classes}));
+        return Ok(());
+    }
+    println!("{}: {} classes", made.folder.display(), made.classes.len());
+    for class in &made.classes {
+        println!("  {}  {} examples, no description yet", class.name, class.count);
+    }
+    if made.repeated > 0 {
+        println!("  {} repeated examples were left out", made.repeated);
+    }
+    let task = made.folder.join("task.toml");
+    println!("\nnext: give each class a one-line description in {}, then", task.display());
+    println!("  promptmix plan {}", made.folder.display());
+    Ok(())
+}
+
+fn finish(report: &Report, out: &Path, json: bool, quiet: bool) -> anyhow::Result<()> {
+    if json {
+        let text = serde_json::to_string_pretty(report).context("the report does not become JSON")?;
+        println!("{text}");
+        return Ok(());
+    }
+    if !quiet {
+        eprintln!();
+    }
+    print!("{}", table::results(report));
+    if !quiet {
+        eprintln!("\nreport:   {}", out.join("report.html").display());
+        eprintln!("student:  {}", out.join("student").display());
+        eprintln!("try it:   echo \"I need a hand\" | promptmix predict --model {}", out.join("student").display());
+    }
+    Ok(())
+}
+
+fn written(folder: &Path, name: &str, json: bool) -> anyhow::Result<()> {
+    let path = folder.join(name);
+    if json {
+        println!("{}", serde_json::json!({"written": path}));
+    } else {
+        println!("{}", path.display());
+    }
+    Ok(())
+}

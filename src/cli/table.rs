@@ -1,0 +1,64 @@
+//! The result table of a run, as text.
+
+use std::fmt::Write as _;
+
+use crate::{
+    eval::Interval,
+    report::{Report, Row},
+};
+
+/// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
+pub fn results(report: &Report) -> String {
+    let mut out = String::new();
+    if report.results.is_empty() {
+        return "no test set, so there is nothing to compare; the student was trained\n".to_owned();
+    }
+    let header = ["", "accuracy % (95 %)", "macro-F1 % (95 %)", "students", "rows"];
+    let mut lines = vec![header.map(str::to_owned)];
+    for scores in &report.results {
+        lines.push([
+            name(scores.row).to_owned(),
+            percent(&scores.accuracy),
+            percent(&scores.macro_f1),
+            if scores.row == Row::Teacher { "-".into() } else { scores.seeds.to_string() },
+            if scores.row == Row::Teacher { "-".into() } else { scores.train_rows.to_string() },
+        ]);
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    for line in &lines {
+        let mut text = format!("{:<1$}", line[0], widths[0]);
+        for (cell, width) in line.iter().zip(&widths).skip(1) {
+            let _ = write!(text, "  {cell:>width$}");
+        }
+        let _ = writeln!(out, "{}", text.trim_end());
+    }
+    for difference in &report.differences {
+        let Interval { mean, low, high } = difference.interval;
+        let verdict = if difference.interval.includes_zero() { "no difference shown" } else { "a difference" };
+        let _ = writeln!(
+            out,
+            "{} - {}: {:+.1} points ({:+.1} to {:+.1}), {verdict}",
+            name(difference.a),
+            name(difference.b),
+            100.0 * mean,
+            100.0 * low,
+            100.0 * high
+        );
+    }
+    out
+}
+
+fn name(row: Row) -> &'static str {
+    match row {
+        Row::Seeds => "seeds only",
+        Row::A1 => "A1 (before relabelling)",
+        Row::A2 => "A2 (after relabelling)",
+        Row::Teacher => "teacher itself",
+    }
+}
+
+fn percent(interval: &Interval) -> String {
+    let Interval { mean, low, high } = interval;
+    format!("{:.1} ({:.1} to {:.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
+}

@@ -1,1 +1,7 @@
+//! Drives the real program with the real pocket models in temporary folders.
 
+mod demo;
+mod faults;
+mod imported;
+mod resume;
+mod support;

@@ -13,6 +13,8 @@
 mod batch;
 mod generate;
 mod score;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ffi::CStr,

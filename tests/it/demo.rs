@@ -1,0 +1,116 @@
+//! The whole road on the embedded task, and the contracts for tools that read its output.
+
+use std::{fs, io::Write as _, process::Stdio};
+
+use crate::support::{Bench, SMALL, json, json_lines, rows};
+
+#[test]
+fn the_demo_walks_the_whole_road() {
+    let bench = Bench::new();
+    let stdout = bench.ok(&[&["demo", "--out", "out"], &SMALL[..]].concat());
+    for row in ["seeds only", "A1", "A2", "teacher itself"] {
+        assert!(stdout.contains(row), "{stdout}");
+    }
+    let out = bench.path("out");
+
+    let report = json(&out.join("report.json"));
+    let results = report["results"].as_array().unwrap();
+    let names: Vec<&str> = results.iter().map(|row| row["row"].as_str().unwrap()).collect();
+    assert_eq!(names, ["seeds", "A1", "A2", "teacher"]);
+    for row in results {
+        for measure in ["accuracy", "macro_f1"] {
+            let value = |key: &str| row[measure][key].as_f64().unwrap();
+            assert!(0.0 <= value("low") && value("low") <= value("mean"), "{row}");
+            assert!(value("mean") <= value("high") && value("high") <= 1.0, "{row}");
+        }
+    }
+    assert_eq!(results[0]["seeds"], 2);
+    assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
+
+    // Every text says where it came from, and the numbers of the funnel are those of the files.
+    let augmented = rows(&out.join("augmented.jsonl"));
+    let relabelled = rows(&out.join("relabelled.jsonl"));
+    let kept = rows(&out.join("train.jsonl"));
+    let dropped = rows(&out.join("dropped.jsonl"));
+    assert_eq!(augmented.len(), relabelled.len());
+    assert_eq!(kept.len() + dropped.len(), relabelled.len());
+    assert_eq!(report["funnel"]["relabelled"], relabelled.len());
+    assert_eq!(report["funnel"]["kept"], kept.len());
+    for row in &relabelled {
+        assert_eq!(row["shown"].as_array().unwrap().len(), 4);
+        assert_eq!(row["teacher_sha256"].as_str().unwrap().len(), 64);
+        let sum: f64 = row["probabilities"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| pair[1].as_f64().unwrap())
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-4, "{row}");
+    }
+    let changed = relabelled.iter().filter(|row| row["relabel"] != row["major"]).count();
+    assert_eq!(report["relabel"]["changed"], changed);
+
+    // The trained student answers from stdin.
+    let mut child = bench
+        .program(&["predict", "--model", "out/student"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"I forgot my password\nno wifi \"here\"\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answers = json_lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[1]["text"], "no wifi \"here\"");
+    for answer in &answers {
+        let probabilities = answer["probabilities"].as_object().unwrap();
+        assert_eq!(probabilities.len(), 6);
+        let label = answer["label"].as_str().unwrap();
+        assert_eq!(answer["probability"], probabilities[label]);
+        let sum: f64 = probabilities.values().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn stages_alone_do_what_a_run_does() {
+    let bench = Bench::new();
+    let task = bench.task("");
+    let task = task.to_str().unwrap();
+    bench.ok(&[&["run", task, "--out", "whole"], &SMALL[..]].concat());
+    bench.ok(&[&["generate", task, "--out", "parts"], &SMALL[..]].concat());
+    for stage in ["relabel", "filter", "train", "eval"] {
+        bench.ok(&[stage, "parts"]);
+    }
+    for file in ["augmented.jsonl", "relabelled.jsonl", "train.jsonl", "predictions.json"] {
+        let read = |run: &str| fs::read_to_string(bench.path(run).join(file)).unwrap();
+        assert_eq!(read("whole"), read("parts"), "{file}");
+    }
+}
+
+#[test]
+fn doctor_plan_and_lists_speak_json() {
+    let bench = Bench::new();
+    let task = bench.task("");
+    let doctor: serde_json::Value = serde_json::from_str(&bench.ok(&["doctor", "--json"])).unwrap();
+    assert_eq!(doctor["pocket_teacher"], "loads");
+    let plan = bench.ok(&["plan", task.to_str().unwrap(), "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["generate_calls"], 2 * 100_usize.div_ceil(3));
+    assert!(plan["mixup_prompt"].as_str().unwrap().contains("password_reset"));
+    assert!(plan["estimated_minutes"].as_f64().unwrap() > 0.0);
+    let models: serde_json::Value = serde_json::from_str(&bench.ok(&["models", "list", "--json"])).unwrap();
+    assert!(models.as_array().unwrap().len() > 4);
+    assert!(!bench.path("task/ledger.jsonl").exists(), "plan spends nothing");
+}
+
+#[test]
+fn init_makes_a_task_that_runs_once_it_is_described() {
+    let bench = Bench::new();
+    bench.write("examples.csv", "text,label\n\"I forgot it, again\",password\nno signal,wifi\n");
+    let stdout = bench.ok(&["init", "examples.csv", "mine"]);
+    assert!(stdout.contains("password") && stdout.contains("no description"), "{stdout}");
+    let plan = bench.run(&["plan", "mine"]);
+    assert_eq!(plan.status.code(), Some(0));
+    assert!(bench.fails(&["init", "examples.csv", "mine"]).contains("mine"));
+}

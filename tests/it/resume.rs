@@ -1,0 +1,82 @@
+//! A run that is killed goes on where it was and ends with the rows of an undisturbed one.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use crate::support::{Bench, SMALL, json, rows};
+
+/// Lines of the ledger of one kind, as far as they are whole.
+fn count(ledger: &Path, kind: &str) -> usize {
+    let text = fs::read_to_string(ledger).unwrap_or_default();
+    text.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\"")) && line.ends_with('}')).count()
+}
+
+#[test]
+fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
+    let bench = Bench::new();
+    bench.ok(&[&["demo", "--out", "calm"], &SMALL[..]].concat());
+    let command = [&["demo", "--out", "killed"], &SMALL[..]].concat();
+    let ledger = bench.path("killed/ledger.jsonl");
+
+    // One kill while replies come in, one while labels are scored, one between students.
+    for (kind, wanted) in [("reply", 3), ("scores", 1), ("student", 1), ("student", 3)] {
+        let mut child =
+            bench.program(&command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while count(&ledger, kind) < wanted {
+            assert!(Instant::now() < deadline, "no {kind} came");
+            assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    bench.ok(&command);
+
+    for file in ["augmented.jsonl", "relabelled.jsonl", "train.jsonl", "predictions.json"] {
+        let read = |run: &str| fs::read_to_string(bench.path(run).join(file)).unwrap();
+        assert_eq!(read("calm"), read("killed"), "{file}");
+    }
+    let results = |run: &str| json(&bench.path(run).join("report.json"))["results"].clone();
+    assert_eq!(results("calm"), results("killed"));
+
+    // No call was made twice, and none more than in the undisturbed run.
+    let keys = |run: &str| -> Vec<String> {
+        let rows = rows(&bench.path(run).join("ledger.jsonl"));
+        rows.iter().filter_map(|row| Some(row.get("key")?.as_str()?.to_owned())).collect()
+    };
+    let unique: HashSet<String> = keys("killed").into_iter().collect();
+    assert_eq!(unique.len(), keys("killed").len());
+    assert_eq!(unique, keys("calm").into_iter().collect());
+}
+
+#[test]
+fn a_finished_run_costs_nothing_to_repeat() {
+    let bench = Bench::new();
+    let task = bench.task("");
+    let command = [&["run", task.to_str().unwrap(), "--out", "out"], &SMALL[..]].concat();
+    bench.ok(&command);
+    let before = fs::read_to_string(bench.path("out/ledger.jsonl")).unwrap();
+    bench.ok(&command);
+    assert_eq!(before, fs::read_to_string(bench.path("out/ledger.jsonl")).unwrap());
+}
+
+#[test]
+fn a_second_program_is_refused() {
+    let bench = Bench::new();
+    let command = [&["demo", "--out", "out"], &SMALL[..]].concat();
+    let mut first =
+        bench.program(&command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while count(&bench.path("out/ledger.jsonl"), "begun") == 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let errors = bench.fails(&command);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(errors.contains(&first.id().to_string()), "{errors}");
+}

@@ -1,0 +1,115 @@
+//! What the tests share: the program, a small task, and readers of its output.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder of its own for each test, with the program's home in it.
+pub struct Bench {
+    folder: TempDir,
+}
+
+/// Settings that make a run a matter of seconds.
+pub const SMALL: [&str; 8] = [
+    "--set", "augment.per_class=12",
+    "--set", "run.seeds=2",
+    "--set", "student.epochs=2",
+    "--set", "teacher.batch=4",
+];
+
+impl Bench {
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(&path, text).expect("a file");
+        path
+    }
+
+    /// The program, not yet started.
+    pub fn program(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_promptmix"));
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.program(args).output().expect("the program starts")
+    }
+
+    /// Runs the program, which must succeed; its stdout.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?} failed: {errors}");
+        String::from_utf8(output.stdout).expect("stdout is text")
+    }
+
+    /// Runs the program, which must fail as users are promised: exit code 2, no panic; its stderr.
+    pub fn fails(&self, args: &[&str]) -> String {
+        check_failure(&self.run(args))
+    }
+
+    /// A small task of two classes; `toml` is appended to its task.toml.
+    pub fn task(&self, toml: &str) -> PathBuf {
+        self.write("task/seeds.jsonl", concat!(
+            "{\"text\": \"I forgot my password\", \"label\": \"password_reset\"}\n",
+            "{\"text\": \"my password has expired\", \"label\": \"password_reset\"}\n",
+            "{\"text\": \"the screen of my laptop is cracked\", \"label\": \"hardware_fault\"}\n",
+            "{\"text\": \"my keyboard is dead\", \"label\": \"hardware_fault\"}\n",
+        ));
+        self.write("task/test.jsonl", concat!(
+            "{\"text\": \"please send me a new password\", \"label\": \"password_reset\"}\n",
+            "{\"text\": \"the printer is broken\", \"label\": \"hardware_fault\"}\n",
+            "{\"text\": \"I do not remember my password\", \"label\": \"password_reset\"}\n",
+            "{\"text\": \"my mouse does not move any more\", \"label\": \"hardware_fault\"}\n",
+        ));
+        let text = format!(
+            "item = \"ticket\"\nitems = \"tickets\"\n{}\n[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n{toml}\n",
+            "[[class]]\nname = \"password_reset\"\ndescription = \"forgotten, expired or new password\"\n\
+             [[class]]\nname = \"hardware_fault\"\ndescription = \"a device or part is broken\"",
+        );
+        self.write("task/task.toml", text).parent().expect("a parent").to_owned()
+    }
+}
+
+/// Exit code 2, an error that begins as such, no trace of a panic.
+pub fn check_failure(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("error: "), "{errors}");
+    for trace in ["panicked", "fault of its own", "backtrace", "RUST_BACKTRACE"] {
+        assert!(!errors.contains(trace), "{errors}");
+    }
+    errors
+}
+
+pub fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+pub fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+pub fn rows(path: &Path) -> Vec<Value> {
+    json_lines(&fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}

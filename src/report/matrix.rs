@@ -12,6 +12,8 @@ use super::number::{count, percent, share};
 const LARGEST_TABLE: usize = 16;
 /// The largest task whose column heads are legible side by side.
 const LARGEST_UPRIGHT: usize = 3;
+/// Letters of a column head that stands upright and wraps, and of one that is turned.
+const HEADS: (usize, usize) = (48, 24);
 /// Flows listed beside a map.
 const LISTED: usize = 15;
 
@@ -19,7 +21,7 @@ const LISTED: usize = 15;
 #[derive(Debug, Serialize)]
 pub(super) struct Matrix {
     /// Column heads; empty where the matrix is shown as a map.
-    heads: Vec<String>,
+    heads: Vec<Head>,
     /// Whether column heads fit side by side.
     upright: bool,
     rows: Vec<Line>,
@@ -27,6 +29,13 @@ pub(super) struct Matrix {
     map: Option<Value>,
     /// The largest flows off the diagonal of a large matrix.
     flows: Vec<Flow>,
+}
+
+#[derive(Debug, Serialize)]
+struct Head {
+    name: String,
+    /// The name, cut to what fits; the row of the same class has it whole.
+    short: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,8 +53,6 @@ struct Cell {
     kind: &'static str,
     /// Share of the row, 0 to 100, which shades the cell.
     level: u32,
-    /// Whether the shade is so dark that the number must be light.
-    deep: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +84,8 @@ impl Matrix {
         if size > LARGEST_TABLE {
             return Some(Self::large(classes, counts, title));
         }
+        let upright = size <= LARGEST_UPRIGHT;
+        let head = if upright { HEADS.0 } else { HEADS.1 };
         let rows = (0..size)
             .map(|row| {
                 let whole: u64 = (0..size).map(|column| at(row, column)).sum();
@@ -100,8 +109,6 @@ impl Matrix {
                                 (_, false) => "other",
                             },
                             level,
-                            // Where light ink on the shade passes dark ink: sooner on blue than on orange.
-                            deep: level >= if row == column { 75 } else { 90 },
                         }
                     })
                     .collect();
@@ -113,8 +120,14 @@ impl Matrix {
             })
             .collect();
         Some(Self {
-            heads: classes.iter().map(|class| class.name.clone()).collect(),
-            upright: size <= LARGEST_UPRIGHT,
+            heads: classes
+                .iter()
+                .map(|class| Head {
+                    name: class.name.clone(),
+                    short: shorten(&class.name, head),
+                })
+                .collect(),
+            upright,
             rows,
             map: None,
             flows: Vec::new(),
@@ -154,6 +167,16 @@ impl Matrix {
     }
 }
 
+/// At most `most` letters, the last of them an ellipsis where the name was longer.
+fn shorten(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.to_owned();
+    }
+    let mut short: String = name.chars().take(most - 1).collect();
+    short.truncate(short.trim_end().len());
+    short + "…"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +202,16 @@ mod tests {
                 .starts_with("c0 → c1: 10 of 40 (25.0")
         );
         assert!(matrix.upright);
+    }
+
+    #[test]
+    fn long_heads_are_cut_between_letters() {
+        assert_eq!(shorten("wifi_problem", 24), "wifi_problem");
+        assert_eq!(shorten(&"ü".repeat(30), 24), format!("{}…", "ü".repeat(23)));
+        assert_eq!(
+            shorten("two words and many more of them", 24),
+            "two words and many more…"
+        );
     }
 
     #[test]

@@ -28,9 +28,12 @@ pub(super) fn verdict(report: &Report) -> Verdict {
                     "no model was scored on the test set"
                 }
             ),
-            details: vec![
-                "What follows describes the generated texts, not how well they teach.".into(),
-            ],
+            details: (report.funnel.parsed > 0)
+                .then(|| {
+                    "What follows describes the generated texts, not how well they teach.".into()
+                })
+                .into_iter()
+                .collect(),
         };
     };
     let mut headline = format!(

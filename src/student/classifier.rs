@@ -131,6 +131,12 @@ impl Classifier {
         checkpoint::write_folder(folder, &files)
     }
 
+    /// The trained tensors by their Hugging Face names.
+    #[cfg(test)]
+    pub(super) fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
     fn weights(&self) -> Result<Vec<u8>> {
         let stored = self
             .tensors

@@ -97,7 +97,8 @@ pub(super) fn drop_out(
     if kernels::serves(&x) {
         return Ok(x.apply_op1(kernels::Masked { factors })?);
     }
-    Ok((&x * Tensor::from_vec(factors, x.shape(), x.device())?)?)
+    let factors = Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?;
+    Ok((x * factors)?)
 }
 
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -219,7 +220,9 @@ impl Block {
                 .contiguous()
         };
         let q = (split(q)? * (1.0 / (depth as f64).sqrt()))?;
-        let scores = q.matmul(&split(k)?.t()?)?.broadcast_add(bias)?;
+        let scores = q
+            .matmul(&split(k)?.t()?)?
+            .broadcast_add(&bias.to_dtype(q.dtype())?)?;
         let weights = ops::softmax(&scores, D::Minus1)?;
         let weights = drop_out(weights, self.shape.attention_dropout, dropout)?;
         let mixed = weights.matmul(&split(v)?)?;

@@ -35,12 +35,15 @@ mod head;
 mod kernels;
 mod layers;
 mod optimizer;
-#[cfg(test)]
-mod parity;
 mod rows;
 mod tokens;
 mod trainer;
 mod weights;
+
+#[cfg(test)]
+mod behaviour;
+#[cfg(test)]
+mod parity;
 
 use candle_core::Tensor;
 

@@ -142,7 +142,7 @@ impl Rows {
             }
         }
         let weights = Tensor::from_vec(weights, (self.batch(), tokens), hidden.device())?;
-        Ok(weights.matmul(hidden)?)
+        Ok(weights.to_dtype(hidden.dtype())?.matmul(hidden)?)
     }
 
     /// Hidden states `[tokens, hidden]` as the padded batch they came from,
@@ -159,8 +159,10 @@ impl Rows {
             }
         }
         let places = Tensor::from_vec(places, (self.batch() * self.seq, tokens), hidden.device())?;
-        Ok(places
-            .matmul(hidden)?
-            .reshape((self.batch(), self.seq, width))?)
+        Ok(places.to_dtype(hidden.dtype())?.matmul(hidden)?.reshape((
+            self.batch(),
+            self.seq,
+            width,
+        ))?)
     }
 }

@@ -212,6 +212,7 @@ pub(super) fn loss(logits: &Tensor, batch: &[&Example], smoothing: f64) -> Resul
             .for_each(|target| *target *= example.weight / whole);
     }
     let targets = Tensor::from_vec(targets, logits.shape(), logits.device())?;
+    let targets = targets.to_dtype(logits.dtype())?;
     // The plain op: the fused softmax has no backward.
     Ok((ops::log_softmax(logits, 1)? * targets)?.sum_all()?.neg()?)
 }

@@ -56,7 +56,7 @@ pub struct TeacherSettings {
     pub model: String,
     /// Requests decoded side by side. 16 is where llama.cpp's gain flattens on a CPU.
     pub batch: usize,
-    /// CPU threads; 0 = all cores.
+    /// CPU threads; 0 = all cores, or one for a model of a few million weights.
     pub threads: usize,
     /// Layers on the GPU; unset = all in a GPU build, none otherwise.
     pub gpu_layers: Option<u32>,

@@ -97,9 +97,14 @@ impl Assembly<'_> {
         }
         let predictions = |row: Row| table.iter().find(|(other, ..)| *other == row).map(|(_, p, _)| p);
         let mut differences = Vec::new();
-        for (a, b) in [(Row::A1, Row::Seeds), (Row::A2, Row::Seeds), (Row::A2, Row::A1)] {
+        let pairs =
+            [(Row::A1, Row::Seeds), (Row::A2, Row::Seeds), (Row::A2, Row::A1), (Row::A2, Row::Teacher)];
+        for (a, b) in pairs {
             if let (Some(left), Some(right)) = (predictions(a), predictions(b)) {
-                let interval = paired_difference(&correct(left), &correct(right))?;
+                let (left, mut right) = (correct(left), correct(right));
+                // The teacher has one set of answers, which stands against each seed.
+                right.resize(left.len(), right[0].clone());
+                let interval = paired_difference(&left, &right)?;
                 differences.push(report::Difference { a, b, interval });
             }
         }

@@ -43,6 +43,8 @@ use super::{
 
 /// Most tokens that go into one call of llama.cpp.
 const BATCH_TOKENS: usize = 2048;
+/// Weights below which one thread is the fastest.
+const SMALL_MODEL: u64 = 30_000_000;
 /// llama.cpp's own bound on sequences in a context.
 const MOST_SEQUENCES: usize = 256;
 
@@ -51,7 +53,7 @@ const MOST_SEQUENCES: usize = 256;
 pub struct LlamaOptions {
     /// Requests that are decoded side by side.
     pub batch: usize,
-    /// CPU threads; 0 = all cores.
+    /// CPU threads; 0 = chosen by the model's size.
     pub threads: usize,
     /// Layers on the GPU; `None` = all of them in a build with a GPU, none otherwise.
     pub gpu_layers: Option<u32>,
@@ -148,11 +150,7 @@ impl LlamaTeacher {
     /// A context with room for `cells` tokens in `sequences` sequences.
     fn context(&self, cells: usize, sequences: usize) -> Result<LlamaContext<'_>, TeacherError> {
         let cells = u32::try_from(cells.next_multiple_of(256)).unwrap_or(u32::MAX);
-        let threads = match self.options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
-        let threads = i32::try_from(threads).unwrap_or(i32::MAX);
+        let threads = i32::try_from(self.threads()).unwrap_or(i32::MAX);
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(cells))
             .with_n_seq_max(u32::try_from(sequences).unwrap_or(u32::MAX))
@@ -166,6 +164,16 @@ impl LlamaTeacher {
         self.model
             .new_context(backend()?, params)
             .map_err(|error| TeacherError::Context { cells, message: error.to_string() })
+    }
+
+    /// All cores, but one for a model so small that its threads would mostly wait for each other:
+    /// OpenMP's barriers spin, and with another load on the machine they cost far more than the work.
+    fn threads(&self) -> usize {
+        match self.options.threads {
+            0 if self.identity.parameters < SMALL_MODEL => 1,
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
     }
 
     fn check_length(&self, id: &str, needed: usize) -> Result<(), TeacherError> {

@@ -4,6 +4,8 @@
 //! No `mul_add`: without the FMA instruction it is a call into the maths library per number. And
 //! so both versions give the same bits.
 
+use candle_nn::Activation;
+
 /// Compiles a loop twice, for any x86-64 and for AVX2, and picks at run time. Functions called
 /// from the body must be `#[inline(always)]` to be compiled along.
 macro_rules! wide {
@@ -66,22 +68,66 @@ fn normal_cdf(x: f32, square: f32) -> f32 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-wide! {
-    /// GELU with the exact (erf) curve.
-    pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = x * normal_cdf(x, exp(-0.5 * x * x));
+/// A smooth gate in front of `x`: its value and its slope at `x`. GELU is `x · gate(x)`.
+#[inline(always)]
+fn gate(kind: Activation, x: f32) -> (f32, f32) {
+    match kind {
+        Activation::Relu => (if x > 0.0 { 1.0 } else { 0.0 }, 0.0),
+        Activation::Silu => {
+            let share = 1.0 / (1.0 + exp(-x));
+            (share, share * (1.0 - share))
+        }
+        // The tanh approximation: (1 + tanh z) / 2 is a logistic curve of 2z.
+        Activation::NewGelu => {
+            const INNER: f32 = 1.595_769_1; // 2 sqrt(2/pi)
+            let share = 1.0 / (1.0 + exp(-INNER * (x + 0.044_715 * x * x * x)));
+            (
+                share,
+                share * (1.0 - share) * INNER * (1.0 + 3.0 * 0.044_715 * x * x),
+            )
+        }
+        _ => {
+            const DENSITY: f32 = 0.398_942_3; // 1/sqrt(2 pi)
+            let square = exp(-0.5 * x * x);
+            (normal_cdf(x, square), DENSITY * square)
         }
     }
 }
 
 wide! {
-    /// Gradient of GELU at `x`, times the gradient that comes in.
-    pub(super) fn gelu_backward(x: &[f32], grad: &[f32], out: &mut [f32]) {
-        const DENSITY: f32 = 0.398_942_3; // 1/sqrt(2 pi)
-        for ((out, &x), &grad) in out.iter_mut().zip(x).zip(grad) {
-            let square = exp(-0.5 * x * x);
-            *out = grad * (normal_cdf(x, square) + x * DENSITY * square);
+    /// `x · gate(x)` for ReLU, SiLU and both GELUs; any other kind counts as the exact GELU.
+    pub(super) fn activate(kind: Activation, x: &[f32], out: &mut [f32]) {
+        #[inline(always)]
+        fn all(kind: Activation, x: &[f32], out: &mut [f32]) {
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = x * gate(kind, x).0;
+            }
+        }
+        // Each kind by name, so that each gets a loop of its own.
+        match kind {
+            Activation::Relu => all(Activation::Relu, x, out),
+            Activation::Silu => all(Activation::Silu, x, out),
+            Activation::NewGelu => all(Activation::NewGelu, x, out),
+            _ => all(Activation::Gelu, x, out),
+        }
+    }
+}
+
+wide! {
+    /// Gradient of [`activate`] at `x`, times the gradient that comes in.
+    pub(super) fn activate_backward(kind: Activation, x: &[f32], grad: &[f32], out: &mut [f32]) {
+        #[inline(always)]
+        fn all(kind: Activation, x: &[f32], grad: &[f32], out: &mut [f32]) {
+            for ((out, &x), &grad) in out.iter_mut().zip(x).zip(grad) {
+                let (gate, slope) = gate(kind, x);
+                *out = grad * (gate + x * slope);
+            }
+        }
+        match kind {
+            Activation::Relu => all(Activation::Relu, x, grad, out),
+            Activation::Silu => all(Activation::Silu, x, grad, out),
+            Activation::NewGelu => all(Activation::NewGelu, x, grad, out),
+            _ => all(Activation::Gelu, x, grad, out),
         }
     }
 }
@@ -179,10 +225,10 @@ wide! {
 }
 
 wide! {
-    /// Product of `x` and `factors`, element by element.
-    pub(super) fn scale_by(x: &[f32], factors: &[f32], out: &mut [f32]) {
-        for ((out, &x), &factor) in out.iter_mut().zip(x).zip(factors) {
-            *out = x * factor;
+    /// Multiplies `x` by `factors`, element by element.
+    pub(super) fn scale_by(x: &mut [f32], factors: &[f32]) {
+        for (x, &factor) in x.iter_mut().zip(factors) {
+            *x *= factor;
         }
     }
 }

@@ -8,6 +8,7 @@ use candle_core::Device;
 use tokenizers::Tokenizer;
 
 use super::config::{Architecture, Config};
+use super::layers::Params;
 use super::weights::{self, Tensors, Wants};
 use super::{Encoder, Result, StudentError, bert, distilbert, head, tokens};
 
@@ -127,7 +128,7 @@ impl BaseModel {
 
     /// The pretrained network, for reading: its weights are shared and never change.
     pub fn encoder(&self) -> Result<Box<dyn Encoder>> {
-        build_encoder(&self.inner.config, &self.inner.tensors)
+        build_encoder(&self.inner.config, &Params::fixed(&self.inner.tensors))
     }
 
     /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
@@ -152,11 +153,11 @@ pub(super) fn encoder_wants(config: &Config) -> Wants {
     }
 }
 
-/// The encoder over `tensors`, which it shares.
-pub(super) fn build_encoder(config: &Config, tensors: &Tensors) -> Result<Box<dyn Encoder>> {
+/// The encoder over `params`, which it shares.
+pub(super) fn build_encoder(config: &Config, params: &Params) -> Result<Box<dyn Encoder>> {
     Ok(match config.architecture {
-        Architecture::DistilBert => Box::new(distilbert::DistilBert::new(config, tensors)?),
-        Architecture::Bert => Box::new(bert::Bert::new(config, tensors)?),
+        Architecture::DistilBert => Box::new(distilbert::DistilBert::new(config, params)?),
+        Architecture::Bert => Box::new(bert::Bert::new(config, params)?),
     })
 }
 

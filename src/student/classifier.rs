@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 
 use super::config::Config;
 use super::head::{self, Head};
+use super::layers::Params;
 use super::weights::{self, Tensors};
 use super::{BaseModel, Encoder, Pooling, Result, Rows, StudentError, base, checkpoint, tokens};
 
@@ -55,8 +56,8 @@ impl Classifier {
             labels,
             pooling,
             max_length,
-            encoder: base::build_encoder(&inner.config, &tensors)?,
-            head: Head::new(&inner.config, &tensors)?,
+            encoder: base::build_encoder(&inner.config, &Params::fixed(&tensors))?,
+            head: Head::new(&inner.config, &Params::fixed(&tensors))?,
             tensors,
             tokenizer: tokens::limited(&inner.tokenizer, max_length, &inner.origin)?,
             config: inner.config.clone(),

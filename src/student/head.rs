@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, Normal};
 
 use super::config::{Architecture, Config};
-use super::layers::{Linear, drop_out};
+use super::layers::{Linear, Params, drop_out};
 use super::weights::{Tensors, Wants};
 use super::{DropoutRng, Result, StudentError};
 use crate::rng::Rng;
@@ -76,11 +76,11 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub fn new(config: &Config, tensors: &Tensors) -> Result<Self> {
+    pub fn new(config: &Config, params: &Params) -> Result<Self> {
         Ok(Self {
             architecture: config.architecture,
-            dense: Linear::new(tensors, dense_name(config.architecture))?,
-            classifier: Linear::new(tensors, CLASSIFIER)?,
+            dense: Linear::new(params, dense_name(config.architecture))?,
+            classifier: Linear::new(params, CLASSIFIER)?,
             dropout: config.head_dropout,
         })
     }

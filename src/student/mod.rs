@@ -7,7 +7,7 @@
 //! The encoders are our own, for one reason: the stock layer norm and softmax of candle run
 //! fused kernels that have no backward, and the gradient goes missing without an error. Ours
 //! (`layers`) are made of differentiable ops, and on a CPU of fused ones with a backward of their
-//! own (`kernels`), tested against PyTorch's gradients for every parameter.
+//! own (`fused`), tested against PyTorch's gradients for every parameter.
 //!
 //! | file | what it is for |
 //! |---|---|
@@ -16,7 +16,7 @@
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `rows` | a batch of token ids without its padding |
 //! | `layers`, `distilbert`, `bert`, `head` | the networks |
-//! | `kernels`, `arith` | fused CPU ops with a backward, and their inner loops |
+//! | `fused`, `kernels`, `arith` | the same networks as fused CPU ops with a backward of their own |
 //! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
@@ -31,6 +31,7 @@ mod config;
 mod distilbert;
 mod dropout;
 mod error;
+mod fused;
 mod head;
 mod kernels;
 mod layers;

@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
 use super::arith::{self, AdamStep};
-use super::kernels::with_floats;
+use super::kernels::{Sink, with_floats};
 use super::{Result, StudentError};
 
 const BETA1: f64 = 0.9;
@@ -21,6 +21,27 @@ const EPSILON: f64 = 1e-8;
 const CLIP_EPSILON: f64 = 1e-6;
 /// Numbers per task.
 const CHUNK: usize = 1 << 14;
+
+/// The gradients of one loss: those that candle's graph carried and those of the fused ops.
+pub(super) struct Gradients {
+    store: GradStore,
+    sink: Sink,
+}
+
+impl Gradients {
+    /// Runs `loss` backward; `sink` is the one that the network was built with.
+    pub fn of(loss: &Tensor, sink: &Sink) -> Result<Self> {
+        Ok(Self {
+            store: loss.backward()?,
+            sink: sink.clone(),
+        })
+    }
+
+    /// Takes the gradient of `var` out.
+    pub fn take(&mut self, var: &Var) -> Option<Tensor> {
+        self.sink.take(var).or_else(|| self.store.remove(var))
+    }
+}
 
 /// A parameter with its running moments.
 struct Param {
@@ -86,11 +107,11 @@ impl AdamW {
     ///
     /// # Errors
     /// A parameter without a gradient is an error: it would silently never learn.
-    pub fn step(&mut self, grads: &mut GradStore, rate: f64) -> Result<f64> {
+    pub fn step(&mut self, grads: &mut Gradients, rate: f64) -> Result<f64> {
         let grads = self
             .params
             .iter()
-            .map(|param| match grads.remove(&param.var) {
+            .map(|param| match grads.take(&param.var) {
                 Some(grad) => Ok(grad.contiguous()?),
                 None => Err(StudentError::Training(format!(
                     "{} received no gradient\nhint: this is a fault of the network code, please report it",

@@ -8,7 +8,9 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::base::build_encoder;
 use super::head::{self, Head};
-use super::optimizer::AdamW;
+use super::kernels::Sink;
+use super::layers::Params;
+use super::optimizer::{AdamW, Gradients};
 use super::weights::{self, Tensors};
 use super::*;
 
@@ -44,6 +46,7 @@ struct Net {
     vars: BTreeMap<String, Var>,
     encoder: Box<dyn Encoder>,
     head: Head,
+    sink: Sink,
 }
 
 impl Net {
@@ -61,10 +64,15 @@ impl Net {
             .iter()
             .map(|(n, var)| (n.clone(), var.as_tensor().clone()))
             .collect();
-        let encoder = build_encoder(base.config(), &live).unwrap();
+        let params = Params {
+            tensors: &live,
+            sink: Sink::default(),
+        };
+        let encoder = build_encoder(base.config(), &params).unwrap();
         Self {
             encoder,
-            head: Head::new(base.config(), &live).unwrap(),
+            head: Head::new(base.config(), &params).unwrap(),
+            sink: params.sink,
             vars,
         }
     }
@@ -141,7 +149,7 @@ fn logits_loss_and_the_gradient_of_every_parameter_equal_pytorchs() {
                 distance(&loss_vector, &expected["loss"]) < 1e-5,
                 "{family} {dtype:?}: loss"
             );
-            let mut grads = loss.backward().unwrap();
+            let mut grads = Gradients::of(&loss, &net.sink).unwrap();
             let wanted = expected
                 .keys()
                 .filter(|key| key.starts_with("grad."))
@@ -149,7 +157,7 @@ fn logits_loss_and_the_gradient_of_every_parameter_equal_pytorchs() {
             assert_eq!(net.vars.len(), wanted, "{family}: parameters");
             for (name, var) in &net.vars {
                 let grad = grads
-                    .remove(var)
+                    .take(var)
                     .unwrap_or_else(|| panic!("{family}: {name}: none"));
                 let off = distance(&grad, &expected[&format!("grad.{name}")]);
                 assert!(
@@ -182,7 +190,9 @@ fn one_clipped_adamw_step_equals_pytorchs() {
         let net = Net::new(&base, &tensors(&base, family), DType::F32);
         let (_, loss) = net.run(&rows, Pooling::First, None);
         let mut optimizer = AdamW::new(net.vars.clone(), 0.01, 0.05).unwrap();
-        let norm = optimizer.step(&mut loss.backward().unwrap(), 1e-3).unwrap();
+        let norm = optimizer
+            .step(&mut Gradients::of(&loss, &net.sink).unwrap(), 1e-3)
+            .unwrap();
         let wanted = f64::from(expected["norm"].to_vec1::<f32>().unwrap()[0]);
         assert!(
             (norm / wanted - 1.0).abs() < 1e-5,
@@ -212,7 +222,7 @@ fn fused_ops_equal_candles_own_under_dropout_and_mean_pooling() {
         let run = |rows: Rows, dtype| {
             let net = Net::new(&base, &tensors, dtype);
             let (logits, loss) = net.run(&rows, Pooling::Mean, Some(DropoutRng::new(9, 4)));
-            (logits, loss.backward().unwrap(), net.vars)
+            (logits, Gradients::of(&loss, &net.sink).unwrap(), net.vars)
         };
         let packed = Rows::new(&slices(&texts), 0, &Device::Cpu).unwrap();
         let padded = Rows::padded(&slices(&texts), 0, &Device::Cpu).unwrap();
@@ -220,10 +230,8 @@ fn fused_ops_equal_candles_own_under_dropout_and_mean_pooling() {
         let (plain, mut plain_grads, plain_vars) = run(padded, DType::F64);
         assert!(distance(&fused, &plain) < 1e-5, "{family}: logits");
         for (name, var) in &fused_vars {
-            let (Some(a), Some(b)) = (
-                fused_grads.remove(var),
-                plain_grads.remove(&plain_vars[name]),
-            ) else {
+            let (Some(a), Some(b)) = (fused_grads.take(var), plain_grads.take(&plain_vars[name]))
+            else {
                 panic!("{family}: {name} has no gradient");
             };
             assert!(distance(&a, &b) < 1e-5, "{family}: gradient of {name}");

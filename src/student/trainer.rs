@@ -18,7 +18,9 @@ use rand::seq::SliceRandom;
 
 use super::config::Architecture;
 use super::head::{self, Head};
-use super::optimizer::{AdamW, schedule};
+use super::kernels::Sink;
+use super::layers::Params;
+use super::optimizer::{AdamW, Gradients, schedule};
 use super::weights::Tensors;
 use super::{
     BaseModel, Classifier, DropoutRng, Pooling, Result, Rows, StudentError, base, bert, distilbert,
@@ -141,8 +143,12 @@ pub fn train(
         .iter()
         .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
         .collect();
-    let encoder = base::build_encoder(config, &live)?;
-    let head = Head::new(config, &live)?;
+    let params = Params {
+        tensors: &live,
+        sink: Sink::default(),
+    };
+    let encoder = base::build_encoder(config, &params)?;
+    let head = Head::new(config, &params)?;
     let mut optimizer = AdamW::new(vars.clone(), settings.weight_decay, settings.clip_norm)?;
 
     let per_epoch = examples.len().div_ceil(settings.batch_size);
@@ -166,7 +172,7 @@ pub fn train(
             let logits = head.forward(&pooled, Some(&mut dropout))?;
             let batch = batch.iter().map(|&at| &examples[at]).collect::<Vec<_>>();
             let loss = loss(&logits, &batch, settings.label_smoothing)?;
-            let mut grads = loss.backward()?;
+            let mut grads = Gradients::of(&loss, &params.sink)?;
             let rate = settings.learning_rate * schedule(step, steps, warmup);
             let gradient_norm = optimizer.step(&mut grads, rate)?;
             unused_kept *= 1.0 - rate * settings.weight_decay;

@@ -153,7 +153,7 @@ impl Config {
                 .map(|n| n as usize),
             raw: raw.clone(),
         };
-        if config.hidden_size % config.heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.heads) {
             return Err(fault(format!(
                 "the width {} is no multiple of the {} heads",
                 config.hidden_size, config.heads

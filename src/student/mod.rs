@@ -18,9 +18,10 @@
 //! | `layers`, `distilbert`, `bert`, `head` | the networks |
 //! | `fused`, `kernels`, `arith` | the same networks as fused CPU ops with a backward of their own |
 //! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
+//! | `crew` | several trainings at once |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
-//! Nothing here is global: students may be trained side by side on as many threads as one likes.
+//! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod arith;
 mod base;
@@ -28,6 +29,7 @@ mod bert;
 mod checkpoint;
 mod classifier;
 mod config;
+mod crew;
 mod distilbert;
 mod dropout;
 mod error;
@@ -51,6 +53,7 @@ use candle_core::Tensor;
 pub use base::BaseModel;
 pub use classifier::Classifier;
 pub use config::{Architecture, Config, Pooling};
+pub use crew::side_by_side;
 pub use dropout::DropoutRng;
 pub use error::StudentError;
 pub use rows::Rows;

@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::arith;
 use super::kernels::{
     Attention, Rows2d, Sink, dense, dense_backward, floats, norm, norm_backward, with_floats,
 };
 use super::layers::{Linear, Norm, Parts};
+use super::{Pooling, arith};
 
 /// Reads an op's input.
 fn input(x: &CpuStorage, layout: &Layout) -> Result<Rows2d> {
@@ -147,6 +147,56 @@ impl CustomOp1 for Embed {
             self.scatter(table, ids, &grad)?;
         }
         Ok(None)
+    }
+}
+
+/// One vector per text: `[tokens, width]` to `[texts, width]`.
+pub(super) struct Pool {
+    /// (first row, rows) of each text.
+    pub spans: Arc<Vec<(usize, usize)>>,
+    pub pooling: Pooling,
+}
+
+impl Pool {
+    /// Rows that count towards a text's vector, and how much each does.
+    fn part(&self, (row, len): (usize, usize)) -> (std::ops::Range<usize>, f32) {
+        match self.pooling {
+            Pooling::First => (row..row + len.min(1), 1.0),
+            Pooling::Mean => (row..row + len, 1.0 / len as f32),
+        }
+    }
+}
+
+impl CustomOp1 for Pool {
+    fn name(&self) -> &'static str {
+        "student-pool"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, width) = layout.shape().dims2()?;
+        let x = floats(x, layout)?;
+        let mut out = vec![0f32; self.spans.len() * width];
+        for (&span, out) in self.spans.iter().zip(out.chunks_exact_mut(width)) {
+            let (rows, share) = self.part(span);
+            arith::sum_rows(&x[rows.start * width..rows.end * width], out);
+            out.iter_mut().for_each(|value| *value *= share);
+        }
+        Ok((CpuStorage::F32(out), (self.spans.len(), width).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = Rows2d::copy(grad)?;
+        let width = grad.width();
+        let mut dx = vec![0f32; x.elem_count()];
+        for (&span, grad) in self.spans.iter().zip(grad.values().chunks_exact(width)) {
+            let (rows, share) = self.part(span);
+            for row in dx[rows.start * width..rows.end * width].chunks_exact_mut(width) {
+                row.iter_mut()
+                    .zip(grad)
+                    .for_each(|(dx, grad)| *dx = grad * share);
+            }
+        }
+        gradient(Rows2d::new(dx, width), x)
     }
 }
 

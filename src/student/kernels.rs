@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, TensorId, Var, bail};
+use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::arith::{self, Span};
@@ -63,37 +63,24 @@ pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
     }
 }
 
-/// Lends the storage of a tensor on the CPU.
-fn with_storage<R>(
-    tensor: &Tensor,
-    f: impl FnOnce(&CpuStorage, &Layout) -> Result<R>,
-) -> Result<R> {
+/// Lends the numbers of a contiguous F32 tensor on the CPU.
+pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
-        Storage::Cpu(storage) => f(storage, layout),
+        Storage::Cpu(storage) => Ok(f(floats(storage, layout)?)),
         _ => bail!("a fused op of the student was given a tensor that is not on the CPU"),
     }
 }
 
-/// Lends the numbers of a contiguous F32 tensor on the CPU.
-pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    with_storage(tensor, |storage, layout| Ok(f(floats(storage, layout)?)))
-}
-
 /// Numbers on their way through the layers, row after row.
 pub(super) struct Rows2d {
-    storage: CpuStorage,
-    rows: usize,
+    values: Vec<f32>,
     width: usize,
 }
 
 impl Rows2d {
     pub fn new(values: Vec<f32>, width: usize) -> Self {
-        Self {
-            rows: values.len() / width.max(1),
-            storage: CpuStorage::F32(values),
-            width,
-        }
+        Self { values, width }
     }
 
     /// A copy of a tensor `[rows, width]`.
@@ -110,33 +97,20 @@ impl Rows2d {
     }
 
     pub fn values(&self) -> &[f32] {
-        match &self.storage {
-            CpuStorage::F32(values) => values,
-            _ => &[], // never: `new` is the only way in
-        }
-    }
-
-    pub fn values_mut(&mut self) -> &mut [f32] {
-        match &mut self.storage {
-            CpuStorage::F32(values) => values,
-            _ => &mut [], // never: `new` is the only way in
-        }
+        &self.values
     }
 
     pub fn into_values(self) -> Vec<f32> {
-        match self.storage {
-            CpuStorage::F32(values) => values,
-            _ => Vec::new(), // never: `new` is the only way in
-        }
+        self.values
     }
 
-    fn layout(&self) -> Layout {
-        Layout::contiguous((self.rows, self.width))
+    fn matrix(&self) -> Matrix<'_> {
+        Matrix::new(&self.values, self.width)
     }
 
     /// `self += other`.
     pub fn add(&mut self, other: &Self) {
-        self.values_mut()
+        self.values
             .par_chunks_mut(CHUNK)
             .zip(other.values().par_chunks(CHUNK))
             .for_each(|(sum, x)| arith::sum_rows(x, sum));
@@ -145,7 +119,7 @@ impl Rows2d {
     /// Multiplies by dropout factors, where there are any.
     pub fn mask(&mut self, factors: &[f32]) {
         if !factors.is_empty() {
-            self.values_mut()
+            self.values
                 .par_chunks_mut(CHUNK)
                 .zip(factors.par_chunks(CHUNK))
                 .for_each(|(x, factors)| arith::scale_by(x, factors));
@@ -172,24 +146,96 @@ impl Rows2d {
     }
 }
 
-/// Matrix product of two laid-out buffers, `[m, k] · [k, n]`.
-fn product(a: (&CpuStorage, &Layout), b: (&CpuStorage, &Layout)) -> Result<Vec<f32>> {
-    let ((m, k), (_, n)) = (a.1.shape().dims2()?, b.1.shape().dims2()?);
-    match a.0.matmul(b.0, (1, m, n, k), a.1, b.1)? {
-        CpuStorage::F32(values) => Ok(values),
-        _ => bail!("the student computes in F32"),
+/// A matrix as `gemm` reads it: `rows` by `columns`, with the steps from one to the next.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+    column_step: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `columns` numbers, one after another.
+    fn new(values: &'a [f32], columns: usize) -> Self {
+        let rows = values.len() / columns.max(1);
+        Self {
+            values,
+            rows,
+            columns,
+            row_step: columns,
+            column_step: 1,
+        }
     }
+
+    /// The same numbers, rows and columns exchanged.
+    fn turned(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_step: self.column_step,
+            column_step: self.row_step,
+            ..self
+        }
+    }
+}
+
+/// Below this many multiplications a product is left to one thread.
+const SHARED: usize = 1 << 20;
+
+/// Matrix product `[m, k] · [k, n]`, row after row.
+fn product(a: Matrix, b: Matrix) -> Vec<f32> {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    assert_eq!(k, b.rows, "the student multiplies matrices that fit");
+    for x in [a, b] {
+        assert_eq!(
+            x.rows * x.columns,
+            x.values.len(),
+            "a matrix of the student is whole"
+        );
+    }
+    let mut out = vec![0f32; m * n];
+    let threads = rayon::current_num_threads();
+    let parallelism = match threads > 1 && m * k * n >= SHARED {
+        true => Parallelism::Rayon(threads),
+        false => Parallelism::None,
+    };
+    // SAFETY: `out` has m·n numbers and is nobody else's. `a` and `b` are whole (asserted above;
+    // `new` and `turned` are the only ways to make one), so steps up to the last row and column
+    // stay inside their slices.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.values.as_ptr(),
+            a.column_step as isize,
+            a.row_step as isize,
+            b.values.as_ptr(),
+            b.column_step as isize,
+            b.row_step as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+    out
 }
 
 /// `x · weightᵀ + bias`: `[rows, in]` to `[rows, out]`.
 pub(super) fn dense(x: &Rows2d, linear: &Linear) -> Result<Rows2d> {
-    let mut out = with_storage(&linear.weight, |weight, layout| {
-        product(
-            (&x.storage, &x.layout()),
-            (weight, &layout.transpose(0, 1)?),
-        )
+    let (outputs, inputs) = linear.weight.dims2()?;
+    let mut out = with_floats(&linear.weight, |weight| {
+        product(x.matrix(), Matrix::new(weight, inputs).turned())
     })?;
-    let outputs = linear.bias.elem_count();
     with_floats(&linear.bias, |bias| {
         out.par_chunks_mut(whole_rows(outputs))
             .for_each(|out| arith::add_bias(out, bias));
@@ -199,12 +245,11 @@ pub(super) fn dense(x: &Rows2d, linear: &Linear) -> Result<Rows2d> {
 
 /// Backward of [`dense`]: the gradient of `x`; those of the weights go into the sink.
 pub(super) fn dense_backward(x: &Rows2d, grad: &Rows2d, linear: &Linear) -> Result<Rows2d> {
-    let turned = grad.layout().transpose(0, 1)?;
-    let dweight = product((&grad.storage, &turned), (&x.storage, &x.layout()))?;
+    let dweight = product(grad.matrix().turned(), x.matrix());
     let mut dbias = vec![0f32; grad.width];
-    arith::sum_rows(grad.values(), &mut dbias);
-    let dx = with_storage(&linear.weight, |weight, layout| {
-        product((&grad.storage, &grad.layout()), (weight, layout))
+    arith::sum_rows(&grad.values, &mut dbias);
+    let dx = with_floats(&linear.weight, |weight| {
+        product(grad.matrix(), Matrix::new(weight, x.width))
     })?;
     linear.sink.put(&linear.weight, dweight)?;
     linear.sink.put(&linear.bias, dbias)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::{Pooling, Result};
+use super::{Pooling, Result, fused, kernels};
 
 /// Large enough that a masked weight is exactly 0 after the softmax, small enough not to overflow.
 const HIDDEN_SCORE: f32 = -1e9;
@@ -128,10 +128,14 @@ impl Rows {
     }
 
     /// One vector per text, `[batch, hidden]`, from hidden states `[tokens, hidden]`.
-    ///
-    /// A product with a small `[batch, tokens]` matrix of weights: both ways of pooling, and
-    /// their gradients, in one differentiable op.
     pub fn pool(&self, hidden: &Tensor, pooling: Pooling) -> Result<Tensor> {
+        if kernels::serves(hidden) {
+            return Ok(hidden.apply_op1(fused::Pool {
+                spans: self.spans.clone(),
+                pooling,
+            })?);
+        }
+        // A product with a small matrix of weights: both ways of pooling, and their gradients.
         let tokens = self.tokens();
         let mut weights = vec![0f32; self.batch() * tokens];
         for (text, &(start, len)) in self.spans.iter().enumerate() {

@@ -17,7 +17,9 @@ pub enum ConfigError {
     Invalid { message: String },
     #[error("{key} is {value}: {wanted}\nhint: set it in task.toml or with --set {key}=...")]
     OutOfRange { key: &'static str, value: String, wanted: &'static str },
-    #[error("--set {given}: {message}\nhint: write --set table.key=value, for example --set augment.per_class=40")]
+    #[error(
+        "--set {given}: {message}\nhint: write --set table.key=value, for example --set augment.per_class=40"
+    )]
     Override { given: String, message: String },
 }
 
@@ -66,7 +68,13 @@ pub struct TeacherSettings {
 
 impl Default for TeacherSettings {
     fn default() -> Self {
-        Self { model: "pocket".into(), batch: 16, threads: 0, gpu_layers: None, chat_template: None }
+        Self {
+            model: "pocket".into(),
+            batch: 16,
+            threads: 0,
+            gpu_layers: None,
+            chat_template: None,
+        }
     }
 }
 
@@ -215,7 +223,8 @@ impl Settings {
     }
 
     fn parse(table: Table) -> Result<Self, ConfigError> {
-        let invalid = |error: toml::de::Error| ConfigError::Invalid { message: error.message().to_owned() };
+        let invalid =
+            |error: toml::de::Error| ConfigError::Invalid { message: error.message().to_owned() };
         Value::Table(table).try_into().map_err(invalid)
     }
 
@@ -246,17 +255,47 @@ impl Settings {
         let (a, b) = self.augment.beta;
         let student = &self.student;
         let ranges = [
-            ("augment.temperature", f64::from(temperature), 0.0, 10.0, "it must lie between 0 and 10"),
+            (
+                "augment.temperature",
+                f64::from(temperature),
+                0.0,
+                10.0,
+                "it must lie between 0 and 10",
+            ),
             ("augment.top_p", f64::from(top_p), 1e-6, 1.0, "it must lie above 0 and at most at 1"),
             ("augment.min_p", f64::from(min_p), 0.0, 0.999, "it must lie between 0 and 1"),
             ("augment.beta", a.min(b), 1e-3, 1e6, "both parameters must be positive"),
-            ("filter.rouge_l", self.filter.rouge_l, 1e-6, 2.0, "it must be positive (above 1 keeps all)"),
-            ("filter.min_probability", f64::from(self.filter.min_probability), 0.0, 1.0, "it must lie between 0 and 1"),
-            ("student.learning_rate", student.learning_rate, 1e-9, 1.0, "it must lie between 0 and 1"),
+            (
+                "filter.rouge_l",
+                self.filter.rouge_l,
+                1e-6,
+                2.0,
+                "it must be positive (above 1 keeps all)",
+            ),
+            (
+                "filter.min_probability",
+                f64::from(self.filter.min_probability),
+                0.0,
+                1.0,
+                "it must lie between 0 and 1",
+            ),
+            (
+                "student.learning_rate",
+                student.learning_rate,
+                1e-9,
+                1.0,
+                "it must lie between 0 and 1",
+            ),
             ("student.weight_decay", student.weight_decay, 0.0, 1.0, "it must lie between 0 and 1"),
             ("student.warmup_share", student.warmup_share, 0.0, 1.0, "it must lie between 0 and 1"),
             ("student.clip_norm", student.clip_norm, 1e-9, 1e9, "it must be positive"),
-            ("student.label_smoothing", student.label_smoothing, 0.0, 0.99, "it must lie between 0 and 1"),
+            (
+                "student.label_smoothing",
+                student.label_smoothing,
+                0.0,
+                0.99,
+                "it must lie between 0 and 1",
+            ),
         ];
         match ranges.into_iter().find(|(_, value, low, high, _)| !(low..=high).contains(&value)) {
             Some((key, value, _, _, wanted)) => {
@@ -286,9 +325,11 @@ impl Settings {
 }
 
 fn apply_override(table: &mut Table, given: &str) -> Result<(), ConfigError> {
-    let wrong = |message: &str| ConfigError::Override { given: given.into(), message: message.into() };
+    let wrong =
+        |message: &str| ConfigError::Override { given: given.into(), message: message.into() };
     let (key, text) = given.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
-    let (section, key) = key.trim().split_once('.').ok_or_else(|| wrong("the key names no table"))?;
+    let (section, key) =
+        key.trim().split_once('.').ok_or_else(|| wrong("the key names no table"))?;
     let value = format!("value = {text}")
         .parse::<Table>()
         .ok()
@@ -309,7 +350,8 @@ mod tests {
 
     #[test]
     fn later_layers_win() {
-        let task: Table = "[augment]\nper_class = 7\ntemperature = 0.5\n[student]\nepochs = 2".parse().unwrap();
+        let task: Table =
+            "[augment]\nper_class = 7\ntemperature = 0.5\n[student]\nepochs = 2".parse().unwrap();
         let overrides = ["student.epochs=3".to_owned(), "teacher.model=a b.gguf".to_owned()];
         let settings = Settings::resolve(&task, Path::new("."), &overrides).unwrap();
         assert_eq!((settings.augment.per_class, settings.student.epochs), (7, 3));

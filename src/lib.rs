@@ -25,9 +25,9 @@
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | [`cli`] | the commands; the only place that prints |
 
+pub mod augment;
 pub mod cli;
 pub mod config;
-pub mod augment;
 pub mod embed;
 pub mod eval;
 pub mod filter;

@@ -30,7 +30,8 @@ pub fn plan_round(
             let item = ((round as u64) << 48) | ((class as u64) << 24) | number as u64;
             let mut rng = Rng::for_item(seed, "augment", item);
             let shown = draw_shown(task.classes.len(), class, settings.classes_shown, &mut rng);
-            let others: Vec<usize> = shown.iter().copied().filter(|other| *other != class).collect();
+            let others: Vec<usize> =
+                shown.iter().copied().filter(|other| *other != class).collect();
             let minor = others[rng.random_range(0..others.len())];
             let percent = draw_percent(settings.beta, &mut rng);
             let classes = shown_classes(task, &shown, |class| {
@@ -46,7 +47,13 @@ pub fn plan_round(
             let count = settings.texts_per_request;
             asks.push(Ask {
                 id: format!("{round}.{class}.{number}"),
-                prompt: prompts.mixup(task, &classes, (place(class), place(minor)), percent, count)?,
+                prompt: prompts.mixup(
+                    task,
+                    &classes,
+                    (place(class), place(minor)),
+                    percent,
+                    count,
+                )?,
                 shown: shown.clone(),
                 major: class,
                 minor,

@@ -29,7 +29,9 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     .collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let teacher = check_pocket_teacher();
-    let student = store::student_base("pocket", &candle_core::Device::Cpu).map(|_| ()).map_err(|e| e.to_string());
+    let student = store::student_base("pocket", &candle_core::Device::Cpu)
+        .map(|_| ())
+        .map_err(|e| e.to_string());
     let sound = |result: &Result<(), String>| match result {
         Ok(()) => "loads".to_owned(),
         Err(error) => format!("DOES NOT LOAD: {error}"),
@@ -44,11 +46,14 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
             .iter()
             .map(|model| json!({"name": model.name, "role": model.role, "state": presence(model)}))
             .collect();
-        println!("{}", json!({
-            "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
-            "student_device": device, "home": store::home(), "embedded": embedded,
-            "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
-        }));
+        println!(
+            "{}",
+            json!({
+                "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
+                "student_device": device, "home": store::home(), "embedded": embedded,
+                "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
+            })
+        );
     } else {
         println!("promptmix {}  features: {}", env!("CARGO_PKG_VERSION"), features.join(", "));
         println!("{cores} cores; student runs on: {device}");
@@ -61,7 +66,10 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
             println!("{:<36} {:<8} {}", model.name, model.role, presence(model));
         }
     }
-    anyhow::ensure!(teacher.is_ok() && student.is_ok(), "a built-in model does not load\nhint: build the program again from a clean checkout");
+    anyhow::ensure!(
+        teacher.is_ok() && student.is_ok(),
+        "a built-in model does not load\nhint: build the program again from a clean checkout"
+    );
     Ok(())
 }
 

@@ -106,7 +106,8 @@ pub(crate) struct Choices {
 impl Choices {
     /// As `table.key=value` overrides; the special flags are only short for them.
     fn overrides(&self) -> Vec<String> {
-        let quoted = |key: &str, value: &String| format!("{key}={}", toml::Value::String(value.clone()));
+        let quoted =
+            |key: &str, value: &String| format!("{key}={}", toml::Value::String(value.clone()));
         let mut overrides = self.set.clone();
         overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
         overrides.extend(self.student.as_ref().map(|value| quoted("student.model", value)));

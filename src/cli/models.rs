@@ -59,7 +59,10 @@ fn list(json: bool) -> anyhow::Result<()> {
     }
     for model in &models {
         let state = presence(model);
-        println!("{:<36} {:<8} {state:<11} {:<11} {}", model.name, model.role, model.licence, model.about);
+        println!(
+            "{:<36} {:<8} {state:<11} {:<11} {}",
+            model.name, model.role, model.licence, model.about
+        );
     }
     Ok(())
 }
@@ -68,7 +71,9 @@ fn list(json: bool) -> anyhow::Result<()> {
 fn pull(name: &str, json: bool) -> anyhow::Result<()> {
     let models = store::known_models();
     let Some(model) = models.iter().find(|model| model.name == name && !model.embedded) else {
-        anyhow::bail!("no model {name:?} can be pulled\nhint: `promptmix models list` shows the names");
+        anyhow::bail!(
+            "no model {name:?} can be pulled\nhint: `promptmix models list` shows the names"
+        );
     };
     for (path, sha256) in store::pull(model)? {
         if json {

@@ -18,10 +18,14 @@ use crate::{
 /// The device of the student: the GPU that this build is for, the CPU otherwise.
 pub fn student_device() -> anyhow::Result<Device> {
     if cfg!(feature = "cuda") {
-        return Device::new_cuda(0).context("no CUDA device for the student\nhint: a build without --features cuda uses the CPU");
+        return Device::new_cuda(0).context(
+            "no CUDA device for the student\nhint: a build without --features cuda uses the CPU",
+        );
     }
     if cfg!(feature = "metal") {
-        return Device::new_metal(0).context("no Metal device for the student\nhint: a build without --features metal uses the CPU");
+        return Device::new_metal(0).context(
+            "no Metal device for the student\nhint: a build without --features metal uses the CPU",
+        );
     }
     Ok(Device::Cpu)
 }

@@ -53,7 +53,11 @@ pub fn predict(args: &PredictArgs) -> anyhow::Result<()> {
 
 /// Reads lines until the end, in constant memory. A line that is there is answered at the latest
 /// when the chunk is full or the input pauses at its end.
-fn predict_stream(student: &Classifier, input: impl BufRead, out: &mut impl Write) -> anyhow::Result<()> {
+fn predict_stream(
+    student: &Classifier,
+    input: impl BufRead,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let mut chunk = Vec::with_capacity(CHUNK);
     for (index, line) in input.lines().enumerate() {
         let line = line.with_context(|| {
@@ -71,7 +75,11 @@ fn predict_stream(student: &Classifier, input: impl BufRead, out: &mut impl Writ
     write_predictions(student, &chunk, out)
 }
 
-fn write_predictions(student: &Classifier, texts: &[String], out: &mut impl Write) -> anyhow::Result<()> {
+fn write_predictions(
+    student: &Classifier,
+    texts: &[String],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     for (text, probabilities) in texts.iter().zip(student.predict(texts)?) {
         let (mut label, mut probability) = ("", f32::NEG_INFINITY);
         let mut by_label = Map::new();

@@ -20,7 +20,15 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, bar: None, stage: "", started: Instant::now(), resumed: 0, rejected: 0, tokens: 0 }
+        Self {
+            quiet,
+            bar: None,
+            stage: "",
+            started: Instant::now(),
+            resumed: 0,
+            rejected: 0,
+            tokens: 0,
+        }
     }
 
     /// Shows `event`.
@@ -50,8 +58,9 @@ impl Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let style = ProgressStyle::with_template("{prefix:>9} {bar:28} {pos}/{len} {msg} {eta:>4} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{prefix:>9} {bar:28} {pos}/{len} {msg} {eta:>4} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total as u64).with_style(style).with_prefix(stage);
         bar.set_position(resumed as u64);
         bar.reset_eta();

@@ -62,7 +62,9 @@ impl Road {
     fn relabel(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
         let Self { folder, task, settings, prompts, progress } = self;
         let embedder = parts::embedder(&parts::student(settings)?)?;
-        run::relabel(folder, task, settings, prompts, teacher, &embedder, &mut |event| progress.show(event))?;
+        run::relabel(folder, task, settings, prompts, teacher, &embedder, &mut |event| {
+            progress.show(event)
+        })?;
         Ok(())
     }
 
@@ -211,7 +213,8 @@ pub fn init(args: &InitArgs) -> anyhow::Result<()> {
 
 fn finish(report: &Report, out: &Path, json: bool, quiet: bool) -> anyhow::Result<()> {
     if json {
-        let text = serde_json::to_string_pretty(report).context("the report does not become JSON")?;
+        let text =
+            serde_json::to_string_pretty(report).context("the report does not become JSON")?;
         println!("{text}");
         return Ok(());
     }
@@ -222,7 +225,10 @@ fn finish(report: &Report, out: &Path, json: bool, quiet: bool) -> anyhow::Resul
     if !quiet {
         eprintln!("\nreport:   {}", out.join("report.html").display());
         eprintln!("student:  {}", out.join("student").display());
-        eprintln!("try it:   echo \"I need a hand\" | promptmix predict --model {}", out.join("student").display());
+        eprintln!(
+            "try it:   echo \"I need a hand\" | promptmix predict --model {}",
+            out.join("student").display()
+        );
     }
     Ok(())
 }

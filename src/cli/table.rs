@@ -24,7 +24,8 @@ pub fn results(report: &Report) -> String {
             if scores.row == Row::Teacher { "-".into() } else { scores.train_rows.to_string() },
         ]);
     }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     for line in &lines {
         let mut text = format!("{:<1$}", line[0], widths[0]);
@@ -35,7 +36,11 @@ pub fn results(report: &Report) -> String {
     }
     for difference in &report.differences {
         let Interval { mean, low, high } = difference.interval;
-        let verdict = if difference.interval.includes_zero() { "no difference shown" } else { "a difference" };
+        let verdict = if difference.interval.includes_zero() {
+            "no difference shown"
+        } else {
+            "a difference"
+        };
         let _ = writeln!(
             out,
             "{} - {}: {:+.1} points ({:+.1} to {:+.1}), {verdict}",

@@ -28,10 +28,7 @@ pub struct EncoderEmbedder {
 impl EncoderEmbedder {
     /// An embedder over `base`, whose weights it shares.
     pub fn new(base: BaseModel) -> Result<Self> {
-        Ok(Self {
-            encoder: base.encoder()?,
-            base,
-        })
+        Ok(Self { encoder: base.encoder()?, base })
     }
 }
 
@@ -42,10 +39,7 @@ impl Embedder for EncoderEmbedder {
         order.sort_by_key(|&at| ids[at].len());
         let mut embeddings = vec![Vec::new(); texts.len()];
         for batch in order.chunks(BATCH) {
-            let rows = batch
-                .iter()
-                .map(|&at| ids[at].as_slice())
-                .collect::<Vec<_>>();
+            let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
             let rows = Rows::new(&rows, self.base.config().pad_token_id, self.base.device())?;
             let pooled = rows.pool(&self.encoder.encode(&rows, None)?, Pooling::Mean)?;
             for (&at, mut vector) in batch.iter().zip(pooled.to_vec2::<f32>()?) {
@@ -60,17 +54,10 @@ impl Embedder for EncoderEmbedder {
 /// Cosine of the angle between two vectors of equal width; 0 where one of them is zero.
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| {
-        a.iter()
-            .zip(b)
-            .map(|(&a, &b)| f64::from(a) * f64::from(b))
-            .sum::<f64>()
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
     };
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
-    if lengths > 0.0 {
-        (dot(a, b) / lengths) as f32
-    } else {
-        0.0
-    }
+    if lengths > 0.0 { (dot(a, b) / lengths) as f32 } else { 0.0 }
 }
 
 /// Mean of vectors of equal width, scaled to unit length; `None` of no vectors.
@@ -78,9 +65,7 @@ pub fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<
     let mut vectors = vectors.into_iter();
     let mut sum = vectors.next()?.to_vec();
     for vector in vectors {
-        sum.iter_mut()
-            .zip(vector)
-            .for_each(|(sum, value)| *sum += value);
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
     }
     normalise(&mut sum);
     Some(sum)
@@ -88,10 +73,7 @@ pub fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<
 
 /// Scales to unit length; a zero vector stays as it is.
 fn normalise(vector: &mut [f32]) {
-    let square = vector
-        .iter()
-        .map(|&value| f64::from(value) * f64::from(value))
-        .sum::<f64>();
+    let square = vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
     if square > 0.0 {
         let scale = (1.0 / square.sqrt()) as f32;
         vector.iter_mut().for_each(|value| *value *= scale);

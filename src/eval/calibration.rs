@@ -34,15 +34,8 @@ impl Calibration {
     /// [`EvalError`] where there is no row, lengths differ, a class lies outside the row's
     /// probabilities, or a value is no probability.
     pub fn new(gold: &[usize], probabilities: &[Vec<f32>]) -> Result<Self, EvalError> {
-        same_length(
-            "rows of gold labels and of probabilities",
-            gold.len(),
-            probabilities.len(),
-        )?;
-        let classes = probabilities
-            .first()
-            .ok_or(EvalError::Empty { what: "test row" })?
-            .len();
+        same_length("rows of gold labels and of probabilities", gold.len(), probabilities.len())?;
+        let classes = probabilities.first().ok_or(EvalError::Empty { what: "test row" })?.len();
         if classes == 0 {
             return Err(EvalError::Empty { what: "class" });
         }
@@ -83,24 +76,12 @@ mod tests {
     #[test]
     fn four_rows_by_hand() {
         // Two rows at 0.75, one right: gap 0.25. Two rows at 1.0, both right: gap 0. ECE = 0.125.
-        let probabilities = [
-            vec![0.75, 0.25],
-            vec![0.25, 0.75],
-            vec![1.0, 0.0],
-            vec![0.0, 1.0],
-        ];
+        let probabilities = [vec![0.75, 0.25], vec![0.25, 0.75], vec![1.0, 0.0], vec![0.0, 1.0]];
         let calibration = Calibration::new(&[0, 0, 0, 1], &probabilities).unwrap();
         assert!((calibration.ece - 0.125).abs() < 1e-9, "{calibration:?}");
         assert_eq!(calibration.bins.len(), 15);
         // 0.75 · 15 = 11.25, so the twelfth bin; 1.0 belongs to the last.
-        assert_eq!(
-            calibration.bins[11],
-            Bin {
-                rows: 2,
-                confidence: 0.75,
-                accuracy: 0.5
-            }
-        );
+        assert_eq!(calibration.bins[11], Bin { rows: 2, confidence: 0.75, accuracy: 0.5 });
         assert_eq!(calibration.bins[14].rows, 2);
     }
 

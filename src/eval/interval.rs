@@ -43,33 +43,21 @@ impl Interval {
 
     /// The same difference seen from the other side.
     pub fn negated(&self) -> Self {
-        Self {
-            mean: -self.mean,
-            low: -self.high,
-            high: -self.low,
-        }
+        Self { mean: -self.mean, low: -self.high, high: -self.low }
     }
 
     fn from_draws(mean: f64, mut draws: Vec<f64>) -> Self {
         draws.sort_by(f64::total_cmp);
         let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize];
         // A quantile of resamples may miss the score itself by a rounding step; never show that.
-        Self {
-            mean,
-            low: at(0.025).min(mean),
-            high: at(0.975).max(mean),
-        }
+        Self { mean, low: at(0.025).min(mean), high: at(0.975).max(mean) }
     }
 }
 
 /// Wilson's score interval for `hits` of `rows` (Wilson 1927); 0 to 1 for no rows.
 pub fn wilson(hits: usize, rows: usize) -> Interval {
     if rows == 0 {
-        return Interval {
-            mean: 0.0,
-            low: 0.0,
-            high: 1.0,
-        };
+        return Interval { mean: 0.0, low: 0.0, high: 1.0 };
     }
     let (n, p, zz) = (rows as f64, hits as f64 / rows as f64, Z * Z);
     let centre = (p + zz / (2.0 * n)) / (1.0 + zz / n);
@@ -90,17 +78,12 @@ pub fn wilson(hits: usize, rows: usize) -> Interval {
 /// [`EvalError`] where there is no seed or row, or seeds differ in their number of rows.
 pub fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
     let rows = shape(correct.iter().map(Vec::len))?;
-    let hits: usize = correct
-        .iter()
-        .map(|seed| seed.iter().filter(|&&hit| hit).count())
-        .sum();
+    let hits: usize = correct.iter().map(|seed| seed.iter().filter(|&&hit| hit).count()).sum();
     if correct.len() == 1 || hits == 0 || hits == rows * correct.len() {
         return Ok(wilson(hits / correct.len(), rows));
     }
-    let scores: Vec<Vec<i32>> = correct
-        .iter()
-        .map(|seed| seed.iter().map(|&hit| i32::from(hit)).collect())
-        .collect();
+    let scores: Vec<Vec<i32>> =
+        correct.iter().map(|seed| seed.iter().map(|&hit| i32::from(hit)).collect()).collect();
     Ok(resample(&scores, "eval/accuracy"))
 }
 
@@ -111,20 +94,12 @@ pub fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
 /// [`EvalError`] where either is empty or their shapes differ.
 pub fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
     same_length("training seeds of the two models", a.len(), b.len())?;
-    let (rows_a, rows_b) = (
-        shape(a.iter().map(Vec::len))?,
-        shape(b.iter().map(Vec::len))?,
-    );
+    let (rows_a, rows_b) = (shape(a.iter().map(Vec::len))?, shape(b.iter().map(Vec::len))?);
     same_length("test rows of the two models", rows_a, rows_b)?;
     let scores: Vec<Vec<i32>> = a
         .iter()
         .zip(b)
-        .map(|(a, b)| {
-            a.iter()
-                .zip(b)
-                .map(|(&a, &b)| i32::from(a) - i32::from(b))
-                .collect()
-        })
+        .map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| i32::from(a) - i32::from(b)).collect())
         .collect();
     Ok(resample(&scores, "eval/difference"))
 }
@@ -163,9 +138,8 @@ pub fn macro_f1_interval(
             let mut rng = Rng::for_item(0, "eval/macro_f1", draw);
             times.fill(0);
             (0..rows).for_each(|_| times[below(&mut rng, rows)] += 1);
-            let sum: f64 = (0..seeds)
-                .map(|_| score(&predicted[below(&mut rng, seeds)], &times))
-                .sum();
+            let sum: f64 =
+                (0..seeds).map(|_| score(&predicted[below(&mut rng, seeds)], &times)).sum();
             sum / seeds as f64
         })
         .collect();
@@ -176,12 +150,7 @@ pub fn macro_f1_interval(
 fn resample(scores: &[Vec<i32>], stage: &str) -> Interval {
     let (seeds, rows) = (scores.len(), scores[0].len());
     let cells = (seeds * rows) as f64;
-    let mean = scores
-        .iter()
-        .flatten()
-        .map(|&score| f64::from(score))
-        .sum::<f64>()
-        / cells;
+    let mean = scores.iter().flatten().map(|&score| f64::from(score)).sum::<f64>() / cells;
     let mut sums = vec![0_i32; rows];
     let draws = (0..DRAWS)
         .map(|draw| {
@@ -192,9 +161,7 @@ fn resample(scores: &[Vec<i32>], stage: &str) -> Interval {
                     *sum += score;
                 }
             }
-            let total: i64 = (0..rows)
-                .map(|_| i64::from(sums[below(&mut rng, rows)]))
-                .sum();
+            let total: i64 = (0..rows).map(|_| i64::from(sums[below(&mut rng, rows)])).sum();
             total as f64 / cells
         })
         .collect();
@@ -208,9 +175,7 @@ fn below(rng: &mut Rng, n: usize) -> usize {
 
 /// The number of rows that all seeds share.
 fn shape(mut lengths: impl Iterator<Item = usize>) -> Result<usize, EvalError> {
-    let first = lengths.next().ok_or(EvalError::Empty {
-        what: "training seed",
-    })?;
+    let first = lengths.next().ok_or(EvalError::Empty { what: "training seed" })?;
     if first == 0 {
         return Err(EvalError::Empty { what: "test row" });
     }
@@ -225,10 +190,7 @@ mod tests {
     use super::*;
 
     fn close(found: f64, expected: f64, within: f64) {
-        assert!(
-            (found - expected).abs() <= within,
-            "{found} is not {expected} ± {within}"
-        );
+        assert!((found - expected).abs() <= within, "{found} is not {expected} ± {within}");
     }
 
     /// `hits` right answers, then wrong ones.
@@ -263,10 +225,7 @@ mod tests {
         let differ =
             accuracy_interval(&[answers(120, 200), answers(160, 200), answers(200, 200)]).unwrap();
         close(differ.mean, 0.8, 1e-12);
-        assert!(
-            differ.high - differ.low > 1.5 * (agree.high - agree.low),
-            "{differ:?} {agree:?}"
-        );
+        assert!(differ.high - differ.low > 1.5 * (agree.high - agree.low), "{differ:?} {agree:?}");
     }
 
     #[test]
@@ -282,21 +241,11 @@ mod tests {
         let (a, b) = (vec![answers(80, 100); 2], vec![answers(72, 100); 2]);
         let difference = paired_difference(&a, &b).unwrap();
         close(difference.mean, 0.08, 1e-12);
-        assert!(
-            difference.low > 0.02 && difference.high < 0.15,
-            "{difference:?}"
-        );
+        assert!(difference.low > 0.02 && difference.high < 0.15, "{difference:?}");
         assert!(accuracy_interval(&a).unwrap().low < accuracy_interval(&b).unwrap().high);
         assert!(!difference.includes_zero());
         let same = paired_difference(&a, &a).unwrap();
-        assert_eq!(
-            same,
-            Interval {
-                mean: 0.0,
-                low: 0.0,
-                high: 0.0
-            }
-        );
+        assert_eq!(same, Interval { mean: 0.0, low: 0.0, high: 0.0 });
         assert!(same.includes_zero());
     }
 
@@ -313,12 +262,9 @@ mod tests {
     #[test]
     fn macro_f1_of_the_whole_and_around_it() {
         let gold: Vec<usize> = (0..120).map(|row| row % 3).collect();
-        let guess: Vec<usize> = (0..120)
-            .map(|row| if row % 10 == 0 { 0 } else { row % 3 })
-            .collect();
-        let whole = crate::eval::Metrics::new(&gold, &guess, 3)
-            .unwrap()
-            .macro_f1;
+        let guess: Vec<usize> =
+            (0..120).map(|row| if row % 10 == 0 { 0 } else { row % 3 }).collect();
+        let whole = crate::eval::Metrics::new(&gold, &guess, 3).unwrap().macro_f1;
         let interval = macro_f1_interval(&gold, &[guess.clone(), guess], 3).unwrap();
         close(interval.mean, whole, 1e-12);
         assert!(interval.low < whole && whole < interval.high);
@@ -333,22 +279,12 @@ mod tests {
 
     #[test]
     fn shapes_are_checked() {
-        assert!(matches!(
-            accuracy_interval(&[]),
-            Err(EvalError::Empty { .. })
-        ));
-        assert!(matches!(
-            accuracy_interval(&[vec![]]),
-            Err(EvalError::Empty { .. })
-        ));
+        assert!(matches!(accuracy_interval(&[]), Err(EvalError::Empty { .. })));
+        assert!(matches!(accuracy_interval(&[vec![]]), Err(EvalError::Empty { .. })));
         let ragged = [answers(1, 2), answers(1, 3)];
         assert!(matches!(
             accuracy_interval(&ragged),
-            Err(EvalError::Length {
-                left: 2,
-                right: 3,
-                ..
-            })
+            Err(EvalError::Length { left: 2, right: 3, .. })
         ));
         assert!(paired_difference(&[answers(1, 2)], &[answers(1, 3)]).is_err());
         assert!(macro_f1_interval(&[0, 5], &[vec![0, 1]], 2).is_err());

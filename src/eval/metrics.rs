@@ -39,11 +39,7 @@ impl Metrics {
     /// # Errors
     /// [`EvalError`] where the lists are empty, differ in length or name a class outside the task.
     pub fn new(gold: &[usize], predicted: &[usize], classes: usize) -> Result<Self, EvalError> {
-        same_length(
-            "rows of gold and of predicted labels",
-            gold.len(),
-            predicted.len(),
-        )?;
+        same_length("rows of gold and of predicted labels", gold.len(), predicted.len())?;
         if gold.is_empty() {
             return Err(EvalError::Empty { what: "test row" });
         }
@@ -77,11 +73,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(classes: usize) -> Self {
-        Self {
-            hits: vec![0; classes],
-            gold: vec![0; classes],
-            predicted: vec![0; classes],
-        }
+        Self { hits: vec![0; classes], gold: vec![0; classes], predicted: vec![0; classes] }
     }
 
     pub(super) fn clear(&mut self) {
@@ -123,11 +115,7 @@ impl Tally {
 }
 
 fn share(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]
@@ -139,10 +127,7 @@ mod tests {
         // class 0: 2 of 3 found, predicted 3 times; class 1: 1 of 2, predicted twice; class 2: found.
         let metrics = Metrics::new(&[0, 0, 0, 1, 1, 2], &[0, 0, 1, 1, 0, 2], 3).unwrap();
         assert!((metrics.accuracy - 4.0 / 6.0).abs() < 1e-12);
-        assert_eq!(
-            metrics.confusion,
-            vec![vec![2, 1, 0], vec![1, 1, 0], vec![0, 0, 1]]
-        );
+        assert_eq!(metrics.confusion, vec![vec![2, 1, 0], vec![1, 1, 0], vec![0, 0, 1]]);
         let f1 = [2.0 / 3.0, 0.5, 1.0];
         for (class, expected) in metrics.per_class.iter().zip(f1) {
             assert!((class.f1 - expected).abs() < 1e-12);
@@ -155,29 +140,16 @@ mod tests {
         let metrics = Metrics::new(&[0, 0, 1], &[0, 2, 1], 4).unwrap();
         // class 0: precision 1, recall 1/2, F1 2/3; class 1: 1; classes 2 and 3 have no row.
         assert!((metrics.macro_f1 - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-12);
-        let zero = ClassMetrics {
-            precision: 0.0,
-            recall: 0.0,
-            f1: 0.0,
-            support: 0,
-        };
+        let zero = ClassMetrics { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 };
         assert_eq!(metrics.per_class[2], zero);
         assert_eq!(metrics.per_class[3], zero);
     }
 
     #[test]
     fn faults_name_the_row() {
-        assert_eq!(
-            Metrics::new(&[], &[], 2).unwrap_err(),
-            EvalError::Empty { what: "test row" }
-        );
+        assert_eq!(Metrics::new(&[], &[], 2).unwrap_err(), EvalError::Empty { what: "test row" });
         let text = Metrics::new(&[0, 1], &[0, 2], 2).unwrap_err().to_string();
         assert!(text.contains("row 1 of predicted names class 2"), "{text}");
-        assert!(
-            Metrics::new(&[0], &[0, 1], 2)
-                .unwrap_err()
-                .to_string()
-                .contains("1 against 2")
-        );
+        assert!(Metrics::new(&[0], &[0, 1], 2).unwrap_err().to_string().contains("1 against 2"));
     }
 }

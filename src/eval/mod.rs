@@ -67,22 +67,13 @@ pub enum EvalError {
 
 /// Checks that two lists are equally long and not empty.
 fn same_length(what: &'static str, left: usize, right: usize) -> Result<(), EvalError> {
-    if left == right {
-        Ok(())
-    } else {
-        Err(EvalError::Length { what, left, right })
-    }
+    if left == right { Ok(()) } else { Err(EvalError::Length { what, left, right }) }
 }
 
 /// Checks that every class index lies inside the task.
 fn in_range(side: &'static str, labels: &[usize], classes: usize) -> Result<(), EvalError> {
     match labels.iter().position(|&class| class >= classes) {
-        Some(row) => Err(EvalError::Class {
-            side,
-            row,
-            class: labels[row],
-            classes,
-        }),
+        Some(row) => Err(EvalError::Class { side, row, class: labels[row], classes }),
         None => Ok(()),
     }
 }

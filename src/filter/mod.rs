@@ -122,7 +122,8 @@ mod tests {
     use crate::augment::AugmentedText;
 
     fn row(text: &str, relabel: &str, p: f32) -> RelabelledText {
-        let augmented = AugmentedText { text: text.into(), major: relabel.into(), ..AugmentedText::default() };
+        let augmented =
+            AugmentedText { text: text.into(), major: relabel.into(), ..AugmentedText::default() };
         RelabelledText { augmented, relabel: relabel.into(), p, probabilities: Vec::new() }
     }
 
@@ -144,7 +145,13 @@ mod tests {
         let reasons: Vec<Drop> = dropped.iter().map(|row| row.dropped).collect();
         assert_eq!(
             reasons,
-            [Drop::CopyOfSeed, Drop::LeakFromTest, Drop::Duplicate, Drop::NearDuplicate, Drop::Unsure]
+            [
+                Drop::CopyOfSeed,
+                Drop::LeakFromTest,
+                Drop::Duplicate,
+                Drop::NearDuplicate,
+                Drop::Unsure
+            ]
         );
         assert_eq!(kept.len(), 2, "a near-double with another label is kept: {kept:?}");
     }

@@ -40,7 +40,8 @@ impl Question {
     /// The winning class and the probabilities of all candidates, in their order.
     pub fn answer(&self, log_probs: &[f32]) -> (usize, Vec<f32>) {
         let probabilities = normalise(log_probs);
-        let best = (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+        let best =
+            (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
         (self.candidates[best.unwrap_or_default()], probabilities)
     }
 }
@@ -101,7 +102,8 @@ impl<'a> Questioner<'a> {
             .iter()
             .zip(candidates)
             .map(|(text, candidates)| {
-                let prompt = self.prompts.relabel(self.task, &self.shown(&candidates), &one_line(text))?;
+                let prompt =
+                    self.prompts.relabel(self.task, &self.shown(&candidates), &one_line(text))?;
                 Ok(Question { candidates, prompt })
             })
             .collect()

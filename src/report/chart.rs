@@ -28,11 +28,7 @@ pub(super) fn escape(text: &str) -> String {
 
 /// A share as a place across, kept on the canvas.
 fn across(share: f64) -> f64 {
-    if share.is_finite() {
-        (share * 100.0).clamp(0.0, 100.0)
-    } else {
-        0.0
-    }
+    if share.is_finite() { (share * 100.0).clamp(0.0, 100.0) } else { 0.0 }
 }
 
 fn open(height: u32, class: &str, title: &str) -> String {
@@ -46,11 +42,8 @@ fn open(height: u32, class: &str, title: &str) -> String {
 pub(super) fn bar(interval: Interval, class: &str, chance: Option<f64>, title: &str) -> String {
     let mut svg = open(36, "bar", title);
     for quarter in 0..=4 {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{0}%" x2="{0}%" y1="0" y2="36"/>"#,
-            quarter * 25
-        );
+        let _ =
+            write!(svg, r#"<line class="grid" x1="{0}%" x2="{0}%" y1="0" y2="36"/>"#, quarter * 25);
     }
     let _ = write!(
         svg,
@@ -89,25 +82,15 @@ pub(super) fn difference(interval: Interval, reach: f64, title: &str) -> String 
     let place = |value: f64| across(0.5 + value / (2.0 * reach));
     let mut svg = open(30, "bar", title);
     for edge in [0, 100] {
-        let _ = write!(
-            svg,
-            r#"<line class="grid" x1="{edge}%" x2="{edge}%" y1="0" y2="30"/>"#
-        );
+        let _ = write!(svg, r#"<line class="grid" x1="{edge}%" x2="{edge}%" y1="0" y2="30"/>"#);
     }
     svg.push_str(r#"<line class="zero" x1="50%" x2="50%" y1="0" y2="30"/>"#);
-    let class = if interval.includes_zero() {
-        "dot unsure"
-    } else {
-        "dot"
-    };
+    let class = if interval.includes_zero() { "dot unsure" } else { "dot" };
     svg.push_str(r#"<g transform="translate(0 -3)">"#);
     whisker(&mut svg, place(interval.low), place(interval.high));
     svg.push_str("</g>");
-    let _ = write!(
-        svg,
-        r#"<circle class="{class}" cx="{:.2}%" cy="15" r="5"/>"#,
-        place(interval.mean)
-    );
+    let _ =
+        write!(svg, r#"<circle class="{class}" cx="{:.2}%" cy="15" r="5"/>"#, place(interval.mean));
     svg + "</svg>"
 }
 
@@ -153,10 +136,7 @@ pub(super) fn columns(by_alpha: &[AlphaShare]) -> String {
         let part = f64::from(quarter) / 4.0;
         let y = down(part);
         let class = if quarter == 0 { "floor" } else { "grid" };
-        let _ = write!(
-            svg,
-            r#"<line class="{class}" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/>"#
-        );
+        let _ = write!(svg, r#"<line class="{class}" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/>"#);
         let _ = write!(
             svg,
             r#"<text class="tick" x="-8" y="{:.1}" text-anchor="end">{}</text>"#,
@@ -169,10 +149,7 @@ pub(super) fn columns(by_alpha: &[AlphaShare]) -> String {
     for (place, at) in by_alpha.iter().enumerate().filter(|(_, at)| at.total > 0) {
         let middle = step * (place as f64 + 0.5);
         let part = share(at.changed, at.total);
-        let (y, sure) = (
-            down(part),
-            wilson(at.changed.min(at.total) as usize, at.total as usize),
-        );
+        let (y, sure) = (down(part), wilson(at.changed.min(at.total) as usize, at.total as usize));
         let _ = write!(
             svg,
             r#"<rect class="changed" x="{:.2}%" y="{y:.1}" width="{width:.2}%" height="{:.1}"/>"#,
@@ -215,12 +192,7 @@ pub(super) fn map(matrix: &[Vec<u64>], classes: usize, title: &str) -> String {
     );
     for (row, counts) in matrix.iter().take(classes).enumerate() {
         let whole: u64 = counts.iter().sum();
-        for (column, &n) in counts
-            .iter()
-            .take(classes)
-            .enumerate()
-            .filter(|(_, n)| **n > 0)
-        {
+        for (column, &n) in counts.iter().take(classes).enumerate().filter(|(_, n)| **n > 0) {
             let class = if row == column { "student" } else { "changed" };
             let _ = write!(
                 svg,
@@ -238,57 +210,26 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_share_and_stays_on_the_canvas() {
-        let svg = bar(
-            Interval {
-                mean: 0.812,
-                low: 0.79,
-                high: 1.2,
-            },
-            "student",
-            Some(0.5),
-            "a < b",
-        );
+        let svg =
+            bar(Interval { mean: 0.812, low: 0.79, high: 1.2 }, "student", Some(0.5), "a < b");
         assert!(
             svg.contains(r#"width="81.20%""#) && svg.contains(r#"x1="79.00%" x2="100.00%""#),
             "{svg}"
         );
         assert!(svg.contains("<title>a &lt; b</title>") && svg.contains(r#"role="img""#));
         assert!(svg.contains(r#"class="chance" x1="50.00%""#));
-        let lost = bar(
-            Interval {
-                mean: f64::NAN,
-                low: 0.0,
-                high: 0.0,
-            },
-            "student",
-            None,
-            "",
-        );
+        let lost = bar(Interval { mean: f64::NAN, low: 0.0, high: 0.0 }, "student", None, "");
         assert!(!lost.contains("NaN"));
     }
 
     #[test]
     fn columns_name_every_alpha_and_skip_empty_ones() {
         let svg = columns(&[
-            AlphaShare {
-                alpha: 0.55,
-                total: 40,
-                changed: 10,
-            },
-            AlphaShare {
-                alpha: 0.6,
-                total: 0,
-                changed: 0,
-            },
+            AlphaShare { alpha: 0.55, total: 40, changed: 10 },
+            AlphaShare { alpha: 0.6, total: 0, changed: 0 },
         ]);
-        assert!(
-            svg.contains("0.55: 25\u{202f}% of 40; 0.60: 0\u{202f}% of 0</title>"),
-            "{svg}"
-        );
-        assert!(
-            svg.contains(r#"y="149.5""#),
-            "a quarter of 170 above the floor at 192: {svg}"
-        );
+        assert!(svg.contains("0.55: 25\u{202f}% of 40; 0.60: 0\u{202f}% of 0</title>"), "{svg}");
+        assert!(svg.contains(r#"y="149.5""#), "a quarter of 170 above the floor at 192: {svg}");
         assert_eq!(svg.matches("<rect").count(), 1);
         assert!(!columns(&[]).contains("inf"));
     }

@@ -68,16 +68,11 @@ impl Matrix {
     /// Nothing to show gives `None`.
     pub(super) fn new(classes: &[Class], counts: &[Vec<u64>], title: &str) -> Option<Self> {
         let at = |row: usize, column: usize| {
-            counts
-                .get(row)
-                .and_then(|row| row.get(column))
-                .copied()
-                .unwrap_or(0)
+            counts.get(row).and_then(|row| row.get(column)).copied().unwrap_or(0)
         };
         let size = classes.len();
-        let total: u64 = (0..size)
-            .map(|row| (0..size).map(|column| at(row, column)).sum::<u64>())
-            .sum();
+        let total: u64 =
+            (0..size).map(|row| (0..size).map(|column| at(row, column)).sum::<u64>()).sum();
         if total == 0 {
             return None;
         }
@@ -112,20 +107,13 @@ impl Matrix {
                         }
                     })
                     .collect();
-                Line {
-                    name: classes[row].name.clone(),
-                    total: count(whole),
-                    cells,
-                }
+                Line { name: classes[row].name.clone(), total: count(whole), cells }
             })
             .collect();
         Some(Self {
             heads: classes
                 .iter()
-                .map(|class| Head {
-                    name: class.name.clone(),
-                    short: shorten(&class.name, head),
-                })
+                .map(|class| Head { name: class.name.clone(), short: shorten(&class.name, head) })
                 .collect(),
             upright,
             rows,
@@ -157,13 +145,7 @@ impl Matrix {
             })
             .collect();
         let map = Some(Value::from_safe_string(chart::map(counts, size, title)));
-        Self {
-            heads: Vec::new(),
-            upright: false,
-            rows: Vec::new(),
-            map,
-            flows,
-        }
+        Self { heads: Vec::new(), upright: false, rows: Vec::new(), map, flows }
     }
 }
 
@@ -182,12 +164,7 @@ mod tests {
     use super::*;
 
     fn classes(n: usize) -> Vec<Class> {
-        (0..n)
-            .map(|n| Class {
-                name: format!("c{n}"),
-                description: String::new(),
-            })
-            .collect()
+        (0..n).map(|n| Class { name: format!("c{n}"), description: String::new() }).collect()
     }
 
     #[test]
@@ -196,11 +173,7 @@ mod tests {
         assert_eq!(matrix.rows[0].cells[0].level, 75);
         assert_eq!(matrix.rows[0].cells[1].kind, "other");
         assert_eq!(matrix.rows[1].cells[0].kind, "none");
-        assert!(
-            matrix.rows[0].cells[1]
-                .title
-                .starts_with("c0 → c1: 10 of 40 (25.0")
-        );
+        assert!(matrix.rows[0].cells[1].title.starts_with("c0 → c1: 10 of 40 (25.0"));
         assert!(matrix.upright);
     }
 
@@ -208,18 +181,12 @@ mod tests {
     fn long_heads_are_cut_between_letters() {
         assert_eq!(shorten("wifi_problem", 24), "wifi_problem");
         assert_eq!(shorten(&"ü".repeat(30), 24), format!("{}…", "ü".repeat(23)));
-        assert_eq!(
-            shorten("two words and many more of them", 24),
-            "two words and many more…"
-        );
+        assert_eq!(shorten("two words and many more of them", 24), "two words and many more…");
     }
 
     #[test]
     fn a_ragged_matrix_counts_as_zeros_and_an_empty_one_is_not_shown() {
-        assert_eq!(
-            Matrix::new(&classes(3), &[vec![1]], "").unwrap().rows[2].total,
-            "0"
-        );
+        assert_eq!(Matrix::new(&classes(3), &[vec![1]], "").unwrap().rows[2].total, "0");
         assert!(Matrix::new(&classes(3), &[], "").is_none());
     }
 
@@ -231,11 +198,7 @@ mod tests {
         counts[5][6] = 20;
         let matrix = Matrix::new(&classes(77), &counts, "").unwrap();
         assert!(matrix.map.is_some() && matrix.rows.is_empty());
-        let flows: Vec<_> = matrix
-            .flows
-            .iter()
-            .map(|flow| (&*flow.from, &*flow.to))
-            .collect();
+        let flows: Vec<_> = matrix.flows.iter().map(|flow| (&*flow.from, &*flow.to)).collect();
         assert_eq!(flows, [("c5", "c6"), ("c3", "c9")]);
         assert_eq!(matrix.flows[0].share, percent(0.4));
     }

@@ -327,10 +327,8 @@ impl Report {
     /// [`ReportError`] names the file that could not be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
         let path = folder.join("report.json");
-        let mut json = serde_json::to_string_pretty(self).map_err(|source| ReportError::Json {
-            path: path.clone(),
-            source,
-        })?;
+        let mut json = serde_json::to_string_pretty(self)
+            .map_err(|source| ReportError::Json { path: path.clone(), source })?;
         json.push('\n');
         write_whole(&path, &json)?;
         write_whole(&folder.join("report.html"), &render(self))
@@ -341,14 +339,10 @@ impl Report {
     /// # Errors
     /// [`ReportError`] where the file is missing or is no report.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let json = fs::read_to_string(path).map_err(|source| ReportError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        serde_json::from_str(&json).map_err(|source| ReportError::Json {
-            path: path.to_owned(),
-            source,
-        })
+        let json = fs::read_to_string(path)
+            .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
+        serde_json::from_str(&json)
+            .map_err(|source| ReportError::Json { path: path.to_owned(), source })
     }
 }
 
@@ -356,18 +350,12 @@ impl Report {
 fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = fs::File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-        })
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|source| {
         // The first failure is the one worth telling.
         let _ = fs::remove_file(&temporary);
-        ReportError::Write {
-            path: path.to_owned(),
-            source,
-        }
+        ReportError::Write { path: path.to_owned(), source }
     })
 }
 
@@ -408,24 +396,13 @@ mod tests {
         report.write(folder.path()).unwrap();
         report.task.name = "another".into();
         report.write(folder.path()).unwrap();
-        assert_eq!(
-            Report::read(&folder.path().join("report.json")).unwrap(),
-            report
-        );
-        let mut names: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        assert_eq!(Report::read(&folder.path().join("report.json")).unwrap(), report);
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["report.html", "report.json"]);
-        let error = report
-            .write(&folder.path().join("missing"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("report.json") && error.contains("hint:"),
-            "{error}"
-        );
+        let error = report.write(&folder.path().join("missing")).unwrap_err().to_string();
+        assert!(error.contains("report.json") && error.contains("hint:"), "{error}");
     }
 
     #[test]

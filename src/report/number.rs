@@ -7,20 +7,12 @@ const THIN: char = '\u{202f}';
 
 /// `0.812` as `81.2 %`; a dash for what is no number.
 pub(super) fn percent(share: f64) -> String {
-    if share.is_finite() {
-        format!("{:.1}{THIN}%", share * 100.0)
-    } else {
-        "–".into()
-    }
+    if share.is_finite() { format!("{:.1}{THIN}%", share * 100.0) } else { "–".into() }
 }
 
 /// `0.812` as `81 %`.
 pub(super) fn whole_percent(share: f64) -> String {
-    if share.is_finite() {
-        format!("{:.0}{THIN}%", share * 100.0)
-    } else {
-        "–".into()
-    }
+    if share.is_finite() { format!("{:.0}{THIN}%", share * 100.0) } else { "–".into() }
 }
 
 /// The ends of an interval of shares: `79.0–83.1`.
@@ -81,11 +73,7 @@ pub(super) fn duration(seconds: f64) -> String {
 
 /// `part` of `whole`; 0 of nothing is 0.
 pub(super) fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]

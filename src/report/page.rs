@@ -85,19 +85,13 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
 
 fn results(report: &Report) -> Option<Value> {
     let order = [Row::A2, Row::A1, Row::Seeds, Row::Teacher];
-    let rows: Vec<&Scores> = order
-        .into_iter()
-        .filter_map(|row| report.scores(row))
-        .collect();
+    let rows: Vec<&Scores> = order.into_iter().filter_map(|row| report.scores(row)).collect();
     if rows.is_empty() {
         return None;
     }
     let classes = report.task.classes.len();
     let chance = (classes > 0).then(|| 1.0 / classes as f64);
-    let rows: Vec<Value> = rows
-        .into_iter()
-        .map(|scores| result(scores, chance))
-        .collect();
+    let rows: Vec<Value> = rows.into_iter().map(|scores| result(scores, chance)).collect();
     Some(context! { rows, scale => svg(chart::scale()), chance => chance.map(percent) })
 }
 
@@ -133,12 +127,7 @@ fn differences(report: &Report) -> Option<Value> {
     let widest = report
         .differences
         .iter()
-        .flat_map(|difference| {
-            [
-                difference.interval.low.abs(),
-                difference.interval.high.abs(),
-            ]
-        })
+        .flat_map(|difference| [difference.interval.low.abs(), difference.interval.high.abs()])
         .filter(|end| end.is_finite())
         .fold(0.0, f64::max);
     let reach = ((widest * 20.0).ceil() / 20.0).clamp(0.05, 1.0);
@@ -184,18 +173,13 @@ fn funnel(report: &Report) -> Option<Value> {
         .collect();
     let mut dropped: Vec<_> = funnel.dropped.iter().filter(|(_, n)| **n > 0).collect();
     dropped.sort_by_key(|(reason, n)| (std::cmp::Reverse(**n), *reason));
-    let dropped: Vec<Value> = dropped
-        .into_iter()
-        .map(|(reason, n)| context! { reason, n => count(*n) })
-        .collect();
+    let dropped: Vec<Value> =
+        dropped.into_iter().map(|(reason, n)| context! { reason, n => count(*n) }).collect();
     Some(context! { steps, dropped })
 }
 
 fn relabel(report: &Report) -> Option<Value> {
-    let relabel = report
-        .relabel
-        .as_ref()
-        .filter(|relabel| relabel.total > 0)?;
+    let relabel = report.relabel.as_ref().filter(|relabel| relabel.total > 0)?;
     let matrix = Matrix::new(
         &report.task.classes,
         &relabel.flow,
@@ -218,9 +202,7 @@ fn confusion(report: &Report) -> Option<Value> {
         &confusion.matrix,
         "Test texts by their true class (down) and the predicted class (across)",
     )?;
-    let seeds = report
-        .scores(confusion.row)
-        .map_or(1, |scores| scores.seeds);
+    let seeds = report.scores(confusion.row).map_or(1, |scores| scores.seeds);
     Some(context! {
         of => name(confusion.row).0,
         summed => (seeds > 1).then(|| counted(seeds as u64, "training seed")),
@@ -260,11 +242,7 @@ fn stages(report: &Report) -> Option<Value> {
             prompt += stage.prompt_tokens;
             generated += stage.generated_tokens;
             calls += stage.calls;
-            let part = if seconds > 0.0 {
-                stage.seconds / seconds
-            } else {
-                0.0
-            };
+            let part = if seconds > 0.0 { stage.seconds / seconds } else { 0.0 };
             let title = format!("{}: {} of the time", stage.stage, whole_percent(part));
             context! {
                 name => stage.stage,
@@ -296,10 +274,7 @@ mod tests {
             r#"</script></title><script>alert("1")</script><img src=x onerror='y'>{{ 7*7 }}"#;
         let mut report = sample::tickets();
         report.task.name = hostile.into();
-        report.task.classes[0] = Class {
-            name: hostile.into(),
-            description: hostile.into(),
-        };
+        report.task.classes[0] = Class { name: hostile.into(), description: hostile.into() };
         report.examples[0].text = hostile.into();
         report.examples[0].minor = Some(hostile.into());
         report.examples[0].relabelled = Some(hostile.into());
@@ -326,11 +301,7 @@ mod tests {
         }
         for svg in page.split("<svg").skip(1) {
             let svg = svg.split_once('>').expect("a tag ends");
-            assert!(
-                svg.0.contains("aria-hidden") || svg.1.starts_with("<title>"),
-                "{}",
-                svg.0
-            );
+            assert!(svg.0.contains("aria-hidden") || svg.1.starts_with("<title>"), "{}", svg.0);
         }
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     }
@@ -349,13 +320,9 @@ mod tests {
         let page = render(&report);
         assert!(page.contains("No accuracy was measured"));
         assert!(page.contains("No text was generated in this run."));
-        for absent in [
-            "id=\"relabelling\"",
-            "id=\"confusion\"",
-            "id=\"examples\"",
-            "id=\"cost\"",
-            "NaN",
-        ] {
+        for absent in
+            ["id=\"relabelling\"", "id=\"confusion\"", "id=\"examples\"", "id=\"cost\"", "NaN"]
+        {
             assert!(!page.contains(absent), "{absent}");
         }
     }

@@ -3,10 +3,7 @@
 use super::*;
 
 fn class(name: &str, description: &str) -> Class {
-    Class {
-        name: name.into(),
-        description: description.into(),
-    }
+    Class { name: name.into(), description: description.into() }
 }
 
 fn interval(mean: f64, low: f64, high: f64) -> Interval {
@@ -31,13 +28,7 @@ fn stage(
     generated_tokens: u64,
     calls: u64,
 ) -> Stage {
-    Stage {
-        stage: stage.into(),
-        seconds,
-        prompt_tokens,
-        generated_tokens,
-        calls,
-    }
+    Stage { stage: stage.into(), seconds, prompt_tokens, generated_tokens, calls }
 }
 
 /// Seven classes of help-desk tickets.
@@ -161,14 +152,8 @@ fn two_long() -> Report {
     let mut report = tickets();
     report.task.name = "Does a passage of a film review state the reviewer's own opinion, or does it recount what happens?".into();
     report.task.classes = vec![
-        class(
-            "subjective: the reviewer's own opinion, feeling or judgement",
-            "An opinion.",
-        ),
-        class(
-            "objective_description_of_the_plot_or_of_the_production_without_judgement",
-            "",
-        ),
+        class("subjective: the reviewer's own opinion, feeling or judgement", "An opinion."),
+        class("objective_description_of_the_plot_or_of_the_production_without_judgement", ""),
     ];
     report.differences[0].interval = interval(0.008, -0.012, 0.029);
     report.differences[1].interval = interval(-0.03, -0.05, -0.01);
@@ -205,14 +190,9 @@ fn bare() -> Report {
 fn seven_long() -> Report {
     let mut report = tickets();
     for class in &mut report.task.classes {
-        class.name = format!(
-            "{} (reported by an employee through the portal)",
-            class.name
-        );
+        class.name = format!("{} (reported by an employee through the portal)", class.name);
     }
-    report
-        .results
-        .retain(|scores| matches!(scores.row, Row::Seeds | Row::A1));
+    report.results.retain(|scores| matches!(scores.row, Row::Seeds | Row::A1));
     report.differences.clear();
     if let Some(confusion) = &mut report.confusion {
         confusion.row = Row::A1;
@@ -227,9 +207,8 @@ fn seven_long() -> Report {
 /// Seventy-seven classes.
 fn many() -> Report {
     let mut report = tickets();
-    report.task.classes = (1..=77)
-        .map(|n| class(&format!("intent_number_{n}"), "One of many intents."))
-        .collect();
+    report.task.classes =
+        (1..=77).map(|n| class(&format!("intent_number_{n}"), "One of many intents.")).collect();
     let matrix: Vec<Vec<u64>> = (0..77_u64)
         .map(|row| {
             (0..77)
@@ -248,10 +227,7 @@ fn many() -> Report {
     if let Some(relabel) = &mut report.relabel {
         relabel.flow = matrix.clone();
     }
-    report.confusion = Some(Confusion {
-        row: Row::A2,
-        matrix,
-    });
+    report.confusion = Some(Confusion { row: Row::A2, matrix });
     report
 }
 

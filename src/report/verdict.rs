@@ -15,9 +15,8 @@ pub(super) struct Verdict {
 
 /// Judges a report.
 pub(super) fn verdict(report: &Report) -> Verdict {
-    let best = [Row::A2, Row::A1, Row::Seeds, Row::Teacher]
-        .into_iter()
-        .find_map(|row| report.scores(row));
+    let best =
+        [Row::A2, Row::A1, Row::Seeds, Row::Teacher].into_iter().find_map(|row| report.scores(row));
     let Some(main) = best else {
         return Verdict {
             headline: format!(
@@ -62,15 +61,8 @@ pub(super) fn verdict(report: &Report) -> Verdict {
             "training on the seeds only",
         ));
     }
-    if let Some(teacher) = report
-        .scores(Row::Teacher)
-        .filter(|_| main.row != Row::Teacher)
-    {
-        details.push(against_teacher(
-            main,
-            teacher,
-            report.difference(main.row, Row::Teacher),
-        ));
+    if let Some(teacher) = report.scores(Row::Teacher).filter(|_| main.row != Row::Teacher) {
+        details.push(against_teacher(main, teacher, report.difference(main.row, Row::Teacher)));
     }
     Verdict { headline, details }
 }
@@ -104,10 +96,7 @@ fn sentence(difference: Option<Interval>, cause: &str, against: &str) -> String 
 }
 
 fn against_teacher(main: &Scores, teacher: &Scores, difference: Option<Interval>) -> String {
-    let reached = format!(
-        "The teacher itself reaches {}",
-        percent(teacher.accuracy.mean)
-    );
+    let reached = format!("The teacher itself reaches {}", percent(teacher.accuracy.mean));
     match difference {
         Some(difference) if difference.includes_zero() => format!(
             "{reached}; between it and the student, no difference shown ({} points, 95 % interval {}).",
@@ -117,17 +106,12 @@ fn against_teacher(main: &Scores, teacher: &Scores, difference: Option<Interval>
         Some(difference) => format!(
             "{reached}: the student is {} points {} (95 % interval {}).",
             points(difference.mean.abs()).replace('+', ""),
-            if difference.mean > 0.0 {
-                "above it"
-            } else {
-                "below it"
-            },
+            if difference.mean > 0.0 { "above it" } else { "below it" },
             points_span(difference)
         ),
-        None if teacher.test_rows != main.test_rows => format!(
-            "{reached}, on {} test texts.",
-            super::number::count(teacher.test_rows as u64)
-        ),
+        None if teacher.test_rows != main.test_rows => {
+            format!("{reached}, on {} test texts.", super::number::count(teacher.test_rows as u64))
+        }
         None => format!("{reached} ({}).", span(teacher.accuracy)),
     }
 }
@@ -146,24 +130,12 @@ mod tests {
                 .headline
                 .contains("81.2\u{202f}% (79.0–83.1) on 336 test texts; seeds only: 31.0")
         );
-        assert!(
-            shown.details[0].contains("gains 4.2 points"),
-            "{}",
-            shown.details[0]
-        );
+        assert!(shown.details[0].contains("gains 4.2 points"), "{}", shown.details[0]);
         report.differences[0].interval.low = -0.004;
         let hidden = verdict(&report);
-        assert!(
-            hidden.details[0].contains("no difference shown"),
-            "{}",
-            hidden.details[0]
-        );
+        assert!(hidden.details[0].contains("no difference shown"), "{}", hidden.details[0]);
         assert!(!hidden.details[0].contains(" gains "));
-        report.differences[0].interval = Interval {
-            mean: -0.05,
-            low: -0.08,
-            high: -0.02,
-        };
+        report.differences[0].interval = Interval { mean: -0.05, low: -0.08, high: -0.02 };
         assert!(verdict(&report).details[0].contains("loses 5.0 points"));
         report.differences.clear();
         assert!(verdict(&report).details[0].contains("not tested"));
@@ -174,11 +146,7 @@ mod tests {
         let mut report = sample::tickets();
         report.results.retain(|scores| scores.row == Row::Seeds);
         let seeds = verdict(&report);
-        assert!(
-            seeds
-                .headline
-                .starts_with("The student trained on the seeds only reaches 31.0")
-        );
+        assert!(seeds.headline.starts_with("The student trained on the seeds only reaches 31.0"));
         assert!(seeds.headline.ends_with("texts.") && seeds.details.is_empty());
         report.results.clear();
         report.task.test_rows = 0;

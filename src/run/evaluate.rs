@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Event, RunError, RunFolder, TrainedRow, Watch,
-    ledger::Entry,
-    read_json,
-    relabelling::Scoring,
+    Event, RunError, RunFolder, TrainedRow, Watch, ledger::Entry, read_json, relabelling::Scoring,
 };
 use crate::{
     augment::AugmentedText,
@@ -53,10 +50,13 @@ pub fn evaluate(
         let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
         let scoring = Scoring { stage: "test", task, settings, prompts };
         let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
-        watch(Event::End { summary: format!("{} test {} classified by the teacher", texts.len(), task.items) });
+        watch(Event::End {
+            summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
+        });
         table.push((Row::Teacher, vec![answers.iter().map(|answer| answer.class).collect()], 0));
     }
-    let report = Assembly { run, task, settings, prompts }.report(&table, identity, student_name)?;
+    let report =
+        Assembly { run, task, settings, prompts }.report(&table, identity, student_name)?;
     report.write(&run.path)?;
     run.finish_stage("eval", &[("rows", report.results.len())])?;
     Ok(report)
@@ -95,10 +95,15 @@ impl Assembly<'_> {
                 test_rows: gold.len(),
             });
         }
-        let predictions = |row: Row| table.iter().find(|(other, ..)| *other == row).map(|(_, p, _)| p);
+        let predictions =
+            |row: Row| table.iter().find(|(other, ..)| *other == row).map(|(_, p, _)| p);
         let mut differences = Vec::new();
-        let pairs =
-            [(Row::A1, Row::Seeds), (Row::A2, Row::Seeds), (Row::A2, Row::A1), (Row::A2, Row::Teacher)];
+        let pairs = [
+            (Row::A1, Row::Seeds),
+            (Row::A2, Row::Seeds),
+            (Row::A2, Row::A1),
+            (Row::A2, Row::Teacher),
+        ];
         for (a, b) in pairs {
             if let (Some(left), Some(right)) = (predictions(a), predictions(b)) {
                 let (left, mut right) = (correct(left), correct(right));

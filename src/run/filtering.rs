@@ -24,7 +24,8 @@ pub fn filter(
         run.read_rows("relabelled.jsonl", "run the stage `relabel` first, or `import` texts")?;
     watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
     let total = rows.len();
-    let (kept, dropped) = filter::apply(rows, &run_seeds(task, settings), &task.test, &settings.filter);
+    let (kept, dropped) =
+        filter::apply(rows, &run_seeds(task, settings), &task.test, &settings.filter);
     run.write_rows("train.jsonl", &kept)?;
     run.write_rows("dropped.jsonl", &dropped)?;
     let mut reasons: BTreeMap<Drop, usize> = BTreeMap::new();

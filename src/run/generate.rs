@@ -41,8 +41,14 @@ pub fn generate(
     for round in 0..augment.tries {
         let missing: Vec<usize> =
             texts.iter().map(|texts| augment.per_class.saturating_sub(texts.len())).collect();
-        let asks =
-            mixup::plan_round(task, &seeds, prompts, augment, (settings.run.seed, round), &missing)?;
+        let asks = mixup::plan_round(
+            task,
+            &seeds,
+            prompts,
+            augment,
+            (settings.run.seed, round),
+            &missing,
+        )?;
         if asks.is_empty() {
             break;
         }
@@ -82,9 +88,17 @@ pub fn generate(
     run.write_rows("augmented.jsonl", &rows)?;
     run.finish_stage(
         "generate",
-        &[("calls", calls), ("refused", refused), ("asked", asked), ("parsed", parsed), ("unique", unique), ("kept", rows.len())],
+        &[
+            ("calls", calls),
+            ("refused", refused),
+            ("asked", asked),
+            ("parsed", parsed),
+            ("unique", unique),
+            ("kept", rows.len()),
+        ],
     )?;
-    let summary = format!("{} new texts from {calls} replies, {refused} of them refused", rows.len());
+    let summary =
+        format!("{} new texts from {calls} replies, {refused} of them refused", rows.len());
     watch(Event::End { summary });
     Ok(rows)
 }

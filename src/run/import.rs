@@ -28,20 +28,30 @@ pub fn import(
     watch: Watch<'_>,
 ) -> Result<usize, RunError> {
     let hint = "give a JSONL file with `text` and `major` in each line";
-    let content = std::fs::read_to_string(file)
-        .map_err(|source| RunError::Read { path: file.to_owned(), source, hint })?;
+    let content = std::fs::read_to_string(file).map_err(|source| RunError::Read {
+        path: file.to_owned(),
+        source,
+        hint,
+    })?;
     let mut rows: Vec<(AugmentedText, Option<(String, f32)>)> = Vec::new();
     for (index, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong =
             |message: String| RunError::Row { path: file.to_owned(), line: index + 1, message };
-        let row: ImportedText = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        let row: ImportedText =
+            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
         if row.text.trim().is_empty() {
             return Err(wrong("`text` is empty".to_owned()));
         }
-        for label in [Some(&row.major), row.minor.as_ref(), row.relabel.as_ref()].into_iter().flatten() {
+        for label in
+            [Some(&row.major), row.minor.as_ref(), row.relabel.as_ref()].into_iter().flatten()
+        {
             if !task.classes.iter().any(|class| class.name == *label) {
-                let known: Vec<&str> = task.classes.iter().map(|class| class.name.as_str()).collect();
-                return Err(wrong(format!("the task has no class {label:?}; it has {}", known.join(", "))));
+                let known: Vec<&str> =
+                    task.classes.iter().map(|class| class.name.as_str()).collect();
+                return Err(wrong(format!(
+                    "the task has no class {label:?}; it has {}",
+                    known.join(", ")
+                )));
             }
         }
         let augmented = AugmentedText {
@@ -69,7 +79,10 @@ pub fn import(
     if let Some(rows) = relabelled {
         run.write_rows("relabelled.jsonl", &rows)?;
     }
-    run.finish_stage("import", &[("texts", count), ("relabelled", if complete { count } else { 0 })])?;
+    run.finish_stage(
+        "import",
+        &[("texts", count), ("relabelled", if complete { count } else { 0 })],
+    )?;
     let next = if complete { "" } else { "; not all are relabelled: run the stage `relabel` next" };
     watch(Event::End { summary: format!("{count} texts taken over{next}") });
     Ok(count)

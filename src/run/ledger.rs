@@ -19,11 +19,15 @@ use crate::prompt::reply::ReplyFault;
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    #[error("cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again")]
+    #[error(
+        "cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again"
+    )]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk; start anew in another folder with --out")]
+    #[error(
+        "{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk; start anew in another folder with --out"
+    )]
     Broken { path: PathBuf, line: usize, message: String },
 }
 
@@ -32,7 +36,13 @@ pub enum LedgerError {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Entry {
     /// A run was begun or taken up with other settings.
-    Begun { version: String, started: String, task_sha256: String, prompts_sha256: String, settings: String },
+    Begun {
+        version: String,
+        started: String,
+        task_sha256: String,
+        prompts_sha256: String,
+        settings: String,
+    },
     /// The teacher's reply to one request for new texts.
     Reply {
         key: String,
@@ -48,7 +58,14 @@ pub enum Entry {
     /// The teacher's scores (natural log-probabilities) of one text's candidate classes.
     Scores { key: String, stage: String, log_probs: Vec<f32>, prompt_tokens: usize, seconds: f64 },
     /// A trained student and what it predicted on the test set.
-    Student { key: String, row: String, seed: u64, train_rows: usize, predicted: Vec<usize>, seconds: f64 },
+    Student {
+        key: String,
+        row: String,
+        seed: u64,
+        train_rows: usize,
+        predicted: Vec<usize>,
+        seconds: f64,
+    },
     /// A stage came to its end.
     Stage { stage: String, counts: BTreeMap<String, usize> },
 }
@@ -104,7 +121,8 @@ impl Ledger {
                 line: index + 1,
                 message,
             };
-            let parsed: Line = serde_json::from_slice(line).map_err(|error| broken(error.to_string()))?;
+            let parsed: Line =
+                serde_json::from_slice(line).map_err(|error| broken(error.to_string()))?;
             if parsed.prev != last || parsed.n != index {
                 return Err(broken("the line does not continue the chain of hashes".to_owned()));
             }
@@ -131,7 +149,8 @@ impl Ledger {
         let mut last = self.last.clone();
         for (offset, entry) in entries.iter().enumerate() {
             let line = Line { n: self.entries.len() + offset, prev: last, entry: entry.clone() };
-            let line = serde_json::to_vec(&line).expect("an entry holds nothing that JSON cannot write");
+            let line =
+                serde_json::to_vec(&line).expect("an entry holds nothing that JSON cannot write");
             last = hash(&line);
             bytes.extend(line);
             bytes.push(b'\n');

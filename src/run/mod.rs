@@ -63,19 +63,31 @@ pub enum RunError {
     Eval(#[from] EvalError),
     #[error(transparent)]
     Report(#[from] ReportError),
-    #[error("cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again")]
+    #[error(
+        "cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again"
+    )]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {path}: {source}\nhint: {hint}")]
     Read { path: PathBuf, source: io::Error, hint: &'static str },
-    #[error("{path}:{line}: {message}\nhint: each line holds one JSON object with the keys of this stage's rows")]
+    #[error(
+        "{path}:{line}: {message}\nhint: each line holds one JSON object with the keys of this stage's rows"
+    )]
     Row { path: PathBuf, line: usize, message: String },
-    #[error("{path} belongs to another task (its classes, seeds or test set differ)\nhint: choose another folder with --out, or go back to the task it was begun with")]
+    #[error(
+        "{path} belongs to another task (its classes, seeds or test set differ)\nhint: choose another folder with --out, or go back to the task it was begun with"
+    )]
     OtherTask { path: PathBuf },
-    #[error("{path} is in use by another promptmix (process {pid})\nhint: wait until it has finished, or choose another folder with --out")]
+    #[error(
+        "{path} is in use by another promptmix (process {pid})\nhint: wait until it has finished, or choose another folder with --out"
+    )]
     InUse { path: PathBuf, pid: String },
-    #[error("{path} is not a run folder: it holds other files\nhint: choose an empty or a new folder with --out")]
+    #[error(
+        "{path} is not a run folder: it holds other files\nhint: choose an empty or a new folder with --out"
+    )]
     NotARun { path: PathBuf },
-    #[error("no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}")]
+    #[error(
+        "no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}"
+    )]
     NothingLeft { detail: String },
 }
 
@@ -114,9 +126,16 @@ impl RunFolder {
         prompts: &Prompts,
     ) -> Result<Self, RunError> {
         let known = path.join("task.json");
-        if !known.exists() && fs::read_dir(path).is_ok_and(|mut entries| entries.any(|entry| {
-            entry.is_ok_and(|entry| !["run.lock", "ledger.jsonl"].contains(&&*entry.file_name().to_string_lossy()))
-        })) {
+        if !known.exists()
+            && fs::read_dir(path).is_ok_and(|mut entries| {
+                entries.any(|entry| {
+                    entry.is_ok_and(|entry| {
+                        !["run.lock", "ledger.jsonl"]
+                            .contains(&&*entry.file_name().to_string_lossy())
+                    })
+                })
+            })
+        {
             return Err(RunError::NotARun { path: path.to_owned() });
         }
         create_private_folder(path)?;
@@ -127,7 +146,8 @@ impl RunFolder {
                 return Err(RunError::OtherTask { path: path.to_owned() });
             }
         } else {
-            let json = serde_json::to_vec_pretty(task).expect("a task holds nothing that JSON cannot write");
+            let json = serde_json::to_vec_pretty(task)
+                .expect("a task holds nothing that JSON cannot write");
             run.write("task.json", &json)?;
         }
         let settings_text = settings.to_toml();
@@ -152,8 +172,11 @@ impl RunFolder {
     pub fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
         let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
         let settings_path = path.join("settings.toml");
-        let text = fs::read_to_string(&settings_path)
-            .map_err(|source| RunError::Read { path: settings_path.clone(), source, hint })?;
+        let text = fs::read_to_string(&settings_path).map_err(|source| RunError::Read {
+            path: settings_path.clone(),
+            source,
+            hint,
+        })?;
         let settings = toml::from_str(&text).map_err(|error| RunError::Row {
             path: settings_path,
             line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
@@ -193,9 +216,10 @@ impl RunFolder {
     /// Whether the texts of this run were written elsewhere.
     pub fn is_imported(&self) -> bool {
         let stage = |wanted: &str| {
-            self.ledger.entries().iter().rposition(|entry| {
-                matches!(entry, Entry::Stage { stage, .. } if stage == wanted)
-            })
+            self.ledger
+                .entries()
+                .iter()
+                .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
         };
         stage("import") > stage("generate")
     }
@@ -209,13 +233,18 @@ impl RunFolder {
     fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
         let mut bytes = Vec::new();
         for row in rows {
-            serde_json::to_writer(&mut bytes, row).expect("a row holds nothing that JSON cannot write");
+            serde_json::to_writer(&mut bytes, row)
+                .expect("a row holds nothing that JSON cannot write");
             bytes.push(b'\n');
         }
         self.write(name, &bytes)
     }
 
-    fn read_rows<T: DeserializeOwned>(&self, name: &str, hint: &'static str) -> Result<Vec<T>, RunError> {
+    fn read_rows<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        hint: &'static str,
+    ) -> Result<Vec<T>, RunError> {
         let path = self.path.join(name);
         let read = |source| RunError::Read { path: path.clone(), source, hint };
         let file = File::open(&path).map_err(read)?;
@@ -238,9 +267,12 @@ impl RunFolder {
     fn finish_stage(&mut self, stage: &str, counts: &[(&str, usize)]) -> Result<(), RunError> {
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let entry = Entry::Stage { stage: stage.to_owned(), counts };
-        let last = self.ledger.entries().iter().rev().find(|entry| {
-            matches!(entry, Entry::Stage { stage: other, .. } if other == stage)
-        });
+        let last = self
+            .ledger
+            .entries()
+            .iter()
+            .rev()
+            .find(|entry| matches!(entry, Entry::Stage { stage: other, .. } if other == stage));
         if last != Some(&entry) {
             self.ledger.append(vec![entry])?;
         }
@@ -261,7 +293,8 @@ fn key(parts: &impl Serialize) -> String {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
     let hint = "the run folder is incomplete; start anew in another one with --out";
-    let bytes = fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source, hint })?;
+    let bytes =
+        fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source, hint })?;
     serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
         path: path.to_owned(),
         line: error.line(),
@@ -301,11 +334,17 @@ fn now() -> String {
     let z = days + 719_468;
     let era = z / 146_097;
     let day_of_era = z % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }

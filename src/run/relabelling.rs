@@ -51,7 +51,9 @@ pub fn relabel(
     let changed = rows.iter().filter(|row| row.relabel != row.augmented.major).count();
     run.finish_stage("relabel", &[("texts", rows.len()), ("changed", changed)])?;
     let share = 100.0 * changed as f64 / rows.len().max(1) as f64;
-    watch(Event::End { summary: format!("{changed} of {} labels changed ({share:.1} %)", rows.len()) });
+    watch(Event::End {
+        summary: format!("{changed} of {} labels changed ({share:.1} %)", rows.len()),
+    });
     Ok(rows)
 }
 
@@ -133,7 +135,8 @@ impl Scoring<'_> {
         let ledger = &mut run.ledger;
         let mut clock = Instant::now();
         teacher.score(&requests, &done, &mut |first, wave| {
-            let fresh: Vec<usize> = (0..wave.len()).filter(|offset| !done[first + offset]).collect();
+            let fresh: Vec<usize> =
+                (0..wave.len()).filter(|offset| !done[first + offset]).collect();
             let seconds = clock.elapsed().as_secs_f64() / fresh.len().max(1) as f64;
             clock = Instant::now();
             let (mut entries, mut tokens) = (Vec::new(), 0);

@@ -53,8 +53,7 @@ pub fn train(
     base: &BaseModel,
     watch: Watch<'_>,
 ) -> Result<Vec<TrainedRow>, RunError> {
-    let rows: Vec<RelabelledText> =
-        run.read_rows("train.jsonl", "run the stage `filter` first")?;
+    let rows: Vec<RelabelledText> = run.read_rows("train.jsonl", "run the stage `filter` first")?;
     if rows.is_empty() {
         return Err(RunError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
     }
@@ -70,7 +69,15 @@ pub fn train(
             // Without a test set there is nothing to compare: only the student itself is trained.
             if keep || (with_test && !examples.is_empty()) {
                 let texts: Vec<_> = examples.iter().map(|e| (&e.text, e.label)).collect();
-                let key = key(&(row.key(), seed, texts, &settings.student, settings.run.seed, base.sha256(), &test));
+                let key = key(&(
+                    row.key(),
+                    seed,
+                    texts,
+                    &settings.student,
+                    settings.run.seed,
+                    base.sha256(),
+                    &test,
+                ));
                 let save = keep.then(|| run.path.join("student"));
                 jobs.push(Job { row: *row, seed, examples, key, save });
             }
@@ -82,7 +89,8 @@ pub fn train(
             known.insert(key.clone(), predicted.clone());
         }
     }
-    let lacks_folder = |job: &Job<'_>| job.save.as_ref().is_some_and(|path| !path.join("config.json").exists());
+    let lacks_folder =
+        |job: &Job<'_>| job.save.as_ref().is_some_and(|path| !path.join("config.json").exists());
     let open: Vec<&Job<'_>> =
         jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
     watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
@@ -140,7 +148,10 @@ pub fn train(
             predicted: known.get(&job.key).cloned().unwrap_or_default(),
         })
         .collect();
-    run.write("predictions.json", &serde_json::to_vec(&trained).expect("predictions are plain numbers"))?;
+    run.write(
+        "predictions.json",
+        &serde_json::to_vec(&trained).expect("predictions are plain numbers"),
+    )?;
     run.finish_stage("train", &[("students", trained.len())])?;
     watch(Event::End { summary: format!("{} students trained", trained.len()) });
     Ok(trained)

@@ -1,8 +1,7 @@
 //! The models and the task that are part of the program itself.
 
 /// The pocket teacher, a GGUF.
-pub const POCKET_TEACHER: &[u8] =
-    include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
+pub const POCKET_TEACHER: &[u8] = include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
 
 /// The pocket student, a Hugging Face folder: config, weights, tokenizer.
 pub const POCKET_STUDENT: [&[u8]; 3] = [

@@ -27,19 +27,31 @@ use crate::{
 /// Why a model cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("there is no {role} {name:?}: no such file or folder, and no model of that name is known\nhint: give a path, or one of {known}")]
+    #[error(
+        "there is no {role} {name:?}: no such file or folder, and no model of that name is known\nhint: give a path, or one of {known}"
+    )]
     Unknown { role: Role, name: String, known: String },
-    #[error("{name} is not on this machine ({file} is missing from the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it; a path to the model works too")]
+    #[error(
+        "{name} is not on this machine ({file} is missing from the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it; a path to the model works too"
+    )]
     NotPulled { name: String, file: String, cache: PathBuf },
-    #[error("cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files")]
+    #[error(
+        "cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files"
+    )]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is not what was pulled first: its sha256 is {found}, {wanted} was written down\nhint: if the change is wanted, delete its line from {lock}")]
+    #[error(
+        "{path} is not what was pulled first: its sha256 is {found}, {wanted} was written down\nhint: if the change is wanted, delete its line from {lock}"
+    )]
     Changed { path: PathBuf, found: String, wanted: String, lock: PathBuf },
-    #[error("cannot fetch {file} of {name}: {message}\nhint: is the network up? HF_ENDPOINT, HF_TOKEN and HTTPS_PROXY are obeyed")]
+    #[error(
+        "cannot fetch {file} of {name}: {message}\nhint: is the network up? HF_ENDPOINT, HF_TOKEN and HTTPS_PROXY are obeyed"
+    )]
     Fetch { name: String, file: String, message: String },
-    #[error("{variable} is set: nothing may be fetched\nhint: unset it, or copy the model here and give its path")]
+    #[error(
+        "{variable} is set: nothing may be fetched\nhint: unset it, or copy the model here and give its path"
+    )]
     Offline { variable: &'static str },
     #[error("{path}: {message}\nhint: delete the file; it is written anew by the next pull")]
     Lock { path: PathBuf, message: String },
@@ -226,6 +238,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let message = teacher_file("gpt-9").unwrap_err().to_string();
-        assert!(message.contains("gpt-9") && message.contains("qwen2.5-0.5b-instruct"), "{message}");
+        assert!(
+            message.contains("gpt-9") && message.contains("qwen2.5-0.5b-instruct"),
+            "{message}"
+        );
     }
 }

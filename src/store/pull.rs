@@ -31,7 +31,8 @@ pub fn pull(model: &KnownModel) -> Result<Vec<(std::path::PathBuf, String)>, Sto
     let mut pulled = Vec::new();
     for file in &model.files {
         let path = repo.get(file).map_err(|error| fetch(file, error.to_string()))?;
-        let found = hash_file(&path).map_err(|source| StoreError::Read { path: path.clone(), source })?;
+        let found =
+            hash_file(&path).map_err(|source| StoreError::Read { path: path.clone(), source })?;
         let name = format!("{}/{file}", model.repo);
         match lock.get(&name) {
             Some(wanted) if *wanted != found => {

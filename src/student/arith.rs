@@ -4,6 +4,8 @@
 //! No `mul_add`: without the FMA instruction it is a call into the maths library per number. And
 //! so both versions give the same bits.
 
+use candle_nn::Activation;
+
 /// Compiles a loop twice, for any x86-64 and for AVX2, and picks at run time. Functions called
 /// from the body must be `#[inline(always)]` to be compiled along.
 macro_rules! wide {
@@ -39,13 +41,7 @@ fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
-    for c in [
-        1.398_199_9e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        0.166_666_65,
-        0.5,
-    ] {
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
         p = p * r + c;
     }
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
@@ -66,22 +62,63 @@ fn normal_cdf(x: f32, square: f32) -> f32 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-wide! {
-    /// GELU with the exact (erf) curve.
-    pub(super) fn gelu(x: &[f32], out: &mut [f32]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = x * normal_cdf(x, exp(-0.5 * x * x));
+/// A smooth gate in front of `x`: its value and its slope at `x`. GELU is `x · gate(x)`.
+#[inline(always)]
+fn gate(kind: Activation, x: f32) -> (f32, f32) {
+    match kind {
+        Activation::Relu => (if x > 0.0 { 1.0 } else { 0.0 }, 0.0),
+        Activation::Silu => {
+            let share = 1.0 / (1.0 + exp(-x));
+            (share, share * (1.0 - share))
+        }
+        // The tanh approximation: (1 + tanh z) / 2 is a logistic curve of 2z.
+        Activation::NewGelu => {
+            const INNER: f32 = 1.595_769; // 2 sqrt(2/pi)
+            let share = 1.0 / (1.0 + exp(-INNER * (x + 0.044_715 * x * x * x)));
+            (share, share * (1.0 - share) * INNER * (1.0 + 3.0 * 0.044_715 * x * x))
+        }
+        _ => {
+            const DENSITY: f32 = 0.398_942_3; // 1/sqrt(2 pi)
+            let square = exp(-0.5 * x * x);
+            (normal_cdf(x, square), DENSITY * square)
         }
     }
 }
 
 wide! {
-    /// Gradient of GELU at `x`, times the gradient that comes in.
-    pub(super) fn gelu_backward(x: &[f32], grad: &[f32], out: &mut [f32]) {
-        const DENSITY: f32 = 0.398_942_3; // 1/sqrt(2 pi)
-        for ((out, &x), &grad) in out.iter_mut().zip(x).zip(grad) {
-            let square = exp(-0.5 * x * x);
-            *out = grad * (normal_cdf(x, square) + x * DENSITY * square);
+    /// `x · gate(x)` for ReLU, SiLU and both GELUs; any other kind counts as the exact GELU.
+    pub(super) fn activate(kind: Activation, x: &[f32], out: &mut [f32]) {
+        #[inline(always)]
+        fn all(kind: Activation, x: &[f32], out: &mut [f32]) {
+            for (out, &x) in out.iter_mut().zip(x) {
+                *out = x * gate(kind, x).0;
+            }
+        }
+        // Each kind by name, so that each gets a loop of its own.
+        match kind {
+            Activation::Relu => all(Activation::Relu, x, out),
+            Activation::Silu => all(Activation::Silu, x, out),
+            Activation::NewGelu => all(Activation::NewGelu, x, out),
+            _ => all(Activation::Gelu, x, out),
+        }
+    }
+}
+
+wide! {
+    /// Gradient of [`activate`] at `x`, times the gradient that comes in.
+    pub(super) fn activate_backward(kind: Activation, x: &[f32], grad: &[f32], out: &mut [f32]) {
+        #[inline(always)]
+        fn all(kind: Activation, x: &[f32], grad: &[f32], out: &mut [f32]) {
+            for ((out, &x), &grad) in out.iter_mut().zip(x).zip(grad) {
+                let (gate, slope) = gate(kind, x);
+                *out = grad * (gate + x * slope);
+            }
+        }
+        match kind {
+            Activation::Relu => all(Activation::Relu, x, grad, out),
+            Activation::Silu => all(Activation::Silu, x, grad, out),
+            Activation::NewGelu => all(Activation::NewGelu, x, grad, out),
+            _ => all(Activation::Gelu, x, grad, out),
         }
     }
 }
@@ -179,10 +216,10 @@ wide! {
 }
 
 wide! {
-    /// Product of `x` and `factors`, element by element.
-    pub(super) fn scale_by(x: &[f32], factors: &[f32], out: &mut [f32]) {
-        for ((out, &x), &factor) in out.iter_mut().zip(x).zip(factors) {
-            *out = x * factor;
+    /// Multiplies `x` by `factors`, element by element.
+    pub(super) fn scale_by(x: &mut [f32], factors: &[f32]) {
+        for (x, &factor) in x.iter_mut().zip(factors) {
+            *x *= factor;
         }
     }
 }
@@ -190,7 +227,12 @@ wide! {
 wide! {
     /// Sum of squares, in f64 (an f32 sum over millions of gradients loses digits).
     pub(super) fn sum_squares(x: &[f32]) -> f64 {
-        x.chunks(1024).map(|x| f64::from(sum_of(x.len(), |i| x[i] * x[i]))).sum()
+        // A loop, for `map` would be compiled without AVX2.
+        let mut total = 0.0;
+        for x in x.chunks(1024) {
+            total += f64::from(sum_of(x.len(), |i| x[i] * x[i]));
+        }
+        total
     }
 }
 
@@ -345,17 +387,30 @@ mod tests {
             assert!((f64::from(exp(x)) / want - 1.0).abs() < 1e-6, "exp({x})");
         }
         // Table values of the standard normal.
-        for (x, want) in [
-            (0.0, 0.5),
-            (1.0, 0.841_344_75),
-            (-1.96, 0.024_997_9),
-            (4.0, 0.999_968_33),
-        ] {
+        for (x, want) in [(0.0, 0.5), (1.0, 0.841_344_8), (-1.96, 0.024_997_9), (4.0, 0.999_968_3)]
+        {
             let x: f32 = x;
-            assert!(
-                (normal_cdf(x, exp(-0.5 * x * x)) - want).abs() < 3e-7,
-                "cdf({x})"
-            );
+            assert!((normal_cdf(x, exp(-0.5 * x * x)) - want).abs() < 3e-7, "cdf({x})");
+        }
+    }
+
+    #[test]
+    fn every_activation_and_its_slope_equal_candles() {
+        use candle_core::{Device, Var};
+        use candle_nn::Module;
+        let x = (-60..=60).map(|i| i as f32 / 10.0 + 0.01).collect::<Vec<_>>();
+        let var = Var::new(x.as_slice(), &Device::Cpu).unwrap();
+        for kind in [Activation::Gelu, Activation::NewGelu, Activation::Relu, Activation::Silu] {
+            let want = kind.forward(&var).unwrap();
+            let slopes = want.sum_all().unwrap().backward().unwrap().remove(&var).unwrap();
+            let (mut out, mut slope) = (vec![0f32; x.len()], vec![0f32; x.len()]);
+            activate(kind, &x, &mut out);
+            activate_backward(kind, &x, &vec![1.0; x.len()], &mut slope);
+            for (got, want) in [(out, want), (slope, slopes)] {
+                for ((got, want), x) in got.iter().zip(want.to_vec1::<f32>().unwrap()).zip(&x) {
+                    assert!((got - want).abs() < 2e-6, "{kind:?} at {x}: {got} {want}");
+                }
+            }
         }
     }
 
@@ -370,9 +425,7 @@ mod tests {
             &mut out,
         );
         let unit = 1.25f32.sqrt(); // the standard deviation of 1, 2, 3, 4
-        for (got, want) in out
-            .iter()
-            .zip([-1.5 / unit, -0.5 / unit, 1.0 / unit, 10.0 + 1.5 / unit])
+        for (got, want) in out.iter().zip([-1.5 / unit, -0.5 / unit, 1.0 / unit, 10.0 + 1.5 / unit])
         {
             assert!((got - want).abs() < 1e-6, "{got} {want}");
         }
@@ -380,11 +433,7 @@ mod tests {
 
     #[test]
     fn attention_over_equal_keys_is_the_mean_of_the_values() {
-        let span = Span {
-            len: 2,
-            heads: 1,
-            depth: 2,
-        };
+        let span = Span { len: 2, heads: 1, depth: 2 };
         let (mut weights, mut out) = ([0f32; 4], [0f32; 4]);
         attention(
             span,

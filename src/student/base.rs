@@ -9,17 +9,14 @@ use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::config::{Architecture, Config};
+use super::layers::Params;
 use super::weights::{self, Tensors, Wants};
 use super::{Encoder, Result, StudentError, bert, distilbert, head, tokens};
 
 /// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
 /// are where a folder has them.
-const COMPANIONS: [&str; 4] = [
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "added_tokens.json",
-];
+const COMPANIONS: [&str; 4] =
+    ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "added_tokens.json"];
 
 /// A pretrained DistilBERT or BERT. Cloning shares everything.
 #[derive(Clone)]
@@ -78,14 +75,7 @@ impl BaseModel {
         device: &Device,
     ) -> Result<Self> {
         let origin = "the embedded student".to_owned();
-        Self::build(
-            config,
-            weights,
-            tokenizer.to_vec(),
-            BTreeMap::new(),
-            device,
-            origin,
-        )
+        Self::build(config, weights, tokenizer.to_vec(), BTreeMap::new(), device, origin)
     }
 
     fn build(
@@ -114,9 +104,7 @@ impl BaseModel {
             files,
             device,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// SHA-256 (hex) of the checkpoint's `model.safetensors`.
@@ -136,18 +124,13 @@ impl BaseModel {
 
     /// The pretrained network, for reading: its weights are shared and never change.
     pub fn encoder(&self) -> Result<Box<dyn Encoder>> {
-        build_encoder(&self.inner.config, &self.inner.tensors)
+        build_encoder(&self.inner.config, &Params::fixed(&self.inner.tensors))
     }
 
     /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
     /// encoder's own limit, if that is shorter).
     pub fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
-        let Inner {
-            config,
-            tokenizer,
-            origin,
-            ..
-        } = &*self.inner;
+        let Inner { config, tokenizer, origin, .. } = &*self.inner;
         let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
         tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
     }
@@ -161,17 +144,14 @@ pub(super) fn encoder_wants(config: &Config) -> Wants {
     }
 }
 
-/// The encoder over `tensors`, which it shares.
-pub(super) fn build_encoder(config: &Config, tensors: &Tensors) -> Result<Box<dyn Encoder>> {
+/// The encoder over `params`, which it shares.
+pub(super) fn build_encoder(config: &Config, params: &Params) -> Result<Box<dyn Encoder>> {
     Ok(match config.architecture {
-        Architecture::DistilBert => Box::new(distilbert::DistilBert::new(config, tensors)?),
-        Architecture::Bert => Box::new(bert::Bert::new(config, tensors)?),
+        Architecture::DistilBert => Box::new(distilbert::DistilBert::new(config, params)?),
+        Architecture::Bert => Box::new(bert::Bert::new(config, params)?),
     })
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| StudentError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| StudentError::Read { path: path.to_owned(), source })
 }

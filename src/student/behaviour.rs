@@ -21,22 +21,11 @@ fn examples() -> Vec<Example> {
         ("how old is the plane ticket", 1),
         ("cheap ticket to water", 1),
     ];
-    texts
-        .map(|(text, label)| Example {
-            text: text.to_owned(),
-            label,
-            weight: 1.0,
-        })
-        .to_vec()
+    texts.map(|(text, label)| Example { text: text.to_owned(), label, weight: 1.0 }).to_vec()
 }
 
 fn settings() -> TrainSettings {
-    TrainSettings {
-        batch_size: 2,
-        learning_rate: 1e-2,
-        epochs: 8,
-        ..TrainSettings::default()
-    }
+    TrainSettings { batch_size: 2, learning_rate: 1e-2, epochs: 8, ..TrainSettings::default() }
 }
 
 fn quietly(base: &BaseModel, examples: &[Example], settings: &TrainSettings) -> Classifier {
@@ -48,14 +37,7 @@ fn load(family: &str) -> BaseModel {
 }
 
 fn texts() -> Vec<String> {
-    [
-        "lost card",
-        "the train is late, why does it do that",
-        "",
-        "zebra",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ["lost card", "the train is late, why does it do that", "", "zebra"].map(str::to_owned).to_vec()
 }
 
 #[test]
@@ -63,39 +45,21 @@ fn training_learns_its_examples_and_repeats_under_the_same_seed() {
     for family in ["distilbert", "bert"] {
         let base = load(family);
         let mut steps = Vec::new();
-        let long = TrainSettings {
-            epochs: 30,
-            ..settings()
-        };
+        let long = TrainSettings { epochs: 30, ..settings() };
         let record = &mut |step| steps.push(step);
         let first = train(&base, &labels(), &examples(), &long, record).unwrap();
         let last = steps[89];
-        assert_eq!(
-            (steps.len(), steps[0].steps, last.step, last.epoch),
-            (90, 90, 90, 29)
-        );
+        assert_eq!((steps.len(), steps[0].steps, last.step, last.epoch), (90, 90, 90, 29));
         let loss = steps[81..].iter().map(|step| step.loss).sum::<f32>() / 9.0;
         assert!(loss < 0.3, "{family}: {loss}");
-        let own = examples()
-            .into_iter()
-            .map(|example| example.text)
-            .collect::<Vec<_>>();
+        let own = examples().into_iter().map(|example| example.text).collect::<Vec<_>>();
         for (at, shares) in first.predict(&own).unwrap().iter().enumerate() {
-            assert!(
-                shares[examples()[at].label] > 0.5,
-                "{family}: {own:?} {shares:?}"
-            );
+            assert!(shares[examples()[at].label] > 0.5, "{family}: {own:?} {shares:?}");
         }
         let predict = |student: &Classifier| student.predict(&texts()).unwrap();
-        assert_eq!(
-            predict(&first),
-            predict(&quietly(&base, &examples(), &long))
-        );
+        assert_eq!(predict(&first), predict(&quietly(&base, &examples(), &long)));
         let other = TrainSettings { seed: 1, ..long };
-        assert_ne!(
-            predict(&first),
-            predict(&quietly(&base, &examples(), &other))
-        );
+        assert_ne!(predict(&first), predict(&quietly(&base, &examples(), &other)));
     }
 }
 
@@ -104,7 +68,7 @@ fn a_text_is_judged_the_same_alone_and_in_a_batch() {
     let student = quietly(&load("bert"), &examples(), &settings());
     let together = student.predict(&texts()).unwrap();
     for (text, shares) in texts().into_iter().zip(together) {
-        let alone = &student.predict(&[text.clone()]).unwrap()[0];
+        let alone = &student.predict(std::slice::from_ref(&text)).unwrap()[0];
         assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         for (a, b) in alone.iter().zip(&shares) {
             assert!((a - b).abs() < 1e-6, "{text:?}: {alone:?} {shares:?}");
@@ -116,34 +80,19 @@ fn a_text_is_judged_the_same_alone_and_in_a_batch() {
 #[test]
 fn a_saved_student_loads_with_the_same_judgement_and_keeps_its_config() {
     for (family, pooling) in [("distilbert", Pooling::Mean), ("bert", Pooling::First)] {
-        let student = quietly(
-            &load(family),
-            &examples(),
-            &TrainSettings {
-                pooling,
-                ..settings()
-            },
-        );
+        let student = quietly(&load(family), &examples(), &TrainSettings { pooling, ..settings() });
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("student");
         student.save(&folder).unwrap();
         let again = Classifier::load(&folder, &Device::Cpu).unwrap();
         assert_eq!(again.labels(), labels());
-        assert_eq!(
-            student.predict(&texts()).unwrap(),
-            again.predict(&texts()).unwrap()
-        );
+        assert_eq!(student.predict(&texts()).unwrap(), again.predict(&texts()).unwrap());
         let config = std::fs::read(folder.join("config.json")).unwrap();
         let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
         assert_eq!(config["id2label"]["1"], "travel");
-        assert_eq!(
-            config["label2id"],
-            serde_json::json!({"money": 0, "travel": 1})
-        );
+        assert_eq!(config["label2id"], serde_json::json!({"money": 0, "travel": 1}));
         assert_eq!(config["vocab_size"], 73);
-        let key = config
-            .get("promptmix_pooling")
-            .and_then(|value| value.as_str());
+        let key = config.get("promptmix_pooling").and_then(|value| value.as_str());
         assert_eq!(key, (pooling == Pooling::Mean).then_some("mean"));
         // What was trained once can be the base of the next.
         BaseModel::load(&folder, &Device::Cpu).unwrap();
@@ -153,9 +102,8 @@ fn a_saved_student_loads_with_the_same_judgement_and_keeps_its_config() {
 #[test]
 fn cutting_the_word_table_changes_nothing_but_the_time() {
     let read = |file: &str| std::fs::read(fixture("bert").join(file)).unwrap();
-    let config = String::from_utf8(read("config.json"))
-        .unwrap()
-        .replace("_prob\": 0.1", "_prob\": 0.0");
+    let config =
+        String::from_utf8(read("config.json")).unwrap().replace("_prob\": 0.1", "_prob\": 0.0");
     let base = BaseModel::from_bytes(
         config.as_bytes(),
         &read("model.safetensors"),
@@ -163,52 +111,28 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
         &Device::Cpu,
     )
     .unwrap();
-    let settings = TrainSettings {
-        batch_size: 9,
-        weight_decay: 0.1,
-        learning_rate: 1e-3,
-        ..settings()
-    };
+    let settings =
+        TrainSettings { batch_size: 9, weight_decay: 0.1, learning_rate: 1e-3, ..settings() };
     let cut = quietly(&base, &examples(), &settings);
     // Two examples of no weight hold all the other words, so that no row can be cut.
     let mut all = examples();
     let vocabulary = base.inner.tokenizer.get_vocab(false);
-    let mut words = vocabulary
-        .keys()
-        .filter(|word| !word.starts_with("##"))
-        .cloned()
-        .collect::<Vec<_>>();
+    let mut words =
+        vocabulary.keys().filter(|word| !word.starts_with("##")).cloned().collect::<Vec<_>>();
     words.sort();
     words.chunks(13).for_each(|words| {
-        all.push(Example {
-            text: words.join(" "),
-            label: 0,
-            weight: 0.0,
-        });
+        all.push(Example { text: words.join(" "), label: 0, weight: 0.0 });
     });
-    let whole = quietly(
-        &base,
-        &all,
-        &TrainSettings {
-            batch_size: all.len(),
-            ..settings
-        },
-    );
+    let whole = quietly(&base, &all, &TrainSettings { batch_size: all.len(), ..settings });
     let table = |student: &Classifier| {
-        student.tensors()["bert.embeddings.word_embeddings.weight"]
-            .to_vec2::<f32>()
-            .unwrap()
+        student.tensors()["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap()
     };
-    let before = base.inner.tensors["bert.embeddings.word_embeddings.weight"]
-        .to_vec2::<f32>()
-        .unwrap();
+    let before =
+        base.inner.tensors["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap();
     let (cut, whole) = (table(&cut), table(&whole));
     let mut moved = 0;
-    for ((cut, whole), before) in cut
-        .iter()
-        .flatten()
-        .zip(whole.iter().flatten())
-        .zip(before.iter().flatten())
+    for ((cut, whole), before) in
+        cut.iter().flatten().zip(whole.iter().flatten()).zip(before.iter().flatten())
     {
         // The order of sums differs, and Adam lifts tiny gradients: a tenth of a step is allowed.
         assert!((cut - whole).abs() < 1e-4, "{cut} {whole}");
@@ -222,45 +146,48 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
 }
 
 #[test]
-fn students_may_be_trained_side_by_side() {
+fn students_trained_side_by_side_are_those_trained_alone() {
     let base = load("distilbert");
-    let alone = quietly(&base, &examples(), &settings())
-        .predict(&texts())
-        .unwrap();
-    let together = std::thread::scope(|scope| {
-        let threads = (0..3)
-            .map(|_| {
-                scope.spawn(|| {
-                    quietly(&base, &examples(), &settings())
-                        .predict(&texts())
-                        .unwrap()
-                })
-            })
-            .collect::<Vec<_>>();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect::<Vec<_>>()
-    });
-    assert!(together.iter().all(|shares| *shares == alone));
+    let judge = |seed: u64| {
+        quietly(&base, &examples(), &TrainSettings { seed, ..settings() })
+            .predict(&texts())
+            .unwrap()
+    };
+    let seeds = [5, 6, 7];
+    let together = side_by_side(2, &seeds, |&seed| judge(seed)).unwrap();
+    assert_eq!(together, seeds.map(judge));
+}
+
+/// Writes students for `scripts/check_transformers.py`:
+/// `PROMPTMIX_STUDENTS=/tmp/s cargo test --release for_transformers -- --ignored`, then
+/// `python3 scripts/check_transformers.py /tmp/s/bert /tmp/s/bert.jsonl`.
+#[test]
+#[ignore = "writes where PROMPTMIX_STUDENTS says"]
+fn students_for_transformers() {
+    let out = std::path::PathBuf::from(std::env::var("PROMPTMIX_STUDENTS").unwrap());
+    for family in ["distilbert", "bert"] {
+        // From bytes: the tokenizer's companions have to be made up.
+        let read = |file: &str| std::fs::read(fixture(family).join(file)).unwrap();
+        let [config, weights, tokenizer] =
+            ["config.json", "model.safetensors", "tokenizer.json"].map(read);
+        let base = BaseModel::from_bytes(&config, &weights, &tokenizer, &Device::Cpu).unwrap();
+        let student = quietly(&base, &examples(), &settings());
+        student.save(&out.join(family)).unwrap();
+        let lines =
+            student.predict(&texts()).unwrap().into_iter().zip(texts()).map(|(shares, text)| {
+                let shares =
+                    student.labels().iter().cloned().zip(shares).collect::<BTreeMap<_, _>>();
+                serde_json::json!({ "text": text, "probabilities": shares }).to_string() + "\n"
+            });
+        std::fs::write(out.join(format!("{family}.jsonl")), lines.collect::<String>()).unwrap();
+    }
 }
 
 #[test]
 fn min_steps_adds_whole_epochs() {
-    let settings = TrainSettings {
-        epochs: 1,
-        min_steps: 10,
-        ..settings()
-    };
+    let settings = TrainSettings { epochs: 1, min_steps: 10, ..settings() };
     let mut seen = Vec::new();
-    train(
-        &load("bert"),
-        &labels(),
-        &examples(),
-        &settings,
-        &mut |step| seen.push(step),
-    )
-    .unwrap();
+    train(&load("bert"), &labels(), &examples(), &settings, &mut |step| seen.push(step)).unwrap();
     assert_eq!((seen.len(), seen[0].epochs), (12, 4));
 }
 
@@ -277,12 +204,7 @@ fn rewritten(rename: impl Fn(&str) -> Option<String>, dtype: candle_core::DType)
 
 fn from_weights(weights: &[u8]) -> Result<BaseModel> {
     let read = |file: &str| std::fs::read(fixture("bert").join(file)).unwrap();
-    BaseModel::from_bytes(
-        &read("config.json"),
-        weights,
-        &read("tokenizer.json"),
-        &Device::Cpu,
-    )
+    BaseModel::from_bytes(&read("config.json"), weights, &read("tokenizer.json"), &Device::Cpu)
 }
 
 #[test]
@@ -299,13 +221,7 @@ fn old_names_no_prefix_and_half_precision_are_read() {
         assert_eq!(base.inner.tensors.len(), exact.inner.tensors.len());
         for (name, tensor) in &exact.inner.tensors {
             let off = (tensor - &base.inner.tensors[name]).unwrap().abs().unwrap();
-            let off = off
-                .flatten_all()
-                .unwrap()
-                .max(0)
-                .unwrap()
-                .to_scalar::<f32>()
-                .unwrap();
+            let off = off.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
             assert!(off <= tolerance, "{name} {dtype:?} {off}");
         }
     }
@@ -323,9 +239,7 @@ fn missing_and_misshapen_tensors_are_all_named() {
         }
         other => Some(other.to_owned()),
     };
-    let error = from_weights(&rewritten(spoil, candle_core::DType::F32))
-        .unwrap_err()
-        .to_string();
+    let error = from_weights(&rewritten(spoil, candle_core::DType::F32)).unwrap_err().to_string();
     for part in [
         "bert.encoder.layer.1.output.dense.bias [16] is missing",
         "bert.embeddings.token_type_embeddings.weight [2, 16] is missing",
@@ -341,22 +255,12 @@ fn missing_and_misshapen_tensors_are_all_named() {
 #[test]
 fn a_missing_folder_a_foreign_model_and_bad_settings_are_explained() {
     let error = BaseModel::load(std::path::Path::new("/no/where"), &Device::Cpu).unwrap_err();
-    assert!(
-        error.to_string().contains("/no/where/config.json"),
-        "{error}"
-    );
-    let error = Config::parse(br#"{"model_type": "roberta"}"#, "x")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("\"roberta\"") && error.contains("hint:"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("/no/where/config.json"), "{error}");
+    let error = Config::parse(br#"{"model_type": "roberta"}"#, "x").unwrap_err().to_string();
+    assert!(error.contains("\"roberta\"") && error.contains("hint:"), "{error}");
     let mut bad = examples();
     bad[3].label = 7;
     let base = load("bert");
-    let error = train(&base, &labels(), &bad, &settings(), &mut |_| ())
-        .unwrap_err()
-        .to_string();
+    let error = train(&base, &labels(), &bad, &settings(), &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("example 4 has class number 7"), "{error}");
 }

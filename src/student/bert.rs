@@ -7,8 +7,8 @@
 use candle_core::Tensor;
 
 use super::config::Config;
-use super::layers::{Block, Names, Norm, Shape, drop_out, look_up, take};
-use super::weights::{Tensors, Wants};
+use super::layers::{Block, Embeddings, Names, Norm, Params, Shape};
+use super::weights::Wants;
 use super::{DropoutRng, Encoder, Result, Rows};
 
 const NAMES: Names = Names {
@@ -54,17 +54,13 @@ pub(super) fn wants(config: &Config) -> Wants {
 
 /// The encoder.
 pub(super) struct Bert {
-    words: Tensor,
-    positions: Tensor,
-    types: Tensor,
-    norm: Norm,
+    embeddings: Embeddings,
     blocks: Vec<Block>,
-    dropout: f64,
 }
 
 impl Bert {
-    /// Builds the network over `tensors` (shared, not copied).
-    pub fn new(config: &Config, tensors: &Tensors) -> Result<Self> {
+    /// Builds the network over `params`, which it shares.
+    pub fn new(config: &Config, params: &Params) -> Result<Self> {
         let shape = Shape {
             heads: config.heads,
             activation: config.activation,
@@ -74,27 +70,28 @@ impl Bert {
             dropout: config.dropout,
         };
         Ok(Self {
-            words: take(tensors, WORDS)?,
-            positions: take(tensors, POSITIONS)?,
-            types: take(tensors, TYPES)?,
-            norm: Norm::new(tensors, EMBEDDING_NORM, config.layer_norm_eps)?,
+            embeddings: Embeddings {
+                words: params.take(WORDS)?,
+                positions: params.take(POSITIONS)?,
+                types: Some(params.take(TYPES)?),
+                norm: Norm::new(params, EMBEDDING_NORM, config.layer_norm_eps)?,
+                dropout: config.dropout,
+                sink: params.sink.clone(),
+            },
             blocks: (0..config.layers)
-                .map(|at| Block::new(tensors, &layer(at), &NAMES, shape))
+                .map(|at| Block::new(params, &layer(at), &NAMES, shape))
                 .collect::<Result<_>>()?,
-            dropout: config.dropout,
         })
     }
 }
 
 impl Encoder for Bert {
     fn hidden_size(&self) -> usize {
-        self.words.dims()[1]
+        self.embeddings.words.dims()[1]
     }
 
     fn encode(&self, rows: &Rows, mut dropout: Option<&mut DropoutRng>) -> Result<Tensor> {
-        let x = (look_up(&self.words, &rows.ids)? + look_up(&self.positions, &rows.positions)?)?;
-        let x = (x + look_up(&self.types, &rows.ids.zeros_like()?)?)?;
-        let mut x = drop_out(self.norm.forward(&x)?, self.dropout, &mut dropout)?;
+        let mut x = self.embeddings.forward(rows, &mut dropout)?;
         for block in &self.blocks {
             x = block.forward(&x, rows, &mut dropout)?;
         }

@@ -76,11 +76,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes the names in a folder durable; only Unix can open a folder to do so.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -111,9 +107,7 @@ mod tests {
     fn a_folder_of_something_else_is_left_alone() -> anyhow::Result<()> {
         let temp = tempfile::tempdir()?;
         fs::write(temp.path().join("thesis.txt"), "years of work")?;
-        let error = write_folder(temp.path(), &model("one"))
-            .unwrap_err()
-            .to_string();
+        let error = write_folder(temp.path(), &model("one")).unwrap_err().to_string();
         assert!(error.contains("hint: name another folder"), "{error}");
         assert!(temp.path().join("thesis.txt").exists());
         Ok(())

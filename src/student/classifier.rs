@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 
 use super::config::Config;
 use super::head::{self, Head};
+use super::layers::Params;
 use super::weights::{self, Tensors};
 use super::{BaseModel, Encoder, Pooling, Result, Rows, StudentError, base, checkpoint, tokens};
 
@@ -55,8 +56,8 @@ impl Classifier {
             labels,
             pooling,
             max_length,
-            encoder: base::build_encoder(&inner.config, &tensors)?,
-            head: Head::new(&inner.config, &tensors)?,
+            encoder: base::build_encoder(&inner.config, &Params::fixed(&tensors))?,
+            head: Head::new(&inner.config, &Params::fixed(&tensors))?,
             tensors,
             tokenizer: tokens::limited(&inner.tokenizer, max_length, &inner.origin)?,
             config: inner.config.clone(),
@@ -81,10 +82,7 @@ impl Classifier {
         head::add_wants(&mut wants, config, Some(labels.len()));
         let bytes = base::read(&folder.join("model.safetensors"))?;
         let tensors = weights::pick(&bytes, &wants, config.architecture, device, origin)?;
-        let max_length = config
-            .max_length
-            .unwrap_or(USUAL_LENGTH)
-            .min(config.max_positions);
+        let max_length = config.max_length.unwrap_or(USUAL_LENGTH).min(config.max_positions);
         let pooling = config.pooling;
         Self::build(&base, tensors, labels, pooling, max_length)
     }
@@ -102,10 +100,7 @@ impl Classifier {
         order.sort_by_key(|&at| ids[at].len());
         let mut probabilities = vec![Vec::new(); texts.len()];
         for batch in order.chunks(BATCH) {
-            let rows = batch
-                .iter()
-                .map(|&at| ids[at].as_slice())
-                .collect::<Vec<_>>();
+            let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
             let rows = Rows::new(&rows, self.config.pad_token_id, &self.device)?;
             let pooled = rows.pool(&self.encoder.encode(&rows, None)?, self.pooling)?;
             let logits = self.head.forward(&pooled, None)?;
@@ -121,9 +116,7 @@ impl Classifier {
     /// `model.safetensors`, `tokenizer.json` and what belongs to it. The folder appears whole or
     /// not at all; an older student there is replaced.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let config = self
-            .config
-            .for_classifier(&self.labels, self.pooling, self.max_length);
+        let config = self.config.for_classifier(&self.labels, self.pooling, self.max_length);
         let mut files = self.files.clone();
         files.insert("config.json".to_owned(), json(&config));
         files.insert("model.safetensors".to_owned(), self.weights()?);
@@ -168,12 +161,8 @@ impl Classifier {
         let mut config = special.clone();
         config.insert("model_max_length".into(), self.config.max_positions.into());
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
-        files
-            .entry("tokenizer_config.json".to_owned())
-            .or_insert_with(|| json(&config));
-        files
-            .entry("special_tokens_map.json".to_owned())
-            .or_insert_with(|| json(&special));
+        files.entry("tokenizer_config.json".to_owned()).or_insert_with(|| json(&config));
+        files.entry("special_tokens_map.json".to_owned()).or_insert_with(|| json(&special));
     }
 }
 

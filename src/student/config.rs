@@ -78,16 +78,10 @@ pub(super) const MAX_LENGTH_KEY: &str = "promptmix_max_length";
 impl Config {
     /// Reads the bytes of a `config.json`; `origin` names the model in errors.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
-        let fault = |message: String| StudentError::Config {
-            origin: origin.to_owned(),
-            message,
-        };
+        let fault = |message: String| StudentError::Config { origin: origin.to_owned(), message };
         let raw: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
-        let model_type = raw
-            .get("model_type")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
         let architecture = match model_type {
             "distilbert" => Architecture::DistilBert,
             "bert" => Architecture::Bert,
@@ -117,11 +111,7 @@ impl Config {
             heads: keys.size(name("num_attention_heads", "n_heads"))?,
             intermediate_size: keys.size(name("intermediate_size", "hidden_dim"))?,
             max_positions: keys.size("max_position_embeddings")?,
-            token_types: if distil {
-                0
-            } else {
-                keys.size("type_vocab_size")?
-            },
+            token_types: if distil { 0 } else { keys.size("type_vocab_size")? },
             activation: keys.activation(name("hidden_act", "activation"))?,
             layer_norm_eps: if distil {
                 1e-12
@@ -129,10 +119,8 @@ impl Config {
                 keys.number("layer_norm_eps", Some(1e-12))?
             },
             dropout,
-            attention_dropout: keys.number(
-                name("attention_probs_dropout_prob", "attention_dropout"),
-                Some(0.1),
-            )?,
+            attention_dropout: keys
+                .number(name("attention_probs_dropout_prob", "attention_dropout"), Some(0.1))?,
             head_dropout: if distil {
                 keys.number("seq_classif_dropout", Some(0.2))?
             } else {
@@ -149,13 +137,10 @@ impl Config {
                     )));
                 }
             },
-            max_length: raw
-                .get(MAX_LENGTH_KEY)
-                .and_then(Value::as_u64)
-                .map(|n| n as usize),
+            max_length: raw.get(MAX_LENGTH_KEY).and_then(Value::as_u64).map(|n| n as usize),
             raw: raw.clone(),
         };
-        if config.hidden_size % config.heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.heads) {
             return Err(fault(format!(
                 "the width {} is no multiple of the {} heads",
                 config.hidden_size, config.heads
@@ -178,9 +163,7 @@ impl Config {
     /// The labels of a fine-tuned checkpoint in the order of their numbers, `id2label`.
     pub(super) fn labels(&self) -> Option<Vec<String>> {
         let map = self.raw.get("id2label")?.as_object()?;
-        (0..map.len())
-            .map(|id| map.get(&id.to_string())?.as_str().map(str::to_owned))
-            .collect()
+        (0..map.len()).map(|id| map.get(&id.to_string())?.as_str().map(str::to_owned)).collect()
     }
 
     /// The file that a classifier over `labels` saves: every key that was there, and ours.
@@ -231,10 +214,7 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     fn fault(&self, message: String) -> StudentError {
-        StudentError::Config {
-            origin: self.origin.to_owned(),
-            message,
-        }
+        StudentError::Config { origin: self.origin.to_owned(), message }
     }
 
     fn size(&self, key: &str) -> Result<usize> {
@@ -242,9 +222,7 @@ impl Keys<'_> {
             Some(n) if n > 0 => Ok(n as usize),
             _ => Err(self.fault(format!(
                 "{key} is {}, a positive whole number is wanted",
-                self.raw
-                    .get(key)
-                    .map_or("missing".to_owned(), Value::to_string)
+                self.raw.get(key).map_or("missing".to_owned(), Value::to_string)
             ))),
         }
     }

@@ -18,11 +18,7 @@ const SITES: u64 = 1 << 20;
 impl DropoutRng {
     /// The masks of optimiser step `step` of a training with `seed`.
     pub fn new(seed: u64, step: u64) -> Self {
-        Self {
-            seed,
-            step,
-            site: 0,
-        }
+        Self { seed, step, site: 0 }
     }
 
     /// The next mask: `len` factors, each 0 with probability `share`, else `1 / (1 - share)`.

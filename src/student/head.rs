@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, Normal};
 
 use super::config::{Architecture, Config};
-use super::layers::{Linear, drop_out};
+use super::layers::{Linear, Params, drop_out};
 use super::weights::{Tensors, Wants};
 use super::{DropoutRng, Result, StudentError};
 use crate::rng::Rng;
@@ -41,24 +41,16 @@ pub(super) fn initialise(
     device: &Device,
 ) -> Result<()> {
     let normal = Normal::new(0.0, config.initializer_range).map_err(|error| {
-        StudentError::Training(format!(
-            "initializer_range {}: {error}",
-            config.initializer_range
-        ))
+        StudentError::Training(format!("initializer_range {}: {error}", config.initializer_range))
     })?;
     let width = config.hidden_size;
     let dense = dense_name(config.architecture);
-    for (item, (name, outputs)) in [(dense, width), (CLASSIFIER, classes)]
-        .into_iter()
-        .enumerate()
-    {
+    for (item, (name, outputs)) in [(dense, width), (CLASSIFIER, classes)].into_iter().enumerate() {
         if name == dense && tensors.contains_key(&format!("{name}.weight")) {
             continue;
         }
         let mut rng = Rng::for_item(seed, "student-head", item as u64);
-        let weights = (0..outputs * width)
-            .map(|_| normal.sample(&mut rng) as f32)
-            .collect();
+        let weights = (0..outputs * width).map(|_| normal.sample(&mut rng) as f32).collect();
         let weight = Tensor::from_vec::<_, f32>(weights, (outputs, width), device)?;
         tensors.insert(format!("{name}.weight"), weight);
         let bias = Tensor::from_vec(vec![0f32; outputs], outputs, device)?;
@@ -76,11 +68,11 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub fn new(config: &Config, tensors: &Tensors) -> Result<Self> {
+    pub fn new(config: &Config, params: &Params) -> Result<Self> {
         Ok(Self {
             architecture: config.architecture,
-            dense: Linear::new(tensors, dense_name(config.architecture))?,
-            classifier: Linear::new(tensors, CLASSIFIER)?,
+            dense: Linear::new(params, dense_name(config.architecture))?,
+            classifier: Linear::new(params, CLASSIFIER)?,
             dropout: config.head_dropout,
         })
     }
@@ -92,7 +84,6 @@ impl Head {
             Architecture::DistilBert => x.relu()?,
             Architecture::Bert => x.tanh()?,
         };
-        self.classifier
-            .forward(&drop_out(x, self.dropout, &mut dropout)?)
+        self.classifier.forward(&drop_out(x, self.dropout, &mut dropout)?)
     }
 }

@@ -1,33 +1,59 @@
-//! Fused ops for the CPU, each with a backward of its own.
-//!
-//! candle builds layer norm, attention and dense layers from many small ops; on a CPU every one
-//! of them is a pass through memory, and its backward two more. These do the same arithmetic in
-//! one pass each (three times as fast for a small student). They are checked against the op by op
-//! version of `layers` and against PyTorch's gradients.
+//! Whole-row arithmetic of the fused CPU path: dense layers, layer norms, attention and table
+//! look-ups over plain buffers, each with its backward.
 //!
 //! Sums over rows are cut into chunks of a fixed size and added in order, so that a result does
 //! not depend on the number of threads.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::backend::BackendStorage;
-use candle_core::{
-    CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail,
-};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, TensorId, Var, bail};
+use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::arith::{self, Span};
+use super::layers::{Linear, Norm};
 
 /// Numbers per task: below this a second thread costs more than it brings.
 const CHUNK: usize = 1 << 14;
 
-/// Rows of `width` numbers per task.
-fn rows_per_task(width: usize) -> usize {
-    (CHUNK / width.max(1)).max(1)
+/// Numbers per task, in whole rows of `width`.
+fn whole_rows(width: usize) -> usize {
+    (CHUNK / width.max(1)).max(1) * width
 }
 
-/// The numbers of a contiguous F32 tensor inside an op.
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+/// Whether the fused path serves this tensor.
+pub(super) fn serves(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32
+}
+
+/// Where the fused ops leave the gradients of the weights.
+///
+/// candle's own store adds every gradient to a fresh zero tensor, three passes over all weights in
+/// each step; here it is moved in.
+#[derive(Clone, Default)]
+pub(super) struct Sink(Arc<Mutex<HashMap<TensorId, Tensor>>>);
+
+impl Sink {
+    /// Adds a gradient of `weight`, as long as it.
+    pub fn put(&self, weight: &Tensor, grad: Vec<f32>) -> Result<()> {
+        let mut grad = Tensor::from_vec(grad, weight.shape(), weight.device())?;
+        let mut grads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = grads.remove(&weight.id()) {
+            grad = (grad + before)?;
+        }
+        grads.insert(weight.id(), grad);
+        Ok(())
+    }
+
+    /// Takes the gradient of `var` out.
+    pub fn take(&self, var: &Var) -> Option<Tensor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&var.id())
+    }
+}
+
+/// The numbers of a contiguous F32 buffer.
+pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
         None => bail!("a fused op of the student was given a strided tensor"),
@@ -43,382 +69,309 @@ pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Re
     }
 }
 
-fn on_cpu(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(values, like.shape(), like.device())
+/// Numbers on their way through the layers, row after row.
+pub(super) struct Rows2d {
+    values: Vec<f32>,
+    width: usize,
 }
 
-/// `x · weightᵀ + bias`: x `[rows, in]`, weight `[out, in]`, bias `[out]`.
-pub(super) struct Dense;
-
-impl CustomOp3 for Dense {
-    fn name(&self) -> &'static str {
-        "student-dense"
+impl Rows2d {
+    pub fn new(values: Vec<f32>, width: usize) -> Self {
+        Self { values, width }
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (rows, inputs) = x_layout.shape().dims2()?;
-        let (outputs, _) = weight_layout.shape().dims2()?;
-        let turned = weight_layout.transpose(0, 1)?;
-        let product = x.matmul(weight, (1, rows, outputs, inputs), x_layout, &turned)?;
-        let CpuStorage::F32(mut out) = product else {
-            bail!("the student computes in F32")
-        };
-        let bias = floats(bias, bias_layout)?;
-        out.par_chunks_mut(rows_per_task(outputs) * outputs)
-            .for_each(|out| arith::add_bias(out, bias));
-        Ok((CpuStorage::F32(out), (rows, outputs).into()))
+    /// A copy of a tensor `[rows, width]`.
+    pub fn copy(tensor: &Tensor) -> Result<Self> {
+        let (_, width) = tensor.dims2()?;
+        Ok(Self::new(with_floats(&tensor.contiguous()?, <[f32]>::to_vec)?, width))
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        // Detached, or the gradients would record a graph of their own.
-        let (x, weight) = (x.detach(), weight.detach());
-        let grad = grad.contiguous()?;
-        let dx = grad.matmul(&weight)?;
-        let dweight = grad.t()?.matmul(&x)?;
-        let mut dbias = vec![0f32; bias.elem_count()];
-        with_floats(&grad, |grad| arith::sum_rows(grad, &mut dbias))?;
-        Ok((Some(dx), Some(dweight), Some(on_cpu(dbias, bias)?)))
-    }
-}
-
-/// Layer norm over the last dimension: x `[rows, width]`, weight and bias `[width]`.
-pub(super) struct LayerNorm {
-    pub eps: f32,
-}
-
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "student-layer-norm"
+    pub fn width(&self) -> usize {
+        self.width
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight) = (floats(x, x_layout)?, floats(weight, weight_layout)?);
-        let bias = floats(bias, bias_layout)?;
-        let chunk = rows_per_task(weight.len()) * weight.len();
-        let mut out = vec![0f32; x.len()];
-        out.par_chunks_mut(chunk)
-            .zip(x.par_chunks(chunk))
-            .for_each(|(out, x)| arith::layer_norm(x, weight, bias, self.eps, out));
-        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    pub fn values(&self) -> &[f32] {
+        &self.values
     }
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let width = weight.elem_count();
-        let chunk = rows_per_task(width) * width;
-        let mut dx = vec![0f32; x.elem_count()];
-        let partial = with_floats(x, |x| {
-            with_floats(weight, |weight| {
-                with_floats(&grad, |grad| {
-                    dx.par_chunks_mut(chunk)
-                        .zip(x.par_chunks(chunk))
-                        .zip(grad.par_chunks(chunk))
-                        .map(|((dx, x), grad)| {
-                            let (mut dweight, mut dbias) = (vec![0f32; width], vec![0f32; width]);
-                            arith::layer_norm_backward(
-                                x,
-                                weight,
-                                grad,
-                                self.eps,
-                                dx,
-                                &mut dweight,
-                                &mut dbias,
-                            );
-                            (dweight, dbias)
-                        })
-                        .collect::<Vec<_>>()
-                })
-            })
-        })???;
-        let (mut dweight, mut dbias) = (vec![0f32; width], vec![0f32; width]);
-        for (weight, bias) in &partial {
-            arith::sum_rows(weight, &mut dweight);
-            arith::sum_rows(bias, &mut dbias);
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        Matrix::new(&self.values, self.width)
+    }
+
+    /// `self += other`.
+    pub fn add(&mut self, other: &Self) {
+        self.values
+            .par_chunks_mut(CHUNK)
+            .zip(other.values().par_chunks(CHUNK))
+            .for_each(|(sum, x)| arith::sum_rows(x, sum));
+    }
+
+    /// Multiplies by dropout factors, where there are any.
+    pub fn mask(&mut self, factors: &[f32]) {
+        if !factors.is_empty() {
+            self.values
+                .par_chunks_mut(CHUNK)
+                .zip(factors.par_chunks(CHUNK))
+                .for_each(|(x, factors)| arith::scale_by(x, factors));
         }
-        Ok((
-            Some(on_cpu(dx, x)?),
-            Some(on_cpu(dweight, weight)?),
-            Some(on_cpu(dbias, bias)?),
-        ))
-    }
-}
-
-/// GELU with the exact curve.
-pub(super) struct Gelu;
-
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "student-gelu"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = floats(x, layout)?;
-        let mut out = vec![0f32; x.len()];
+    /// Another of the same shape, made chunk by chunk from this one.
+    pub fn map(&self, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Self {
+        let mut out = vec![0f32; self.values().len()];
         out.par_chunks_mut(CHUNK)
-            .zip(x.par_chunks(CHUNK))
-            .for_each(|(out, x)| arith::gelu(x, out));
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+            .zip(self.values().par_chunks(CHUNK))
+            .for_each(|(out, x)| f(x, out));
+        Self::new(out, self.width)
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let mut dx = vec![0f32; x.elem_count()];
-        with_floats(x, |x| {
-            with_floats(&grad, |grad| {
-                dx.par_chunks_mut(CHUNK)
-                    .zip(x.par_chunks(CHUNK))
-                    .zip(grad.par_chunks(CHUNK))
-                    .for_each(|((dx, x), grad)| arith::gelu_backward(x, grad, dx));
-            })
-        })??;
-        on_cpu(dx, x).map(Some)
+    /// Another of the same shape, made chunk by chunk from this one and `other`.
+    pub fn zip(&self, other: &Self, f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync) -> Self {
+        let mut out = vec![0f32; self.values().len()];
+        out.par_chunks_mut(CHUNK)
+            .zip(self.values().par_chunks(CHUNK))
+            .zip(other.values().par_chunks(CHUNK))
+            .for_each(|((out, a), b)| f(a, b, out));
+        Self::new(out, self.width)
     }
 }
 
-/// Multiplies by a fixed mask of factors, as long as the tensor.
-pub(super) struct Masked {
-    pub factors: Vec<f32>,
+/// A matrix as `gemm` reads it: `rows` by `columns`, with the steps from one to the next.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+    column_step: usize,
 }
 
-impl CustomOp1 for Masked {
-    fn name(&self) -> &'static str {
-        "student-dropout"
+impl<'a> Matrix<'a> {
+    /// Rows of `columns` numbers, one after another.
+    fn new(values: &'a [f32], columns: usize) -> Self {
+        let rows = values.len() / columns.max(1);
+        Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = floats(x, layout)?;
-        let mut out = vec![0f32; x.len()];
-        arith::scale_by(x, &self.factors, &mut out);
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let mut dx = vec![0f32; x.elem_count()];
-        with_floats(&grad, |grad| arith::scale_by(grad, &self.factors, &mut dx))?;
-        on_cpu(dx, x).map(Some)
-    }
-}
-
-/// Rows of a table, `[ids, width]` from `[vocabulary, width]`.
-pub(super) struct Lookup {
-    pub ids: Vec<u32>,
-}
-
-impl CustomOp1 for Lookup {
-    fn name(&self) -> &'static str {
-        "student-lookup"
-    }
-
-    fn cpu_fwd(&self, table: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (vocabulary, width) = layout.shape().dims2()?;
-        let table = floats(table, layout)?;
-        let mut out = Vec::with_capacity(self.ids.len() * width);
-        for &id in &self.ids {
-            let id = id as usize;
-            if id >= vocabulary {
-                bail!("token {id} is outside the vocabulary of {vocabulary}");
-            }
-            out.extend_from_slice(&table[id * width..(id + 1) * width]);
+    /// The same numbers, rows and columns exchanged.
+    fn turned(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_step: self.column_step,
+            column_step: self.row_step,
+            ..self
         }
-        Ok((CpuStorage::F32(out), (self.ids.len(), width).into()))
-    }
-
-    fn bwd(&self, table: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (_, width) = table.dims2()?;
-        let grad = grad.contiguous()?;
-        let mut dtable = vec![0f32; table.elem_count()];
-        with_floats(&grad, |grad| {
-            for (&id, grad) in self.ids.iter().zip(grad.chunks_exact(width)) {
-                arith::sum_rows(grad, &mut dtable[id as usize * width..][..width]);
-            }
-        })?;
-        on_cpu(dtable, table).map(Some)
     }
 }
 
-/// Scaled dot-product attention over packed rows: q, k, v and the result `[tokens, width]`.
+/// Below this many multiplications a product is left to one thread.
+const SHARED: usize = 1 << 20;
+
+/// Matrix product `[m, k] · [k, n]`, row after row.
+fn product(a: Matrix, b: Matrix) -> Vec<f32> {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    assert_eq!(k, b.rows, "the student multiplies matrices that fit");
+    for x in [a, b] {
+        assert_eq!(x.rows * x.columns, x.values.len(), "a matrix of the student is whole");
+    }
+    let mut out = vec![0f32; m * n];
+    let threads = rayon::current_num_threads();
+    let parallelism = match threads > 1 && m * k * n >= SHARED {
+        true => Parallelism::Rayon(threads),
+        false => Parallelism::None,
+    };
+    // SAFETY: `out` has m·n numbers and is nobody else's. `a` and `b` are whole (asserted above;
+    // `new` and `turned` are the only ways to make one), so steps up to the last row and column
+    // stay inside their slices.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.values.as_ptr(),
+            a.column_step as isize,
+            a.row_step as isize,
+            b.values.as_ptr(),
+            b.column_step as isize,
+            b.row_step as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+    out
+}
+
+/// `x · weightᵀ + bias`: `[rows, in]` to `[rows, out]`.
+pub(super) fn dense(x: &Rows2d, linear: &Linear) -> Result<Rows2d> {
+    let (outputs, inputs) = linear.weight.dims2()?;
+    let mut out = with_floats(&linear.weight, |weight| {
+        product(x.matrix(), Matrix::new(weight, inputs).turned())
+    })?;
+    with_floats(&linear.bias, |bias| {
+        out.par_chunks_mut(whole_rows(outputs)).for_each(|out| arith::add_bias(out, bias));
+    })?;
+    Ok(Rows2d::new(out, outputs))
+}
+
+/// Backward of [`dense`]: the gradient of `x`; those of the weights go into the sink.
+pub(super) fn dense_backward(x: &Rows2d, grad: &Rows2d, linear: &Linear) -> Result<Rows2d> {
+    let dweight = product(grad.matrix().turned(), x.matrix());
+    let mut dbias = vec![0f32; grad.width];
+    arith::sum_rows(&grad.values, &mut dbias);
+    let dx =
+        with_floats(&linear.weight, |weight| product(grad.matrix(), Matrix::new(weight, x.width)))?;
+    linear.sink.put(&linear.weight, dweight)?;
+    linear.sink.put(&linear.bias, dbias)?;
+    Ok(Rows2d::new(dx, x.width))
+}
+
+/// Layer norm of every row.
+pub(super) fn norm(x: &Rows2d, norm: &Norm) -> Result<Rows2d> {
+    let chunk = whole_rows(x.width);
+    let mut out = vec![0f32; x.values().len()];
+    with_floats(&norm.weight, |weight| {
+        with_floats(&norm.bias, |bias| {
+            out.par_chunks_mut(chunk)
+                .zip(x.values().par_chunks(chunk))
+                .for_each(|(out, x)| arith::layer_norm(x, weight, bias, norm.eps as f32, out));
+        })
+    })??;
+    Ok(Rows2d::new(out, x.width))
+}
+
+/// Backward of [`norm`]: the gradient of `x`; those of the weights go into the sink.
+pub(super) fn norm_backward(x: &Rows2d, grad: &Rows2d, norm: &Norm) -> Result<Rows2d> {
+    let (width, chunk) = (x.width, whole_rows(x.width));
+    let mut dx = vec![0f32; x.values().len()];
+    let parts = with_floats(&norm.weight, |weight| {
+        dx.par_chunks_mut(chunk)
+            .zip(x.values().par_chunks(chunk))
+            .zip(grad.values().par_chunks(chunk))
+            .map(|((dx, x), grad)| {
+                let (mut dweight, mut dbias) = (vec![0f32; width], vec![0f32; width]);
+                let eps = norm.eps as f32;
+                arith::layer_norm_backward(x, weight, grad, eps, dx, &mut dweight, &mut dbias);
+                (dweight, dbias)
+            })
+            .collect::<Vec<_>>()
+    })?;
+    let (mut dweight, mut dbias) = (vec![0f32; width], vec![0f32; width]);
+    for (weight, bias) in &parts {
+        arith::sum_rows(weight, &mut dweight);
+        arith::sum_rows(bias, &mut dbias);
+    }
+    norm.sink.put(&norm.weight, dweight)?;
+    norm.sink.put(&norm.bias, dbias)?;
+    Ok(Rows2d::new(dx, width))
+}
+
+/// Attention over packed rows: which rows are whose, and what is dropped.
 pub(super) struct Attention {
+    /// (first row, rows) of each text.
     pub spans: Arc<Vec<(usize, usize)>>,
     pub heads: usize,
     /// One factor per attention weight, text after text `[heads, len, len]`; empty for none.
     pub dropout: Vec<f32>,
-    /// The weights of the forward pass, in the same order.
-    pub weights: OnceLock<Vec<f32>>,
 }
 
 impl Attention {
+    /// Attention weights of all texts.
+    pub fn squares(&self) -> usize {
+        self.spans.iter().map(|&(_, len)| self.heads * len * len).sum()
+    }
+
     /// Cuts a buffer into one piece per text, `size(len)` long each.
     fn cut<'a>(
         &self,
         mut rest: &'a mut [f32],
         size: impl Fn(usize) -> usize,
     ) -> Vec<&'a mut [f32]> {
-        let mut pieces = Vec::with_capacity(self.spans.len());
-        for &(_, len) in self.spans.iter() {
-            let (piece, after) = rest.split_at_mut(size(len));
-            pieces.push(piece);
+        let pieces = self.spans.iter().map(|&(_, len)| {
+            let (piece, after) = std::mem::take(&mut rest).split_at_mut(size(len));
             rest = after;
-        }
-        pieces
+            piece
+        });
+        pieces.collect()
     }
 
-    /// Where each text's attention weights begin.
-    fn starts(&self) -> Vec<usize> {
+    /// For each text: its shape, its numbers in the rows, and its attention weights.
+    fn parts(&self, width: usize) -> Vec<(Span, std::ops::Range<usize>, std::ops::Range<usize>)> {
         let mut at = 0;
-        let starts = self.spans.iter().map(|&(_, len)| {
+        let parts = self.spans.iter().map(|&(row, len)| {
             let start = at;
             at += self.heads * len * len;
-            start
+            let span = Span { len, heads: self.heads, depth: width / self.heads };
+            (span, row * width..(row + len) * width, start..at)
         });
-        starts.collect()
+        parts.collect()
     }
 
-    fn span(&self, len: usize, width: usize) -> Span {
-        Span {
-            len,
-            heads: self.heads,
-            depth: width / self.heads,
-        }
+    /// The dropout factors of some attention weights.
+    fn factors(&self, squares: &std::ops::Range<usize>) -> &[f32] {
+        if self.dropout.is_empty() { &[] } else { &self.dropout[squares.clone()] }
     }
 
-    /// The dropout factors of the text whose weights begin at `start`.
-    fn factors(&self, start: usize, len: usize) -> &[f32] {
-        match self.dropout.is_empty() {
-            true => &[],
-            false => &self.dropout[start..start + self.heads * len * len],
-        }
-    }
-}
-
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "student-attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, width) = q_layout.shape().dims2()?;
-        let (q, k, v) = (
-            floats(q, q_layout)?,
-            floats(k, k_layout)?,
-            floats(v, v_layout)?,
-        );
-        let squares = self
-            .spans
-            .iter()
-            .map(|&(_, len)| self.heads * len * len)
-            .sum();
-        let (mut out, mut weights) = (vec![0f32; q.len()], vec![0f32; squares]);
+    /// The mixed values `[tokens, width]` and the attention weights before dropout.
+    pub fn forward(&self, q: &Rows2d, k: &Rows2d, v: &Rows2d) -> (Rows2d, Vec<f32>) {
+        let width = q.width;
+        let (mut out, mut weights) = (vec![0f32; q.values().len()], vec![0f32; self.squares()]);
         self.cut(&mut out, |len| len * width)
             .into_par_iter()
             .zip(self.cut(&mut weights, |len| self.heads * len * len))
-            .zip(self.spans.par_iter().zip(self.starts()))
-            .for_each(|((out, weights), (&(row, len), start))| {
-                let own = row * width..(row + len) * width;
-                arith::attention(
-                    self.span(len, width),
-                    &q[own.clone()],
-                    &k[own.clone()],
-                    &v[own],
-                    self.factors(start, len),
-                    weights,
-                    out,
+            .zip(self.parts(width))
+            .for_each(|((out, weights), (span, own, squares))| {
+                let [q, k, v] = [q, k, v].map(|x| &x.values()[own.clone()]);
+                arith::attention(span, q, k, v, self.factors(&squares), weights, out);
+            });
+        (Rows2d::new(out, width), weights)
+    }
+
+    /// Gradients of q, k and v.
+    pub fn backward(
+        &self,
+        q: &Rows2d,
+        k: &Rows2d,
+        v: &Rows2d,
+        weights: &[f32],
+        grad: &Rows2d,
+    ) -> [Rows2d; 3] {
+        let width = q.width;
+        let zeros = || vec![0f32; q.values().len()];
+        let (mut dq, mut dk, mut dv) = (zeros(), zeros(), zeros());
+        self.cut(&mut dq, |len| len * width)
+            .into_par_iter()
+            .zip(self.cut(&mut dk, |len| len * width))
+            .zip(self.cut(&mut dv, |len| len * width))
+            .zip(self.parts(width))
+            .for_each(|(((dq, dk), dv), (span, own, squares))| {
+                let [q, k, v, grad] = [q, k, v, grad].map(|x| &x.values()[own.clone()]);
+                let factors = self.factors(&squares);
+                arith::attention_backward(
+                    span,
+                    q,
+                    k,
+                    v,
+                    factors,
+                    &weights[squares],
+                    grad,
+                    dq,
+                    dk,
+                    dv,
                 );
             });
-        // Set once: an op object serves one forward pass.
-        let _ = self.weights.set(weights);
-        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+        [dq, dk, dv].map(|x| Rows2d::new(x, width))
     }
-
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some(weights) = self.weights.get() else {
-            bail!("attention ran backward first")
-        };
-        let (_, width) = q.dims2()?;
-        let grad = grad.contiguous()?;
-        let zeros = || vec![0f32; q.elem_count()];
-        let (mut dq, mut dk, mut dv) = (zeros(), zeros(), zeros());
-        let mut run = |q: &[f32], k: &[f32], v: &[f32], grad: &[f32]| {
-            self.cut(&mut dq, |len| len * width)
-                .into_par_iter()
-                .zip(self.cut(&mut dk, |len| len * width))
-                .zip(self.cut(&mut dv, |len| len * width))
-                .zip(self.spans.par_iter().zip(self.starts()))
-                .for_each(|(((dq, dk), dv), (&(row, len), start))| {
-                    let own = row * width..(row + len) * width;
-                    arith::attention_backward(
-                        self.span(len, width),
-                        &q[own.clone()],
-                        &k[own.clone()],
-                        &v[own.clone()],
-                        self.factors(start, len),
-                        &weights[start..start + self.heads * len * len],
-                        &grad[own],
-                        dq,
-                        dk,
-                        dv,
-                    );
-                });
-        };
-        with_floats(q, |q| {
-            with_floats(k, |k| {
-                with_floats(v, |v| with_floats(&grad, |grad| run(q, k, v, grad)))
-            })
-        })????;
-        Ok((
-            Some(on_cpu(dq, q)?),
-            Some(on_cpu(dk, k)?),
-            Some(on_cpu(dv, v)?),
-        ))
-    }
-}
-
-/// Whether the fused ops serve this tensor.
-pub(super) fn serves(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }

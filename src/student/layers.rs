@@ -1,87 +1,101 @@
-//! The pieces that DistilBERT and BERT share: dense layer, layer norm, dropout, embedding table,
+//! The pieces that DistilBERT and BERT share: dense layer, layer norm, dropout, embedding tables,
 //! and the transformer layer made of them.
 //!
-//! Every piece has two bodies: fused ops on a CPU with packed rows (`kernels`), and candle's
+//! Every piece has two bodies: one fused op on a CPU with packed rows (`fused`), and candle's
 //! differentiable ops for padded rows, which is what a GPU runs and what the tests hold the fused
 //! ones against.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{D, Tensor};
 use candle_nn::{Activation, Module, ops};
 
+use super::kernels::{self, Sink};
 use super::weights::Tensors;
-use super::{DropoutRng, Result, Rows, StudentError, kernels};
+use super::{DropoutRng, Result, Rows, StudentError, fused};
+
+/// What a network is built over: its tensors, shared, and where the gradients of those go that
+/// candle's graph does not see.
+pub(super) struct Params<'a> {
+    pub tensors: &'a Tensors,
+    pub sink: Sink,
+}
+
+impl<'a> Params<'a> {
+    /// Weights that nobody trains.
+    pub fn fixed(tensors: &'a Tensors) -> Self {
+        Self { tensors, sink: Sink::default() }
+    }
+
+    pub fn take(&self, name: &str) -> Result<Tensor> {
+        take(self.tensors, name)
+    }
+}
 
 /// Takes a tensor out of a checkpoint's tensors.
 pub(super) fn take(tensors: &Tensors, name: &str) -> Result<Tensor> {
-    tensors
-        .get(name)
-        .cloned()
-        .ok_or_else(|| StudentError::Weights {
-            origin: "the network being built".to_owned(),
-            message: format!("{name} is missing"),
-        })
+    tensors.get(name).cloned().ok_or_else(|| StudentError::Weights {
+        origin: "the network being built".to_owned(),
+        message: format!("{name} is missing"),
+    })
 }
 
 /// A dense layer, weight `[out, in]`, bias `[out]`.
+#[derive(Clone)]
 pub(super) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    pub weight: Tensor,
+    pub bias: Tensor,
+    pub sink: Sink,
 }
 
 impl Linear {
-    pub fn new(tensors: &Tensors, name: &str) -> Result<Self> {
-        Ok(Self {
-            weight: take(tensors, &format!("{name}.weight"))?,
-            bias: take(tensors, &format!("{name}.bias"))?,
-        })
+    pub fn new(params: &Params, name: &str) -> Result<Self> {
+        let weight = params.take(&format!("{name}.weight"))?;
+        let bias = params.take(&format!("{name}.bias"))?;
+        Ok(Self { weight, bias, sink: params.sink.clone() })
     }
 
     /// `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if kernels::serves(x) {
-            return Ok(x.apply_op3(&self.weight, &self.bias, kernels::Dense)?);
+            return Ok(x.apply_op1(fused::Dense(self.clone()))?);
         }
         Ok(x.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?)
     }
 }
 
-/// Layer norm over the last dimension.
+/// Layer norm over the last dimension, weight and bias `[width]`.
+#[derive(Clone)]
 pub(super) struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f64,
+    pub weight: Tensor,
+    pub bias: Tensor,
+    pub eps: f64,
+    pub sink: Sink,
 }
 
 impl Norm {
-    pub fn new(tensors: &Tensors, name: &str, eps: f64) -> Result<Self> {
-        Ok(Self {
-            weight: take(tensors, &format!("{name}.weight"))?,
-            bias: take(tensors, &format!("{name}.bias"))?,
-            eps,
-        })
+    pub fn new(params: &Params, name: &str, eps: f64) -> Result<Self> {
+        let weight = params.take(&format!("{name}.weight"))?;
+        let bias = params.take(&format!("{name}.bias"))?;
+        Ok(Self { weight, bias, eps, sink: params.sink.clone() })
     }
 
     /// `[rows, width]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let eps = self.eps as f32;
         if kernels::serves(x) {
-            return Ok(x.apply_op3(&self.weight, &self.bias, kernels::LayerNorm { eps })?);
+            return Ok(x.apply_op1(fused::LayerNorm(self.clone()))?);
         }
         // The "slow" one has a backward; the fused stock op loses the gradient silently.
-        Ok(ops::layer_norm_slow(x, &self.weight, &self.bias, eps)?)
+        Ok(ops::layer_norm_slow(x, &self.weight, &self.bias, self.eps as f32)?)
     }
 }
 
-/// Rows `ids` of a table `[vocabulary, width]`: `[ids, width]`.
-pub(super) fn look_up(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
-    if kernels::serves(table) {
-        return Ok(table.apply_op1(kernels::Lookup {
-            ids: ids.to_vec1()?,
-        })?);
+/// The next dropout factors, none where nothing is dropped.
+fn factors(len: usize, share: f64, dropout: &mut Option<&mut DropoutRng>) -> Vec<f32> {
+    match dropout.as_deref_mut().filter(|_| share > 0.0) {
+        Some(rng) => rng.mask(len, share),
+        None => Vec::new(),
     }
-    Ok(table.index_select(ids, 0)?)
 }
 
 /// Drops a share of the numbers, where there is a generator to draw from.
@@ -90,22 +104,46 @@ pub(super) fn drop_out(
     share: f64,
     dropout: &mut Option<&mut DropoutRng>,
 ) -> Result<Tensor> {
-    let Some(rng) = dropout.as_deref_mut().filter(|_| share > 0.0) else {
+    let factors = factors(x.elem_count(), share, dropout);
+    if factors.is_empty() {
         return Ok(x);
-    };
-    let factors = rng.mask(x.elem_count(), share);
+    }
     if kernels::serves(&x) {
-        return Ok(x.apply_op1(kernels::Masked { factors })?);
+        return Ok(x.apply_op1(fused::Masked(factors))?);
     }
     let factors = Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?;
     Ok((x * factors)?)
 }
 
-fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    if activation == Activation::Gelu && kernels::serves(x) {
-        return Ok(x.apply_op1(kernels::Gelu)?);
+/// The embedding tables, their layer norm and dropout.
+pub(super) struct Embeddings {
+    pub words: Tensor,
+    pub positions: Tensor,
+    /// Token types: BERT has them, and one text alone is type 0 throughout.
+    pub types: Option<Tensor>,
+    pub norm: Norm,
+    pub dropout: f64,
+    pub sink: Sink,
+}
+
+impl Embeddings {
+    /// `[tokens, width]`.
+    pub fn forward(&self, rows: &Rows, dropout: &mut Option<&mut DropoutRng>) -> Result<Tensor> {
+        let x = if kernels::serves(&self.words) {
+            let mut others = vec![(self.positions.clone(), rows.positions.to_vec1()?)];
+            others.extend(self.types.clone().map(|types| (types, vec![0; rows.tokens()])));
+            let word_ids = rows.ids.to_vec1()?;
+            self.words.apply_op1(fused::Embed { word_ids, others, sink: self.sink.clone() })?
+        } else {
+            let words = self.words.index_select(&rows.ids, 0)?;
+            let x = (words + self.positions.index_select(&rows.positions, 0)?)?;
+            match &self.types {
+                Some(types) => (x + types.index_select(&rows.ids.zeros_like()?, 0)?)?,
+                None => x,
+            }
+        };
+        drop_out(self.norm.forward(&x)?, self.dropout, dropout)
     }
-    Ok(activation.forward(x)?)
 }
 
 /// The numbers of a transformer layer that are not weights.
@@ -134,24 +172,27 @@ pub(super) struct Names {
     pub norm: &'static str,
 }
 
-/// A post-norm transformer layer: attention and feed-forward, each added to its input and normed.
-pub(super) struct Block {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    attention_norm: Norm,
-    up: Linear,
-    down: Linear,
-    norm: Norm,
-    shape: Shape,
+/// The weights of a transformer layer.
+pub(super) struct Parts {
+    pub query: Linear,
+    pub key: Linear,
+    pub value: Linear,
+    pub output: Linear,
+    pub attention_norm: Norm,
+    pub up: Linear,
+    pub down: Linear,
+    pub norm: Norm,
+    pub shape: Shape,
 }
 
+/// A post-norm transformer layer: attention and feed-forward, each added to its input and normed.
+pub(super) struct Block(Arc<Parts>);
+
 impl Block {
-    pub fn new(tensors: &Tensors, prefix: &str, names: &Names, shape: Shape) -> Result<Self> {
-        let linear = |name: &str| Linear::new(tensors, &format!("{prefix}.{name}"));
-        let norm = |name: &str| Norm::new(tensors, &format!("{prefix}.{name}"), shape.eps);
-        Ok(Self {
+    pub fn new(params: &Params, prefix: &str, names: &Names, shape: Shape) -> Result<Self> {
+        let linear = |name: &str| Linear::new(params, &format!("{prefix}.{name}"));
+        let norm = |name: &str| Norm::new(params, &format!("{prefix}.{name}"), shape.eps);
+        Ok(Self(Arc::new(Parts {
             query: linear(names.query)?,
             key: linear(names.key)?,
             value: linear(names.value)?,
@@ -161,7 +202,7 @@ impl Block {
             down: linear(names.down)?,
             norm: norm(names.norm)?,
             shape,
-        })
+        })))
     }
 
     /// `[tokens, width]` to the same shape.
@@ -171,64 +212,52 @@ impl Block {
         rows: &Rows,
         dropout: &mut Option<&mut DropoutRng>,
     ) -> Result<Tensor> {
-        let (q, k, v) = (
-            self.query.forward(x)?,
-            self.key.forward(x)?,
-            self.value.forward(x)?,
-        );
-        let attended = self.attend(&q, &k, &v, rows, dropout)?;
-        let attended = drop_out(
-            self.output.forward(&attended)?,
-            self.shape.output_dropout,
-            dropout,
-        )?;
-        let x = self.attention_norm.forward(&(attended + x)?)?;
-        let hidden = activate(&self.up.forward(&x)?, self.shape.activation)?;
-        let hidden = drop_out(self.down.forward(&hidden)?, self.shape.dropout, dropout)?;
-        self.norm.forward(&(hidden + x)?)
+        let shape = &self.0.shape;
+        match &rows.bias {
+            Some(bias) => self.plain(x, rows, bias, dropout),
+            None => {
+                let heads = shape.heads;
+                let spans = rows.spans.clone();
+                let mut attention = kernels::Attention { spans, heads, dropout: Vec::new() };
+                attention.dropout = factors(attention.squares(), shape.attention_dropout, dropout);
+                Ok(x.apply_op1(fused::Layer {
+                    parts: self.0.clone(),
+                    attention,
+                    output_dropout: factors(x.elem_count(), shape.output_dropout, dropout),
+                    dropout: factors(x.elem_count(), shape.dropout, dropout),
+                    kept: OnceLock::new(),
+                })?)
+            }
+        }
     }
 
-    fn attend(
+    /// Op by op, over padded rows; `bias` `[batch, 1, 1, seq]` hides the padding.
+    fn plain(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        x: &Tensor,
         rows: &Rows,
+        bias: &Tensor,
         dropout: &mut Option<&mut DropoutRng>,
     ) -> Result<Tensor> {
-        let heads = self.shape.heads;
-        let Some(bias) = &rows.bias else {
-            let squares = rows.spans.iter().map(|&(_, len)| heads * len * len).sum();
-            let share = self.shape.attention_dropout;
-            let factors = match dropout.as_deref_mut().filter(|_| share > 0.0) {
-                Some(rng) => rng.mask(squares, share),
-                None => Vec::new(),
-            };
-            let op = kernels::Attention {
-                spans: rows.spans.clone(),
-                heads,
-                dropout: factors,
-                weights: OnceLock::new(),
-            };
-            return Ok(q.apply_op3(k, v, op)?);
-        };
-        let (tokens, width) = q.dims2()?;
-        let depth = width / heads;
-        let split = |x: &Tensor| {
-            x.reshape((rows.batch(), rows.longest, heads, depth))?
+        let parts = &*self.0;
+        let shape = &parts.shape;
+        let (tokens, width) = x.dims2()?;
+        let depth = width / shape.heads;
+        let split = |x: Tensor| {
+            x.reshape((rows.batch(), rows.longest, shape.heads, depth))?
                 .transpose(1, 2)?
                 .contiguous()
         };
-        let q = (split(q)? * (1.0 / (depth as f64).sqrt()))?;
-        let scores = q
-            .matmul(&split(k)?.t()?)?
-            .broadcast_add(&bias.to_dtype(q.dtype())?)?;
+        let q = (split(parts.query.forward(x)?)? * (1.0 / (depth as f64).sqrt()))?;
+        let (k, v) = (split(parts.key.forward(x)?)?, split(parts.value.forward(x)?)?);
+        let scores = q.matmul(&k.t()?)?.broadcast_add(&bias.to_dtype(q.dtype())?)?;
         let weights = ops::softmax(&scores, D::Minus1)?;
-        let weights = drop_out(weights, self.shape.attention_dropout, dropout)?;
-        let mixed = weights.matmul(&split(v)?)?;
-        Ok(mixed
-            .transpose(1, 2)?
-            .contiguous()?
-            .reshape((tokens, width))?)
+        let weights = drop_out(weights, shape.attention_dropout, dropout)?;
+        let mixed = weights.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((tokens, width))?;
+        let mixed = drop_out(parts.output.forward(&mixed)?, shape.output_dropout, dropout)?;
+        let x = parts.attention_norm.forward(&(mixed + x)?)?;
+        let hidden = shape.activation.forward(&parts.up.forward(&x)?)?;
+        let hidden = drop_out(parts.down.forward(&hidden)?, shape.dropout, dropout)?;
+        parts.norm.forward(&(hidden + x)?)
     }
 }

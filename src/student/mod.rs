@@ -7,7 +7,7 @@
 //! The encoders are our own, for one reason: the stock layer norm and softmax of candle run
 //! fused kernels that have no backward, and the gradient goes missing without an error. Ours
 //! (`layers`) are made of differentiable ops, and on a CPU of fused ones with a backward of their
-//! own (`kernels`), tested against PyTorch's gradients for every parameter.
+//! own (`fused`), tested against PyTorch's gradients for every parameter.
 //!
 //! | file | what it is for |
 //! |---|---|
@@ -16,11 +16,12 @@
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `rows` | a batch of token ids without its padding |
 //! | `layers`, `distilbert`, `bert`, `head` | the networks |
-//! | `kernels`, `arith` | fused CPU ops with a backward, and their inner loops |
+//! | `fused`, `kernels`, `arith` | the same networks as fused CPU ops with a backward of their own |
 //! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
+//! | `crew` | several trainings at once |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
-//! Nothing here is global: students may be trained side by side on as many threads as one likes.
+//! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod arith;
 mod base;
@@ -28,9 +29,11 @@ mod bert;
 mod checkpoint;
 mod classifier;
 mod config;
+mod crew;
 mod distilbert;
 mod dropout;
 mod error;
+mod fused;
 mod head;
 mod kernels;
 mod layers;
@@ -50,6 +53,7 @@ use candle_core::Tensor;
 pub use base::BaseModel;
 pub use classifier::Classifier;
 pub use config::{Architecture, Config, Pooling};
+pub use crew::side_by_side;
 pub use dropout::DropoutRng;
 pub use error::StudentError;
 pub use rows::Rows;

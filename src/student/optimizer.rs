@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
 use super::arith::{self, AdamStep};
-use super::kernels::with_floats;
+use super::kernels::{Sink, with_floats};
 use super::{Result, StudentError};
 
 const BETA1: f64 = 0.9;
@@ -21,6 +21,24 @@ const EPSILON: f64 = 1e-8;
 const CLIP_EPSILON: f64 = 1e-6;
 /// Numbers per task.
 const CHUNK: usize = 1 << 14;
+
+/// The gradients of one loss: those that candle's graph carried and those of the fused ops.
+pub(super) struct Gradients {
+    store: GradStore,
+    sink: Sink,
+}
+
+impl Gradients {
+    /// Runs `loss` backward; `sink` is the one that the network was built with.
+    pub fn of(loss: &Tensor, sink: &Sink) -> Result<Self> {
+        Ok(Self { store: loss.backward()?, sink: sink.clone() })
+    }
+
+    /// Takes the gradient of `var` out.
+    pub fn take(&mut self, var: &Var) -> Option<Tensor> {
+        self.sink.take(var).or_else(|| self.store.remove(var))
+    }
+}
 
 /// A parameter with its running moments.
 struct Param {
@@ -56,41 +74,25 @@ impl AdamW {
             .map(|(name, var)| {
                 let moments = if var.device().is_cpu() {
                     let zeros = vec![0f32; var.elem_count()];
-                    Moments::InPlace {
-                        first: zeros.clone(),
-                        second: zeros,
-                    }
+                    Moments::InPlace { first: zeros.clone(), second: zeros }
                 } else {
-                    Moments::Tensors {
-                        first: var.zeros_like()?,
-                        second: var.zeros_like()?,
-                    }
+                    Moments::Tensors { first: var.zeros_like()?, second: var.zeros_like()? }
                 };
-                Ok(Param {
-                    decays: decays(&name),
-                    name,
-                    var,
-                    moments,
-                })
+                Ok(Param { decays: decays(&name), name, var, moments })
             })
             .collect::<Result<_>>()?;
-        Ok(Self {
-            params,
-            weight_decay,
-            clip_norm,
-            step: 0,
-        })
+        Ok(Self { params, weight_decay, clip_norm, step: 0 })
     }
 
     /// One update at `rate`; returns the global norm of the gradients before clipping.
     ///
     /// # Errors
     /// A parameter without a gradient is an error: it would silently never learn.
-    pub fn step(&mut self, grads: &mut GradStore, rate: f64) -> Result<f64> {
+    pub fn step(&mut self, grads: &mut Gradients, rate: f64) -> Result<f64> {
         let grads = self
             .params
             .iter()
-            .map(|param| match grads.remove(&param.var) {
+            .map(|param| match grads.take(&param.var) {
                 Some(grad) => Ok(grad.contiguous()?),
                 None => Err(StudentError::Training(format!(
                     "{} received no gradient\nhint: this is a fault of the network code, please report it",
@@ -148,11 +150,7 @@ fn global_norm(grads: &[Tensor]) -> Result<f64> {
 fn update(param: &mut Param, grad: &Tensor, step: AdamStep) -> Result<()> {
     match &mut param.moments {
         Moments::InPlace { first, second } => with_floats(grad, |grad| {
-            param.var.inplace_op1(&Update {
-                step,
-                moments: RefCell::new((first, second)),
-                grad,
-            })
+            param.var.inplace_op1(&Update { step, moments: RefCell::new((first, second)), grad })
         })??,
         Moments::Tensors { first, second } => {
             let grad = (grad * f64::from(step.clip))?;
@@ -214,9 +212,7 @@ mod tests {
 
     #[test]
     fn the_schedule_climbs_to_one_and_ends_just_above_zero() {
-        let rates = (0..10)
-            .map(|step| schedule(step, 10, 2))
-            .collect::<Vec<_>>();
+        let rates = (0..10).map(|step| schedule(step, 10, 2)).collect::<Vec<_>>();
         assert_eq!(rates[..3], [0.5, 1.0, 1.0]);
         assert_eq!(rates[9], 0.125);
         assert_eq!(schedule(0, 3, 0), 1.0);
@@ -226,11 +222,7 @@ mod tests {
     fn only_matrices_and_tables_decay() {
         assert!(decays("distilbert.embeddings.word_embeddings.weight"));
         assert!(decays("classifier.weight"));
-        for name in [
-            "classifier.bias",
-            "a.LayerNorm.weight",
-            "b.output_layer_norm.weight",
-        ] {
+        for name in ["classifier.bias", "a.LayerNorm.weight", "b.output_layer_norm.weight"] {
             assert!(!decays(name), "{name}");
         }
     }

@@ -8,7 +8,9 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::base::build_encoder;
 use super::head::{self, Head};
-use super::optimizer::AdamW;
+use super::kernels::Sink;
+use super::layers::Params;
+use super::optimizer::{AdamW, Gradients};
 use super::weights::{self, Tensors};
 use super::*;
 
@@ -16,18 +18,13 @@ const FAMILIES: [&str; 2] = ["distilbert", "bert"];
 
 /// A fixture's folder.
 pub(super) fn fixture(family: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/student")
-        .join(family)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
 }
 
 /// Everything PyTorch computed.
 fn expected(family: &str) -> BTreeMap<String, Tensor> {
     let file = fixture(family).join("expected.safetensors");
-    candle_core::safetensors::load(file, &Device::Cpu)
-        .unwrap()
-        .into_iter()
-        .collect()
+    candle_core::safetensors::load(file, &Device::Cpu).unwrap().into_iter().collect()
 }
 
 /// The fixture's tensors, classifier included.
@@ -44,29 +41,19 @@ struct Net {
     vars: BTreeMap<String, Var>,
     encoder: Box<dyn Encoder>,
     head: Head,
+    sink: Sink,
 }
 
 impl Net {
     fn new(base: &BaseModel, tensors: &Tensors, dtype: DType) -> Self {
         let vars = tensors
             .iter()
-            .map(|(name, t)| {
-                (
-                    name.clone(),
-                    Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap(),
-                )
-            })
+            .map(|(name, t)| (name.clone(), Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap()))
             .collect::<BTreeMap<_, _>>();
-        let live = vars
-            .iter()
-            .map(|(n, var)| (n.clone(), var.as_tensor().clone()))
-            .collect();
-        let encoder = build_encoder(base.config(), &live).unwrap();
-        Self {
-            encoder,
-            head: Head::new(base.config(), &live).unwrap(),
-            vars,
-        }
+        let live = vars.iter().map(|(n, var)| (n.clone(), var.as_tensor().clone())).collect();
+        let params = Params { tensors: &live, sink: Sink::default() };
+        let encoder = build_encoder(base.config(), &params).unwrap();
+        Self { encoder, head: Head::new(base.config(), &params).unwrap(), sink: params.sink, vars }
     }
 
     /// Logits and loss of the three texts, one of each class.
@@ -75,11 +62,7 @@ impl Net {
         let pooled = rows.pool(&hidden, pooling).unwrap();
         let logits = self.head.forward(&pooled, rng.as_mut()).unwrap();
         let batch = (0..3)
-            .map(|label| Example {
-                text: String::new(),
-                label,
-                weight: 1.0,
-            })
+            .map(|label| Example { text: String::new(), label, weight: 1.0 })
             .collect::<Vec<_>>();
         let loss = trainer::loss(&logits, &batch.iter().collect::<Vec<_>>(), 0.0).unwrap();
         (logits, loss)
@@ -97,21 +80,12 @@ fn distance(a: &Tensor, b: &Tensor) -> f64 {
 /// The batch's texts without their padding.
 fn texts(expected: &BTreeMap<String, Tensor>) -> Vec<Vec<u32>> {
     let rows = |name: &str| {
-        expected[name]
-            .to_dtype(DType::U32)
-            .unwrap()
-            .to_vec2::<u32>()
-            .unwrap()
-            .into_iter()
+        expected[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap().into_iter()
     };
     rows("ids")
         .zip(rows("mask"))
         .map(|(ids, mask)| {
-            ids.into_iter()
-                .zip(mask)
-                .filter(|&(_, m)| m == 1)
-                .map(|(id, _)| id)
-                .collect()
+            ids.into_iter().zip(mask).filter(|&(_, m)| m == 1).map(|(id, _)| id).collect()
         })
         .collect()
 }
@@ -132,30 +106,16 @@ fn logits_loss_and_the_gradient_of_every_parameter_equal_pytorchs() {
         for (rows, dtype) in [(packed, DType::F32), (padded, DType::F64)] {
             let net = Net::new(&base, &tensors(&base, family), dtype);
             let (logits, loss) = net.run(&rows, Pooling::First, None);
-            assert!(
-                distance(&logits, &expected["logits"]) < 1e-5,
-                "{family} {dtype:?}: logits"
-            );
+            assert!(distance(&logits, &expected["logits"]) < 1e-5, "{family} {dtype:?}: logits");
             let loss_vector = loss.reshape(1).unwrap();
-            assert!(
-                distance(&loss_vector, &expected["loss"]) < 1e-5,
-                "{family} {dtype:?}: loss"
-            );
-            let mut grads = loss.backward().unwrap();
-            let wanted = expected
-                .keys()
-                .filter(|key| key.starts_with("grad."))
-                .count();
+            assert!(distance(&loss_vector, &expected["loss"]) < 1e-5, "{family} {dtype:?}: loss");
+            let mut grads = Gradients::of(&loss, &net.sink).unwrap();
+            let wanted = expected.keys().filter(|key| key.starts_with("grad.")).count();
             assert_eq!(net.vars.len(), wanted, "{family}: parameters");
             for (name, var) in &net.vars {
-                let grad = grads
-                    .remove(var)
-                    .unwrap_or_else(|| panic!("{family}: {name}: none"));
+                let grad = grads.take(var).unwrap_or_else(|| panic!("{family}: {name}: none"));
                 let off = distance(&grad, &expected[&format!("grad.{name}")]);
-                assert!(
-                    off < 1e-5,
-                    "{family} {dtype:?}: gradient of {name} is off by {off}"
-                );
+                assert!(off < 1e-5, "{family} {dtype:?}: gradient of {name} is off by {off}");
             }
         }
     }
@@ -182,20 +142,15 @@ fn one_clipped_adamw_step_equals_pytorchs() {
         let net = Net::new(&base, &tensors(&base, family), DType::F32);
         let (_, loss) = net.run(&rows, Pooling::First, None);
         let mut optimizer = AdamW::new(net.vars.clone(), 0.01, 0.05).unwrap();
-        let norm = optimizer.step(&mut loss.backward().unwrap(), 1e-3).unwrap();
+        let norm = optimizer.step(&mut Gradients::of(&loss, &net.sink).unwrap(), 1e-3).unwrap();
         let wanted = f64::from(expected["norm"].to_vec1::<f32>().unwrap()[0]);
-        assert!(
-            (norm / wanted - 1.0).abs() < 1e-5,
-            "{family}: norm {norm}, {wanted}"
-        );
+        assert!((norm / wanted - 1.0).abs() < 1e-5, "{family}: norm {norm}, {wanted}");
         for (name, var) in &net.vars {
             let off = distance(var, &expected[&format!("after.{name}")]);
             // Adam's first step is ±rate whatever the gradient's size, so where that is nearly
             // zero (a key's bias moves nothing) its sign is rounding noise.
-            let noise = distance(
-                &expected[&format!("grad.{name}")],
-                &var.zeros_like().unwrap(),
-            ) < 1e-6;
+            let noise =
+                distance(&expected[&format!("grad.{name}")], &var.zeros_like().unwrap()) < 1e-6;
             assert!(noise || off < 1e-5, "{family}: {name} is off by {off}");
         }
     }
@@ -212,7 +167,7 @@ fn fused_ops_equal_candles_own_under_dropout_and_mean_pooling() {
         let run = |rows: Rows, dtype| {
             let net = Net::new(&base, &tensors, dtype);
             let (logits, loss) = net.run(&rows, Pooling::Mean, Some(DropoutRng::new(9, 4)));
-            (logits, loss.backward().unwrap(), net.vars)
+            (logits, Gradients::of(&loss, &net.sink).unwrap(), net.vars)
         };
         let packed = Rows::new(&slices(&texts), 0, &Device::Cpu).unwrap();
         let padded = Rows::padded(&slices(&texts), 0, &Device::Cpu).unwrap();
@@ -220,10 +175,8 @@ fn fused_ops_equal_candles_own_under_dropout_and_mean_pooling() {
         let (plain, mut plain_grads, plain_vars) = run(padded, DType::F64);
         assert!(distance(&fused, &plain) < 1e-5, "{family}: logits");
         for (name, var) in &fused_vars {
-            let (Some(a), Some(b)) = (
-                fused_grads.remove(var),
-                plain_grads.remove(&plain_vars[name]),
-            ) else {
+            let (Some(a), Some(b)) = (fused_grads.take(var), plain_grads.take(&plain_vars[name]))
+            else {
                 panic!("{family}: {name} has no gradient");
             };
             assert!(distance(&a, &b) < 1e-5, "{family}: gradient of {name}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::{Pooling, Result};
+use super::{Pooling, Result, fused, kernels};
 
 /// Large enough that a masked weight is exactly 0 after the softmax, small enough not to overflow.
 const HIDDEN_SCORE: f32 = -1e9;
@@ -34,11 +34,7 @@ pub struct Rows {
 impl Rows {
     /// Lays texts out for `device`: packed on a CPU, padded with `pad` elsewhere.
     pub fn new(texts: &[&[u32]], pad: u32, device: &Device) -> Result<Self> {
-        if device.is_cpu() {
-            Self::packed(texts, device)
-        } else {
-            Self::padded(texts, pad, device)
-        }
+        if device.is_cpu() { Self::packed(texts, device) } else { Self::padded(texts, pad, device) }
     }
 
     fn packed(texts: &[&[u32]], device: &Device) -> Result<Self> {
@@ -74,19 +70,13 @@ impl Rows {
             bias.extend(std::iter::repeat_n(0f32, text.len()));
             bias.extend(std::iter::repeat_n(HIDDEN_SCORE, padding));
         }
-        let positions = (0..ids.len())
-            .map(|at| (at % longest.max(1)) as u32)
-            .collect::<Vec<_>>();
+        let positions = (0..ids.len()).map(|at| (at % longest.max(1)) as u32).collect::<Vec<_>>();
         let tokens = ids.len();
         Ok(Self {
             ids: Tensor::from_vec(ids, tokens, device)?,
             positions: Tensor::from_vec(positions, tokens, device)?,
             spans: Arc::new(spans),
-            bias: Some(Tensor::from_vec(
-                bias,
-                (texts.len(), 1, 1, longest),
-                device,
-            )?),
+            bias: Some(Tensor::from_vec(bias, (texts.len(), 1, 1, longest), device)?),
             longest,
             columns: None,
             seq: longest,
@@ -128,10 +118,11 @@ impl Rows {
     }
 
     /// One vector per text, `[batch, hidden]`, from hidden states `[tokens, hidden]`.
-    ///
-    /// A product with a small `[batch, tokens]` matrix of weights: both ways of pooling, and
-    /// their gradients, in one differentiable op.
     pub fn pool(&self, hidden: &Tensor, pooling: Pooling) -> Result<Tensor> {
+        if kernels::serves(hidden) {
+            return Ok(hidden.apply_op1(fused::Pool { spans: self.spans.clone(), pooling })?);
+        }
+        // A product with a small matrix of weights: both ways of pooling, and their gradients.
         let tokens = self.tokens();
         let mut weights = vec![0f32; self.batch() * tokens];
         for (text, &(start, len)) in self.spans.iter().enumerate() {

@@ -13,9 +13,7 @@ const SHORTEST: usize = 3;
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| fault(origin, &error))?;
     tokenizer.with_padding(None);
-    tokenizer
-        .with_truncation(None)
-        .map_err(|error| fault(origin, &error))?;
+    tokenizer.with_truncation(None).map_err(|error| fault(origin, &error))?;
     Ok(tokenizer)
 }
 
@@ -27,13 +25,8 @@ pub(super) fn limited(tokenizer: &Tokenizer, max_length: usize, origin: &str) ->
         )));
     }
     let mut limited = tokenizer.clone();
-    let truncation = TruncationParams {
-        max_length,
-        ..TruncationParams::default()
-    };
-    limited
-        .with_truncation(Some(truncation))
-        .map_err(|error| fault(origin, &error))?;
+    let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+    limited.with_truncation(Some(truncation)).map_err(|error| fault(origin, &error))?;
     Ok(limited)
 }
 
@@ -64,8 +57,5 @@ pub(super) fn tokenise<S: AsRef<str> + Sync>(
 }
 
 fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
-    StudentError::Tokenizer {
-        origin: origin.to_owned(),
-        message: error.to_string(),
-    }
+    StudentError::Tokenizer { origin: origin.to_owned(), message: error.to_string() }
 }

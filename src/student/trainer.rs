@@ -18,7 +18,9 @@ use rand::seq::SliceRandom;
 
 use super::config::Architecture;
 use super::head::{self, Head};
-use super::optimizer::{AdamW, schedule};
+use super::kernels::Sink;
+use super::layers::Params;
+use super::optimizer::{AdamW, Gradients, schedule};
 use super::weights::Tensors;
 use super::{
     BaseModel, Classifier, DropoutRng, Pooling, Result, Rows, StudentError, base, bert, distilbert,
@@ -119,30 +121,20 @@ pub fn train(
     let (config, device) = (&inner.config, &inner.device);
     let max_length = settings.max_length.min(config.max_positions);
     let tokenizer = tokens::limited(&inner.tokenizer, max_length, &inner.origin)?;
-    let texts = examples
-        .iter()
-        .map(|example| example.text.as_str())
-        .collect::<Vec<_>>();
+    let texts = examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
     let mut ids = tokens::tokenise(&tokenizer, &texts, config.vocab_size, &inner.origin)?;
 
     let mut tensors = inner.tensors.clone();
     head::initialise(&mut tensors, config, labels.len(), settings.seed, device)?;
-    let words = Words::cut(
-        config.architecture,
-        &mut tensors,
-        &mut ids,
-        config.pad_token_id,
-    )?;
+    let words = Words::cut(config.architecture, &mut tensors, &mut ids, config.pad_token_id)?;
     let vars = tensors
         .iter()
         .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)))
         .collect::<Result<BTreeMap<_, _>>>()?;
-    let live = vars
-        .iter()
-        .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
-        .collect();
-    let encoder = base::build_encoder(config, &live)?;
-    let head = Head::new(config, &live)?;
+    let live = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+    let params = Params { tensors: &live, sink: Sink::default() };
+    let encoder = base::build_encoder(config, &params)?;
+    let head = Head::new(config, &params)?;
     let mut optimizer = AdamW::new(vars.clone(), settings.weight_decay, settings.clip_norm)?;
 
     let per_epoch = examples.len().div_ceil(settings.batch_size);
@@ -155,10 +147,7 @@ pub fn train(
         order.sort_unstable();
         order.shuffle(&mut Rng::for_item(settings.seed, "student", epoch as u64));
         for batch in order.chunks(settings.batch_size) {
-            let texts = batch
-                .iter()
-                .map(|&at| ids[at].as_slice())
-                .collect::<Vec<_>>();
+            let texts = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
             let rows = Rows::new(&texts, words.pad, device)?;
             let mut dropout = DropoutRng::new(settings.seed, step as u64);
             let hidden = encoder.encode(&rows, Some(&mut dropout))?;
@@ -166,7 +155,7 @@ pub fn train(
             let logits = head.forward(&pooled, Some(&mut dropout))?;
             let batch = batch.iter().map(|&at| &examples[at]).collect::<Vec<_>>();
             let loss = loss(&logits, &batch, settings.label_smoothing)?;
-            let mut grads = loss.backward()?;
+            let mut grads = Gradients::of(&loss, &params.sink)?;
             let rate = settings.learning_rate * schedule(step, steps, warmup);
             let gradient_norm = optimizer.step(&mut grads, rate)?;
             unused_kept *= 1.0 - rate * settings.weight_decay;
@@ -188,10 +177,8 @@ pub fn train(
             });
         }
     }
-    let mut trained = vars
-        .into_iter()
-        .map(|(name, var)| (name, var.as_detached_tensor()))
-        .collect::<Tensors>();
+    let mut trained =
+        vars.into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect::<Tensors>();
     words.put_back(&inner.tensors, &mut trained, unused_kept)?;
     Classifier::build(base, trained, labels.to_vec(), settings.pooling, max_length)
 }
@@ -199,17 +186,12 @@ pub fn train(
 /// Weighted mean cross-entropy of a batch, `logits` `[batch, classes]`, targets smoothed.
 pub(super) fn loss(logits: &Tensor, batch: &[&Example], smoothing: f64) -> Result<Tensor> {
     let (_, classes) = logits.dims2()?;
-    let whole = batch
-        .iter()
-        .map(|example| example.weight)
-        .sum::<f32>()
-        .max(f32::MIN_POSITIVE);
+    let whole = batch.iter().map(|example| example.weight).sum::<f32>().max(f32::MIN_POSITIVE);
     let spread = smoothing as f32 / classes as f32;
     let mut targets = vec![spread; batch.len() * classes];
     for (row, example) in targets.chunks_mut(classes).zip(batch) {
         row[example.label] += 1.0 - smoothing as f32;
-        row.iter_mut()
-            .for_each(|target| *target *= example.weight / whole);
+        row.iter_mut().for_each(|target| *target *= example.weight / whole);
     }
     let targets = Tensor::from_vec(targets, logits.shape(), logits.device())?;
     let targets = targets.to_dtype(logits.dtype())?;
@@ -240,12 +222,7 @@ impl Words {
         };
         let table = super::layers::take(tensors, name)?;
         let pad = pad.min(table.dim(0)? as u32 - 1);
-        let mut kept = ids
-            .iter()
-            .flatten()
-            .copied()
-            .chain([pad])
-            .collect::<Vec<_>>();
+        let mut kept = ids.iter().flatten().copied().chain([pad]).collect::<Vec<_>>();
         kept.sort_unstable();
         kept.dedup();
         let new_id = |id: &u32| kept.partition_point(|kept| kept < id) as u32;
@@ -278,10 +255,7 @@ fn check(labels: &[String], examples: &[Example], settings: &TrainSettings) -> R
     if labels.len() < 2 {
         return fault(format!("{} classes, at least 2 are wanted", labels.len()));
     }
-    if let Some(twice) = labels
-        .iter()
-        .enumerate()
-        .find(|(at, label)| labels[..*at].contains(label))
+    if let Some(twice) = labels.iter().enumerate().find(|(at, label)| labels[..*at].contains(label))
     {
         return fault(format!("the class \"{}\" is named twice", twice.1));
     }
@@ -312,9 +286,7 @@ fn check(labels: &[String], examples: &[Example], settings: &TrainSettings) -> R
         ("label_smoothing", settings.label_smoothing, 1.0),
     ] {
         if !(0.0..=top).contains(&value) {
-            return fault(format!(
-                "{name} is {value}, a number from 0 to {top} is wanted"
-            ));
+            return fault(format!("{name} is {value}, a number from 0 to {top} is wanted"));
         }
     }
     Ok(())

@@ -31,11 +31,7 @@ pub(super) struct Wants(pub Vec<Wanted>);
 
 impl Wants {
     pub fn one(&mut self, name: impl Into<String>, shape: &[usize]) {
-        self.0.push(Wanted {
-            name: name.into(),
-            shape: shape.to_vec(),
-            optional: false,
-        });
+        self.0.push(Wanted { name: name.into(), shape: shape.to_vec(), optional: false });
     }
 
     /// A dense layer: `weight [outputs, inputs]` and `bias [outputs]`.
@@ -52,9 +48,7 @@ impl Wants {
 
     /// Marks everything from position `from` on as optional.
     pub fn optional_from(&mut self, from: usize) {
-        self.0[from..]
-            .iter_mut()
-            .for_each(|wanted| wanted.optional = true);
+        self.0[from..].iter_mut().for_each(|wanted| wanted.optional = true);
     }
 }
 
@@ -70,21 +64,15 @@ pub(super) fn pick(
     device: &Device,
     origin: &str,
 ) -> Result<Tensors> {
-    let fault = |message: String| StudentError::Weights {
-        origin: origin.to_owned(),
-        message,
-    };
+    let fault = |message: String| StudentError::Weights { origin: origin.to_owned(), message };
     let file = SafeTensors::deserialize(bytes).map_err(|error| {
-        fault(format!(
-            "{error}\nhint: the file is damaged, or no safetensors file; fetch it again"
-        ))
+        fault(format!("{error}\nhint: the file is damaged, or no safetensors file; fetch it again"))
     })?;
     let mut found = Tensors::new();
     let mut faults = Vec::new();
     for wanted in &wants.0 {
-        let Some(view) = aliases(&wanted.name, architecture)
-            .iter()
-            .find_map(|alias| file.tensor(alias).ok())
+        let Some(view) =
+            aliases(&wanted.name, architecture).iter().find_map(|alias| file.tensor(alias).ok())
         else {
             if !wanted.optional {
                 faults.push(format!("{} {:?} is missing", wanted.name, wanted.shape));
@@ -102,10 +90,7 @@ pub(super) fn pick(
         }
         match to_f32(&view) {
             Some(values) => {
-                found.insert(
-                    wanted.name.clone(),
-                    Tensor::from_vec(values, view.shape(), device)?,
-                );
+                found.insert(wanted.name.clone(), Tensor::from_vec(values, view.shape(), device)?);
             }
             None => faults.push(format!(
                 "{} holds {:?}, only F32, F16 and BF16 are read",
@@ -119,11 +104,7 @@ pub(super) fn pick(
     }
     let rest = faults.len().saturating_sub(SHOWN);
     faults.truncate(SHOWN);
-    let more = if rest > 0 {
-        format!("\n  and {rest} more")
-    } else {
-        String::new()
-    };
+    let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
     Err(fault(format!(
         "tensors that config.json promises are not there:\n  {}{more}\nhint: take config.json and model.safetensors from the same model",
         faults.join("\n  ")
@@ -145,16 +126,13 @@ fn aliases(name: &str, architecture: Architecture) -> Vec<String> {
         name.strip_suffix("LayerNorm.weight")
             .map(|stem| format!("{stem}LayerNorm.gamma"))
             .or_else(|| {
-                name.strip_suffix("LayerNorm.bias")
-                    .map(|stem| format!("{stem}LayerNorm.beta"))
+                name.strip_suffix("LayerNorm.bias").map(|stem| format!("{stem}LayerNorm.beta"))
             })
             .or_else(|| {
-                name.strip_suffix("layer_norm.weight")
-                    .map(|stem| format!("{stem}layer_norm.gamma"))
+                name.strip_suffix("layer_norm.weight").map(|stem| format!("{stem}layer_norm.gamma"))
             })
             .or_else(|| {
-                name.strip_suffix("layer_norm.bias")
-                    .map(|stem| format!("{stem}layer_norm.beta"))
+                name.strip_suffix("layer_norm.bias").map(|stem| format!("{stem}layer_norm.beta"))
             })
     };
     let older = names.iter().filter_map(old).collect::<Vec<_>>();
@@ -167,10 +145,7 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
     let bytes = view.data();
     match view.dtype() {
         safetensors::Dtype::F32 => Some(
-            bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         ),
         safetensors::Dtype::BF16 => Some(
             bytes
@@ -181,8 +156,7 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
         safetensors::Dtype::F16 => {
             // candle knows half precision; the detour costs one copy at load time.
             let half = Tensor::from_raw_buffer(bytes, DType::F16, &[bytes.len() / 2], &Device::Cpu);
-            half.and_then(|half| half.to_dtype(DType::F32)?.to_vec1())
-                .ok()
+            half.and_then(|half| half.to_dtype(DType::F32)?.to_vec1()).ok()
         }
         _ => None,
     }
@@ -197,18 +171,9 @@ pub(super) struct Stored {
 impl Stored {
     /// Copies a tensor, from whatever device, to bytes.
     pub fn new(tensor: &Tensor) -> Result<Self> {
-        let values = tensor
-            .to_device(&Device::Cpu)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        let bytes = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        Ok(Self {
-            shape: tensor.dims().to_vec(),
-            bytes,
-        })
+        let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(Self { shape: tensor.dims().to_vec(), bytes })
     }
 }
 

@@ -28,11 +28,7 @@ pub struct Place {
 impl Place {
     /// A place in a file.
     pub fn new(file: &str, (line, column): (usize, usize)) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            column,
-        }
+        Self { file: file.to_owned(), line, column }
     }
 
     /// A file as a whole.
@@ -62,13 +58,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {}\nhint: {}",
-            self.place,
-            self.problem,
-            self.problem.hint()
-        )
+        write!(f, "{}: {}\nhint: {}", self.place, self.problem, self.problem.hint())
     }
 }
 
@@ -89,11 +79,7 @@ pub enum Problem {
     NoSeeds { class: String, seeds: String },
     /// A class with fewer seeds than `shots`.
     #[error("class {class:?} has {found} of the {shots} seeds that shots = {shots} asks for")]
-    TooFewSeeds {
-        class: String,
-        found: usize,
-        shots: usize,
-    },
+    TooFewSeeds { class: String, found: usize, shots: usize },
     /// `shots` above 0, but `[data]` names no seeds.
     #[error("shots = {shots}, but [data] names no seeds")]
     NoSeedsFile { shots: usize },
@@ -102,11 +88,7 @@ pub enum Problem {
     TestIsSeed { seeds: String, line: usize },
     /// Bytes that are not UTF-8.
     #[error("not UTF-8: byte 0x{byte:02x} at offset {offset}")]
-    NotUtf8 {
-        byte: u8,
-        offset: usize,
-        utf16: bool,
-    },
+    NotUtf8 { byte: u8, offset: usize, utf16: bool },
     /// A byte-order mark at the start of the file.
     #[error("the file starts with a byte-order mark (BOM)")]
     Bom,
@@ -130,11 +112,7 @@ pub enum Problem {
     BrokenToml { message: String },
     /// A value of another type than the one asked for.
     #[error("{what} must be {expected}, this is {found}")]
-    WrongType {
-        what: String,
-        expected: &'static str,
-        found: &'static str,
-    },
+    WrongType { what: String, expected: &'static str, found: &'static str },
     /// A file without a row.
     #[error("the file is empty: it holds no text")]
     EmptyFile,
@@ -158,17 +136,10 @@ pub enum Problem {
     BadClassName { class: String, reason: &'static str },
     /// A key that must be there.
     #[error("{table} has no {key}")]
-    MissingKey {
-        table: &'static str,
-        key: &'static str,
-    },
+    MissingKey { table: &'static str, key: &'static str },
     /// A key that means nothing.
     #[error("unknown key {key:?} in {table}")]
-    UnknownKey {
-        key: String,
-        table: &'static str,
-        known: Vec<&'static str>,
-    },
+    UnknownKey { key: String, table: &'static str, known: Vec<&'static str> },
 }
 
 impl Problem {
@@ -275,17 +246,12 @@ pub enum TaskError {
     FolderNotEmpty { path: PathBuf },
     /// A new task could not be written.
     #[error("{}: cannot be written: {source}\nhint: check the folder and its permissions", .path.display())]
-    Write {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Write { path: PathBuf, source: std::io::Error },
 }
 
 impl TaskError {
     pub(super) fn one(place: Place, problem: Problem) -> Self {
-        Self::Faults {
-            faults: vec![Fault { place, problem }],
-        }
+        Self::Faults { faults: vec![Fault { place, problem }] }
     }
 }
 
@@ -354,11 +320,7 @@ fn enumerated(names: &[String]) -> String {
     if names.is_empty() {
         return "none".into();
     }
-    let shown: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("{name:?}"))
-        .collect();
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
     let shown = shown.join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,

@@ -64,19 +64,12 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Manifest> {
     let late = whole.as_ref().err().filter(|_| errors.is_empty());
     for error in errors.iter().chain(late) {
         let at = error.span().map_or(0, |span| span.start);
-        let message = error
-            .message()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let message = error.message().lines().next().unwrap_or_default().to_owned();
         faults.add(FILE, lines.place(at), Problem::BrokenToml { message });
     }
     let settings = whole.ok().filter(|_| errors.is_empty())?;
-    let settings = settings
-        .into_iter()
-        .filter(|(key, _)| SETTINGS.contains(&key.as_str()))
-        .collect();
+    let settings =
+        settings.into_iter().filter(|(key, _)| SETTINGS.contains(&key.as_str())).collect();
 
     Some(Walk { lines, faults }.root(root.get_ref(), settings))
 }
@@ -178,33 +171,21 @@ impl Walk<'_> {
         let description = self.string(table, "description");
         let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
         if !table.contains_key("name") {
-            let problem = Problem::MissingKey {
-                table: "[[class]]",
-                key: "name",
-            };
+            let problem = Problem::MissingKey { table: "[[class]]", key: "name" };
             self.add(entry.span().start, problem);
         }
         let (name, place) = self.string(table, "name")?;
         if let Some(reason) = bad_name(&name) {
-            let problem = Problem::BadClassName {
-                class: name,
-                reason,
-            };
+            let problem = Problem::BadClassName { class: name, reason };
             self.faults.add(FILE, place, problem);
             return None;
         }
         if let Some(first) = others.iter().find(|other| other.name.0 == name) {
-            let problem = Problem::DuplicateClass {
-                class: name,
-                first: first.name.1.0,
-            };
+            let problem = Problem::DuplicateClass { class: name, first: first.name.1.0 };
             self.faults.add(FILE, place, problem);
             return None;
         }
-        Some(ClassEntry {
-            name: (name, place),
-            description,
-        })
+        Some(ClassEntry { name: (name, place), description })
     }
 
     fn shots(&mut self, root: &DeTable<'_>) -> Placed<Shots> {
@@ -214,9 +195,9 @@ impl Walk<'_> {
         let place = self.lines.place(value.span().start);
         let shots = match value.get_ref() {
             DeValue::String(word) if word == "all" => Some(Shots::All),
-            DeValue::Integer(number) => usize::from_str_radix(number.as_str(), number.radix())
-                .ok()
-                .map(Shots::Exactly),
+            DeValue::Integer(number) => {
+                usize::from_str_radix(number.as_str(), number.radix()).ok().map(Shots::Exactly)
+            }
             _ => None,
         };
         if shots.is_none() {
@@ -251,11 +232,8 @@ impl Walk<'_> {
     ) {
         let name: &str = key.get_ref();
         if !known.contains(&name) {
-            let problem = Problem::UnknownKey {
-                key: name.to_owned(),
-                table,
-                known: [known, also].concat(),
-            };
+            let problem =
+                Problem::UnknownKey { key: name.to_owned(), table, known: [known, also].concat() };
             self.add(key.span().start, problem);
         }
     }
@@ -270,11 +248,7 @@ impl Walk<'_> {
             DeValue::Array(_) => "an array",
             DeValue::Table(_) => "a table",
         };
-        let problem = Problem::WrongType {
-            what: what.to_owned(),
-            expected,
-            found,
-        };
+        let problem = Problem::WrongType { what: what.to_owned(), expected, found };
         self.add(value.span().start, problem);
     }
 

@@ -108,11 +108,7 @@ impl<'a> Files<'a> {
             Self::Embedded(files) => {
                 let file = files.iter().find(|(other, _)| *other == name);
                 let (_, bytes) = file.ok_or_else(|| Problem::MissingFile { path: name.into() })?;
-                Ok(Source {
-                    name: name.to_owned(),
-                    bytes: Cow::Borrowed(bytes),
-                    path: None,
-                })
+                Ok(Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes), path: None })
             }
         }
     }
@@ -124,11 +120,7 @@ impl Task {
     /// # Errors
     /// [`TaskError::Faults`] with all that is wrong in `task.toml` and the files it names.
     pub fn load(path: &Path) -> Result<Self, TaskError> {
-        let file = if path.is_dir() {
-            path.join(FILE)
-        } else {
-            path.to_owned()
-        };
+        let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let shown = file.display().to_string();
         let mut source = Source::open(&shown, &file)
             .map_err(|problem| TaskError::one(Place::whole(&shown), problem))?;
@@ -150,11 +142,8 @@ impl Task {
     /// # Errors
     /// As [`Task::load`].
     pub fn load_embedded(toml: &str, files: &[(&str, &[u8])]) -> Result<Self, TaskError> {
-        let source = Source {
-            name: FILE.to_owned(),
-            bytes: Cow::Borrowed(toml.as_bytes()),
-            path: None,
-        };
+        let source =
+            Source { name: FILE.to_owned(), bytes: Cow::Borrowed(toml.as_bytes()), path: None };
         let mut task = Self::read(&source, &Files::Embedded(files))?;
         if task.name.is_empty() {
             task.name = "task".to_owned();
@@ -211,10 +200,7 @@ impl Task {
             classes: manifest
                 .classes
                 .into_iter()
-                .map(|class| Class {
-                    name: class.name.0,
-                    description: class.description,
-                })
+                .map(|class| Class { name: class.name.0, description: class.description })
                 .collect(),
             settings: manifest.settings,
         })
@@ -249,11 +235,7 @@ impl Task {
         for (label, class) in self.classes.iter().enumerate() {
             let found = self.seeds_of(label).count();
             if found < shots {
-                let problem = Problem::TooFewSeeds {
-                    class: class.name.clone(),
-                    found,
-                    shots,
-                };
+                let problem = Problem::TooFewSeeds { class: class.name.clone(), found, shots };
                 faults.add(FILE, (0, 0), problem);
             }
         }
@@ -308,20 +290,13 @@ impl Loader<'_> {
             }
         };
         self.digest(role, &source.bytes);
-        let Manifest {
-            text_column,
-            label_column,
-            ..
-        } = self.manifest;
+        let Manifest { text_column, label_column, .. } = self.manifest;
         let rows = read::labelled(&source, text_column, label_column, &mut self.faults);
         let mut texts = Vec::with_capacity(rows.len());
         for Row { text, label } in rows {
             match self.labels.get(label.value.as_str()) {
                 Some(&found) => texts.push(Loaded {
-                    bare: LabelledText {
-                        text: text.value,
-                        label: found,
-                    },
+                    bare: LabelledText { text: text.value, label: found },
                     line: text.line,
                     column: text.column,
                 }),
@@ -362,16 +337,11 @@ impl Loader<'_> {
         else {
             return;
         };
-        let lines: HashMap<String, usize> = seeds
-            .iter()
-            .map(|seed| (normalised(&seed.bare.text), seed.line))
-            .collect();
+        let lines: HashMap<String, usize> =
+            seeds.iter().map(|seed| (normalised(&seed.bare.text), seed.line)).collect();
         for text in test {
             if let Some(&line) = lines.get(&normalised(&text.bare.text)) {
-                let problem = Problem::TestIsSeed {
-                    seeds: seeds_name.clone(),
-                    line,
-                };
+                let problem = Problem::TestIsSeed { seeds: seeds_name.clone(), line };
                 self.faults.add(name, (text.line, text.column), problem);
             }
         }
@@ -402,15 +372,8 @@ impl Loader<'_> {
             let name = class.name.0.clone();
             let problem = match found {
                 _ if found >= needed => continue,
-                0 => Problem::NoSeeds {
-                    class: name,
-                    seeds: seeds_name.clone(),
-                },
-                _ => Problem::TooFewSeeds {
-                    class: name,
-                    found,
-                    shots: needed,
-                },
+                0 => Problem::NoSeeds { class: name, seeds: seeds_name.clone() },
+                _ => Problem::TooFewSeeds { class: name, found, shots: needed },
             };
             self.faults.add(FILE, class.name.1, problem);
         }

@@ -74,18 +74,11 @@ pub fn scaffold(
         let path = out.join(file);
         fs::write(&path, content).map_err(|source| write_error(&path, source))?;
     }
-    Ok(Scaffold {
-        folder: out.to_owned(),
-        repeated: rows.len() - kept.len(),
-        classes,
-    })
+    Ok(Scaffold { folder: out.to_owned(), repeated: rows.len() - kept.len(), classes })
 }
 
 fn write_error(path: &Path, source: io::Error) -> TaskError {
-    TaskError::Write {
-        path: path.to_owned(),
-        source,
-    }
+    TaskError::Write { path: path.to_owned(), source }
 }
 
 /// The classes with their counts, and the rows that are kept.
@@ -101,29 +94,20 @@ fn sort_out<'a>(
     for row in rows {
         let label = row.label.value.as_str();
         if let Some(reason) = bad_name(label) {
-            let problem = Problem::BadClassName {
-                class: label.to_owned(),
-                reason,
-            };
+            let problem = Problem::BadClassName { class: label.to_owned(), reason };
             faults.add(name, (row.label.line, row.label.column), problem);
             continue;
         }
         let first = *seen.entry(normalised(&row.text.value)).or_insert(row);
         if first.label.value != row.label.value {
-            let problem = Problem::DuplicateText {
-                first: first.text.line,
-                relabelled: true,
-            };
+            let problem = Problem::DuplicateText { first: first.text.line, relabelled: true };
             faults.add(name, (row.text.line, row.text.column), problem);
         }
         if !std::ptr::eq(first, row) {
             continue;
         }
         let number = *numbers.entry(label).or_insert_with(|| {
-            classes.push(ScaffoldClass {
-                name: label.to_owned(),
-                count: 0,
-            });
+            classes.push(ScaffoldClass { name: label.to_owned(), count: 0 });
             classes.len() - 1
         });
         classes[number].count += 1;
@@ -177,11 +161,8 @@ mod tests {
             "intent,body\n\"say \"\"hi\"\", é\",hello\nbye,\"so\nlong\"\nbye, SO long\nbye,see you\n",
         );
         let made = made.unwrap();
-        let counts: Vec<(&str, usize)> = made
-            .classes
-            .iter()
-            .map(|class| (class.name.as_str(), class.count))
-            .collect();
+        let counts: Vec<(&str, usize)> =
+            made.classes.iter().map(|class| (class.name.as_str(), class.count)).collect();
         assert_eq!(counts, [("say \"hi\", é", 1), ("bye", 2)]);
         assert_eq!(made.repeated, 1);
         let task = Task::load(&made.folder).unwrap();

@@ -24,10 +24,8 @@ const SEEDS: &str = r#"{"text": "I forgot my password", "label": "password_reset
 "#;
 
 fn load(toml: &str, files: &[(&str, &str)]) -> Result<Task, TaskError> {
-    let files: Vec<(&str, &[u8])> = files
-        .iter()
-        .map(|(name, text)| (*name, text.as_bytes()))
-        .collect();
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
     Task::load_embedded(toml, &files)
 }
 
@@ -64,21 +62,11 @@ fn toml_faults(toml: &str) -> Vec<String> {
 fn a_sound_task_loads() {
     let task = sound();
     assert_eq!(task.name, "help-desk");
-    assert_eq!(
-        (task.item.as_str(), task.items.as_str()),
-        ("ticket", "tickets")
-    );
+    assert_eq!((task.item.as_str(), task.items.as_str()), ("ticket", "tickets"));
     assert_eq!(task.shots, 2);
-    let names: Vec<&str> = task
-        .classes
-        .iter()
-        .map(|class| class.name.as_str())
-        .collect();
+    let names: Vec<&str> = task.classes.iter().map(|class| class.name.as_str()).collect();
     assert_eq!(names, ["password_reset", "vpn"]);
-    assert_eq!(
-        task.classes[1].description,
-        "remote access does not connect"
-    );
+    assert_eq!(task.classes[1].description, "remote access does not connect");
     let labels: Vec<usize> = task.seeds.iter().map(|seed| seed.label).collect();
     assert_eq!(labels, [0, 1, 0, 1]);
     let texts: Vec<&str> = task.seeds_of(1).map(|seed| seed.text.as_str()).collect();
@@ -134,16 +122,10 @@ fn classes_short_of_seeds_are_faults() {
         seed_faults(&two[..3].join("\n")),
         ["task.toml:9:8: class \"vpn\" has 1 of the 2 seeds that shots = 2 asks for"]
     );
-    assert_eq!(
-        faults(load(HEAD, &[])),
-        ["task.toml:4:9: shots = 2, but [data] names no seeds"]
-    );
+    assert_eq!(faults(load(HEAD, &[])), ["task.toml:4:9: shots = 2, but [data] names no seeds"]);
     let all = format!("{HEAD}{DATA}").replace("shots = 2", "");
     let result = load(&all, &[("seeds.jsonl", two[0])]);
-    assert_eq!(
-        faults(result),
-        ["task.toml:9:8: class \"vpn\" has no seed in seeds.jsonl"]
-    );
+    assert_eq!(faults(result), ["task.toml:9:8: class \"vpn\" has no seed in seeds.jsonl"]);
 }
 
 #[test]
@@ -154,10 +136,7 @@ fn shots_default_to_what_the_class_with_the_fewest_has() {
         let toml = format!("{HEAD}{DATA}").replace("shots = 2", shots);
         let task = load(&toml, &[("seeds.jsonl", &three)]).unwrap();
         assert_eq!((task.shots, task.seeds.len()), (1, 3));
-        let warning = Warning::ShotsByFewest {
-            class: "vpn".into(),
-            shots: 1,
-        };
+        let warning = Warning::ShotsByFewest { class: "vpn".into(), shots: 1 };
         assert_eq!(task.warnings, [warning]);
     }
     let none = HEAD.replace("shots = 2", "");
@@ -167,11 +146,7 @@ fn shots_default_to_what_the_class_with_the_fewest_has() {
 #[test]
 fn descriptions_alone_are_a_task() {
     let toml = format!("{HEAD}{DATA}").replace("shots = 2", "shots = 0");
-    let task = load(
-        &toml,
-        &[("seeds.jsonl", "{\"text\":\"a\",\"label\":\"vpn\"}")],
-    )
-    .unwrap();
+    let task = load(&toml, &[("seeds.jsonl", "{\"text\":\"a\",\"label\":\"vpn\"}")]).unwrap();
     assert_eq!((task.shots, task.seeds.len()), (0, 1));
     assert!(task.draw_seeds(1).is_empty());
 }
@@ -249,14 +224,8 @@ fn unknown_keys_are_faults_but_for_the_tables_of_later_stages() {
     assert_eq!(task.settings["student"]["lr"].as_float(), Some(4e-5));
     assert_eq!(task.settings["run"]["seeds"].as_integer(), Some(3));
     assert_eq!(task.settings.len(), 2);
-    assert_eq!(
-        task.place_of(&["student", "lr"]).to_string(),
-        "task.toml:14:1"
-    );
-    assert_eq!(
-        task.place_of(&["run", "none"]).to_string(),
-        "task.toml:15:2"
-    );
+    assert_eq!(task.place_of(&["student", "lr"]).to_string(), "task.toml:14:1");
+    assert_eq!(task.place_of(&["run", "none"]).to_string(), "task.toml:15:2");
 }
 
 #[test]
@@ -323,17 +292,9 @@ fn faults_of_all_files_come_together() {
 fn a_class_without_description_is_a_warning() {
     let toml = format!("{HEAD}{DATA}").replace("remote access does not connect", " ");
     let task = load(&toml, &[("seeds.jsonl", SEEDS)]).unwrap();
-    assert_eq!(
-        task.warnings,
-        [Warning::MissingDescription {
-            class: "vpn".into(),
-            line: 9
-        }]
-    );
+    assert_eq!(task.warnings, [Warning::MissingDescription { class: "vpn".into(), line: 9 }]);
     assert!(
-        task.warnings[0]
-            .to_string()
-            .starts_with("task.toml:9: class \"vpn\" has no description")
+        task.warnings[0].to_string().starts_with("task.toml:9: class \"vpn\" has no description")
     );
 }
 
@@ -356,9 +317,7 @@ fn crowded() -> Task {
     let mut seeds = String::new();
     for number in 0..40 {
         let label = ["password_reset", "vpn"][number % 2];
-        seeds.push_str(&format!(
-            "{{\"text\":\"t{number}\",\"label\":\"{label}\"}}\n"
-        ));
+        seeds.push_str(&format!("{{\"text\":\"t{number}\",\"label\":\"{label}\"}}\n"));
     }
     load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap()
 }
@@ -383,11 +342,7 @@ fn drawing_depends_on_the_seed_alone_and_keeps_the_classes_apart() {
 #[test]
 fn exactly_as_many_seeds_as_asked_are_all_drawn_in_file_order() {
     let task = sound();
-    let texts: Vec<String> = task
-        .draw_seeds(9)
-        .into_iter()
-        .map(|seed| seed.text)
-        .collect();
+    let texts: Vec<String> = task.draw_seeds(9).into_iter().map(|seed| seed.text).collect();
     assert_eq!(
         texts,
         [
@@ -430,18 +385,13 @@ fn a_folder_and_its_task_toml_are_the_same_task() {
     fs::create_dir(&home).unwrap();
     let error = Task::load(&home).unwrap_err().to_string();
     let file = home.join("task.toml").display().to_string();
-    assert!(error.starts_with(&format!(
-        "{file}: there is no file {file:?}\nhint: promptmix init"
-    )));
+    assert!(error.starts_with(&format!("{file}: there is no file {file:?}\nhint: promptmix init")));
     let toml = format!("{HEAD}{DATA}").replace("name = \"help-desk\"", "");
     fs::write(home.join("task.toml"), toml.replace('\n', "\r\n")).unwrap();
     fs::write(home.join("seeds.jsonl"), SEEDS.replace('\n', "\r\n")).unwrap();
     let task = Task::load(&home).unwrap();
     assert_eq!(task, Task::load(&home.join("task.toml")).unwrap());
-    assert_eq!(
-        (task.name.as_str(), task.folder.as_path()),
-        ("desk", home.as_path())
-    );
+    assert_eq!((task.name.as_str(), task.folder.as_path()), ("desk", home.as_path()));
     assert_eq!(task.seeds, sound().seeds);
     // The name does not depend on how the folder is written.
     let dotted = home.join("..").join("desk").join(".");
@@ -455,10 +405,7 @@ fn a_folder_in_place_of_a_file_cannot_be_read() {
     fs::write(folder.path().join("task.toml"), format!("{HEAD}{DATA}")).unwrap();
     let found = faults(Task::load(folder.path()));
     assert_eq!(found.len(), 1);
-    assert!(
-        found[0].starts_with("task.toml:12:9: \"seeds.jsonl\" cannot be read: "),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("task.toml:12:9: \"seeds.jsonl\" cannot be read: "), "{found:?}");
 }
 
 #[test]
@@ -472,8 +419,5 @@ fn task_toml_itself_must_be_plain_utf8() {
         ["task.toml:1:1: the file starts with a byte-order mark (BOM)"]
     );
     fs::write(&file, b"item = \"caf\xe9\"\n").unwrap();
-    assert_eq!(
-        faults(Task::load(&file)),
-        ["task.toml:1:12: not UTF-8: byte 0xe9 at offset 11"]
-    );
+    assert_eq!(faults(Task::load(&file)), ["task.toml:1:12: not UTF-8: byte 0xe9 at offset 11"]);
 }

@@ -17,12 +17,18 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// Compiles `source`; `bos` and `eos` are the texts of those tokens.
-    pub fn new(source: String, bos: String, eos: String, control: Vec<String>) -> Result<Self, Error> {
+    pub fn new(
+        source: String,
+        bos: String,
+        eos: String,
+        control: Vec<String>,
+    ) -> Result<Self, Error> {
         let mut environment = Environment::new();
         // A template inside a model file is code from outside: bounded in steps and depth.
         environment.set_fuel(Some(1_000_000));
         environment.set_recursion_limit(64);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
@@ -93,7 +99,8 @@ mod tests {
 
     #[test]
     fn an_endless_template_is_stopped() {
-        let source = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        let source =
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
         assert!(template(source).render("x").is_err());
     }
 }

@@ -18,21 +18,31 @@ pub use sampler::Sampling;
 /// Why a teacher could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum TeacherError {
-    #[error("the teacher model {path} does not exist\nhint: give a GGUF file with --teacher FILE, or `pocket` for the embedded one")]
+    #[error(
+        "the teacher model {path} does not exist\nhint: give a GGUF file with --teacher FILE, or `pocket` for the embedded one"
+    )]
     Missing { path: PathBuf },
     #[error("cannot read the teacher model {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is not a whole GGUF model: {message}\nhint: fetch the file again and compare its sha256")]
+    #[error(
+        "{path} is not a whole GGUF model: {message}\nhint: fetch the file again and compare its sha256"
+    )]
     Load { path: PathBuf, message: String },
     #[error("llama.cpp could not start: {message}")]
     Backend { message: String },
-    #[error("no memory for a context of {cells} tokens: {message}\nhint: lower `teacher.batch`, or choose a smaller model")]
+    #[error(
+        "no memory for a context of {cells} tokens: {message}\nhint: lower `teacher.batch`, or choose a smaller model"
+    )]
     Context { cells: u32, message: String },
-    #[error("request {id} needs {needed} tokens but {model} was trained for {limit}\nhint: fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`) or shorter texts")]
+    #[error(
+        "request {id} needs {needed} tokens but {model} was trained for {limit}\nhint: fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`) or shorter texts"
+    )]
     TooLong { id: String, needed: usize, limit: usize, model: String },
     #[error("the teacher failed on a batch: {message}")]
     Decode { message: String },
-    #[error("the chat template of {model} does not render: {message}\nhint: set `teacher.chat_template` to a template file, or to \"chatml\"")]
+    #[error(
+        "the chat template of {model} does not render: {message}\nhint: set `teacher.chat_template` to a template file, or to \"chatml\""
+    )]
     ChatTemplate { model: String, message: String },
     #[error("{0}")]
     Stopped(#[source] Box<dyn Error + Send + Sync>),

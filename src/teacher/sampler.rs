@@ -105,7 +105,10 @@ mod tests {
         let base = Sampling::default();
         close(&shares(Sampling { top_k: 2, ..base }, &NONE), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
         close(&shares(Sampling { top_p: 0.6, ..base }, &NONE), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
-        close(&shares(Sampling { min_p: 0.45, ..base }, &NONE), &[4.0 / 9.0, 3.0 / 9.0, 2.0 / 9.0, 0.0]);
+        close(
+            &shares(Sampling { min_p: 0.45, ..base }, &NONE),
+            &[4.0 / 9.0, 3.0 / 9.0, 2.0 / 9.0, 0.0],
+        );
         close(&shares(Sampling { temperature: 0.0, ..base }, &NONE), &[1.0, 0.0, 0.0, 0.0]);
         close(&shares(base, &[true, false, false, true]), &[0.0, 0.6, 0.4, 0.0]);
     }

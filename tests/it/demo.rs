@@ -99,7 +99,8 @@ fn doctor_plan_and_lists_speak_json() {
     assert_eq!(plan["generate_calls"], 2 * 100_usize.div_ceil(3));
     assert!(plan["mixup_prompt"].as_str().unwrap().contains("password_reset"));
     assert!(plan["estimated_minutes"].as_f64().unwrap() > 0.0);
-    let models: serde_json::Value = serde_json::from_str(&bench.ok(&["models", "list", "--json"])).unwrap();
+    let models: serde_json::Value =
+        serde_json::from_str(&bench.ok(&["models", "list", "--json"])).unwrap();
     assert!(models.as_array().unwrap().len() > 4);
     assert!(!bench.path("task/ledger.jsonl").exists(), "plan spends nothing");
 }

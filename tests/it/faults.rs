@@ -6,16 +6,26 @@ use crate::support::{Bench, SMALL, check_failure};
 
 #[test]
 fn faults_of_a_task_are_named_with_their_place() {
-    let row = |text: &str, label: &str| format!("{{\"text\": \"{text}\", \"label\": \"{label}\"}}\n");
-    let good = row("I forgot my password", "password_reset") + &row("dead screen", "hardware_fault");
+    let row =
+        |text: &str, label: &str| format!("{{\"text\": \"{text}\", \"label\": \"{label}\"}}\n");
+    let good =
+        row("I forgot my password", "password_reset") + &row("dead screen", "hardware_fault");
     let cases: [(&str, Vec<u8>, &str); 9] = [
         ("seeds.jsonl", (good.clone() + &row("x y", "pasword_reset")).into(), "seeds.jsonl:3"),
         ("seeds.jsonl", (good.clone() + &row("  ", "password_reset")).into(), "seeds.jsonl:3"),
-        ("seeds.jsonl", (good.clone() + &row("dead  Screen", "hardware_fault")).into(), "seeds.jsonl:3"),
+        (
+            "seeds.jsonl",
+            (good.clone() + &row("dead  Screen", "hardware_fault")).into(),
+            "seeds.jsonl:3",
+        ),
         ("seeds.jsonl", row("I forgot my password", "password_reset").into(), "hardware_fault"),
         ("seeds.jsonl", [good.as_bytes(), b"{\"text\": \"\xff\"}\n"].concat(), "seeds.jsonl:3"),
         ("seeds.jsonl", [b"\xef\xbb\xbf", good.as_bytes()].concat(), "seeds.jsonl:1"),
-        ("seeds.jsonl", "{\"message\": \"a\", \"label\": \"password_reset\"}\n".into(), "seeds.jsonl:1"),
+        (
+            "seeds.jsonl",
+            "{\"message\": \"a\", \"label\": \"password_reset\"}\n".into(),
+            "seeds.jsonl:1",
+        ),
         ("test.jsonl", row("i forgot my password", "password_reset").into(), "test.jsonl:1"),
         ("task.toml", "name = \n".into(), "task.toml:1"),
     ];
@@ -139,7 +149,12 @@ fn a_full_disk_loses_nothing() {
         cp mount/run/ledger.jsonl after.jsonl";
     let Some(output) = in_mount_namespace(&bench, script) else { return };
     let read = |name: &str| fs::read_to_string(bench.path(name)).unwrap_or_default();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), read("second.txt"));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stderr),
+        read("second.txt")
+    );
     assert_eq!(read("code").trim(), "2", "{}", read("first.txt"));
     assert!(read("first.txt").contains("No space left"), "{}", read("first.txt"));
     assert!(read("first.txt").contains("hint: "), "{}", read("first.txt"));

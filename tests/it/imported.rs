@@ -18,8 +18,12 @@ fn imported_texts_are_trained_on() {
         bench.ok(&[stage, "out"]);
     }
     let report = json(&bench.path("out/report.json"));
-    let names: Vec<&str> =
-        report["results"].as_array().unwrap().iter().map(|row| row["row"].as_str().unwrap()).collect();
+    let names: Vec<&str> = report["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["row"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["seeds", "A1", "A2"]);
     assert_eq!(report["relabel"]["changed"], 1);
     assert!(rows(&bench.path("out/train.jsonl")).len() >= 2);
@@ -30,7 +34,10 @@ fn texts_without_labels_of_a_teacher_are_relabelled_next() {
     let bench = Bench::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
-    bench.write("texts.jsonl", "{\"text\": \"my keyboard is broken\", \"major\": \"password_reset\"}\n");
+    bench.write(
+        "texts.jsonl",
+        "{\"text\": \"my keyboard is broken\", \"major\": \"password_reset\"}\n",
+    );
     bench.ok(&["import", task, "texts.jsonl", "--out", "out"]);
     assert!(bench.fails(&["filter", "out"]).contains("relabelled.jsonl"));
     bench.ok(&["relabel", "out"]);

@@ -13,7 +13,9 @@ use crate::support::{Bench, SMALL, json, rows};
 /// Lines of the ledger of one kind, as far as they are whole.
 fn count(ledger: &Path, kind: &str) -> usize {
     let text = fs::read_to_string(ledger).unwrap_or_default();
-    text.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\"")) && line.ends_with('}')).count()
+    text.lines()
+        .filter(|line| line.contains(&format!("\"kind\":\"{kind}\"")) && line.ends_with('}'))
+        .count()
 }
 
 #[test]

@@ -16,10 +16,14 @@ pub struct Bench {
 
 /// Settings that make a run a matter of seconds.
 pub const SMALL: [&str; 8] = [
-    "--set", "augment.per_class=12",
-    "--set", "run.seeds=2",
-    "--set", "student.epochs=2",
-    "--set", "teacher.batch=4",
+    "--set",
+    "augment.per_class=12",
+    "--set",
+    "run.seeds=2",
+    "--set",
+    "student.epochs=2",
+    "--set",
+    "teacher.batch=4",
 ];
 
 impl Bench {
@@ -75,12 +79,15 @@ impl Bench {
             "{\"text\": \"the screen of my laptop is cracked\", \"label\": \"hardware_fault\"}\n",
             "{\"text\": \"my keyboard is dead\", \"label\": \"hardware_fault\"}\n",
         ));
-        self.write("task/test.jsonl", concat!(
-            "{\"text\": \"please send me a new password\", \"label\": \"password_reset\"}\n",
-            "{\"text\": \"the printer is broken\", \"label\": \"hardware_fault\"}\n",
-            "{\"text\": \"I do not remember my password\", \"label\": \"password_reset\"}\n",
-            "{\"text\": \"my mouse does not move any more\", \"label\": \"hardware_fault\"}\n",
-        ));
+        self.write(
+            "task/test.jsonl",
+            concat!(
+                "{\"text\": \"please send me a new password\", \"label\": \"password_reset\"}\n",
+                "{\"text\": \"the printer is broken\", \"label\": \"hardware_fault\"}\n",
+                "{\"text\": \"I do not remember my password\", \"label\": \"password_reset\"}\n",
+                "{\"text\": \"my mouse does not move any more\", \"label\": \"hardware_fault\"}\n",
+            ),
+        );
         let text = format!(
             "item = \"ticket\"\nitems = \"tickets\"\n{}\n[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n{toml}\n",
             "[[class]]\nname = \"password_reset\"\ndescription = \"forgotten, expired or new password\"\n\
@@ -102,7 +109,8 @@ pub fn check_failure(output: &Output) -> String {
 }
 
 pub fn json(path: &Path) -> Value {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -111,5 +119,7 @@ pub fn json_lines(text: &str) -> Vec<Value> {
 }
 
 pub fn rows(path: &Path) -> Vec<Value> {
-    json_lines(&fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    json_lines(
+        &fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+    )
 }

@@ -13,10 +13,8 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
     };
     let name = &source.name;
     let lines = Lines::of(text);
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
+    let mut reader =
+        ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut header: Option<(usize, Vec<usize>)> = None;
     let mut rows = Vec::new();
     for record in reader.records() {
@@ -36,9 +34,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
         let starts = match fields(text, start) {
             Ok(starts) => starts,
             Err((at, message)) => {
-                let problem = Problem::BrokenCsv {
-                    message: message.to_owned(),
-                };
+                let problem = Problem::BrokenCsv { message: message.to_owned() };
                 faults.add(name, lines.place(at), problem);
                 if header.is_none() {
                     break;
@@ -77,11 +73,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
         }
         let cells = indices.iter().map(|&index| {
             let (line, column) = lines.place(starts[index]);
-            Cell {
-                value: record[index].to_owned(),
-                line,
-                column,
-            }
+            Cell { value: record[index].to_owned(), line, column }
         });
         rows.push(cells.collect());
     }
@@ -110,9 +102,7 @@ fn fields(text: &str, start: usize) -> Result<Vec<usize>, (usize, &'static str)>
                 return Err((at, "text after the closing quote"));
             }
         } else {
-            at = text[at..]
-                .find([',', '\r', '\n'])
-                .map_or(text.len(), |end| at + end);
+            at = text[at..].find([',', '\r', '\n']).map_or(text.len(), |end| at + end);
         }
         if !text[at..].starts_with(',') {
             return Ok(starts);

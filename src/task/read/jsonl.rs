@@ -15,9 +15,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
     }
     let lines = text.lines().enumerate();
     let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .filter_map(|(index, line)| row(&source.name, index + 1, line, columns, faults))
-        .collect()
+    lines.filter_map(|(index, line)| row(&source.name, index + 1, line, columns, faults)).collect()
 }
 
 fn row(
@@ -49,11 +47,9 @@ fn row(
     for &wanted in columns {
         let start = starts.iter().rev().find(|(key, _)| key == wanted);
         match (object.get(wanted), start) {
-            (Some(Value::String(value)), Some(&(_, at))) => cells.push(Cell {
-                value: value.clone(),
-                line: number,
-                column: column(line, at),
-            }),
+            (Some(Value::String(value)), Some(&(_, at))) => {
+                cells.push(Cell { value: value.clone(), line: number, column: column(line, at) })
+            }
             (Some(other), Some(&(_, at))) => {
                 let problem = wrong_type(wanted, "a string", other);
                 faults.add(name, (number, column(line, at)), problem);

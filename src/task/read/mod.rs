@@ -43,16 +43,9 @@ impl Source<'_> {
     pub fn open(name: &str, path: &Path) -> Result<Self, Problem> {
         let bytes = std::fs::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Problem::MissingFile { path: name.into() },
-            _ => Problem::Unreadable {
-                path: name.into(),
-                message: error.to_string(),
-            },
+            _ => Problem::Unreadable { path: name.into(), message: error.to_string() },
         })?;
-        Ok(Self {
-            name: name.to_owned(),
-            bytes: Cow::Owned(bytes),
-            path: Some(path.to_owned()),
-        })
+        Ok(Self { name: name.to_owned(), bytes: Cow::Owned(bytes), path: Some(path.to_owned()) })
     }
 
     /// The file's text, without the byte-order mark that it should not have.
@@ -87,19 +80,12 @@ pub(super) struct Faults(pub Vec<Fault>);
 
 impl Faults {
     pub fn add(&mut self, file: &str, place: (usize, usize), problem: Problem) {
-        self.0.push(Fault {
-            place: Place::new(file, place),
-            problem,
-        });
+        self.0.push(Fault { place: Place::new(file, place), problem });
     }
 
     /// The value, or all faults.
     pub fn finish<T>(self, value: T) -> Result<T, TaskError> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.into_error())
-        }
+        if self.0.is_empty() { Ok(value) } else { Err(self.into_error()) }
     }
 
     /// The faults file by file, each from its top.

@@ -58,16 +58,10 @@ fn read(
     kept.sort_unstable();
     kept.dedup();
     let projection = Type::group_type_builder(schema.name())
-        .with_fields(
-            kept.iter()
-                .map(|&index| Arc::clone(&found[index]))
-                .collect(),
-        )
+        .with_fields(kept.iter().map(|&index| Arc::clone(&found[index])).collect())
         .build()
         .map_err(|error| (0, brief(&error)))?;
-    let records = reader
-        .get_row_iter(Some(projection))
-        .map_err(|error| (0, brief(&error)))?;
+    let records = reader.get_row_iter(Some(projection)).map_err(|error| (0, brief(&error)))?;
     for (index, record) in records.enumerate() {
         let line = index + 1;
         let record = record.map_err(|error| (line, brief(&error)))?;
@@ -76,11 +70,7 @@ fn read(
             let field = record.get_column_iter().find(|(column, _)| *column == what);
             let Some((_, field)) = field else { continue };
             match text_of(what, field) {
-                Ok(value) => cells.push(Cell {
-                    value,
-                    line,
-                    column: number + 1,
-                }),
+                Ok(value) => cells.push(Cell { value, line, column: number + 1 }),
                 Err(problem) => faults.add(name, (line, number + 1), problem),
             }
         }
@@ -111,21 +101,11 @@ fn text_of(what: &str, field: &Field) -> Result<String, Problem> {
         Field::Date(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => "a date",
         _ => "a number",
     };
-    Err(Problem::WrongType {
-        what: what.to_owned(),
-        expected: "a string",
-        found,
-    })
+    Err(Problem::WrongType { what: what.to_owned(), expected: "a string", found })
 }
 
 /// The first line of an error, cut where it becomes a dump of bytes.
 fn brief(error: &parquet::errors::ParquetError) -> String {
     let message = error.to_string();
-    message
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(120)
-        .collect()
+    message.lines().next().unwrap_or_default().chars().take(120).collect()
 }

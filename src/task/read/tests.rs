@@ -13,11 +13,7 @@ use super::*;
 
 /// Rows as (text, label) and faults as `place: message`, of a file inside the program.
 fn read(name: &str, bytes: &[u8]) -> (Vec<Row>, Vec<String>) {
-    let source = Source {
-        name: name.to_owned(),
-        bytes: Cow::Borrowed(bytes),
-        path: None,
-    };
+    let source = Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes), path: None };
     let mut faults = Faults::default();
     let rows = labelled(&source, "text", "label", &mut faults);
     let faults = faults.0.iter();
@@ -26,16 +22,11 @@ fn read(name: &str, bytes: &[u8]) -> (Vec<Row>, Vec<String>) {
 }
 
 fn pairs(rows: &[Row]) -> Vec<(&str, &str)> {
-    rows.iter()
-        .map(|row| (row.text.value.as_str(), row.label.value.as_str()))
-        .collect()
+    rows.iter().map(|row| (row.text.value.as_str(), row.label.value.as_str())).collect()
 }
 
 fn places(row: &Row) -> [(usize, usize); 2] {
-    [
-        (row.text.line, row.text.column),
-        (row.label.line, row.label.column),
-    ]
+    [(row.text.line, row.text.column), (row.label.line, row.label.column)]
 }
 
 #[test]
@@ -91,10 +82,7 @@ fn a_missing_column_lists_those_there_are() {
     let found = vec!["text;label".to_owned()];
     let column = "text".to_owned();
     let hint = Problem::MissingColumn { column, found }.hint();
-    assert_eq!(
-        hint,
-        "found \"text;label\" only: columns must be separated by commas"
-    );
+    assert_eq!(hint, "found \"text;label\" only: columns must be separated by commas");
     let (_, faults) = read("x.jsonl", b"{\"text\": \"a\"}\n  {}\n");
     assert_eq!(
         faults,
@@ -141,10 +129,7 @@ fn broken_json_lines_are_shown_and_the_others_read() {
     );
     assert_eq!(pairs(&rows), [("a", "b")]);
     let (_, faults) = read("x.jsonl", b"[\n {\"text\": \"a\"}\n]\n");
-    assert_eq!(
-        faults,
-        ["x.jsonl:1:1: a JSON array, not one JSON object per line"]
-    );
+    assert_eq!(faults, ["x.jsonl:1:1: a JSON array, not one JSON object per line"]);
 }
 
 #[test]
@@ -155,11 +140,7 @@ fn bytes_that_are_not_utf8_are_shown_in_place() {
     let utf16 = b"\xff\xfet\0";
     let (_, faults) = read("x.jsonl", utf16);
     assert_eq!(faults, ["x.jsonl:1:1: not UTF-8: byte 0xff at offset 0"]);
-    let problem = Problem::NotUtf8 {
-        byte: 0xff,
-        offset: 0,
-        utf16: true,
-    };
+    let problem = Problem::NotUtf8 { byte: 0xff, offset: 0, utf16: true };
     assert!(problem.hint().contains("iconv -f UTF-16"));
 }
 
@@ -168,10 +149,7 @@ fn a_byte_order_mark_is_a_fault_and_the_rest_is_read() {
     let (rows, faults) = read("x.csv", b"\xef\xbb\xbftext,label\na,b\n,b\n");
     assert_eq!(
         faults,
-        [
-            "x.csv:1:1: the file starts with a byte-order mark (BOM)",
-            "x.csv:3:1: empty text"
-        ]
+        ["x.csv:1:1: the file starts with a byte-order mark (BOM)", "x.csv:3:1: empty text"]
     );
     assert_eq!(pairs(&rows), [("a", "b")]);
 }
@@ -185,49 +163,31 @@ fn empty_files_and_unknown_endings_are_faults() {
     assert_eq!(read("x.parquet", b"").1, [empty("x.parquet")]);
     for name in ["x.json", "x", "x.txt"] {
         let (_, faults) = read(name, b"a");
-        assert_eq!(
-            faults,
-            [format!(
-                "{name}: {name:?} is in no format that is read here"
-            )]
-        );
+        assert_eq!(faults, [format!("{name}: {name:?} is in no format that is read here")]);
     }
 }
 
 /// Texts, labels (`None`: null) and a number column in front, in two row groups.
 fn parquet(path: &Path, schema: &str, rows: &[(&[u8], Option<&str>)], compression: Compression) {
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = WriterProperties::builder()
-        .set_compression(compression)
-        .build();
+    let properties = WriterProperties::builder().set_compression(compression).build();
     let file = fs::File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
     for rows in rows.chunks(2) {
         let mut group = writer.next_row_group().unwrap();
         let ids: Vec<i64> = (0..rows.len() as i64).collect();
         let mut column = group.next_column().unwrap().unwrap();
-        column
-            .typed::<Int64Type>()
-            .write_batch(&ids, None, None)
-            .unwrap();
+        column.typed::<Int64Type>().write_batch(&ids, None, None).unwrap();
         column.close().unwrap();
-        let labels: Vec<ByteArray> = rows
-            .iter()
-            .filter_map(|row| row.1.map(ByteArray::from))
-            .collect();
+        let labels: Vec<ByteArray> =
+            rows.iter().filter_map(|row| row.1.map(ByteArray::from)).collect();
         let levels: Vec<i16> = rows.iter().map(|row| i16::from(row.1.is_some())).collect();
         let mut column = group.next_column().unwrap().unwrap();
-        column
-            .typed::<ByteArrayType>()
-            .write_batch(&labels, Some(&levels), None)
-            .unwrap();
+        column.typed::<ByteArrayType>().write_batch(&labels, Some(&levels), None).unwrap();
         column.close().unwrap();
         let texts: Vec<ByteArray> = rows.iter().map(|row| row.0.to_vec().into()).collect();
         let mut column = group.next_column().unwrap().unwrap();
-        column
-            .typed::<ByteArrayType>()
-            .write_batch(&texts, None, None)
-            .unwrap();
+        column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
         column.close().unwrap();
         group.close().unwrap();
     }
@@ -257,10 +217,7 @@ fn parquet_gives_values_and_places() {
         for schema in [STRINGS, BYTES] {
             parquet(&path, schema, &rows, compression);
             let rows = read_labelled(&path, "text", "label").unwrap();
-            assert_eq!(
-                pairs(&rows),
-                [("first", "a"), ("é 🙂\nb", "b"), ("third", "a")]
-            );
+            assert_eq!(pairs(&rows), [("first", "a"), ("é 🙂\nb", "b"), ("third", "a")]);
             assert_eq!(places(&rows[2]), [(3, 3), (3, 2)]);
         }
     }
@@ -308,13 +265,8 @@ fn a_damaged_parquet_file_is_a_fault_wherever_it_breaks_off() {
     let whole = fs::read(&path).unwrap();
     for length in 1..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        let error = read_labelled(&path, "text", "label")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("x.parquet: broken Parquet: "),
-            "{length}: {error}"
-        );
+        let error = read_labelled(&path, "text", "label").unwrap_err().to_string();
+        assert!(error.contains("x.parquet: broken Parquet: "), "{length}: {error}");
     }
 }
 

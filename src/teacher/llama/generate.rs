@@ -47,7 +47,8 @@ pub(super) fn run(
         if done[range.clone()].iter().all(|done| *done) {
             continue;
         }
-        let prompts: Vec<&[LlamaToken]> = prompts[range.clone()].iter().map(Vec::as_slice).collect();
+        let prompts: Vec<&[LlamaToken]> =
+            prompts[range.clone()].iter().map(Vec::as_slice).collect();
         let prefix = shared_prefix(&prompts);
         share_prefix(&mut context, &prompts[0][..prefix], prompts.len() + 1)?;
 

@@ -95,16 +95,16 @@ impl LlamaTeacher {
     pub fn load(path: &Path, options: LlamaOptions) -> Result<Self, TeacherError> {
         let sha256 = check_file(path)?;
         let load = |message: String| TeacherError::Load { path: path.to_owned(), message };
-        let gpu_layers = options.gpu_layers.unwrap_or(
-            if cfg!(any(feature = "cuda", feature = "metal")) { 999 } else { 0 },
-        );
+        let gpu_layers = options
+            .gpu_layers
+            .unwrap_or(if cfg!(any(feature = "cuda", feature = "metal")) { 999 } else { 0 });
         let params = LlamaModelParams::default().with_n_gpu_layers(gpu_layers);
         let model = LlamaModel::load_from_file(backend()?, path, &params)
             .map_err(|error| load(error.to_string()))?;
 
-        let name = model
-            .meta_val_str("general.name")
-            .unwrap_or_else(|_| path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let name = model.meta_val_str("general.name").unwrap_or_else(|_| {
+            path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        });
         let vocab = model.vocab();
         let tokens: Vec<LlamaToken> = vocab.tokens().collect();
         let banned = tokens.iter().map(|&t| vocab.is_control(t) && !vocab.is_eog(t)).collect();
@@ -113,14 +113,23 @@ impl LlamaTeacher {
             vocab.text(token).map(CStr::to_string_lossy).unwrap_or_default().into_owned()
         };
         let known = |token: LlamaToken| if token.0 >= 0 { text(token) } else { String::new() };
-        let control =
-            tokens.iter().filter(|&&t| vocab.is_control(t)).map(|&t| text(t)).filter(|t| !t.is_empty());
+        let control = tokens
+            .iter()
+            .filter(|&&t| vocab.is_control(t))
+            .map(|&t| text(t))
+            .filter(|t| !t.is_empty());
         let source = match &options.chat_template {
             Some(source) => source.clone(),
-            None => model.meta_val_str("tokenizer.chat_template").unwrap_or_else(|_| CHATML.to_owned()),
+            None => {
+                model.meta_val_str("tokenizer.chat_template").unwrap_or_else(|_| CHATML.to_owned())
+            }
         };
-        let template = ChatTemplate::new(source, known(vocab.bos()), known(vocab.eos()), control.collect())
-            .map_err(|error| TeacherError::ChatTemplate { model: name.clone(), message: format!("{error:#}") })?;
+        let template =
+            ChatTemplate::new(source, known(vocab.bos()), known(vocab.eos()), control.collect())
+                .map_err(|error| TeacherError::ChatTemplate {
+                    model: name.clone(),
+                    message: format!("{error:#}"),
+                })?;
 
         let identity =
             TeacherIdentity { name, file: path.to_owned(), sha256, parameters: model.n_params() };

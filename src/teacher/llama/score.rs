@@ -65,7 +65,8 @@ pub(super) fn run(
     for request in requests {
         let prompt = teacher.tokenize(&request.prompt, "")?;
         let vocab = teacher.model.vocab();
-        let names = request.candidates.iter().map(|name| vocab.tokenize(name.as_bytes(), false, false));
+        let names =
+            request.candidates.iter().map(|name| vocab.tokenize(name.as_bytes(), false, false));
         let trie = Trie::new(names.collect());
         let longest = trie.names.iter().map(Vec::len).max().unwrap_or(0);
         teacher.check_length(&request.id, prompt.len() + longest)?;
@@ -74,7 +75,9 @@ pub(super) fn run(
     let Some(widest) = items.iter().map(|(_, trie)| trie.branches).max() else { return Ok(()) };
     if widest >= MOST_SEQUENCES {
         return Err(TeacherError::Decode {
-            message: format!("{widest} candidates at once are more than llama.cpp's {MOST_SEQUENCES} sequences"),
+            message: format!(
+                "{widest} candidates at once are more than llama.cpp's {MOST_SEQUENCES} sequences"
+            ),
         });
     }
     let wave = ((MOST_SEQUENCES - 1) / widest).clamp(1, WAVE);
@@ -94,7 +97,8 @@ pub(super) fn run(
             continue;
         }
         let items = &items[range];
-        let prompts: Vec<&[LlamaToken]> = items.iter().map(|(prompt, _)| prompt.as_slice()).collect();
+        let prompts: Vec<&[LlamaToken]> =
+            items.iter().map(|(prompt, _)| prompt.as_slice()).collect();
         let prefix = shared_prefix(&prompts);
         share_prefix(&mut context, &prompts[0][..prefix], sequences)?;
 
@@ -127,7 +131,8 @@ pub(super) fn run(
             }
         }
         // ln p of each token that may follow a node, keyed by (item, path to the node).
-        let mut steps: Vec<BTreeMap<Vec<i32>, Step>> = items.iter().map(|_| BTreeMap::new()).collect();
+        let mut steps: Vec<BTreeMap<Vec<i32>, Step>> =
+            items.iter().map(|_| BTreeMap::new()).collect();
         evaluate(&mut context, &cells, |cell, logits| {
             let (item, path) = owner[cell];
             let step = Step::new(logits, &items[item].1, path, &teacher.ends);

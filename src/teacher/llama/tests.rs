@@ -83,13 +83,19 @@ fn compare_with_reference(names: &[&str], prompts: &[&str]) {
 #[test]
 fn scores_equal_a_plain_reference() {
     let names = ["password_reset", "password", "password reset page", "wifi", "wifi_problem", "w"];
-    compare_with_reference(&names, &["Which class?\nno wifi here", "Which class?\nI forgot it", "x"]);
+    compare_with_reference(
+        &names,
+        &["Which class?\nno wifi here", "Which class?\nI forgot it", "x"],
+    );
 }
 
 #[test]
 fn seventy_seven_names_at_once_equal_the_reference() {
     let names: Vec<String> = (0..77)
-        .map(|n| ["card", "card lost", "pin", "top up", "transfer", "fee", "rate"][n % 7].to_owned() + &" again".repeat(n / 7))
+        .map(|n| {
+            ["card", "card lost", "pin", "top up", "transfer", "fee", "rate"][n % 7].to_owned()
+                + &" again".repeat(n / 7)
+        })
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     compare_with_reference(&names, &["Which class?\nmy card is lost"]);

@@ -4,16 +4,17 @@
 # What:    tokenizers, then teacher and student side by side (one CPU core each), GGUF, checks, sizes and sha256.
 # Needs:   python 3.10+ with torch, tokenizers, transformers, safetensors, gguf, jinja2, numpy; a C++ compiler for
 #          torch.compile. `--venv DIR` creates DIR and installs them (about 1 GB). No network otherwise.
-# Example: scripts/pocket/make.sh --minutes-teacher 34 --minutes-student 26
-#          scripts/pocket/make.sh --venv .venv --minutes-teacher 2 --minutes-student 2 --out /tmp/pocket   # a try
+# Example: scripts/pocket/make.sh --minutes-teacher 34 --minutes-finish 13 --minutes-student 26
+#          scripts/pocket/make.sh --venv .venv --minutes-teacher 2 --minutes-finish 0 --minutes-student 2 --out /tmp/pocket   # a try
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-minutes_teacher=34 minutes_student=26 work=$root/target/pocket out=$root/models/pocket venv="" python=${PYTHON:-python3}
+minutes_teacher=34 minutes_finish=13 minutes_student=26 work=$root/target/pocket out=$root/models/pocket venv="" python=${PYTHON:-python3}
 
 while [ $# -gt 0 ]; do
   case $1 in
     --minutes-teacher) minutes_teacher=$2; shift 2 ;;
+    --minutes-finish) minutes_finish=$2; shift 2 ;;   # second pass of the teacher at a small rate; 0: none
     --minutes-student) minutes_student=$2; shift 2 ;;
     --work) work=$2; shift 2 ;;          # tokenizers, checkpoints, logs
     --out) out=$2; shift 2 ;;            # gets teacher/ and student/
@@ -34,9 +35,11 @@ case $python in */*) python=$(cd "$(dirname "$python")" && pwd)/$(basename "$pyt
 cd "$here"
 export PYTHONDONTWRITEBYTECODE=1
 
-"$python" check_leak.py
 "$python" make_tokenizers.py --work "$work"
-"$python" train_teacher.py --work "$work" --minutes "$minutes_teacher" >"$work/teacher.log" 2>&1 &
+{
+  "$python" train_teacher.py --work "$work" --minutes "$minutes_teacher"
+  if [ "$minutes_finish" != 0 ]; then "$python" train_teacher.py --work "$work" --minutes "$minutes_finish" --resume; fi
+} >"$work/teacher.log" 2>&1 &
 teacher=$!
 "$python" train_student.py --work "$work" --minutes "$minutes_student" >"$work/student.log" 2>&1 &
 student=$!
@@ -44,6 +47,7 @@ echo "training; see $work/teacher.log and $work/student.log"
 wait $teacher || { tail "$work/teacher.log" >&2; kill $student; exit 1; }
 wait $student || { tail "$work/student.log" >&2; exit 1; }
 
+"$python" check_leak.py  # makes the first texts of each stream again; more with --texts and --conversations
 gguf=$out/teacher/pocket-teacher.gguf
 "$python" gguf_export.py --work "$work" --out "$gguf"
 "$python" gguf_check.py --work "$work" --gguf "$gguf"

@@ -119,13 +119,14 @@ fn leave_cleanly_on_interrupt() {
 pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = store::demo_task()?;
     let mut road = Road::begin(task, &args.choices.overrides(), &args.out, quiet)?;
-    let examples: usize = road.task.shots * road.task.classes.len();
-    road.say(quiet, &format!(
-        "{} examples of {} classes; a {}-million-weight teacher writes, relabels, and a small student learns\n",
-        examples,
-        road.task.classes.len(),
-        2
-    ));
+    road.say(
+        quiet,
+        &format!(
+            "{} examples of {} classes: a tiny local teacher writes and relabels, a small student learns\n",
+            road.task.shots * road.task.classes.len(),
+            road.task.classes.len(),
+        ),
+    );
     let report = road.walk()?;
     finish(&report, &args.out, args.json, quiet)
 }

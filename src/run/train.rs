@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
@@ -95,10 +95,9 @@ pub fn train(
         jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
     watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
 
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(open.len());
     let shared = Mutex::new((&mut run.ledger, &mut known, watch));
-    let next = AtomicUsize::new(0);
-    let train_one = |job: &Job<'_>| -> Result<(), RunError> {
+    let stopped = AtomicBool::new(false);
+    let train_one = |job: &&Job<'_>| -> Result<(), RunError> {
         let clock = Instant::now();
         let train_settings = train_settings(settings, job.seed);
         let student = student::train(base, &labels, job.examples, &train_settings, &mut |_| {})?;
@@ -122,22 +121,15 @@ pub fn train(
         (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
         Ok(())
     };
-    std::thread::scope(|scope| {
-        let work = || {
-            while let Some(job) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = train_one(job) {
-                    next.store(open.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-            Ok(())
-        };
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<Vec<()>, RunError>>()
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let results = student::side_by_side(workers, &open, |job| {
+        // After a fault, a full disk for one, nothing that is begun could be kept.
+        if stopped.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        train_one(job).inspect_err(|_| stopped.store(true, Ordering::Relaxed))
     })?;
+    results.into_iter().collect::<Result<(), RunError>>()?;
     let watch = shared.into_inner().unwrap_or_else(PoisonError::into_inner).2;
     let trained: Vec<TrainedRow> = jobs
         .iter()

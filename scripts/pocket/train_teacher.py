@@ -144,7 +144,7 @@ def main():
         if step % 25 == 0:
             figures = "  ".join(f"{k} {v:.3f}" for k, v in smooth.items())
             print(f"step {step}  done {done:.2f}  {figures}  {(documents - first) * LENGTH / (time.time() - start):.0f} tok/s", flush=True)
-        if time.time() - saved > 150:
+        if time.time() - saved > 100:
             llama.save(model, a.work / a.out, steps=step, documents=documents)
             saved = time.time()
     llama.save(model, a.work / a.out, steps=step, documents=documents, minutes=a.minutes, seed=a.seed)

@@ -95,6 +95,8 @@ pub fn train(
         jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
     watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
 
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = cores.clamp(1, open.len().max(1));
     let shared = Mutex::new((&mut run.ledger, &mut known, watch));
     let stopped = AtomicBool::new(false);
     let train_one = |job: &&Job<'_>| -> Result<(), RunError> {
@@ -112,7 +114,8 @@ pub fn train(
             seed: job.seed,
             train_rows: job.examples.len(),
             predicted: predicted.clone(),
-            seconds: clock.elapsed().as_secs_f64(),
+            // Its share of the wall clock: as many students as workers are in the making at a time.
+            seconds: clock.elapsed().as_secs_f64() / workers as f64,
         };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.1.insert(job.key.clone(), predicted).is_none() {
@@ -121,7 +124,6 @@ pub fn train(
         (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
         Ok(())
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let results = student::side_by_side(workers, &open, |job| {
         // After a fault, a full disk for one, nothing that is begun could be kept.
         if stopped.load(Ordering::Relaxed) {

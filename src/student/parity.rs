@@ -183,3 +183,28 @@ fn fused_ops_equal_candles_own_under_dropout_and_mean_pooling() {
         }
     }
 }
+
+/// candle-transformers cannot train, but its BERT infers: a second opinion on our forward pass.
+#[test]
+fn hidden_states_equal_those_of_candle_transformers() {
+    use candle_transformers::models::bert::{BertModel, Config};
+
+    let folder = fixture("bert");
+    let config: Config =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let weights =
+        candle_nn::VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu)
+            .unwrap();
+    let stock = BertModel::load(weights.pp("bert"), &config).unwrap();
+
+    let expected = expected("bert");
+    let [ids, mask] = ["ids", "mask"].map(|name| expected[name].to_dtype(DType::U32).unwrap());
+    let theirs = stock.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap();
+    let ours = BaseModel::load(&folder, &Device::Cpu).unwrap().encoder().unwrap();
+    let ours = ours.forward(&ids, &mask, None).unwrap();
+    // Our padding is zero, theirs is whatever comes out.
+    let visible = mask.to_dtype(DType::F32).unwrap().unsqueeze(2).unwrap();
+    let theirs = theirs.broadcast_mul(&visible).unwrap();
+    assert!(distance(&ours, &theirs) < 1e-5);
+}

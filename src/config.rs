@@ -8,7 +8,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::{student::Pooling, teacher::Sampling};
+use crate::{
+    student::Pooling,
+    teacher::{FlashAttention, KvType, Sampling, SplitMode},
+};
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +59,35 @@ impl Default for RunSettings {
 pub struct TeacherSettings {
     /// A GGUF file, a name from `promptmix models list`, or `pocket`.
     pub model: String,
-    /// Requests decoded side by side. 16 is where llama.cpp's gain flattens on a CPU.
-    pub batch: usize,
-    /// CPU threads; 0 = all cores, or one for a model of a few million weights.
+    /// Requests decoded side by side; 0 = as many as pay on the device and fit into its memory.
+    pub slots: usize,
+    /// Tokens in the cache of keys and values, for all slots together; 0 = what the slots need.
+    pub context: usize,
+    /// Most tokens in one call of llama.cpp; 0 = chosen by the device.
+    pub batch_tokens: usize,
+    /// CPU threads; 0 = all cores, or one for a model of a few million weights. Several replicas
+    /// share them.
     pub threads: usize,
     /// Layers on the GPU; unset = all in a GPU build, none otherwise.
     pub gpu_layers: Option<u32>,
+    /// Engines side by side, each with the whole model, behind one queue: one for each GPU.
+    pub replicas: usize,
+    /// Numbers of the devices to use, one for each replica in turn; empty = all.
+    pub devices: Vec<usize>,
+    /// How one model is laid over several devices: `layer`, `row` or `none`.
+    pub split_mode: SplitMode,
+    /// Type of the cache of keys and values: `f32`, `f16`, `bf16`, `q8_0`, `q5_0` or `q4_0`. f16 is
+    /// llama.cpp's own default; the smaller ones save memory on a GPU and are slower on a CPU.
+    pub kv_type: KvType,
+    /// `auto`, `on` or `off`.
+    pub flash_attention: FlashAttention,
+    /// Answers depend on their requests alone, not on what is decoded beside them: slower, and the
+    /// same rows each time.
+    pub deterministic: bool,
+    /// The engine runs inside this process, without a supervisor: for profiling.
+    pub in_process: bool,
+    /// An engine that is silent for so many seconds counts as hung and is started again; 0 = never.
+    pub watchdog_seconds: u64,
     /// A Jinja file, or `chatml`, instead of the template in the model.
     pub chat_template: Option<String>,
 }
@@ -70,9 +96,19 @@ impl Default for TeacherSettings {
     fn default() -> Self {
         Self {
             model: "pocket".into(),
-            batch: 16,
+            slots: 0,
+            context: 0,
+            batch_tokens: 0,
             threads: 0,
             gpu_layers: None,
+            replicas: 1,
+            devices: Vec::new(),
+            split_mode: SplitMode::default(),
+            kv_type: KvType::default(),
+            flash_attention: FlashAttention::default(),
+            deterministic: false,
+            in_process: false,
+            watchdog_seconds: 600,
             chat_template: None,
         }
     }
@@ -93,6 +129,11 @@ pub struct AugmentSettings {
     pub tries: usize,
     /// Longest reply in tokens (paper: 256).
     pub max_tokens: usize,
+    /// Replies are held to the form of a numbered list while they are written, so that none is
+    /// wasted; false leaves the teacher free, as the paper does.
+    pub constrained: bool,
+    /// Longest text in characters.
+    pub longest: usize,
     #[serde(flatten)]
     pub sampling: SamplingSettings,
 }
@@ -106,6 +147,8 @@ impl Default for AugmentSettings {
             beta: (5.0, 2.0),
             tries: 3,
             max_tokens: 256,
+            constrained: true,
+            longest: 500,
             sampling: SamplingSettings::default(),
         }
     }
@@ -222,6 +265,16 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The same settings with `overrides` (`table.key=value`) laid over them.
+    ///
+    /// # Errors
+    /// As [`Settings::resolve`].
+    pub fn with(&self, overrides: &[String]) -> Result<Self, ConfigError> {
+        let table = Table::try_from(self)
+            .map_err(|error| ConfigError::Invalid { message: error.to_string() })?;
+        Self::resolve(&table, Path::new(""), overrides)
+    }
+
     fn parse(table: Table) -> Result<Self, ConfigError> {
         let invalid =
             |error: toml::de::Error| ConfigError::Invalid { message: error.message().to_owned() };
@@ -236,11 +289,12 @@ impl Settings {
     fn validate(&self) -> Result<(), ConfigError> {
         let positive = [
             ("run.seeds", self.run.seeds as usize),
-            ("teacher.batch", self.teacher.batch),
+            ("teacher.replicas", self.teacher.replicas),
             ("augment.per_class", self.augment.per_class),
             ("augment.texts_per_request", self.augment.texts_per_request),
             ("augment.tries", self.augment.tries),
             ("augment.max_tokens", self.augment.max_tokens),
+            ("augment.longest", self.augment.longest),
             ("relabel.candidates", self.relabel.candidates.saturating_sub(1)),
             ("augment.classes_shown", self.augment.classes_shown.saturating_sub(1)),
             ("student.epochs", self.student.epochs),

@@ -14,6 +14,8 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::teacher::worker;
+
 /// Trains a small, private text classifier from a handful of labelled examples: a local language
 /// model writes texts near the class boundaries, relabels them, and a DistilBERT or BERT learns
 /// from the result. Nothing leaves this machine.
@@ -40,13 +42,13 @@ enum Command {
     /// Stage 1: let the teacher write new texts
     Generate(RunArgs),
     /// Stage 2: let the teacher score what each text really is
-    Relabel(StageArgs),
+    Relabel(TeacherStageArgs),
     /// Stage 3: drop doubles, copies and leaks
     Filter(StageArgs),
     /// Stage 4: fine-tune the students
     Train(StageArgs),
     /// Stage 5: score them and write the report
-    Eval(StageArgs),
+    Eval(TeacherStageArgs),
     /// Take over texts that were written elsewhere, as stages 1 and 2
     Import(ImportArgs),
     /// Classify texts with a trained student
@@ -55,6 +57,9 @@ enum Command {
     Models(models::ModelsArgs),
     /// Check what is built in and which models are present
     Doctor(doctor::DoctorArgs),
+    /// The process that holds the teacher; started by the other commands
+    #[command(hide = true)]
+    TeacherWorker,
 }
 
 #[derive(Args)]
@@ -98,9 +103,32 @@ pub(crate) struct Choices {
     /// The one seed of all random choices
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    manner: Manner,
     /// Any setting, for example `--set augment.per_class=40`
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
     set: Vec<String>,
+}
+
+/// How the teacher works; a run that exists can be taken up with others.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Let each answer depend on its request alone: slower, but the same rows each time
+    #[arg(long)]
+    deterministic: bool,
+    /// Run the teacher inside this process, for profiling: a crash of it ends the program
+    #[arg(long)]
+    in_process: bool,
+}
+
+impl Manner {
+    fn overrides(self) -> Vec<String> {
+        let flags = [
+            ("teacher.deterministic=true", self.deterministic),
+            ("teacher.in_process=true", self.in_process),
+        ];
+        flags.into_iter().filter(|(_, on)| *on).map(|(text, _)| text.to_owned()).collect()
+    }
 }
 
 impl Choices {
@@ -112,6 +140,7 @@ impl Choices {
         overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
         overrides.extend(self.student.as_ref().map(|value| quoted("student.model", value)));
         overrides.extend(self.seed.map(|value| format!("run.seed={value}")));
+        overrides.extend(self.manner.overrides());
         overrides
     }
 }
@@ -143,6 +172,14 @@ struct StageArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct TeacherStageArgs {
+    #[command(flatten)]
+    stage: StageArgs,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 #[derive(Args)]
@@ -184,14 +221,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Plan(args) => plan::plan(&args),
         Command::Run(args) => road::run(&args, quiet),
         Command::Generate(args) => road::generate(&args, quiet),
-        Command::Relabel(args) => road::stage(road::Stage::Relabel, &args, quiet),
-        Command::Filter(args) => road::stage(road::Stage::Filter, &args, quiet),
-        Command::Train(args) => road::stage(road::Stage::Train, &args, quiet),
-        Command::Eval(args) => road::stage(road::Stage::Eval, &args, quiet),
+        Command::Relabel(args) => road::relabel(&args, quiet),
+        Command::Filter(args) => road::filter(&args, quiet),
+        Command::Train(args) => road::train(&args, quiet),
+        Command::Eval(args) => road::eval(&args, quiet),
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args),
         Command::Models(args) => models::models(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::TeacherWorker => Ok(worker::serve()?),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Builds the working parts from settings: devices, teacher, student, prompts.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
 use candle_core::Device;
@@ -12,7 +12,11 @@ use crate::{
     store,
     student::BaseModel,
     task::Task,
-    teacher::llama::{LlamaOptions, LlamaTeacher},
+    teacher::{
+        InProcess, Teacher,
+        llama::{LlamaOptions, LlamaTeacher},
+        worker::{Launch, Supervised},
+    },
 };
 
 /// The device of the student: the GPU that this build is for, the CPU otherwise.
@@ -30,10 +34,11 @@ pub fn student_device() -> anyhow::Result<Device> {
     Ok(Device::Cpu)
 }
 
-/// The teacher that the settings name.
-pub fn teacher(settings: &Settings) -> anyhow::Result<LlamaTeacher> {
-    let file = store::teacher_file(&settings.teacher.model)?;
-    let chat_template = match settings.teacher.chat_template.as_deref() {
+/// The teacher that the settings name: in a process of its own, unless they want it in this one.
+pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
+    let teacher = &settings.teacher;
+    let model = store::teacher_file(&teacher.model)?;
+    let chat_template = match teacher.chat_template.as_deref() {
         Some("chatml") => Some(LlamaTeacher::CHATML.to_owned()),
         Some(path) => Some(
             fs::read_to_string(path)
@@ -42,12 +47,29 @@ pub fn teacher(settings: &Settings) -> anyhow::Result<LlamaTeacher> {
         None => None,
     };
     let options = LlamaOptions {
-        batch: settings.teacher.batch,
-        threads: settings.teacher.threads,
-        gpu_layers: settings.teacher.gpu_layers,
+        slots: teacher.slots,
+        context: teacher.context,
+        batch_tokens: teacher.batch_tokens,
+        threads: teacher.threads,
+        gpu_layers: teacher.gpu_layers,
+        devices: teacher.devices.clone(),
+        split_mode: teacher.split_mode,
+        kv_type: teacher.kv_type,
+        flash_attention: teacher.flash_attention,
+        deterministic: teacher.deterministic,
         chat_template,
     };
-    Ok(LlamaTeacher::load(&file, options)?)
+    if teacher.in_process {
+        return Ok(Box::new(InProcess(LlamaTeacher::load(&model, options)?)));
+    }
+    let watchdog = teacher.watchdog_seconds;
+    Ok(Box::new(Supervised::start(Launch {
+        program: Launch::this_program(),
+        model,
+        options,
+        replicas: teacher.replicas,
+        watchdog: (watchdog > 0).then(|| Duration::from_secs(watchdog)),
+    })?))
 }
 
 /// The student's starting point that the settings name.

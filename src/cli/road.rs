@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::{DemoArgs, ImportArgs, InitArgs, RunArgs, StageArgs, parts, progress::Progress, table};
+use super::{
+    DemoArgs, ImportArgs, InitArgs, RunArgs, StageArgs, TeacherStageArgs, parts,
+    progress::Progress, table,
+};
 use crate::{
     config::Settings,
     prompt::Prompts,
@@ -12,17 +15,8 @@ use crate::{
     run::{self, Event, RunFolder},
     store,
     task::{self, Task},
-    teacher::{Teacher, llama::LlamaTeacher},
+    teacher::Teacher,
 };
-
-/// The stages that work on an existing run folder.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Relabel,
-    Filter,
-    Train,
-    Eval,
-}
 
 /// An open run with everything that its stages need.
 struct Road {
@@ -46,8 +40,9 @@ impl Road {
         Ok(Self { folder, task, settings, prompts, progress })
     }
 
-    fn reopen(path: &Path, quiet: bool) -> anyhow::Result<Self> {
+    fn reopen(path: &Path, overrides: &[String], quiet: bool) -> anyhow::Result<Self> {
         let (folder, task, settings) = RunFolder::reopen(path)?;
+        let settings = settings.with(overrides)?;
         let prompts = parts::prompts(&task)?;
         leave_cleanly_on_interrupt();
         Ok(Self { folder, task, settings, prompts, progress: Progress::new(quiet) })
@@ -92,11 +87,11 @@ impl Road {
     /// The whole road.
     fn walk(&mut self) -> anyhow::Result<Report> {
         let mut teacher = parts::teacher(&self.settings)?;
-        self.generate(&mut teacher)?;
-        self.relabel(&mut teacher)?;
+        self.generate(&mut *teacher)?;
+        self.relabel(&mut *teacher)?;
         self.filter()?;
         self.train()?;
-        self.evaluate(Some(&mut teacher))
+        self.evaluate(Some(&mut *teacher))
     }
 
     fn say(&self, quiet: bool, text: &str) {
@@ -143,39 +138,44 @@ pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
-    let mut teacher: LlamaTeacher = parts::teacher(&road.settings)?;
-    road.generate(&mut teacher)?;
+    let mut teacher = parts::teacher(&road.settings)?;
+    road.generate(&mut *teacher)?;
     written(&args.out, "augmented.jsonl", args.task.json)
 }
 
-/// `promptmix relabel | filter | train | eval`
-pub fn stage(stage: Stage, args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut road = Road::reopen(&args.run, quiet)?;
-    match stage {
-        Stage::Relabel => {
-            let mut teacher = parts::teacher(&road.settings)?;
-            road.relabel(&mut teacher)?;
-            written(&args.run, "relabelled.jsonl", args.json)
-        }
-        Stage::Filter => {
-            road.filter()?;
-            written(&args.run, "train.jsonl", args.json)
-        }
-        Stage::Train => {
-            road.train()?;
-            written(&args.run, "student", args.json)
-        }
-        Stage::Eval => {
-            // Imported texts were written by somebody else: no teacher of ours is judged.
-            let report = if road.folder.is_imported() {
-                road.evaluate(None)?
-            } else {
-                let mut teacher = parts::teacher(&road.settings)?;
-                road.evaluate(Some(&mut teacher))?
-            };
-            finish(&report, &args.run, args.json, quiet)
-        }
-    }
+/// `promptmix relabel`
+pub fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
+    let StageArgs { run, json } = &args.stage;
+    let mut road = Road::reopen(run, &args.manner.overrides(), quiet)?;
+    let mut teacher = parts::teacher(&road.settings)?;
+    road.relabel(&mut *teacher)?;
+    written(run, "relabelled.jsonl", *json)
+}
+
+/// `promptmix filter`
+pub fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
+    Road::reopen(&args.run, &[], quiet)?.filter()?;
+    written(&args.run, "train.jsonl", args.json)
+}
+
+/// `promptmix train`
+pub fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
+    Road::reopen(&args.run, &[], quiet)?.train()?;
+    written(&args.run, "student", args.json)
+}
+
+/// `promptmix eval`
+pub fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
+    let StageArgs { run, json } = &args.stage;
+    let mut road = Road::reopen(run, &args.manner.overrides(), quiet)?;
+    // Imported texts were written by somebody else: no teacher of ours is judged.
+    let report = if road.folder.is_imported() {
+        road.evaluate(None)?
+    } else {
+        let mut teacher = parts::teacher(&road.settings)?;
+        road.evaluate(Some(&mut *teacher))?
+    };
+    finish(&report, run, *json, quiet)
 }
 
 /// `promptmix import`

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 /// The reply is made to begin with this, so that no preamble can precede the list.
 pub const LIST_CUE: &str = "1.";
 
-/// The longest text that is taken for one item, in characters.
-const LONGEST: usize = 1_000;
-
 /// Why a reply was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -31,14 +28,19 @@ pub enum ReplyFault {
     NotText,
 }
 
-/// Parses a numbered list of exactly `count` texts. `complete` says whether the teacher ended the
+/// Parses a numbered list of exactly `count` texts of at most `longest` characters. `complete` says whether the teacher ended the
 /// reply by itself (or was stopped after the last line) rather than running out of tokens.
 ///
 /// Each text loses its number, enclosing quotes and a trailing note such as `(85% A, 15% B)`.
 ///
 /// # Errors
 /// The first [`ReplyFault`] that is found.
-pub fn parse_list(reply: &str, count: usize, complete: bool) -> Result<Vec<String>, ReplyFault> {
+pub fn parse_list(
+    reply: &str,
+    count: usize,
+    longest: usize,
+    complete: bool,
+) -> Result<Vec<String>, ReplyFault> {
     if reply.contains(char::REPLACEMENT_CHARACTER) {
         return Err(ReplyFault::NotText);
     }
@@ -59,7 +61,7 @@ pub fn parse_list(reply: &str, count: usize, complete: bool) -> Result<Vec<Strin
         if !text.chars().any(char::is_alphanumeric) {
             return Err(ReplyFault::Empty);
         }
-        if text.chars().count() > LONGEST {
+        if text.chars().count() > longest {
             return Err(ReplyFault::TooLong);
         }
         if texts.iter().any(|other| other.eq_ignore_ascii_case(text)) {
@@ -98,19 +100,19 @@ mod tests {
     #[test]
     fn a_clean_list_is_taken_as_it_is() {
         let reply = "1. my card is lost\n2. where is it?\n3. help";
-        let texts = parse_list(reply, 3, true).unwrap();
+        let texts = parse_list(reply, 3, 500, true).unwrap();
         assert_eq!(texts, ["my card is lost", "where is it?", "help"]);
     }
 
     #[test]
     fn ornaments_are_stripped() {
         let reply = "1) \"my card is lost\" (85% loss, 15% theft)\n\n2: “where (is) it?”\n";
-        assert_eq!(parse_list(reply, 2, true).unwrap(), ["my card is lost", "where (is) it?"]);
+        assert_eq!(parse_list(reply, 2, 500, true).unwrap(), ["my card is lost", "where (is) it?"]);
     }
 
     #[test]
     fn each_fault_is_named() {
-        let fault = |reply, complete| parse_list(reply, 2, complete).unwrap_err();
+        let fault = |reply, complete| parse_list(reply, 2, 500, complete).unwrap_err();
         assert_eq!(fault("1. a\n2. b", false), ReplyFault::CutOff);
         assert_eq!(fault("1. a", true), ReplyFault::TooFew);
         assert_eq!(fault("1. a\n2. b\n3. c", true), ReplyFault::TooMany);
@@ -118,6 +120,6 @@ mod tests {
         assert_eq!(fault("1. a\n2. \"\"", true), ReplyFault::Empty);
         assert_eq!(fault("1. a\n2. A", true), ReplyFault::Repeated);
         assert_eq!(fault("1. a\n2. \u{fffd}", true), ReplyFault::NotText);
-        assert_eq!(fault(&format!("1. a\n2. {}", "x".repeat(2000)), true), ReplyFault::TooLong);
+        assert_eq!(fault(&format!("1. a\n2. {}", "x".repeat(501)), true), ReplyFault::TooLong);
     }
 }

@@ -53,7 +53,11 @@ pub fn evaluate(
         watch(Event::End {
             summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
         });
-        table.push((Row::Teacher, vec![answers.iter().map(|answer| answer.class).collect()], 0));
+        // A text that the teacher's process did not survive counts as classified wrong.
+        let predicted = answers.iter().zip(&task.test).map(|(answer, item)| {
+            answer.as_ref().map_or((item.label + 1) % task.classes.len(), |answer| answer.class)
+        });
+        table.push((Row::Teacher, vec![predicted.collect()], 0));
     }
     let report =
         Assembly { run, task, settings, prompts }.report(&table, identity, student_name)?;
@@ -161,7 +165,7 @@ impl Assembly<'_> {
             examples: examples(&relabelled),
             stages: self.stages(),
             provenance: self.provenance(),
-            warnings: task.warnings.iter().map(ToString::to_string).collect(),
+            warnings: self.warnings(),
         })
     }
 
@@ -225,6 +229,19 @@ impl Assembly<'_> {
         report::Relabel { changed, total: rows.len() as u64, by_alpha, flow }
     }
 
+    /// What the task's readers found odd, and what the teacher could not answer.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> =
+            self.task.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(self.run.ledger.entries().iter().filter_map(|entry| match entry {
+            Entry::Skipped { request, reason, .. } => {
+                Some(format!("request {request} was skipped: {reason}"))
+            }
+            _ => None,
+        }));
+        warnings
+    }
+
     /// Calls, tokens and seconds of each stage, summed over the ledger.
     fn stages(&self) -> Vec<report::Stage> {
         let mut stages: Vec<report::Stage> = ["generate", "relabel", "train", "test"]
@@ -245,7 +262,10 @@ impl Assembly<'_> {
                     (stage.as_str(), *seconds, *prompt_tokens, 0, 1)
                 }
                 Entry::Student { seconds, .. } => ("train", *seconds, 0, 0, 0),
-                Entry::Begun { .. } | Entry::Stage { .. } => continue,
+                Entry::Begun { .. }
+                | Entry::Stage { .. }
+                | Entry::Skipped { .. }
+                | Entry::Restart { .. } => continue,
             };
             if let Some(stage) = stages.iter_mut().find(|stage| stage.stage == name) {
                 stage.seconds += spent;

@@ -6,17 +6,23 @@ use std::{
     time::Instant,
 };
 
-use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, run_seeds};
+use super::{
+    Event, RunError, RunFolder, Watch,
+    calls::{Missing, restarted, skipped},
+    key,
+    ledger::Entry,
+    run_seeds,
+};
 use crate::{
     augment::{Ask, AugmentedText, mixup},
-    config::Settings,
+    config::{AugmentSettings, Settings},
     filter::canonical,
     prompt::{
         Prompts,
         reply::{LIST_CUE, parse_list},
     },
     task::Task,
-    teacher::{GenerateRequest, Teacher},
+    teacher::{GenerateRequest, News, Teacher},
 };
 
 /// Runs the stage.
@@ -56,7 +62,8 @@ pub fn generate(
         for (ask, reply) in asks.iter().zip(replies) {
             calls += 1;
             asked += ask.count;
-            let Ok(list) = parse_list(&reply.text, ask.count, reply.complete) else {
+            let list = parse_list(&reply.text, ask.count, augment.longest, reply.complete);
+            let Ok(list) = list else {
                 refused += 1;
                 continue;
             };
@@ -103,12 +110,14 @@ pub fn generate(
     Ok(rows)
 }
 
+#[derive(Clone, Default)]
 struct Known {
     text: String,
     complete: bool,
 }
 
-/// The replies to `asks`: from the ledger where they are known, from the teacher otherwise.
+/// The replies to `asks`: from the ledger where they are known, from the teacher otherwise. A
+/// request that was given up has an empty reply, which no parser takes.
 fn replies(
     run: &mut RunFolder,
     settings: &Settings,
@@ -117,68 +126,86 @@ fn replies(
     watch: Watch<'_>,
 ) -> Result<Vec<Known>, RunError> {
     let sampling = settings.sampling();
-    let max_tokens = settings.augment.max_tokens;
+    let AugmentSettings { max_tokens, constrained, longest, .. } = settings.augment;
     let identity = teacher.identity().sha256.clone();
+    let request = |ask: &Ask| GenerateRequest {
+        id: ask.id.clone(),
+        prompt: ask.prompt.clone(),
+        cue: LIST_CUE.to_owned(),
+        lines: ask.count,
+        longest,
+        constrained,
+        seed: ask.seed,
+        max_tokens,
+        sampling,
+    };
     let keys: Vec<String> = asks
         .iter()
-        .map(|ask| key(&(&identity, &ask.prompt, ask.seed, sampling, max_tokens, ask.count)))
+        .map(|ask| {
+            let form = (LIST_CUE, ask.count, longest, constrained, max_tokens);
+            key(&(&identity, &ask.prompt, ask.seed, sampling, form))
+        })
         .collect();
     let mut known: HashMap<String, Known> = HashMap::new();
     for entry in run.ledger.entries() {
-        if let Entry::Reply { key, reply, complete, .. } = entry {
-            known.insert(key.clone(), Known { text: reply.clone(), complete: *complete });
+        match entry {
+            Entry::Reply { key, reply, complete, .. } => {
+                known.insert(key.clone(), Known { text: reply.clone(), complete: *complete });
+            }
+            Entry::Skipped { key, .. } => {
+                known.insert(key.clone(), Known::default());
+            }
+            _ => {}
         }
     }
-    let done: Vec<bool> = keys.iter().map(|key| known.contains_key(key)).collect();
-    let resumed = done.iter().filter(|done| **done).count();
-    watch(Event::Begin { stage: "generate", total: asks.len(), resumed });
+    let missing = Missing::of(&keys, |key| known.contains_key(key));
+    watch(Event::Begin { stage: "generate", total: missing.total, resumed: missing.known() });
 
-    let requests: Vec<GenerateRequest> = asks
-        .iter()
-        .map(|ask| GenerateRequest {
-            id: ask.id.clone(),
-            prompt: ask.prompt.clone(),
-            cue: LIST_CUE,
-            lines: ask.count,
-            seed: ask.seed,
-            max_tokens,
-            sampling,
-        })
-        .collect();
+    let requests: Vec<GenerateRequest> =
+        missing.items.iter().map(|item| request(&asks[*item])).collect();
     let ledger = &mut run.ledger;
     let mut clock = Instant::now();
-    teacher.generate(&requests, &done, &mut |first, wave| {
-        let fresh: Vec<usize> = (0..wave.len()).filter(|offset| !done[first + offset]).collect();
-        let seconds = clock.elapsed().as_secs_f64() / fresh.len().max(1) as f64;
+    teacher.generate(&requests, &mut |news| {
+        let answers = match news {
+            News::Answers(answers) => answers,
+            News::Restarted(reason) => return restarted(ledger, "generate", reason, &mut *watch),
+        };
+        let seconds = clock.elapsed().as_secs_f64() / answers.len().max(1) as f64;
         clock = Instant::now();
         let (mut entries, mut rejected, mut tokens) = (Vec::new(), 0, 0);
-        for offset in fresh {
-            let (ask, reply) = (&asks[first + offset], &wave[offset]);
-            let fault = parse_list(&reply.text, ask.count, reply.complete).err();
+        for (at, answer) in answers {
+            let (ask, key) = (&asks[missing.items[at]], &keys[missing.items[at]]);
+            let reply = match answer {
+                Ok(reply) => reply,
+                Err(poison) => {
+                    rejected += 1;
+                    known.insert(key.clone(), Known::default());
+                    entries.push(skipped("generate", key, &ask.id, poison, &mut *watch));
+                    continue;
+                }
+            };
+            let fault = parse_list(&reply.text, ask.count, longest, reply.complete).err();
             rejected += usize::from(fault.is_some());
             tokens += reply.generated_tokens;
+            let text = reply.text.clone();
+            known.insert(key.clone(), Known { text, complete: reply.complete });
             entries.push(Entry::Reply {
-                key: keys[first + offset].clone(),
+                key: key.clone(),
                 ask: ask.id.clone(),
-                reply: reply.text.clone(),
+                reply: reply.text,
                 complete: reply.complete,
                 fault,
                 prompt_tokens: reply.prompt_tokens,
                 generated_tokens: reply.generated_tokens,
                 seconds,
             });
-            known.insert(
-                keys[first + offset].clone(),
-                Known { text: reply.text.clone(), complete: reply.complete },
-            );
         }
         let items = entries.len();
         ledger.append(entries)?;
         watch(Event::Advance { items, rejected, tokens });
         Ok(())
     })?;
-    let missing = || Known { text: String::new(), complete: false };
-    Ok(keys.iter().map(|key| known.remove(key).unwrap_or_else(missing)).collect())
+    Ok(keys.iter().map(|key| known.get(key).cloned().unwrap_or_default()).collect())
 }
 
 fn row(task: &Task, ask: &Ask, text: String, teacher_sha256: &str) -> AugmentedText {

@@ -56,7 +56,20 @@ pub enum Entry {
         seconds: f64,
     },
     /// The teacher's scores (natural log-probabilities) of one text's candidate classes.
-    Scores { key: String, stage: String, log_probs: Vec<f32>, prompt_tokens: usize, seconds: f64 },
+    Scores {
+        key: String,
+        stage: String,
+        log_probs: Vec<f32>,
+        /// Tokens of each candidate's name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tokens: Vec<usize>,
+        prompt_tokens: usize,
+        seconds: f64,
+    },
+    /// A request that ended the teacher's process each time it was tried. It is not asked again.
+    Skipped { key: String, stage: String, request: String, reason: String },
+    /// The teacher's process ended unexpectedly and was started again.
+    Restart { stage: String, reason: String },
     /// A trained student and what it predicted on the test set.
     Student {
         key: String,

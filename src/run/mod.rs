@@ -7,8 +7,9 @@
 //! ```
 //!
 //! What costs time goes into the [`ledger`] the moment it is finished. A stage that is started again
-//! looks there first; killing the program at any point loses at most the wave in flight.
+//! looks there first; killing the program at any point loses at most the requests in flight.
 
+mod calls;
 mod evaluate;
 mod filtering;
 mod generate;

@@ -3,7 +3,13 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, run_seeds};
+use super::{
+    Event, RunError, RunFolder, Watch,
+    calls::{Missing, restarted, skipped},
+    key,
+    ledger::Entry,
+    run_seeds,
+};
 use crate::{
     augment::AugmentedText,
     config::Settings,
@@ -11,7 +17,7 @@ use crate::{
     prompt::Prompts,
     relabel::{Question, Questioner, RelabelledText},
     task::Task,
-    teacher::{ScoreRequest, Teacher},
+    teacher::{News, ScoreRequest, Teacher},
 };
 
 /// Runs the stage. The `embedder` is needed only where a task has more classes than candidates.
@@ -36,6 +42,8 @@ pub fn relabel(
     let rows: Vec<RelabelledText> = rows
         .into_iter()
         .zip(answers)
+        // A text that ended the teacher's process has no answer; the ledger names it.
+        .filter_map(|(augmented, answer)| Some((augmented, answer?)))
         .map(|(augmented, answer)| RelabelledText {
             augmented,
             relabel: name(answer.class),
@@ -49,7 +57,10 @@ pub fn relabel(
         .collect();
     run.write_rows("relabelled.jsonl", &rows)?;
     let changed = rows.iter().filter(|row| row.relabel != row.augmented.major).count();
-    run.finish_stage("relabel", &[("texts", rows.len()), ("changed", changed)])?;
+    let skipped = texts.len() - rows.len();
+    let mut counts = vec![("texts", rows.len()), ("changed", changed)];
+    counts.extend((skipped > 0).then_some(("skipped", skipped)));
+    run.finish_stage("relabel", &counts)?;
     let share = 100.0 * changed as f64 / rows.len().max(1) as f64;
     watch(Event::End {
         summary: format!("{changed} of {} labels changed ({share:.1} %)", rows.len()),
@@ -74,7 +85,8 @@ pub(super) struct Scoring<'a> {
 }
 
 impl Scoring<'_> {
-    /// One answer for each of `texts`, from the ledger where it is known.
+    /// One answer for each of `texts`, from the ledger where it is known; `None` for a text that
+    /// the teacher's process did not survive.
     pub(super) fn classify(
         &self,
         run: &mut RunFolder,
@@ -82,7 +94,7 @@ impl Scoring<'_> {
         embedder: &dyn Embedder,
         texts: &[String],
         watch: Watch<'_>,
-    ) -> Result<Vec<Answer>, RunError> {
+    ) -> Result<Vec<Option<Answer>>, RunError> {
         let seeds = run_seeds(self.task, self.settings);
         let questioner = Questioner::new(self.task, self.prompts, &seeds, &self.settings.relabel);
         let questions = questioner.ask(texts, embedder)?;
@@ -91,9 +103,9 @@ impl Scoring<'_> {
             .iter()
             .zip(log_probs)
             .map(|(question, log_probs)| {
-                let (class, probabilities) = question.answer(&log_probs);
+                let (class, probabilities) = question.answer(&log_probs?);
                 let candidates = question.candidates.iter().copied();
-                Answer { class, probabilities: candidates.zip(probabilities).collect() }
+                Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
             })
             .collect())
     }
@@ -104,61 +116,77 @@ impl Scoring<'_> {
         teacher: &mut dyn Teacher,
         questions: &[Question],
         watch: Watch<'_>,
-    ) -> Result<Vec<Vec<f32>>, RunError> {
+    ) -> Result<Vec<Option<Vec<f32>>>, RunError> {
+        let stage = self.stage;
         let identity = teacher.identity().sha256.clone();
-        let requests: Vec<ScoreRequest> = questions
+        let names = |question: &Question| -> Vec<String> {
+            let name = |class: &usize| self.task.classes[*class].name.clone();
+            question.candidates.iter().map(name).collect()
+        };
+        let keys: Vec<String> = questions
             .iter()
-            .enumerate()
-            .map(|(number, question)| ScoreRequest {
-                id: format!("{}.{number}", self.stage),
-                prompt: question.prompt.clone(),
-                candidates: question
-                    .candidates
-                    .iter()
-                    .map(|class| self.task.classes[*class].name.clone())
-                    .collect(),
-            })
+            .map(|question| key(&(&identity, &question.prompt, names(question))))
             .collect();
-        let keys: Vec<String> = requests
-            .iter()
-            .map(|request| key(&(&identity, &request.prompt, &request.candidates)))
-            .collect();
-        let mut known: HashMap<String, Vec<f32>> = HashMap::new();
+        let mut known: HashMap<String, Option<Vec<f32>>> = HashMap::new();
         for entry in run.ledger.entries() {
-            if let Entry::Scores { key, log_probs, .. } = entry {
-                known.insert(key.clone(), log_probs.clone());
+            match entry {
+                Entry::Scores { key, log_probs, .. } => {
+                    known.insert(key.clone(), Some(log_probs.clone()));
+                }
+                Entry::Skipped { key, .. } => {
+                    known.insert(key.clone(), None);
+                }
+                _ => {}
             }
         }
-        let done: Vec<bool> = keys.iter().map(|key| known.contains_key(key)).collect();
-        let resumed = done.iter().filter(|done| **done).count();
-        watch(Event::Begin { stage: self.stage, total: requests.len(), resumed });
+        let missing = Missing::of(&keys, |key| known.contains_key(key));
+        watch(Event::Begin { stage, total: missing.total, resumed: missing.known() });
+        let requests: Vec<ScoreRequest> = missing
+            .items
+            .iter()
+            .map(|item| ScoreRequest {
+                id: format!("{stage}.{item}"),
+                prompt: questions[*item].prompt.clone(),
+                candidates: names(&questions[*item]),
+            })
+            .collect();
         let ledger = &mut run.ledger;
         let mut clock = Instant::now();
-        teacher.score(&requests, &done, &mut |first, wave| {
-            let fresh: Vec<usize> =
-                (0..wave.len()).filter(|offset| !done[first + offset]).collect();
-            let seconds = clock.elapsed().as_secs_f64() / fresh.len().max(1) as f64;
+        teacher.score(&requests, &mut |news| {
+            let answers = match news {
+                News::Answers(answers) => answers,
+                News::Restarted(reason) => return restarted(ledger, stage, reason, &mut *watch),
+            };
+            let seconds = clock.elapsed().as_secs_f64() / answers.len().max(1) as f64;
             clock = Instant::now();
-            let (mut entries, mut tokens) = (Vec::new(), 0);
-            for offset in fresh {
-                let (key, scored) = (&keys[first + offset], &wave[offset]);
-                // The same text may stand in a wave twice; it is one call.
-                if known.insert(key.clone(), scored.log_probs.clone()).is_some() {
-                    continue;
+            let (mut entries, mut rejected, mut tokens) = (Vec::new(), 0, 0);
+            for (at, answer) in answers {
+                let key = &keys[missing.items[at]];
+                match answer {
+                    Ok(scored) => {
+                        known.insert(key.clone(), Some(scored.log_probs.clone()));
+                        tokens += scored.prompt_tokens;
+                        entries.push(Entry::Scores {
+                            key: key.clone(),
+                            stage: stage.to_owned(),
+                            log_probs: scored.log_probs,
+                            tokens: scored.tokens,
+                            prompt_tokens: scored.prompt_tokens,
+                            seconds,
+                        });
+                    }
+                    Err(poison) => {
+                        known.insert(key.clone(), None);
+                        rejected += 1;
+                        entries.push(skipped(stage, key, &requests[at].id, poison, &mut *watch));
+                    }
                 }
-                tokens += scored.prompt_tokens;
-                entries.push(Entry::Scores {
-                    key: key.clone(),
-                    stage: self.stage.to_owned(),
-                    log_probs: scored.log_probs.clone(),
-                    prompt_tokens: scored.prompt_tokens,
-                    seconds,
-                });
             }
+            let items = entries.len();
             ledger.append(entries)?;
-            watch(Event::Advance { items: wave.len(), rejected: 0, tokens });
+            watch(Event::Advance { items, rejected, tokens });
             Ok(())
         })?;
-        Ok(keys.iter().map(|key| known.get(key).cloned().unwrap_or_default()).collect())
+        Ok(keys.iter().map(|key| known.get(key).cloned().flatten()).collect())
     }
 }

@@ -1,29 +1,32 @@
 //! The teacher: a language model that writes texts and scores labels.
 //!
-//! [`Teacher`] is the seam. Work comes as a list of requests that the engine cuts into *waves* of a
-//! fixed size; a wave is evaluated as one batch and handed over whole. What a request answers
-//! depends on its wave alone, so a run that was killed goes on wave by wave and ends with the same
-//! rows as one that was not.
+//! [`Teacher`] is the seam: requests go in, answers come out through a [`Sink`] as they are ready, in
+//! any order. [`llama`] is the engine on llama.cpp. It can end the process it runs in, so it lives
+//! in a child process that [`worker`] starts, watches and replaces; [`InProcess`] runs it here, for
+//! profiling.
 
 mod chat;
+mod in_process;
 pub mod llama;
 mod sampler;
+pub mod worker;
 
-use std::{error::Error, io, path::PathBuf};
+use std::{error::Error, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use in_process::InProcess;
 pub use sampler::Sampling;
 
 /// Why a teacher could not serve.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum TeacherError {
     #[error(
         "the teacher model {path} does not exist\nhint: give a GGUF file with --teacher FILE, or `pocket` for the embedded one"
     )]
     Missing { path: PathBuf },
-    #[error("cannot read the teacher model {path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read the teacher model {path}: {message}")]
+    Read { path: PathBuf, message: String },
     #[error(
         "{path} is not a whole GGUF model: {message}\nhint: fetch the file again and compare its sha256"
     )]
@@ -31,7 +34,7 @@ pub enum TeacherError {
     #[error("llama.cpp could not start: {message}")]
     Backend { message: String },
     #[error(
-        "no memory for a context of {cells} tokens: {message}\nhint: lower `teacher.batch`, or choose a smaller model"
+        "no memory for a context of {cells} tokens: {message}\nhint: lower `teacher.context` or `teacher.slots`, or choose a smaller model"
     )]
     Context { cells: u32, message: String },
     #[error(
@@ -44,7 +47,12 @@ pub enum TeacherError {
         "the chat template of {model} does not render: {message}\nhint: set `teacher.chat_template` to a template file, or to \"chatml\""
     )]
     ChatTemplate { model: String, message: String },
+    /// The process that the engine runs in does not start or does not live.
+    #[error("the teacher's process {message}\nhint: {hint}")]
+    Worker { message: String, hint: String },
+    /// The receiver of the answers wanted no more.
     #[error("{0}")]
+    #[serde(skip)]
     Stopped(#[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -58,19 +66,60 @@ pub struct TeacherIdentity {
     pub sha256: String,
     /// Number of weights.
     pub parameters: u64,
+    /// Most tokens of a prompt and its reply together.
+    pub context: usize,
+}
+
+/// How a model is laid over several devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitMode {
+    /// All of it on one device.
+    None,
+    #[default]
+    Layer,
+    Row,
+}
+
+/// Whether attention runs in one fused operation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlashAttention {
+    /// Where the device has it.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+/// Type of the numbers in the cache of keys and values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvType {
+    F32,
+    #[default]
+    F16,
+    Bf16,
+    Q8_0,
+    Q5_0,
+    Q4_0,
 }
 
 /// Asks for new text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GenerateRequest {
     /// Names the request in errors.
     pub id: String,
     /// The user's turn.
     pub prompt: String,
     /// What the reply is made to begin with; part of the answer.
-    pub cue: &'static str,
+    pub cue: String,
     /// The reply ends after this many lines that hold text.
     pub lines: usize,
+    /// Most characters of one line's text.
+    pub longest: usize,
+    /// Whether the reply is held to the grammar of a numbered list of `lines` lines.
+    pub constrained: bool,
     /// Key of the request's own random stream.
     pub seed: u64,
     pub max_tokens: usize,
@@ -78,7 +127,7 @@ pub struct GenerateRequest {
 }
 
 /// A reply, cue included.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generated {
     pub text: String,
     /// False if the reply ran into `max_tokens`.
@@ -88,7 +137,7 @@ pub struct Generated {
 }
 
 /// Asks how probable each of `candidates` is as the whole answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRequest {
     pub id: String,
     pub prompt: String,
@@ -96,10 +145,12 @@ pub struct ScoreRequest {
 }
 
 /// One score for each candidate.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
-    /// ln p(candidate and then the end of the turn | prompt), natural logarithm.
+    /// ln p(candidate and then the end of the turn | prompt), natural logarithm; finite.
     pub log_probs: Vec<f32>,
+    /// Tokens of each candidate's name.
+    pub tokens: Vec<usize>,
     pub prompt_tokens: usize,
 }
 
@@ -107,6 +158,23 @@ impl Scored {
     /// The probabilities renormalised over the candidates; they add up to 1.
     pub fn probabilities(&self) -> Vec<f32> {
         normalise(&self.log_probs)
+    }
+
+    /// The same with what is impossible (ln 0) as the smallest number, since infinities can be
+    /// neither sent nor kept as JSON.
+    ///
+    /// # Errors
+    /// Scores that are no numbers: the model's weights are broken.
+    fn finite(mut self) -> Result<Self, TeacherError> {
+        for log_prob in &mut self.log_probs {
+            if log_prob.is_nan() {
+                return Err(TeacherError::Decode {
+                    message: "its scores are not numbers\nhint: the model file may be damaged; try another one".to_owned(),
+                });
+            }
+            *log_prob = log_prob.max(f32::MIN);
+        }
+        Ok(self)
     }
 }
 
@@ -118,34 +186,67 @@ pub fn normalise(log_probs: &[f32]) -> Vec<f32> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-/// Receives a finished wave: the index of its first request and the answers in order. An error
-/// stops the work and comes back as [`TeacherError::Stopped`].
-pub type WaveSink<'a, T> =
-    &'a mut dyn FnMut(usize, Vec<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
+/// A prompt as the model sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The whole text, chat template included, up to the reply.
+    pub rendered: String,
+    pub tokens: usize,
+}
+
+/// A request that cannot be answered: it ended the engine each time it was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}")]
+pub struct Poison {
+    /// How it ended the engine.
+    pub reason: String,
+}
+
+pub type Answer<T> = Result<T, Poison>;
+
+/// What a teacher tells while it works.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News<T> {
+    /// Answers, each with the index of its request, in any order; each index comes once.
+    Answers(Vec<(usize, Answer<T>)>),
+    /// The engine ended unexpectedly and is being started again; why.
+    Restarted(String),
+}
+
+/// Receives news as they come. An error stops the work and comes back as [`TeacherError::Stopped`].
+pub type Sink<'a, T> = &'a mut dyn FnMut(News<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+/// What an engine reports while it works on a list of requests, by their indices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Step<T> {
+    /// Work on these requests begins.
+    Began(Vec<usize>),
+    Done(Vec<(usize, T)>),
+    /// Nothing is finished yet, but work goes on.
+    Alive,
+}
+
+/// Receives an engine's steps. An error stops the work and comes back as [`TeacherError::Stopped`].
+pub type StepSink<'a, T> = &'a mut dyn FnMut(Step<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// A model that writes and scores.
-///
-/// In both calls `done[i]` marks requests whose answers are known from an earlier run: a wave is
-/// skipped when all of it is done.
 pub trait Teacher {
     fn identity(&self) -> &TeacherIdentity;
 
-    /// Number of tokens of `prompt` as the user's turn, chat template included.
-    fn prompt_tokens(&self, prompt: &str) -> Result<usize, TeacherError>;
+    /// The prompts as the model sees them (chat template included) and their lengths in tokens.
+    fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError>;
 
     /// Writes one reply for each request.
     fn generate(
         &mut self,
         requests: &[GenerateRequest],
-        done: &[bool],
-        sink: WaveSink<'_, Generated>,
+        sink: Sink<'_, Generated>,
     ) -> Result<(), TeacherError>;
 
     /// Scores the candidates of each request.
     fn score(
         &mut self,
         requests: &[ScoreRequest],
-        done: &[bool],
-        sink: WaveSink<'_, Scored>,
+        sink: Sink<'_, Scored>,
     ) -> Result<(), TeacherError>;
 }

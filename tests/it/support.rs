@@ -23,7 +23,7 @@ pub const SMALL: [&str; 8] = [
     "--set",
     "student.epochs=2",
     "--set",
-    "teacher.batch=4",
+    "teacher.slots=4",
 ];
 
 impl Bench {

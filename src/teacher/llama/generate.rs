@@ -3,11 +3,11 @@
 use llama_cpp_2::token::LlamaToken;
 
 use super::{
-    GenerateRequest, Generated, LlamaTeacher, MOST_SEQUENCES, TeacherError, WaveSink,
+    GenerateRequest, Generated, LlamaTeacher, MOST_SEQUENCES, StepSink, TeacherError,
     batch::{Cell, evaluate, share_prefix},
     shared_prefix,
 };
-use crate::rng::Rng;
+use crate::{rng::Rng, teacher::Step};
 
 /// A reply in the making.
 struct Reply<'a> {
@@ -24,13 +24,16 @@ struct Reply<'a> {
 pub(super) fn run(
     teacher: &LlamaTeacher,
     requests: &[GenerateRequest],
-    done: &[bool],
-    sink: WaveSink<'_, Generated>,
+    step: StepSink<'_, Generated>,
 ) -> Result<(), TeacherError> {
-    let wave = teacher.options.batch.clamp(1, MOST_SEQUENCES - 1);
+    let wave = match teacher.options.slots {
+        _ if teacher.options.deterministic => 1,
+        0 => 16,
+        slots => slots.clamp(1, MOST_SEQUENCES - 1),
+    };
     let mut prompts = Vec::with_capacity(requests.len());
     for request in requests {
-        let prompt = teacher.tokenize(&request.prompt, request.cue)?;
+        let prompt = teacher.tokenize(&request.prompt, &request.cue)?;
         teacher.check_length(&request.id, prompt.len() + request.max_tokens)?;
         prompts.push(prompt);
     }
@@ -44,9 +47,7 @@ pub(super) fn run(
 
     for first in (0..requests.len()).step_by(wave) {
         let range = first..requests.len().min(first + wave);
-        if done[range.clone()].iter().all(|done| *done) {
-            continue;
-        }
+        step(Step::Began(range.clone().collect())).map_err(TeacherError::Stopped)?;
         let prompts: Vec<&[LlamaToken]> =
             prompts[range.clone()].iter().map(Vec::as_slice).collect();
         let prefix = shared_prefix(&prompts);
@@ -72,6 +73,7 @@ pub(super) fn run(
             replies[owner[cell]].extend(teacher, logits);
         })?;
         while replies.iter().any(|reply| reply.running) {
+            step(Step::Alive).map_err(TeacherError::Stopped)?;
             let (owner, cells): (Vec<usize>, Vec<Cell<'_>>) = replies
                 .iter()
                 .enumerate()
@@ -82,7 +84,8 @@ pub(super) fn run(
                 replies[owner[cell]].extend(teacher, logits);
             })?;
         }
-        sink(first, replies.into_iter().map(Reply::finish).collect())
+        let done = replies.into_iter().enumerate();
+        step(Step::Done(done.map(|(at, reply)| (first + at, reply.finish())).collect()))
             .map_err(TeacherError::Stopped)?;
     }
     Ok(())

@@ -33,11 +33,12 @@ use llama_cpp_2::{
     send_logs_to_tracing,
     token::LlamaToken,
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    GenerateRequest, Generated, ScoreRequest, Scored, Teacher, TeacherError, TeacherIdentity,
-    WaveSink,
+    FlashAttention, GenerateRequest, Generated, KvType, Measured, ScoreRequest, Scored, SplitMode,
+    StepSink, TeacherError, TeacherIdentity,
     chat::{CHATML, ChatTemplate},
 };
 
@@ -49,14 +50,25 @@ const SMALL_MODEL: u64 = 30_000_000;
 const MOST_SEQUENCES: usize = 256;
 
 /// What the engine can be told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LlamaOptions {
-    /// Requests that are decoded side by side.
-    pub batch: usize,
+    /// Requests that are decoded side by side; 0 = chosen by the engine.
+    pub slots: usize,
+    /// Tokens in the cache of keys and values; 0 = chosen by the engine.
+    pub context: usize,
+    /// Most tokens in one call of llama.cpp; 0 = chosen by the engine.
+    pub batch_tokens: usize,
     /// CPU threads; 0 = chosen by the model's size.
     pub threads: usize,
     /// Layers on the GPU; `None` = all of them in a build with a GPU, none otherwise.
     pub gpu_layers: Option<u32>,
+    /// Devices to use, by their numbers; empty = all.
+    pub devices: Vec<usize>,
+    pub split_mode: SplitMode,
+    pub kv_type: KvType,
+    pub flash_attention: FlashAttention,
+    /// An answer depends on its request alone, not on what is decoded beside it.
+    pub deterministic: bool,
     /// A template's source, instead of the one in the file.
     pub chat_template: Option<String>,
 }
@@ -131,8 +143,13 @@ impl LlamaTeacher {
                     message: format!("{error:#}"),
                 })?;
 
-        let identity =
-            TeacherIdentity { name, file: path.to_owned(), sha256, parameters: model.n_params() };
+        let identity = TeacherIdentity {
+            name,
+            file: path.to_owned(),
+            sha256,
+            parameters: model.n_params(),
+            context: model.n_ctx_train() as usize,
+        };
         Ok(Self { template, identity, options, banned, ends, model })
     }
 
@@ -199,31 +216,33 @@ impl LlamaTeacher {
     }
 }
 
-impl Teacher for LlamaTeacher {
-    fn identity(&self) -> &TeacherIdentity {
+impl LlamaTeacher {
+    pub fn identity(&self) -> &TeacherIdentity {
         &self.identity
     }
 
-    fn prompt_tokens(&self, prompt: &str) -> Result<usize, TeacherError> {
-        Ok(self.tokenize(prompt, "")?.len())
+    pub fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
+        let measure = |prompt: &String| {
+            let tokens = self.tokenize(prompt, "")?.len();
+            Ok(Measured { rendered: self.render(prompt)?, tokens })
+        };
+        prompts.iter().map(measure).collect()
     }
 
-    fn generate(
+    pub fn generate(
         &mut self,
         requests: &[GenerateRequest],
-        done: &[bool],
-        sink: WaveSink<'_, Generated>,
+        step: StepSink<'_, Generated>,
     ) -> Result<(), TeacherError> {
-        generate::run(self, requests, done, sink)
+        generate::run(self, requests, step)
     }
 
-    fn score(
+    pub fn score(
         &mut self,
         requests: &[ScoreRequest],
-        done: &[bool],
-        sink: WaveSink<'_, Scored>,
+        step: StepSink<'_, Scored>,
     ) -> Result<(), TeacherError> {
-        score::run(self, requests, done, sink)
+        score::run(self, requests, step)
     }
 }
 
@@ -232,7 +251,10 @@ fn check_file(path: &Path) -> Result<String, TeacherError> {
     if !path.is_file() {
         return Err(TeacherError::Missing { path: path.to_owned() });
     }
-    let read = |source: io::Error| TeacherError::Read { path: PathBuf::from(path), source };
+    let read = |source: io::Error| TeacherError::Read {
+        path: PathBuf::from(path),
+        message: source.to_string(),
+    };
     let mut file = File::open(path).map_err(read)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

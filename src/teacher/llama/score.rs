@@ -10,10 +10,11 @@ use std::{collections::BTreeMap, ops::Range};
 use llama_cpp_2::token::LlamaToken;
 
 use super::{
-    LlamaTeacher, MOST_SEQUENCES, ScoreRequest, Scored, TeacherError, WaveSink,
+    LlamaTeacher, MOST_SEQUENCES, ScoreRequest, Scored, StepSink, TeacherError,
     batch::{Cell, evaluate, share_prefix},
     shared_prefix,
 };
+use crate::teacher::Step as Report;
 
 /// Requests per wave, if their branches fit into [`MOST_SEQUENCES`].
 const WAVE: usize = 64;
@@ -58,8 +59,7 @@ impl Trie {
 pub(super) fn run(
     teacher: &LlamaTeacher,
     requests: &[ScoreRequest],
-    done: &[bool],
-    sink: WaveSink<'_, Scored>,
+    step: StepSink<'_, Scored>,
 ) -> Result<(), TeacherError> {
     let mut items = Vec::with_capacity(requests.len());
     for request in requests {
@@ -80,7 +80,8 @@ pub(super) fn run(
             ),
         });
     }
-    let wave = ((MOST_SEQUENCES - 1) / widest).clamp(1, WAVE);
+    let most = if teacher.options.deterministic { 1 } else { WAVE };
+    let wave = ((MOST_SEQUENCES - 1) / widest).clamp(1, most);
     let cells = items.chunks(wave).map(|items| {
         items.iter().map(|(prompt, trie)| prompt.len() + trie.nodes.len()).sum::<usize>()
     });
@@ -93,9 +94,7 @@ pub(super) fn run(
 
     for first in (0..requests.len()).step_by(wave) {
         let range = first..requests.len().min(first + wave);
-        if done[range.clone()].iter().all(|done| *done) {
-            continue;
-        }
+        step(Report::Began(range.clone().collect())).map_err(TeacherError::Stopped)?;
         let items = &items[range];
         let prompts: Vec<&[LlamaToken]> =
             items.iter().map(|(prompt, _)| prompt.as_slice()).collect();
@@ -143,10 +142,13 @@ pub(super) fn run(
             .zip(&steps)
             .map(|((prompt, trie), steps)| Scored {
                 log_probs: trie.names.iter().map(|name| log_prob(name, steps)).collect(),
+                tokens: trie.names.iter().map(Vec::len).collect(),
                 prompt_tokens: prompt.len(),
             })
+            .enumerate()
+            .map(|(at, scored)| (first + at, scored))
             .collect();
-        sink(first, scored).map_err(TeacherError::Stopped)?;
+        step(Report::Done(scored)).map_err(TeacherError::Stopped)?;
     }
     Ok(())
 }

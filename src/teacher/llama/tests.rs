@@ -9,21 +9,23 @@ use super::{
 };
 use crate::{
     store,
-    teacher::{GenerateRequest, Sampling, ScoreRequest, Teacher, normalise},
+    teacher::{GenerateRequest, Sampling, ScoreRequest, Step, normalise},
 };
 
 fn teacher(batch: usize) -> LlamaTeacher {
-    let options = LlamaOptions { batch, threads: 2, gpu_layers: Some(0), chat_template: None };
+    let options =
+        LlamaOptions { slots: batch, threads: 2, gpu_layers: Some(0), ..LlamaOptions::default() };
     LlamaTeacher::load(&store::teacher_file("pocket").unwrap(), options).unwrap()
 }
 
 fn score(teacher: &mut LlamaTeacher, requests: &[ScoreRequest]) -> Vec<Vec<f32>> {
     let mut found = vec![Vec::new(); requests.len()];
-    let done = vec![false; requests.len()];
     teacher
-        .score(requests, &done, &mut |first, wave| {
-            for (offset, scored) in wave.into_iter().enumerate() {
-                found[first + offset] = scored.log_probs;
+        .score(requests, &mut |step| {
+            if let Step::Done(done) = step {
+                for (at, scored) in done {
+                    found[at] = scored.log_probs;
+                }
             }
             Ok(())
         })
@@ -106,7 +108,9 @@ fn requests(count: usize) -> Vec<GenerateRequest> {
         .map(|number| GenerateRequest {
             id: number.to_string(),
             prompt: format!("Write {} tickets", number % 3 + 2),
-            cue: "1.",
+            cue: "1.".into(),
+            longest: 500,
+            constrained: false,
             lines: 2,
             seed: number as u64,
             max_tokens: 30,
@@ -116,36 +120,11 @@ fn requests(count: usize) -> Vec<GenerateRequest> {
 }
 
 #[test]
-fn a_wave_answers_the_same_whatever_came_before() {
-    let requests = requests(10);
-    let generate = |done: &[bool]| {
-        let mut found = vec![None; requests.len()];
-        teacher(4)
-            .generate(&requests, done, &mut |first, wave| {
-                for (offset, reply) in wave.into_iter().enumerate() {
-                    found[first + offset] = Some(reply);
-                }
-                Ok(())
-            })
-            .unwrap();
-        found
-    };
-    let all = generate(&[false; 10]);
-    assert!(all.iter().all(Option::is_some));
-    assert!(all.iter().flatten().all(|reply| reply.text.starts_with("1.")));
-    // The first wave is known, the second one but for one request: it is evaluated whole again.
-    let done: Vec<bool> = (0..10).map(|number| number < 4 || number == 6).collect();
-    let rest = generate(&done);
-    assert!(rest[..4].iter().all(Option::is_none));
-    assert_eq!(rest[4..], all[4..]);
-}
-
-#[test]
 fn a_prompt_beyond_the_models_context_is_refused_by_name() {
     let mut teacher = teacher(4);
     let mut requests = requests(3);
     requests[2].prompt = "ticket ".repeat(20_000);
-    let error = teacher.generate(&requests, &[false; 3], &mut |_, _| Ok(())).unwrap_err();
+    let error = teacher.generate(&requests, &mut |_| Ok(())).unwrap_err();
     assert!(error.to_string().starts_with("request 2 needs "), "{error}");
 }
 

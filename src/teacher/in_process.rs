@@ -1,0 +1,47 @@
+//! The engine in this very process: for profiling, and where no child process can be started. What
+//! ends the engine ends the program.
+
+use super::{
+    GenerateRequest, Generated, Measured, News, ScoreRequest, Scored, Sink, Step, Teacher,
+    TeacherError, TeacherIdentity, llama::LlamaTeacher,
+};
+
+/// [`LlamaTeacher`] without a supervisor.
+pub struct InProcess(pub LlamaTeacher);
+
+impl Teacher for InProcess {
+    fn identity(&self) -> &TeacherIdentity {
+        self.0.identity()
+    }
+
+    fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
+        self.0.measure(prompts)
+    }
+
+    fn generate(
+        &mut self,
+        requests: &[GenerateRequest],
+        sink: Sink<'_, Generated>,
+    ) -> Result<(), TeacherError> {
+        self.0.generate(requests, &mut |step| match step {
+            Step::Done(done) => {
+                sink(News::Answers(done.into_iter().map(|(at, reply)| (at, Ok(reply))).collect()))
+            }
+            Step::Began(_) | Step::Alive => Ok(()),
+        })
+    }
+
+    fn score(
+        &mut self,
+        requests: &[ScoreRequest],
+        sink: Sink<'_, Scored>,
+    ) -> Result<(), TeacherError> {
+        self.0.score(requests, &mut |step| match step {
+            Step::Done(done) => {
+                let finite = done.into_iter().map(|(at, scored)| Ok((at, Ok(scored.finite()?))));
+                sink(News::Answers(finite.collect::<Result<_, TeacherError>>()?))
+            }
+            Step::Began(_) | Step::Alive => Ok(()),
+        })
+    }
+}

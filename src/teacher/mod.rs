@@ -34,9 +34,15 @@ pub enum TeacherError {
     #[error("llama.cpp could not start: {message}")]
     Backend { message: String },
     #[error(
-        "no memory for a context of {cells} tokens: {message}\nhint: lower `teacher.context` or `teacher.slots`, or choose a smaller model"
+        "no memory for a context of {cells} tokens ({megabytes} MB of {free_megabytes} MB that are free): {message}\nhint: lower `teacher.context` or `teacher.slots`, choose a smaller `teacher.kv_type` or a smaller model"
     )]
-    Context { cells: u32, message: String },
+    Context { cells: usize, megabytes: u64, free_megabytes: u64, message: String },
+    #[error(
+        "request {id} needs a context of {cells} tokens ({megabytes} MB); there is room for {room}\nhint: raise `teacher.context`, choose a smaller `teacher.kv_type` or a smaller model, or shorten the prompts"
+    )]
+    NoRoom { id: String, cells: usize, room: usize, megabytes: u64 },
+    #[error("teacher.devices: {message}\nhint: the devices are: {known}")]
+    Devices { message: String, known: String },
     #[error(
         "request {id} needs {needed} tokens but {model} was trained for {limit}\nhint: fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`) or shorter texts"
     )]

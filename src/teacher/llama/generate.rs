@@ -1,143 +1,162 @@
-//! Writes replies, one wave of sequences at a time.
+//! Writes replies: continuous batches, or one at a time.
+
+use std::sync::Arc;
 
 use llama_cpp_2::token::LlamaToken;
+use rayon::prelude::*;
 
 use super::{
-    GenerateRequest, Generated, LlamaTeacher, MOST_SEQUENCES, StepSink, TeacherError,
-    batch::{Cell, evaluate, share_prefix},
-    shared_prefix,
+    super::{GenerateRequest, Generated, Step, StepSink, TeacherError},
+    LlamaTeacher,
+    alone::Alone,
+    memory::Need,
+    prefix::PrefixTree,
+    queue::{Admitted, Queue},
+    reply::Reply,
+    session::{Cell, Work},
 };
-use crate::{rng::Rng, teacher::Step};
 
-/// A reply in the making.
-struct Reply<'a> {
-    request: &'a GenerateRequest,
-    prompt_tokens: usize,
-    rng: Rng,
-    bytes: Vec<u8>,
-    last: LlamaToken,
-    generated: usize,
-    complete: bool,
-    running: bool,
+/// Logits per step above which the replies' tokens are drawn in parallel.
+const WORTH_SHARING: usize = 1 << 18;
+
+/// What a stretch of generation took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub work: Work,
+    /// Cells of the context.
+    pub cells: usize,
+    /// The most cells that held tokens at once.
+    pub peak: usize,
+    pub slots: usize,
 }
 
+/// A request that runs.
+struct Running<'a> {
+    admitted: Admitted,
+    reply: Reply<'a>,
+}
+
+/// Answers `requests`, whose prompts are `prompts`, in continuous batches.
 pub(super) fn run(
     teacher: &LlamaTeacher,
     requests: &[GenerateRequest],
+    prompts: &[Vec<LlamaToken>],
     step: StepSink<'_, Generated>,
-) -> Result<(), TeacherError> {
-    let wave = match teacher.options.slots {
-        _ if teacher.options.deterministic => 1,
-        0 => 16,
-        slots => slots.clamp(1, MOST_SEQUENCES - 1),
-    };
-    let mut prompts = Vec::with_capacity(requests.len());
-    for request in requests {
-        let prompt = teacher.tokenize(&request.prompt, &request.cue)?;
-        teacher.check_length(&request.id, prompt.len() + request.max_tokens)?;
-        prompts.push(prompt);
+) -> Result<Spent, TeacherError> {
+    if requests.is_empty() {
+        return Ok(Spent::default());
     }
-    // Sized once for the hungriest wave; sharing a prefix only ever needs less.
-    let cells = requests.chunks(wave).zip(prompts.chunks(wave)).map(|(requests, prompts)| {
-        let replies: usize = requests.iter().map(|request| request.max_tokens).sum();
-        replies + prompts.iter().map(Vec::len).sum::<usize>()
-    });
-    let Some(cells) = cells.max() else { return Ok(()) };
-    let mut context = teacher.context(cells, wave.min(requests.len()) + 1)?;
+    let slices: Vec<&[LlamaToken]> = prompts.iter().map(Vec::as_slice).collect();
+    let tree = PrefixTree::new(&slices);
+    let needs = needs(requests, prompts);
+    let shape = teacher.shape(&tree, &needs, |index| requests[index].id.as_str())?;
+    let mut session = teacher.session(shape)?;
+    let mut queue = Queue::new(&slices, &needs, &tree);
+    let mut running: Vec<Running<'_>> = Vec::new();
+    let mut peak = 0;
+    loop {
+        let mut cells: Vec<Cell> = Vec::with_capacity(shape.slots);
+        for run in &running {
+            let (token, position) = run.reply.next();
+            let sequences = Arc::clone(&run.admitted.sequences);
+            cells.push(Cell { token, position, sequences, logits: true });
+        }
+        let mut row_of: Vec<usize> = (0..running.len()).collect();
+        let room = shape.slots - running.len();
+        let admitted = queue.admit(&mut session, room, shape.batch_tokens, &mut cells)?;
+        if cells.is_empty() {
+            break;
+        }
+        if !admitted.is_empty() {
+            let begun = admitted.iter().map(|entry| entry.request).collect();
+            step(Step::Began(begun)).map_err(TeacherError::Stopped)?;
+        }
+        row_of.resize(cells.len(), usize::MAX);
+        for entry in admitted {
+            row_of[entry.cells.end - 1] = running.len();
+            let reply = Reply::begin(&requests[entry.request], prompts[entry.request].len());
+            running.push(Running { admitted: entry, reply });
+        }
+        session.evaluate(&cells, |rows| draw(teacher, &mut running, &row_of, rows))?;
 
-    for first in (0..requests.len()).step_by(wave) {
-        let range = first..requests.len().min(first + wave);
-        step(Step::Began(range.clone().collect())).map_err(TeacherError::Stopped)?;
-        let prompts: Vec<&[LlamaToken]> =
-            prompts[range.clone()].iter().map(Vec::as_slice).collect();
-        let prefix = shared_prefix(&prompts);
-        share_prefix(&mut context, &prompts[0][..prefix], prompts.len() + 1)?;
-
-        let mut replies: Vec<Reply<'_>> = requests[range]
+        let own: usize = running
             .iter()
-            .zip(&prompts)
-            .map(|(request, prompt)| Reply::begin(request, prompt.len()))
-            .collect();
-        let sequences: Vec<[i32; 1]> = (1..=prompts.len() as i32).map(|number| [number]).collect();
-
-        let mut cells = Vec::new();
-        let mut owner = Vec::new();
-        for (index, prompt) in prompts.iter().enumerate() {
-            for (position, &token) in prompt.iter().enumerate().skip(prefix) {
-                let logits = position + 1 == prompt.len();
-                cells.push(Cell { token, position, sequences: &sequences[index], logits });
-                owner.push(index);
-            }
+            .map(|run| {
+                let request = run.admitted.request;
+                prompts[request].len() - tree.shared(request) + run.reply.len()
+            })
+            .sum();
+        peak = peak.max(queue.prefix_cells() + own);
+        let mut done = Vec::new();
+        for run in running.extract_if(.., |run| !run.reply.is_running()) {
+            queue.release(&mut session, &run.admitted)?;
+            done.push((run.admitted.request, run.reply.finish()));
         }
-        evaluate(&mut context, &cells, |cell, logits| {
-            replies[owner[cell]].extend(teacher, logits);
-        })?;
-        while replies.iter().any(|reply| reply.running) {
-            step(Step::Alive).map_err(TeacherError::Stopped)?;
-            let (owner, cells): (Vec<usize>, Vec<Cell<'_>>) = replies
-                .iter()
-                .enumerate()
-                .filter(|(_, reply)| reply.running)
-                .map(|(index, reply)| (index, reply.next_cell(&sequences[index])))
-                .unzip();
-            evaluate(&mut context, &cells, |cell, logits| {
-                replies[owner[cell]].extend(teacher, logits);
-            })?;
-        }
-        let done = replies.into_iter().enumerate();
-        step(Step::Done(done.map(|(at, reply)| (first + at, reply.finish())).collect()))
-            .map_err(TeacherError::Stopped)?;
+        let news = if done.is_empty() { Step::Alive } else { Step::Done(done) };
+        step(news).map_err(TeacherError::Stopped)?;
     }
-    Ok(())
+    Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: shape.slots })
 }
 
-impl<'a> Reply<'a> {
-    fn begin(request: &'a GenerateRequest, prompt_tokens: usize) -> Self {
-        Self {
-            request,
-            prompt_tokens,
-            rng: Rng::for_item(request.seed, "sampling", 0),
-            bytes: request.cue.as_bytes().to_vec(),
-            last: LlamaToken(0),
-            generated: 0,
-            complete: false,
-            running: true,
+fn needs(requests: &[GenerateRequest], prompts: &[Vec<LlamaToken>]) -> Vec<Need> {
+    let need = |(request, prompt): (&GenerateRequest, &Vec<LlamaToken>)| Need {
+        prompt: prompt.len(),
+        beyond: request.max_tokens,
+        sequences: 1,
+    };
+    requests.iter().zip(prompts).map(need).collect()
+}
+
+/// Draws the next token of every reply that has a row of logits.
+fn draw(
+    teacher: &LlamaTeacher,
+    running: &mut [Running<'_>],
+    row_of: &[usize],
+    rows: &[(usize, &[f32])],
+) {
+    let mut logits: Vec<Option<&[f32]>> = vec![None; running.len()];
+    for (cell, row) in rows {
+        logits[row_of[*cell]] = Some(row);
+    }
+    let extend = |(run, logits): (&mut Running<'_>, &Option<&[f32]>)| {
+        if let Some(logits) = logits {
+            run.reply.extend(teacher, logits);
         }
+    };
+    if rows.len() * teacher.banned.len() > WORTH_SHARING && teacher.threads() > 1 {
+        running.par_iter_mut().zip(&logits).for_each(extend);
+    } else {
+        running.iter_mut().zip(&logits).for_each(extend);
     }
+}
 
-    fn next_cell<'s>(&self, sequences: &'s [i32]) -> Cell<'s> {
-        let position = self.prompt_tokens + self.generated - 1;
-        Cell { token: self.last, position, sequences, logits: true }
+/// Answers `requests` one after another; with `reuse` each keeps the blocks it shares with the last.
+pub(super) fn run_alone(
+    teacher: &LlamaTeacher,
+    requests: &[GenerateRequest],
+    prompts: &[Vec<LlamaToken>],
+    reuse: bool,
+    step: StepSink<'_, Generated>,
+) -> Result<Spent, TeacherError> {
+    if requests.is_empty() {
+        return Ok(Spent::default());
     }
-
-    /// Draws the next token and decides whether the reply ends with it.
-    fn extend(&mut self, teacher: &LlamaTeacher, logits: &[f32]) {
-        let drawn = self.request.sampling.draw(logits, &teacher.banned, &mut self.rng);
-        self.last = LlamaToken(drawn as i32);
-        self.generated += 1;
-        let vocab = teacher.model.vocab();
-        self.complete = vocab.is_eog(self.last);
-        if !self.complete {
-            self.bytes.extend(vocab.token_to_piece(self.last, false, None));
-            self.complete = self.has_all_lines();
+    let slices: Vec<&[LlamaToken]> = prompts.iter().map(Vec::as_slice).collect();
+    let tree = PrefixTree::new(&slices);
+    let needs = needs(requests, prompts);
+    let shape = teacher.shape_alone(&needs, |index| requests[index].id.as_str())?;
+    let mut alone = Alone::new(teacher.session(shape)?, reuse);
+    for &index in &tree.order {
+        step(Step::Began(vec![index])).map_err(TeacherError::Stopped)?;
+        let mut reply = Reply::begin(&requests[index], prompts[index].len());
+        alone.prompt(&prompts[index], |logits| reply.extend(teacher, logits))?;
+        while reply.is_running() {
+            let (token, position) = reply.next();
+            alone.token(token, position, |logits| reply.extend(teacher, logits))?;
         }
-        self.running = !self.complete && self.generated < self.request.max_tokens;
+        step(Step::Done(vec![(index, reply.finish())])).map_err(TeacherError::Stopped)?;
     }
-
-    /// Whether as many lines as were asked for stand there, the last one closed by its newline.
-    fn has_all_lines(&self) -> bool {
-        let text = &self.bytes;
-        let closed = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-        let lines = text[..closed].split(|byte| *byte == b'\n');
-        lines.filter(|line| !line.trim_ascii().is_empty()).count() >= self.request.lines
-    }
-
-    fn finish(self) -> Generated {
-        Generated {
-            text: String::from_utf8_lossy(&self.bytes).into_owned(),
-            complete: self.complete,
-            prompt_tokens: self.prompt_tokens,
-            generated_tokens: self.generated,
-        }
-    }
+    let peak = needs.iter().map(|need| need.prompt + need.beyond).max().unwrap_or(0);
+    let session = alone.session();
+    Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: 1 })
 }

@@ -1,20 +1,28 @@
 //! The teacher on llama.cpp, in this process, through `llama-cpp-2`.
 //!
-//! One context serves a whole stage. Within a wave the longest common prefix of all prompts is
-//! evaluated once and its cells are shared (`seq_cp`); the rest of the prompts goes in as one packed
-//! batch; then all sequences are decoded together ([`generate`]) or all candidate names are scored
-//! as branches of a token trie in the same pass ([`score`]). The cells are cleared between waves, so
-//! a wave's numbers never depend on the one before.
+//! ```text
+//! requests ─ chat template, tokens ─► PrefixTree ─► Queue ─► Session (one llama.cpp context)
+//!                                       what is      who is     sequences, cells, batches;
+//!                                       shared       let in     every trap of the binding
+//! ```
 //!
-//! The binding aborts the process on quite a few misuses; they are all kept behind this module:
-//! batches are never longer than `n_batch`, logits are only read from rows that asked for them,
-//! sequence numbers stay below `n_seq_max`, sampling is our own.
+//! [`generate`] keeps a fixed number of slots busy: a finished reply's place is refilled at the next
+//! step. [`score`] sends prompt and candidate names of many questions through in one pass. With
+//! `deterministic` both go [`alone`], one sequence at a time. [`memory`] chooses the measures of the
+//! context. Sampling is our own.
 
-mod batch;
+mod alone;
+pub mod bench;
 mod generate;
+mod memory;
+mod prefix;
+mod queue;
+mod reply;
 mod score;
+mod session;
 #[cfg(test)]
 mod tests;
+mod trie;
 
 use std::{
     ffi::CStr,
@@ -26,14 +34,17 @@ use std::{
 };
 
 use llama_cpp_2::{
-    LogOptions,
-    context::{LlamaContext, params::LlamaContextParams},
+    LlamaBackendDeviceType, LogOptions,
+    context::params::{KvCacheType, LlamaContextParams},
+    list_llama_ggml_backend_devices,
     llama_backend::LlamaBackend,
-    model::{LlamaModel, params::LlamaModelParams},
+    model::{
+        LlamaModel,
+        params::{LlamaModelParams, LlamaSplitMode},
+    },
     send_logs_to_tracing,
     token::LlamaToken,
 };
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -41,13 +52,13 @@ use super::{
     StepSink, TeacherError, TeacherIdentity,
     chat::{CHATML, ChatTemplate},
 };
+use memory::{Need, Shape};
+use prefix::PrefixTree;
+use serde::{Deserialize, Serialize};
+use session::Session;
 
-/// Most tokens that go into one call of llama.cpp.
-const BATCH_TOKENS: usize = 2048;
 /// Weights below which one thread is the fastest.
 const SMALL_MODEL: u64 = 30_000_000;
-/// llama.cpp's own bound on sequences in a context.
-const MOST_SEQUENCES: usize = 256;
 
 /// What the engine can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,7 +71,7 @@ pub struct LlamaOptions {
     pub batch_tokens: usize,
     /// CPU threads; 0 = chosen by the model's size.
     pub threads: usize,
-    /// Layers on the GPU; `None` = all of them in a build with a GPU, none otherwise.
+    /// Layers on the GPU; `None` = all of them where there is a GPU, none otherwise.
     pub gpu_layers: Option<u32>,
     /// Devices to use, by their numbers; empty = all.
     pub devices: Vec<usize>,
@@ -79,8 +90,12 @@ pub struct LlamaTeacher {
     template: ChatTemplate,
     identity: TeacherIdentity,
     options: LlamaOptions,
+    /// Whether layers of the model lie on a GPU.
+    gpu: bool,
     /// Control tokens that a reply may not hold.
     banned: Vec<bool>,
+    /// The same and the ends of a turn: for replies that may not end by themselves.
+    never: Vec<bool>,
     /// Tokens that end a turn.
     ends: Vec<LlamaToken>,
 }
@@ -107,11 +122,25 @@ impl LlamaTeacher {
     pub fn load(path: &Path, options: LlamaOptions) -> Result<Self, TeacherError> {
         let sha256 = check_file(path)?;
         let load = |message: String| TeacherError::Load { path: path.to_owned(), message };
-        let gpu_layers = options
-            .gpu_layers
-            .unwrap_or(if cfg!(any(feature = "cuda", feature = "metal")) { 999 } else { 0 });
-        let params = LlamaModelParams::default().with_n_gpu_layers(gpu_layers);
-        let model = LlamaModel::load_from_file(backend()?, path, &params)
+        let backend = backend()?;
+        let gpu_at_hand = backend.supports_gpu_offload()
+            && list_llama_ggml_backend_devices()
+                .iter()
+                .any(|device| !matches!(device.device_type, LlamaBackendDeviceType::Cpu));
+        let gpu_layers = options.gpu_layers.unwrap_or(if gpu_at_hand { 999 } else { 0 });
+        let mut params = LlamaModelParams::default().with_n_gpu_layers(gpu_layers).with_split_mode(
+            match options.split_mode {
+                SplitMode::None => LlamaSplitMode::None,
+                SplitMode::Layer => LlamaSplitMode::Layer,
+                SplitMode::Row => LlamaSplitMode::Row,
+            },
+        );
+        if !options.devices.is_empty() {
+            params = params.with_devices(&options.devices).map_err(|error| {
+                TeacherError::Devices { message: error.to_string(), known: device_names() }
+            })?;
+        }
+        let model = LlamaModel::load_from_file(backend, path, &params)
             .map_err(|error| load(error.to_string()))?;
 
         let name = model.meta_val_str("general.name").unwrap_or_else(|_| {
@@ -120,6 +149,7 @@ impl LlamaTeacher {
         let vocab = model.vocab();
         let tokens: Vec<LlamaToken> = vocab.tokens().collect();
         let banned = tokens.iter().map(|&t| vocab.is_control(t) && !vocab.is_eog(t)).collect();
+        let never = tokens.iter().map(|&t| vocab.is_control(t) || vocab.is_eog(t)).collect();
         let ends = tokens.iter().copied().filter(|&token| vocab.is_eog(token)).collect();
         let text = |token: LlamaToken| -> String {
             vocab.text(token).map(CStr::to_string_lossy).unwrap_or_default().into_owned()
@@ -150,7 +180,8 @@ impl LlamaTeacher {
             parameters: model.n_params(),
             context: model.n_ctx_train() as usize,
         };
-        Ok(Self { template, identity, options, banned, ends, model })
+        let gpu = gpu_at_hand && gpu_layers > 0;
+        Ok(Self { template, identity, options, gpu, banned, never, ends, model })
     }
 
     /// The whole prompt as text, chat template included, up to the reply.
@@ -173,23 +204,88 @@ impl LlamaTeacher {
         Ok(tokens)
     }
 
-    /// A context with room for `cells` tokens in `sequences` sequences.
-    fn context(&self, cells: usize, sequences: usize) -> Result<LlamaContext<'_>, TeacherError> {
-        let cells = u32::try_from(cells.next_multiple_of(256)).unwrap_or(u32::MAX);
+    /// The measures of a context for `needs`, with as many slots as the settings say.
+    fn shape<'i>(
+        &self,
+        tree: &PrefixTree,
+        needs: &[Need],
+        id: impl Fn(usize) -> &'i str,
+    ) -> Result<Shape, TeacherError> {
+        let slots = match self.options.slots {
+            0 => memory::default_slots(self.gpu),
+            slots => slots,
+        };
+        self.shape_for(Some(tree), needs, slots, id)
+    }
+
+    fn shape_for<'i>(
+        &self,
+        tree: Option<&PrefixTree>,
+        needs: &[Need],
+        slots: usize,
+        id: impl Fn(usize) -> &'i str,
+    ) -> Result<Shape, TeacherError> {
+        let kv_type = self.options.kv_type;
+        let limit = memory::affordable_cells(&self.model, kv_type, self.gpu);
+        memory::shape(&self.options, tree, needs, slots, limit).map_err(|(index, cells)| {
+            let bytes = memory::bytes_per_cell(&self.model, kv_type);
+            TeacherError::NoRoom {
+                id: id(index).to_owned(),
+                cells,
+                room: if self.options.context > 0 { self.options.context } else { limit },
+                megabytes: (bytes * cells as f64 / 1e6).ceil() as u64,
+            }
+        })
+    }
+
+    /// The measures of a context that serves one request at a time.
+    fn shape_alone<'i>(
+        &self,
+        needs: &[Need],
+        id: impl Fn(usize) -> &'i str,
+    ) -> Result<Shape, TeacherError> {
+        self.shape_for(None, needs, 1, id)
+    }
+
+    /// A context of this `shape`.
+    fn session(&self, shape: Shape) -> Result<Session<'_>, TeacherError> {
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         let threads = i32::try_from(self.threads()).unwrap_or(i32::MAX);
+        let kv_type = match self.options.kv_type {
+            KvType::F32 => KvCacheType::F32,
+            KvType::F16 => KvCacheType::F16,
+            KvType::Bf16 => KvCacheType::BF16,
+            KvType::Q8_0 => KvCacheType::Q8_0,
+            KvType::Q5_0 => KvCacheType::Q5_0,
+            KvType::Q4_0 => KvCacheType::Q4_0,
+        };
         let params = LlamaContextParams::default()
-            .with_n_ctx(NonZeroU32::new(cells))
-            .with_n_seq_max(u32::try_from(sequences).unwrap_or(u32::MAX))
+            .with_n_ctx(NonZeroU32::new(number(shape.cells)))
+            .with_n_seq_max(number(shape.sequences))
             .with_kv_unified(true)
-            .with_n_batch(BATCH_TOKENS as u32)
-            .with_n_ubatch(512)
+            .with_n_batch(number(shape.batch_tokens))
+            .with_n_ubatch(number(shape.batch_tokens.min(512)))
             .with_n_threads(threads)
             .with_n_threads_batch(threads)
-            .with_flash_attention_policy(-1)
+            .with_type_k(kv_type)
+            .with_type_v(kv_type)
+            .with_flash_attention_policy(match self.options.flash_attention {
+                FlashAttention::Auto => -1,
+                FlashAttention::Off => 0,
+                FlashAttention::On => 1,
+            })
             .with_no_perf(true);
-        self.model
-            .new_context(backend()?, params)
-            .map_err(|error| TeacherError::Context { cells, message: error.to_string() })
+        let context = self.model.new_context(backend()?, params).map_err(|error| {
+            let bytes = memory::bytes_per_cell(&self.model, self.options.kv_type);
+            let free = if self.gpu { memory::free_on_devices() } else { memory::free_here() };
+            TeacherError::Context {
+                cells: shape.cells,
+                megabytes: (bytes * shape.cells as f64 / 1e6).ceil() as u64,
+                free_megabytes: free / 1_000_000,
+                message: error.to_string(),
+            }
+        })?;
+        Ok(Session::new(context, shape, self.banned.len()))
     }
 
     /// All cores, but one for a model so small that its threads would mostly wait for each other:
@@ -202,25 +298,36 @@ impl LlamaTeacher {
         }
     }
 
-    fn check_length(&self, id: &str, needed: usize) -> Result<(), TeacherError> {
-        let limit = self.model.n_ctx_train() as usize;
-        if needed <= limit {
-            return Ok(());
-        }
-        Err(TeacherError::TooLong {
-            id: id.to_owned(),
-            needed,
-            limit,
-            model: self.identity.name.clone(),
-        })
+    /// Recurrent models cannot forget the end of a sequence, so nothing of a prompt is kept for the
+    /// next one when they go alone.
+    fn can_cut(&self) -> bool {
+        !self.model.is_recurrent() && !self.model.is_hybrid()
     }
-}
 
-impl LlamaTeacher {
+    /// Tokens of each prompt; refuses what the model was not trained for.
+    fn prompts<'r>(
+        &self,
+        requests: impl Iterator<Item = (&'r String, &'r str, &'r str, usize)>,
+    ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
+        let limit = self.model.n_ctx_train() as usize;
+        let mut prompts = Vec::new();
+        for (id, user, cue, beyond) in requests {
+            let prompt = self.tokenize(user, cue)?;
+            let needed = prompt.len() + beyond;
+            if needed > limit {
+                let model = self.identity.name.clone();
+                return Err(TeacherError::TooLong { id: id.clone(), needed, limit, model });
+            }
+            prompts.push(prompt);
+        }
+        Ok(prompts)
+    }
+
     pub fn identity(&self) -> &TeacherIdentity {
         &self.identity
     }
 
+    /// Each of `prompts` as the model sees it, and its length in tokens.
     pub fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
         let measure = |prompt: &String| {
             let tokens = self.tokenize(prompt, "")?.len();
@@ -229,21 +336,45 @@ impl LlamaTeacher {
         prompts.iter().map(measure).collect()
     }
 
+    /// Writes a reply to each of `requests`.
     pub fn generate(
         &mut self,
         requests: &[GenerateRequest],
         step: StepSink<'_, Generated>,
     ) -> Result<(), TeacherError> {
-        generate::run(self, requests, step)
+        let asked = requests.iter().map(|request| {
+            (&request.id, request.prompt.as_str(), &*request.cue, request.max_tokens)
+        });
+        let prompts = self.prompts(asked)?;
+        if self.options.deterministic {
+            generate::run_alone(self, requests, &prompts, self.can_cut(), step)?;
+        } else {
+            generate::run(self, requests, &prompts, step)?;
+        }
+        Ok(())
     }
 
+    /// Scores the candidates of each of `requests`.
     pub fn score(
         &mut self,
         requests: &[ScoreRequest],
         step: StepSink<'_, Scored>,
     ) -> Result<(), TeacherError> {
-        score::run(self, requests, step)
+        let asked = requests.iter().map(|request| {
+            let longest = request.candidates.iter().map(String::len).max().unwrap_or(0);
+            (&request.id, request.prompt.as_str(), "", longest)
+        });
+        let prompts = self.prompts(asked)?;
+        let alone = self.options.deterministic.then(|| self.can_cut());
+        score::run(self, &score::questions(self, requests, prompts), alone, step)?;
+        Ok(())
     }
+}
+
+fn device_names() -> String {
+    let devices = list_llama_ggml_backend_devices();
+    let names = devices.iter().map(|device| format!("{} {}", device.index, device.description));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Hashes the file and checks that it is a GGUF, before llama.cpp's parser sees it.
@@ -273,15 +404,4 @@ fn check_file(path: &Path) -> Result<String, TeacherError> {
         }
         hash.update(&buffer[..count]);
     }
-}
-
-/// Number of leading tokens that all of `prompts` share, leaving each at least one token of its own
-/// (its last row has to be evaluated to give logits).
-fn shared_prefix(prompts: &[&[LlamaToken]]) -> usize {
-    let Some((first, rest)) = prompts.split_first() else { return 0 };
-    let common = rest.iter().fold(first.len(), |length, prompt| {
-        first[..length].iter().zip(*prompt).take_while(|(a, b)| a == b).count()
-    });
-    let shortest = prompts.iter().map(|prompt| prompt.len()).min().unwrap_or(0);
-    common.min(shortest.saturating_sub(1))
 }

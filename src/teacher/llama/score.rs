@@ -1,182 +1,283 @@
 //! Scores candidate answers exactly: ln p(name, end of turn | prompt), without generating anything.
 //!
-//! The names of a request form a token trie. Each branch of the trie is a sequence of its own that
-//! sees the prompt and its own path, so prompt and trie of many requests go through in one pass:
-//! a cell belongs to all branches that run through it. The end of the turn counts as the last token
-//! of each name, so that a name that is a prefix of another is not favoured.
+//! Prompt and [`Trie`] of many questions go through in one pass: a cell belongs to all branches that
+//! run through it. The end of the turn counts as the last token of each name, so that a name that
+//! is a prefix of another is not favoured.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::HashMap, sync::Arc};
 
 use llama_cpp_2::token::LlamaToken;
+use rayon::prelude::*;
 
 use super::{
-    LlamaTeacher, MOST_SEQUENCES, ScoreRequest, Scored, StepSink, TeacherError,
-    batch::{Cell, evaluate, share_prefix},
-    shared_prefix,
+    super::{ScoreRequest, Scored, Step as News, StepSink, TeacherError},
+    LlamaTeacher,
+    alone::Alone,
+    generate::Spent,
+    memory::Need,
+    prefix::PrefixTree,
+    queue::Queue,
+    session::Cell,
+    trie::{Step, Trie},
 };
-use crate::teacher::Step as Report;
 
-/// Requests per wave, if their branches fit into [`MOST_SEQUENCES`].
-const WAVE: usize = 64;
+/// Branches of one trie: a question with more candidates is asked in several parts.
+const MOST_BRANCHES: usize = 120;
+/// Questions side by side, as far as llama.cpp's sequences reach.
+const SIDE_BY_SIDE: usize = 128;
 
-/// The inner nodes of a request's trie: every whole name and every proper prefix of one.
-struct Trie {
-    /// Tokens of each candidate.
-    names: Vec<Vec<LlamaToken>>,
-    /// Path of each node (never empty) and the branches that run through it, shortest paths first.
-    nodes: Vec<(Vec<LlamaToken>, Range<usize>)>,
-    /// Number of branches (at least 1).
-    branches: usize,
+/// A question in tokens.
+pub(super) struct Question<'a> {
+    /// Names it in errors.
+    pub id: &'a str,
+    pub prompt: Vec<LlamaToken>,
+    /// Its candidates: one trie, or several if they are many.
+    pub tries: Vec<Arc<Trie>>,
 }
 
-impl Trie {
-    fn new(names: Vec<Vec<LlamaToken>>) -> Self {
-        let mut paths: Vec<&[LlamaToken]> =
-            names.iter().flat_map(|name| (1..=name.len()).map(|end| &name[..end])).collect();
-        paths.sort_by_key(|path| path.iter().map(|token| token.0).collect::<Vec<_>>());
-        paths.dedup();
-        // In sorted order a path is followed by its extensions: the tips that extend it are adjacent.
-        let tips: Vec<&[LlamaToken]> = paths
-            .iter()
-            .enumerate()
-            .filter(|(index, path)| paths.get(index + 1).is_none_or(|next| !next.starts_with(path)))
-            .map(|(_, path)| *path)
-            .collect();
-        let mut nodes: Vec<(Vec<LlamaToken>, Range<usize>)> = paths
-            .iter()
-            .map(|path| {
-                let first = tips.iter().position(|tip| tip.starts_with(path)).unwrap_or(0);
-                let count = tips[first..].iter().take_while(|tip| tip.starts_with(path)).count();
-                (path.to_vec(), first..first + count)
-            })
-            .collect();
-        nodes.sort_by_key(|(path, _)| path.len());
-        let branches = tips.len().max(1);
-        Self { names, nodes, branches }
+/// The tokens of `requests`, whose prompts are `prompts`. The same candidates share one trie.
+pub(super) fn questions<'a>(
+    teacher: &LlamaTeacher,
+    requests: &'a [ScoreRequest],
+    prompts: Vec<Vec<LlamaToken>>,
+) -> Vec<Question<'a>> {
+    let vocab = teacher.model.vocab();
+    let mut known: HashMap<&[String], Arc<Trie>> = HashMap::new();
+    let mut trie = |names: &'a [String]| {
+        let new = || {
+            let tokens = |name: &String| vocab.tokenize(name.as_bytes(), false, false);
+            Arc::new(Trie::new(&names.iter().map(tokens).collect::<Vec<_>>()))
+        };
+        Arc::clone(known.entry(names).or_insert_with(new))
+    };
+    requests
+        .iter()
+        .zip(prompts)
+        .map(|(request, prompt)| {
+            let mut tries: Vec<Arc<Trie>> =
+                request.candidates.chunks(MOST_BRANCHES).map(&mut trie).collect();
+            if tries.is_empty() {
+                tries.push(trie(&request.candidates));
+            }
+            Question { id: &request.id, prompt, tries }
+        })
+        .collect()
+}
+
+/// A question with one of its tries.
+struct Part<'a> {
+    question: usize,
+    trie: &'a Trie,
+}
+
+/// Collects the parts of each question's answer.
+struct Answers<'a> {
+    questions: &'a [Question<'a>],
+    /// The parts of each question that came.
+    found: Vec<Vec<PartScores>>,
+}
+
+#[derive(Clone)]
+struct PartScores {
+    /// The part's number: candidates stand in the order of parts.
+    number: usize,
+    log_probs: Vec<f32>,
+    tokens: Vec<usize>,
+}
+
+impl Answers<'_> {
+    /// Takes in the scores of `part`; returns the whole answer if it was the last one.
+    fn take(&mut self, number: usize, part: &Part<'_>, steps: &[Step]) -> Option<(usize, Scored)> {
+        let question = part.question;
+        let found = &mut self.found[question];
+        found.push(PartScores {
+            number,
+            log_probs: part.trie.log_probs(steps),
+            tokens: part.trie.lengths(),
+        });
+        if found.len() < self.questions[question].tries.len() {
+            return None;
+        }
+        let mut parts = std::mem::take(found);
+        parts.sort_by_key(|part| part.number);
+        let (mut log_probs, mut tokens) = (Vec::new(), Vec::new());
+        for part in parts {
+            log_probs.extend(part.log_probs);
+            tokens.extend(part.tokens);
+        }
+        let prompt_tokens = self.questions[question].prompt.len();
+        Some((question, Scored { log_probs, tokens, prompt_tokens }))
     }
 }
 
+/// Scores `questions`, many at a time; or one after another, each keeping what it shares with the
+/// last one if `alone` says so.
 pub(super) fn run(
     teacher: &LlamaTeacher,
-    requests: &[ScoreRequest],
+    questions: &[Question<'_>],
+    alone: Option<bool>,
     step: StepSink<'_, Scored>,
-) -> Result<(), TeacherError> {
-    let mut items = Vec::with_capacity(requests.len());
-    for request in requests {
-        let prompt = teacher.tokenize(&request.prompt, "")?;
-        let vocab = teacher.model.vocab();
-        let names =
-            request.candidates.iter().map(|name| vocab.tokenize(name.as_bytes(), false, false));
-        let trie = Trie::new(names.collect());
-        let longest = trie.names.iter().map(Vec::len).max().unwrap_or(0);
-        teacher.check_length(&request.id, prompt.len() + longest)?;
-        items.push((prompt, trie));
+) -> Result<Spent, TeacherError> {
+    if questions.is_empty() {
+        return Ok(Spent::default());
     }
-    let Some(widest) = items.iter().map(|(_, trie)| trie.branches).max() else { return Ok(()) };
-    if widest >= MOST_SEQUENCES {
-        return Err(TeacherError::Decode {
-            message: format!(
-                "{widest} candidates at once are more than llama.cpp's {MOST_SEQUENCES} sequences"
-            ),
-        });
+    let parts: Vec<Part<'_>> = questions
+        .iter()
+        .enumerate()
+        .flat_map(|(question, asked)| {
+            asked.tries.iter().map(move |trie| Part { question, trie: trie.as_ref() })
+        })
+        .collect();
+    let prompts: Vec<&[LlamaToken]> =
+        parts.iter().map(|part| questions[part.question].prompt.as_slice()).collect();
+    let needs: Vec<Need> = parts
+        .iter()
+        .zip(&prompts)
+        .map(|(part, prompt)| Need {
+            prompt: prompt.len(),
+            beyond: part.trie.nodes.len() - 1,
+            sequences: part.trie.branches,
+        })
+        .collect();
+    let tree = PrefixTree::new(&prompts);
+    let answers = Answers { questions, found: vec![Vec::new(); questions.len()] };
+    let work = Scoring { teacher, parts: &parts, prompts: &prompts, needs: &needs, tree: &tree };
+    match alone {
+        Some(reuse) => work.one_by_one(answers, reuse, step),
+        None => work.side_by_side(answers, step),
     }
-    let most = if teacher.options.deterministic { 1 } else { WAVE };
-    let wave = ((MOST_SEQUENCES - 1) / widest).clamp(1, most);
-    let cells = items.chunks(wave).map(|items| {
-        items.iter().map(|(prompt, trie)| prompt.len() + trie.nodes.len()).sum::<usize>()
-    });
-    let sequences = 1 + items
-        .chunks(wave)
-        .map(|items| items.iter().map(|(_, trie)| trie.branches).sum::<usize>())
-        .max()
-        .unwrap_or(1);
-    let mut context = teacher.context(cells.max().unwrap_or(1), sequences)?;
+}
 
-    for first in (0..requests.len()).step_by(wave) {
-        let range = first..requests.len().min(first + wave);
-        step(Report::Began(range.clone().collect())).map_err(TeacherError::Stopped)?;
-        let items = &items[range];
-        let prompts: Vec<&[LlamaToken]> =
-            items.iter().map(|(prompt, _)| prompt.as_slice()).collect();
-        let prefix = shared_prefix(&prompts);
-        share_prefix(&mut context, &prompts[0][..prefix], sequences)?;
+struct Scoring<'a> {
+    teacher: &'a LlamaTeacher,
+    parts: &'a [Part<'a>],
+    prompts: &'a [&'a [LlamaToken]],
+    needs: &'a [Need],
+    tree: &'a PrefixTree,
+}
 
-        // Sequence numbers: 0 holds the prefix, then each item's branches one after another.
-        let numbers: Vec<i32> = (0..sequences as i32).collect();
-        let mut starts = Vec::with_capacity(items.len());
-        let mut next = 1;
-        for (_, trie) in items {
-            starts.push(next);
-            next += trie.branches;
-        }
-        let mut cells = Vec::new();
-        let mut owner: Vec<(usize, &[LlamaToken])> = Vec::new();
-        for ((prompt, trie), start) in items.iter().zip(&starts) {
-            let item = owner.last().map_or(0, |(item, _)| item + 1);
-            for (position, &token) in prompt.iter().enumerate().skip(prefix) {
-                let sequences = &numbers[*start..start + trie.branches];
-                let logits = position + 1 == prompt.len();
-                cells.push(Cell { token, position, sequences, logits });
-                owner.push((item, &[]));
+impl Scoring<'_> {
+    fn side_by_side(
+        &self,
+        mut answers: Answers<'_>,
+        step: StepSink<'_, Scored>,
+    ) -> Result<Spent, TeacherError> {
+        let questions = answers.questions;
+        let id = |part: usize| questions[self.parts[part].question].id;
+        let shape = self.teacher.shape_for(Some(self.tree), self.needs, SIDE_BY_SIDE, id)?;
+        let mut session = self.teacher.session(shape)?;
+        let mut queue = Queue::new(self.prompts, self.needs, self.tree);
+        let mut peak = 0;
+        loop {
+            let mut cells = Vec::new();
+            let admitted =
+                queue.admit(&mut session, shape.slots, shape.batch_tokens, &mut cells)?;
+            if cells.is_empty() {
+                break;
             }
-            for (path, branches) in &trie.nodes {
-                cells.push(Cell {
-                    token: path[path.len() - 1],
-                    position: prompt.len() + path.len() - 1,
-                    sequences: &numbers[start + branches.start..start + branches.end],
-                    logits: true,
-                });
-                owner.push((item, path));
+            if !admitted.is_empty() {
+                let begun = admitted.iter().map(|entry| self.parts[entry.request].question);
+                step(News::Began(begun.collect())).map_err(TeacherError::Stopped)?;
             }
+            // Which entry and which node of its trie each row belongs to.
+            let mut place_of: Vec<(usize, usize)> = vec![(usize::MAX, 0); cells.len()];
+            for (index, entry) in admitted.iter().enumerate() {
+                place_of[entry.cells.end - 1] = (index, 0);
+            }
+            for (index, entry) in admitted.iter().enumerate() {
+                self.branch_out(entry.request, &entry.sequences, &mut cells);
+                place_of
+                    .extend((1..self.parts[entry.request].trie.nodes.len()).map(|n| (index, n)));
+            }
+            let mut steps: Vec<Vec<Step>> = admitted
+                .iter()
+                .map(|entry| vec![Step::default(); self.parts[entry.request].trie.nodes.len()])
+                .collect();
+            session.evaluate(&cells, |rows| {
+                let found: Vec<((usize, usize), Step)> = rows
+                    .par_iter()
+                    .map(|(cell, logits)| {
+                        let (index, node) = place_of[*cell];
+                        let next = self.nexts(admitted[index].request, node);
+                        ((index, node), read(logits, &next, &self.teacher.ends))
+                    })
+                    .collect();
+                for ((index, node), step) in found {
+                    steps[index][node] = step;
+                }
+            })?;
+            peak = peak.max(queue.prefix_cells() + cells.len());
+            let mut done = Vec::new();
+            for (entry, steps) in admitted.iter().zip(&steps) {
+                queue.release(&mut session, entry)?;
+                done.extend(answers.take(entry.request, &self.parts[entry.request], steps));
+            }
+            let news = if done.is_empty() { News::Alive } else { News::Done(done) };
+            step(news).map_err(TeacherError::Stopped)?;
         }
-        // ln p of each token that may follow a node, keyed by (item, path to the node).
-        let mut steps: Vec<BTreeMap<Vec<i32>, Step>> =
-            items.iter().map(|_| BTreeMap::new()).collect();
-        evaluate(&mut context, &cells, |cell, logits| {
-            let (item, path) = owner[cell];
-            let step = Step::new(logits, &items[item].1, path, &teacher.ends);
-            steps[item].insert(path.iter().map(|token| token.0).collect(), step);
-        })?;
-        let scored = items
-            .iter()
-            .zip(&steps)
-            .map(|((prompt, trie), steps)| Scored {
-                log_probs: trie.names.iter().map(|name| log_prob(name, steps)).collect(),
-                tokens: trie.names.iter().map(Vec::len).collect(),
-                prompt_tokens: prompt.len(),
-            })
-            .enumerate()
-            .map(|(at, scored)| (first + at, scored))
-            .collect();
-        step(Report::Done(scored)).map_err(TeacherError::Stopped)?;
+        Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: shape.slots })
     }
-    Ok(())
-}
 
-/// What may follow a node of the trie.
-struct Step {
-    next: BTreeMap<i32, f64>,
-    end: f64,
-}
+    fn one_by_one(
+        &self,
+        mut answers: Answers<'_>,
+        reuse: bool,
+        step: StepSink<'_, Scored>,
+    ) -> Result<Spent, TeacherError> {
+        let questions = answers.questions;
+        let id = |part: usize| questions[self.parts[part].question].id;
+        let shape = self.teacher.shape_alone(self.needs, id)?;
+        let mut alone = Alone::new(self.teacher.session(shape)?, reuse);
+        for &number in &self.tree.order {
+            let part = &self.parts[number];
+            step(News::Began(vec![part.question])).map_err(TeacherError::Stopped)?;
+            let mut steps = vec![Step::default(); part.trie.nodes.len()];
+            let ends = &self.teacher.ends;
+            let next = self.nexts(number, 0);
+            alone.prompt(self.prompts[number], |logits| steps[0] = read(logits, &next, ends))?;
+            let branches = alone.branch(part.trie.branches)?;
+            let mut cells = Vec::new();
+            self.branch_out(number, &branches, &mut cells);
+            alone.session().evaluate(&cells, |rows| {
+                for (cell, logits) in rows {
+                    steps[cell + 1] = read(logits, &self.nexts(number, cell + 1), ends);
+                }
+            })?;
+            alone.prune(&branches)?;
+            let done = answers.take(number, part, &steps).into_iter().collect();
+            step(News::Done(done)).map_err(TeacherError::Stopped)?;
+        }
+        let peak = self.needs.iter().map(|need| need.prompt + need.beyond).max().unwrap_or(0);
+        let session = alone.session();
+        Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: 1 })
+    }
 
-impl Step {
-    fn new(logits: &[f32], trie: &Trie, path: &[LlamaToken], ends: &[LlamaToken]) -> Self {
-        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|logit| f64::from(logit - top).exp()).sum();
-        let log_prob = |token: LlamaToken| f64::from(logits[token.0 as usize] - top) - sum.ln();
-        let next = trie
-            .names
-            .iter()
-            .filter(|name| name.len() > path.len() && name.starts_with(path))
-            .map(|name| (name[path.len()].0, log_prob(name[path.len()])))
-            .collect();
-        let end: f64 = ends.iter().map(|token| log_prob(*token).exp()).sum();
-        Self { next, end: end.max(f64::MIN_POSITIVE).ln() }
+    /// The cells of a part's trie, in the order of its nodes 1.., for the `branches` it was given.
+    fn branch_out(&self, part: usize, branches: &[i32], cells: &mut Vec<Cell>) {
+        let trie = &self.parts[part].trie;
+        cells.extend(trie.nodes[1..].iter().map(|node| Cell {
+            token: node.token,
+            position: self.prompts[part].len() + node.depth - 1,
+            sequences: branches[node.branches.clone()].into(),
+            logits: true,
+        }));
+    }
+
+    fn nexts(&self, part: usize, node: usize) -> Vec<LlamaToken> {
+        self.parts[part].trie.nodes[node].next.iter().map(|(token, _)| *token).collect()
     }
 }
 
-fn log_prob(name: &[LlamaToken], steps: &BTreeMap<Vec<i32>, Step>) -> f32 {
-    let path: Vec<i32> = name.iter().map(|token| token.0).collect();
-    let tokens: f64 = (0..path.len()).map(|end| steps[&path[..end]].next[&path[end]]).sum();
-    (tokens + steps[&path[..]].end) as f32
+/// ln p of the tokens `next` and of the turn's end in a row of `logits` `[vocabulary]`.
+fn read(logits: &[f32], next: &[LlamaToken], ends: &[LlamaToken]) -> Step {
+    let total = log_sum_exp(logits);
+    let log_prob = |token: &LlamaToken| f64::from(logits[token.0 as usize]) - total;
+    let end: f64 = ends.iter().map(|token| log_prob(token).exp()).sum();
+    Step { next: next.iter().map(log_prob).collect(), end: end.max(f64::MIN_POSITIVE).ln() }
+}
+
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|logit| f64::from((logit - top).exp())).sum();
+    f64::from(top) + sum.ln()
 }

@@ -1,0 +1,309 @@
+//! What the engine does in a second, on a workload like a run's: a long beginning that all prompts
+//! share, a few tokens of their own, short replies. Tokens are drawn at random, so any model will do.
+
+use std::{fs, time::Instant};
+
+use llama_cpp_2::token::LlamaToken;
+use rand::Rng as _;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{GenerateRequest, Sampling, TeacherError},
+    LlamaTeacher,
+    generate::{self, Spent},
+    memory,
+    score::{self, Question},
+    trie::Trie,
+};
+use crate::rng::Rng;
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Tokens that all prompts share.
+    pub shared: usize,
+    /// Tokens of each prompt's own.
+    pub own: usize,
+    /// Tokens of each reply.
+    pub new: usize,
+    pub items: usize,
+    pub labels: usize,
+    /// Fewest and most tokens of a label's name.
+    pub label_tokens: (usize, usize),
+    /// The kinds to measure; empty = those that are quick.
+    pub only: Vec<Kind>,
+}
+
+/// One thing to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Replies in continuous batches.
+    Generate,
+    /// The same one request at a time, its whole prompt evaluated each time.
+    GenerateSingle,
+    /// As many equal replies as there are slots: nothing but decoding.
+    Decode,
+    /// Scores of a few labels.
+    Labels,
+    /// The same one question at a time, its whole prompt evaluated each time.
+    LabelsSingle,
+    /// What scoring replaces: ten tokens generated per question.
+    LabelsGenerated,
+    /// Scores of 77 labels of 1 to 8 tokens.
+    #[serde(rename = "labels_77")]
+    Labels77,
+}
+
+impl Kind {
+    pub const ALL: [Self; 7] = [
+        Self::Generate,
+        Self::GenerateSingle,
+        Self::Decode,
+        Self::Labels,
+        Self::LabelsSingle,
+        Self::LabelsGenerated,
+        Self::Labels77,
+    ];
+    const QUICK: [Self; 3] = [Self::Generate, Self::Decode, Self::Labels];
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    pub kind: Kind,
+    pub items: usize,
+    pub seconds: f64,
+    pub items_per_second: f64,
+    /// Tokens of all prompts (and candidate names), whether evaluated or shared.
+    pub prompt_tokens_asked: usize,
+    /// Those of them that were evaluated.
+    pub prompt_tokens: usize,
+    pub generated_tokens: usize,
+    /// Of the steps that read prompts, and of those that only decode.
+    pub prompt_tokens_per_second: f64,
+    pub decode_tokens_per_second: f64,
+    /// Calls of `llama_decode`.
+    pub decodes: usize,
+    pub slots: usize,
+    /// Cells of the KV cache that were allocated, and the most that held tokens at once.
+    pub cells: usize,
+    pub cells_peak: usize,
+    /// The shared beginning once and what the slots hold of their own.
+    pub cells_ideal: usize,
+}
+
+/// All measures of one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchReport {
+    pub model: String,
+    pub sha256: String,
+    pub parameters: u64,
+    pub threads: usize,
+    pub gpu: bool,
+    pub slots: usize,
+    pub workload: Workload,
+    pub measures: Vec<Measure>,
+    /// The most memory that the engine's process held, in bytes; 0 where unknown.
+    pub peak_memory_bytes: u64,
+}
+
+impl BenchReport {
+    pub fn measure(&self, kind: Kind) -> Option<&Measure> {
+        self.measures.iter().find(|measure| measure.kind == kind)
+    }
+}
+
+impl LlamaTeacher {
+    /// Runs `workload`; `done` hears of each measure as it is finished.
+    pub fn bench(
+        &mut self,
+        workload: &Workload,
+        mut done: impl FnMut(&Measure),
+    ) -> Result<BenchReport, TeacherError> {
+        let kinds: &[Kind] = if workload.only.is_empty() { &Kind::QUICK } else { &workload.only };
+        let bench = Bench::new(self, workload);
+        bench.warm_up()?;
+        let mut measures = Vec::with_capacity(kinds.len());
+        for &kind in kinds {
+            let measure = bench.measure(kind)?;
+            done(&measure);
+            measures.push(measure);
+        }
+        Ok(BenchReport {
+            model: self.identity.name.clone(),
+            sha256: self.identity.sha256.clone(),
+            parameters: self.identity.parameters,
+            threads: self.threads(),
+            gpu: self.gpu,
+            slots: bench.slots,
+            workload: workload.clone(),
+            measures,
+            peak_memory_bytes: peak_memory(),
+        })
+    }
+
+    /// The prompts of `workload` as token numbers, for other programs to be measured with.
+    pub fn bench_prompts(&self, workload: &Workload) -> Vec<Vec<i32>> {
+        let prompts = Bench::new(self, workload).prompts;
+        prompts.iter().map(|prompt| prompt.iter().map(|token| token.0).collect()).collect()
+    }
+}
+
+struct Bench<'a> {
+    teacher: &'a LlamaTeacher,
+    workload: &'a Workload,
+    prompts: Vec<Vec<LlamaToken>>,
+    slots: usize,
+}
+
+impl<'a> Bench<'a> {
+    fn new(teacher: &'a LlamaTeacher, workload: &'a Workload) -> Self {
+        let mut bench = Self { teacher, workload, prompts: Vec::new(), slots: 0 };
+        bench.slots = match teacher.options.slots {
+            0 => memory::default_slots(teacher.gpu),
+            slots => slots,
+        };
+        let shared = bench.tokens("bench shared", 0, workload.shared);
+        bench.prompts = (0..workload.items as u64)
+            .map(|item| [shared.clone(), bench.tokens("bench own", item, workload.own)].concat())
+            .collect();
+        bench
+    }
+
+    fn warm_up(&self) -> Result<(), TeacherError> {
+        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, Way::Batched).map(|_| ())
+    }
+
+    fn measure(&self, kind: Kind) -> Result<Measure, TeacherError> {
+        let Workload { new, labels, label_tokens, shared, .. } = *self.workload;
+        let equal = vec![self.prompts[0].clone(); self.slots];
+        // One at a time is slow: a quarter of the items says as much.
+        let few = &self.prompts[..self.prompts.len().div_ceil(4)];
+        let started = Instant::now();
+        let (items, reply, names, spent) = match kind {
+            Kind::Generate => self.generate(&self.prompts, new, Way::Batched)?,
+            Kind::GenerateSingle => self.generate(few, new, Way::Alone)?,
+            Kind::Decode => self.generate(&equal, new, Way::Batched)?,
+            Kind::LabelsGenerated => self.generate(&self.prompts, 10, Way::Batched)?,
+            Kind::Labels => self.score(&self.prompts, labels, label_tokens, Way::Batched)?,
+            Kind::LabelsSingle => self.score(few, labels, label_tokens, Way::Alone)?,
+            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), Way::Batched)?,
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let generated = items * reply;
+        let work = spent.work;
+        // The last token of a reply is drawn and never evaluated.
+        let evaluated = work.tokens - (generated - items.min(generated));
+        let per_second = |count: usize, seconds: f64| {
+            if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+        };
+        let own = self.workload.own;
+        Ok(Measure {
+            kind,
+            items,
+            seconds,
+            items_per_second: per_second(items, seconds),
+            prompt_tokens_asked: items * (shared + own + names),
+            prompt_tokens: evaluated,
+            generated_tokens: generated,
+            prompt_tokens_per_second: per_second(
+                work.tokens - work.pure_tokens,
+                work.seconds - work.pure_seconds,
+            ),
+            decode_tokens_per_second: per_second(work.pure_tokens, work.pure_seconds),
+            decodes: work.decodes,
+            slots: spent.slots,
+            cells: spent.cells,
+            cells_peak: spent.peak,
+            cells_ideal: shared + spent.slots.min(items) * (own + reply + names),
+        })
+    }
+
+    /// Items, tokens of each reply, tokens of the names, and what it took.
+    fn generate(
+        &self,
+        prompts: &[Vec<LlamaToken>],
+        new: usize,
+        way: Way,
+    ) -> Result<(usize, usize, usize, Spent), TeacherError> {
+        let requests: Vec<GenerateRequest> = (0..prompts.len())
+            .map(|item| GenerateRequest {
+                id: format!("bench.{item}"),
+                prompt: String::new(),
+                cue: String::new(),
+                lines: usize::MAX,
+                longest: usize::MAX,
+                constrained: false,
+                seed: item as u64,
+                max_tokens: new,
+                sampling: Sampling::default(),
+            })
+            .collect();
+        let spent = match way {
+            Way::Batched => generate::run(self.teacher, &requests, prompts, &mut |_| Ok(()))?,
+            Way::Alone => {
+                generate::run_alone(self.teacher, &requests, prompts, false, &mut |_| Ok(()))?
+            }
+        };
+        Ok((prompts.len(), new, 0, spent))
+    }
+
+    fn score(
+        &self,
+        prompts: &[Vec<LlamaToken>],
+        labels: usize,
+        (fewest, most): (usize, usize),
+        way: Way,
+    ) -> Result<(usize, usize, usize, Spent), TeacherError> {
+        let names: Vec<Vec<LlamaToken>> = (0..labels)
+            .map(|label| {
+                let length = fewest + label % (most - fewest + 1);
+                self.tokens("bench label", label as u64, length)
+            })
+            .collect();
+        let trie = std::sync::Arc::new(Trie::new(&names));
+        let nodes = trie.nodes.len() - 1;
+        let questions: Vec<Question<'_>> = prompts
+            .iter()
+            .map(|prompt| Question {
+                id: "bench",
+                prompt: prompt.clone(),
+                tries: vec![trie.clone()],
+            })
+            .collect();
+        let alone = match way {
+            Way::Batched => None,
+            Way::Alone => Some(false),
+        };
+        let spent = score::run(self.teacher, &questions, alone, &mut |_| Ok(()))?;
+        Ok((prompts.len(), 0, nodes, spent))
+    }
+
+    /// `count` plain tokens, the same ones for the same `stage` and `item`.
+    fn tokens(&self, stage: &str, item: u64, count: usize) -> Vec<LlamaToken> {
+        let never = &self.teacher.never;
+        let mut rng = Rng::for_item(0, stage, item);
+        let mut draw = || {
+            let token = rng.random_range(0..never.len());
+            if never[token] { None } else { Some(LlamaToken(token as i32)) }
+        };
+        std::iter::repeat_with(&mut draw).flatten().take(count).collect()
+    }
+}
+
+/// How a workload is served.
+#[derive(Clone, Copy)]
+enum Way {
+    Batched,
+    Alone,
+}
+
+/// The most memory that this process held, in bytes; 0 where unknown.
+fn peak_memory() -> u64 {
+    let peak = fs::read_to_string("/proc/self/status").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    peak.unwrap_or(0) << 10
+}

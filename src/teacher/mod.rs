@@ -5,7 +5,7 @@
 //! depends on its wave alone, so a run that was killed goes on wave by wave and ends with the same
 //! rows as one that was not.
 
-mod chat;
+pub mod chat;
 pub mod llama;
 mod sampler;
 

@@ -18,7 +18,7 @@ pub enum Family {
     SmolLm3,
     Phi3,
     Phi4,
-    DeepSeekR1,
+    DeepSeek,
     GptOss,
     ChatMl,
 }
@@ -29,13 +29,15 @@ macro_rules! known {
     };
 }
 
+const CHATML_WITH_BOS: &str = "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
 /// Which family a template's text belongs to.
 pub fn family(source: &str) -> Option<Family> {
     let has = |mark: &str| source.contains(mark);
     let family = if has("<|channel|>") && has("<|message|>") {
         Family::GptOss
     } else if has("<｜User｜>") && has("<think>") {
-        Family::DeepSeekR1
+        Family::DeepSeek
     } else if has("<|start_header_id|>") {
         Family::Llama3
     } else if has("<start_of_turn>") {
@@ -52,7 +54,7 @@ pub fn family(source: &str) -> Option<Family> {
         Family::SmolLm3
     } else if has("named SmolLM") {
         Family::SmolLm2
-    } else if has("<tool_call>") && has("enable_thinking") {
+    } else if has("<tool_call>") && has("enable_thinking") && !has("bos_token") {
         Family::Qwen3
     } else if has("created by Alibaba Cloud") {
         Family::Qwen25
@@ -75,7 +77,7 @@ impl Family {
             Self::SmolLm3 => "SmolLM3",
             Self::Phi3 => "Phi-3",
             Self::Phi4 => "Phi-4",
-            Self::DeepSeekR1 => "DeepSeek R1",
+            Self::DeepSeek => "DeepSeek",
             Self::GptOss => "gpt-oss",
             Self::ChatMl => "ChatML",
         }
@@ -93,9 +95,9 @@ impl Family {
             Self::SmolLm3 => known!["smollm3"],
             Self::Phi3 => known!["phi3", "phi4-mini"],
             Self::Phi4 => known!["phi4"],
-            Self::DeepSeekR1 => known!["deepseek-r1"],
+            Self::DeepSeek => known!["deepseek-r1"],
             Self::GptOss => known!["gpt-oss"],
-            Self::ChatMl => &[super::CHATML],
+            Self::ChatMl => &[super::CHATML, CHATML_WITH_BOS],
         }
     }
 
@@ -112,7 +114,7 @@ impl Family {
             Self::Mistral => &["[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"],
             Self::Phi3 => &["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"],
             Self::Phi4 => &["<|im_start|>", "<|im_sep|>", "<|im_end|>"],
-            Self::DeepSeekR1 => &[
+            Self::DeepSeek => &[
                 "<｜begin▁of▁sentence｜>",
                 "<｜end▁of▁sentence｜>",
                 "<｜User｜>",
@@ -154,6 +156,15 @@ fn common(a: &str, b: &str) -> usize {
     same.last().map_or(0, |((at, c), _)| at + c.len_utf8())
 }
 
+/// The lines but for one that says the date and no more: versions with and without it exist.
+fn undated(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').filter(|line| {
+        !["26 Jul 2024", "26 July 2024"]
+            .map(|d| format!("Today Date: {d}"))
+            .contains(&(*line).to_owned())
+    })
+}
+
 /// Compares `template` with the `known` ones of its `family` on the probe.
 pub(super) fn difference(
     family: Family,
@@ -164,7 +175,7 @@ pub(super) fn difference(
         "Which class is this text?\n\nText: It's <b>late</b> & \"broken\"; 1+1={{ 2 }}";
     let found = template.render(PROBE).unwrap_or_else(|error| format!("{error:#}"));
     let texts: Vec<String> = known.filter_map(|known| known.render(PROBE).ok()).collect();
-    if texts.contains(&found) {
+    if texts.iter().any(|text| undated(text).eq(undated(&found))) {
         return None;
     }
     let nearest = texts.into_iter().max_by_key(|text| common(text, &found))?;

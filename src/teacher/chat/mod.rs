@@ -83,7 +83,8 @@ impl ChatTemplate {
         // Some templates of models that also see pictures know a content of parts only.
         let parts = vec![context! { type => "text", text => user }];
         match self.turn(&user, parts.into()) {
-            Ok(text) if text.contains(user.trim()) => Ok(text),
+            // A list that was printed as it is does not count.
+            Ok(text) if text.contains(user.trim()) && !text.contains("{\"type\"") => Ok(text),
             _ => plain,
         }
     }

@@ -24,7 +24,7 @@ const KNOWN: [(&str, Family, &str); 15] = [
     ("phi3", Family::Phi3, ""),
     ("phi4-mini", Family::Phi3, ""),
     ("phi4", Family::Phi4, ""),
-    ("deepseek-r1", Family::DeepSeekR1, "\n</think>\n\n"),
+    ("deepseek-r1", Family::DeepSeek, "\n</think>\n\n"),
     ("gpt-oss", Family::GptOss, "<|channel|>final<|message|>"),
 ];
 
@@ -95,7 +95,6 @@ fn control_tokens_of_the_file_are_broken_up_too() {
         assert!(!safe.contains(token), "{token} in {safe}");
     }
     assert!(safe.contains(" é\n  x"), "{safe:?}");
-    assert_eq!(template.defuse("nothing to do < | >"), template.defuse("nothing to do < | >"));
     assert_eq!(template.defuse("plain <b>text</b>"), "plain <b>text</b>");
 }
 
@@ -153,7 +152,9 @@ fn a_content_of_parts_is_given_where_a_text_fails() {
 #[test]
 fn a_template_that_refuses_says_why() {
     let template = compiled("{{ raise_exception('no user turns') }}", &[]);
-    assert!(template.render("x").unwrap_err().to_string().contains("no user turns"));
+    let error = template.render("a private text").unwrap_err();
+    assert!(error.to_string().contains("no user turns"));
+    assert!(!format!("{error:#} {error:?}").contains("private"));
 }
 
 #[test]

@@ -29,8 +29,6 @@ macro_rules! known {
     };
 }
 
-const CHATML_WITH_BOS: &str = "{{ bos_token }}{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
 /// Which family a template's text belongs to.
 pub fn family(source: &str) -> Option<Family> {
     let has = |mark: &str| source.contains(mark);
@@ -97,7 +95,7 @@ impl Family {
             Self::Phi4 => known!["phi4"],
             Self::DeepSeek => known!["deepseek-r1"],
             Self::GptOss => known!["gpt-oss"],
-            Self::ChatMl => &[super::CHATML, CHATML_WITH_BOS],
+            Self::ChatMl => &[super::CHATML],
         }
     }
 
@@ -156,13 +154,12 @@ fn common(a: &str, b: &str) -> usize {
     same.last().map_or(0, |((at, c), _)| at + c.len_utf8())
 }
 
-/// The lines but for one that says the date and no more: versions with and without it exist.
-fn undated(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').filter(|line| {
-        !["26 Jul 2024", "26 July 2024"]
-            .map(|d| format!("Today Date: {d}"))
-            .contains(&(*line).to_owned())
-    })
+/// The lines but for one that says the date and no more, and without the begin-of-text token, which
+/// the engine sees to: versions with and without them exist.
+fn essence<'a>(text: &'a str, bos: &str) -> impl Iterator<Item = &'a str> {
+    const DATES: [&str; 2] = ["Today Date: 26 Jul 2024", "Today Date: 26 July 2024"];
+    let text = text.strip_prefix(bos).unwrap_or(text);
+    text.split('\n').filter(|line| !DATES.contains(line))
 }
 
 /// Compares `template` with the `known` ones of its `family` on the probe.
@@ -175,7 +172,7 @@ pub(super) fn difference(
         "Which class is this text?\n\nText: It's <b>late</b> & \"broken\"; 1+1={{ 2 }}";
     let found = template.render(PROBE).unwrap_or_else(|error| format!("{error:#}"));
     let texts: Vec<String> = known.filter_map(|known| known.render(PROBE).ok()).collect();
-    if texts.iter().any(|text| undated(text).eq(undated(&found))) {
+    if texts.iter().any(|text| essence(text, &template.bos).eq(essence(&found, &template.bos))) {
         return None;
     }
     let nearest = texts.into_iter().max_by_key(|text| common(text, &found))?;

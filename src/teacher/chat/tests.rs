@@ -118,6 +118,7 @@ fn families_are_told_apart() {
     }
     assert_eq!(family(CHATML), Some(Family::ChatMl));
     assert_eq!(compiled(CHATML, &[]).differs_from_known(), None);
+    assert_eq!(compiled(&format!("{{{{ bos_token }}}}{CHATML}"), &[]).differs_from_known(), None);
     assert_eq!(family("{{ messages[0].content }}"), None);
     assert_eq!(family("[INST] <<SYS>>"), None);
 }

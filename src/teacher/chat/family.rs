@@ -143,9 +143,8 @@ impl Difference {
 
     /// True if they differ in white space only, as versions of a family do.
     pub fn only_white_space(&self) -> bool {
-        self.known.split_whitespace().eq(self.found.split_whitespace())
-            || self.known.split_whitespace().collect::<String>()
-                == self.found.split_whitespace().collect::<String>()
+        let dense = |text: &str| text.split_whitespace().collect::<String>();
+        dense(&self.known) == dense(&self.found)
     }
 }
 

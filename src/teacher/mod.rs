@@ -5,7 +5,7 @@
 //! in a child process that [`worker`] starts, watches and replaces; [`InProcess`] runs it here, for
 //! profiling.
 
-mod chat;
+pub mod chat;
 mod in_process;
 pub mod llama;
 mod sampler;

@@ -1,0 +1,333 @@
+//! Makes minijinja behave as the renderer the templates were written for.
+//!
+//! Chat templates are made for the sandboxed Jinja2 of Hugging Face transformers: blocks trimmed,
+//! loop controls on, and a few extras of its own (`raise_exception`, `strftime_now`, a `tojson` that
+//! writes as Python does, the `{% generation %}` marks used in training). What minijinja lacks or does
+//! another way is bridged here, and `tests/data/chat/features.j2` holds a line for each.
+//!
+//! A template that came inside a model file is code from outside. It runs without a loader (there
+//! are no other templates and no files for it to reach), bounded in steps, in depth and in output.
+//! What is not bounded is a text that it piles up in a variable and never writes.
+//!
+//! Known to differ still: a list is printed with double quotes around its texts; `loop.last` is wrong
+//! in a loop over the letters of a text; a loop over `none` is empty where Jinja2 stops; `sum` has no
+//! start, `replace` no count, macros no `varargs`; `%` does not format texts; `splitlines` knows line
+//! feeds only; very large and very small floats are written out. None of it is in the templates of
+//! `prompts/chat/` nor in seventy others that were compared.
+
+use std::io::{self, Write};
+
+use minijinja::{
+    Environment, Error, ErrorKind, State, Value,
+    value::{Kwargs, ObjectRepr, ValueKind},
+};
+
+/// Steps a template may take; the largest real one takes a few thousand.
+const FUEL: u64 = 1_000_000;
+const DEPTH: usize = 64;
+/// What every template may write, in bytes, beside [`PER_INPUT_BYTE`] times its input.
+const MOST_OUTPUT: usize = 1 << 20;
+const PER_INPUT_BYTE: usize = 8;
+
+/// The name under which the one template is kept.
+pub(super) const NAME: &str = "chat";
+
+/// Compiles `source` in an environment of its own.
+pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    // An error names the line; with the variables it would show the user's text as well.
+    environment.set_debug(false);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(DEPTH);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_unknown_method_callback(method);
+    environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", |format: &str| strftime(format));
+    environment.add_function("joiner", minijinja_contrib::globals::joiner);
+    environment.add_filter("tojson", to_json);
+    environment.add_filter("trim", |value: &Value, characters: Option<&str>| {
+        strip(&value.to_string(), characters, true, true)
+    });
+    environment.add_filter("string", Value::to_string);
+    for name in ["length", "count"] {
+        environment.add_filter(name, |value: &Value| match value.is_undefined() {
+            true => Ok(0),
+            false => minijinja::filters::length(value),
+        });
+    }
+    // In Python a text is a sequence of its letters, and a dict has a length.
+    let sized =
+        |value: &Value| matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map);
+    environment.add_test("sequence", sized);
+    environment.add_test("iterable", move |value: &Value| {
+        sized(value) || !value.is_none() && value.try_iter().is_ok()
+    });
+    environment.add_test("callable", |value: &Value| {
+        value.as_object().is_some_and(|object| object.repr() == ObjectRepr::Plain)
+    });
+    environment.add_template_owned(NAME, training_marks_removed(source))?;
+    Ok(environment)
+}
+
+/// Renders the template; `input` is the length of the user's text in bytes.
+pub(super) fn render(
+    environment: &Environment<'static>,
+    variables: Value,
+    input: usize,
+) -> Result<String, Error> {
+    let limit = MOST_OUTPUT + PER_INPUT_BYTE * input;
+    let mut sink = Bounded { written: Vec::new(), limit, full: false };
+    let outcome = environment.get_template(NAME)?.render_captured_to(variables, &mut sink);
+    if sink.full {
+        return Err(Error::new(
+            ErrorKind::WriteFailure,
+            format!("the template writes more than {limit} bytes"),
+        ));
+    }
+    outcome?;
+    String::from_utf8(sink.written)
+        .map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))
+}
+
+struct Bounded {
+    written: Vec<u8>,
+    limit: usize,
+    full: bool,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.written.len() + bytes.len() > self.limit {
+            self.full = true;
+            return Err(io::Error::other("output limit"));
+        }
+        self.written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `{% generation %}` and `{% endgeneration %}` become a `with` block, which writes nothing itself
+/// and is a scope as theirs is. Line ends become line feeds, as Jinja2 does.
+fn training_marks_removed(source: &str) -> String {
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source.as_str();
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start);
+        out.push_str(before);
+        let Some(end) = tag.find("%}") else {
+            rest = tag;
+            break;
+        };
+        let (tag, after) = tag.split_at(end + 2);
+        let word = tag[2..tag.len() - 2].trim_matches(|c| c == '-' || c == '+').trim();
+        match word {
+            "generation" => out.push_str(&tag.replace("generation", "with")),
+            "endgeneration" => out.push_str(&tag.replace("endgeneration", "endwith")),
+            _ => out.push_str(tag),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The methods of Python's types that minijinja-contrib has, with Python's idea of white space.
+fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    let sides = match name {
+        "strip" => Some((true, true)),
+        "lstrip" => Some((true, false)),
+        "rstrip" => Some((false, true)),
+        _ => None,
+    };
+    if let (Some((left, right)), Some(text)) = (sides, value.as_str()) {
+        let (characters,): (Option<&str>,) = minijinja::value::from_args(arguments)?;
+        return Ok(strip(text, characters, left, right).into());
+    }
+    match (name, value.as_str()) {
+        ("removeprefix", Some(text)) => {
+            let (part,): (&str,) = minijinja::value::from_args(arguments)?;
+            Ok(text.strip_prefix(part).unwrap_or(text).into())
+        }
+        ("removesuffix", Some(text)) => {
+            let (part,): (&str,) = minijinja::value::from_args(arguments)?;
+            Ok(text.strip_suffix(part).unwrap_or(text).into())
+        }
+        ("rsplit", Some(text)) => {
+            let (mark, most): (&str, Option<usize>) = minijinja::value::from_args(arguments)?;
+            let mut parts: Vec<&str> =
+                text.rsplitn(most.map_or(usize::MAX, |n| n + 1), mark).collect();
+            parts.reverse();
+            Ok(parts.into_iter().map(Value::from).collect())
+        }
+        ("partition", Some(text)) => {
+            let (mark,): (&str,) = minijinja::value::from_args(arguments)?;
+            let (head, tail) = text.split_once(mark).unwrap_or((text, ""));
+            let mark = if head.len() < text.len() { mark } else { "" };
+            Ok([head, mark, tail].into_iter().map(Value::from).collect())
+        }
+        _ => minijinja_contrib::pycompat::unknown_method_callback(state, value, name, arguments),
+    }
+}
+
+/// Python's `strip`: Unicode white space and the four separators U+001C to U+001F, or `characters`.
+fn strip(text: &str, characters: Option<&str>, left: bool, right: bool) -> String {
+    let goes = |c: char| match characters {
+        Some(characters) => characters.contains(c),
+        None => c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c),
+    };
+    let text = if left { text.trim_start_matches(goes) } else { text };
+    if right { text.trim_end_matches(goes).to_owned() } else { text.to_owned() }
+}
+
+/// The `tojson` of transformers: Python's `json.dumps`, letters outside ASCII kept.
+fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+    let ascii: Option<bool> = options.get("ensure_ascii")?;
+    let indent: Option<usize> = options.get("indent")?;
+    let sorted: Option<bool> = options.get("sort_keys")?;
+    let separators: Option<Vec<String>> = options.get("separators")?;
+    options.assert_all_used()?;
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
+    }
+    let (item, key) = match separators.as_deref() {
+        Some([item, key]) => (item.clone(), key.clone()),
+        Some(_) => {
+            return Err(Error::new(ErrorKind::InvalidOperation, "tojson takes two separators"));
+        }
+        None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
+        None => (", ".to_owned(), ": ".to_owned()),
+    };
+    let value = serde_json::to_value(value)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    let style =
+        Style { ascii: ascii.unwrap_or(false), indent, sorted: sorted.unwrap_or(false), item, key };
+    let mut out = String::new();
+    style.write(&value, 0, &mut out);
+    Ok(out)
+}
+
+struct Style {
+    ascii: bool,
+    indent: Option<usize>,
+    sorted: bool,
+    item: String,
+    key: String,
+}
+
+impl Style {
+    fn write(&self, value: &serde_json::Value, depth: usize, out: &mut String) {
+        match value {
+            serde_json::Value::Array(items) if !items.is_empty() => {
+                out.push('[');
+                for (place, item) in items.iter().enumerate() {
+                    self.start_item(place, depth + 1, out);
+                    self.write(item, depth + 1, out);
+                }
+                self.line(depth, out);
+                out.push(']');
+            }
+            serde_json::Value::Object(fields) if !fields.is_empty() => {
+                let mut fields: Vec<_> = fields.iter().collect();
+                if self.sorted {
+                    fields.sort_by_key(|(name, _)| *name);
+                }
+                out.push('{');
+                for (place, (name, field)) in fields.into_iter().enumerate() {
+                    self.start_item(place, depth + 1, out);
+                    self.text(&serde_json::Value::from(name.as_str()), out);
+                    out.push_str(&self.key);
+                    self.write(field, depth + 1, out);
+                }
+                self.line(depth, out);
+                out.push('}');
+            }
+            other => self.text(other, out),
+        }
+    }
+
+    fn start_item(&self, place: usize, depth: usize, out: &mut String) {
+        if place > 0 {
+            out.push_str(&self.item);
+        }
+        self.line(depth, out);
+    }
+
+    fn line(&self, depth: usize, out: &mut String) {
+        if let Some(indent) = self.indent {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent.min(16) * depth));
+        }
+    }
+
+    fn text(&self, value: &serde_json::Value, out: &mut String) {
+        for c in value.to_string().chars() {
+            if self.ascii && !c.is_ascii() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            } else if c == '\u{7f}' && self.ascii {
+                out.push_str("\\u007f");
+            } else {
+                out.push(c);
+            }
+        }
+    }
+}
+
+/// `strftime_now` always answers noon of Friday, 26 July 2024, so that a prompt is the same on every
+/// day: the date that Llama's templates fall back to where they are given none.
+fn strftime(format: &str) -> String {
+    let mut out = String::new();
+    let mut characters = format.chars();
+    while let Some(c) = characters.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let mut sign = characters.next();
+        if sign == Some('-') {
+            // No leading zeros; none of the date's own numbers has one but the month and the minutes.
+            sign = characters.next();
+            let padded = strftime(&format!("%{}", sign.unwrap_or('%')));
+            let bare = padded.trim_start_matches('0');
+            out.push_str(if bare.is_empty() { "0" } else { bare });
+            continue;
+        }
+        out.push_str(match sign {
+            Some('Y') => "2024",
+            Some('y') => "24",
+            Some('m') => "07",
+            Some('d' | 'e') => "26",
+            Some('B') => "July",
+            Some('b' | 'h') => "Jul",
+            Some('A') => "Friday",
+            Some('a') => "Fri",
+            Some('j') => "208",
+            Some('u' | 'w') => "5",
+            Some('H' | 'I') => "12",
+            Some('M' | 'S') => "00",
+            Some('p') => "PM",
+            Some('F') => "2024-07-26",
+            Some('D' | 'x') => "07/26/24",
+            Some('T' | 'X') => "12:00:00",
+            Some('R') => "12:00",
+            Some('c') => "Fri Jul 26 12:00:00 2024",
+            Some('Z' | 'z') => "",
+            Some('%') | None => "%",
+            Some(other) => {
+                out.push('%');
+                out.push(other);
+                continue;
+            }
+        });
+    }
+    out
+}

@@ -31,12 +31,13 @@ macro_rules! wide {
 }
 pub(crate) use wide;
 
+/// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 /// e^x to about 2 ulp: Cephes' polynomial after reduction by powers of two. `x` is clamped to
 /// -87.3..=88.3, where the result is a normal number.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    /// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.3, 88.3);
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
@@ -54,15 +55,25 @@ pub(crate) fn exp(x: f32) -> f32 {
 pub(crate) const CHUNK: usize = 128;
 /// Lanes worked side by side, so that a fold vectorises and yet has one fixed order.
 const LANES: usize = 16;
-/// Exponents below this count as e^-inf: what they would add is less than 10^-37.
-const NOTHING: f32 = -87.0;
+/// Powers of two below this are not normal numbers.
+const LEAST: f32 = -125.0;
 
-/// e^((x - top) · scale), and 0 for what is NaN, -inf or vanishingly small.
+/// e^((x - top) · scale) to about 10^-6, and 0 for what is NaN, -inf or below 10^-37.
+///
+/// Cheaper than [`exp`]: 2^z by rounding z to a whole number, and for what is left a polynomial that
+/// was fitted to the least relative error (1.5·10^-7) on -1/2..=1/2.
 #[inline(always)]
 pub(crate) fn weight(x: f32, top: f32, scale: f32) -> f32 {
-    let z = (x - top) * scale;
-    let weight = exp(z);
-    if z > NOTHING { weight } else { 0.0 }
+    let z = (x - top) * (scale * std::f32::consts::LOG2_E);
+    let bounded = larger(z, LEAST);
+    let shifted = bounded + ROUND;
+    let f = bounded - (shifted - ROUND);
+    let mut p = 1.327_646_7e-3;
+    for c in [9.675_541e-3, 5.550_713_5e-2, 0.240_221_2, 0.693_146_94, 1.0] {
+        p = p * f + c;
+    }
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    if z > LEAST { p * power } else { 0.0 }
 }
 
 #[inline(always)]
@@ -161,6 +172,7 @@ wide! {
 
 /// ln of the sum of e^x over `x`, right to 1e-5; NaN counts as -inf, and of nothing it is -inf.
 /// The logarithm of a softmax is `x[i] - log_sum_exp(x)`.
+#[allow(dead_code)] // The label scorer's.
 pub(crate) fn log_sum_exp(x: &[f32]) -> f64 {
     let top = max(x);
     if top.is_infinite() {
@@ -182,6 +194,18 @@ mod tests {
             let want = f64::from(x).exp();
             assert!((f64::from(exp(x)) / want - 1.0).abs() < 1e-6, "exp({x})");
         }
+    }
+
+    #[test]
+    fn weights_are_right_to_a_millionth() {
+        for step in 0..8600 {
+            let x = step as f32 / -100.0;
+            let want = f64::from(x).exp();
+            assert!((f64::from(weight(x, 0.0, 1.0)) / want - 1.0).abs() < 5e-6, "e^{x}");
+            assert!((f64::from(weight(1.0 + 2.0 * x, 1.0, 0.5)) / want - 1.0).abs() < 5e-6);
+        }
+        assert_eq!(weight(3.0, 3.0, 1.0), 1.0);
+        assert_eq!(weight(f32::MIN, f32::MAX, 2.0), 0.0);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! rows as one that was not.
 
 mod chat;
+pub mod grammar;
 pub mod llama;
 mod sampler;
 
@@ -13,7 +14,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use sampler::Sampling;
+pub use sampler::{Row, Sampler, Sampling};
 
 /// Why a teacher could not serve.
 #[derive(Debug, thiserror::Error)]

@@ -7,13 +7,18 @@ use super::{
     batch::{Cell, evaluate, share_prefix},
     shared_prefix,
 };
-use crate::rng::Rng;
+use crate::{
+    rng::Rng,
+    teacher::{Row, Sampler},
+};
 
 /// A reply in the making.
 struct Reply<'a> {
     request: &'a GenerateRequest,
     prompt_tokens: usize,
     rng: Rng,
+    sampler: Sampler,
+    tokens: Vec<i32>,
     bytes: Vec<u8>,
     last: LlamaToken,
     generated: usize,
@@ -94,6 +99,8 @@ impl<'a> Reply<'a> {
             request,
             prompt_tokens,
             rng: Rng::for_item(request.seed, "sampling", 0),
+            sampler: Sampler::default(),
+            tokens: Vec::new(),
             bytes: request.cue.as_bytes().to_vec(),
             last: LlamaToken(0),
             generated: 0,
@@ -109,8 +116,13 @@ impl<'a> Reply<'a> {
 
     /// Draws the next token and decides whether the reply ends with it.
     fn extend(&mut self, teacher: &LlamaTeacher, logits: &[f32]) {
-        let drawn = self.request.sampling.draw(logits, &teacher.banned, &mut self.rng);
-        self.last = LlamaToken(drawn as i32);
+        let row = Row { logits, banned: &teacher.banned, recent: &self.tokens };
+        let Some(drawn) = self.sampler.draw(&self.request.sampling, row, &mut self.rng) else {
+            self.running = false;
+            return;
+        };
+        self.tokens.push(drawn);
+        self.last = LlamaToken(drawn);
         self.generated += 1;
         let vocab = teacher.model.vocab();
         self.complete = vocab.is_eog(self.last);

@@ -68,7 +68,7 @@ pub struct LlamaTeacher {
     identity: TeacherIdentity,
     options: LlamaOptions,
     /// Control tokens that a reply may not hold.
-    banned: Vec<bool>,
+    banned: Vec<i32>,
     /// Tokens that end a turn.
     ends: Vec<LlamaToken>,
 }
@@ -107,7 +107,8 @@ impl LlamaTeacher {
         });
         let vocab = model.vocab();
         let tokens: Vec<LlamaToken> = vocab.tokens().collect();
-        let banned = tokens.iter().map(|&t| vocab.is_control(t) && !vocab.is_eog(t)).collect();
+        let control = |token: &LlamaToken| vocab.is_control(*token) && !vocab.is_eog(*token);
+        let banned = tokens.iter().filter(|token| control(token)).map(|token| token.0).collect();
         let ends = tokens.iter().copied().filter(|&token| vocab.is_eog(token)).collect();
         let text = |token: LlamaToken| -> String {
             vocab.text(token).map(CStr::to_string_lossy).unwrap_or_default().into_owned()

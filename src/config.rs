@@ -162,12 +162,25 @@ pub struct SamplingSettings {
     pub top_k: usize,
     pub top_p: f32,
     pub min_p: f32,
+    pub repeat_penalty: f32,
+    pub frequency_penalty: f32,
+    pub presence_penalty: f32,
+    pub penalty_window: usize,
 }
 
 impl Default for SamplingSettings {
     fn default() -> Self {
-        let Sampling { temperature, top_k, top_p, min_p } = Sampling::default();
-        Self { temperature, top_k, top_p, min_p }
+        let sampling = Sampling::default();
+        Self {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repeat_penalty: sampling.repeat_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            presence_penalty: sampling.presence_penalty,
+            penalty_window: sampling.penalty_window,
+        }
     }
 }
 
@@ -306,6 +319,8 @@ impl Settings {
             return Err(ConfigError::OutOfRange { key, value: "too small".into(), wanted });
         }
         let SamplingSettings { temperature, top_p, min_p, .. } = self.augment.sampling;
+        let SamplingSettings { repeat_penalty, frequency_penalty, presence_penalty, .. } =
+            self.augment.sampling;
         let (a, b) = self.augment.beta;
         let student = &self.student;
         let ranges = [
@@ -318,6 +333,27 @@ impl Settings {
             ),
             ("augment.top_p", f64::from(top_p), 1e-6, 1.0, "it must lie above 0 and at most at 1"),
             ("augment.min_p", f64::from(min_p), 0.0, 0.999, "it must lie between 0 and 1"),
+            (
+                "augment.repeat_penalty",
+                f64::from(repeat_penalty),
+                0.1,
+                10.0,
+                "it must lie between 0.1 and 10 (1 is off)",
+            ),
+            (
+                "augment.frequency_penalty",
+                f64::from(frequency_penalty),
+                -10.0,
+                10.0,
+                "it must lie between -10 and 10 (0 is off)",
+            ),
+            (
+                "augment.presence_penalty",
+                f64::from(presence_penalty),
+                -10.0,
+                10.0,
+                "it must lie between -10 and 10 (0 is off)",
+            ),
             ("augment.beta", a.min(b), 1e-3, 1e6, "both parameters must be positive"),
             (
                 "filter.rouge_l",
@@ -361,8 +397,17 @@ impl Settings {
 
     /// How tokens are drawn in generation.
     pub fn sampling(&self) -> Sampling {
-        let SamplingSettings { temperature, top_k, top_p, min_p } = self.augment.sampling;
-        Sampling { temperature, top_k, top_p, min_p }
+        let settings = &self.augment.sampling;
+        Sampling {
+            temperature: settings.temperature,
+            top_k: settings.top_k,
+            top_p: settings.top_p,
+            min_p: settings.min_p,
+            repeat_penalty: settings.repeat_penalty,
+            frequency_penalty: settings.frequency_penalty,
+            presence_penalty: settings.presence_penalty,
+            penalty_window: settings.penalty_window,
+        }
     }
 
     /// Model paths that exist below `folder` become absolute; names of models stay as they are.
@@ -405,12 +450,13 @@ mod tests {
     #[test]
     fn later_layers_win() {
         let task: Table =
-            "[augment]\nper_class = 7\ntemperature = 0.5\n[student]\nepochs = 2".parse().unwrap();
+            "[augment]\nper_class = 7\ntemperature = 0.5\npenalty_window = 9\n[student]\nepochs = 2".parse().unwrap();
         let overrides = ["student.epochs=3".to_owned(), "teacher.model=a b.gguf".to_owned()];
         let settings = Settings::resolve(&task, Path::new("."), &overrides).unwrap();
         assert_eq!((settings.augment.per_class, settings.student.epochs), (7, 3));
         assert_eq!(settings.teacher.model, "a b.gguf");
         assert_eq!(settings.sampling().temperature, 0.5);
+        assert_eq!(settings.sampling().penalty_window, 9);
         let again: Table = settings.to_toml().parse().unwrap();
         assert_eq!(Settings::resolve(&again, Path::new("."), &[]).unwrap(), settings);
     }
@@ -423,6 +469,7 @@ mod tests {
         assert!(message("[student]\nepoch = 3").contains("epoch"));
         assert!(message("[student]\nlearning_rate = 3.0").contains("student.learning_rate"));
         assert!(message("[augment]\ntexts_per_request = 0").contains("augment.texts_per_request"));
+        assert!(message("[augment]\nrepeat_penalty = 0.0").contains("augment.repeat_penalty"));
         assert!(message("[run]\nseeds = \"x\"").contains("string"));
         assert!(Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).is_err());
     }

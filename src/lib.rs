@@ -23,6 +23,7 @@
 //! | [`report`] | `report.json` and one HTML page |
 //! | [`run`] | the run folder: stages, ledger, resume |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
+//! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
 //! | [`cli`] | the commands; the only place that prints |
 
 pub mod augment;
@@ -40,3 +41,4 @@ pub mod store;
 pub mod student;
 pub mod task;
 pub mod teacher;
+mod vector;

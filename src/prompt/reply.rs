@@ -28,8 +28,9 @@ pub enum ReplyFault {
     NotText,
 }
 
-/// Parses a numbered list of exactly `count` texts of at most `longest` characters. `complete` says whether the teacher ended the
-/// reply by itself (or was stopped after the last line) rather than running out of tokens.
+/// Parses a numbered list of exactly `count` texts of at most `longest` characters. `complete` says
+/// whether the teacher ended the reply by itself (or was stopped after the last line) rather than
+/// running out of tokens.
 ///
 /// Each text loses its number, enclosing quotes and a trailing note such as `(85% A, 15% B)`.
 ///

@@ -1,52 +1,9 @@
 //! The inner loops of the fused CPU ops: plain Rust over slices, written so that the compiler
-//! vectorises them, and compiled a second time for AVX2, chosen at run time.
-//!
-//! No `mul_add`: without the FMA instruction it is a call into the maths library per number. And
-//! so both versions give the same bits.
+//! vectorises them, and compiled a second time for AVX2 by [`wide!`].
 
 use candle_nn::Activation;
 
-/// Compiles a loop twice, for any x86-64 and for AVX2, and picks at run time. Functions called
-/// from the body must be `#[inline(always)]` to be compiled along.
-macro_rules! wide {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
-        $(#[$doc])*
-        #[allow(clippy::too_many_arguments)]
-        $vis fn $name($($arg: $ty),*) $(-> $out)? {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn body($($arg: $ty),*) $(-> $out)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                #[allow(clippy::too_many_arguments)]
-                fn avx2($($arg: $ty),*) $(-> $out)? { body($($arg),*) }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor was just asked, and it has AVX2.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            body($($arg),*)
-        }
-    };
-}
-
-/// e^x to about 2 ulp: Cephes' polynomial after reduction by powers of two.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    /// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = x.clamp(-87.3, 88.3);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
-        p = p * r + c;
-    }
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    (p * r * r + r + 1.0) * power
-}
+use crate::vector::{exp, wide};
 
 /// Distribution function of the standard normal by erf, Abramowitz and Stegun 7.1.26 (error under
 /// 1.5e-7); `square` is e^(-x²/2), which the derivative needs as well.
@@ -380,12 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_and_the_normal_curve_are_right_to_a_few_units() {
-        for step in -8000..8000 {
-            let x = step as f32 / 100.0;
-            let want = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / want - 1.0).abs() < 1e-6, "exp({x})");
-        }
+    fn the_normal_curve_is_right_to_a_few_units() {
         // Table values of the standard normal.
         for (x, want) in [(0.0, 0.5), (1.0, 0.841_344_8), (-1.96, 0.024_997_9), (4.0, 0.999_968_3)]
         {

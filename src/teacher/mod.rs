@@ -6,6 +6,7 @@
 //! profiling.
 
 pub mod chat;
+pub mod grammar;
 mod in_process;
 pub mod llama;
 mod sampler;
@@ -16,7 +17,7 @@ use std::{error::Error, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use in_process::InProcess;
-pub use sampler::Sampling;
+pub use sampler::{Row, Sampler, Sampling};
 
 /// Why a teacher could not serve.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]

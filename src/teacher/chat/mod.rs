@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use minijinja::{Environment, Error, Value, context};
 
 pub use family::{Difference, Family, family};
-pub use thinking::{TAGS, Tags, strip_thinking};
+pub use thinking::{TAGS, Tags, is_tag, strip_thinking};
 
 /// For models that bring no template: the most widely understood one.
 pub const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";

@@ -47,6 +47,11 @@ pub const TAGS: [Tags; 12] = [
     tags("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", "\n"),
 ];
 
+/// Whether a token that writes `piece` opens or closes thinking.
+pub fn is_tag(piece: &[u8]) -> bool {
+    TAGS.iter().any(|tags| [tags.open.as_bytes(), tags.close.as_bytes()].contains(&piece))
+}
+
 const HARMONY_ANALYSIS: &str = "<|channel|>analysis<|message|>";
 const HARMONY_FINAL: &str = "<|channel|>final<|message|>";
 

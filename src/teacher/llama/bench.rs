@@ -282,13 +282,13 @@ impl<'a> Bench<'a> {
 
     /// `count` plain tokens, the same ones for the same `stage` and `item`.
     fn tokens(&self, stage: &str, item: u64, count: usize) -> Vec<LlamaToken> {
-        let never = &self.teacher.never;
+        let Self { teacher, .. } = self;
         let mut rng = Rng::for_item(0, stage, item);
-        let mut draw = || {
-            let token = rng.random_range(0..never.len());
-            if never[token] { None } else { Some(LlamaToken(token as i32)) }
+        let draw = || {
+            let token = rng.random_range(0..teacher.pieces.len() as i32);
+            Some(LlamaToken(token)).filter(|_| !teacher.never.contains(&token))
         };
-        std::iter::repeat_with(&mut draw).flatten().take(count).collect()
+        std::iter::repeat_with(draw).flatten().take(count).collect()
     }
 }
 

@@ -123,7 +123,7 @@ fn draw(
             run.reply.extend(teacher, logits);
         }
     };
-    if rows.len() * teacher.banned.len() > WORTH_SHARING && teacher.threads() > 1 {
+    if rows.len() * teacher.pieces.len() > WORTH_SHARING && teacher.threads() > 1 {
         running.par_iter_mut().zip(&logits).for_each(extend);
     } else {
         running.iter_mut().zip(&logits).for_each(extend);

@@ -50,7 +50,8 @@ use sha2::{Digest, Sha256};
 use super::{
     FlashAttention, GenerateRequest, Generated, KvType, Measured, ScoreRequest, Scored, SplitMode,
     StepSink, TeacherError, TeacherIdentity,
-    chat::{CHATML, ChatTemplate},
+    chat::{self, CHATML, ChatTemplate},
+    grammar::{Pieces, Role},
 };
 use memory::{Need, Shape};
 use prefix::PrefixTree;
@@ -92,10 +93,12 @@ pub struct LlamaTeacher {
     options: LlamaOptions,
     /// Whether layers of the model lie on a GPU.
     gpu: bool,
+    /// What each token writes.
+    pieces: Pieces,
     /// Control tokens that a reply may not hold.
-    banned: Vec<bool>,
+    banned: Vec<i32>,
     /// The same and the ends of a turn: for replies that may not end by themselves.
-    never: Vec<bool>,
+    never: Vec<i32>,
     /// Tokens that end a turn.
     ends: Vec<LlamaToken>,
 }
@@ -148,8 +151,22 @@ impl LlamaTeacher {
         });
         let vocab = model.vocab();
         let tokens: Vec<LlamaToken> = vocab.tokens().collect();
-        let banned = tokens.iter().map(|&t| vocab.is_control(t) && !vocab.is_eog(t)).collect();
-        let never = tokens.iter().map(|&t| vocab.is_control(t) || vocab.is_eog(t)).collect();
+        let role = |token: LlamaToken| match vocab {
+            _ if vocab.is_eog(token) => Role::End,
+            _ if vocab.is_control(token) => Role::Control,
+            _ => Role::Text,
+        };
+        let roles: Vec<Role> = tokens.iter().map(|&token| role(token)).collect();
+        let with = |wanted: &[Role]| -> Vec<i32> {
+            let numbered = tokens.iter().zip(&roles);
+            numbered.filter(|(_, role)| wanted.contains(role)).map(|(token, _)| token.0).collect()
+        };
+        let (banned, never) = (with(&[Role::Control]), with(&[Role::Control, Role::End]));
+        let pieces = Pieces::new(tokens.iter().zip(&roles).map(|(&token, &role)| {
+            let bytes = vocab.token_to_piece(token, false, None);
+            let role = if chat::is_tag(&bytes) { Role::Control } else { role };
+            (bytes, role)
+        }));
         let ends = tokens.iter().copied().filter(|&token| vocab.is_eog(token)).collect();
         let text = |token: LlamaToken| -> String {
             vocab.text(token).map(CStr::to_string_lossy).unwrap_or_default().into_owned()
@@ -181,7 +198,7 @@ impl LlamaTeacher {
             context: model.n_ctx_train() as usize,
         };
         let gpu = gpu_at_hand && gpu_layers > 0;
-        Ok(Self { template, identity, options, gpu, banned, never, ends, model })
+        Ok(Self { template, identity, options, gpu, pieces, banned, never, ends, model })
     }
 
     /// The whole prompt as text, chat template included, up to the reply.
@@ -285,7 +302,7 @@ impl LlamaTeacher {
                 message: error.to_string(),
             }
         })?;
-        Ok(Session::new(context, shape, self.banned.len()))
+        Ok(Session::new(context, shape, self.pieces.len()))
     }
 
     /// All cores, but one for a model so small that its threads would mostly wait for each other:

@@ -1,12 +1,23 @@
 //! A reply in the making: draws tokens and knows when it is whole.
 
+use std::cell::RefCell;
+
 use llama_cpp_2::token::LlamaToken;
 
 use super::{
-    super::{GenerateRequest, Generated},
+    super::{
+        GenerateRequest, Generated, Row, Sampler,
+        chat::strip_thinking,
+        grammar::{ListGrammar, ListState, draw_constrained},
+    },
     LlamaTeacher,
 };
 use crate::rng::Rng;
+
+thread_local! {
+    /// The working memory of a draw: one for each thread that draws.
+    static SAMPLER: RefCell<Sampler> = RefCell::default();
+}
 
 /// The reply to one request, as far as it has come.
 pub(super) struct Reply<'a> {
@@ -14,7 +25,9 @@ pub(super) struct Reply<'a> {
     prompt_tokens: usize,
     rng: Rng,
     bytes: Vec<u8>,
-    tokens: Vec<LlamaToken>,
+    tokens: Vec<i32>,
+    /// Where in its numbered list the reply stands, if it is held to one.
+    list: Option<ListState>,
     complete: bool,
     running: bool,
     /// For measurements: the reply never ends by itself.
@@ -23,12 +36,17 @@ pub(super) struct Reply<'a> {
 
 impl<'a> Reply<'a> {
     pub fn begin(request: &'a GenerateRequest, prompt_tokens: usize) -> Self {
+        let grammar = || {
+            let grammar = ListGrammar::new(request.lines, request.longest);
+            grammar.with_budget(request.max_tokens).begin(&request.cue)
+        };
         Self {
             request,
             prompt_tokens,
             rng: Rng::for_item(request.seed, "sampling", 0),
             bytes: request.cue.as_bytes().to_vec(),
             tokens: Vec::new(),
+            list: request.constrained.then(grammar).flatten(),
             complete: false,
             running: request.max_tokens > 0,
             endless: request.lines == usize::MAX,
@@ -42,7 +60,7 @@ impl<'a> Reply<'a> {
     /// The token to evaluate next, and its position.
     pub fn next(&self) -> (LlamaToken, usize) {
         let last = *self.tokens.last().expect("a running reply was begun with the prompt's logits");
-        (last, self.prompt_tokens + self.tokens.len() - 1)
+        (LlamaToken(last), self.prompt_tokens + self.tokens.len() - 1)
     }
 
     /// Tokens written so far.
@@ -52,17 +70,40 @@ impl<'a> Reply<'a> {
 
     /// Draws the next token from `logits` `[vocabulary]` and decides whether the reply ends with it.
     pub fn extend(&mut self, teacher: &LlamaTeacher, logits: &[f32]) {
-        let banned = if self.endless { &teacher.never } else { &teacher.banned };
-        let drawn = self.request.sampling.draw(logits, banned, &mut self.rng);
-        let token = LlamaToken(drawn as i32);
+        let Some(token) = SAMPLER.with_borrow_mut(|sampler| self.draw(sampler, teacher, logits))
+        else {
+            // No token may come next: what stands there stays an unfinished reply.
+            self.running = false;
+            return;
+        };
         self.tokens.push(token);
-        let vocab = teacher.model.vocab();
-        self.complete = vocab.is_eog(token);
+        self.complete = teacher.pieces.is_end(token);
         if !self.complete {
-            self.bytes.extend(vocab.token_to_piece(token, false, None));
-            self.complete = !self.endless && self.has_all_lines();
+            let piece = teacher.pieces.bytes(token);
+            self.bytes.extend_from_slice(piece);
+            self.complete = match &mut self.list {
+                Some(list) => list.advance(piece) && list.is_complete(),
+                None => !self.endless && self.has_all_lines(),
+            };
         }
         self.running = !self.complete && self.tokens.len() < self.request.max_tokens;
+    }
+
+    fn draw(
+        &mut self,
+        sampler: &mut Sampler,
+        teacher: &LlamaTeacher,
+        logits: &[f32],
+    ) -> Option<i32> {
+        let banned = if self.endless { &teacher.never } else { &teacher.banned };
+        let row = Row { logits, banned, recent: &self.tokens };
+        let sampling = &self.request.sampling;
+        match &self.list {
+            Some(list) => {
+                draw_constrained(sampler, sampling, row, list, &teacher.pieces, &mut self.rng)
+            }
+            None => sampler.draw(sampling, row, &mut self.rng),
+        }
     }
 
     /// Whether as many lines as were asked for stand there, the last one closed by its newline.
@@ -74,8 +115,9 @@ impl<'a> Reply<'a> {
     }
 
     pub fn finish(self) -> Generated {
+        let text = String::from_utf8_lossy(&self.bytes);
         Generated {
-            text: String::from_utf8_lossy(&self.bytes).into_owned(),
+            text: strip_thinking(&text).to_owned(),
             complete: self.complete,
             prompt_tokens: self.prompt_tokens,
             generated_tokens: self.tokens.len(),

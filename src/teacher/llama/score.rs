@@ -20,6 +20,7 @@ use super::{
     session::Cell,
     trie::{Step, Trie},
 };
+use crate::vector;
 
 /// Branches of one trie: a question with more candidates is asked in several parts.
 const MOST_BRANCHES: usize = 120;
@@ -270,14 +271,8 @@ impl Scoring<'_> {
 
 /// ln p of the tokens `next` and of the turn's end in a row of `logits` `[vocabulary]`.
 fn read(logits: &[f32], next: &[LlamaToken], ends: &[LlamaToken]) -> Step {
-    let total = log_sum_exp(logits);
+    let total = vector::log_sum_exp(logits);
     let log_prob = |token: &LlamaToken| f64::from(logits[token.0 as usize]) - total;
     let end: f64 = ends.iter().map(|token| log_prob(token).exp()).sum();
     Step { next: next.iter().map(log_prob).collect(), end: end.max(f64::MIN_POSITIVE).ln() }
-}
-
-fn log_sum_exp(logits: &[f32]) -> f64 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|logit| f64::from((logit - top).exp())).sum();
-    f64::from(top) + sum.ln()
 }

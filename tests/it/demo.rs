@@ -77,8 +77,8 @@ fn stages_alone_do_what_a_run_does() {
     let bench = Bench::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
-    bench.ok(&[&["run", task, "--out", "whole"], &SMALL[..]].concat());
-    bench.ok(&[&["generate", task, "--out", "parts"], &SMALL[..]].concat());
+    bench.ok(&[&["run", task, "--out", "whole", "--deterministic"], &SMALL[..]].concat());
+    bench.ok(&[&["generate", task, "--out", "parts", "--deterministic"], &SMALL[..]].concat());
     for stage in ["relabel", "filter", "train", "eval"] {
         bench.ok(&[stage, "parts"]);
     }

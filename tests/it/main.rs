@@ -5,3 +5,5 @@ mod faults;
 mod imported;
 mod resume;
 mod support;
+#[cfg(target_os = "linux")]
+mod worker;

@@ -32,7 +32,7 @@ const PATIENCE_IF_KILLED: u8 = 4;
 /// Deaths in a row while a model is loaded; more of them where it was loaded before and the worker
 /// was killed from outside.
 const LOADS: u8 = 2;
-const LOADS_IF_KILLED: u8 = 5;
+const LOADS_IF_KILLED: u8 = 8;
 /// Deaths in a row without a single answer in between after which no request is to blame any more.
 const FRUITLESS: usize = 24;
 

@@ -8,7 +8,7 @@
 # which carries a llama.cpp of nearly the same week, and two lines of the server are changed to fit.
 # Built is FOLDER/llama-batched-bench and FOLDER/llama-server, a Release build without the web page.
 #
-# Needs:   bash, git-free: what `cargo build` needs (scripts/setup), python3 with pip; the network, once
+# Needs:   what `cargo build` needs (scripts/setup), bash, python3 with pip; the network, once
 #          (77 MB); `cargo build --release` done before. 3 minutes on 2 cores, 1 GB in FOLDER.
 # Example: scripts/teacher/peers.sh                    into target/peers
 #          scripts/teacher/peers.sh /tmp/peers

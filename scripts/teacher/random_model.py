@@ -5,8 +5,8 @@ heads, 1,536 in the feed-forward, a vocabulary of 49,152, tied embeddings): 135M
 The same arguments write the same file.
 
 The text that it writes means nothing, but it looks like text to everything that reads it: a byte-level
-tokenizer that can spell any string, some hundred English words, newlines and numbers as single tokens, and the rest made of
-invented words, most with a space before them. `<|im_end|>` ends a text, the chat template is ChatML.
+tokenizer that can spell any string, some hundred English words and the numbers to 99 as single tokens, and
+the rest invented words, most with a space before them. `<|im_end|>` ends a text, the chat template is ChatML.
 Logits have a standard deviation of about 3, so the likeliest token has a few per cent, as after a
 harmless prompt in a trained model.
 

@@ -1,6 +1,7 @@
 //! The commands. This is the only place that prints or draws progress: results go to stdout, all
 //! else to stderr.
 
+mod bench;
 mod doctor;
 mod models;
 mod parts;
@@ -55,6 +56,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// List the known models, or fetch one
     Models(models::ModelsArgs),
+    /// Measure what a teacher does in a second on this machine
+    Bench(bench::BenchArgs),
     /// Check what is built in and which models are present
     Doctor(doctor::DoctorArgs),
     /// The process that holds the teacher; started by the other commands
@@ -228,6 +231,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args),
         Command::Models(args) => models::models(&args),
+        Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::TeacherWorker => Ok(worker::serve()?),
     }

@@ -34,10 +34,9 @@ pub fn student_device() -> anyhow::Result<Device> {
     Ok(Device::Cpu)
 }
 
-/// The teacher that the settings name: in a process of its own, unless they want it in this one.
-pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
+/// How the teacher that the settings name is started.
+pub fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     let teacher = &settings.teacher;
-    let model = store::teacher_file(&teacher.model)?;
     let chat_template = match teacher.chat_template.as_deref() {
         Some("chatml") => Some(LlamaTeacher::CHATML.to_owned()),
         Some(path) => Some(
@@ -59,17 +58,23 @@ pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
         deterministic: teacher.deterministic,
         chat_template,
     };
-    if teacher.in_process {
-        return Ok(Box::new(InProcess(LlamaTeacher::load(&model, options)?)));
-    }
     let watchdog = teacher.watchdog_seconds;
-    Ok(Box::new(Supervised::start(Launch {
+    Ok(Launch {
         program: Launch::this_program(),
-        model,
+        model: store::teacher_file(&teacher.model)?,
         options,
         replicas: teacher.replicas,
         watchdog: (watchdog > 0).then(|| Duration::from_secs(watchdog)),
-    })?))
+    })
+}
+
+/// The teacher that the settings name: in a process of its own, unless they want it in this one.
+pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
+    let launch = launch(settings)?;
+    if settings.teacher.in_process {
+        return Ok(Box::new(InProcess(LlamaTeacher::load(&launch.model, launch.options)?)));
+    }
+    Ok(Box::new(Supervised::start(launch)?))
 }
 
 /// The student's starting point that the settings name.

@@ -4,10 +4,17 @@
 use std::{cmp::Reverse, iter};
 
 use super::{TaskArgs, parts};
-use crate::{augment::mixup, config::Settings, relabel::Questioner, task::Task};
+use crate::{
+    augment::mixup,
+    config::Settings,
+    relabel::Questioner,
+    store,
+    task::Task,
+    teacher::{Measured, TeacherIdentity, llama::bench::Kind},
+};
 
 /// Tokens per second and billion weights that a CPU of the last years reads and writes; a rough
-/// guess, said to be one.
+/// guess, said to be one, for teachers that `bench` has not measured.
 const READS: f64 = 60.0;
 const WRITES: f64 = 20.0;
 /// Tokens of a text, where none is known yet.
@@ -72,16 +79,19 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         .map(|(what, needed)| format!("{what} needs {needed} tokens, the teacher takes {limit}"))
         .collect();
 
-    let billions = teacher.identity().parameters as f64 / 1e9;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64 / 2.0;
-    let seconds = billions * ((read + score_tokens) as f64 / READS + write as f64 / WRITES) / cores;
+    // What prompts share is read once.
+    let read_once = (read as f64 * own_share(&asked)) as usize;
+    let scored_once = (score_tokens as f64 * own_share(&questions)) as usize;
+    let estimate = Estimate::of(teacher.identity());
+    let seconds = estimate.seconds(read_once + scored_once, write);
     if args.json {
         println!(
             "{}",
             serde_json::json!({
                 "teacher": teacher.identity(), "generate_calls": asks.len(), "score_calls": scored,
-                "prompt_tokens": read + score_tokens, "generated_tokens": write,
-                "estimated_minutes": seconds / 60.0, "settings": settings,
+                "prompt_tokens": read + score_tokens, "prompt_tokens_shared_once": read_once + scored_once,
+                "generated_tokens": write, "estimated_minutes": seconds / 60.0,
+                "measured": estimate.measured, "settings": settings,
                 "mixup_prompt": asked[0].rendered, "relabel_prompt": questions[0].rendered,
                 "too_long": too_long,
             })
@@ -96,19 +106,88 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
             "hint: fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`), shorter texts or a lower `augment.max_tokens`\n"
         );
     }
-    println!("teacher   {} ({:.2} billion weights)", teacher.identity().name, billions);
+    let billions = teacher.identity().parameters as f64 / 1e9;
+    println!("teacher   {} ({billions:.3} billion weights)", teacher.identity().name);
     println!(
-        "generate  {} calls for {texts} texts: {read} tokens to read, about {write} to write",
+        "generate  {} calls for {texts} texts: {read} prompt tokens, {read_once} of them to read as many are shared; about {write} to write",
         asks.len()
     );
     println!(
-        "relabel   {texts} texts, and {} of the test set: at most {score_tokens} tokens to read",
+        "relabel   {texts} texts, and {} of the test set: {score_tokens} prompt tokens, about {scored_once} of them to read",
         task.test.len()
     );
     println!("train     {} students", 3 * settings.run.seeds);
-    println!("teacher's time: very roughly {:.0} minutes on this CPU\n", (seconds / 60.0).max(1.0));
+    println!("teacher's time: {}\n", estimate.say(seconds));
     println!("--- one request for new {}\n{}\n", task.items, asked[0].rendered);
     println!("--- one question for a label\n{}\n", questions[0].rendered);
     println!("--- settings\n{}", settings.to_toml());
     Ok(())
+}
+
+/// How fast the teacher reads and writes.
+struct Estimate {
+    /// Tokens per second.
+    reads: f64,
+    writes: f64,
+    /// By `promptmix bench` on this machine, rather than guessed from the model's size.
+    measured: bool,
+}
+
+impl Estimate {
+    fn of(identity: &TeacherIdentity) -> Self {
+        let measured = store::speed(&identity.sha256).and_then(|report| {
+            let reads = report.measure(Kind::Labels)?.prompt_tokens_per_second;
+            let writes = report.measure(Kind::Decode)?.decode_tokens_per_second;
+            (reads > 0.0 && writes > 0.0).then_some(Self { reads, writes, measured: true })
+        });
+        let billions = identity.parameters as f64 / 1e9;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64 / 2.0;
+        measured.unwrap_or(Self {
+            reads: READS * cores / billions,
+            writes: WRITES * cores / billions,
+            measured: false,
+        })
+    }
+
+    fn seconds(&self, read: usize, write: usize) -> f64 {
+        read as f64 / self.reads + write as f64 / self.writes
+    }
+
+    fn say(&self, seconds: f64) -> String {
+        let time = match seconds {
+            seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
+            seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),
+            seconds => format!("{:.1} hours", seconds / 3600.0),
+        };
+        if self.measured {
+            format!("about {time}, by what `promptmix bench` measured here")
+        } else {
+            format!("very roughly {time}; `promptmix bench --teacher MODEL` measures it")
+        }
+    }
+}
+
+/// The share of the prompts' text that is left when each beginning that several share counts once.
+fn own_share(prompts: &[Measured]) -> f64 {
+    let mut texts: Vec<&str> = prompts.iter().map(|prompt| prompt.rendered.as_str()).collect();
+    texts.sort_unstable();
+    let all: usize = texts.iter().map(|text| text.len()).sum();
+    let shared: usize = texts
+        .windows(2)
+        .map(|pair| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count())
+        .sum();
+    1.0 - shared as f64 / all.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_counts_once() {
+        let prompts = ["abcdef", "abcxyz", "abcdeg"]
+            .map(|text| Measured { rendered: text.to_owned(), tokens: 6 });
+        // Of 18 letters abcde is there twice and abc a third time: 5 + 3 are shared.
+        assert!((own_share(&prompts) - 10.0 / 18.0).abs() < 1e-12);
+    }
 }

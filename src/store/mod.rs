@@ -5,6 +5,7 @@
 mod embedded;
 #[cfg(feature = "pull")]
 mod pull;
+mod speed;
 
 use std::{
     env, fs, io,
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "pull")]
 pub use pull::pull;
+pub use speed::{remember_speed, speed};
 
 use crate::{
     student::{BaseModel, StudentError},

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rand::Rng as _;
+use serde::{Deserialize, Serialize};
 
 use super::{ListGrammar, Pieces, Role, draw_constrained};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// Microseconds per token.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GrammarCost {
     /// Tokens in the vocabulary.
     pub vocabulary: usize,

@@ -8,7 +8,10 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{GenerateRequest, Sampling, TeacherError},
+    super::{
+        GenerateRequest, Sampling, TeacherError,
+        grammar::{self, GrammarCost},
+    },
     LlamaTeacher,
     generate::{self, Spent},
     memory,
@@ -66,6 +69,19 @@ impl Kind {
         Self::Labels77,
     ];
     const QUICK: [Self; 3] = [Self::Generate, Self::Decode, Self::Labels];
+
+    /// As it is written on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::GenerateSingle => "generate_single",
+            Self::Decode => "decode",
+            Self::Labels => "labels",
+            Self::LabelsSingle => "labels_single",
+            Self::LabelsGenerated => "labels_generated",
+            Self::Labels77 => "labels_77",
+        }
+    }
 }
 
 /// What was seen.
@@ -104,6 +120,8 @@ pub struct BenchReport {
     pub slots: usize,
     pub workload: Workload,
     pub measures: Vec<Measure>,
+    /// What drawing a token costs, for a made-up vocabulary of the model's size.
+    pub sampling: GrammarCost,
     /// The most memory that the engine's process held, in bytes; 0 where unknown.
     pub peak_memory_bytes: u64,
 }
@@ -139,6 +157,7 @@ impl LlamaTeacher {
             slots: bench.slots,
             workload: workload.clone(),
             measures,
+            sampling: grammar::cost(self.pieces.len()),
             peak_memory_bytes: peak_memory(),
         })
     }

@@ -6,11 +6,13 @@
 //! worker anew, asks again what was not answered, finds the request that kills it, gives that one up
 //! by name, and goes on.
 
+mod bench;
 mod process;
 mod protocol;
 mod queue;
 mod serve;
 mod supervisor;
 
+pub use bench::{bench, bench_prompts};
 pub use serve::serve;
 pub use supervisor::{Launch, Supervised};

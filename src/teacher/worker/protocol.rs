@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::teacher::{
     GenerateRequest, Generated, Measured, ScoreRequest, Scored, Step, TeacherError,
-    TeacherIdentity, llama::LlamaOptions,
+    TeacherIdentity,
+    llama::{
+        LlamaOptions,
+        bench::{BenchReport, Measure, Workload},
+    },
 };
 
 /// Longest frame in bytes. A piece of work is cut far below it (see the supervisor); a length beyond
@@ -24,6 +28,8 @@ pub(super) enum Command {
     Measure(Vec<String>),
     Generate(Vec<GenerateRequest>),
     Score(Vec<ScoreRequest>),
+    Bench(Workload),
+    BenchPrompts(Workload),
 }
 
 /// What the worker says. Each command ends with `Loaded`, `Measured`, `Finished` or `Failed`.
@@ -33,6 +39,9 @@ pub(super) enum Report {
     Measured(Vec<Measured>),
     Generated(Step<Generated>),
     Scored(Step<Scored>),
+    Measure(Measure),
+    Benched(Box<BenchReport>),
+    BenchPrompts(Vec<Vec<i32>>),
     Finished,
     Failed(TeacherError),
 }

@@ -53,6 +53,15 @@ pub fn serve() -> io::Result<()> {
                     output.step(&Report::Generated(step), begun)
                 })
                 .map(|()| Report::Finished),
+            Command::Bench(workload) => teacher
+                .bench(&workload, |measure| {
+                    // A parent that is gone ends this process by its other pipe.
+                    let _ = output.say(&Report::Measure(measure.clone()));
+                })
+                .map(|report| Report::Benched(Box::new(report))),
+            Command::BenchPrompts(workload) => {
+                Ok(Report::BenchPrompts(teacher.bench_prompts(&workload)))
+            }
             Command::Score(requests) => teacher
                 .score(&requests, &mut |step| {
                     let begun = begun(&step).iter().map(|at| requests[*at].id.clone()).collect();

@@ -581,7 +581,7 @@ fn deliver<T>(
     sink(News::Answers(answers)).map_err(TeacherError::Stopped)
 }
 
-fn out_of_turn(report: &Report) -> TeacherError {
+pub(super) fn out_of_turn(report: &Report) -> TeacherError {
     let text = format!("{report:?}");
     TeacherError::Worker {
         message: format!("spoke out of turn: {}", text.chars().take(80).collect::<String>()),

@@ -192,11 +192,20 @@ pub struct RelabelSettings {
     /// Up to this many classes all of them are candidates: scoring a few names more costs almost
     /// nothing, and the true class cannot be missed.
     pub all_up_to: usize,
+    /// Divide a name's log-probability by its number of tokens.
+    pub length_normalisation: bool,
+    /// Divide by the teacher's answers to texts without content (Zhao et al. 2021).
+    pub contextual_calibration: bool,
 }
 
 impl Default for RelabelSettings {
     fn default() -> Self {
-        Self { candidates: 5, all_up_to: 8 }
+        Self {
+            candidates: 5,
+            all_up_to: 8,
+            length_normalisation: false,
+            contextual_calibration: false,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //! classes, and the most probable one becomes the label (Sahu et al., section 3.2, with exact
 //! log-probabilities in place of a parsed answer).
 
+pub mod judge;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -11,7 +13,6 @@ use crate::{
     prompt::{PromptError, Prompts, ShownClass, shown_classes},
     student::StudentError,
     task::{LabelledText, Task},
-    teacher::normalise,
 };
 
 /// A row of `relabelled.jsonl`: a new text with the teacher's second opinion.
@@ -37,12 +38,11 @@ pub struct Question {
 }
 
 impl Question {
-    /// The winning class and the probabilities of all candidates, in their order.
-    pub fn answer(&self, log_probs: &[f32]) -> (usize, Vec<f32>) {
-        let probabilities = normalise(log_probs);
+    /// The most probable of the candidates, given their `probabilities`.
+    pub fn winner(&self, probabilities: &[f32]) -> usize {
         let best =
             (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-        (self.candidates[best.unwrap_or_default()], probabilities)
+        self.candidates[best.unwrap_or_default()]
     }
 }
 
@@ -91,6 +91,15 @@ impl<'a> Questioner<'a> {
     pub fn ask_all(&self, texts: &[String]) -> Result<Vec<Question>, QuestionError> {
         let all: Vec<usize> = (0..self.task.classes.len()).collect();
         self.questions(texts, vec![all; texts.len()])
+    }
+
+    /// Questions about texts without content, with these `candidates`.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn content_free(&self, candidates: &[usize]) -> Result<Vec<Question>, QuestionError> {
+        let texts = judge::CONTENT_FREE.map(str::to_owned);
+        self.questions(&texts, vec![candidates.to_vec(); texts.len()])
     }
 
     fn questions(

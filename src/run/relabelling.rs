@@ -1,7 +1,10 @@
 //! The stage `relabel`: the teacher scores every new text anew. Reads `augmented.jsonl`, writes
 //! `relabelled.jsonl`. The same scoring makes the teacher a classifier of the test set.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use super::{
     Event, RunError, RunFolder, Watch,
@@ -15,9 +18,9 @@ use crate::{
     config::Settings,
     embed::Embedder,
     prompt::Prompts,
-    relabel::{Question, Questioner, RelabelledText},
+    relabel::{Question, Questioner, RelabelledText, judge},
     task::Task,
-    teacher::{News, ScoreRequest, Teacher},
+    teacher::{News, ScoreRequest, Scored, Teacher},
 };
 
 /// Runs the stage. The `embedder` is needed only where a task has more classes than candidates.
@@ -98,16 +101,51 @@ impl Scoring<'_> {
         let seeds = run_seeds(self.task, self.settings);
         let questioner = Questioner::new(self.task, self.prompts, &seeds, &self.settings.relabel);
         let questions = questioner.ask(texts, embedder)?;
-        let log_probs = self.score(run, teacher, &questions, watch)?;
+        let scores = self.score(run, teacher, &questions, &mut *watch)?;
+        let priors = self.priors(run, teacher, &questioner, &questions, watch)?;
+        let normalise = self.settings.relabel.length_normalisation;
         Ok(questions
             .iter()
-            .zip(log_probs)
-            .map(|(question, log_probs)| {
-                let (class, probabilities) = question.answer(&log_probs?);
+            .zip(scores)
+            .map(|(question, scored)| {
+                let prior = priors.get(&question.candidates).map(Vec::as_slice);
+                let probabilities = judge::probabilities(&scored?, normalise, prior);
+                let class = question.winner(&probabilities);
                 let candidates = question.candidates.iter().copied();
                 Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
             })
             .collect())
+    }
+
+    /// What the teacher answers about texts without content, for each list of candidates that
+    /// occurs in `questions`. Empty unless the settings want it.
+    fn priors(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        questioner: &Questioner<'_>,
+        questions: &[Question],
+        watch: Watch<'_>,
+    ) -> Result<BTreeMap<Vec<usize>, Vec<f32>>, RunError> {
+        if !self.settings.relabel.contextual_calibration {
+            return Ok(BTreeMap::new());
+        }
+        let lists: BTreeSet<&Vec<usize>> =
+            questions.iter().map(|question| &question.candidates).collect();
+        let mut empty = Vec::new();
+        for candidates in lists {
+            empty.extend(questioner.content_free(candidates)?);
+        }
+        let scores = self.score(run, teacher, &empty, watch)?;
+        let normalise = self.settings.relabel.length_normalisation;
+        let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
+        for (question, scored) in empty.into_iter().zip(scores) {
+            let answer = scored.map(|scored| judge::probabilities(&scored, normalise, None));
+            answers.entry(question.candidates).or_default().extend(answer);
+        }
+        let prior =
+            |(candidates, answers): (_, Vec<_>)| Some((candidates, judge::prior(&answers)?));
+        Ok(answers.into_iter().filter_map(prior).collect())
     }
 
     fn score(
@@ -116,7 +154,7 @@ impl Scoring<'_> {
         teacher: &mut dyn Teacher,
         questions: &[Question],
         watch: Watch<'_>,
-    ) -> Result<Vec<Option<Vec<f32>>>, RunError> {
+    ) -> Result<Vec<Option<Scored>>, RunError> {
         let stage = self.stage;
         let identity = teacher.identity().sha256.clone();
         let names = |question: &Question| -> Vec<String> {
@@ -127,11 +165,13 @@ impl Scoring<'_> {
             .iter()
             .map(|question| key(&(&identity, &question.prompt, names(question))))
             .collect();
-        let mut known: HashMap<String, Option<Vec<f32>>> = HashMap::new();
+        let mut known: HashMap<String, Option<Scored>> = HashMap::new();
         for entry in run.ledger.entries() {
             match entry {
-                Entry::Scores { key, log_probs, .. } => {
-                    known.insert(key.clone(), Some(log_probs.clone()));
+                Entry::Scores { key, log_probs, tokens, prompt_tokens, .. } => {
+                    let (log_probs, tokens) = (log_probs.clone(), tokens.clone());
+                    let scored = Scored { log_probs, tokens, prompt_tokens: *prompt_tokens };
+                    known.insert(key.clone(), Some(scored));
                 }
                 Entry::Skipped { key, .. } => {
                     known.insert(key.clone(), None);
@@ -164,7 +204,7 @@ impl Scoring<'_> {
                 let key = &keys[missing.items[at]];
                 match answer {
                     Ok(scored) => {
-                        known.insert(key.clone(), Some(scored.log_probs.clone()));
+                        known.insert(key.clone(), Some(scored.clone()));
                         tokens += scored.prompt_tokens;
                         entries.push(Entry::Scores {
                             key: key.clone(),

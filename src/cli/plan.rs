@@ -21,6 +21,8 @@ const WRITES: f64 = 20.0;
 const TEXT_TOKENS: usize = 20;
 /// Texts of the test set, the longest ones, whose prompts are measured.
 const LONGEST_TEXTS: usize = 20;
+/// Prompts that are named as too long; the rest are counted.
+const NAMED: usize = 5;
 
 /// Runs the command.
 pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
@@ -98,8 +100,11 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    for fault in &too_long {
+    for fault in too_long.iter().take(NAMED) {
         eprintln!("warning: {fault}");
+    }
+    if too_long.len() > NAMED {
+        eprintln!("warning: {} more are too long", too_long.len() - NAMED);
     }
     if !too_long.is_empty() {
         eprintln!(

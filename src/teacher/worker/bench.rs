@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver};
 
 use super::{
-    Launch,
+    crew::{Launch, out_of_turn},
     process::{Heard, Process},
     protocol::{Command, Report},
 };
@@ -27,7 +27,7 @@ pub fn bench(
         match talk.hear()? {
             Report::Measure(measure) => done(&measure),
             Report::Benched(report) => return Ok(*report),
-            other => return Err(stray(&other)),
+            other => return Err(out_of_turn(&other)),
         }
     }
 }
@@ -41,7 +41,7 @@ pub fn bench_prompts(launch: &Launch, workload: &Workload) -> Result<Vec<Vec<i32
     talk.say(Command::BenchPrompts(workload.clone()));
     match talk.hear()? {
         Report::BenchPrompts(prompts) => Ok(prompts),
-        other => Err(stray(&other)),
+        other => Err(out_of_turn(&other)),
     }
 }
 
@@ -66,7 +66,7 @@ impl Talk {
         let mut talk = Self { process: Some(process), inbox };
         match talk.hear()? {
             Report::Loaded(_) => Ok(talk),
-            other => Err(stray(&other)),
+            other => Err(out_of_turn(&other)),
         }
     }
 
@@ -92,8 +92,4 @@ impl Talk {
             process.send(command);
         }
     }
-}
-
-fn stray(report: &Report) -> TeacherError {
-    super::supervisor::out_of_turn(report)
 }

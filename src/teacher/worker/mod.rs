@@ -2,11 +2,12 @@
 //!
 //! llama.cpp ends the process it runs in on quite a few occasions (a failed assertion, memory that
 //! runs out, a driver that goes away), and it can hang. So it runs in a child of the same binary,
-//! the *worker* ([`serve`]), and a death costs the batch in flight: the [`supervisor`] starts the
+//! the *worker* ([`serve`]), and a death costs the batch in flight: the supervisor starts the
 //! worker anew, asks again what was not answered, finds the request that kills it, gives that one up
 //! by name, and goes on.
 
 mod bench;
+mod crew;
 mod process;
 mod protocol;
 mod queue;
@@ -14,5 +15,6 @@ mod serve;
 mod supervisor;
 
 pub use bench::{bench, bench_prompts};
+pub use crew::Launch;
 pub use serve::serve;
-pub use supervisor::{Launch, Supervised};
+pub use supervisor::Supervised;

@@ -14,18 +14,22 @@ use std::{
     io,
     sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::protocol::{self, Command, Report};
 use crate::teacher::{Step, TeacherError, llama::LlamaTeacher};
+
+/// An engine tells after each step that it is alive; the supervisor hears it this often.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
 /// Serves until the parent closes the pipe, which ends the process.
 ///
 /// # Errors
 /// A pipe that breaks, or a parent that does not keep to the protocol.
 pub fn serve() -> io::Result<()> {
-    let mut output = Output { pipe: private_stdout()?, crash: Crash::from_environment() };
+    let pipe = private_stdout()?;
+    let mut output = Output { pipe, spoke: Instant::now(), crash: Crash::from_environment() };
     die_first();
     leave_no_core();
     let commands = listen();
@@ -92,11 +96,19 @@ pub fn serve() -> io::Result<()> {
 /// The pipe to the supervisor.
 struct Output {
     pipe: File,
+    /// When the supervisor heard of us last.
+    spoke: Instant,
     crash: Crash,
 }
 
 impl Output {
     fn say(&mut self, report: &Report) -> io::Result<()> {
+        let is_mere_sign =
+            matches!(report, Report::Generated(Step::Alive) | Report::Scored(Step::Alive));
+        if is_mere_sign && self.spoke.elapsed() < SIGN_OF_LIFE {
+            return Ok(());
+        }
+        self.spoke = Instant::now();
         protocol::write(&mut self.pipe, report)
     }
 

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use crate::{
     student::Pooling,
-    teacher::{FlashAttention, KvType, Sampling, SplitMode},
+    teacher::{FlashAttention, KvType, Sampling, SplitMode, replay},
 };
 
 /// Why settings are refused.
@@ -57,7 +57,8 @@ impl Default for RunSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TeacherSettings {
-    /// A GGUF file, a name from `promptmix models list`, or `pocket`.
+    /// A GGUF file, a name from `promptmix models list`, `pocket`, or `replay:FILE`: what was
+    /// recorded answers, the `ledger.jsonl` of a run or a JSONL file of texts with their labels.
     pub model: String,
     /// Requests decoded side by side; 0 = as many as pay on the device and fit into its memory.
     pub slots: usize,
@@ -426,7 +427,10 @@ impl Settings {
             let found = path.exists().then(|| std::path::absolute(path).ok()).flatten();
             found.map_or_else(|| spec.to_owned(), |path| path.to_string_lossy().into_owned())
         };
-        self.teacher.model = absolute(&self.teacher.model);
+        self.teacher.model = match self.teacher.model.strip_prefix(replay::SCHEME) {
+            Some(file) => format!("{}{}", replay::SCHEME, absolute(file)),
+            None => absolute(&self.teacher.model),
+        };
         self.student.model = absolute(&self.student.model);
         self.teacher.chat_template = self.teacher.chat_template.as_deref().map(absolute);
     }
@@ -468,6 +472,16 @@ mod tests {
         assert_eq!(settings.sampling().penalty_window, 9);
         let again: Table = settings.to_toml().parse().unwrap();
         assert_eq!(Settings::resolve(&again, Path::new("."), &[]).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_recording_is_found_from_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ledger.jsonl"), "").unwrap();
+        let task: Table = "[teacher]\nmodel = \"replay:ledger.jsonl\"".parse().unwrap();
+        let settings = Settings::resolve(&task, folder.path(), &[]).unwrap();
+        let wanted = format!("replay:{}", folder.path().join("ledger.jsonl").display());
+        assert_eq!(settings.teacher.model, wanted);
     }
 
     #[test]

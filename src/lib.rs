@@ -13,7 +13,7 @@
 //! | [`task`] | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
 //! | [`config`] | `task.toml` and flags become one validated `Settings`; every default is visible there |
 //! | [`prompt`] | renders the templates of `prompts/`, parses the replies |
-//! | [`teacher`] | the `Teacher` seam; `teacher::llama` is the engine on llama.cpp, `teacher::worker` the supervised process it runs in |
+//! | [`teacher`] | the `Teacher` seam; `teacher::llama` is the engine on llama.cpp, `teacher::worker` the supervised process it runs in, `teacher::replay` answers from a recording |
 //! | [`augment`] | how new text is asked for: mixup |
 //! | [`relabel`] | nearest classes and label scores |
 //! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |

@@ -97,7 +97,8 @@ struct InitArgs {
 /// Flags that go before the task's own settings.
 #[derive(Args, Clone)]
 pub(crate) struct Choices {
-    /// The teacher: a GGUF file, or a name from `promptmix models list`
+    /// The teacher: a GGUF file, a name from `promptmix models list`, or `replay:FILE` for recorded
+    /// answers
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
     /// The student: a Hugging Face folder, or a name from `promptmix models list`

@@ -9,12 +9,13 @@ use crate::{
     config::Settings,
     embed::EncoderEmbedder,
     prompt::Prompts,
-    store,
+    run, store,
     student::BaseModel,
     task::Task,
     teacher::{
         InProcess, Teacher,
         llama::{LlamaOptions, LlamaTeacher},
+        replay,
         worker::{Launch, Supervised},
     },
 };
@@ -68,8 +69,12 @@ pub fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     })
 }
 
-/// The teacher that the settings name: in a process of its own, unless they want it in this one.
+/// The teacher that the settings name: in a process of its own, unless they want it in this one or
+/// name a recording.
 pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
+    if let Some(file) = settings.teacher.model.strip_prefix(replay::SCHEME) {
+        return Ok(Box::new(run::replay(Path::new(file))?));
+    }
     let launch = launch(settings)?;
     if settings.teacher.in_process {
         return Ok(Box::new(InProcess(LlamaTeacher::load(&launch.model, launch.options)?)));

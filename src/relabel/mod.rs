@@ -34,6 +34,8 @@ pub struct RelabelledText {
 pub struct Question {
     /// Class indices, in the order in which they are shown and scored.
     pub candidates: Vec<usize>,
+    /// The text that is asked about.
+    pub text: String,
     pub prompt: String,
 }
 
@@ -113,7 +115,7 @@ impl<'a> Questioner<'a> {
             .map(|(text, candidates)| {
                 let prompt =
                     self.prompts.relabel(self.task, &self.shown(&candidates), &one_line(text))?;
-                Ok(Question { candidates, prompt })
+                Ok(Question { candidates, text: text.clone(), prompt })
             })
             .collect()
     }

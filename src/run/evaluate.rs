@@ -18,7 +18,7 @@ use crate::{
     teacher::{Teacher, TeacherIdentity},
 };
 
-/// Runs the stage. Without a `teacher` its own row is left out.
+/// Runs the stage. Without a `teacher` that can score any text its own row is left out.
 ///
 /// # Errors
 /// Students that were not trained yet, and whatever stops the teacher or the disk.
@@ -46,6 +46,12 @@ pub fn evaluate(
         })
         .collect();
     let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
+    let teacher = teacher.filter(|teacher| teacher.scores_any_text());
+    if identity.is_some() && teacher.is_none() {
+        watch(Event::Warning(
+            "the teacher labels its own texts only: its row is left out".to_owned(),
+        ));
+    }
     if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
         let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
         let scoring = Scoring { stage: "test", task, settings, prompts };
@@ -263,6 +269,7 @@ impl Assembly<'_> {
                 }
                 Entry::Student { seconds, .. } => ("train", *seconds, 0, 0, 0),
                 Entry::Begun { .. }
+                | Entry::Teacher { .. }
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. } => continue,

@@ -22,7 +22,7 @@ use crate::{
         reply::{LIST_CUE, parse_list},
     },
     task::Task,
-    teacher::{GenerateRequest, News, Teacher},
+    teacher::{GenerateRequest, News, Teacher, Wanted},
 };
 
 /// Runs the stage.
@@ -40,6 +40,7 @@ pub fn generate(
     let seeds = run_seeds(task, settings);
     let augment = &settings.augment;
     let classes = task.classes.len();
+    run.note_teacher(teacher.identity())?;
     let teacher_sha256 = teacher.identity().sha256.clone();
     let mut texts: Vec<Vec<AugmentedText>> = vec![Vec::new(); classes];
     let mut seen = HashSet::new();
@@ -58,7 +59,7 @@ pub fn generate(
         if asks.is_empty() {
             break;
         }
-        let replies = replies(run, settings, teacher, &asks, &mut *watch)?;
+        let replies = replies(run, task, settings, teacher, &asks, &mut *watch)?;
         for (ask, reply) in asks.iter().zip(replies) {
             calls += 1;
             asked += ask.count;
@@ -120,6 +121,7 @@ struct Known {
 /// request that was given up has an empty reply, which no parser takes.
 fn replies(
     run: &mut RunFolder,
+    task: &Task,
     settings: &Settings,
     teacher: &mut dyn Teacher,
     asks: &[Ask],
@@ -138,14 +140,12 @@ fn replies(
         seed: ask.seed,
         max_tokens,
         sampling,
+        wanted: Wanted {
+            major: task.classes[ask.major].name.clone(),
+            minor: task.classes[ask.minor].name.clone(),
+        },
     };
-    let keys: Vec<String> = asks
-        .iter()
-        .map(|ask| {
-            let form = (LIST_CUE, ask.count, longest, constrained, max_tokens);
-            key(&(&identity, &ask.prompt, ask.seed, sampling, form))
-        })
-        .collect();
+    let keys: Vec<String> = asks.iter().map(|ask| request(ask).key(&identity)).collect();
     let mut known: HashMap<String, Known> = HashMap::new();
     for entry in run.ledger.entries() {
         match entry {

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::prompt::reply::ReplyFault;
+use crate::{prompt::reply::ReplyFault, teacher::TeacherIdentity};
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum LedgerError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
     #[error(
-        "{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk; start anew in another folder with --out"
+        "{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk, and what it says cannot be relied on; start anew in another folder with --out"
     )]
     Broken { path: PathBuf, line: usize, message: String },
 }
@@ -43,6 +43,8 @@ pub enum Entry {
         prompts_sha256: String,
         settings: String,
     },
+    /// Who answers from here on.
+    Teacher { identity: TeacherIdentity },
     /// The teacher's reply to one request for new texts.
     Reply {
         key: String,
@@ -117,30 +119,10 @@ impl Ledger {
         let mut file = options.open(path).map_err(write)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(read)?;
-        // Only whole lines count: the rest is the trace of a write that was cut short.
-        let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (entries, last, length) = parse(path, &bytes)?;
         if length < bytes.len() {
             file.set_len(length as u64).map_err(write)?;
             file.seek(SeekFrom::End(0)).map_err(write)?;
-        }
-        let mut last = hash(b"");
-        let mut entries = Vec::new();
-        for (index, line) in bytes[..length].split(|byte| *byte == b'\n').enumerate() {
-            if line.is_empty() && index == entries.len() {
-                break;
-            }
-            let broken = |message: String| LedgerError::Broken {
-                path: path.to_owned(),
-                line: index + 1,
-                message,
-            };
-            let parsed: Line =
-                serde_json::from_slice(line).map_err(|error| broken(error.to_string()))?;
-            if parsed.prev != last || parsed.n != index {
-                return Err(broken("the line does not continue the chain of hashes".to_owned()));
-            }
-            last = hash(line);
-            entries.push(parsed.entry);
         }
         Ok(Self { path: path.to_owned(), file, length: length as u64, last, entries })
     }
@@ -179,6 +161,35 @@ impl Ledger {
         self.entries.extend(entries);
         Ok(())
     }
+}
+
+/// The entries of a ledger's content, the hash of its last line, and the length of its whole lines:
+/// the rest is the trace of a write that was cut short. `path` is named in errors.
+///
+/// # Errors
+/// A broken chain, with its line.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), LedgerError> {
+    let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let mut last = hash(b"");
+    let mut entries = Vec::new();
+    for (index, line) in bytes[..length].split(|byte| *byte == b'\n').enumerate() {
+        if line.is_empty() && index == entries.len() {
+            break;
+        }
+        let broken = |message: String| LedgerError::Broken {
+            path: path.to_owned(),
+            line: index + 1,
+            message,
+        };
+        let parsed: Line =
+            serde_json::from_slice(line).map_err(|error| broken(error.to_string()))?;
+        if parsed.prev != last || parsed.n != index {
+            return Err(broken("the line does not continue the chain of hashes".to_owned()));
+        }
+        last = hash(line);
+        entries.push(parsed.entry);
+    }
+    Ok((entries, last, length))
 }
 
 fn hash(bytes: &[u8]) -> String {

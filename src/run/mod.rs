@@ -16,6 +16,7 @@ mod generate;
 mod import;
 pub mod ledger;
 mod relabelling;
+mod replay;
 mod train;
 
 use std::{
@@ -33,6 +34,7 @@ pub use filtering::filter;
 pub use generate::generate;
 pub use import::import;
 pub use relabelling::relabel;
+pub use replay::replay;
 pub use train::{TrainedRow, train};
 
 use crate::{
@@ -43,7 +45,7 @@ use crate::{
     report::ReportError,
     student::StudentError,
     task::{LabelledText, Task},
-    teacher::TeacherError,
+    teacher::{TeacherError, TeacherIdentity},
 };
 use ledger::{Entry, Ledger, LedgerError};
 
@@ -86,6 +88,10 @@ pub enum RunError {
         "{path} is not a run folder: it holds other files\nhint: choose an empty or a new folder with --out"
     )]
     NotARun { path: PathBuf },
+    #[error(
+        "{path} names no teacher\nhint: `replay:` takes the ledger of a run that has generated or relabelled texts"
+    )]
+    NoTeacher { path: PathBuf },
     #[error(
         "no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}"
     )]
@@ -262,6 +268,18 @@ impl RunFolder {
             })?);
         }
         Ok(rows)
+    }
+
+    /// Notes who answers, unless that is known.
+    fn note_teacher(&mut self, identity: &TeacherIdentity) -> Result<(), RunError> {
+        let last = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Teacher { identity } => Some(identity),
+            _ => None,
+        });
+        if last != Some(identity) {
+            self.ledger.append(vec![Entry::Teacher { identity: identity.clone() }])?;
+        }
+        Ok(())
     }
 
     /// Notes that `stage` has come to its end, unless that is the last thing known of it.

@@ -9,7 +9,6 @@ use std::{
 use super::{
     Event, RunError, RunFolder, Watch,
     calls::{Missing, restarted, skipped},
-    key,
     ledger::Entry,
     run_seeds,
 };
@@ -156,15 +155,19 @@ impl Scoring<'_> {
         watch: Watch<'_>,
     ) -> Result<Vec<Option<Scored>>, RunError> {
         let stage = self.stage;
+        run.note_teacher(teacher.identity())?;
         let identity = teacher.identity().sha256.clone();
-        let names = |question: &Question| -> Vec<String> {
+        let request = |item: usize| {
             let name = |class: &usize| self.task.classes[*class].name.clone();
-            question.candidates.iter().map(name).collect()
+            ScoreRequest {
+                id: format!("{stage}.{item}"),
+                prompt: questions[item].prompt.clone(),
+                candidates: questions[item].candidates.iter().map(name).collect(),
+                text: questions[item].text.clone(),
+            }
         };
-        let keys: Vec<String> = questions
-            .iter()
-            .map(|question| key(&(&identity, &question.prompt, names(question))))
-            .collect();
+        let keys: Vec<String> =
+            (0..questions.len()).map(|item| request(item).key(&identity)).collect();
         let mut known: HashMap<String, Option<Scored>> = HashMap::new();
         for entry in run.ledger.entries() {
             match entry {
@@ -181,15 +184,7 @@ impl Scoring<'_> {
         }
         let missing = Missing::of(&keys, |key| known.contains_key(key));
         watch(Event::Begin { stage, total: missing.total, resumed: missing.known() });
-        let requests: Vec<ScoreRequest> = missing
-            .items
-            .iter()
-            .map(|item| ScoreRequest {
-                id: format!("{stage}.{item}"),
-                prompt: questions[*item].prompt.clone(),
-                candidates: names(&questions[*item]),
-            })
-            .collect();
+        let requests: Vec<ScoreRequest> = missing.items.iter().map(|item| request(*item)).collect();
         let ledger = &mut run.ledger;
         let mut clock = Instant::now();
         teacher.score(&requests, &mut |news| {

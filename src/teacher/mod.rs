@@ -3,18 +3,20 @@
 //! [`Teacher`] is the seam: requests go in, answers come out through a [`Sink`] as they are ready, in
 //! any order. [`llama`] is the engine on llama.cpp. It can end the process it runs in, so it lives
 //! in a child process that [`worker`] starts, watches and replaces; [`InProcess`] runs it here, for
-//! profiling.
+//! profiling. [`replay`] needs no model: it answers from what was recorded.
 
 pub mod chat;
 pub mod grammar;
 mod in_process;
 pub mod llama;
+pub mod replay;
 mod sampler;
 pub mod worker;
 
 use std::{error::Error, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use in_process::InProcess;
 pub use sampler::{Row, Sampler, Sampling};
@@ -57,6 +59,10 @@ pub enum TeacherError {
     /// The process that the engine runs in does not start or does not live.
     #[error("the teacher's process {message}\nhint: {hint}")]
     Worker { message: String, hint: String },
+    #[error(
+        "{file} has no answer to {missing} of {asked} requests, the first of them {id}\nhint: {hint}"
+    )]
+    Unrecorded { id: String, missing: usize, asked: usize, file: PathBuf, hint: String },
     /// The receiver of the answers wanted no more.
     #[error("{0}")]
     #[serde(skip)]
@@ -131,6 +137,27 @@ pub struct GenerateRequest {
     pub seed: u64,
     pub max_tokens: usize,
     pub sampling: Sampling,
+    /// For teachers that do not read prompts.
+    #[serde(skip)]
+    pub wanted: Wanted,
+}
+
+impl GenerateRequest {
+    /// SHA-256 (hex) of everything that the reply of the teacher `teacher_sha256` depends on: the
+    /// name of the call in the ledger.
+    pub fn key(&self, teacher_sha256: &str) -> String {
+        let Self { prompt, cue, lines, longest, constrained, seed, max_tokens, sampling, .. } =
+            self;
+        let form = (cue, lines, longest, constrained, max_tokens);
+        digest(&(teacher_sha256, prompt, seed, sampling, form))
+    }
+}
+
+/// The classes that a new text is to lie between, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub major: String,
+    pub minor: String,
 }
 
 /// A reply, cue included.
@@ -149,6 +176,21 @@ pub struct ScoreRequest {
     pub id: String,
     pub prompt: String,
     pub candidates: Vec<String>,
+    /// The text that the prompt asks about: for teachers that do not read prompts.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl ScoreRequest {
+    /// As [`GenerateRequest::key`].
+    pub fn key(&self, teacher_sha256: &str) -> String {
+        digest(&(teacher_sha256, &self.prompt, &self.candidates))
+    }
+}
+
+fn digest(parts: &impl Serialize) -> String {
+    let json = serde_json::to_vec(parts).expect("keys are plain values");
+    format!("{:x}", Sha256::digest(json))
 }
 
 /// One score for each candidate.
@@ -239,6 +281,11 @@ pub type StepSink<'a, T> = &'a mut dyn FnMut(Step<T>) -> Result<(), Box<dyn Erro
 /// A model that writes and scores.
 pub trait Teacher {
     fn identity(&self) -> &TeacherIdentity;
+
+    /// Whether any text can be scored, those of the test set too.
+    fn scores_any_text(&self) -> bool {
+        true
+    }
 
     /// The prompts as the model sees them (chat template included) and their lengths in tokens.
     fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError>;

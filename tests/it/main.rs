@@ -3,6 +3,7 @@
 mod demo;
 mod faults;
 mod imported;
+mod replay;
 mod resume;
 mod support;
 #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        GenerateRequest, Sampling, TeacherError,
+        GenerateRequest, Sampling, TeacherError, Wanted,
         grammar::{self, GrammarCost},
     },
     LlamaTeacher,
@@ -257,6 +257,7 @@ impl<'a> Bench<'a> {
                 seed: item as u64,
                 max_tokens: new,
                 sampling: Sampling::default(),
+                wanted: Wanted::default(),
             })
             .collect();
         let spent = match way {

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     store,
     teacher::{
-        FlashAttention, GenerateRequest, Generated, KvType, Sampling, ScoreRequest, Step, normalise,
+        FlashAttention, GenerateRequest, Generated, KvType, Sampling, ScoreRequest, Step, Wanted,
+        normalise,
     },
 };
 
@@ -125,6 +126,7 @@ fn questions(names: &[&str], prompts: &[String]) -> Vec<ScoreRequest> {
         id: number.to_string(),
         prompt: prompt.clone(),
         candidates: names.iter().map(|name| (*name).to_owned()).collect(),
+        text: String::new(),
     };
     prompts.iter().enumerate().map(question).collect()
 }
@@ -230,6 +232,7 @@ fn requests(count: usize) -> Vec<GenerateRequest> {
             seed: number as u64,
             max_tokens: 30,
             sampling: Sampling::default(),
+            wanted: Wanted::default(),
         })
         .collect()
 }

@@ -19,7 +19,7 @@ use super::protocol::{self, Command, Report};
 /// the program is loaded, hence here: threads that spin while they wait cost far more than the work
 /// as soon as anything else runs on the machine. Without the last one a failed assertion may start a
 /// debugger.
-const ENVIRONMENT: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "passive"), ("GGML_NO_BACKTRACE", "1")];
+const ENVIRONMENT: [(&str, &str); 2] = [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1")];
 
 /// The lines of stderr that are kept for the error message, and their length.
 const KEPT_LINES: usize = 2;

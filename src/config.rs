@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use crate::{
     student::Pooling,
-    teacher::{FlashAttention, KvType, Sampling, SplitMode, replay},
+    teacher::{FlashAttention, KvType, Sampling, SplitMode, grammar::ListGrammar, replay},
 };
 
 /// Why settings are refused.
@@ -60,11 +60,12 @@ pub struct TeacherSettings {
     /// A GGUF file, a name from `promptmix models list`, `pocket`, or `replay:FILE`: what was
     /// recorded answers, the `ledger.jsonl` of a run or a JSONL file of texts with their labels.
     pub model: String,
-    /// Requests decoded side by side; 0 = as many as pay on the device and fit into its memory.
+    /// Requests decoded side by side; 0 = 32 on a CPU, 128 on a GPU, fewer where
+    /// memory is short.
     pub slots: usize,
     /// Tokens in the cache of keys and values, for all slots together; 0 = what the slots need.
     pub context: usize,
-    /// Most tokens in one call of llama.cpp; 0 = chosen by the device.
+    /// Most tokens in one call of llama.cpp; 0 = 2048.
     pub batch_tokens: usize,
     /// CPU threads; 0 = all cores, or one for a model of a few million weights. Several replicas
     /// share them.
@@ -327,6 +328,20 @@ impl Settings {
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             let wanted = "it must be larger";
             return Err(ConfigError::OutOfRange { key, value: "too small".into(), wanted });
+        }
+        let list = ListGrammar::new(self.augment.texts_per_request, self.augment.longest);
+        if self.augment.constrained && self.augment.max_tokens < list.least_budget() {
+            let wanted =
+                "a list of so many texts (`augment.texts_per_request`) cannot be that short";
+            let value = self.augment.max_tokens.to_string();
+            return Err(ConfigError::OutOfRange { key: "augment.max_tokens", value, wanted });
+        }
+        let small_cache =
+            matches!(self.teacher.kv_type, KvType::Q8_0 | KvType::Q5_0 | KvType::Q4_0);
+        if small_cache && self.teacher.flash_attention == FlashAttention::Off {
+            let wanted = "a cache of q8_0, q5_0 or q4_0 needs flash attention";
+            let (key, value) = ("teacher.flash_attention", "off".to_owned());
+            return Err(ConfigError::OutOfRange { key, value, wanted });
         }
         let SamplingSettings { temperature, top_p, min_p, .. } = self.augment.sampling;
         let SamplingSettings { repeat_penalty, frequency_penalty, presence_penalty, .. } =

@@ -100,7 +100,7 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
         }
     })?;
     // A partial measurement is no basis for estimates.
-    if [Kind::Generate, Kind::Labels].iter().all(|kind| report.measure(*kind).is_some()) {
+    if [Kind::Decode, Kind::Labels].iter().all(|kind| report.measure(*kind).is_some()) {
         store::remember_speed(&report)?;
     }
     if args.json {

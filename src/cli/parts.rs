@@ -57,6 +57,7 @@ pub fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         kv_type: teacher.kv_type,
         flash_attention: teacher.flash_attention,
         deterministic: teacher.deterministic,
+        replicas: teacher.replicas,
         chat_template,
     };
     let watchdog = teacher.watchdog_seconds;

@@ -1,13 +1,14 @@
 //! `promptmix plan`: how many calls and tokens a run takes, roughly how long, and one rendered
 //! prompt of each kind; names the prompts that are too long for the teacher. Asks the teacher nothing.
 
-use std::{cmp::Reverse, iter};
+use std::cmp::Reverse;
 
 use super::{TaskArgs, parts};
 use crate::{
     augment::mixup,
     config::Settings,
-    relabel::Questioner,
+    prompt::reply::LIST_CUE,
+    relabel::{Questioner, judge},
     store,
     task::Task,
     teacher::{Measured, TeacherIdentity, llama::bench::Kind},
@@ -19,8 +20,8 @@ const READS: f64 = 60.0;
 const WRITES: f64 = 20.0;
 /// Tokens of a text, where none is known yet.
 const TEXT_TOKENS: usize = 20;
-/// Texts of the test set, the longest ones, whose prompts are measured.
-const LONGEST_TEXTS: usize = 20;
+/// Texts of the test set, the longest ones, and seeds, whose prompts are measured.
+const SAMPLE: usize = 20;
 /// Prompts that are named as too long; the rest are counted.
 const NAMED: usize = 5;
 
@@ -46,13 +47,17 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let read: usize = asked.iter().map(|prompt| prompt.tokens).sum();
     let write = asks.len() * settings.augment.texts_per_request * TEXT_TOKENS;
 
-    let text = seeds.first().or(task.test.first()).map_or("…", |item| item.text.as_str());
     let mut longest: Vec<(usize, &str)> =
         task.test.iter().map(|item| item.text.as_str()).enumerate().collect();
     longest.sort_by_key(|(_, text)| Reverse(text.len()));
-    longest.truncate(LONGEST_TEXTS);
-    let texts: Vec<String> =
-        iter::once(text).chain(longest.iter().map(|(_, text)| *text)).map(str::to_owned).collect();
+    longest.truncate(SAMPLE);
+    let texts: Vec<String> = longest
+        .iter()
+        .map(|(_, text)| *text)
+        .chain(seeds.iter().map(|seed| seed.text.as_str()).take(SAMPLE))
+        .chain(["…"])
+        .map(str::to_owned)
+        .collect();
     let questioner = Questioner::new(&task, &prompts, &seeds, &settings.relabel);
     let questions = if questioner.needs_embedder() {
         let embedder = parts::embedder(&parts::student(&settings)?)?;
@@ -63,15 +68,23 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let questions: Vec<String> = questions.into_iter().map(|question| question.prompt).collect();
     let questions = teacher.measure(&questions)?;
     let texts: usize = wanted.iter().sum();
-    let scored = texts + task.test.len();
-    let score_tokens = scored * questions[0].tokens;
+    let mut scored = texts + task.test.len();
+    if settings.relabel.contextual_calibration {
+        // One list of candidates; where the nearest classes differ from text to text there are more.
+        scored += judge::CONTENT_FREE.len();
+    }
+    let mean = questions.iter().map(|prompt| prompt.tokens).sum::<usize>() / questions.len();
+    let score_tokens = scored * mean;
 
     // A name has no more tokens than bytes.
     let name = task.classes.iter().map(|class| class.name.len()).max().unwrap_or(0);
     let asks_needed = asks.iter().zip(&asked).map(|(ask, prompt)| {
-        (format!("request {}", ask.id), prompt.tokens + settings.augment.max_tokens)
+        (
+            format!("request {}", ask.id),
+            prompt.tokens + LIST_CUE.len() + settings.augment.max_tokens,
+        )
     });
-    let questions_needed = longest.iter().zip(&questions[1..]).map(|((row, _), prompt)| {
+    let questions_needed = longest.iter().zip(&questions).map(|((row, _), prompt)| {
         (format!("the question about row {} of the test set", row + 1), prompt.tokens + name)
     });
     let limit = teacher.identity().context;
@@ -82,16 +95,16 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         .collect();
 
     // What prompts share is read once.
-    let read_once = (read as f64 * own_share(&asked)) as usize;
-    let scored_once = (score_tokens as f64 * own_share(&questions)) as usize;
+    let asked_once = read_once(&asked, asked.len());
+    let scored_once = read_once(&questions, scored);
     let estimate = Estimate::of(teacher.identity());
-    let seconds = estimate.seconds(read_once + scored_once, write);
+    let seconds = estimate.seconds(asked_once + scored_once, write);
     if args.json {
         println!(
             "{}",
             serde_json::json!({
                 "teacher": teacher.identity(), "generate_calls": asks.len(), "score_calls": scored,
-                "prompt_tokens": read + score_tokens, "prompt_tokens_shared_once": read_once + scored_once,
+                "prompt_tokens": read + score_tokens, "prompt_tokens_shared_once": asked_once + scored_once,
                 "generated_tokens": write, "estimated_minutes": seconds / 60.0,
                 "measured": estimate.measured, "settings": settings,
                 "mixup_prompt": asked[0].rendered, "relabel_prompt": questions[0].rendered,
@@ -114,7 +127,7 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let billions = teacher.identity().parameters as f64 / 1e9;
     println!("teacher   {} ({billions:.3} billion weights)", teacher.identity().name);
     println!(
-        "generate  {} calls for {texts} texts: {read} prompt tokens, {read_once} of them to read as many are shared; about {write} to write",
+        "generate  {} calls for {texts} texts: {read} prompt tokens, {asked_once} of them to read as many are shared; about {write} to write",
         asks.len()
     );
     println!(
@@ -172,16 +185,26 @@ impl Estimate {
     }
 }
 
-/// The share of the prompts' text that is left when each beginning that several share counts once.
-fn own_share(prompts: &[Measured]) -> f64 {
-    let mut texts: Vec<&str> = prompts.iter().map(|prompt| prompt.rendered.as_str()).collect();
-    texts.sort_unstable();
-    let all: usize = texts.iter().map(|text| text.len()).sum();
-    let shared: usize = texts
+/// Tokens that are evaluated for `count` prompts like these where each beginning that several share
+/// is evaluated once.
+fn read_once(prompts: &[Measured], count: usize) -> usize {
+    let mut sorted: Vec<&Measured> = prompts.iter().collect();
+    sorted.sort_unstable_by_key(|prompt| prompt.rendered.as_str());
+    let own: f64 = sorted
         .windows(2)
-        .map(|pair| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count())
+        .map(|pair| {
+            let (before, this) = (pair[0].rendered.bytes(), pair[1].rendered.bytes());
+            let shared = before.zip(this).take_while(|(a, b)| a == b).count();
+            let share = shared as f64 / pair[1].rendered.len().max(1) as f64;
+            pair[1].tokens as f64 * (1.0 - share)
+        })
         .sum();
-    1.0 - shared as f64 / all.max(1) as f64
+    let Some(first) = sorted.first() else { return 0 };
+    let others = match sorted.len() {
+        1 => first.tokens as f64,
+        several => own / (several - 1) as f64,
+    };
+    first.tokens + (others * count.saturating_sub(1) as f64) as usize
 }
 
 #[cfg(test)]
@@ -189,10 +212,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_counts_once() {
-        let prompts = ["abcdef", "abcxyz", "abcdeg"]
-            .map(|text| Measured { rendered: text.to_owned(), tokens: 6 });
-        // Of 18 letters abcde is there twice and abc a third time: 5 + 3 are shared.
-        assert!((own_share(&prompts) - 10.0 / 18.0).abs() < 1e-12);
+    fn what_is_shared_is_read_once() {
+        let measured = |text: &str| Measured { rendered: text.to_owned(), tokens: text.len() };
+        let prompts = ["abcdef", "abcxyz", "abcdeg"].map(measured);
+        // Sorted: abcdef, abcdeg, abcxyz. The second has 1 letter of its own, the third 3.
+        assert_eq!(read_once(&prompts, 3), 6 + 1 + 3);
+        assert_eq!(read_once(&prompts, 11), 6 + 2 * 10);
+        assert_eq!(read_once(&prompts[..1], 3), 18);
+        assert_eq!(read_once(&[], 3), 0);
     }
 }

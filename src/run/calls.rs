@@ -42,7 +42,9 @@ pub(super) fn skipped(
     watch: Watch<'_>,
 ) -> Entry {
     let Poison { reason } = poison;
-    watch(Event::Warning(format!("request {request} is skipped: {reason}")));
+    watch(Event::Warning(format!(
+        "request {request} is skipped, in another run folder it is asked again: {reason}"
+    )));
     Entry::Skipped {
         key: key.to_owned(),
         stage: stage.to_owned(),

@@ -193,9 +193,11 @@ impl Assembly<'_> {
         let kept = filtered.remove("kept").unwrap_or(0) as u64;
         let mut dropped: BTreeMap<String, u64> =
             filtered.into_iter().map(|(reason, count)| (reason, count as u64)).collect();
-        if count("unique") > relabelled as u64 {
-            dropped.insert("more than asked for".into(), count("unique") - relabelled as u64);
-        }
+        let skipped = self.counts("relabel").get("skipped").copied().unwrap_or(0) as u64;
+        let surplus = count("unique").saturating_sub(relabelled as u64 + skipped);
+        let extra = [("more than asked for", surplus), ("not answered", skipped)];
+        dropped
+            .extend(extra.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)));
         report::Funnel {
             asked: count("asked"),
             parsed: count("parsed"),

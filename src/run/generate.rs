@@ -129,7 +129,7 @@ fn replies(
 ) -> Result<Vec<Known>, RunError> {
     let sampling = settings.sampling();
     let AugmentSettings { max_tokens, constrained, longest, .. } = settings.augment;
-    let identity = teacher.identity().sha256.clone();
+    let identity = teacher.identity().clone();
     let request = |ask: &Ask| GenerateRequest {
         id: ask.id.clone(),
         prompt: ask.prompt.clone(),

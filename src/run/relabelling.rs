@@ -100,7 +100,7 @@ impl Scoring<'_> {
         let seeds = run_seeds(self.task, self.settings);
         let questioner = Questioner::new(self.task, self.prompts, &seeds, &self.settings.relabel);
         let questions = questioner.ask(texts, embedder)?;
-        let scores = self.score(run, teacher, &questions, &mut *watch)?;
+        let scores = self.score(run, teacher, &questions, "", &mut *watch)?;
         let priors = self.priors(run, teacher, &questioner, &questions, watch)?;
         let normalise = self.settings.relabel.length_normalisation;
         Ok(questions
@@ -135,7 +135,7 @@ impl Scoring<'_> {
         for candidates in lists {
             empty.extend(questioner.content_free(candidates)?);
         }
-        let scores = self.score(run, teacher, &empty, watch)?;
+        let scores = self.score(run, teacher, &empty, ".no-content", watch)?;
         let normalise = self.settings.relabel.length_normalisation;
         let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
         for (question, scored) in empty.into_iter().zip(scores) {
@@ -152,15 +152,16 @@ impl Scoring<'_> {
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
         questions: &[Question],
+        kind: &str,
         watch: Watch<'_>,
     ) -> Result<Vec<Option<Scored>>, RunError> {
         let stage = self.stage;
         run.note_teacher(teacher.identity())?;
-        let identity = teacher.identity().sha256.clone();
+        let identity = teacher.identity().clone();
         let request = |item: usize| {
             let name = |class: &usize| self.task.classes[*class].name.clone();
             ScoreRequest {
-                id: format!("{stage}.{item}"),
+                id: format!("{stage}{kind}.{item}"),
                 prompt: questions[item].prompt.clone(),
                 candidates: questions[item].candidates.iter().map(name).collect(),
                 text: questions[item].text.clone(),

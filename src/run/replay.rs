@@ -105,6 +105,7 @@ mod tests {
             file: "somebody.gguf".into(),
             sha256: sha256.to_owned(),
             parameters: 3,
+            template_sha256: String::new(),
             context: 100,
         }
     }
@@ -120,7 +121,7 @@ mod tests {
             text: String::new(),
         };
         let scores = |teacher: &str, log_probs: Vec<f32>| Entry::Scores {
-            key: ask("known").key(teacher),
+            key: ask("known").key(&identity(teacher)),
             stage: "relabel".to_owned(),
             log_probs,
             tokens: vec![1, 2],
@@ -128,7 +129,7 @@ mod tests {
             seconds: 0.1,
         };
         let skipped = Entry::Skipped {
-            key: ask("poison").key("new"),
+            key: ask("poison").key(&identity("new")),
             stage: "relabel".to_owned(),
             request: "relabel.1".to_owned(),
             reason: "it ended".to_owned(),

@@ -44,6 +44,14 @@ pub enum TeacherError {
         "request {id} needs a context of {cells} tokens ({megabytes} MB); there is room for {room}\nhint: raise `teacher.context`, choose a smaller `teacher.kv_type` or a smaller model, or shorten the prompts"
     )]
     NoRoom { id: String, cells: usize, room: usize, megabytes: u64 },
+    #[error(
+        "{path} cannot be a teacher: its architecture is {architecture:?}, {why}\nhint: take an instruction-tuned language model, such as Qwen, Llama, Gemma or Mistral"
+    )]
+    Unsuited { path: PathBuf, architecture: String, why: String },
+    #[error(
+        "request {id} is empty\nhint: the chat template writes nothing; set `teacher.chat_template`"
+    )]
+    Empty { id: String },
     #[error("teacher.devices: {message}\nhint: the devices are: {known}")]
     Devices { message: String, known: String },
     #[error(
@@ -79,8 +87,19 @@ pub struct TeacherIdentity {
     pub sha256: String,
     /// Number of weights.
     pub parameters: u64,
+    /// SHA-256 (hex) of a fixed text in the model's chat template: the same words in another
+    /// template are another prompt.
+    #[serde(default)]
+    pub template_sha256: String,
     /// Most tokens of a prompt and its reply together.
     pub context: usize,
+}
+
+impl TeacherIdentity {
+    /// What an answer depends on beside its request.
+    fn work(&self) -> (&str, &str) {
+        (&self.sha256, &self.template_sha256)
+    }
 }
 
 /// How a model is laid over several devices.
@@ -143,13 +162,13 @@ pub struct GenerateRequest {
 }
 
 impl GenerateRequest {
-    /// SHA-256 (hex) of everything that the reply of the teacher `teacher_sha256` depends on: the
-    /// name of the call in the ledger.
-    pub fn key(&self, teacher_sha256: &str) -> String {
+    /// SHA-256 (hex) of everything that the reply of `teacher` depends on: the name of the call in
+    /// the ledger.
+    pub fn key(&self, teacher: &TeacherIdentity) -> String {
         let Self { prompt, cue, lines, longest, constrained, seed, max_tokens, sampling, .. } =
             self;
         let form = (cue, lines, longest, constrained, max_tokens);
-        digest(&(teacher_sha256, prompt, seed, sampling, form))
+        digest(&(teacher.work(), prompt, seed, sampling, form))
     }
 }
 
@@ -183,8 +202,8 @@ pub struct ScoreRequest {
 
 impl ScoreRequest {
     /// As [`GenerateRequest::key`].
-    pub fn key(&self, teacher_sha256: &str) -> String {
-        digest(&(teacher_sha256, &self.prompt, &self.candidates))
+    pub fn key(&self, teacher: &TeacherIdentity) -> String {
+        digest(&(teacher.work(), &self.prompt, &self.candidates))
     }
 }
 

@@ -16,7 +16,7 @@ mod thinking;
 
 use std::collections::HashSet;
 
-use minijinja::{Environment, Error, Value, context};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 pub use family::{Difference, Family, family};
 pub use thinking::{TAGS, Tags, is_tag, strip_thinking};
@@ -71,6 +71,19 @@ impl ChatTemplate {
         let mut prompt = self.expand(user)?;
         prompt += &thinking::closing(&prompt);
         Ok(prompt)
+    }
+
+    /// A fixed turn as the template writes it, which tells one template from another.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), and a template that leaves out what the user says.
+    pub fn probe(&self) -> Result<String, Error> {
+        const PROBE: &str = "Which class is this text?\n\nText: It's \"late\"; 1 + 1 = 2";
+        let prompt = self.render(PROBE)?;
+        if prompt.contains(PROBE) {
+            return Ok(prompt);
+        }
+        Err(Error::new(ErrorKind::InvalidOperation, "it leaves out what the user says"))
     }
 
     /// What the template itself writes.

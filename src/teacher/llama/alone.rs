@@ -42,20 +42,29 @@ impl<'m> Alone<'m> {
     pub fn prompt(
         &mut self,
         prompt: &[LlamaToken],
-        logits: impl FnMut(&[f32]),
+        mut logits: impl FnMut(&[f32]),
+        mut alive: impl FnMut() -> Result<(), TeacherError>,
     ) -> Result<(), TeacherError> {
         let common = self.held.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         let common = common.min(prompt.len().saturating_sub(1));
-        let keep = if self.reuse { common / BLOCK * BLOCK } else { 0 };
-        self.session.cut(self.sequence, keep)?;
+        let mut keep = if self.reuse { common / BLOCK * BLOCK } else { 0 };
+        // Recurrent models cannot forget the end of a sequence alone.
+        if keep > 0 && self.session.cut(self.sequence, keep).is_err() {
+            keep = 0;
+        }
+        if keep == 0 {
+            self.session.cut(self.sequence, 0)?;
+        }
         self.held = prompt.to_vec();
         let block = if self.reuse { BLOCK } else { prompt.len().max(1) };
         let cells: Vec<Cell> = (keep..prompt.len())
             .map(|position| self.cell(prompt[position], position, position + 1 == prompt.len()))
             .collect();
-        let mut logits = logits;
         for cells in cells.chunks(block) {
-            self.session.evaluate(cells, |rows| rows.iter().for_each(|(_, row)| logits(row)))?;
+            self.session.evaluate(cells, |rows| {
+                rows.iter().for_each(|(_, row)| logits(row));
+                alive()
+            })?;
         }
         Ok(())
     }
@@ -68,7 +77,10 @@ impl<'m> Alone<'m> {
         mut logits: impl FnMut(&[f32]),
     ) -> Result<(), TeacherError> {
         let cell = [self.cell(token, position, true)];
-        self.session.evaluate(&cell, |rows| rows.iter().for_each(|(_, row)| logits(row)))
+        self.session.evaluate(&cell, |rows| {
+            rows.iter().for_each(|(_, row)| logits(row));
+            Ok(())
+        })
     }
 
     /// `count` sequences that share what was evaluated.

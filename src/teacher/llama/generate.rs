@@ -51,7 +51,7 @@ pub(super) fn run(
     let needs = needs(requests, prompts);
     let shape = teacher.shape(&tree, &needs, |index| requests[index].id.as_str())?;
     let mut session = teacher.session(shape)?;
-    let mut queue = Queue::new(&slices, &needs, &tree);
+    let mut queue = Queue::new(&slices, &needs, &tree, shape.cells);
     let mut running: Vec<Running<'_>> = Vec::new();
     let mut peak = 0;
     loop {
@@ -77,7 +77,10 @@ pub(super) fn run(
             let reply = Reply::begin(&requests[entry.request], prompts[entry.request].len());
             running.push(Running { admitted: entry, reply });
         }
-        session.evaluate(&cells, |rows| draw(teacher, &mut running, &row_of, rows))?;
+        session.evaluate(&cells, |rows| {
+            draw(teacher, &mut running, &row_of, rows);
+            step(Step::Alive).map_err(TeacherError::Stopped)
+        })?;
 
         let own: usize = running
             .iter()
@@ -92,9 +95,11 @@ pub(super) fn run(
             queue.release(&mut session, &run.admitted)?;
             done.push((run.admitted.request, run.reply.finish()));
         }
-        let news = if done.is_empty() { Step::Alive } else { Step::Done(done) };
-        step(news).map_err(TeacherError::Stopped)?;
+        if !done.is_empty() {
+            step(Step::Done(done)).map_err(TeacherError::Stopped)?;
+        }
     }
+    queue.finish()?;
     Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: shape.slots })
 }
 
@@ -149,10 +154,15 @@ pub(super) fn run_alone(
     for &index in &tree.order {
         step(Step::Began(vec![index])).map_err(TeacherError::Stopped)?;
         let mut reply = Reply::begin(&requests[index], prompts[index].len());
-        alone.prompt(&prompts[index], |logits| reply.extend(teacher, logits))?;
+        alone.prompt(
+            &prompts[index],
+            |logits| reply.extend(teacher, logits),
+            || step(Step::Alive).map_err(TeacherError::Stopped),
+        )?;
         while reply.is_running() {
             let (token, position) = reply.next();
             alone.token(token, position, |logits| reply.extend(teacher, logits))?;
+            step(Step::Alive).map_err(TeacherError::Stopped)?;
         }
         step(Step::Done(vec![(index, reply.finish())])).map_err(TeacherError::Stopped)?;
     }

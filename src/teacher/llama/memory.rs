@@ -1,11 +1,17 @@
 //! How much a context may hold: from the model, the requests and the memory that is free.
 
-use llama_cpp_2::{LlamaBackendDeviceType, list_llama_ggml_backend_devices, model::LlamaModel};
+use llama_cpp_2::{
+    LlamaBackendDevice, LlamaBackendDeviceType, list_llama_ggml_backend_devices, model::LlamaModel,
+};
 
 use super::{super::KvType, LlamaOptions, prefix::PrefixTree};
 
 /// llama.cpp's own bound on sequences in a context.
 pub(super) const MOST_SEQUENCES: usize = 256;
+/// The same for models that keep a whole state for each sequence, some of tens of megabytes.
+const RECURRENT_SEQUENCES: usize = 32;
+/// Tokens that llama.cpp computes at once (`n_ubatch`).
+pub(super) const MICRO_BATCH: usize = 512;
 /// Tokens per call of llama.cpp unless told otherwise.
 const BATCH_TOKENS: usize = 2048;
 /// Share of the free memory that a context may take.
@@ -40,18 +46,18 @@ pub(super) fn default_slots(gpu: bool) -> usize {
     if gpu { 128 } else { 32 }
 }
 
-/// The context for requests with these `needs`, in the order of `tree`, within `limit` cells.
+/// The context for requests with these `needs`, in the order of `tree`, within `limit` cells and
+/// `most` sequences. Without a `tree` nothing is shared: requests go one at a time.
 ///
 /// # Errors
 /// The number of the request that does not fit even alone, and the cells it wants.
-///
-/// Without a `tree` nothing is shared: requests go one at a time.
 pub(super) fn shape(
     options: &LlamaOptions,
     tree: Option<&PrefixTree>,
     needs: &[Need],
     slots: usize,
     limit: usize,
+    most: usize,
 ) -> Result<Shape, (usize, usize)> {
     let limit = if options.context > 0 { options.context } else { limit };
     let hungriest =
@@ -66,15 +72,16 @@ pub(super) fn shape(
     let depth = tree
         .map_or(1, |tree| (0..needs.len()).map(|index| tree.chain(index).len()).max().unwrap_or(0));
     let side_by_side = slots.min(needs.len()).max(1);
-    let sequences = (side_by_side * widest + 2 * depth + 1).min(MOST_SEQUENCES);
-    let slots = side_by_side.min(((sequences - depth) / widest).max(1));
+    let sequences = (side_by_side * widest + 2 * depth + 1).min(most);
+    let slots = side_by_side.min((sequences.saturating_sub(depth) / widest).max(1));
     let wanted = tree.map_or(0, |tree| window(tree, needs, slots)).max(least);
     let cells = if options.context > 0 { options.context } else { wanted.min(limit) };
+    let cells = cells.next_multiple_of(256);
     let batch_tokens = match options.batch_tokens {
         0 => BATCH_TOKENS,
         tokens => tokens,
     };
-    Ok(Shape { slots, sequences, cells: cells.next_multiple_of(256), batch_tokens })
+    Ok(Shape { slots, sequences, cells, batch_tokens: batch_tokens.min(cells) })
 }
 
 /// Cells of the hungriest `slots` requests that follow each other, shared prefixes counted once.
@@ -120,10 +127,21 @@ pub(super) fn bytes_per_cell(model: &LlamaModel, kv_type: KvType) -> f64 {
     f64::from(model.n_layer()) * f64::from(model.n_head_kv().max(1)) * width * bytes
 }
 
+/// Sequences that a context of `model` may have: a recurrent model keeps a whole state for each.
+pub(super) fn most_sequences(model: &LlamaModel) -> usize {
+    if model.is_recurrent() || model.is_hybrid() { RECURRENT_SEQUENCES } else { MOST_SEQUENCES }
+}
+
 /// Cells for which there is memory, on the GPU if the model runs there.
-pub(super) fn affordable_cells(model: &LlamaModel, kv_type: KvType, gpu: bool) -> usize {
-    let free = if gpu { free_on_devices() } else { free_here() };
-    (free as f64 * SHARE / bytes_per_cell(model, kv_type)) as usize
+pub(super) fn affordable_cells(model: &LlamaModel, options: &LlamaOptions, gpu: bool) -> usize {
+    let free = if gpu {
+        free_on_devices(&options.devices)
+    } else {
+        // Its file is mapped into the memory that counts as free until it is read.
+        free_here().saturating_sub(model.size())
+    };
+    let share = SHARE / options.replicas.max(1) as f64;
+    (free as f64 * share / bytes_per_cell(model, options.kv_type)) as usize
 }
 
 /// Free bytes of the memory that the CPU works in.
@@ -132,18 +150,31 @@ pub(super) fn free_here() -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     });
-    available.map_or_else(|| memory(false), |kilobytes| kilobytes << 10)
+    let free = available.map_or_else(
+        || memory(|device| matches!(device.device_type, LlamaBackendDeviceType::Cpu)),
+        |kilobytes| kilobytes << 10,
+    );
+    free.min(left_to_this_group().unwrap_or(u64::MAX))
 }
 
-/// Free bytes on all GPUs.
-pub(super) fn free_on_devices() -> u64 {
-    memory(true)
+/// What a container may still take, where this is one with a limit.
+fn left_to_this_group() -> Option<u64> {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    Some(read("max")?.saturating_sub(read("current")?))
 }
 
-fn memory(gpu: bool) -> u64 {
-    list_llama_ggml_backend_devices()
-        .iter()
-        .filter(|device| matches!(device.device_type, LlamaBackendDeviceType::Cpu) != gpu)
-        .map(|device| device.memory_free as u64)
-        .sum()
+/// Free bytes on the GPUs `chosen`, by their numbers, or on all of them.
+pub(super) fn free_on_devices(chosen: &[usize]) -> u64 {
+    memory(|device| {
+        !matches!(device.device_type, LlamaBackendDeviceType::Cpu)
+            && (chosen.is_empty() || chosen.contains(&device.index))
+    })
+}
+
+fn memory(which: impl Fn(&LlamaBackendDevice) -> bool) -> u64 {
+    let devices = list_llama_ggml_backend_devices();
+    devices.iter().filter(|device| which(device)).map(|device| device.memory_free as u64).sum()
 }

@@ -81,6 +81,8 @@ pub struct LlamaOptions {
     pub flash_attention: FlashAttention,
     /// An answer depends on its request alone, not on what is decoded beside it.
     pub deterministic: bool,
+    /// Engines that share this machine's memory and, unless `threads` says otherwise, its cores.
+    pub replicas: usize,
     /// A template's source, instead of the one in the file.
     pub chat_template: Option<String>,
 }
@@ -146,6 +148,7 @@ impl LlamaTeacher {
         let model = LlamaModel::load_from_file(backend, path, &params)
             .map_err(|error| load(error.to_string()))?;
 
+        refuse_other_kinds(&model, path)?;
         let name = model.meta_val_str("general.name").unwrap_or_else(|_| {
             path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
         });
@@ -190,11 +193,17 @@ impl LlamaTeacher {
                     message: format!("{error:#}"),
                 })?;
 
+        let probe = template.probe().map_err(|error| TeacherError::ChatTemplate {
+            model: name.clone(),
+            message: format!("{error:#}"),
+        })?;
+        let template_sha256 = format!("{:x}", Sha256::digest(probe));
         let identity = TeacherIdentity {
             name,
             file: path.to_owned(),
             sha256,
             parameters: model.n_params(),
+            template_sha256,
             context: model.n_ctx_train() as usize,
         };
         let gpu = gpu_at_hand && gpu_layers > 0;
@@ -212,13 +221,17 @@ impl LlamaTeacher {
     /// Tokens of a rendered prompt followed by `cue`. The template writes the begin-of-text token
     /// itself, if the model wants one.
     fn tokenize(&self, user: &str, cue: &str) -> Result<Vec<LlamaToken>, TeacherError> {
-        let text = self.render(user)? + cue;
+        Ok(self.tokens(&(self.render(user)? + cue)))
+    }
+
+    /// The tokens of a whole prompt.
+    fn tokens(&self, text: &str) -> Vec<LlamaToken> {
         let vocab = self.model.vocab();
         let mut tokens = vocab.tokenize(text.as_bytes(), false, true);
         if vocab.should_add_bos() && tokens.first() != Some(&vocab.bos()) {
             tokens.insert(0, vocab.bos());
         }
-        Ok(tokens)
+        tokens
     }
 
     /// The measures of a context for `needs`, with as many slots as the settings say.
@@ -242,10 +255,10 @@ impl LlamaTeacher {
         slots: usize,
         id: impl Fn(usize) -> &'i str,
     ) -> Result<Shape, TeacherError> {
-        let kv_type = self.options.kv_type;
-        let limit = memory::affordable_cells(&self.model, kv_type, self.gpu);
-        memory::shape(&self.options, tree, needs, slots, limit).map_err(|(index, cells)| {
-            let bytes = memory::bytes_per_cell(&self.model, kv_type);
+        let limit = memory::affordable_cells(&self.model, &self.options, self.gpu);
+        let most = memory::most_sequences(&self.model);
+        memory::shape(&self.options, tree, needs, slots, limit, most).map_err(|(index, cells)| {
+            let bytes = memory::bytes_per_cell(&self.model, self.options.kv_type);
             TeacherError::NoRoom {
                 id: id(index).to_owned(),
                 cells,
@@ -281,7 +294,7 @@ impl LlamaTeacher {
             .with_n_seq_max(number(shape.sequences))
             .with_kv_unified(true)
             .with_n_batch(number(shape.batch_tokens))
-            .with_n_ubatch(number(shape.batch_tokens.min(512)))
+            .with_n_ubatch(number(shape.batch_tokens.min(memory::MICRO_BATCH)))
             .with_n_threads(threads)
             .with_n_threads_batch(threads)
             .with_type_k(kv_type)
@@ -294,7 +307,11 @@ impl LlamaTeacher {
             .with_no_perf(true);
         let context = self.model.new_context(backend()?, params).map_err(|error| {
             let bytes = memory::bytes_per_cell(&self.model, self.options.kv_type);
-            let free = if self.gpu { memory::free_on_devices() } else { memory::free_here() };
+            let free = if self.gpu {
+                memory::free_on_devices(&self.options.devices)
+            } else {
+                memory::free_here()
+            };
             TeacherError::Context {
                 cells: shape.cells,
                 megabytes: (bytes * shape.cells as f64 / 1e6).ceil() as u64,
@@ -310,15 +327,12 @@ impl LlamaTeacher {
     fn threads(&self) -> usize {
         match self.options.threads {
             0 if self.identity.parameters < SMALL_MODEL => 1,
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                (cores / self.options.replicas.max(1)).max(1)
+            }
             threads => threads,
         }
-    }
-
-    /// Recurrent models cannot forget the end of a sequence, so nothing of a prompt is kept for the
-    /// next one when they go alone.
-    fn can_cut(&self) -> bool {
-        !self.model.is_recurrent() && !self.model.is_hybrid()
     }
 
     /// Tokens of each prompt; refuses what the model was not trained for.
@@ -335,6 +349,9 @@ impl LlamaTeacher {
                 let model = self.identity.name.clone();
                 return Err(TeacherError::TooLong { id: id.clone(), needed, limit, model });
             }
+            if prompt.is_empty() {
+                return Err(TeacherError::Empty { id: id.clone() });
+            }
             prompts.push(prompt);
         }
         Ok(prompts)
@@ -347,8 +364,9 @@ impl LlamaTeacher {
     /// Each of `prompts` as the model sees it, and its length in tokens.
     pub fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
         let measure = |prompt: &String| {
-            let tokens = self.tokenize(prompt, "")?.len();
-            Ok(Measured { rendered: self.render(prompt)?, tokens })
+            let rendered = self.render(prompt)?;
+            let tokens = self.tokens(&rendered).len();
+            Ok(Measured { rendered, tokens })
         };
         prompts.iter().map(measure).collect()
     }
@@ -364,7 +382,7 @@ impl LlamaTeacher {
         });
         let prompts = self.prompts(asked)?;
         if self.options.deterministic {
-            generate::run_alone(self, requests, &prompts, self.can_cut(), step)?;
+            generate::run_alone(self, requests, &prompts, true, step)?;
         } else {
             generate::run(self, requests, &prompts, step)?;
         }
@@ -382,10 +400,26 @@ impl LlamaTeacher {
             (&request.id, request.prompt.as_str(), "", longest)
         });
         let prompts = self.prompts(asked)?;
-        let alone = self.options.deterministic.then(|| self.can_cut());
+        let alone = self.options.deterministic.then_some(true);
         score::run(self, &score::questions(self, requests, prompts), alone, step)?;
         Ok(())
     }
+}
+
+/// Refuses models that do not continue a text from left to right, or whose memory cannot be shared
+/// between the names of a question.
+fn refuse_other_kinds(model: &LlamaModel, path: &Path) -> Result<(), TeacherError> {
+    let architecture = model.meta_val_str("general.architecture").unwrap_or_default();
+    let other = ["bert", "t5", "dream", "llada", "embed", "clip", "wavtokenizer"];
+    let why = if other.iter().any(|kind| architecture.contains(kind)) {
+        "it does not continue a text"
+    } else if model.is_recurrent() && !model.is_hybrid() {
+        "it is recurrent, and labels cannot be scored with it"
+    } else {
+        return Ok(());
+    };
+    let path = path.to_owned();
+    Err(TeacherError::Unsuited { path, architecture, why: why.to_owned() })
 }
 
 fn device_names() -> String {

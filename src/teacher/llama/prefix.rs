@@ -7,6 +7,9 @@
 
 use llama_cpp_2::token::LlamaToken;
 
+/// Levels of the tree: each holds a sequence while the ones beneath it wait.
+const DEEPEST: usize = 24;
+
 /// A node must spare the model at least this many tokens: a step of its own costs about as much.
 const LEAST_GAIN: usize = 16;
 
@@ -14,6 +17,8 @@ const LEAST_GAIN: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub parent: Option<usize>,
+    /// Nodes above it.
+    pub depth: usize,
     /// Where the parent ends, 0 at a root.
     pub start: usize,
     pub end: usize,
@@ -115,11 +120,12 @@ impl PrefixTree {
         let parent = self.node_of[self.order[span.first]];
         let start = parent.map_or(0, |node| self.nodes[node].end);
         let prompts = span.last - span.first;
-        if (span.depth - start) * (prompts - 1) < LEAST_GAIN {
+        let depth = parent.map_or(0, |node| self.nodes[node].depth + 1);
+        if depth >= DEEPEST || (span.depth - start) * (prompts - 1) < LEAST_GAIN {
             return;
         }
         let prompt = self.order[span.first];
-        self.nodes.push(Node { parent, start, end: span.depth, prompt, children: 0 });
+        self.nodes.push(Node { parent, depth, start, end: span.depth, prompt, children: 0 });
         for place in span.first..span.last {
             self.node_of[self.order[place]] = Some(self.nodes.len() - 1);
         }
@@ -167,6 +173,14 @@ mod tests {
         let tree = tree(&[same, same]);
         assert_eq!((tree.nodes.len(), tree.shared(1)), (1, same.len() - 1));
         assert!(PrefixTree::new(&[]).order.is_empty());
+    }
+
+    #[test]
+    fn a_ladder_of_beginnings_does_not_grow_without_end() {
+        let rung = "one more of the same words; ";
+        let texts: Vec<String> = (1..100).map(|rungs| rung.repeat(rungs)).collect();
+        let tree = tree(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!((0..texts.len()).all(|prompt| tree.chain(prompt).len() <= DEEPEST));
     }
 
     #[test]

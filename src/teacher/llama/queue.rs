@@ -44,8 +44,12 @@ pub(super) struct Queue<'a> {
     needs: &'a [Need],
     tree: &'a PrefixTree,
     live: Vec<Live>,
+    /// Nodes that were begun in the last step.
+    begun: Vec<usize>,
     /// Place in the tree's order of the next request.
     next: usize,
+    /// Cells of the context.
+    cells: usize,
     /// Cells that are used or promised.
     taken: usize,
     /// Cells of shared prefixes among them.
@@ -53,9 +57,30 @@ pub(super) struct Queue<'a> {
 }
 
 impl<'a> Queue<'a> {
-    pub fn new(prompts: &'a [&'a [LlamaToken]], needs: &'a [Need], tree: &'a PrefixTree) -> Self {
+    pub fn new(
+        prompts: &'a [&'a [LlamaToken]],
+        needs: &'a [Need],
+        tree: &'a PrefixTree,
+        cells: usize,
+    ) -> Self {
         let live = vec![Live::default(); tree.nodes.len()];
-        Self { prompts, needs, tree, live, next: 0, taken: 0, prefix: 0 }
+        Self { prompts, needs, tree, live, begun: Vec::new(), next: 0, cells, taken: 0, prefix: 0 }
+    }
+
+    /// Checks that nobody waits any more.
+    ///
+    /// # Errors
+    /// Requests that found no place although nothing runs: a fault of the context's measures.
+    pub fn finish(&self) -> Result<(), TeacherError> {
+        match self.tree.order.len() - self.next {
+            0 => Ok(()),
+            waiting => Err(TeacherError::Decode {
+                message: format!(
+                    "{waiting} requests found no place in a context of {} tokens",
+                    self.cells
+                ),
+            }),
+        }
     }
 
     /// Cells that shared prefixes hold now.
@@ -72,9 +97,9 @@ impl<'a> Queue<'a> {
         batch_tokens: usize,
         cells: &mut Vec<Cell>,
     ) -> Result<Vec<Admitted>, TeacherError> {
-        // What was begun in an earlier step is in the cache by now.
-        for live in &mut self.live {
-            live.ready = live.begun;
+        // What was begun in the last step is in the cache by now.
+        for node in self.begun.drain(..) {
+            self.live[node].ready = true;
         }
         let mut admitted = Vec::new();
         while admitted.len() < room && cells.len() < batch_tokens {
@@ -142,6 +167,7 @@ impl<'a> Queue<'a> {
         self.taken += shared.len();
         self.prefix += shared.len();
         self.live[node] = Live { begun: true, sequence: Some(sequence), ..Live::default() };
+        self.begun.push(node);
         if let Some(parent) = parent {
             self.attach(parent, session)?;
         }

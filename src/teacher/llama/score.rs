@@ -14,7 +14,7 @@ use super::{
     LlamaTeacher,
     alone::Alone,
     generate::Spent,
-    memory::Need,
+    memory::{MICRO_BATCH, Need},
     prefix::PrefixTree,
     queue::Queue,
     session::Cell,
@@ -24,8 +24,6 @@ use crate::vector;
 
 /// Branches of one trie: a question with more candidates is asked in several parts.
 const MOST_BRANCHES: usize = 120;
-/// Questions side by side, as far as llama.cpp's sequences reach.
-const SIDE_BY_SIDE: usize = 128;
 
 /// A question in tokens.
 pub(super) struct Question<'a> {
@@ -165,9 +163,13 @@ impl Scoring<'_> {
     ) -> Result<Spent, TeacherError> {
         let questions = answers.questions;
         let id = |part: usize| questions[self.parts[part].question].id;
-        let shape = self.teacher.shape_for(Some(self.tree), self.needs, SIDE_BY_SIDE, id)?;
+        let slots = match self.teacher.options.slots {
+            0 => self.side_by_side_by_size(),
+            slots => slots,
+        };
+        let shape = self.teacher.shape_for(Some(self.tree), self.needs, slots, id)?;
         let mut session = self.teacher.session(shape)?;
-        let mut queue = Queue::new(self.prompts, self.needs, self.tree);
+        let mut queue = Queue::new(self.prompts, self.needs, self.tree, shape.cells);
         let mut peak = 0;
         loop {
             let mut cells = Vec::new();
@@ -206,6 +208,7 @@ impl Scoring<'_> {
                 for ((index, node), step) in found {
                     steps[index][node] = step;
                 }
+                step(News::Alive).map_err(TeacherError::Stopped)
             })?;
             peak = peak.max(queue.prefix_cells() + cells.len());
             let mut done = Vec::new();
@@ -213,10 +216,20 @@ impl Scoring<'_> {
                 queue.release(&mut session, entry)?;
                 done.extend(answers.take(entry.request, &self.parts[entry.request], steps));
             }
-            let news = if done.is_empty() { News::Alive } else { News::Done(done) };
-            step(news).map_err(TeacherError::Stopped)?;
+            if !done.is_empty() {
+                step(News::Done(done)).map_err(TeacherError::Stopped)?;
+            }
         }
+        queue.finish()?;
         Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: shape.slots })
+    }
+
+    /// As many questions as fill one micro-batch. More of them only make llama.cpp compute the
+    /// attention between strangers, to mask it out.
+    fn side_by_side_by_size(&self) -> usize {
+        let own = |(part, need): (usize, &Need)| need.prompt - self.tree.shared(part) + need.beyond;
+        let tokens: usize = self.needs.iter().enumerate().map(own).sum();
+        (MICRO_BATCH * self.needs.len() / tokens.max(1)).max(1)
     }
 
     fn one_by_one(
@@ -235,7 +248,11 @@ impl Scoring<'_> {
             let mut steps = vec![Step::default(); part.trie.nodes.len()];
             let ends = &self.teacher.ends;
             let next = self.nexts(number, 0);
-            alone.prompt(self.prompts[number], |logits| steps[0] = read(logits, &next, ends))?;
+            alone.prompt(
+                self.prompts[number],
+                |logits| steps[0] = read(logits, &next, ends),
+                || step(News::Alive).map_err(TeacherError::Stopped),
+            )?;
             let branches = alone.branch(part.trie.branches)?;
             let mut cells = Vec::new();
             self.branch_out(number, &branches, &mut cells);
@@ -243,6 +260,7 @@ impl Scoring<'_> {
                 for (cell, logits) in rows {
                     steps[cell + 1] = read(logits, &self.nexts(number, cell + 1), ends);
                 }
+                step(News::Alive).map_err(TeacherError::Stopped)
             })?;
             alone.prune(&branches)?;
             let done = answers.take(number, part, &steps).into_iter().collect();

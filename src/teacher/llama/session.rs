@@ -100,11 +100,12 @@ impl<'m> Session<'m> {
     }
 
     /// Evaluates `cells` in order, in as few calls as the batch allows. After each call `rows` gets
-    /// what it asked for: the index of each cell that wants logits, and its logits `[vocabulary]`.
+    /// what it asked for, be it nothing: the index of each cell that wants logits, and its logits
+    /// `[vocabulary]`. What it errs with ends the evaluation.
     pub fn evaluate(
         &mut self,
         cells: &[Cell],
-        mut rows: impl FnMut(&[(usize, &[f32])]),
+        mut rows: impl FnMut(&[(usize, &[f32])]) -> Result<(), TeacherError>,
     ) -> Result<(), TeacherError> {
         let mut first = 0;
         while first < cells.len() {
@@ -129,9 +130,7 @@ impl<'m> Session<'m> {
                 self.work.pure_tokens += wanted.len();
                 self.work.pure_seconds += seconds;
             }
-            if !wanted.is_empty() {
-                rows(&wanted);
-            }
+            rows(&wanted)?;
             first = last;
         }
         Ok(())
@@ -152,5 +151,6 @@ impl<'m> Session<'m> {
 }
 
 fn failed(error: &dyn std::error::Error) -> TeacherError {
-    TeacherError::Decode { message: error.to_string() }
+    let hint = "a lower `teacher.slots` or a larger `teacher.context` may help";
+    TeacherError::Decode { message: format!("{error}\nhint: {hint}") }
 }

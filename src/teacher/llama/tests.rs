@@ -116,6 +116,7 @@ fn reference(teacher: &LlamaTeacher, prompt: &str, name: &str) -> f32 {
                     None => teacher.ends.iter().map(of).sum::<f32>().ln(),
                 };
             }
+            Ok(())
         })
         .unwrap();
     total

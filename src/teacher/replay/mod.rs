@@ -76,6 +76,7 @@ impl Replay {
             file: file.clone(),
             sha256,
             parameters: 0,
+            template_sha256: String::new(),
             context: u32::MAX as usize,
         };
         Self { file, identity, memory: Memory::Texts(Texts::new(rows)) }
@@ -114,7 +115,7 @@ impl Teacher for Replay {
             Memory::Texts(texts) => requests.iter().map(|ask| Ok(texts.write(ask))).collect(),
             Memory::Calls(calls) => {
                 let found = requests.iter().map(|ask| {
-                    let answer = match calls.get(&ask.key(&self.identity.sha256)) {
+                    let answer = match calls.get(&ask.key(&self.identity)) {
                         Some(Call::Reply(reply)) => Some(Ok(reply.clone())),
                         Some(Call::Skipped(poison)) => Some(Err(poison.clone())),
                         Some(Call::Scores(_)) | None => None,
@@ -139,7 +140,7 @@ impl Teacher for Replay {
             }
             Memory::Calls(calls) => {
                 let found = requests.iter().map(|ask| {
-                    let answer = match calls.get(&ask.key(&self.identity.sha256)) {
+                    let answer = match calls.get(&ask.key(&self.identity)) {
                         Some(Call::Scores(scored)) => Some(Ok(scored.clone())),
                         Some(Call::Skipped(poison)) => Some(Err(poison.clone())),
                         Some(Call::Reply(_)) | None => None,

@@ -67,6 +67,7 @@ fn identity() -> TeacherIdentity {
         file: "somebody.gguf".into(),
         sha256: "5eed".to_owned(),
         parameters: 3,
+        template_sha256: String::new(),
         context: 100,
     }
 }
@@ -84,9 +85,9 @@ fn a_call_is_found_by_all_that_was_asked() {
     let scored = Scored { log_probs: vec![-0.5, -1.0], tokens: vec![1, 1], prompt_tokens: 8 };
     let poison = Poison { reason: "it ended".to_owned() };
     let calls = HashMap::from([
-        (known.key("5eed"), Call::Reply(reply.clone())),
-        (poisoned.key("5eed"), Call::Skipped(poison.clone())),
-        (asked.key("5eed"), Call::Scores(scored.clone())),
+        (known.key(&identity()), Call::Reply(reply.clone())),
+        (poisoned.key(&identity()), Call::Skipped(poison.clone())),
+        (asked.key(&identity()), Call::Scores(scored.clone())),
     ]);
     let mut replay = Replay::of_calls("run/ledger.jsonl".into(), identity(), calls);
     assert_eq!(replay.identity(), &identity());

@@ -5,7 +5,6 @@ use std::{
     collections::HashSet,
     path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -42,18 +41,15 @@ impl Launch {
         }
     }
 
-    /// The options of one worker: its share of the threads, its one of the devices.
+    /// The options of one worker: with several of them, its one of the devices.
     fn options(&self, replica: usize) -> LlamaOptions {
         let mut options = self.options.clone();
-        if self.replicas > 1 {
-            let all = match options.threads {
-                0 => thread::available_parallelism().map_or(1, usize::from),
-                threads => threads,
-            };
-            options.threads = (all / self.replicas).max(1);
-            if let Some(device) = options.devices.get(replica % options.devices.len().max(1)) {
-                options.devices = vec![*device];
-            }
+        if self.replicas > 1
+            && let Some(device) = options.devices.get(replica % options.devices.len().max(1))
+        {
+            options.devices = vec![*device];
+            // It shares that device with fewer of them.
+            options.replicas = self.replicas.div_ceil(self.options.devices.len());
         }
         options
     }
@@ -95,8 +91,13 @@ pub(super) struct Slot {
 impl Slot {
     /// When the worker counts as hung, unless something is heard of it.
     fn deadline(&self, watchdog: Option<Duration>) -> Option<Instant> {
-        let watched = matches!(self.state, State::Busy { .. } | State::Measuring);
-        watchdog.filter(|_| watched && self.verdict.is_none()).map(|limit| self.heard + limit)
+        let patience = match self.state {
+            State::Busy { .. } | State::Measuring => 1,
+            // A large file from a slow disk says nothing for long.
+            State::Loading => 4,
+            State::Off | State::Idle => return None,
+        };
+        watchdog.filter(|_| self.verdict.is_none()).map(|limit| self.heard + patience * limit)
     }
 }
 
@@ -122,6 +123,7 @@ impl Crew {
             file: PathBuf::new(),
             sha256: String::new(),
             parameters: 0,
+            template_sha256: String::new(),
             context: 0,
         };
         let mut crew = Self { launch, identity: unknown, slots, post, inbox, started: 0 };
@@ -159,6 +161,7 @@ impl Crew {
         });
         let place = &mut self.slots[slot];
         place.state = State::Loading;
+        place.heard = Instant::now();
         place.process = Some(process);
         place.number = number;
         place.verdict = None;

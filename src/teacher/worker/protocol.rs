@@ -32,7 +32,8 @@ pub(super) enum Command {
     BenchPrompts(Workload),
 }
 
-/// What the worker says. Each command ends with `Loaded`, `Measured`, `Finished` or `Failed`.
+/// What the worker says. Each command ends with `Loaded`, `Measured`, `Finished`, `Benched`,
+/// `BenchPrompts` or `Failed`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
     Loaded(TeacherIdentity),

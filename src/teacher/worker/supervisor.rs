@@ -55,7 +55,8 @@ impl Supervised {
         let pieces = if self.crew.slots.len() > 1 { self.crew.slots.len() * PIECES } else { 1 };
         let pieces = pieces.max(bytes.div_ceil(PIECE_BYTES)).max(1);
         let queue = Queue::new(&order, requests.len().div_ceil(pieces));
-        let mut shift = Shift { requests, queue, withheld: Vec::new(), fruitless: 0 };
+        let mut shift =
+            Shift { requests, queue, withheld: Vec::new(), fruitless: 0, answered: false };
         let outcome = self.run_shift(&mut shift, sink);
         if outcome.is_err() {
             // What they are at is not wanted any more.
@@ -77,6 +78,9 @@ impl Supervised {
             let busy = |slot: &Slot| matches!(slot.state, State::Busy { .. });
             if shift.queue.is_done() && !self.crew.slots.iter().any(busy) {
                 let withheld = std::mem::take(&mut shift.withheld);
+                if let Some((request, _)) = withheld.first().filter(|_| !shift.answered) {
+                    self.prove_sound(&shift.requests[*request])?;
+                }
                 return deliver(sink, withheld);
             }
             for slot in 0..self.crew.slots.len() {
@@ -95,11 +99,41 @@ impl Supervised {
                 outcome = outcome.and(handled);
             }
             if !answers.is_empty() {
-                shift.fruitless = 0;
+                (shift.fruitless, shift.answered) = (0, true);
                 answers.append(&mut shift.withheld);
                 deliver(sink, answers)?;
             }
             outcome?;
+        }
+    }
+
+    /// Where every request was given up the machine may be to blame instead: a harmless request, of
+    /// the kind of `request`, tells.
+    fn prove_sound<W: Work>(&mut self, request: &W) -> Result<(), TeacherError> {
+        let harmless = [request.harmless()];
+        let queue = Queue::new(&[0], 1);
+        let mut shift = Shift {
+            requests: &harmless,
+            queue,
+            withheld: Vec::new(),
+            fruitless: 0,
+            answered: true,
+        };
+        let mut poison = None;
+        self.run_shift(&mut shift, &mut |news| {
+            if let News::Answers(answers) = news {
+                poison = answers.into_iter().find_map(|(_, answer)| answer.err());
+            }
+            Ok(())
+        })?;
+        match poison {
+            None => Ok(()),
+            Some(poison) => Err(TeacherError::Worker {
+                message: format!("answers nothing at all: {poison}"),
+                hint:
+                    "a smaller model, a lower `teacher.slots` or `teacher.gpu_layers = 0` may help"
+                        .to_owned(),
+            }),
         }
     }
 
@@ -144,7 +178,10 @@ impl Supervised {
                 match missing {
                     None => Ok(()),
                     Some(request) => Err(TeacherError::Decode {
-                        message: format!("request {} got no answer", shift.requests[request].id()),
+                        message: format!(
+                            "request {} got no answer\nhint: run the same command again; what was finished is kept",
+                            shift.requests[request].id()
+                        ),
                     }),
                 }
             }
@@ -208,6 +245,8 @@ struct Shift<'a, W: Work> {
     withheld: Vec<(usize, Result<W::Answer, Poison>)>,
     /// Deaths since the last answer.
     fruitless: usize,
+    /// Whether there was an answer at all.
+    answered: bool,
 }
 
 impl Teacher for Supervised {
@@ -293,6 +332,8 @@ trait Work: Clone {
     fn id(&self) -> &str;
     fn prompt(&self) -> &str;
     fn command(requests: Vec<Self>) -> Command;
+    /// A request of this kind that any sound engine answers.
+    fn harmless(&self) -> Self;
     /// The step that a report is, if it is one of this kind of work.
     fn step(report: Report) -> Result<Step<Self::Answer>, Report>;
 }
@@ -310,6 +351,11 @@ impl Work for GenerateRequest {
 
     fn command(requests: Vec<Self>) -> Command {
         Command::Generate(requests)
+    }
+
+    fn harmless(&self) -> Self {
+        let (id, prompt) = ("a trial".to_owned(), "Hello".to_owned());
+        Self { id, prompt, constrained: false, max_tokens: 1, ..self.clone() }
     }
 
     fn step(report: Report) -> Result<Step<Generated>, Report> {
@@ -333,6 +379,11 @@ impl Work for ScoreRequest {
 
     fn command(requests: Vec<Self>) -> Command {
         Command::Score(requests)
+    }
+
+    fn harmless(&self) -> Self {
+        let (id, prompt) = ("a trial".to_owned(), "Hello".to_owned());
+        Self { id, prompt, candidates: vec!["yes".to_owned()], ..self.clone() }
     }
 
     fn step(report: Report) -> Result<Step<Scored>, Report> {

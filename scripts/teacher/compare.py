@@ -19,7 +19,8 @@ other work: on a busy machine the ratios of this page mean little.
   labels_77   decodes for 77 labels against 6
   memory      most cells of the KV cache in use at once, against what the texts need
   busy        decode beside two busy loops, against none
-  sampling    microseconds a token: plain, from a list, from a mask (ours alone), per model of --vocab-model
+  sampling    microseconds a token (ours alone), per model of --vocab-model: a draw, one with min-p, one that is held
+              to a list, one that the list refuses until the whole vocabulary is masked, the mask alone
 
 needs: a release build of promptmix; scripts/teacher/peers.sh (llama-batched-bench, llama-server); a GGUF, say
        of scripts/teacher/random_model.py. Python's standard library. About 4 minutes a repetition on 2 cores
@@ -50,7 +51,7 @@ NEEDS = {
     "labels_77": ["labels", "labels_77"],
     "memory": ["generate"],
     "busy": ["decode", "decode@busy"],
-    "sampling": ["sample_plain", "sample_list", "sample_mask"],
+    "sampling": ["draw", "draw_min_p", "checked", "refused", "mask"],
 }
 # What a repetition runs, in this order: the two sides of a measure are neighbours.
 ORDER = ["generate_single", "generate", "llama-server", "batched-bench", "decode", "decode@busy",
@@ -88,10 +89,13 @@ def others_busy(seconds=1.0):
 # ---- ours --------------------------------------------------------------------------------------------------
 
 
-def bench(a, kinds, *, model=None, items=None, export=None):
-    """{kind: measure} of one `promptmix bench`. Kinds that it does not know are absent."""
+def bench(a, kinds, *, model=None, items=None, export=None, new=None):
+    """{kind: measure} of one `promptmix bench`, and what it says of `sampling`."""
     command = [a.promptmix, "bench", "--teacher", model or a.model, "--json", "--only", ",".join(kinds)]
-    sizes = dict(shared=a.shared, own=a.own, new=a.new, items=items or a.items, slots=a.slots, threads=a.threads)
+    sizes = dict(shared=a.shared, own=a.own, new=new or a.new, items=items or a.items, threads=a.threads)
+    # How many questions for a label go side by side is the program's own choice.
+    if not all(kind.startswith("labels") for kind in kinds):
+        sizes["slots"] = a.slots
     for name, value in sizes.items():
         command += [f"--{name}", str(value)]
     if export:
@@ -106,7 +110,7 @@ def bench(a, kinds, *, model=None, items=None, export=None):
         answer = json.loads(done.stdout)
     except ValueError as e:
         raise Skip(f"promptmix bench --only {','.join(kinds)}: its answer is no JSON: {e}") from e
-    return {m["kind"]: m for m in answer.get("measures", [])}
+    return {m["kind"]: m for m in answer.get("measures", [])} | {"sampling": answer.get("sampling", {})}
 
 
 def ours(a, run):
@@ -449,12 +453,16 @@ def main():
             server.stop()
     if "sampling" in chosen:
         for model in a.vocab_model or [a.model]:
+            try:
+                costs = [bench(a, ["decode"], model=model, new=2)["sampling"] for _ in range(a.repeat)]
+            except Skip as e:
+                costs = []
+                say(f"*** SKIPPED sampling on {model}: {e}")
             for kind in NEEDS["sampling"]:
                 try:
-                    measures = [bench(a, [kind], model=model).get(kind, {}).get("microseconds") for _ in range(a.repeat)]
-                    values = Skip(f"promptmix bench has no kind `{kind}`") if None in measures else measures
-                except Skip as e:
-                    values = e
+                    values = [found[kind] for found in costs] or Skip("it was not measured")
+                except KeyError:
+                    values = Skip(f"promptmix bench says nothing of `{kind}`")
                 if isinstance(values, Skip):
                     say(f"*** SKIPPED {kind} on {model}: {values}")
                 samples.append((model, kind, values))

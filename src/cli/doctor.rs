@@ -22,6 +22,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let features: Vec<&str> = [
         ("cuda", cfg!(feature = "cuda")),
         ("metal", cfg!(feature = "metal")),
+        ("vulkan", cfg!(feature = "vulkan")),
         ("pull", cfg!(feature = "pull")),
     ]
     .into_iter()

@@ -127,7 +127,7 @@ fn replies(
     asks: &[Ask],
     watch: Watch<'_>,
 ) -> Result<Vec<Known>, RunError> {
-    let sampling = settings.sampling();
+    let sampling = settings.augment.sampling;
     let AugmentSettings { max_tokens, constrained, longest, .. } = settings.augment;
     let identity = teacher.identity().clone();
     let request = |ask: &Ask| GenerateRequest {

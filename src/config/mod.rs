@@ -3,6 +3,9 @@
 //! The order, later wins: the defaults below, the tables of `task.toml`, the flags
 //! (`--set student.epochs=3` reaches every one of them).
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -137,7 +140,7 @@ pub struct AugmentSettings {
     /// Longest text in characters.
     pub longest: usize,
     #[serde(flatten)]
-    pub sampling: SamplingSettings,
+    pub sampling: Sampling,
 }
 
 impl Default for AugmentSettings {
@@ -151,37 +154,7 @@ impl Default for AugmentSettings {
             max_tokens: 256,
             constrained: true,
             longest: 500,
-            sampling: SamplingSettings::default(),
-        }
-    }
-}
-
-/// The sampling keys of `[augment]`; the defaults are the paper's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SamplingSettings {
-    pub temperature: f32,
-    pub top_k: usize,
-    pub top_p: f32,
-    pub min_p: f32,
-    pub repeat_penalty: f32,
-    pub frequency_penalty: f32,
-    pub presence_penalty: f32,
-    pub penalty_window: usize,
-}
-
-impl Default for SamplingSettings {
-    fn default() -> Self {
-        let sampling = Sampling::default();
-        Self {
-            temperature: sampling.temperature,
-            top_k: sampling.top_k,
-            top_p: sampling.top_p,
-            min_p: sampling.min_p,
-            repeat_penalty: sampling.repeat_penalty,
-            frequency_penalty: sampling.frequency_penalty,
-            presence_penalty: sampling.presence_penalty,
-            penalty_window: sampling.penalty_window,
+            sampling: Sampling::default(),
         }
     }
 }
@@ -343,9 +316,15 @@ impl Settings {
             let (key, value) = ("teacher.flash_attention", "off".to_owned());
             return Err(ConfigError::OutOfRange { key, value, wanted });
         }
-        let SamplingSettings { temperature, top_p, min_p, .. } = self.augment.sampling;
-        let SamplingSettings { repeat_penalty, frequency_penalty, presence_penalty, .. } =
-            self.augment.sampling;
+        let Sampling {
+            temperature,
+            top_p,
+            min_p,
+            repeat_penalty,
+            frequency_penalty,
+            presence_penalty,
+            ..
+        } = self.augment.sampling;
         let (a, b) = self.augment.beta;
         let student = &self.student;
         let ranges = [
@@ -420,21 +399,6 @@ impl Settings {
         }
     }
 
-    /// How tokens are drawn in generation.
-    pub fn sampling(&self) -> Sampling {
-        let settings = &self.augment.sampling;
-        Sampling {
-            temperature: settings.temperature,
-            top_k: settings.top_k,
-            top_p: settings.top_p,
-            min_p: settings.min_p,
-            repeat_penalty: settings.repeat_penalty,
-            frequency_penalty: settings.frequency_penalty,
-            presence_penalty: settings.presence_penalty,
-            penalty_window: settings.penalty_window,
-        }
-    }
-
     /// Model paths that exist below `folder` become absolute; names of models stay as they are.
     fn make_paths_absolute(&mut self, folder: &Path) {
         let absolute = |spec: &str| {
@@ -469,46 +433,4 @@ fn apply_override(table: &mut Table, given: &str) -> Result<(), ConfigError> {
         .ok_or_else(|| wrong("that is not a table"))?
         .insert(key.to_owned(), value);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn later_layers_win() {
-        let task: Table =
-            "[augment]\nper_class = 7\ntemperature = 0.5\npenalty_window = 9\n[student]\nepochs = 2".parse().unwrap();
-        let overrides = ["student.epochs=3".to_owned(), "teacher.model=a b.gguf".to_owned()];
-        let settings = Settings::resolve(&task, Path::new("."), &overrides).unwrap();
-        assert_eq!((settings.augment.per_class, settings.student.epochs), (7, 3));
-        assert_eq!(settings.teacher.model, "a b.gguf");
-        assert_eq!(settings.sampling().temperature, 0.5);
-        assert_eq!(settings.sampling().penalty_window, 9);
-        let again: Table = settings.to_toml().parse().unwrap();
-        assert_eq!(Settings::resolve(&again, Path::new("."), &[]).unwrap(), settings);
-    }
-
-    #[test]
-    fn a_recording_is_found_from_anywhere() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ledger.jsonl"), "").unwrap();
-        let task: Table = "[teacher]\nmodel = \"replay:ledger.jsonl\"".parse().unwrap();
-        let settings = Settings::resolve(&task, folder.path(), &[]).unwrap();
-        let wanted = format!("replay:{}", folder.path().join("ledger.jsonl").display());
-        assert_eq!(settings.teacher.model, wanted);
-    }
-
-    #[test]
-    fn faults_name_their_key() {
-        let message = |text: &str| {
-            Settings::resolve(&text.parse().unwrap(), Path::new("."), &[]).unwrap_err().to_string()
-        };
-        assert!(message("[student]\nepoch = 3").contains("epoch"));
-        assert!(message("[student]\nlearning_rate = 3.0").contains("student.learning_rate"));
-        assert!(message("[augment]\ntexts_per_request = 0").contains("augment.texts_per_request"));
-        assert!(message("[augment]\nrepeat_penalty = 0.0").contains("augment.repeat_penalty"));
-        assert!(message("[run]\nseeds = \"x\"").contains("string"));
-        assert!(Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).is_err());
-    }
 }

@@ -63,7 +63,7 @@ pub struct TeacherSettings {
     /// A GGUF file, a name from `promptmix models list`, `pocket`, or `replay:FILE`: what was
     /// recorded answers, the `ledger.jsonl` of a run or a JSONL file of texts with their labels.
     pub model: String,
-    /// Requests decoded side by side; 0 = 32 on a CPU, 128 on a GPU, fewer where
+    /// Requests decoded side by side; 0 = 16 on a CPU, 128 on a GPU, fewer where
     /// memory is short.
     pub slots: usize,
     /// Tokens in the cache of keys and values, for all slots together; 0 = what the slots need.

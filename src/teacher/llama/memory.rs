@@ -40,10 +40,11 @@ pub(super) struct Need {
     pub sequences: usize,
 }
 
-/// Requests decoded side by side where nothing was set. A CPU's arithmetic is used up by 32
-/// sequences; a GPU takes more.
+/// Requests decoded side by side where nothing was set. A CPU's arithmetic is used up by 16
+/// sequences; with more, the attention to strangers' cells, masked as it is, costs more than the
+/// larger batch brings. A GPU takes more.
 pub(super) fn default_slots(gpu: bool) -> usize {
-    if gpu { 128 } else { 32 }
+    if gpu { 128 } else { 16 }
 }
 
 /// The context for requests with these `needs`, in the order of `tree`, within `limit` cells and

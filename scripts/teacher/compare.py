@@ -106,6 +106,8 @@ def bench(a, kinds, *, model=None, items=None, export=None, new=None):
         raise Skip(f"{a.promptmix}: {e}\nhint: cargo build --release, or --promptmix PATH") from e
     if done.returncode:
         raise Skip(f"promptmix bench --only {','.join(kinds)}: exit {done.returncode}: {last_words(done.stderr)}")
+    if export:
+        return {}
     try:
         answer = json.loads(done.stdout)
     except ValueError as e:
@@ -117,7 +119,7 @@ def ours(a, run):
     """The measure of one run; one kind a process, so that none finds a warm cache of another's."""
     kind, _, busy = run.partition("@")
     # One at a time is 20 times slower; items a second do not depend on their number.
-    items = min(a.items, a.single_items) if kind.endswith("_single") else None
+    items = min(a.items, a.single_items) if kind.endswith(("_single", "_77")) else None
     # Labels are quick: more of them, so that the shared prompt weighs no more than in a real run.
     if kind in ("labels", "labels_generated"):
         items = a.items * 4
@@ -282,7 +284,7 @@ def fastest_server(a):
     if len(prompts) < 2 or len(os.path.commonprefix(prompts)) < 1:
         raise Skip("the exported prompts share nothing")
     if a.server_flags is not None:
-        tries = [{"slots": a.slots, "flags": a.server_flags.split()}]
+        tries = [{"slots": a.server_slots or a.slots, "flags": a.server_flags.split()}]
     else:
         slots = sorted({a.slots, 16, 8}, reverse=True)
         tries = [{"slots": n, "flags": [kv, "--no-cache-idle-slots"]} for n in slots for kv in ("-no-kvu", "-kvu")]
@@ -407,7 +409,8 @@ def main():
     parser.add_argument("--new", type=int, default=40, help="tokens that each text generates (default 40)")
     parser.add_argument("--samplers", default="top_k,temperature",
                         help="of llama-server, whose top_k keeps 40: its cheapest chain (default top_k,temperature)")  # fmt: skip
-    parser.add_argument("--server-flags", help="flags for llama-server with --slots, instead of the choice, such as '-no-kvu'")
+    parser.add_argument("--server-flags", help="flags for llama-server, instead of the choice, such as '-no-kvu'")
+    parser.add_argument("--server-slots", type=int, help="slots of llama-server with --server-flags (default: --slots)")
     parser.add_argument("--only", help=f"measures, comma-separated, of: {', '.join(NEEDS)}")
     a = parser.parse_args()
     chosen = a.only.split(",") if a.only else list(NEEDS)

@@ -19,10 +19,13 @@ import os
 import random
 import sys
 
-import gguf
-import numpy as np
-from gguf import GGMLQuantizationType, TokenType
-from gguf.quants import quantize
+try:
+    import gguf
+    import numpy as np
+    from gguf import GGMLQuantizationType, TokenType
+    from gguf.quants import quantize
+except ModuleNotFoundError as e:
+    sys.exit(f"random_model: there is no {e.name} here\nhint: pip install gguf numpy, in a venv if you like")
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHATML = (

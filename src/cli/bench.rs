@@ -113,9 +113,10 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
 
 fn table(report: &BenchReport) -> String {
     let Workload { shared, own, new, .. } = report.workload;
-    let place = if report.gpu { "GPU".to_owned() } else { format!("{} threads", report.threads) };
+    let place =
+        if report.gpu { "GPU".to_owned() } else { format!("CPU threads: {}", report.threads) };
     let mut text = format!(
-        "{}, {:.1} million weights, {place}, {} slots\n{shared} shared + {own} own tokens, replies of {new}\n\n\
+        "{}, {:.1} million weights; {place}; slots: {}\n{shared} shared + {own} own tokens, replies of {new}\n\n\
          {:<17}{:>6} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7} {:>7}\n",
         report.model,
         report.parameters as f64 / 1e6,

@@ -204,7 +204,10 @@ impl LlamaTeacher {
             sha256,
             parameters: model.n_params(),
             template_sha256,
-            context: model.n_ctx_train() as usize,
+            context: match options.context {
+                0 => model.n_ctx_train() as usize,
+                cells => cells.min(model.n_ctx_train() as usize),
+            },
         };
         let gpu = gpu_at_hand && gpu_layers > 0;
         Ok(Self { template, identity, options, gpu, pieces, banned, never, ends, model })

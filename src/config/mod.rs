@@ -167,9 +167,11 @@ pub struct RelabelSettings {
     /// Up to this many classes all of them are candidates: scoring a few names more costs almost
     /// nothing, and the true class cannot be missed.
     pub all_up_to: usize,
-    /// Divide a name's log-probability by its number of tokens.
+    /// Divide a name's log-probability by its number of tokens. Off: on the demo task the teacher
+    /// classifies 94.3 % rightly with and without it.
     pub length_normalisation: bool,
-    /// Divide by the teacher's answers to texts without content (Zhao et al. 2021).
+    /// Divide by the teacher's answers to texts without content (Zhao et al. 2021). Off: on the demo
+    /// task it costs the teacher 3 points (91.4 %).
     pub contextual_calibration: bool,
 }
 

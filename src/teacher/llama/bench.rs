@@ -196,7 +196,7 @@ impl<'a> Bench<'a> {
 
     fn measure(&self, kind: Kind) -> Result<Measure, TeacherError> {
         let Workload { new, labels, label_tokens, shared, .. } = *self.workload;
-        let equal = vec![self.prompts[0].clone(); self.slots];
+        let equal = vec![self.prompts[0][..shared.max(1)].to_vec(); self.slots];
         // One at a time is slow: a quarter of the items says as much.
         let few = &self.prompts[..self.prompts.len().div_ceil(4)];
         let started = Instant::now();
@@ -217,7 +217,7 @@ impl<'a> Bench<'a> {
         let per_second = |count: usize, seconds: f64| {
             if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
         };
-        let own = self.workload.own;
+        let own = if kind == Kind::Decode { 0 } else { self.workload.own };
         Ok(Measure {
             kind,
             items,

@@ -172,7 +172,6 @@ wide! {
 
 /// ln of the sum of e^x over `x`, right to 1e-5; NaN counts as -inf, and of nothing it is -inf.
 /// The logarithm of a softmax is `x[i] - log_sum_exp(x)`.
-#[allow(dead_code)] // The label scorer's.
 pub(crate) fn log_sum_exp(x: &[f32]) -> f64 {
     let top = max(x);
     if top.is_infinite() {

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, process::Stdio};
 
-use crate::support::{Bench, SMALL, json, json_lines, rows};
+use crate::support::{Bench, SMALL, json, json_lines, result_rows, rows};
 
 #[test]
 fn the_demo_walks_the_whole_road() {
@@ -15,8 +15,7 @@ fn the_demo_walks_the_whole_road() {
 
     let report = json(&out.join("report.json"));
     let results = report["results"].as_array().unwrap();
-    let names: Vec<&str> = results.iter().map(|row| row["row"].as_str().unwrap()).collect();
-    assert_eq!(names, ["seeds", "A1", "A2", "teacher"]);
+    assert_eq!(result_rows(&report), ["seeds", "A1", "A2", "teacher"]);
     for row in results {
         for measure in ["accuracy", "macro_f1"] {
             let value = |key: &str| row[measure][key].as_f64().unwrap();

@@ -1,6 +1,6 @@
 //! Texts that were written elsewhere go through the second half of the road.
 
-use crate::support::{Bench, SMALL, json, rows};
+use crate::support::{Bench, SMALL, json, result_rows, rows};
 
 #[test]
 fn imported_texts_are_trained_on() {
@@ -18,13 +18,7 @@ fn imported_texts_are_trained_on() {
         bench.ok(&[stage, "out"]);
     }
     let report = json(&bench.path("out/report.json"));
-    let names: Vec<&str> = report["results"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["row"].as_str().unwrap())
-        .collect();
-    assert_eq!(names, ["seeds", "A1", "A2"]);
+    assert_eq!(result_rows(&report), ["seeds", "A1", "A2"]);
     assert_eq!(report["relabel"]["changed"], 1);
     assert!(rows(&bench.path("out/train.jsonl")).len() >= 2);
 }

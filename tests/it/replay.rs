@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{Bench, json, rows};
+use crate::support::{Bench, json, result_rows, rows};
 
 const TINY: [&str; 8] = [
     "--set",
@@ -71,13 +71,7 @@ fn recorded_texts_answer_by_class_and_by_text() {
     assert_eq!(changed, ["my password number 0 0 is gone"]);
     // It cannot label the test set, so it is not judged.
     let report = json(&bench.path("out/report.json"));
-    let names: Vec<&str> = report["results"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["row"].as_str().unwrap())
-        .collect();
-    assert_eq!(names, ["seeds", "A1", "A2"]);
+    assert_eq!(result_rows(&report), ["seeds", "A1", "A2"]);
     assert_eq!(report["teacher"]["name"], "recorded texts of texts.jsonl");
     let plan = [&["plan", task.to_str().unwrap(), "--teacher", "replay:texts.jsonl"], &TINY[..]];
     assert!(bench.ok(&plan.concat()).contains("recorded texts of texts.jsonl"));

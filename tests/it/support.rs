@@ -108,6 +108,12 @@ pub fn check_failure(output: &Output) -> String {
     errors
 }
 
+/// The rows of a report's result table, by name.
+pub fn result_rows(report: &Value) -> Vec<&str> {
+    let results = report["results"].as_array().expect("a table");
+    results.iter().map(|row| row["row"].as_str().expect("a name")).collect()
+}
+
 pub fn json(path: &Path) -> Value {
     let text =
         fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -10,7 +10,8 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::{
     super::TeacherError,
-    session::{Cell, Session},
+    memory::Need,
+    session::{Cell, Session, Spent},
 };
 
 /// Tokens per block: large enough that a prompt is read at nearly full speed.
@@ -95,6 +96,12 @@ impl<'m> Alone<'m> {
     /// Forgets `branches`, the last one taken first, so that they come in the same order again.
     pub fn prune(&mut self, branches: &[i32]) -> Result<(), TeacherError> {
         branches.iter().rev().try_for_each(|branch| self.session.give_back(*branch))
+    }
+
+    /// What all of it took, for requests with these `needs`.
+    pub fn spent(&self, needs: &[Need]) -> Spent {
+        let peak = needs.iter().map(|need| need.prompt + need.beyond).max().unwrap_or(0);
+        Spent { work: self.session.work(), cells: self.session.cells(), peak, slots: 1 }
     }
 
     fn cell(&self, token: LlamaToken, position: usize, logits: bool) -> Cell {

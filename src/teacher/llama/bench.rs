@@ -12,13 +12,15 @@ use super::{
         GenerateRequest, Sampling, TeacherError, Wanted,
         grammar::{self, GrammarCost},
     },
-    LlamaTeacher,
-    generate::{self, Spent},
-    memory,
+    LlamaTeacher, Way, generate, memory,
     score::{self, Question},
+    session::Spent,
     trie::Trie,
 };
 use crate::rng::Rng;
+
+/// One at a time, with the whole prompt evaluated each time.
+const AFRESH: Way = Way::OneByOne { reuse: false };
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,10 +181,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(teacher: &'a LlamaTeacher, workload: &'a Workload) -> Self {
         let mut bench = Self { teacher, workload, prompts: Vec::new(), slots: 0 };
-        bench.slots = match teacher.options.slots {
-            0 => memory::default_slots(teacher.gpu),
-            slots => slots,
-        };
+        bench.slots = teacher.slots(memory::default_slots(teacher.gpu));
         let shared = bench.tokens("bench shared", 0, workload.shared);
         bench.prompts = (0..workload.items as u64)
             .map(|item| [shared.clone(), bench.tokens("bench own", item, workload.own)].concat())
@@ -191,7 +190,7 @@ impl<'a> Bench<'a> {
     }
 
     fn warm_up(&self) -> Result<(), TeacherError> {
-        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, Way::Batched).map(|_| ())
+        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, Way::Together).map(|_| ())
     }
 
     fn measure(&self, kind: Kind) -> Result<Measure, TeacherError> {
@@ -201,13 +200,13 @@ impl<'a> Bench<'a> {
         let few = &self.prompts[..self.prompts.len().div_ceil(4)];
         let started = Instant::now();
         let (items, reply, names, spent) = match kind {
-            Kind::Generate => self.generate(&self.prompts, new, Way::Batched)?,
-            Kind::GenerateSingle => self.generate(few, new, Way::Alone)?,
-            Kind::Decode => self.generate(&equal, new, Way::Batched)?,
-            Kind::LabelsGenerated => self.generate(&self.prompts, 10, Way::Batched)?,
-            Kind::Labels => self.score(&self.prompts, labels, label_tokens, Way::Batched)?,
-            Kind::LabelsSingle => self.score(few, labels, label_tokens, Way::Alone)?,
-            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), Way::Batched)?,
+            Kind::Generate => self.generate(&self.prompts, new, Way::Together)?,
+            Kind::GenerateSingle => self.generate(few, new, AFRESH)?,
+            Kind::Decode => self.generate(&equal, new, Way::Together)?,
+            Kind::LabelsGenerated => self.generate(&self.prompts, 10, Way::Together)?,
+            Kind::Labels => self.score(&self.prompts, labels, label_tokens, Way::Together)?,
+            Kind::LabelsSingle => self.score(few, labels, label_tokens, AFRESH)?,
+            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), Way::Together)?,
         };
         let seconds = started.elapsed().as_secs_f64();
         let generated = items * reply;
@@ -260,12 +259,7 @@ impl<'a> Bench<'a> {
                 wanted: Wanted::default(),
             })
             .collect();
-        let spent = match way {
-            Way::Batched => generate::run(self.teacher, &requests, prompts, &mut |_| Ok(()))?,
-            Way::Alone => {
-                generate::run_alone(self.teacher, &requests, prompts, false, &mut |_| Ok(()))?
-            }
-        };
+        let spent = generate::run(self.teacher, &requests, prompts, way, &mut |_| Ok(()))?;
         Ok((prompts.len(), new, 0, spent))
     }
 
@@ -292,11 +286,7 @@ impl<'a> Bench<'a> {
                 tries: vec![trie.clone()],
             })
             .collect();
-        let alone = match way {
-            Way::Batched => None,
-            Way::Alone => Some(false),
-        };
-        let spent = score::run(self.teacher, &questions, alone, &mut |_| Ok(()))?;
+        let spent = score::run(self.teacher, &questions, way, &mut |_| Ok(()))?;
         Ok((prompts.len(), 0, nodes, spent))
     }
 
@@ -310,13 +300,6 @@ impl<'a> Bench<'a> {
         };
         std::iter::repeat_with(draw).flatten().take(count).collect()
     }
-}
-
-/// How a workload is served.
-#[derive(Clone, Copy)]
-enum Way {
-    Batched,
-    Alone,
 }
 
 /// The most memory that this process held, in bytes; 0 where unknown.

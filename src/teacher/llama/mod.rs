@@ -105,6 +105,15 @@ pub struct LlamaTeacher {
     ends: Vec<LlamaToken>,
 }
 
+/// How requests are served.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Side by side, sharing what they have in common.
+    Together,
+    /// One sequence at a time; with `reuse` each keeps what it shares with the last one.
+    OneByOne { reuse: bool },
+}
+
 fn backend() -> Result<&'static LlamaBackend, TeacherError> {
     static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     BACKEND
@@ -170,7 +179,7 @@ impl LlamaTeacher {
             let role = if chat::is_tag(&bytes) { Role::Control } else { role };
             (bytes, role)
         }));
-        let ends = tokens.iter().copied().filter(|&token| vocab.is_eog(token)).collect();
+        let ends = with(&[Role::End]).into_iter().map(LlamaToken).collect();
         let text = |token: LlamaToken| -> String {
             vocab.text(token).map(CStr::to_string_lossy).unwrap_or_default().into_owned()
         };
@@ -186,17 +195,14 @@ impl LlamaTeacher {
                 model.meta_val_str("tokenizer.chat_template").unwrap_or_else(|_| CHATML.to_owned())
             }
         };
-        let template =
-            ChatTemplate::new(source, known(vocab.bos()), known(vocab.eos()), control.collect())
-                .map_err(|error| TeacherError::ChatTemplate {
-                    model: name.clone(),
-                    message: format!("{error:#}"),
-                })?;
-
-        let probe = template.probe().map_err(|error| TeacherError::ChatTemplate {
+        let refused = |error: minijinja::Error| TeacherError::ChatTemplate {
             model: name.clone(),
             message: format!("{error:#}"),
-        })?;
+        };
+        let template =
+            ChatTemplate::new(source, known(vocab.bos()), known(vocab.eos()), control.collect())
+                .map_err(refused)?;
+        let probe = template.probe().map_err(refused)?;
         let template_sha256 = format!("{:x}", Sha256::digest(probe));
         let identity = TeacherIdentity {
             name,
@@ -237,21 +243,18 @@ impl LlamaTeacher {
         tokens
     }
 
-    /// The measures of a context for `needs`, with as many slots as the settings say.
-    fn shape<'i>(
-        &self,
-        tree: &PrefixTree,
-        needs: &[Need],
-        id: impl Fn(usize) -> &'i str,
-    ) -> Result<Shape, TeacherError> {
-        let slots = match self.options.slots {
-            0 => memory::default_slots(self.gpu),
-            slots => slots,
-        };
-        self.shape_for(Some(tree), needs, slots, id)
+    /// As many slots as the settings say, or else `default`.
+    fn slots(&self, default: usize) -> usize {
+        if self.options.slots > 0 { self.options.slots } else { default }
     }
 
-    fn shape_for<'i>(
+    /// One sequence at a time if the settings want it.
+    fn way(&self) -> Way {
+        if self.options.deterministic { Way::OneByOne { reuse: true } } else { Way::Together }
+    }
+
+    /// The measures of a context for `needs`; without a `tree` they go one at a time.
+    fn shape<'i>(
         &self,
         tree: Option<&PrefixTree>,
         needs: &[Need],
@@ -269,15 +272,6 @@ impl LlamaTeacher {
                 megabytes: (bytes * cells as f64 / 1e6).ceil() as u64,
             }
         })
-    }
-
-    /// The measures of a context that serves one request at a time.
-    fn shape_alone<'i>(
-        &self,
-        needs: &[Need],
-        id: impl Fn(usize) -> &'i str,
-    ) -> Result<Shape, TeacherError> {
-        self.shape_for(None, needs, 1, id)
     }
 
     /// A context of this `shape`.
@@ -384,11 +378,7 @@ impl LlamaTeacher {
             (&request.id, request.prompt.as_str(), &*request.cue, request.max_tokens)
         });
         let prompts = self.prompts(asked)?;
-        if self.options.deterministic {
-            generate::run_alone(self, requests, &prompts, true, step)?;
-        } else {
-            generate::run(self, requests, &prompts, step)?;
-        }
+        generate::run(self, requests, &prompts, self.way(), step)?;
         Ok(())
     }
 
@@ -403,8 +393,7 @@ impl LlamaTeacher {
             (&request.id, request.prompt.as_str(), "", longest)
         });
         let prompts = self.prompts(asked)?;
-        let alone = self.options.deterministic.then_some(true);
-        score::run(self, &score::questions(self, requests, prompts), alone, step)?;
+        score::run(self, &score::questions(self, requests, prompts), self.way(), step)?;
         Ok(())
     }
 }

@@ -11,13 +11,12 @@ use rayon::prelude::*;
 
 use super::{
     super::{ScoreRequest, Scored, Step as News, StepSink, TeacherError},
-    LlamaTeacher,
+    LlamaTeacher, Way,
     alone::Alone,
-    generate::Spent,
     memory::{MICRO_BATCH, Need},
     prefix::PrefixTree,
     queue::Queue,
-    session::Cell,
+    session::{Cell, Spent},
     trie::{Step, Trie},
 };
 use crate::vector;
@@ -86,7 +85,12 @@ struct PartScores {
 
 impl Answers<'_> {
     /// Takes in the scores of `part`; returns the whole answer if it was the last one.
-    fn take(&mut self, number: usize, part: &Part<'_>, steps: &[Step]) -> Option<(usize, Scored)> {
+    fn take(
+        &mut self,
+        number: usize,
+        part: &Part<'_>,
+        steps: &[Step],
+    ) -> Result<Option<(usize, Scored)>, TeacherError> {
         let question = part.question;
         let found = &mut self.found[question];
         found.push(PartScores {
@@ -95,7 +99,7 @@ impl Answers<'_> {
             tokens: part.trie.lengths(),
         });
         if found.len() < self.questions[question].tries.len() {
-            return None;
+            return Ok(None);
         }
         let mut parts = std::mem::take(found);
         parts.sort_by_key(|part| part.number);
@@ -105,16 +109,16 @@ impl Answers<'_> {
             tokens.extend(part.tokens);
         }
         let prompt_tokens = self.questions[question].prompt.len();
-        Some((question, Scored { log_probs, tokens, prompt_tokens }))
+        let scored = Scored { log_probs, tokens, prompt_tokens }.finite()?;
+        Ok(Some((question, scored)))
     }
 }
 
-/// Scores `questions`, many at a time; or one after another, each keeping what it shares with the
-/// last one if `alone` says so.
+/// Scores `questions` in the given `way`.
 pub(super) fn run(
     teacher: &LlamaTeacher,
     questions: &[Question<'_>],
-    alone: Option<bool>,
+    way: Way,
     step: StepSink<'_, Scored>,
 ) -> Result<Spent, TeacherError> {
     if questions.is_empty() {
@@ -141,9 +145,9 @@ pub(super) fn run(
     let tree = PrefixTree::new(&prompts);
     let answers = Answers { questions, found: vec![Vec::new(); questions.len()] };
     let work = Scoring { teacher, parts: &parts, prompts: &prompts, needs: &needs, tree: &tree };
-    match alone {
-        Some(reuse) => work.one_by_one(answers, reuse, step),
-        None => work.side_by_side(answers, step),
+    match way {
+        Way::Together => work.together(answers, step),
+        Way::OneByOne { reuse } => work.one_by_one(answers, reuse, step),
     }
 }
 
@@ -156,18 +160,16 @@ struct Scoring<'a> {
 }
 
 impl Scoring<'_> {
-    fn side_by_side(
+    /// Many in one pass.
+    fn together(
         &self,
         mut answers: Answers<'_>,
         step: StepSink<'_, Scored>,
     ) -> Result<Spent, TeacherError> {
         let questions = answers.questions;
         let id = |part: usize| questions[self.parts[part].question].id;
-        let slots = match self.teacher.options.slots {
-            0 => self.side_by_side_by_size(),
-            slots => slots,
-        };
-        let shape = self.teacher.shape_for(Some(self.tree), self.needs, slots, id)?;
+        let slots = self.teacher.slots(self.micro_batch());
+        let shape = self.teacher.shape(Some(self.tree), self.needs, slots, id)?;
         let mut session = self.teacher.session(shape)?;
         let mut queue = Queue::new(self.prompts, self.needs, self.tree, shape.cells);
         let mut peak = 0;
@@ -214,7 +216,7 @@ impl Scoring<'_> {
             let mut done = Vec::new();
             for (entry, steps) in admitted.iter().zip(&steps) {
                 queue.release(&mut session, entry)?;
-                done.extend(answers.take(entry.request, &self.parts[entry.request], steps));
+                done.extend(answers.take(entry.request, &self.parts[entry.request], steps)?);
             }
             if !done.is_empty() {
                 step(News::Done(done)).map_err(TeacherError::Stopped)?;
@@ -226,12 +228,13 @@ impl Scoring<'_> {
 
     /// As many questions as fill one micro-batch. More of them only make llama.cpp compute the
     /// attention between strangers, to mask it out.
-    fn side_by_side_by_size(&self) -> usize {
+    fn micro_batch(&self) -> usize {
         let own = |(part, need): (usize, &Need)| need.prompt - self.tree.shared(part) + need.beyond;
         let tokens: usize = self.needs.iter().enumerate().map(own).sum();
         (MICRO_BATCH * self.needs.len() / tokens.max(1)).max(1)
     }
 
+    /// One after another; with `reuse` each keeps the blocks it shares with the last.
     fn one_by_one(
         &self,
         mut answers: Answers<'_>,
@@ -240,7 +243,7 @@ impl Scoring<'_> {
     ) -> Result<Spent, TeacherError> {
         let questions = answers.questions;
         let id = |part: usize| questions[self.parts[part].question].id;
-        let shape = self.teacher.shape_alone(self.needs, id)?;
+        let shape = self.teacher.shape(None, self.needs, 1, id)?;
         let mut alone = Alone::new(self.teacher.session(shape)?, reuse);
         for &number in &self.tree.order {
             let part = &self.parts[number];
@@ -263,12 +266,10 @@ impl Scoring<'_> {
                 step(News::Alive).map_err(TeacherError::Stopped)
             })?;
             alone.prune(&branches)?;
-            let done = answers.take(number, part, &steps).into_iter().collect();
+            let done = answers.take(number, part, &steps)?.into_iter().collect();
             step(News::Done(done)).map_err(TeacherError::Stopped)?;
         }
-        let peak = self.needs.iter().map(|need| need.prompt + need.beyond).max().unwrap_or(0);
-        let session = alone.session();
-        Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: 1 })
+        Ok(alone.spent(self.needs))
     }
 
     /// The cells of a part's trie, in the order of its nodes 1.., for the `branches` it was given.

@@ -36,6 +36,17 @@ pub(super) struct Work {
     pub pure_seconds: f64,
 }
 
+/// What a whole call took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub work: Work,
+    /// Cells of the context.
+    pub cells: usize,
+    /// The most cells that held tokens at once.
+    pub peak: usize,
+    pub slots: usize,
+}
+
 /// A context and the sequences that are free in it.
 pub(super) struct Session<'m> {
     context: LlamaContext<'m>,

@@ -69,20 +69,12 @@ pub fn serve() -> io::Result<()> {
             Command::Score(requests) => teacher
                 .score(&requests, &mut |step| {
                     let begun = begun(&step).iter().map(|at| requests[*at].id.clone()).collect();
-                    let step = match step {
-                        Step::Done(done) => Step::Done(
-                            done.into_iter()
-                                .map(|(at, scored)| Ok((at, scored.finite()?)))
-                                .collect::<Result<_, TeacherError>>()?,
-                        ),
-                        other => other,
-                    };
                     output.step(&Report::Scored(step), begun)
                 })
                 .map(|()| Report::Finished),
         };
         let outcome = outcome.unwrap_or_else(|error| match error {
-            // Only this side's own pipe or check can have stopped the engine.
+            // Only this side's own pipe can have stopped the engine.
             TeacherError::Stopped(reason) => {
                 Report::Failed(TeacherError::Decode { message: reason.to_string() })
             }

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::config::{Architecture, Config};
-use super::layers::Params;
+use super::graph::layers::Params;
+use super::graph::{bert, distilbert, head};
 use super::weights::{self, Tensors, Wants};
-use super::{Encoder, Result, StudentError, bert, distilbert, head, tokens};
+use super::{Encoder, Result, StudentError, tokens};
 
 /// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
 /// are where a folder has them.

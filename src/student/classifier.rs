@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
 use super::config::Config;
-use super::head::{self, Head};
-use super::layers::Params;
+use super::graph::head::{self, Head};
+use super::graph::layers::Params;
 use super::weights::{self, Tensors};
 use super::{BaseModel, Encoder, Pooling, Result, Rows, StudentError, base, checkpoint, tokens};
 

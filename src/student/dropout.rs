@@ -1,43 +1,99 @@
-//! Dropout masks that depend on nothing but (seed, step, place in the network).
+//! Dropout without masks in memory: whether a number is dropped is a hash of (seed, step, place in
+//! the network, index), so that the backward pass asks again instead of remembering, and both
+//! engines drop the same numbers.
+//!
+//! The index counts packed rows: token after token, `[tokens, width]`; of the attention weights,
+//! text after text, `[heads, len, len]` each.
 
 use rand_core::RngCore;
 
 use crate::rng::Rng;
 
-/// Draws the dropout masks of one training step, one after another, from their own streams.
-#[derive(Debug, Clone)]
-pub struct DropoutRng {
+/// The dropout of one training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dropout {
     seed: u64,
     step: u64,
-    site: u64,
 }
 
-/// Streams per step: far more than any network has places that drop.
-const SITES: u64 = 1 << 20;
+/// A place in the network that drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Embeddings,
+    /// The attention weights of a layer.
+    Attention(usize),
+    /// The attention's dense layer, of a layer.
+    Output(usize),
+    /// The feed-forward layer of a layer.
+    FeedForward(usize),
+    /// In front of the classifier.
+    Head,
+}
 
-impl DropoutRng {
-    /// The masks of optimiser step `step` of a training with `seed`.
+impl Place {
+    fn number(self) -> u64 {
+        match self {
+            Place::Embeddings => 0,
+            Place::Head => 1,
+            Place::Attention(layer) => 2 + 3 * layer as u64,
+            Place::Output(layer) => 3 + 3 * layer as u64,
+            Place::FeedForward(layer) => 4 + 3 * layer as u64,
+        }
+    }
+}
+
+/// Places per step: far more than any network has.
+const PLACES: u64 = 1 << 20;
+
+impl Dropout {
+    /// The dropout of pass `step` of a training with `seed`.
     pub fn new(seed: u64, step: u64) -> Self {
-        Self { seed, step, site: 0 }
+        Self { seed, step }
     }
 
-    /// The next mask: `len` factors, each 0 with probability `share`, else `1 / (1 - share)`.
-    pub(super) fn mask(&mut self, len: usize, share: f64) -> Vec<f32> {
-        let mut rng = Rng::for_item(self.seed, "dropout", self.step * SITES + self.site);
-        self.site += 1;
-        let threshold = (share * 65_536.0).round() as u64;
-        let kept = (1.0 / (1.0 - share)) as f32;
-        let mut mask = vec![kept; len];
-        // Four 16-bit draws from each random word: the share is exact to 1/65536.
-        for factors in mask.chunks_mut(4) {
-            let word = rng.next_u64();
-            for (lane, factor) in factors.iter_mut().enumerate() {
-                if (word >> (16 * lane)) & 0xffff < threshold {
-                    *factor = 0.0;
-                }
-            }
+    /// The mask of one place, where a `share` is dropped.
+    pub fn at(self, place: Place, share: f64) -> Mask {
+        let mut rng = Rng::for_item(self.seed, "dropout", self.step * PLACES + place.number());
+        let word = rng.next_u64();
+        Mask {
+            keys: [word as u32, (word >> 32) as u32],
+            threshold: (share * f64::from(1u32 << 24)).round() as u32,
+            kept: (1.0 / (1.0 - share)) as f32,
         }
-        mask
+    }
+}
+
+/// One place's mask: 0 with the probability of its share, else `1 / (1 - share)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mask {
+    keys: [u32; 2],
+    /// Of 2^24.
+    threshold: u32,
+    kept: f32,
+}
+
+impl Mask {
+    /// The mask that drops nothing.
+    pub const NONE: Self = Self { keys: [0; 2], threshold: 0, kept: 1.0 };
+
+    /// Whether anything is dropped.
+    #[inline(always)]
+    pub fn drops(&self) -> bool {
+        self.threshold > 0
+    }
+
+    /// The factor of number `index`.
+    #[inline(always)]
+    pub fn factor(&self, index: u32) -> f32 {
+        // Two rounds of Chris Wellons' lowbias32, a key in front of each.
+        let mut x = index ^ self.keys[0];
+        x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+        x = (x ^ (x >> 16)).wrapping_add(self.keys[1]);
+        x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+        x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+        x ^= x >> 16;
+        if x >> 8 < self.threshold { 0.0 } else { self.kept }
     }
 }
 
@@ -45,20 +101,35 @@ impl DropoutRng {
 mod tests {
     use super::*;
 
-    #[test]
-    fn masks_drop_their_share_keep_the_mean_and_repeat() {
-        let draw = |step| DropoutRng::new(3, step).mask(200_001, 0.2);
-        let mask = draw(5);
-        let dropped = mask.iter().filter(|&&factor| factor == 0.0).count() as f64 / 200_001.0;
-        assert!((dropped - 0.2).abs() < 0.004, "{dropped}");
-        assert!(mask.iter().all(|&factor| factor == 0.0 || factor == 1.25));
-        assert_eq!(mask, draw(5));
-        assert_ne!(mask, draw(6));
+    fn mask(step: u64, place: Place, share: f64) -> Vec<f32> {
+        let mask = Dropout::new(3, step).at(place, share);
+        (0..200_000).map(|index| mask.factor(index)).collect()
     }
 
     #[test]
-    fn two_places_of_one_step_draw_different_masks() {
-        let mut rng = DropoutRng::new(3, 0);
-        assert_ne!(rng.mask(64, 0.5), rng.mask(64, 0.5));
+    fn masks_drop_their_share_keep_the_mean_and_repeat() {
+        for step in 0..20 {
+            let drawn = mask(step, Place::Embeddings, 0.2);
+            let dropped = drawn.iter().filter(|&&factor| factor == 0.0).count() as f64 / 200_000.0;
+            assert!((dropped - 0.2).abs() < 0.004, "{dropped}");
+            assert!(drawn.iter().all(|&factor| factor == 0.0 || factor == 1.25));
+            assert_eq!(drawn, mask(step, Place::Embeddings, 0.2));
+        }
+        assert!((0..1000).all(|index| Mask::NONE.factor(index) == 1.0));
+    }
+
+    #[test]
+    fn steps_places_and_neighbours_are_independent() {
+        // Of two independent masks of one half, half of the factors agree.
+        let agree = |a: &[f32], b: &[f32]| {
+            a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len().min(b.len()) as f64
+        };
+        let first = mask(0, Place::Head, 0.5);
+        let others =
+            [mask(1, Place::Head, 0.5), mask(0, Place::Output(3), 0.5), first[1..].to_vec()];
+        for other in others {
+            let share = agree(&first, &other);
+            assert!((share - 0.5).abs() < 0.006, "{share}");
+        }
     }
 }

@@ -25,19 +25,19 @@
 
 mod arith;
 mod base;
-mod bert;
+#[expect(dead_code)]
+mod blueprint;
 mod checkpoint;
 mod classifier;
 mod config;
 mod crew;
-mod distilbert;
+#[allow(dead_code)]
 mod dropout;
 mod error;
-mod fused;
-mod head;
-mod kernels;
-mod layers;
-mod optimizer;
+mod graph;
+#[expect(dead_code)]
+mod network;
+#[expect(dead_code)]
 mod rows;
 mod tokens;
 mod trainer;
@@ -54,9 +54,9 @@ pub use base::BaseModel;
 pub use classifier::Classifier;
 pub use config::{Architecture, Config, Pooling};
 pub use crew::side_by_side;
-pub use dropout::DropoutRng;
 pub use error::StudentError;
-pub use rows::Rows;
+pub use graph::dropout::DropoutRng;
+pub use graph::rows::Rows;
 pub use trainer::{Example, TrainSettings, TrainStep, train};
 
 /// Result of everything the student does.

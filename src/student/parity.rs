@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::base::build_encoder;
-use super::head::{self, Head};
-use super::kernels::Sink;
-use super::layers::Params;
-use super::optimizer::{AdamW, Gradients};
+use super::graph::head::{self, Head};
+use super::graph::kernels::Sink;
+use super::graph::layers::Params;
+use super::graph::optimizer::{AdamW, Gradients};
 use super::weights::{self, Tensors};
 use super::*;
 

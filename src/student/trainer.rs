@@ -17,15 +17,13 @@ use candle_nn::ops;
 use rand::seq::SliceRandom;
 
 use super::config::Architecture;
-use super::head::{self, Head};
-use super::kernels::Sink;
-use super::layers::Params;
-use super::optimizer::{AdamW, Gradients, schedule};
+use super::graph::head::{self, Head};
+use super::graph::kernels::Sink;
+use super::graph::layers::Params;
+use super::graph::optimizer::{AdamW, Gradients, schedule};
+use super::graph::{bert, distilbert};
 use super::weights::Tensors;
-use super::{
-    BaseModel, Classifier, DropoutRng, Pooling, Result, Rows, StudentError, base, bert, distilbert,
-    tokens,
-};
+use super::{BaseModel, Classifier, DropoutRng, Pooling, Result, Rows, StudentError, base, tokens};
 use crate::rng::Rng;
 
 /// A text with its class.
@@ -220,7 +218,7 @@ impl Words {
             Architecture::DistilBert => distilbert::WORDS,
             Architecture::Bert => bert::WORDS,
         };
-        let table = super::layers::take(tensors, name)?;
+        let table = super::graph::layers::take(tensors, name)?;
         let pad = pad.min(table.dim(0)? as u32 - 1);
         let mut kept = ids.iter().flatten().copied().chain([pad]).collect::<Vec<_>>();
         kept.sort_unstable();
@@ -236,8 +234,8 @@ impl Words {
     /// Puts the trained rows back into the whole table; the others keep `unused_kept` of
     /// themselves, the product of all their decays.
     fn put_back(&self, before: &Tensors, trained: &mut Tensors, unused_kept: f64) -> Result<()> {
-        let table = super::layers::take(before, self.name)?;
-        let rows = super::layers::take(trained, self.name)?;
+        let table = super::graph::layers::take(before, self.name)?;
+        let rows = super::graph::layers::take(trained, self.name)?;
         let width = table.dim(1)?;
         let mut whole = (&table * unused_kept)?.flatten_all()?.to_vec1::<f32>()?;
         let rows = rows.flatten_all()?.to_vec1::<f32>()?;

@@ -1,43 +1,40 @@
-//! BERT (Devlin et al. 2018, arXiv 1810.04805), as in Hugging Face's `modeling_bert.py`, and its
-//! small kin such as MiniLM.
+//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108), as in Hugging Face's `modeling_distilbert.py`.
 //!
-//! Word, position and token-type embeddings (one text at a time, so type 0 throughout), layer
-//! norm, dropout, then post-norm transformer layers. The pooler belongs to the head.
+//! Word and position embeddings, layer norm, dropout, then post-norm transformer layers. There
+//! are no token types and no pooler, and the attention's dense layer has no dropout.
 
 use candle_core::Tensor;
 
-use super::config::Config;
+use super::super::config::Config;
+use super::super::weights::Wants;
 use super::layers::{Block, Embeddings, Names, Norm, Params, Shape};
-use super::weights::Wants;
 use super::{DropoutRng, Encoder, Result, Rows};
 
 const NAMES: Names = Names {
-    query: "attention.self.query",
-    key: "attention.self.key",
-    value: "attention.self.value",
-    output: "attention.output.dense",
-    attention_norm: "attention.output.LayerNorm",
-    up: "intermediate.dense",
-    down: "output.dense",
-    norm: "output.LayerNorm",
+    query: "attention.q_lin",
+    key: "attention.k_lin",
+    value: "attention.v_lin",
+    output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    up: "ffn.lin1",
+    down: "ffn.lin2",
+    norm: "output_layer_norm",
 };
 
-pub(super) const WORDS: &str = "bert.embeddings.word_embeddings.weight";
-const POSITIONS: &str = "bert.embeddings.position_embeddings.weight";
-const TYPES: &str = "bert.embeddings.token_type_embeddings.weight";
-const EMBEDDING_NORM: &str = "bert.embeddings.LayerNorm";
+pub(in crate::student) const WORDS: &str = "distilbert.embeddings.word_embeddings.weight";
+const POSITIONS: &str = "distilbert.embeddings.position_embeddings.weight";
+const EMBEDDING_NORM: &str = "distilbert.embeddings.LayerNorm";
 
 fn layer(at: usize) -> String {
-    format!("bert.encoder.layer.{at}")
+    format!("distilbert.transformer.layer.{at}")
 }
 
 /// The tensors of the encoder.
-pub(super) fn wants(config: &Config) -> Wants {
+pub(in crate::student) fn wants(config: &Config) -> Wants {
     let mut wants = Wants::default();
     let width = config.hidden_size;
     wants.one(WORDS, &[config.vocab_size, width]);
     wants.one(POSITIONS, &[config.max_positions, width]);
-    wants.one(TYPES, &[config.token_types, width]);
     wants.norm(EMBEDDING_NORM, width);
     for at in 0..config.layers {
         let part = |name: &str| format!("{}.{name}", layer(at));
@@ -53,12 +50,12 @@ pub(super) fn wants(config: &Config) -> Wants {
 }
 
 /// The encoder.
-pub(super) struct Bert {
+pub(in crate::student) struct DistilBert {
     embeddings: Embeddings,
     blocks: Vec<Block>,
 }
 
-impl Bert {
+impl DistilBert {
     /// Builds the network over `params`, which it shares.
     pub fn new(config: &Config, params: &Params) -> Result<Self> {
         let shape = Shape {
@@ -66,14 +63,14 @@ impl Bert {
             activation: config.activation,
             eps: config.layer_norm_eps,
             attention_dropout: config.attention_dropout,
-            output_dropout: config.dropout,
+            output_dropout: 0.0,
             dropout: config.dropout,
         };
         Ok(Self {
             embeddings: Embeddings {
                 words: params.take(WORDS)?,
                 positions: params.take(POSITIONS)?,
-                types: Some(params.take(TYPES)?),
+                types: None,
                 norm: Norm::new(params, EMBEDDING_NORM, config.layer_norm_eps)?,
                 dropout: config.dropout,
                 sink: params.sink.clone(),
@@ -85,7 +82,7 @@ impl Bert {
     }
 }
 
-impl Encoder for Bert {
+impl Encoder for DistilBert {
     fn hidden_size(&self) -> usize {
         self.embeddings.words.dims()[1]
     }

@@ -23,7 +23,7 @@ const CLIP_EPSILON: f64 = 1e-6;
 const CHUNK: usize = 1 << 14;
 
 /// The gradients of one loss: those that candle's graph carried and those of the fused ops.
-pub(super) struct Gradients {
+pub(in crate::student) struct Gradients {
     store: GradStore,
     sink: Sink,
 }
@@ -55,7 +55,7 @@ enum Moments {
 }
 
 /// The optimiser of one training.
-pub(super) struct AdamW {
+pub(in crate::student) struct AdamW {
     params: Vec<Param>,
     weight_decay: f64,
     clip_norm: f64,
@@ -124,7 +124,7 @@ impl AdamW {
 }
 
 /// Whether a parameter of this name is decayed: matrices and tables are, biases and norms not.
-pub(super) fn decays(name: &str) -> bool {
+pub(in crate::student) fn decays(name: &str) -> bool {
     !(name.ends_with(".bias") || name.contains("LayerNorm") || name.contains("layer_norm"))
 }
 
@@ -198,7 +198,7 @@ impl InplaceOp1 for Update<'_> {
 }
 
 /// Learning rate as a share of its peak: up over the first `warmup` of `steps`, down to zero after.
-pub(super) fn schedule(step: usize, steps: usize, warmup: usize) -> f64 {
+pub(in crate::student) fn schedule(step: usize, steps: usize, warmup: usize) -> f64 {
     if step < warmup {
         (step + 1) as f64 / warmup as f64
     } else {

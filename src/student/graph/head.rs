@@ -7,9 +7,9 @@
 use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, Normal};
 
-use super::config::{Architecture, Config};
+use super::super::config::{Architecture, Config};
+use super::super::weights::{Tensors, Wants};
 use super::layers::{Linear, Params, drop_out};
-use super::weights::{Tensors, Wants};
 use super::{DropoutRng, Result, StudentError};
 use crate::rng::Rng;
 
@@ -23,7 +23,7 @@ fn dense_name(architecture: Architecture) -> &'static str {
 }
 
 /// The head's tensors over `classes` classes; `None` where only the first dense layer is wanted.
-pub(super) fn add_wants(wants: &mut Wants, config: &Config, classes: Option<usize>) {
+pub(in crate::student) fn add_wants(wants: &mut Wants, config: &Config, classes: Option<usize>) {
     let width = config.hidden_size;
     wants.linear(dense_name(config.architecture), width, width);
     if let Some(classes) = classes {
@@ -33,7 +33,7 @@ pub(super) fn add_wants(wants: &mut Wants, config: &Config, classes: Option<usiz
 
 /// Draws a fresh classifier over `classes` classes, and the dense layer where it is missing:
 /// weights from Normal(0, initializer_range), biases zero.
-pub(super) fn initialise(
+pub(in crate::student) fn initialise(
     tensors: &mut Tensors,
     config: &Config,
     classes: usize,
@@ -60,7 +60,7 @@ pub(super) fn initialise(
 }
 
 /// From one pooled vector per text to one score per class.
-pub(super) struct Head {
+pub(in crate::student) struct Head {
     architecture: Architecture,
     dense: Linear,
     classifier: Linear,

@@ -30,7 +30,7 @@ fn gradient(rows: Rows2d, x: &Tensor) -> Result<Option<Tensor>> {
 }
 
 /// A dense layer by itself: `[rows, in]` to `[rows, out]`.
-pub(super) struct Dense(pub Linear);
+pub(in crate::student) struct Dense(pub Linear);
 
 impl CustomOp1 for Dense {
     fn name(&self) -> &'static str {
@@ -49,7 +49,7 @@ impl CustomOp1 for Dense {
 }
 
 /// A layer norm by itself: `[rows, width]` to the same shape.
-pub(super) struct LayerNorm(pub Norm);
+pub(in crate::student) struct LayerNorm(pub Norm);
 
 impl CustomOp1 for LayerNorm {
     fn name(&self) -> &'static str {
@@ -66,7 +66,7 @@ impl CustomOp1 for LayerNorm {
 }
 
 /// Multiplies by a fixed mask of factors: `[rows, width]` to the same shape.
-pub(super) struct Masked(pub Vec<f32>);
+pub(in crate::student) struct Masked(pub Vec<f32>);
 
 impl CustomOp1 for Masked {
     fn name(&self) -> &'static str {
@@ -88,7 +88,7 @@ impl CustomOp1 for Masked {
 
 /// The sum of one row from each table: the op's own input is the table of words, the others come
 /// along. `[vocabulary, width]` to `[tokens, width]`.
-pub(super) struct Embed {
+pub(in crate::student) struct Embed {
     pub word_ids: Vec<u32>,
     /// Positions and, in BERT, token types, with the row that each token takes.
     pub others: Vec<(Tensor, Vec<u32>)>,
@@ -145,7 +145,7 @@ impl CustomOp1 for Embed {
 }
 
 /// One vector per text: `[tokens, width]` to `[texts, width]`.
-pub(super) struct Pool {
+pub(in crate::student) struct Pool {
     /// (first row, rows) of each text.
     pub spans: Arc<Vec<(usize, usize)>>,
     pub pooling: Pooling,
@@ -193,7 +193,7 @@ impl CustomOp1 for Pool {
 }
 
 /// A whole transformer layer: `[tokens, width]` to the same shape.
-pub(super) struct Layer {
+pub(in crate::student) struct Layer {
     pub parts: Arc<Parts>,
     pub attention: Attention,
     /// Dropout factors after the attention's dense layer; empty for none.
@@ -205,7 +205,7 @@ pub(super) struct Layer {
 }
 
 /// Activations of one forward pass, `[tokens, width]` each.
-pub(super) struct Kept {
+pub(in crate::student) struct Kept {
     x: Rows2d,
     q: Rows2d,
     k: Rows2d,

@@ -23,7 +23,7 @@ fn whole_rows(width: usize) -> usize {
 }
 
 /// Whether the fused path serves this tensor.
-pub(super) fn serves(tensor: &Tensor) -> bool {
+pub(in crate::student) fn serves(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
@@ -32,7 +32,7 @@ pub(super) fn serves(tensor: &Tensor) -> bool {
 /// candle's own store adds every gradient to a fresh zero tensor, three passes over all weights in
 /// each step; here it is moved in.
 #[derive(Clone, Default)]
-pub(super) struct Sink(Arc<Mutex<HashMap<TensorId, Tensor>>>);
+pub(in crate::student) struct Sink(Arc<Mutex<HashMap<TensorId, Tensor>>>);
 
 impl Sink {
     /// Adds a gradient of `weight`, as long as it.
@@ -53,7 +53,10 @@ impl Sink {
 }
 
 /// The numbers of a contiguous F32 buffer.
-pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(in crate::student) fn floats<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
         None => bail!("a fused op of the student was given a strided tensor"),
@@ -61,7 +64,10 @@ pub(super) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
 }
 
 /// Lends the numbers of a contiguous F32 tensor on the CPU.
-pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+pub(in crate::student) fn with_floats<R>(
+    tensor: &Tensor,
+    f: impl FnOnce(&[f32]) -> R,
+) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => Ok(f(floats(storage, layout)?)),
@@ -70,7 +76,7 @@ pub(super) fn with_floats<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Re
 }
 
 /// Numbers on their way through the layers, row after row.
-pub(super) struct Rows2d {
+pub(in crate::student) struct Rows2d {
     values: Vec<f32>,
     width: usize,
 }
@@ -215,7 +221,7 @@ fn product(a: Matrix, b: Matrix) -> Vec<f32> {
 }
 
 /// `x · weightᵀ + bias`: `[rows, in]` to `[rows, out]`.
-pub(super) fn dense(x: &Rows2d, linear: &Linear) -> Result<Rows2d> {
+pub(in crate::student) fn dense(x: &Rows2d, linear: &Linear) -> Result<Rows2d> {
     let (outputs, inputs) = linear.weight.dims2()?;
     let mut out = with_floats(&linear.weight, |weight| {
         product(x.matrix(), Matrix::new(weight, inputs).turned())
@@ -227,7 +233,11 @@ pub(super) fn dense(x: &Rows2d, linear: &Linear) -> Result<Rows2d> {
 }
 
 /// Backward of [`dense`]: the gradient of `x`; those of the weights go into the sink.
-pub(super) fn dense_backward(x: &Rows2d, grad: &Rows2d, linear: &Linear) -> Result<Rows2d> {
+pub(in crate::student) fn dense_backward(
+    x: &Rows2d,
+    grad: &Rows2d,
+    linear: &Linear,
+) -> Result<Rows2d> {
     let dweight = product(grad.matrix().turned(), x.matrix());
     let mut dbias = vec![0f32; grad.width];
     arith::sum_rows(&grad.values, &mut dbias);
@@ -239,7 +249,7 @@ pub(super) fn dense_backward(x: &Rows2d, grad: &Rows2d, linear: &Linear) -> Resu
 }
 
 /// Layer norm of every row.
-pub(super) fn norm(x: &Rows2d, norm: &Norm) -> Result<Rows2d> {
+pub(in crate::student) fn norm(x: &Rows2d, norm: &Norm) -> Result<Rows2d> {
     let chunk = whole_rows(x.width);
     let mut out = vec![0f32; x.values().len()];
     with_floats(&norm.weight, |weight| {
@@ -253,7 +263,7 @@ pub(super) fn norm(x: &Rows2d, norm: &Norm) -> Result<Rows2d> {
 }
 
 /// Backward of [`norm`]: the gradient of `x`; those of the weights go into the sink.
-pub(super) fn norm_backward(x: &Rows2d, grad: &Rows2d, norm: &Norm) -> Result<Rows2d> {
+pub(in crate::student) fn norm_backward(x: &Rows2d, grad: &Rows2d, norm: &Norm) -> Result<Rows2d> {
     let (width, chunk) = (x.width, whole_rows(x.width));
     let mut dx = vec![0f32; x.values().len()];
     let parts = with_floats(&norm.weight, |weight| {
@@ -279,7 +289,7 @@ pub(super) fn norm_backward(x: &Rows2d, grad: &Rows2d, norm: &Norm) -> Result<Ro
 }
 
 /// Attention over packed rows: which rows are whose, and what is dropped.
-pub(super) struct Attention {
+pub(in crate::student) struct Attention {
     /// (first row, rows) of each text.
     pub spans: Arc<Vec<(usize, usize)>>,
     pub heads: usize,

@@ -10,13 +10,13 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{D, Tensor};
 use candle_nn::{Activation, Module, ops};
 
+use super::super::weights::Tensors;
 use super::kernels::{self, Sink};
-use super::weights::Tensors;
 use super::{DropoutRng, Result, Rows, StudentError, fused};
 
 /// What a network is built over: its tensors, shared, and where the gradients of those go that
 /// candle's graph does not see.
-pub(super) struct Params<'a> {
+pub(in crate::student) struct Params<'a> {
     pub tensors: &'a Tensors,
     pub sink: Sink,
 }
@@ -33,7 +33,7 @@ impl<'a> Params<'a> {
 }
 
 /// Takes a tensor out of a checkpoint's tensors.
-pub(super) fn take(tensors: &Tensors, name: &str) -> Result<Tensor> {
+pub(in crate::student) fn take(tensors: &Tensors, name: &str) -> Result<Tensor> {
     tensors.get(name).cloned().ok_or_else(|| StudentError::Weights {
         origin: "the network being built".to_owned(),
         message: format!("{name} is missing"),
@@ -42,7 +42,7 @@ pub(super) fn take(tensors: &Tensors, name: &str) -> Result<Tensor> {
 
 /// A dense layer, weight `[out, in]`, bias `[out]`.
 #[derive(Clone)]
-pub(super) struct Linear {
+pub(in crate::student) struct Linear {
     pub weight: Tensor,
     pub bias: Tensor,
     pub sink: Sink,
@@ -66,7 +66,7 @@ impl Linear {
 
 /// Layer norm over the last dimension, weight and bias `[width]`.
 #[derive(Clone)]
-pub(super) struct Norm {
+pub(in crate::student) struct Norm {
     pub weight: Tensor,
     pub bias: Tensor,
     pub eps: f64,
@@ -99,7 +99,7 @@ fn factors(len: usize, share: f64, dropout: &mut Option<&mut DropoutRng>) -> Vec
 }
 
 /// Drops a share of the numbers, where there is a generator to draw from.
-pub(super) fn drop_out(
+pub(in crate::student) fn drop_out(
     x: Tensor,
     share: f64,
     dropout: &mut Option<&mut DropoutRng>,
@@ -116,7 +116,7 @@ pub(super) fn drop_out(
 }
 
 /// The embedding tables, their layer norm and dropout.
-pub(super) struct Embeddings {
+pub(in crate::student) struct Embeddings {
     pub words: Tensor,
     pub positions: Tensor,
     /// Token types: BERT has them, and one text alone is type 0 throughout.
@@ -148,7 +148,7 @@ impl Embeddings {
 
 /// The numbers of a transformer layer that are not weights.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(in crate::student) struct Shape {
     pub heads: usize,
     pub activation: Activation,
     pub eps: f64,
@@ -161,7 +161,7 @@ pub(super) struct Shape {
 }
 
 /// What a family calls the parts of a layer, relative to the layer's own name.
-pub(super) struct Names {
+pub(in crate::student) struct Names {
     pub query: &'static str,
     pub key: &'static str,
     pub value: &'static str,
@@ -173,7 +173,7 @@ pub(super) struct Names {
 }
 
 /// The weights of a transformer layer.
-pub(super) struct Parts {
+pub(in crate::student) struct Parts {
     pub query: Linear,
     pub key: Linear,
     pub value: Linear,
@@ -186,7 +186,7 @@ pub(super) struct Parts {
 }
 
 /// A post-norm transformer layer: attention and feed-forward, each added to its input and normed.
-pub(super) struct Block(Arc<Parts>);
+pub(in crate::student) struct Block(Arc<Parts>);
 
 impl Block {
     pub fn new(params: &Params, prefix: &str, names: &Names, shape: Shape) -> Result<Self> {

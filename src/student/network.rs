@@ -1,0 +1,90 @@
+//! The seam between the engines that compute and all that trains, classifies and embeds with them.
+//!
+//! There are two engines: `cpu`, forward and backward written by hand over packed rows, and `graph`,
+//! candle's differentiable ops, for GPUs and as the reference. Both are built from a [`Blueprint`]
+//! and a [`Source`] of weights, take the same [`Rows`], draw the same [`Dropout`] and give the same
+//! numbers within 1e-5; which of them serves is a question of the device alone.
+
+use std::collections::BTreeMap;
+
+use super::Result;
+use super::dropout::Dropout;
+use super::rows::Rows;
+
+#[cfg(doc)]
+use super::blueprint::Blueprint;
+
+/// Where weights are read from: a checkpoint, or one with a fresh head and a table cut down.
+pub(super) trait Source: Send + Sync {
+    /// Reads the tensor `name` (full Hugging Face name), row after row, as F32 into `out`, which is
+    /// as long as the tensor.
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()>;
+
+    /// Reads the rows `ids` of the table `name`, one after another, into `out`
+    /// (`[ids, width]`). What is not asked for is not touched.
+    fn rows(&self, name: &str, ids: &[u32], out: &mut [f32]) -> Result<()>;
+}
+
+/// A network that predicts. Shared by threads: each call works in buffers of its own.
+pub(super) trait Network: Send + Sync {
+    /// Last hidden states of all tokens, `[tokens, hidden]`.
+    fn hidden(&self, rows: &Rows) -> Result<Vec<f32>>;
+
+    /// One score per class, `[texts, classes]`; without dropout.
+    fn logits(&self, rows: &Rows) -> Result<Vec<f32>>;
+}
+
+/// A network that is trained: weights, gradients and AdamW's moments on one device.
+pub(super) trait Learner: Send {
+    /// Logits `[texts, classes]` under dropout (`None`: without), and what [`Learner::backward`]
+    /// needs is kept.
+    fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>>;
+
+    /// Adds the gradients of every weight, given the loss's gradient with respect to the logits of
+    /// the last [`Learner::forward`], `[texts, classes]`.
+    fn backward(&mut self, dlogits: &[f32]) -> Result<()>;
+
+    /// One AdamW step with the gradients gathered since the last one, which are then forgotten.
+    /// Returns their global norm before clipping.
+    ///
+    /// # Errors
+    /// A weight without a gradient: it would silently never learn.
+    fn step(&mut self, update: Update) -> Result<f64>;
+
+    /// Everything that another learner needs to go on exactly here.
+    fn state(&self) -> Result<State>;
+
+    /// Goes on from `state`, which is of a learner of the same shape.
+    fn restore(&mut self, state: &State) -> Result<()>;
+
+    /// The weights alone, by their names.
+    fn weights(&self) -> Result<BTreeMap<String, Vec<f32>>>;
+
+    /// The gradients gathered since the last step, by the names of their weights.
+    #[cfg(test)]
+    fn gradients(&self) -> Result<BTreeMap<String, Vec<f32>>>;
+}
+
+/// The numbers of one AdamW step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Update {
+    /// Learning rate.
+    pub rate: f64,
+    /// Decoupled weight decay, of matrices and tables only.
+    pub weight_decay: f64,
+    /// Bound on the global norm of the gradients; 0 for none.
+    pub clip_norm: f64,
+    /// Steps taken, this one included; from 1.
+    pub step: u64,
+}
+
+/// A weight with the two running moments of its gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Slot {
+    pub weight: Vec<f32>,
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
+}
+
+/// The state of a [`Learner`] by the weights' full Hugging Face names.
+pub(super) type State = BTreeMap<String, Slot>;

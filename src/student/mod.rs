@@ -25,19 +25,21 @@
 
 mod arith;
 mod base;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod blueprint;
 mod checkpoint;
 mod classifier;
 mod config;
+#[allow(dead_code)]
+mod cpu;
 mod crew;
 #[allow(dead_code)]
 mod dropout;
 mod error;
 mod graph;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod network;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod rows;
 mod tokens;
 mod trainer;

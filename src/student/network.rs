@@ -41,7 +41,7 @@ pub(super) trait Learner: Send {
     fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>>;
 
     /// Adds the gradients of every weight, given the loss's gradient with respect to the logits of
-    /// the last [`Learner::forward`], `[texts, classes]`.
+    /// the last [`Learner::forward`], `[texts, classes]`. Once for each forward pass.
     fn backward(&mut self, dlogits: &[f32]) -> Result<()>;
 
     /// One AdamW step with the gradients gathered since the last one, which are then forgotten.

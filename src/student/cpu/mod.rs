@@ -8,7 +8,8 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `layout` | where each weight lies in the one buffer |
-//! | `product` | matrix products on `gemm`, shared out over the threads |
+//! | `product` | matrix products, shared out over the threads |
+//! | `kernel` | a product by AVX-512; `gemm` serves other processors |
 //! | `arith` | the loops between them, compiled for the processor at hand |
 //! | `attention` | attention of each text and head |
 //! | `layer` | dense layer, norm and transformer layer, forward and backward |
@@ -17,6 +18,7 @@
 
 mod arith;
 mod attention;
+mod kernel;
 mod layer;
 mod layout;
 mod learn;

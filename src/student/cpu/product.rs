@@ -1,12 +1,13 @@
 //! Matrix products, shared out over the threads of the pool.
 //!
-//! `gemm` computes, one thread a piece. Its own way of sharing a product waits for all threads
-//! after every panel; here the longer side of the result is cut once, and each thread has its part
-//! to itself. What a number of the result is made of, and in which order, does not depend on the
+//! [`kernel`] computes where the processor has AVX-512, `gemm` elsewhere, one thread a piece. The
+//! longer side of the result is cut once, and each thread has its part to itself. What a number of the result is made of, and in which order, does not depend on the
 //! cut.
 
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
+
+use super::kernel::{self, View};
 
 /// A matrix where it lies: `rows` by `columns`, with the steps from one to the next.
 #[derive(Clone, Copy)]
@@ -39,6 +40,11 @@ impl<'a> Matrix<'a> {
             column_step: self.row_step,
             ..self
         }
+    }
+
+    fn view(&self) -> View {
+        let Self { row_step, column_step, .. } = *self;
+        View { start: self.values.as_ptr(), row_step, column_step }
     }
 
     fn check(&self) {
@@ -156,6 +162,12 @@ pub(super) fn multiply(a: Matrix, b: Matrix, target: Target, before: Before) {
         Before::Forgotten => (false, 0.0),
         Before::Kept => (true, 1.0),
     };
+    if kernel::serves() {
+        let (m, k, n, step) = (a.rows, a.columns, b.columns, target.step);
+        // SAFETY: the processor serves; `check` has seen that every step up to the last row and
+        // column stays inside the three buffers, and the target's numbers are its own.
+        return unsafe { kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, keep) };
+    }
     // SAFETY: `check` has seen that every step up to the last row and column stays inside the three
     // buffers; the target's numbers are its own.
     unsafe {

@@ -1,33 +1,52 @@
 //! Fine-tuning: examples in, a [`Classifier`] out.
 //!
-//! The hyper-parameters of the paper (`TrainSettings::default`). Every random choice is keyed by
-//! the seed and what it is for (the epoch's order, the step's dropout, the fresh head), so a
-//! training repeats exactly on the same machine.
+//! | file | what it is for |
+//! |---|---|
+//! | `settings` | every hyper-parameter with its reason |
+//! | `plan` | what is held back, stages, epochs, steps |
+//! | `objective` | loss and gradient of an example |
+//! | `start` | fresh head, cut word table, and the way back |
+//! | `course` | the loop |
+//! | `snapshot` | a training's exact state on disk |
+//! | `need` | the memory it takes |
+//! | `corpus` | token ids, shared by several trainings |
 //!
-//! **Only the words that occur are trained.** A word that no example contains has no gradient, and
-//! all that AdamW does to its row of the embedding table is to decay it. So the table is cut down
-//! to the words of the examples (ids renumbered), and at the end the other rows get their decay
-//! all at once. The outcome is the same; the time is not, since the table is half of a small
-//! encoder's weights.
+//! Every random choice is keyed by the seed and what it is for (the epoch's order, the pass's
+//! dropout, the fresh head, what is held back), so a training repeats exactly on the same machine,
+//! and one that was broken off and taken up again ends where it would have ended.
 
-use std::collections::BTreeMap;
+mod corpus;
+mod course;
+mod need;
+mod objective;
+mod plan;
+mod settings;
+mod snapshot;
+mod start;
+#[cfg(test)]
+mod tests;
 
-use candle_core::{Tensor, Var};
-use candle_nn::ops;
-use rand::seq::SliceRandom;
+use std::ops::ControlFlow;
 
-use super::config::Architecture;
-use super::graph::head::{self, Head};
-use super::graph::kernels::Sink;
-use super::graph::layers::Params;
-use super::graph::optimizer::{AdamW, Gradients, schedule};
-use super::graph::{bert, distilbert};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::blueprint::Blueprint;
+use super::network::learner;
 use super::weights::Tensors;
-use super::{BaseModel, Classifier, DropoutRng, Pooling, Result, Rows, StudentError, base, tokens};
-use crate::rng::Rng;
+use super::{BaseModel, Classifier, Result, StudentError};
+use crate::memory;
+pub use corpus::Corpus;
+use course::Course;
+use plan::Plan;
+pub use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
+pub use snapshot::Snapshots;
+use snapshot::{Keeper, Place, Snapshot};
+use start::Start;
 
 /// A text with its class.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Example {
     /// The text.
     pub text: String,
@@ -35,51 +54,16 @@ pub struct Example {
     pub label: usize,
     /// Weight of its loss, relative to its batch; 1 for an ordinary example.
     pub weight: f32,
+    /// The teacher's probability of each class, `[classes]`; empty where it was not asked.
+    pub teacher: Vec<f32>,
+    /// Whether a person has labelled it: the second stage trains on these.
+    pub gold: bool,
 }
 
-/// How to train.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrainSettings {
-    /// Passes over the examples.
-    pub epochs: usize,
-    /// Examples per optimiser step.
-    pub batch_size: usize,
-    /// Peak of the learning rate.
-    pub learning_rate: f64,
-    /// Decoupled weight decay, of matrices and tables only.
-    pub weight_decay: f64,
-    /// Share of the steps over which the learning rate climbs.
-    pub warmup_share: f64,
-    /// Tokens per text, the two special ones included.
-    pub max_length: usize,
-    /// Bound on the global norm of the gradients; 0 for none.
-    pub clip_norm: f64,
-    /// Share of the target spread evenly over all classes.
-    pub label_smoothing: f64,
-    /// Where the epochs give fewer optimiser steps than this, more epochs are run; 0 for off.
-    pub min_steps: usize,
-    /// How token vectors become a text vector.
-    pub pooling: Pooling,
-    /// Seed of the order, the dropout and the fresh head.
-    pub seed: u64,
-}
-
-impl Default for TrainSettings {
-    /// The paper's: 5 epochs, batch 8, 4e-5 with 10 % warm-up, weight decay 0.01, 50 tokens.
-    fn default() -> Self {
-        Self {
-            epochs: 5,
-            batch_size: 8,
-            learning_rate: 4e-5,
-            weight_decay: 0.01,
-            warmup_share: 0.1,
-            max_length: 50,
-            clip_norm: 1.0,
-            label_smoothing: 0.0,
-            min_steps: 0,
-            pooling: Pooling::First,
-            seed: 0,
-        }
+impl Example {
+    /// An ordinary example.
+    pub fn new(text: impl Into<String>, label: usize) -> Self {
+        Self { text: text.into(), label, weight: 1.0, teacher: Vec::new(), gold: false }
     }
 }
 
@@ -88,13 +72,13 @@ impl Default for TrainSettings {
 pub struct TrainStep {
     /// Steps done, this one included.
     pub step: usize,
-    /// Steps in all.
+    /// Steps in all, if no stage ends early.
     pub steps: usize,
-    /// Epoch of this step, from 0.
+    /// Epoch of this step, from 0, counted through all stages.
     pub epoch: usize,
-    /// Epochs in all.
+    /// Epochs in all, if no stage ends early.
     pub epochs: usize,
-    /// Mean loss of the batch.
+    /// Weighted mean loss of the batch.
     pub loss: f32,
     /// Learning rate of this step.
     pub learning_rate: f64,
@@ -102,190 +86,229 @@ pub struct TrainStep {
     pub gradient_norm: f64,
 }
 
-/// Fine-tunes `base` under a fresh classification head over `labels`; `progress` is called after
-/// every optimiser step.
-///
-/// # Errors
-/// Examples or settings that cannot be trained on, and a loss that is no longer a number.
-pub fn train(
-    base: &BaseModel,
-    labels: &[String],
-    examples: &[Example],
-    settings: &TrainSettings,
-    progress: &mut dyn FnMut(TrainStep),
-) -> Result<Classifier> {
-    check(labels, examples, settings)?;
-    let inner = &*base.inner;
-    let (config, device) = (&inner.config, &inner.device);
-    let max_length = settings.max_length.min(config.max_positions);
-    let tokenizer = tokens::limited(&inner.tokenizer, max_length, &inner.origin)?;
-    let texts = examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
-    let mut ids = tokens::tokenise(&tokenizer, &texts, config.vocab_size, &inner.origin)?;
+/// One epoch as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Stage, from 0.
+    pub stage: usize,
+    /// Epoch of the stage, from 0.
+    pub epoch: usize,
+    /// Weighted mean loss of its batches, under dropout.
+    pub loss: f64,
+    /// Mean cross-entropy of the examples held back, where there are any.
+    pub validation_loss: Option<f64>,
+    /// Share of them that was judged rightly.
+    pub validation_accuracy: Option<f64>,
+}
 
-    let mut tensors = inner.tensors.clone();
-    head::initialise(&mut tensors, config, labels.len(), settings.seed, device)?;
-    let words = Words::cut(config.architecture, &mut tensors, &mut ids, config.pad_token_id)?;
-    let vars = tensors
-        .iter()
-        .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)))
-        .collect::<Result<BTreeMap<_, _>>>()?;
-    let live = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-    let params = Params { tensors: &live, sink: Sink::default() };
-    let encoder = base::build_encoder(config, &params)?;
-    let head = Head::new(config, &params)?;
-    let mut optimizer = AdamW::new(vars.clone(), settings.weight_decay, settings.clip_norm)?;
+/// Examples that were held back, as the trained classifier judges them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// `[examples, classes]`.
+    pub logits: Vec<f32>,
+    /// `[examples]`.
+    pub labels: Vec<usize>,
+}
 
-    let per_epoch = examples.len().div_ceil(settings.batch_size);
-    let epochs = settings.epochs.max(settings.min_steps.div_ceil(per_epoch));
-    let steps = epochs * per_epoch;
-    let warmup = (settings.warmup_share * steps as f64) as usize;
-    let mut order = (0..examples.len()).collect::<Vec<_>>();
-    let (mut step, mut unused_kept) = (0, 1.0);
-    for epoch in 0..epochs {
-        order.sort_unstable();
-        order.shuffle(&mut Rng::for_item(settings.seed, "student", epoch as u64));
-        for batch in order.chunks(settings.batch_size) {
-            let texts = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
-            let rows = Rows::new(&texts, words.pad, device)?;
-            let mut dropout = DropoutRng::new(settings.seed, step as u64);
-            let hidden = encoder.encode(&rows, Some(&mut dropout))?;
-            let pooled = rows.pool(&hidden, settings.pooling)?;
-            let logits = head.forward(&pooled, Some(&mut dropout))?;
-            let batch = batch.iter().map(|&at| &examples[at]).collect::<Vec<_>>();
-            let loss = loss(&logits, &batch, settings.label_smoothing)?;
-            let mut grads = Gradients::of(&loss, &params.sink)?;
-            let rate = settings.learning_rate * schedule(step, steps, warmup);
-            let gradient_norm = optimizer.step(&mut grads, rate)?;
-            unused_kept *= 1.0 - rate * settings.weight_decay;
-            step += 1;
-            let loss = loss.to_scalar::<f32>()?;
-            if !(loss.is_finite() && gradient_norm.is_finite()) {
-                return Err(StudentError::Training(format!(
-                    "the loss is {loss} and the gradient's norm {gradient_norm} at step {step} of {steps}\nhint: lower the learning rate"
-                )));
-            }
-            progress(TrainStep {
-                step,
-                steps,
-                epoch,
-                epochs,
-                loss,
-                learning_rate: rate,
-                gradient_norm,
-            });
+/// What a training gives.
+#[derive(Debug)]
+pub struct TrainOutcome {
+    /// The trained classifier; of the best epoch, where examples were held back.
+    pub classifier: Classifier,
+    /// What was held back, for fitting a temperature.
+    pub validation: Option<Validation>,
+    /// Every epoch.
+    pub history: Vec<Epoch>,
+}
+
+/// A training to be run.
+#[derive(Debug, Clone)]
+pub struct Training<'a> {
+    /// The pretrained encoder.
+    pub base: &'a BaseModel,
+    /// The classes, in the order of their numbers.
+    pub labels: &'a [String],
+    /// What is trained on.
+    pub examples: &'a [Example],
+    /// How.
+    pub settings: &'a TrainSettings,
+    /// Seed of the order, the dropout, the fresh head and what is held back.
+    pub seed: u64,
+    /// Texts that are tokenised already.
+    pub corpus: Option<&'a Corpus>,
+    /// Where its state is kept while it runs.
+    pub snapshots: Option<Snapshots>,
+}
+
+impl<'a> Training<'a> {
+    /// A training with seed 0 that keeps no state.
+    pub fn new(
+        base: &'a BaseModel,
+        labels: &'a [String],
+        examples: &'a [Example],
+        settings: &'a TrainSettings,
+    ) -> Self {
+        Self { base, labels, examples, settings, seed: 0, corpus: None, snapshots: None }
+    }
+
+    /// Bytes of memory that it takes beside the base model, at most; an estimate from above.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn need(&self) -> Result<u64> {
+        self.check()?;
+        let ids = self.ids()?;
+        let mut words = ids.iter().flatten().collect::<Vec<_>>();
+        words.sort_unstable();
+        words.dedup();
+        let blueprint = Blueprint { words_kept: words.len(), ..self.blueprint() };
+        Ok(need::memory_need(&blueprint, self.base.config().vocab_size, &self.longest(&ids)))
+    }
+
+    /// Fine-tunes under a fresh classification head over the labels; `progress` is called after
+    /// every optimiser step and may break the training off. Where snapshots are kept it then goes on
+    /// from there the next time, and with the same weights bit for bit as if it had never stopped.
+    ///
+    /// # Errors
+    /// Examples or settings that cannot be trained on, too little memory, a loss that is no longer
+    /// a number, and [`StudentError::Stopped`].
+    pub fn run(
+        &self,
+        progress: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
+    ) -> Result<TrainOutcome> {
+        self.check()?;
+        let inner = &*self.base.inner;
+        let (config, device) = (&inner.config, &inner.device);
+        let mut ids = self.ids()?;
+        let longest = self.longest(&ids);
+        let whole = self.blueprint();
+        let mut blueprint = whole.clone();
+        let brings_dense = inner.tensors.contains_key(&format!("{}.weight", blueprint.dense));
+        let range = config.initializer_range;
+        let start =
+            Start::new(&inner.tensors, brings_dense, range, self.seed, &mut blueprint, &mut ids)?;
+        if device.is_cpu() {
+            let need = need::memory_need(&blueprint, config.vocab_size, &longest);
+            let top = longest.first().copied().unwrap_or(0);
+            need::check(need, memory::available(), longest.len(), top)?;
         }
-    }
-    let mut trained =
-        vars.into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect::<Tensors>();
-    words.put_back(&inner.tensors, &mut trained, unused_kept)?;
-    Classifier::build(base, trained, labels.to_vec(), settings.pooling, max_length)
-}
-
-/// Weighted mean cross-entropy of a batch, `logits` `[batch, classes]`, targets smoothed.
-pub(super) fn loss(logits: &Tensor, batch: &[&Example], smoothing: f64) -> Result<Tensor> {
-    let (_, classes) = logits.dims2()?;
-    let whole = batch.iter().map(|example| example.weight).sum::<f32>().max(f32::MIN_POSITIVE);
-    let spread = smoothing as f32 / classes as f32;
-    let mut targets = vec![spread; batch.len() * classes];
-    for (row, example) in targets.chunks_mut(classes).zip(batch) {
-        row[example.label] += 1.0 - smoothing as f32;
-        row.iter_mut().for_each(|target| *target *= example.weight / whole);
-    }
-    let targets = Tensor::from_vec(targets, logits.shape(), logits.device())?;
-    let targets = targets.to_dtype(logits.dtype())?;
-    // The plain op: the fused softmax has no backward.
-    Ok((ops::log_softmax(logits, 1)? * targets)?.sum_all()?.neg()?)
-}
-
-/// The word table cut down to the words of the examples.
-struct Words {
-    name: &'static str,
-    /// Old ids of the rows that were kept, ascending.
-    kept: Vec<u32>,
-    /// New id of the padding token.
-    pad: u32,
-}
-
-impl Words {
-    /// Cuts the table in `tensors` and renumbers `ids` to fit.
-    fn cut(
-        architecture: Architecture,
-        tensors: &mut Tensors,
-        ids: &mut [Vec<u32>],
-        pad: u32,
-    ) -> Result<Self> {
-        let name = match architecture {
-            Architecture::DistilBert => distilbert::WORDS,
-            Architecture::Bert => bert::WORDS,
+        let plan = Plan::new(self.settings, self.examples, self.seed);
+        let mut keeper =
+            self.snapshots.clone().map(|snapshots| Keeper::new(snapshots, self.fingerprint()));
+        let mut course = Course {
+            learner: learner(blueprint, &start, device)?,
+            settings: self.settings,
+            examples: self.examples,
+            ids: &ids,
+            plan: &plan,
+            classes: self.labels.len(),
+            seed: self.seed,
+            place: Place { unused_kept: 1.0, ..Place::default() },
+            best: None,
         };
-        let table = super::graph::layers::take(tensors, name)?;
-        let pad = pad.min(table.dim(0)? as u32 - 1);
-        let mut kept = ids.iter().flatten().copied().chain([pad]).collect::<Vec<_>>();
-        kept.sort_unstable();
-        kept.dedup();
-        let new_id = |id: &u32| kept.partition_point(|kept| kept < id) as u32;
-        ids.iter_mut().flatten().for_each(|id| *id = new_id(id));
-        let pad = new_id(&pad);
-        let rows = Tensor::from_slice(&kept, kept.len(), table.device())?;
-        tensors.insert(name.to_owned(), table.index_select(&rows, 0)?);
-        Ok(Self { name, kept, pad })
+        if let Some(Snapshot { place, state, best }) = keeper.as_ref().and_then(Keeper::read) {
+            course.learner.restore(&state)?;
+            (course.place, course.best) = (place, best);
+        }
+        course.run(&mut keeper, progress)?;
+
+        let Course { learner, place, best, .. } = course;
+        let unused_kept = place.best.map_or(place.unused_kept, |(_, kept)| kept);
+        let labels = || plan.validation.iter().map(|&at| self.examples[at].label).collect();
+        let (mut weights, validation) = match best {
+            Some(best) => {
+                (best.weights, Some(Validation { logits: best.logits, labels: labels() }))
+            }
+            None => (learner.weights()?, None),
+        };
+        drop(learner);
+        start.put_back(&mut weights, config.vocab_size, unused_kept)?;
+        let mut tensors = Tensors::new();
+        for wanted in whole.tensors() {
+            let weight = weights.remove(&wanted.name).unwrap_or_default();
+            tensors.insert(wanted.name, Tensor::from_vec(weight, wanted.shape, device)?);
+        }
+        let (pooling, max_length) = (self.settings.pooling, self.max_length());
+        let classifier =
+            Classifier::build(self.base, tensors, self.labels.to_vec(), pooling, max_length)?;
+        // Only a whole training gets here: what was kept of it is of no use any more.
+        keeper.as_ref().map_or(Ok(()), Keeper::remove)?;
+        Ok(TrainOutcome { classifier, validation, history: place.history })
     }
 
-    /// Puts the trained rows back into the whole table; the others keep `unused_kept` of
-    /// themselves, the product of all their decays.
-    fn put_back(&self, before: &Tensors, trained: &mut Tensors, unused_kept: f64) -> Result<()> {
-        let table = super::graph::layers::take(before, self.name)?;
-        let rows = super::graph::layers::take(trained, self.name)?;
-        let width = table.dim(1)?;
-        let mut whole = (&table * unused_kept)?.flatten_all()?.to_vec1::<f32>()?;
-        let rows = rows.flatten_all()?.to_vec1::<f32>()?;
-        for (&id, row) in self.kept.iter().zip(rows.chunks_exact(width)) {
-            whole[id as usize * width..][..width].copy_from_slice(row);
+    fn blueprint(&self) -> Blueprint {
+        Blueprint::new(self.base.config(), self.settings.pooling, self.labels.len())
+    }
+
+    fn max_length(&self) -> usize {
+        self.settings.max_length.min(self.base.config().max_positions)
+    }
+
+    fn ids(&self) -> Result<Vec<Vec<u32>>> {
+        let texts = self.examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
+        Corpus::ids(self.corpus, self.base, &texts, self.settings.max_length)
+    }
+
+    /// The lengths of the longest texts, as many as go into one pass.
+    fn longest(&self, ids: &[Vec<u32>]) -> Vec<usize> {
+        let mut lengths = ids.iter().map(Vec::len).collect::<Vec<_>>();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.truncate(self.settings.rows_per_pass());
+        lengths
+    }
+
+    /// Names everything that the outcome depends on.
+    fn fingerprint(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let all =
+            (version, self.base.sha256(), self.labels, self.examples, self.settings, self.seed);
+        let json = serde_json::to_vec(&all).expect("examples and settings are plain values");
+        format!("{:x}", Sha256::digest(json))
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { labels, examples, settings, .. } = self;
+        let fault = |message: String| Err(StudentError::Training(message));
+        if let Some(OutOfRange { key, value, wanted }) = settings.fault() {
+            return fault(format!("{key} is {value}: {wanted}"));
         }
-        let whole = Tensor::from_vec(whole, table.shape(), table.device())?;
-        trained.insert(self.name.to_owned(), whole);
+        if labels.len() < 2 {
+            return fault(format!("{} classes, at least 2 are wanted", labels.len()));
+        }
+        let mut twice =
+            labels.iter().enumerate().filter(|(at, label)| labels[..*at].contains(label));
+        if let Some((_, twice)) = twice.next() {
+            return fault(format!("the class \"{twice}\" is named twice"));
+        }
+        if examples.is_empty() {
+            return fault("there are no examples".to_owned());
+        }
+        for (at, example) in examples.iter().enumerate() {
+            let Example { label, weight, teacher, .. } = example;
+            let (number, classes) = (at + 1, labels.len());
+            if *label >= classes {
+                return fault(format!(
+                    "example {number} has class number {label}, there are {classes} classes"
+                ));
+            }
+            if !(weight.is_finite() && *weight >= 0.0) {
+                return fault(format!("example {number} has weight {weight}"));
+            }
+            let sum = teacher.iter().sum::<f32>();
+            let shares = teacher.len() == classes
+                && teacher.iter().all(|share| (0.0..=1.001).contains(share))
+                && (sum - 1.0).abs() < 1e-3;
+            if !(teacher.is_empty() || shares) {
+                return fault(format!(
+                    "example {number} has the teacher's probabilities {teacher:?}\nhint: one for each of the {classes} classes is wanted, and they add up to 1"
+                ));
+            }
+        }
         Ok(())
     }
 }
 
-fn check(labels: &[String], examples: &[Example], settings: &TrainSettings) -> Result<()> {
-    let fault = |message: String| Err(StudentError::Training(message));
-    if labels.len() < 2 {
-        return fault(format!("{} classes, at least 2 are wanted", labels.len()));
-    }
-    if let Some(twice) = labels.iter().enumerate().find(|(at, label)| labels[..*at].contains(label))
-    {
-        return fault(format!("the class \"{}\" is named twice", twice.1));
-    }
-    if examples.is_empty() {
-        return fault("there are no examples".to_owned());
-    }
-    for (at, example) in examples.iter().enumerate() {
-        if example.label >= labels.len() {
-            return fault(format!(
-                "example {} has class number {}, there are {} classes",
-                at + 1,
-                example.label,
-                labels.len()
-            ));
-        }
-        if !(example.weight.is_finite() && example.weight >= 0.0) {
-            return fault(format!("example {} has weight {}", at + 1, example.weight));
-        }
-    }
-    if settings.epochs == 0 || settings.batch_size == 0 {
-        return fault("epochs and batch_size must be at least 1".to_owned());
-    }
-    for (name, value, top) in [
-        ("learning_rate", settings.learning_rate, f64::MAX),
-        ("weight_decay", settings.weight_decay, f64::MAX),
-        ("clip_norm", settings.clip_norm, f64::MAX),
-        ("warmup_share", settings.warmup_share, 1.0),
-        ("label_smoothing", settings.label_smoothing, 1.0),
-    ] {
-        if !(0.0..=top).contains(&value) {
-            return fault(format!("{name} is {value}, a number from 0 to {top} is wanted"));
-        }
-    }
-    Ok(())
+/// Probabilities from one text's logits.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
+    objective::log_softmax(logits, 1.0).into_iter().map(|log| log.exp() as f32).collect()
 }

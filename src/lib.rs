@@ -24,6 +24,7 @@
 //! | [`run`] | the run folder: stages, ledger, resume |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
+//! | `memory` | how much memory is free |
 //! | [`cli`] | the commands; the only place that prints |
 
 pub mod augment;
@@ -32,6 +33,7 @@ pub mod config;
 pub mod embed;
 pub mod eval;
 pub mod filter;
+mod memory;
 pub mod prompt;
 pub mod relabel;
 pub mod report;

@@ -4,7 +4,7 @@
 use candle_nn::Activation;
 
 use super::super::dropout::Mask;
-use super::super::network::Update;
+use super::super::optimizer::{BETA1, BETA2, EPSILON, Factors};
 use crate::vector::{exp, wide};
 
 /// Distribution function of the standard normal by erf, Abramowitz and Stegun 7.1.26 (error under
@@ -266,12 +266,6 @@ wide! {
     }
 }
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
-/// As in `torch.nn.utils.clip_grad_norm_`.
-const CLIP_EPSILON: f64 = 1e-6;
-
 /// One AdamW update's numbers, bias corrections already in them.
 #[derive(Clone, Copy)]
 pub(super) struct AdamStep {
@@ -289,21 +283,16 @@ pub(super) struct AdamStep {
 }
 
 impl AdamStep {
-    /// The numbers of `update` where the gradients' global norm is `norm`.
-    pub fn new(update: &Update, norm: f64, decay: f64) -> Self {
-        let clip = match update.clip_norm > 0.0 {
-            true => (update.clip_norm / (norm + CLIP_EPSILON)).min(1.0),
-            false => 1.0,
-        };
-        let step = update.step as i32;
+    /// The numbers of a step, for weights of which decay leaves `keep`.
+    pub fn new(factors: &Factors, keep: f64) -> Self {
         Self {
             beta1: BETA1 as f32,
             beta2: BETA2 as f32,
             epsilon: EPSILON as f32,
-            rate: (update.rate / (1.0 - BETA1.powi(step))) as f32,
-            second: (1.0 / (1.0 - BETA2.powi(step))) as f32,
-            keep: (1.0 - update.rate * decay) as f32,
-            clip: clip as f32,
+            rate: factors.rate as f32,
+            second: factors.second_scale as f32,
+            keep: keep as f32,
+            clip: factors.clip as f32,
         }
     }
 }

@@ -124,7 +124,14 @@ pub(super) unsafe fn multiply(
 #[cfg(not(target_arch = "x86_64"))]
 #[expect(clippy::too_many_arguments, reason = "three matrices and their sizes")]
 pub(super) unsafe fn multiply(
-    _: usize, _: usize, _: usize, _: View, _: View, _: *mut f32, _: usize, _: bool,
+    _: usize,
+    _: usize,
+    _: usize,
+    _: View,
+    _: View,
+    _: *mut f32,
+    _: usize,
+    _: bool,
 ) {
     unreachable!("`serves` says no on this processor");
 }
@@ -141,7 +148,14 @@ fn grow(buffer: &mut Vec<f32>, len: usize) {
 /// # Safety
 /// The numbers named can be read; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
-unsafe fn pack_rows(a: View, row: usize, rows: usize, from: usize, depth: usize, panel: &mut [f32]) {
+unsafe fn pack_rows(
+    a: View,
+    row: usize,
+    rows: usize,
+    from: usize,
+    depth: usize,
+    panel: &mut [f32],
+) {
     if rows < ROWS {
         for (column, out) in panel.chunks_exact_mut(ROWS).enumerate() {
             for (at, out) in out.iter_mut().enumerate() {

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::blueprint::{Blueprint, HeadActivation};
 use super::super::dropout::{Dropout, Mask, Place};
 use super::super::network::{Learner, Slot, Source, State, Update};
+use super::super::optimizer::Factors;
 use super::super::rows::Rows;
 use super::super::{Result, StudentError};
 use super::arith::{self, AdamStep};
@@ -244,13 +245,16 @@ impl Learner for CpuLearner {
 
     fn step(&mut self, update: Update) -> Result<f64> {
         if !std::mem::replace(&mut self.gathered, false) {
-            return Err(StudentError::Training("a step without gradients".to_owned()));
+            return Err(StudentError::Training(
+                "the weights received no gradient\nhint: this is a fault of the program, please report it".to_owned(),
+            ));
         }
         // Chunks in order: the sum does not depend on the number of threads.
         let squares: Vec<f64> = self.gradients.par_chunks(CHUNK).map(arith::sum_squares).collect();
         let norm = squares.iter().sum::<f64>().sqrt();
-        let (decayed, free) =
-            (AdamStep::new(&update, norm, update.weight_decay), AdamStep::new(&update, norm, 0.0));
+        let factors = Factors::new(update, norm);
+        let decayed = AdamStep::new(&factors, factors.keep);
+        let free = AdamStep::new(&factors, 1.0);
         let cut = self.layout.decayed;
         for (range, numbers) in [(0..cut, decayed), (cut..self.layout.len, free)] {
             self.weights[range.clone()]

@@ -23,6 +23,7 @@
 //! | [`report`] | `report.json` and one HTML page |
 //! | [`run`] | the run folder: stages, ledger, resume |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
+//! | `peak` | the most memory that this process held |
 //! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
 //! | [`cli`] | the commands; the only place that prints |
 
@@ -32,6 +33,7 @@ pub mod config;
 pub mod embed;
 pub mod eval;
 pub mod filter;
+mod peak;
 pub mod prompt;
 pub mod relabel;
 pub mod report;

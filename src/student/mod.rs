@@ -19,13 +19,15 @@
 //! | `fused`, `kernels`, `arith` | the same networks as fused CPU ops with a backward of their own |
 //! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
 //! | `crew` | several trainings at once |
+//! | `bench` | what a student does in a second on this machine |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod arith;
 mod base;
-#[expect(dead_code)]
+pub mod bench;
+#[allow(dead_code)]
 mod blueprint;
 mod checkpoint;
 mod classifier;
@@ -37,7 +39,7 @@ mod error;
 mod graph;
 #[expect(dead_code)]
 mod network;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod rows;
 mod tokens;
 mod trainer;

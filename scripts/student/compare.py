@@ -15,7 +15,8 @@ machine was with other work: on a busy machine the ratios of this page mean litt
                    evenly from one epoch's (sorted by length), and what five epochs take follows from them. With --full
                    both sides walk all five epochs
   epochs_padded    the same against batches padded to 50 tokens
-  train_memory     most memory (VmHWM) of the processes of epochs_dynamic, program, libraries and weights included
+  train_memory     most memory (VmHWM) of the processes of epochs_dynamic, program, libraries and weights included;
+                   beside it the ratio without what theirs held once its libraries were loaded
   classify_f32     probabilities of 3,080 sentences, against onnxruntime (batches of 32, sorted by length), the fastest
                    of several ways of export; tokenising is in neither side's time (of ours, it is taken off)
   classify_int8    `--fast` against the same, in f32; onnxruntime with a dynamically quantised model beside it
@@ -341,7 +342,10 @@ def details(a, measure, got):
                                   round(statistics.median(r["tokens_with_padding"] / r["steps"] for r in got[theirs]), 1)],
                 "tokens_are": "ours without padding, theirs with it"}  # fmt: skip
     if measure == "train_memory":
-        return {"theirs_before_training_mb": round(middle("torch_dynamic", "peak_before_training") / 1e6)}
+        libraries = middle("torch_dynamic", "libraries_bytes")
+        bare = statistics.median(r["peak_memory_bytes"] - r["libraries_bytes"] for r in got["torch_dynamic"])
+        return {"theirs_libraries_mb": round(libraries / 1e6), "theirs_before_training_mb": round(middle("torch_dynamic", "peak_before_training") / 1e6),
+                "ratio_without_their_libraries": round(middle("epochs", "peak_memory_bytes") / bare, 3)}  # fmt: skip
     if measure.startswith("classify"):
         return {"ours_with_tokenising": middle(NEEDS[measure][0], "texts_per_second")} | (
             {"onnxruntime_int8": middle("ort_int8", "texts_per_second")} if measure == "classify_int8" else {})  # fmt: skip

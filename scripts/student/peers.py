@@ -121,6 +121,9 @@ def train(q):
     labels = list(dict.fromkeys(row["label"] for row in rows))
     ids = ids_of(q["model"], [row["text"] for row in rows], q["max_length"])
     targets = [labels.index(row["label"]) for row in rows]
+    from transformers import AutoModelForSequenceClassification  # noqa: F401, so that it is counted as library
+
+    libraries = peak_memory()
     model = network(torch, q, len(labels))
     lengths, dice = list(map(len, ids)), random.Random(q.get("seed", 0))
     deal = grouped if q["grouped"] else shuffled
@@ -143,7 +146,8 @@ def train(q):
         "steps": len(times), "seconds": sum(times), "step_ms": 1e3 * sum(times) / len(times),
         "step_ms_median": 1e3 * sorted(times)[len(times) // 2], "total_steps": total,
         "tokens_with_padding": sum(b["input_ids"].numel() for b in seen),
-        "peak_memory_bytes": peak_memory(), "peak_before_training": before, "torch": torch.__version__,
+        "peak_memory_bytes": peak_memory(), "peak_before_training": before, "libraries_bytes": libraries,
+        "torch": torch.__version__,
     }  # fmt: skip
 
 

@@ -256,8 +256,7 @@ impl Bench<'_> {
         let steps = self.workload.steps;
         let (settings, examples) = self.training(if steps > 0 { steps + WARM_UP } else { 0 }, 0);
         let began = Instant::now();
-        let mut ends = Vec::new();
-        train(self.base, &self.labels, &examples, &settings, &mut |_| ends.push(Instant::now()))?;
+        let (_, ends) = self.run(&examples, &settings)?;
         let whole_seconds = began.elapsed().as_secs_f64();
         // A training of a few steps has none to spare.
         let from = if ends.len() > 2 * WARM_UP { WARM_UP - 1 } else { 0 };
@@ -290,9 +289,7 @@ impl Bench<'_> {
         let began = Instant::now();
         let times = side_by_side(self.threads, &seeds, |&seed| -> Result<Vec<f64>> {
             let (settings, examples) = self.training(self.workload.steps, seed);
-            let mut ends = Vec::new();
-            let mut note = |_| ends.push(Instant::now());
-            train(self.base, &self.labels, &examples, &settings, &mut note)?;
+            let (_, ends) = self.run(&examples, &settings)?;
             Ok(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
         })?;
         let seconds = began.elapsed().as_secs_f64();
@@ -337,7 +334,19 @@ impl Bench<'_> {
     /// A classifier of the workload's classes: one step old, as fast as any.
     fn fresh(&self) -> Result<Classifier> {
         let (settings, examples) = self.training(1, 0);
-        train(self.base, &self.labels, &examples, &settings, &mut |_| ())
+        Ok(self.run(&examples, &settings)?.0)
+    }
+
+    /// A training, and when each of its steps ended.
+    fn run(
+        &self,
+        examples: &[Example],
+        settings: &TrainSettings,
+    ) -> Result<(Classifier, Vec<Instant>)> {
+        let mut ends = Vec::new();
+        let mut note = |_| ends.push(Instant::now());
+        let classifier = train(self.base, &self.labels, examples, settings, &mut note)?;
+        Ok((classifier, ends))
     }
 
     /// Tokens of all texts.

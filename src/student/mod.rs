@@ -19,11 +19,13 @@
 //! | `rows`, `dropout`, `optimizer` | what engines share: packed batches, dropout, AdamW's numbers |
 //! | `train` | objective, loop, stages, early stopping, snapshots |
 //! | `crew` | several trainings at once |
+//! | `bench` | what a student does in a second on this machine |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod base;
+pub mod bench;
 mod blueprint;
 mod checkpoint;
 mod classifier;

@@ -37,6 +37,8 @@ mod error;
 mod graph;
 #[expect(dead_code)]
 mod network;
+#[allow(dead_code)]
+mod quantised;
 #[expect(dead_code)]
 mod rows;
 mod tokens;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+use super::rows::{self, Place};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
@@ -159,6 +160,27 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Encoding::Words,
             _ => Encoding::Bytes,
+        }
+    }
+
+    /// The smallest and the largest of `x` and zero; NaN where a number is NaN or infinite.
+    pub fn range(self, x: &[f32]) -> (f32, f32) {
+        match self {
+            // SAFETY: a kernel is there only where the processor has its instructions.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { avx512::range(x) },
+            _ => rows::range(x),
+        }
+    }
+
+    /// Writes the levels `x * inverse + zero` where a row of a tile has its place.
+    pub fn lay_out(self, x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
+        match (self, self.encoding()) {
+            // SAFETY: a kernel is there only where the processor has its instructions.
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, _) => unsafe { avx512::bytes(x, inverse, zero, place, out) },
+            (_, Encoding::Bytes) => rows::bytes(x, inverse, zero, place, out),
+            (_, Encoding::Words) => rows::words(x, inverse, zero, place, out),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::kernel::{Encoding, GROUP, Kernel, Tile};
+use super::kernel::{GROUP, Kernel, Tile};
 use crate::vector::wide;
 
 /// Levels above the lowest.
@@ -67,23 +67,20 @@ impl QuantisedRows {
         self.levels.resize(tiles * stride, 0);
         self.zeros.resize(tiles * tall, 0);
         self.scales.resize(tiles * tall, 0.0);
-        let (rows, encoding) = (self.rows, self.kernel.encoding());
-        let fill =
-            |(tile, ((levels, zeros), scales)): (usize, ((&mut [u8], &mut [i32]), &mut [f32]))| {
-                let (first, height) = span(rows, tiles, tile);
-                for row in 0..height {
-                    let x = &x[(first + row) * inputs..(first + row + 1) * inputs];
-                    let (low, high) = range(x);
-                    let scale = (high - low) / STEPS;
-                    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-                    let zero = (-low * inverse).round_ties_even();
-                    (zeros[row], scales[row]) = (zero as i32, scale);
-                    match encoding {
-                        Encoding::Bytes => bytes(x, inverse, zero, height, row, levels),
-                        Encoding::Words => words(x, inverse, zero, height, row, levels),
-                    }
-                }
-            };
+        let (rows, kernel) = (self.rows, self.kernel);
+        type Part<'a> = (usize, ((&'a mut [u8], &'a mut [i32]), &'a mut [f32]));
+        let fill = |(tile, ((levels, zeros), scales)): Part| {
+            let (first, height) = span(rows, tiles, tile);
+            for row in 0..height {
+                let x = &x[(first + row) * inputs..(first + row + 1) * inputs];
+                let (low, high) = kernel.range(x);
+                let scale = (high - low) / STEPS;
+                let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+                let zero = (-low * inverse).round_ties_even();
+                (zeros[row], scales[row]) = (zero as i32, scale);
+                kernel.lay_out(x, inverse, zero, Place { row, height }, levels);
+            }
+        };
         if x.len() < SMALL {
             let tiles = self.levels.chunks_mut(stride).zip(self.zeros.chunks_mut(tall));
             tiles.zip(self.scales.chunks_mut(tall)).enumerate().for_each(fill);
@@ -131,34 +128,57 @@ fn span(rows: usize, tiles: usize, at: usize) -> (usize, usize) {
     (at * height + at.min(taller), height + usize::from(at < taller))
 }
 
-/// Lanes worked side by side, so that a fold vectorises and yet has one fixed order.
+/// Lanes worked side by side, so that a fold vectorises.
 const LANES: usize = 32;
 
+#[inline(always)]
+fn less(a: f32, b: f32) -> f32 {
+    // One instruction, which `f32::min` does not compile to.
+    if a < b { a } else { b }
+}
+
+#[inline(always)]
+fn more(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
 wide! {
-    /// The smallest and the largest of `x` and zero; NaN for both where a number is NaN.
-    fn range(x: &[f32]) -> (f32, f32) {
-        let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
-        // What is a number is zero here.
-        let mut none = [0u32; LANES];
-        let mut look = |lane: usize, x: f32| {
-            low[lane] = if x < low[lane] { x } else { low[lane] };
-            high[lane] = if x > high[lane] { x } else { high[lane] };
-            none[lane] |= u32::from(x.is_nan());
-        };
-        let mut blocks = x.chunks_exact(LANES);
-        for block in &mut blocks {
+    /// The smallest and the largest of `x` and zero; NaN where a number is NaN or infinite.
+    pub(super) fn range(x: &[f32]) -> (f32, f32) {
+        let (mut low, mut high, mut none) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+        let blocks = x.as_chunks::<LANES>();
+        for block in blocks.0 {
             for lane in 0..LANES {
-                look(lane, block[lane]);
+                low[lane] = less(block[lane], low[lane]);
+                high[lane] = more(block[lane], high[lane]);
+                // NaN for what is no number, and 0 for every number.
+                none[lane] += block[lane] * 0.0;
             }
         }
-        for (lane, &x) in blocks.remainder().iter().enumerate() {
-            look(lane, x);
+        for (lane, &x) in blocks.1.iter().enumerate() {
+            low[lane] = less(x, low[lane]);
+            high[lane] = more(x, high[lane]);
+            none[lane] += x * 0.0;
         }
-        if none.iter().any(|&none| none > 0) {
-            return (f32::NAN, f32::NAN);
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                low[lane] = less(low[lane + half], low[lane]);
+                high[lane] = more(high[lane + half], high[lane]);
+                none[lane] += none[lane + half];
+            }
+            half /= 2;
         }
-        (low.into_iter().fold(0.0, f32::min), high.into_iter().fold(0.0, f32::max))
+        (low[0] + none[0], high[0] + none[0])
     }
+}
+
+/// Where a row stands in its tile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub row: usize,
+    /// Rows of the tile.
+    pub height: usize,
 }
 
 /// Numbers quantised before they are laid out.
@@ -167,25 +187,22 @@ const CHUNK: usize = 256;
 #[inline(always)]
 fn levels(x: &[f32], inverse: f32, zero: f32, out: &mut [u8; CHUNK]) {
     for (out, &x) in out.iter_mut().zip(x) {
-        let level = x * inverse + zero;
-        // One instruction each, and 0 for NaN.
-        let level = if level > 0.0 { level } else { 0.0 };
-        let level = if level < STEPS { level } else { STEPS };
+        let level = less(more(x * inverse + zero, 0.0), STEPS);
         *out = (level + ROUND).to_bits() as u8;
     }
 }
 
 wide! {
-    /// Lays out a row of a tile of `height` rows: groups of bytes, the rows' groups in turn.
-    fn bytes(x: &[f32], inverse: f32, zero: f32, height: usize, row: usize, out: &mut [u8]) {
-        let step = height * GROUP;
+    /// Lays out a row of a tile as groups of bytes, the rows' groups in turn.
+    pub(super) fn bytes(x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
+        let (step, at) = (place.height * GROUP, place.row * GROUP);
         let mut chunk = [0u8; CHUNK];
         for (x, out) in x.chunks(CHUNK).zip(out.chunks_mut(CHUNK / GROUP * step)) {
             levels(x, inverse, zero, &mut chunk);
             // Behind the row's end stand levels of no meaning, and the weights there are zero.
             let groups = chunk.as_chunks::<GROUP>().0[..x.len().div_ceil(GROUP)].iter();
-            for (group, out) in groups.zip(out[row * GROUP..].chunks_mut(step)) {
-                out[..GROUP].copy_from_slice(group);
+            for (group, out) in groups.zip(out.chunks_exact_mut(step)) {
+                out[at..at + GROUP].copy_from_slice(group);
             }
         }
     }
@@ -193,16 +210,15 @@ wide! {
 
 wide! {
     /// As [`bytes`], each level in 16 bits.
-    fn words(x: &[f32], inverse: f32, zero: f32, height: usize, row: usize, out: &mut [u8]) {
-        let step = height * GROUP * 2;
+    pub(super) fn words(x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
+        let (step, at) = (place.height * GROUP * 2, place.row * GROUP * 2);
         let mut chunk = [0u8; CHUNK];
         for (x, out) in x.chunks(CHUNK).zip(out.chunks_mut(CHUNK / GROUP * step)) {
             levels(x, inverse, zero, &mut chunk);
             let groups = chunk.as_chunks::<GROUP>().0[..x.len().div_ceil(GROUP)].iter();
-            for (group, out) in groups.zip(out[row * GROUP * 2..].chunks_mut(step)) {
-                for (out, &level) in out.as_chunks_mut::<2>().0.iter_mut().zip(group) {
-                    *out = u16::from(level).to_ne_bytes();
-                }
+            for (group, out) in groups.zip(out.chunks_exact_mut(step)) {
+                let words = group.map(|level| u16::from(level).to_ne_bytes());
+                out[at..at + GROUP * 2].copy_from_slice(words.as_flattened());
             }
         }
     }

@@ -4,6 +4,9 @@
 //! bits, so that there weights and inputs are widened to 16 bits and multiplied by `vpmaddwd`, which
 //! is exact: 6 rows by 8 outputs.
 
+// Registers go by their numbers.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::kernel::{GROUP, Line, PANEL, Panel, Tile, Window, by_rows};

@@ -4,6 +4,9 @@
 //! registers are sums, two hold weights, one an input: 16 loads for 28 multiplications, so that
 //! neither loads nor the instruction's latency hold it up.
 
+// Registers go by their numbers.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::kernel::{GROUP, PANEL, Panel, Tile, Window, by_rows};

@@ -4,6 +4,9 @@
 //! level that stands for zero. The instruction is written out: its intrinsic is not yet in stable
 //! Rust. Processors without it run the kernel in plain Rust.
 
+// Registers go by their numbers.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 

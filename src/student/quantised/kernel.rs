@@ -216,31 +216,56 @@ impl Kernel {
     }
 }
 
-/// Any processor: rows one after another, the outputs of a panel side by side.
+/// Outputs that the plain kernel works at a time.
+const BESIDE: usize = 8;
+
+/// Any processor: rows one after another, a sum of its own for each place in a group, so that the
+/// compiler finds products side by side.
 ///
 /// # Safety
 /// As [`Kernel::run`], and its assertions hold.
 unsafe fn plain(tile: &Tile, panel: &Panel, out: &Window) {
     let rows = tile.scales.len();
     let groups = tile.levels.as_chunks::<GROUP>().0;
-    for row in 0..rows {
-        let mut sums = [0i32; PANEL];
-        for (group, lines) in groups.iter().skip(row).step_by(rows).zip(panel.levels.chunks(LINES))
-        {
-            let weights = lines.iter().flat_map(|line| line.0.as_chunks::<GROUP>().0);
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                for (&level, &weight) in group.iter().zip(weight) {
-                    *sum = sum.wrapping_add(i32::from(level) * i32::from(weight));
-                }
+    for (row, first) in (0..rows).flat_map(|row| (0..PANEL / BESIDE).map(move |at| (row, at))) {
+        let (line, byte) =
+            (first * BESIDE * GROUP / Line::BYTES, first * BESIDE * GROUP % Line::BYTES);
+        let mut sums = [0i32; BESIDE * GROUP];
+        let groups = groups.iter().skip(row).step_by(rows);
+        for (group, lines) in groups.zip(panel.levels.as_chunks::<LINES>().0) {
+            let weights = lines[line].0[byte..].first_chunk().expect("a line has whole groups");
+            let mut levels = [0; BESIDE * GROUP];
+            for at in 0..BESIDE * GROUP {
+                levels[at] = i16::from(group[at % GROUP]);
             }
+            sums = add(sums, levels, weights);
         }
-        for (lane, sum) in sums.into_iter().enumerate().take(panel.width) {
+        for (at, sums) in sums.as_chunks::<GROUP>().0.iter().enumerate() {
+            let lane = first * BESIDE + at;
+            if lane >= panel.width {
+                break;
+            }
+            let sum = sums.iter().fold(0i32, |sum, &more| sum.wrapping_add(more));
             let sum = sum.wrapping_sub(tile.zeros[row] * panel.sums[lane]);
             let value = sum as f32 * (tile.scales[row] * panel.scales[lane]) + panel.bias[lane];
             // SAFETY: the rows and outputs of the tile are in the window, says the caller.
             unsafe { out.at.add(row * out.stride + lane).write(value) };
         }
     }
+}
+
+#[inline(always)]
+fn add(
+    mut sums: [i32; BESIDE * GROUP],
+    levels: [i16; BESIDE * GROUP],
+    weights: &[i8; BESIDE * GROUP],
+) -> [i32; BESIDE * GROUP] {
+    for at in 0..BESIDE * GROUP {
+        // 255 · 127 fits into 16 bits.
+        let product = levels[at].wrapping_mul(i16::from(weights[at]));
+        sums[at] = sums[at].wrapping_add(i32::from(product));
+    }
+    sums
 }
 
 /// `$function` for the tile's number of rows, which is then known when compiling.

@@ -34,7 +34,8 @@ mod tests;
 
 use rayon::prelude::*;
 
-use kernel::{GROUP, Line, PANEL, Panel, Window};
+use crate::vector::wide;
+use kernel::{GROUP, Kernel, Line, PANEL, Panel, Window};
 
 pub(super) use rows::QuantisedRows;
 
@@ -95,18 +96,18 @@ impl QuantisedDense {
             .zip(weight.par_chunks(PANEL * inputs));
         panels.for_each(|(((levels, sums), scales), weight)| {
             for (lane, weight) in weight.chunks_exact(inputs).enumerate() {
-                let most = weight.iter().fold(0f32, |most, x| most.max(x.abs()));
-                let inverse = if most > 0.0 { TOP / most } else { 0.0 };
-                scales[lane] = most / TOP;
-                for (at, x) in weight.iter().enumerate() {
-                    let level = (x * inverse).round_ties_even().clamp(-TOP, TOP) as i8;
-                    let byte = (at / GROUP * PANEL + lane) * GROUP + at % GROUP;
-                    levels[byte / Line::BYTES].0[byte % Line::BYTES] = level;
-                    sums[lane] += i32::from(level);
-                }
+                let (low, high) = rows::range(weight);
+                scales[lane] = high.max(-low) / TOP;
+                sums[lane] = pack(weight, rows::inverse(scales[lane]), lane, levels);
             }
         });
         dense
+    }
+
+    /// Whether this processor has instructions that make 8 bits faster than f32. Without them the
+    /// layer gives the same numbers, slowly.
+    pub fn pays() -> bool {
+        Kernel::best() != Kernel::Plain
     }
 
     /// Numbers that an input row has.
@@ -188,6 +189,28 @@ impl QuantisedDense {
                 unsafe { rows.kernel().run(&tile, &panel, &out.part(first, lanes.start)) };
             }
         }
+    }
+}
+
+wide! {
+    /// Levels of an output's weights, into the panel's lines, and their sum.
+    fn pack(weight: &[f32], inverse: f32, lane: usize, panel: &mut [Line]) -> i32 {
+        let (line, byte) = (lane * GROUP / Line::BYTES, lane * GROUP % Line::BYTES);
+        let mut sum = 0;
+        let mut chunk = [0i8; Line::BYTES];
+        let panel = panel.chunks_mut(Line::BYTES / GROUP * kernel::LINES);
+        for (weight, lines) in weight.chunks(Line::BYTES).zip(panel) {
+            chunk.fill(0);
+            for (level, &x) in chunk.iter_mut().zip(weight) {
+                *level = (x * inverse + rows::ROUND).to_bits() as i8;
+            }
+            sum += chunk.iter().map(|&level| i32::from(level)).sum::<i32>();
+            let groups = chunk.as_chunks::<GROUP>().0.iter();
+            for (group, lines) in groups.zip(lines.as_chunks_mut::<{ kernel::LINES }>().0) {
+                lines[line].0[byte..byte + GROUP].copy_from_slice(group);
+            }
+        }
+        sum
     }
 }
 

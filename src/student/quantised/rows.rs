@@ -12,7 +12,7 @@ use crate::vector::wide;
 /// Levels above the lowest.
 const STEPS: f32 = 255.0;
 /// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
 /// Numbers below which quantising is done by one thread.
 const SMALL: usize = 64 << 10;
 
@@ -75,7 +75,7 @@ impl QuantisedRows {
                 let x = &x[(first + row) * inputs..(first + row + 1) * inputs];
                 let (low, high) = kernel.range(x);
                 let scale = (high - low) / STEPS;
-                let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+                let inverse = inverse(scale);
                 let zero = (-low * inverse).round_ties_even();
                 (zeros[row], scales[row]) = (zero as i32, scale);
                 kernel.lay_out(x, inverse, zero, Place { row, height }, levels);
@@ -120,6 +120,11 @@ impl QuantisedRows {
     fn row_bytes(&self) -> usize {
         self.inputs.div_ceil(GROUP) * self.kernel.encoding().group_bytes()
     }
+}
+
+/// What turns numbers into levels; 0, and with it all levels, where they are too near zero for one.
+pub(super) fn inverse(scale: f32) -> f32 {
+    if scale >= f32::MIN_POSITIVE { 1.0 / scale } else { 0.0 }
 }
 
 /// First row and height of tile `at`: tiles differ by one row at most, the taller ones in front.

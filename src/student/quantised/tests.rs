@@ -1,6 +1,5 @@
 use super::*;
 use crate::rng::Rng;
-use kernel::Kernel;
 use rand::Rng as _;
 
 fn numbers(count: usize, spread: f32, rng: &mut Rng) -> Vec<f32> {
@@ -15,7 +14,7 @@ fn reference(dense: &QuantisedDense, x: &[f32]) -> Vec<f32> {
         let low = x.iter().copied().fold(0.0, f32::min);
         let high = x.iter().copied().fold(0.0, f32::max);
         let scale = (high - low) / 255.0;
-        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let inverse = rows::inverse(scale);
         let zero = (-low * inverse).round_ties_even();
         let levels: Vec<i64> = (x.iter())
             .map(|x| (x * inverse + zero).clamp(0.0, 255.0).round_ties_even() as i64)
@@ -63,6 +62,12 @@ fn every_kernel_gives_the_same_bits_as_the_definition() {
         let x = numbers(rows * inputs, 7.0, &mut rng);
         check(&dense, &x, &format!("{rows} rows, {inputs} to {outputs}"));
     }
+    // Levels straight from the definition, too.
+    let weight = [1.0, -0.5, 0.25, 0.0, 1e-40, 0.0];
+    let dense = QuantisedDense::new(&weight, &[0.0; 2], 3);
+    let line = dense.levels[0].0;
+    assert_eq!((line[..3].to_vec(), dense.sums[0]), (vec![127, -64, 32], 95));
+    assert_eq!((line[GROUP..GROUP + 3].to_vec(), dense.sums[1]), (vec![0; 3], 0));
     for rows in 1..30 {
         let dense = QuantisedDense::new(&numbers(37 * 10, 1.0, &mut rng), &[0.5; 37], 10);
         check(&dense, &numbers(rows * 10, 1.0, &mut rng), &format!("{rows} rows"));

@@ -37,6 +37,7 @@ mod error;
 mod graph;
 mod network;
 mod optimizer;
+mod quantised;
 mod rows;
 mod tokens;
 mod train;

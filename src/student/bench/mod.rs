@@ -2,12 +2,13 @@
 //! like a run's. `plan` estimates with it, and `scripts/student` holds it against PyTorch and
 //! onnxruntime.
 //!
-//! Everything goes through the doors that a run uses ([`train`], [`side_by_side`],
+//! Everything goes through the doors that a run uses ([`Training`], [`side_by_side`],
 //! [`Classifier::predict`]), so that what is measured is what a run gets.
 
 mod estimate;
 mod texts;
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
@@ -17,8 +18,8 @@ pub use estimate::{Estimate, Planned, estimate};
 
 use super::blueprint::Blueprint;
 use super::{
-    BaseModel, Classifier, Example, Pooling, Result, StudentError, TrainSettings, side_by_side,
-    train,
+    BaseModel, Classifier, Corpus, Crew, Example, Pooling, Result, StudentError, TrainSettings,
+    Training, side_by_side,
 };
 use crate::memory;
 
@@ -234,13 +235,12 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Settings and examples of a training of `steps` steps; 0 = the workload's epochs.
-    fn training(&self, steps: usize, seed: u64) -> (TrainSettings, Vec<Example>) {
+    fn training(&self, steps: usize) -> (TrainSettings, Vec<Example>) {
         let Workload { batch, epochs, .. } = *self.workload;
         let batch_size = batch.max(1);
         let settings = TrainSettings {
             batch_size,
             max_length: self.max_length,
-            seed,
             ..TrainSettings::default()
         };
         match steps {
@@ -254,9 +254,9 @@ impl Bench<'_> {
 
     fn train(&self) -> Result<Measure> {
         let steps = self.workload.steps;
-        let (settings, examples) = self.training(if steps > 0 { steps + WARM_UP } else { 0 }, 0);
+        let (settings, examples) = self.training(if steps > 0 { steps + WARM_UP } else { 0 });
         let began = Instant::now();
-        let (_, ends) = self.run(&examples, &settings)?;
+        let (_, ends) = self.run(&examples, &settings, None, 0)?;
         let whole_seconds = began.elapsed().as_secs_f64();
         // A training of a few steps has none to spare.
         let from = if ends.len() > 2 * WARM_UP { WARM_UP - 1 } else { 0 };
@@ -285,11 +285,19 @@ impl Bench<'_> {
             students => students,
         };
         let seeds: Vec<u64> = (0..students as u64).collect();
-        let (_, examples) = self.training(self.workload.steps, 0);
+        let (settings, examples) = self.training(self.workload.steps);
         let began = Instant::now();
-        let times = side_by_side(self.threads, &seeds, |&seed| -> Result<Vec<f64>> {
-            let (settings, examples) = self.training(self.workload.steps, seed);
-            let (_, ends) = self.run(&examples, &settings)?;
+        let texts = examples.iter().map(|example| example.text.as_str());
+        let corpus = Corpus::new(self.base, texts, self.max_length)?;
+        let need = Training {
+            corpus: Some(&corpus),
+            ..Training::new(self.base, &self.labels, &examples, &settings)
+        };
+        let mut crew = Crew::new(self.base, students, need.need()?);
+        crew.workers = crew.workers.min(self.threads);
+        crew.threads = crew.threads.min(self.threads);
+        let times = side_by_side(crew, &seeds, |&seed| -> Result<Vec<f64>> {
+            let (_, ends) = self.run(&examples, &settings, Some(&corpus), seed)?;
             Ok(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
         })?;
         let seconds = began.elapsed().as_secs_f64();
@@ -297,8 +305,7 @@ impl Bench<'_> {
         let steps = times.iter().map(|times| times.len() + 1).sum::<usize>();
         let times = times.concat();
         let times = if times.is_empty() { vec![seconds] } else { times };
-        let epochs = self.training(self.workload.steps, 0).0.epochs;
-        let passes = students * epochs;
+        let passes = students * settings.epochs;
         Ok(Measure {
             steps,
             step_ms: 1e3 * times.iter().sum::<f64>() / times.len() as f64,
@@ -333,8 +340,8 @@ impl Bench<'_> {
 
     /// A classifier of the workload's classes: one step old, as fast as any.
     fn fresh(&self) -> Result<Classifier> {
-        let (settings, examples) = self.training(1, 0);
-        Ok(self.run(&examples, &settings)?.0)
+        let (settings, examples) = self.training(1);
+        Ok(self.run(&examples, &settings, None, 0)?.0)
     }
 
     /// A training, and when each of its steps ended.
@@ -342,11 +349,16 @@ impl Bench<'_> {
         &self,
         examples: &[Example],
         settings: &TrainSettings,
+        corpus: Option<&Corpus>,
+        seed: u64,
     ) -> Result<(Classifier, Vec<Instant>)> {
         let mut ends = Vec::new();
-        let mut note = |_| ends.push(Instant::now());
-        let classifier = train(self.base, &self.labels, examples, settings, &mut note)?;
-        Ok((classifier, ends))
+        let training = Training::new(self.base, &self.labels, examples, settings);
+        let outcome = Training { corpus, seed, ..training }.run(&mut |_| {
+            ends.push(Instant::now());
+            ControlFlow::Continue(())
+        })?;
+        Ok((outcome.classifier, ends))
     }
 
     /// Tokens of all texts.

@@ -24,7 +24,7 @@
 //! | [`run`] | the run folder: stages, ledger, resume |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
-//! | `memory` | how much memory is free |
+//! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 
 pub mod augment;

@@ -56,8 +56,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// List the known models, or fetch one
     Models(models::ModelsArgs),
-    /// Measure what a teacher does in a second on this machine
-    Bench(bench::BenchArgs),
+    /// Measure what a teacher or a student does in a second on this machine
+    Bench(Box<bench::BenchArgs>),
     /// Check what is built in and which models are present
     Doctor(doctor::DoctorArgs),
     /// The process that holds the teacher; started by the other commands

@@ -1,5 +1,6 @@
 //! `promptmix plan`: how many calls and tokens a run takes, roughly how long, and one rendered
-//! prompt of each kind; names the prompts that are too long for the teacher. Asks the teacher nothing.
+//! prompt of each kind; names the prompts that are too long for the teacher; and what the students take.
+//! Asks the teacher nothing and trains nothing.
 
 use std::cmp::Reverse;
 
@@ -10,6 +11,7 @@ use crate::{
     prompt::reply::LIST_CUE,
     relabel::{Questioner, judge},
     store,
+    student::bench::{self, Planned},
     task::Task,
     teacher::{Measured, TeacherIdentity, llama::bench::Kind},
 };
@@ -22,6 +24,8 @@ const WRITES: f64 = 20.0;
 const TEXT_TOKENS: usize = 20;
 /// Texts of the test set, the longest ones, and seeds, whose prompts are measured.
 const SAMPLE: usize = 20;
+/// Seeds and texts of the test set whose tokens are counted for the student.
+const TEXTS_MEASURED: usize = 500;
 /// Prompts that are named as too long; the rest are counted.
 const NAMED: usize = 5;
 
@@ -99,6 +103,7 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let scored_once = read_once(&questions, scored);
     let estimate = Estimate::of(teacher.identity());
     let seconds = estimate.seconds(asked_once + scored_once, write);
+    let training = Training::of(&task, &settings, seeds.len(), texts);
     if args.json {
         println!(
             "{}",
@@ -106,7 +111,7 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
                 "teacher": teacher.identity(), "generate_calls": asks.len(), "score_calls": scored,
                 "prompt_tokens": read + score_tokens, "prompt_tokens_shared_once": asked_once + scored_once,
                 "generated_tokens": write, "estimated_minutes": seconds / 60.0,
-                "measured": estimate.measured, "settings": settings,
+                "measured": estimate.measured, "train": training.json(), "settings": settings,
                 "mixup_prompt": asked[0].rendered, "relabel_prompt": questions[0].rendered,
                 "too_long": too_long,
             })
@@ -134,8 +139,9 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         "relabel   {texts} texts, and {} of the test set: {score_tokens} prompt tokens, about {scored_once} of them to read",
         task.test.len()
     );
-    println!("train     {} students", 3 * settings.run.seeds);
-    println!("teacher's time: {}\n", estimate.say(seconds));
+    println!("train     {}", training.say());
+    println!("teacher's time: {}", estimate.say(seconds));
+    println!("students' time: {}\n", training.say_time());
     println!("--- one request for new {}\n{}\n", task.items, asked[0].rendered);
     println!("--- one question for a label\n{}\n", questions[0].rendered);
     println!("--- settings\n{}", settings.to_toml());
@@ -172,15 +178,92 @@ impl Estimate {
     }
 
     fn say(&self, seconds: f64) -> String {
-        let time = match seconds {
-            seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
-            seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),
-            seconds => format!("{:.1} hours", seconds / 3600.0),
+        say_time(seconds, self.measured, "--teacher")
+    }
+}
+
+fn say_time(seconds: f64, measured: bool, flag: &str) -> String {
+    let time = match seconds {
+        seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
+        seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),
+        seconds => format!("{:.1} hours", seconds / 3600.0),
+    };
+    if measured {
+        format!("about {time}, by what `promptmix bench` measured here")
+    } else {
+        format!("very roughly {time}; `promptmix bench {flag} MODEL` measures it")
+    }
+}
+
+/// The students of the run: the stage `train`.
+struct Training {
+    students: usize,
+    /// Of a student that learns from all texts; filtering takes some away.
+    rows: usize,
+    /// Of all students together.
+    steps: usize,
+    /// `Err`: why there is none.
+    time: Result<bench::Estimate, String>,
+}
+
+impl Training {
+    fn of(task: &Task, settings: &Settings, seeds: usize, texts: usize) -> Self {
+        let student = &settings.student;
+        let steps = |rows: usize| {
+            let per_epoch = rows.div_ceil(student.batch_size);
+            match per_epoch {
+                0 => 0,
+                each => each * student.epochs.max(student.min_steps.div_ceil(each)),
+            }
         };
-        if self.measured {
-            format!("about {time}, by what `promptmix bench` measured here")
-        } else {
-            format!("very roughly {time}; `promptmix bench --teacher MODEL` measures it")
+        let rows = seeds + texts;
+        // Without a test set there is nothing to compare, without seeds no row of seeds alone.
+        let each = settings.run.seeds as usize;
+        let (students, steps) = match (task.test.is_empty(), seeds) {
+            (true, _) => (1, steps(rows)),
+            (false, 0) => (2 * each, 2 * each * steps(rows)),
+            (false, _) => (3 * each, each * (2 * steps(rows) + steps(seeds))),
+        };
+        let time = || {
+            let base = parts::student(settings)?;
+            let known = task.seeds.iter().chain(&task.test).take(TEXTS_MEASURED);
+            let known: Vec<String> = known.map(|item| item.text.clone()).collect();
+            let lengths = base.tokenise(&known, student.max_length)?;
+            let tokens = match lengths.len() {
+                0 => TEXT_TOKENS as f64,
+                count => lengths.iter().map(Vec::len).sum::<usize>() as f64 / count as f64,
+            };
+            let planned = Planned {
+                students,
+                steps,
+                tokens_per_step: tokens * student.batch_size.min(rows) as f64,
+                texts: students * task.test.len(),
+                tokens_per_text: tokens,
+            };
+            let report = store::student_speed(base.sha256());
+            anyhow::Ok(bench::estimate(&base, report.as_ref(), &planned))
+        };
+        Self { students, rows, steps, time: time().map_err(|error| format!("{error:#}")) }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let time = self.time.as_ref().ok();
+        serde_json::json!({
+            "students": self.students, "rows": self.rows, "steps": self.steps,
+            "estimated_minutes": time.map(|time| time.seconds / 60.0),
+            "measured": time.is_some_and(|time| time.measured),
+        })
+    }
+
+    fn say(&self) -> String {
+        let Self { students, rows, steps, .. } = self;
+        format!("{students} students on up to {rows} texts each, {steps} steps in all")
+    }
+
+    fn say_time(&self) -> String {
+        match &self.time {
+            Ok(time) => say_time(time.seconds, time.measured, "--student"),
+            Err(error) => format!("unknown: {error}"),
         }
     }
 }

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "pull")]
 pub use pull::pull;
-pub use speed::{remember_speed, speed};
+pub use speed::{remember_speed, remember_student_speed, speed, student_speed};
 
 use crate::{
     student::{BaseModel, StudentError},

@@ -14,27 +14,30 @@
 //! | `weights` | `model.safetensors`: names, aliases, shapes, number types |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `blueprint`, `network` | what a network is made of; the seam between the engines and the rest |
+//! | `cpu` | the engine written by hand, for CPUs |
 //! | `graph` | the engine of candle's differentiable ops: GPUs, and the tests' ruler |
 //! | `rows`, `dropout`, `optimizer` | what engines share: packed batches, dropout, AdamW's numbers |
 //! | `train` | objective, loop, stages, early stopping, snapshots |
 //! | `crew` | several trainings at once |
+//! | `bench` | what a student does in a second on this machine |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
-#[allow(dead_code)]
-mod arith;
 mod base;
+pub mod bench;
 mod blueprint;
 mod checkpoint;
 mod classifier;
 mod config;
+mod cpu;
 mod crew;
 mod dropout;
 mod error;
 mod graph;
 mod network;
 mod optimizer;
+mod quantised;
 mod rows;
 mod tokens;
 mod train;

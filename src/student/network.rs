@@ -12,6 +12,7 @@ use candle_core::Device;
 
 use super::Result;
 use super::blueprint::Blueprint;
+use super::cpu::{CpuLearner, CpuNetwork, Precision};
 use super::dropout::Dropout;
 use super::graph::{GraphLearner, GraphNetwork};
 use super::rows::Rows;
@@ -25,6 +26,9 @@ pub(super) fn network(
     source: Arc<dyn Source>,
     device: &Device,
 ) -> Result<Box<dyn Network>> {
+    if device.is_cpu() {
+        return Ok(Box::new(CpuNetwork::new(blueprint, source, Precision::F32)?));
+    }
     Ok(Box::new(GraphNetwork::new(blueprint, source, device)?))
 }
 
@@ -37,6 +41,9 @@ pub(super) fn learner(
     source: &dyn Source,
     device: &Device,
 ) -> Result<Box<dyn Learner>> {
+    if device.is_cpu() {
+        return Ok(Box::new(CpuLearner::new(blueprint, source)?));
+    }
     Ok(Box::new(GraphLearner::new(blueprint, source, device)?))
 }
 
@@ -67,7 +74,7 @@ pub(super) trait Learner: Send {
     fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>>;
 
     /// Adds the gradients of every weight, given the loss's gradient with respect to the logits of
-    /// the last [`Learner::forward`], `[texts, classes]`.
+    /// the last [`Learner::forward`], `[texts, classes]`. Once for each forward pass.
     fn backward(&mut self, dlogits: &[f32]) -> Result<()>;
 
     /// One AdamW step with the gradients gathered since the last one, which are then forgotten.

@@ -121,3 +121,50 @@ fn init_makes_a_task_that_runs_once_it_is_described() {
     assert_eq!(plan.status.code(), Some(0));
     assert!(bench.fails(&["init", "examples.csv", "mine"]).contains("mine"));
 }
+
+#[test]
+fn what_bench_measures_of_a_student_is_what_plan_estimates_with() {
+    let bench = Bench::new();
+    let task = bench.task("");
+    let plan = |more: &[&str]| -> serde_json::Value {
+        let plan = [&["plan", task.to_str().unwrap(), "--json"], more].concat();
+        serde_json::from_str::<serde_json::Value>(&bench.ok(&plan)).unwrap()["train"].clone()
+    };
+    // Rows: 4 seeds and 2 x 100 texts. Of 5 seeds each, 3 students: 60 steps at least, 26 an epoch.
+    let guessed = plan(&[]);
+    assert_eq!(guessed["students"], 15);
+    assert_eq!(guessed["rows"], 204);
+    assert_eq!(guessed["steps"], 5 * (60 + 2 * 5 * 26));
+    assert_eq!(guessed["measured"], false);
+    assert!(guessed["estimated_minutes"].as_f64().unwrap() > 0.0);
+
+    let sizes = ["--rows", "12", "--steps", "3", "--students", "2", "--threads", "1"];
+    let report = bench.ok(&[&["bench", "--student", "pocket", "--json"], &sizes[..]].concat());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let kinds: Vec<&str> = report["measures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|measure| measure["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["train", "classify", "students"]);
+    assert_eq!(plan(&[])["measured"], true);
+    assert!(bench.ok(&["plan", task.to_str().unwrap()]).contains("15 students on up to 204 texts"));
+
+    // Texts of one's own; a part of the measures does not replace what is known.
+    let texts = task.join("test.jsonl");
+    let only = ["--only", "train", "--texts", texts.to_str().unwrap(), "--equal-length", "20"];
+    let table = bench.ok(&[&["bench", "--student", "pocket"], &sizes[..], &only[..]].concat());
+    assert!(table.contains("2 classes") && table.contains("train "), "{table}");
+    assert_eq!(plan(&[])["measured"], true);
+
+    for (args, word) in [
+        (&["bench"][..], "--teacher"),
+        (&["bench", "--student", "pocket", "--slots", "3"], "--slots"),
+        (&["bench", "--student", "pocket", "--only", "decode"], "classify_fast"),
+        (&["bench", "--student", "pocket", "--only", "classify_fast"], "hint: "),
+        (&["bench", "--student", "nobody"], "nobody"),
+    ] {
+        assert!(bench.fails(args).contains(word), "{args:?}");
+    }
+}

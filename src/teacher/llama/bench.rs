@@ -1,7 +1,7 @@
 //! What the engine does in a second, on a workload like a run's: a long beginning that all prompts
 //! share, a few tokens of their own, short replies. Tokens are drawn at random, so any model will do.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
 use llama_cpp_2::token::LlamaToken;
 use rand::Rng as _;
@@ -17,7 +17,7 @@ use super::{
     session::Spent,
     trie::Trie,
 };
-use crate::rng::Rng;
+use crate::{memory, rng::Rng};
 
 /// One at a time, with the whole prompt evaluated each time.
 const AFRESH: Way = Way::OneByOne { reuse: false };
@@ -160,7 +160,7 @@ impl LlamaTeacher {
             workload: workload.clone(),
             measures,
             sampling: grammar::cost(self.pieces.len()),
-            peak_memory_bytes: peak_memory(),
+            peak_memory_bytes: memory::peak(),
         })
     }
 
@@ -300,13 +300,4 @@ impl<'a> Bench<'a> {
         };
         std::iter::repeat_with(draw).flatten().take(count).collect()
     }
-}
-
-/// The most memory that this process held, in bytes; 0 where unknown.
-fn peak_memory() -> u64 {
-    let peak = fs::read_to_string("/proc/self/status").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
-    peak.unwrap_or(0) << 10
 }

@@ -1,16 +1,13 @@
-//! `promptmix bench`: what the teacher does in a second on this machine. The result is kept, and
-//! `plan` estimates with it.
+//! `promptmix bench --teacher`.
 
 use std::{
     fs,
     io::{BufWriter, Write},
-    path::PathBuf,
 };
 
 use anyhow::Context;
-use clap::Args;
 
-use super::parts;
+use super::{super::parts, BenchArgs};
 use crate::{
     config::Settings,
     store,
@@ -20,67 +17,26 @@ use crate::{
     },
 };
 
-#[derive(Args)]
-pub(crate) struct BenchArgs {
-    /// The teacher: a GGUF file, or a name from `promptmix models list`
-    #[arg(long, value_name = "MODEL")]
-    teacher: Option<String>,
-    /// Requests side by side; 0 = chosen from the model
-    #[arg(long)]
-    slots: Option<usize>,
-    /// CPU threads; 0 = chosen from the model
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Tokens that all prompts share
-    #[arg(long, default_value_t = 600)]
-    shared: usize,
-    /// Tokens of each prompt's own
-    #[arg(long, default_value_t = 20)]
-    own: usize,
-    /// Tokens of each reply
-    #[arg(long, default_value_t = 40)]
-    new: usize,
-    #[arg(long, default_value_t = 64)]
-    items: usize,
-    /// Candidates of each question for a label
-    #[arg(long, default_value_t = 6)]
-    labels: usize,
-    /// Fewest and most tokens of a candidate's name
-    #[arg(long, value_name = "LOW-HIGH", default_value = "1-3", value_parser = range)]
-    label_tokens: (usize, usize),
-    /// What to measure; generate, decode and labels unless given
-    #[arg(long, value_delimiter = ',', value_parser = kind)]
-    only: Vec<Kind>,
-    /// Write the prompts as token numbers (JSONL) for other programs, and measure nothing
-    #[arg(long, value_name = "FILE")]
-    export: Option<PathBuf>,
-    /// Any setting of the teacher, for example `--set teacher.kv_type=q8_0`
-    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
-    set: Vec<String>,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs the command.
 pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut overrides = args.set.clone();
+    let wanted = &args.of_teacher;
+    let mut overrides = wanted.set.clone();
     let model = args.teacher.clone().map(toml::Value::String);
     overrides.extend(model.map(|model| format!("teacher.model={model}")));
-    overrides.extend(args.slots.map(|slots| format!("teacher.slots={slots}")));
+    overrides.extend(wanted.slots.map(|slots| format!("teacher.slots={slots}")));
     overrides.extend(args.threads.map(|threads| format!("teacher.threads={threads}")));
     let settings = Settings::resolve(&toml::Table::new(), "".as_ref(), &overrides)?;
     let workload = Workload {
-        shared: args.shared,
-        own: args.own.max(1),
-        new: args.new.max(1),
-        items: args.items.max(1),
-        labels: args.labels.max(1),
-        label_tokens: args.label_tokens,
-        only: args.only.clone(),
+        shared: wanted.shared,
+        own: wanted.own.max(1),
+        new: wanted.new.max(1),
+        items: wanted.items.max(1),
+        labels: wanted.labels.max(1),
+        label_tokens: wanted.label_tokens,
+        only: super::kinds(&args.only, &Kind::ALL, Kind::name)?,
     };
     let launch = parts::launch(&settings)?;
-    if let Some(path) = &args.export {
+    if let Some(path) = &wanted.export {
         let prompts = worker::bench_prompts(&launch, &workload)?;
         let write = || -> std::io::Result<()> {
             let mut file = BufWriter::new(fs::File::create(path)?);
@@ -157,20 +113,4 @@ fn table(report: &BenchReport) -> String {
         text += &format!("peak memory {:.0} MB\n", report.peak_memory_bytes as f64 / 1e6);
     }
     text
-}
-
-fn range(text: &str) -> Result<(usize, usize), String> {
-    let parse = |part: &str| part.trim().parse::<usize>().ok();
-    let (low, high) = text.split_once('-').unwrap_or((text, text));
-    match (parse(low), parse(high)) {
-        (Some(low), Some(high)) if (1..=high).contains(&low) => Ok((low, high)),
-        _ => Err("write LOW-HIGH, for example 1-3".to_owned()),
-    }
-}
-
-fn kind(text: &str) -> Result<Kind, String> {
-    Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
-        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        format!("it is one of {}", names.join(", "))
-    })
 }

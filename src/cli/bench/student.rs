@@ -1,0 +1,101 @@
+//! `promptmix bench --student`.
+
+use std::path::Path;
+
+use super::{super::parts, BenchArgs, StudentArgs};
+use crate::{
+    store,
+    student::{
+        Classifier,
+        bench::{self, Kind, Measure, StudentBenchReport, Subject, Workload},
+    },
+    task,
+};
+
+/// Runs the command.
+pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Result<()> {
+    let wanted = &args.of_student;
+    let workload = Workload {
+        rows: wanted.rows.max(1),
+        batch: wanted.batch.max(1),
+        max_length: wanted.max_length,
+        equal_length: wanted.equal_length,
+        steps: wanted.steps,
+        epochs: wanted.epochs.max(1),
+        threads: args.threads.unwrap_or(0),
+        students: wanted.students,
+        only: super::kinds(&args.only, &Kind::ALL, Kind::name)?,
+    };
+    let device = parts::student_device()?;
+    let base = store::student_base(model, &device)?;
+    let classifies = workload.only.is_empty() || workload.only.contains(&Kind::Classify);
+    // A folder that is no trained classifier serves as a base.
+    let trained = Path::new(model).is_dir() && classifies;
+    let name = Path::new(model).file_name().map_or(model.into(), |name| name.to_string_lossy());
+    let subject = Subject {
+        name: &name,
+        base: &base,
+        classifier: trained.then(|| Classifier::load(Path::new(model), &device).ok()).flatten(),
+        fast: None,
+        texts: texts(wanted)?,
+    };
+    let report = bench::bench(subject, &workload, |measure| {
+        if !quiet {
+            eprintln!("{:>16}  {:.1} texts/s", measure.kind.name(), measure.texts_per_second);
+        }
+    })?;
+    // A partial measurement is no basis for estimates.
+    let whole = [Kind::Train, Kind::Classify, Kind::Students];
+    if whole.iter().all(|kind| report.measure(*kind).is_some()) {
+        store::remember_student_speed(&report)?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", table(&report));
+    }
+    Ok(())
+}
+
+/// The texts of the file with their labels; without labels all of one.
+fn texts(wanted: &StudentArgs) -> anyhow::Result<Vec<(String, String)>> {
+    let Some(file) = &wanted.texts else { return Ok(Vec::new()) };
+    if let Ok(rows) = task::read_labelled(file, "text", "label") {
+        return Ok(rows.into_iter().map(|row| (row.text.value, row.label.value)).collect());
+    }
+    let cells = task::read_texts(file, "text")?;
+    Ok(cells.into_iter().map(|cell| (cell.value, String::new())).collect())
+}
+
+fn table(report: &StudentBenchReport) -> String {
+    let place =
+        if report.gpu { "GPU".to_owned() } else { format!("CPU threads: {}", report.threads) };
+    let mut text = format!(
+        "{}, {:.1} million weights; {place}; {} classes; batches of {}\n\n{:<14}{:>9} {:>7} {:>8} {:>10} {:>8} {:>9}\n",
+        report.model,
+        report.parameters as f64 / 1e6,
+        report.classes,
+        report.workload.batch,
+        "",
+        "students",
+        "texts",
+        "tokens",
+        "texts/s",
+        "ms/step",
+        "peak MB",
+    );
+    for measure in &report.measures {
+        let or_dash = |there: bool, value: String| if there { value } else { "-".to_owned() };
+        let Measure { kind, texts, tokens, students, step_ms, peak_memory_bytes, .. } = *measure;
+        text += &format!(
+            "{:<14}{:>9} {texts:>7} {tokens:>8} {:>10.1} {:>8} {:>9}\n",
+            kind.name(),
+            or_dash(students > 0, students.to_string()),
+            measure.texts_per_second,
+            or_dash(step_ms > 0.0, format!("{step_ms:.1}")),
+            or_dash(peak_memory_bytes > 0, format!("{:.0}", peak_memory_bytes as f64 / 1e6)),
+        );
+    }
+    text += "\nms/step: of one student; students: one thread each\n";
+    text
+}

@@ -1,0 +1,446 @@
+//! What a student does in a second: a training, several side by side, and classification, on texts
+//! like a run's. `plan` estimates with it, and `scripts/student` holds it against PyTorch and
+//! onnxruntime.
+//!
+//! Everything goes through the doors that a run uses ([`train`], [`side_by_side`],
+//! [`Classifier::predict`]), so that what is measured is what a run gets.
+
+mod estimate;
+mod texts;
+
+use std::time::Instant;
+
+use rayon::ThreadPoolBuilder;
+use serde::{Deserialize, Serialize};
+
+pub use estimate::{Estimate, Planned, estimate};
+
+use super::blueprint::Blueprint;
+use super::{
+    BaseModel, Classifier, Example, Pooling, Result, StudentError, TrainSettings, side_by_side,
+    train,
+};
+use crate::memory;
+
+/// Steps before the clock of a training is read: caches and allocators have filled by then.
+const WARM_UP: usize = 3;
+/// Texts that are classified before the clock starts.
+const WARM_TEXTS: usize = 32;
+/// Seconds of classification, at least: few texts are gone through several times.
+const LEAST_SECONDS: f64 = 0.5;
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Texts, the first so many of those given.
+    pub rows: usize,
+    /// Texts per optimiser step.
+    pub batch: usize,
+    /// Tokens per text, at most.
+    pub max_length: usize,
+    /// Every text has exactly so many tokens.
+    pub equal_length: Option<usize>,
+    /// Optimiser steps of a training; 0 = as many as `epochs` over all rows give.
+    pub steps: usize,
+    pub epochs: usize,
+    /// CPU threads; 0 = all.
+    pub threads: usize,
+    /// Students that are trained side by side; 0 = two per thread.
+    pub students: usize,
+    /// The kinds to measure; empty = all that there are.
+    pub only: Vec<Kind>,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            rows: 320,
+            batch: 8,
+            max_length: 50,
+            equal_length: None,
+            steps: 40,
+            epochs: 5,
+            threads: 0,
+            students: 0,
+            only: Vec::new(),
+        }
+    }
+}
+
+/// One thing to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One student on all threads.
+    Train,
+    /// Probabilities of texts.
+    Classify,
+    /// The same with 8-bit weights.
+    ClassifyFast,
+    /// Several students, one thread each.
+    Students,
+}
+
+impl Kind {
+    /// In the order in which they are measured.
+    pub const ALL: [Self; 4] = [Self::Train, Self::Classify, Self::ClassifyFast, Self::Students];
+
+    /// As it is written on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Classify => "classify",
+            Self::ClassifyFast => "classify_fast",
+            Self::Students => "students",
+        }
+    }
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    pub kind: Kind,
+    /// Texts that were gone through in `seconds`, each as often as it was.
+    pub texts: usize,
+    /// Their tokens, special ones included.
+    pub tokens: usize,
+    /// Of a training: the steps after the first few. Of several: all, from texts to students.
+    pub seconds: f64,
+    pub texts_per_second: f64,
+    /// Optimiser steps in `seconds`, of all students together; 0 in a classification.
+    pub steps: usize,
+    /// Mean and median milliseconds from one step of a student to its next; 0 in a classification.
+    pub step_ms: f64,
+    pub step_ms_median: f64,
+    pub students: usize,
+    /// Everything: of a training also its first steps, and what goes before and after the steps.
+    pub whole_seconds: f64,
+    /// The part of a classification's `seconds` that tokenising takes, measured by itself.
+    pub tokenise_seconds: f64,
+    /// The most memory held meanwhile, in bytes, with the weights that were there before; 0 where unknown.
+    pub peak_memory_bytes: u64,
+}
+
+/// All measures of one base model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StudentBenchReport {
+    pub model: String,
+    /// Of the base's weights.
+    pub sha256: String,
+    pub parameters: usize,
+    pub threads: usize,
+    pub gpu: bool,
+    pub classes: usize,
+    pub workload: Workload,
+    pub measures: Vec<Measure>,
+    /// The most memory that the process held, in bytes; 0 where unknown.
+    pub peak_memory_bytes: u64,
+}
+
+impl StudentBenchReport {
+    /// The measure of `kind`, if it was taken.
+    pub fn measure(&self, kind: Kind) -> Option<&Measure> {
+        self.measures.iter().find(|measure| measure.kind == kind)
+    }
+}
+
+/// What is measured.
+pub struct Subject<'a> {
+    /// Name for the report.
+    pub name: &'a str,
+    pub base: &'a BaseModel,
+    /// A trained classifier for [`Kind::Classify`]; without it a fresh head is trained for a step.
+    pub classifier: Option<Classifier>,
+    /// The same with 8-bit weights, for [`Kind::ClassifyFast`].
+    pub fast: Option<Classifier>,
+    /// Texts with their labels; none = made up of the tokenizer's words.
+    pub texts: Vec<(String, String)>,
+}
+
+/// Measures `subject` at `workload`; `done` hears of each measure as it is finished.
+///
+/// # Errors
+/// A training or classification that fails, and [`Kind::ClassifyFast`] where there is nothing for it.
+pub fn bench(
+    subject: Subject<'_>,
+    workload: &Workload,
+    mut done: impl FnMut(&Measure),
+) -> Result<StudentBenchReport> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if workload.threads == 0 { cores } else { workload.threads };
+    let kinds: Vec<Kind> = match workload.only.as_slice() {
+        [] => Kind::ALL
+            .into_iter()
+            .filter(|kind| *kind != Kind::ClassifyFast || subject.fast.is_some())
+            .collect(),
+        only => Kind::ALL.into_iter().filter(|kind| only.contains(kind)).collect(),
+    };
+    if kinds.contains(&Kind::ClassifyFast) && subject.fast.is_none() {
+        return Err(StudentError::Training(
+            "classify_fast: there is no student with 8-bit weights to measure\nhint: leave it out of --only".to_owned(),
+        ));
+    }
+    let (labels, examples) = texts::examples(subject.base, &subject.texts, workload)?;
+    let base = subject.base;
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| StudentError::Training(error.to_string()))?;
+    let parameters = Blueprint::new(base.config(), Pooling::First, labels.len()).parameters();
+    let max_length = workload.equal_length.unwrap_or(workload.max_length);
+    let bench = Bench { base, labels, examples, workload, threads, max_length };
+    let mut peak_memory_bytes = memory::peak();
+    let mut measures = Vec::with_capacity(kinds.len());
+    for kind in kinds {
+        // A fresh head's training is not part of its classification.
+        let fresh = match (kind, &subject.classifier) {
+            (Kind::Classify, None) => Some(pool.install(|| bench.fresh())?),
+            _ => None,
+        };
+        peak_memory_bytes = peak_memory_bytes.max(memory::peak());
+        memory::forget_peak();
+        let mut measure = pool.install(|| match kind {
+            Kind::Train => bench.train(),
+            Kind::Students => bench.students(),
+            Kind::Classify => bench.classify(kind, subject.classifier.as_ref().or(fresh.as_ref())),
+            Kind::ClassifyFast => bench.classify(kind, subject.fast.as_ref()),
+        })?;
+        measure.peak_memory_bytes = memory::peak();
+        peak_memory_bytes = peak_memory_bytes.max(measure.peak_memory_bytes);
+        done(&measure);
+        measures.push(measure);
+    }
+    Ok(StudentBenchReport {
+        model: subject.name.to_owned(),
+        sha256: base.sha256().to_owned(),
+        parameters,
+        threads,
+        gpu: !base.device().is_cpu(),
+        classes: bench.labels.len(),
+        workload: workload.clone(),
+        measures,
+        peak_memory_bytes,
+    })
+}
+
+struct Bench<'a> {
+    base: &'a BaseModel,
+    labels: Vec<String>,
+    examples: Vec<Example>,
+    workload: &'a Workload,
+    threads: usize,
+    max_length: usize,
+}
+
+impl Bench<'_> {
+    /// Settings and examples of a training of `steps` steps; 0 = the workload's epochs.
+    fn training(&self, steps: usize, seed: u64) -> (TrainSettings, Vec<Example>) {
+        let Workload { batch, epochs, .. } = *self.workload;
+        let batch_size = batch.max(1);
+        let settings = TrainSettings {
+            batch_size,
+            max_length: self.max_length,
+            seed,
+            ..TrainSettings::default()
+        };
+        match steps {
+            0 => (TrainSettings { epochs: epochs.max(1), ..settings }, self.examples.clone()),
+            steps => {
+                let examples = self.examples.iter().cycle().take(steps * batch_size).cloned();
+                (TrainSettings { epochs: 1, ..settings }, examples.collect())
+            }
+        }
+    }
+
+    fn train(&self) -> Result<Measure> {
+        let steps = self.workload.steps;
+        let (settings, examples) = self.training(if steps > 0 { steps + WARM_UP } else { 0 }, 0);
+        let began = Instant::now();
+        let (_, ends) = self.run(&examples, &settings)?;
+        let whole_seconds = began.elapsed().as_secs_f64();
+        // A training of a few steps has none to spare.
+        let from = if ends.len() > 2 * WARM_UP { WARM_UP - 1 } else { 0 };
+        let times: Vec<f64> =
+            ends[from..].windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let times = if times.is_empty() { vec![whole_seconds] } else { times };
+        let seconds: f64 = times.iter().sum();
+        // Batches are mixed by chance: so many texts of average length.
+        let passes = ends.len().max(1);
+        let share = times.len() as f64 / passes as f64;
+        let gone_through = examples.len() as f64 * settings.epochs as f64 * share;
+        let tokens = self.tokens(&examples)? as f64 * settings.epochs as f64 * share;
+        Ok(Measure {
+            steps: times.len(),
+            step_ms: 1e3 * seconds / times.len() as f64,
+            step_ms_median: 1e3 * median(times),
+            students: 1,
+            whole_seconds,
+            ..measure(Kind::Train, gone_through.round() as usize, tokens.round() as usize, seconds)
+        })
+    }
+
+    fn students(&self) -> Result<Measure> {
+        let students = match self.workload.students {
+            0 => 2 * self.threads,
+            students => students,
+        };
+        let seeds: Vec<u64> = (0..students as u64).collect();
+        let (_, examples) = self.training(self.workload.steps, 0);
+        let began = Instant::now();
+        let times = side_by_side(self.threads, &seeds, |&seed| -> Result<Vec<f64>> {
+            let (settings, examples) = self.training(self.workload.steps, seed);
+            let (_, ends) = self.run(&examples, &settings)?;
+            Ok(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
+        })?;
+        let seconds = began.elapsed().as_secs_f64();
+        let times = times.into_iter().collect::<Result<Vec<_>>>()?;
+        let steps = times.iter().map(|times| times.len() + 1).sum::<usize>();
+        let times = times.concat();
+        let times = if times.is_empty() { vec![seconds] } else { times };
+        let epochs = self.training(self.workload.steps, 0).0.epochs;
+        let passes = students * epochs;
+        Ok(Measure {
+            steps,
+            step_ms: 1e3 * times.iter().sum::<f64>() / times.len() as f64,
+            step_ms_median: 1e3 * median(times),
+            students,
+            ..measure(
+                Kind::Students,
+                examples.len() * passes,
+                self.tokens(&examples)? * passes,
+                seconds,
+            )
+        })
+    }
+
+    fn classify(&self, kind: Kind, classifier: Option<&Classifier>) -> Result<Measure> {
+        let classifier =
+            classifier.expect("a classifier is made or asked for before it is measured");
+        let texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
+        classifier.predict(&texts[..texts.len().min(WARM_TEXTS)])?;
+        let began = Instant::now();
+        let mut passes = 0;
+        while passes == 0 || began.elapsed().as_secs_f64() < LEAST_SECONDS {
+            classifier.predict(&texts)?;
+            passes += 1;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let tokens = self.tokens(&self.examples)? * passes;
+        let tokenise_seconds = began.elapsed().as_secs_f64() * passes as f64;
+        Ok(Measure { tokenise_seconds, ..measure(kind, texts.len() * passes, tokens, seconds) })
+    }
+
+    /// A classifier of the workload's classes: one step old, as fast as any.
+    fn fresh(&self) -> Result<Classifier> {
+        let (settings, examples) = self.training(1, 0);
+        Ok(self.run(&examples, &settings)?.0)
+    }
+
+    /// A training, and when each of its steps ended.
+    fn run(
+        &self,
+        examples: &[Example],
+        settings: &TrainSettings,
+    ) -> Result<(Classifier, Vec<Instant>)> {
+        let mut ends = Vec::new();
+        let mut note = |_| ends.push(Instant::now());
+        let classifier = train(self.base, &self.labels, examples, settings, &mut note)?;
+        Ok((classifier, ends))
+    }
+
+    /// Tokens of all texts.
+    fn tokens(&self, examples: &[Example]) -> Result<usize> {
+        let texts: Vec<String> = examples.iter().map(|example| example.text.clone()).collect();
+        Ok(self.base.tokenise(&texts, self.max_length)?.iter().map(Vec::len).sum())
+    }
+}
+
+/// A measure with what all kinds have.
+fn measure(kind: Kind, texts: usize, tokens: usize, seconds: f64) -> Measure {
+    Measure {
+        kind,
+        texts,
+        tokens,
+        seconds,
+        texts_per_second: if seconds > 0.0 { texts as f64 / seconds } else { 0.0 },
+        steps: 0,
+        step_ms: 0.0,
+        step_ms_median: 0.0,
+        students: 0,
+        whole_seconds: seconds,
+        tokenise_seconds: 0.0,
+        peak_memory_bytes: 0,
+    }
+}
+
+/// The middle of `values`, of which there is one at least.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::student::parity::fixture;
+
+    fn subject<'a>(base: &'a BaseModel, texts: &[(&str, &str)]) -> Subject<'a> {
+        let texts = texts.iter().map(|(text, label)| ((*text).to_owned(), (*label).to_owned()));
+        Subject { name: "tiny", base, classifier: None, fast: None, texts: texts.collect() }
+    }
+
+    #[test]
+    fn every_kind_counts_what_it_did() {
+        let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
+        let workload = Workload {
+            rows: 10,
+            batch: 4,
+            steps: 5,
+            threads: 1,
+            students: 3,
+            equal_length: Some(9),
+            ..Workload::default()
+        };
+        let mut heard = Vec::new();
+        let report = bench(subject(&base, &[]), &workload, |m| heard.push(m.clone())).unwrap();
+        assert_eq!(report.measures, heard);
+        let kinds: Vec<Kind> = heard.iter().map(|measure| measure.kind).collect();
+        assert_eq!(kinds, [Kind::Train, Kind::Classify, Kind::Students]);
+        let train = report.measure(Kind::Train).unwrap();
+        assert_eq!((train.steps, train.texts, train.tokens), (5, 20, 180));
+        assert!(train.whole_seconds > train.seconds && train.seconds > 0.0, "{train:?}");
+        let students = report.measure(Kind::Students).unwrap();
+        assert_eq!((students.students, students.steps, students.texts), (3, 15, 60));
+        let classify = report.measure(Kind::Classify).unwrap();
+        assert_eq!((classify.texts % 10, classify.tokens), (0, 9 * classify.texts));
+        assert!(classify.tokenise_seconds < classify.seconds, "{classify:?}");
+        assert_eq!((report.threads, report.sha256.as_str()), (1, base.sha256()));
+    }
+
+    #[test]
+    fn whole_epochs_over_given_texts_and_their_labels() {
+        let base = BaseModel::load(&fixture("distilbert"), &Device::Cpu).unwrap();
+        let texts = [("my card is lost", "b"), ("cheap train", "a"), ("a dog", "b")];
+        let only = vec![Kind::Train];
+        let workload =
+            Workload { rows: 3, batch: 2, steps: 0, epochs: 4, only, ..Workload::default() };
+        let report = bench(subject(&base, &texts), &workload, |_| ()).unwrap();
+        // 4 epochs of 2 steps, the first 3 of which are warm-up.
+        assert_eq!((report.classes, report.measures[0].steps), (2, 5));
+        let fast = Workload { only: vec![Kind::ClassifyFast], ..workload };
+        let error = bench(subject(&base, &texts), &fast, |_| ()).unwrap_err().to_string();
+        assert!(error.contains("classify_fast") && error.contains("\nhint: "), "{error}");
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!((median(vec![3.0, 1.0, 2.0]), median(vec![4.0, 1.0])), (2.0, 2.5));
+    }
+}

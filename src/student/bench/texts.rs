@@ -1,0 +1,147 @@
+//! The texts that are measured: given ones, or made up of the tokenizer's own words with lengths as
+//! people write.
+
+use rand::Rng as _;
+
+use super::super::{BaseModel, Example, Result, StudentError};
+use super::Workload;
+use crate::rng::Rng;
+
+/// Tokens of a sentence at every tenth of all sentences, from Banking77 (Casanueva et al. 2020, arXiv
+/// 2003.04807) under BERT's tokenizer: half of them have 13 or fewer.
+const LENGTHS: [usize; 11] = [4, 9, 10, 11, 12, 13, 15, 16, 19, 28, 98];
+/// Classes of texts that come without labels.
+const CLASSES: usize = 6;
+
+/// The labels and the first `rows` texts as examples, each of exactly `equal_length` tokens where
+/// that is asked for (its end is cut by the tokenizer, later).
+pub(super) fn examples(
+    base: &BaseModel,
+    texts: &[(String, String)],
+    workload: &Workload,
+) -> Result<(Vec<String>, Vec<Example>)> {
+    let rows = workload.rows.max(1);
+    let (mut labels, mut examples) = (Vec::<String>::new(), Vec::new());
+    if texts.is_empty() {
+        labels.extend((0..CLASSES).map(|class| format!("class {class}")));
+        let words = words(base);
+        if words.is_empty() {
+            return Err(StudentError::Training(
+                "the tokenizer has no words to make texts of\nhint: give some with --texts"
+                    .to_owned(),
+            ));
+        }
+        examples.extend((0..rows).map(|row| example(made_up(&words, row as u64), row % CLASSES)));
+    } else {
+        for (text, label) in texts.iter().cycle().take(rows) {
+            let known = labels.iter().position(|known| known == label);
+            let number = known.unwrap_or_else(|| {
+                labels.push(label.clone());
+                labels.len() - 1
+            });
+            examples.push(example(text.clone(), number));
+        }
+        // One class alone cannot be trained on.
+        labels.extend((labels.len()..2).map(|class| format!("class {class}")));
+    }
+    if let Some(length) = workload.equal_length {
+        lengthen(base, &mut examples, length)?;
+    }
+    Ok((labels, examples))
+}
+
+fn example(text: String, label: usize) -> Example {
+    Example { text, label, weight: 1.0 }
+}
+
+/// Appends to each text those that follow it until it has `length` tokens or more.
+fn lengthen(base: &BaseModel, examples: &mut [Example], length: usize) -> Result<()> {
+    let originals: Vec<String> = examples.iter().map(|example| example.text.clone()).collect();
+    let long = base.config().max_positions;
+    for (row, example) in examples.iter_mut().enumerate() {
+        let mut following = originals.iter().cycle().skip(row + 1);
+        loop {
+            let tokens = base.tokenise(std::slice::from_ref(&example.text), long)?[0].len();
+            if tokens >= length {
+                break;
+            }
+            if example.text.len() > 100 * length.max(100) || length > long {
+                return Err(StudentError::Training(format!(
+                    "no text of {length} tokens can be made\nhint: --equal-length of at most {long}, and texts with words in them"
+                )));
+            }
+            example.text.push(' ');
+            example.text += following.next().map_or("", String::as_str);
+        }
+    }
+    Ok(())
+}
+
+/// The tokenizer's words in the order of their ids, which is roughly that of their frequency.
+fn words(base: &BaseModel) -> Vec<String> {
+    let mut words: Vec<(u32, String)> = base
+        .inner
+        .tokenizer
+        .get_vocab(false)
+        .into_iter()
+        .filter(|(word, _)| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase()))
+        .map(|(word, id)| (id, word))
+        .collect();
+    words.sort_unstable();
+    words.into_iter().map(|(_, word)| word).collect()
+}
+
+fn made_up(words: &[String], row: u64) -> String {
+    let mut rng = Rng::for_item(0, "student bench", row);
+    let at = rng.random::<f64>() * (LENGTHS.len() - 1) as f64;
+    let (below, above) = (LENGTHS[at as usize], LENGTHS[at as usize + 1]);
+    let length = below as f64 + (above - below) as f64 * at.fract();
+    // Two of the tokens are the encoder's own.
+    let count = (length.round() as usize).saturating_sub(2).max(1);
+    let draw = || {
+        // Frequent words are frequent: half of the draws fall on an eighth of the words.
+        let share = rng.random::<f64>().powi(3);
+        words[(share * words.len() as f64) as usize].as_str()
+    };
+    std::iter::repeat_with(draw).take(count).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::student::parity::fixture;
+
+    fn lengths(workload: &Workload, texts: &[(String, String)]) -> (usize, Vec<usize>) {
+        let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
+        let (labels, examples) = examples(&base, texts, workload).unwrap();
+        let texts: Vec<String> = examples.into_iter().map(|example| example.text).collect();
+        let cut = workload.equal_length.unwrap_or(workload.max_length);
+        let mut lengths: Vec<usize> =
+            base.tokenise(&texts, cut).unwrap().iter().map(Vec::len).collect();
+        lengths.sort_unstable();
+        (labels.len(), lengths)
+    }
+
+    #[test]
+    fn made_up_texts_are_as_long_as_peoples() {
+        let workload = Workload { rows: 300, ..Workload::default() };
+        let (classes, lengths) = lengths(&workload, &[]);
+        assert_eq!((classes, lengths.len(), lengths[299]), (CLASSES, 300, 50));
+        assert!((12..=14).contains(&lengths[150]), "{}", lengths[150]);
+        assert!((9..=11).contains(&lengths[45]) && lengths[0] >= 3, "{lengths:?}");
+    }
+
+    #[test]
+    fn short_texts_are_made_equally_long() {
+        let texts = [("cheap train", "x"), ("lost card", "x")]
+            .map(|(text, label)| (text.to_owned(), label.to_owned()));
+        let workload = Workload { rows: 3, equal_length: Some(11), ..Workload::default() };
+        assert_eq!(lengths(&workload, &texts), (2, vec![11; 3]));
+        let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
+        let too_long = Workload { equal_length: Some(513), ..workload };
+        let error = examples(&base, &texts, &too_long).unwrap_err().to_string();
+        assert!(error.contains("513") && error.contains("\nhint: "), "{error}");
+    }
+}

@@ -162,7 +162,7 @@ impl<'a> Training<'a> {
         words.sort_unstable();
         words.dedup();
         let blueprint = Blueprint { words_kept: words.len(), ..self.blueprint() };
-        Ok(need::memory_need(&blueprint, self.base.config().vocab_size, &self.longest(&ids)))
+        Ok(self.need_of(&blueprint, &self.longest(&ids)))
     }
 
     /// Fine-tunes under a fresh classification head over the labels; `progress` is called after
@@ -188,7 +188,7 @@ impl<'a> Training<'a> {
         let start =
             Start::new(&inner.tensors, brings_dense, range, self.seed, &mut blueprint, &mut ids)?;
         if device.is_cpu() {
-            let need = need::memory_need(&blueprint, config.vocab_size, &longest);
+            let need = self.need_of(&blueprint, &longest);
             let top = longest.first().copied().unwrap_or(0);
             need::check(need, memory::available(), longest.len(), top)?;
         }
@@ -247,6 +247,19 @@ impl<'a> Training<'a> {
     fn ids(&self) -> Result<Vec<Vec<u32>>> {
         let texts = self.examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
         Corpus::ids(self.corpus, self.base, &texts, self.settings.max_length)
+    }
+
+    fn need_of(&self, blueprint: &Blueprint, longest: &[usize]) -> u64 {
+        // A state is copied to be written, the best weights are set aside, and between stages
+        // weights and moments are laid anew.
+        let best = usize::from(self.settings.validation_share > 0.0);
+        let state = match (self.settings.stages, &self.snapshots) {
+            (Stages::SyntheticThenGold, _) => 5,
+            (Stages::Mixed, Some(_)) => 3,
+            (Stages::Mixed, None) => 0,
+        };
+        let vocabulary = self.base.config().vocab_size;
+        need::memory_need(blueprint, vocabulary, best + state, longest)
     }
 
     /// The lengths of the longest texts, as many as go into one pass.

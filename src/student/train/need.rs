@@ -13,10 +13,15 @@ const INNER: usize = 4;
 /// The same of numbers per pair of tokens and head: scores and weights.
 const PAIRS: usize = 4;
 
-/// Bytes that a training takes beside the base model: four of each weight that is trained, the whole
-/// checkpoint that comes out (`vocabulary` words), and what a pass over texts of these `lengths`
-/// keeps for its way back.
-pub(super) fn memory_need(blueprint: &Blueprint, vocabulary: usize, lengths: &[usize]) -> u64 {
+/// Bytes that a training takes beside the base model: four of each weight that is trained and
+/// `extra` copies of it, the whole checkpoint that comes out (`vocabulary` words), and what a pass
+/// over texts of these `lengths` keeps for its way back.
+pub(super) fn memory_need(
+    blueprint: &Blueprint,
+    vocabulary: usize,
+    extra: usize,
+    lengths: &[usize],
+) -> u64 {
     let floats = |count: usize| 4 * count as u64;
     let weights = blueprint.parameters();
     let result = weights + (vocabulary.saturating_sub(blueprint.words_kept)) * blueprint.hidden;
@@ -24,7 +29,7 @@ pub(super) fn memory_need(blueprint: &Blueprint, vocabulary: usize, lengths: &[u
     let pairs = lengths.iter().map(|len| len * len).sum::<usize>() * blueprint.heads;
     let layer = tokens * (WIDE * blueprint.hidden + INNER * blueprint.intermediate) + PAIRS * pairs;
     let activations = blueprint.layers.len() * layer + 4 * tokens * blueprint.hidden;
-    floats(COPIES * weights + result) + floats(activations)
+    floats((COPIES + extra) * weights + result) + floats(activations)
 }
 
 /// Whether `need` bytes are `available`.
@@ -54,13 +59,14 @@ mod tests {
         let config = Config::parse(config, "test").unwrap();
         let mut blueprint = Blueprint::new(&config, Pooling::First, 2);
         assert_eq!(blueprint.parameters(), 109_483_778);
-        let still = memory_need(&blueprint, 30_522, &[]);
+        let still = memory_need(&blueprint, 30_522, 0, &[]);
         assert_eq!(still, 109_483_778 * 4 * 5);
+        assert_eq!(memory_need(&blueprint, 30_522, 1, &[]), 109_483_778 * 4 * 6);
         // Fewer words are trained, the checkpoint stays as large.
         blueprint.words_kept = 522;
-        assert_eq!(still - memory_need(&blueprint, 30_522, &[]), 30_000 * 768 * 4 * 4);
+        assert_eq!(still - memory_need(&blueprint, 30_522, 0, &[]), 30_000 * 768 * 4 * 4);
         // A longer text costs more than its share: its pairs.
-        let of = |lengths: &[usize]| memory_need(&blueprint, 30_522, lengths);
+        let of = |lengths: &[usize]| memory_need(&blueprint, 30_522, 0, lengths);
         assert!(of(&[100]) - of(&[]) > of(&[50, 50]) - of(&[]));
     }
 

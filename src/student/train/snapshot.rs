@@ -24,6 +24,8 @@ const FILE: &str = "training.safetensors";
 const PLACE: &str = "place";
 const FINGERPRINT: &str = "fingerprint";
 const BEST_LOGITS: &str = "best-logits";
+/// What lies between two states, in the time that writing one takes.
+const PAUSE: u32 = 20;
 
 /// Where and how often a training's state is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +35,8 @@ pub struct Snapshots {
     /// Also within an epoch, after so many steps; 0: only after epochs.
     pub every_steps: usize,
     /// No state is written before so much time has passed since the start or the last one: what is
-    /// done in less is done again as quickly.
+    /// done in less is done again as quickly. Where writing takes long, more time has to pass, so
+    /// that it costs a twentieth at most; with zero every state that is due is written.
     pub least_time: Duration,
 }
 
@@ -89,12 +92,15 @@ pub(super) struct Keeper {
     settings: Snapshots,
     fingerprint: String,
     last: Instant,
+    /// Time that has to pass from `last` on.
+    pause: Duration,
     steps: usize,
 }
 
 impl Keeper {
     pub fn new(settings: Snapshots, fingerprint: String) -> Self {
-        Self { settings, fingerprint, last: Instant::now(), steps: 0 }
+        let pause = settings.least_time;
+        Self { settings, fingerprint, last: Instant::now(), pause, steps: 0 }
     }
 
     /// The state to go on from. A file that is foreign, stale or damaged counts as none: it costs
@@ -135,8 +141,7 @@ impl Keeper {
     pub fn is_due(&mut self, epoch_ends: bool) -> bool {
         self.steps += 1;
         let every = self.settings.every_steps;
-        (epoch_ends || (every > 0 && self.steps >= every))
-            && self.last.elapsed() >= self.settings.least_time
+        (epoch_ends || (every > 0 && self.steps >= every)) && self.last.elapsed() >= self.pause
     }
 
     /// Replaces the state that was kept.
@@ -144,6 +149,7 @@ impl Keeper {
     /// # Errors
     /// [`StudentError::Write`].
     pub fn write(&mut self, place: &Place, state: &State, best: Option<&Best>) -> Result<()> {
+        let clock = Instant::now();
         let mut tensors = BTreeMap::new();
         for (name, slot) in state {
             tensors.insert(format!("weight.{name}"), Floats::new(&slot.weight));
@@ -168,6 +174,9 @@ impl Keeper {
         .map_err(|source| StudentError::Write { path: folder.join(FILE), source })?;
         self.last = Instant::now();
         self.steps = 0;
+        if !self.settings.least_time.is_zero() {
+            self.pause = self.settings.least_time.max(PAUSE * clock.elapsed());
+        }
         Ok(())
     }
 

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
+use super::blueprint::Blueprint;
 use super::config::{Architecture, Config};
 use super::graph::layers::Params;
-use super::graph::{bert, distilbert, head};
-use super::weights::{self, Tensors, Wants};
-use super::{Encoder, Result, StudentError, tokens};
+use super::graph::{bert, distilbert};
+use super::weights::{self, Checkpoint, Tensors};
+use super::{Encoder, Result, StudentError, tokens, vocabulary};
 
 /// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
 /// are where a folder has them.
@@ -28,11 +28,9 @@ pub struct BaseModel {
 pub(super) struct Inner {
     /// Where it came from, for errors.
     pub origin: String,
-    /// SHA-256 of the weights, hex.
-    pub sha256: String,
     pub config: Config,
-    /// Encoder, and the head's first dense layer where the checkpoint has it; F32.
-    pub tensors: Tensors,
+    /// The weights, in their file.
+    pub checkpoint: Arc<Checkpoint>,
     pub tokenizer: Tokenizer,
     /// `tokenizer.json` and its companions, by file name.
     pub files: BTreeMap<String, Vec<u8>>,
@@ -52,20 +50,30 @@ impl std::fmt::Debug for BaseModel {
 
 impl BaseModel {
     /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (F32, F16 or BF16) and
-    /// `tokenizer.json`.
+    /// `tokenizer.json`, or where that is missing `vocab.txt`. The weights stay in their file until
+    /// they are used.
     ///
     /// # Errors
-    /// Names the file, and in the weights every tensor that is missing or misshapen.
+    /// Names the file, and in the weights every tensor that is missing, misshapen or one too many.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let config = read(&folder.join("config.json"))?;
-        let weights = read(&folder.join("model.safetensors"))?;
-        let tokenizer = read(&folder.join("tokenizer.json"))?;
-        let companions = COMPANIONS
+        let origin = folder.display().to_string();
+        let config = Config::parse(&read(&folder.join("config.json"))?, &origin)?;
+        let weights = folder.join("model.safetensors");
+        let checkpoint = Checkpoint::open(&weights, config.architecture, &origin)?;
+        let mut files = COMPANIONS
             .iter()
             .filter_map(|name| Some((*name).to_owned()).zip(std::fs::read(folder.join(name)).ok()))
-            .collect();
-        let origin = folder.display().to_string();
-        Self::build(&config, &weights, tokenizer, companions, device, origin)
+            .collect::<BTreeMap<_, _>>();
+        let json = folder.join("tokenizer.json");
+        let tokenizer = match files.get("vocab.txt") {
+            Some(words) if !json.exists() => {
+                let settings = files.get("tokenizer_config.json").map(Vec::as_slice);
+                vocabulary::tokenizer(words, settings, &origin)?
+            }
+            _ => read(&json)?,
+        };
+        files.insert("tokenizer.json".to_owned(), tokenizer);
+        Self::build(config, checkpoint, files, device, origin)
     }
 
     /// The same from memory, for a student that is embedded in the binary.
@@ -76,41 +84,29 @@ impl BaseModel {
         device: &Device,
     ) -> Result<Self> {
         let origin = "the embedded student".to_owned();
-        Self::build(config, weights, tokenizer.to_vec(), BTreeMap::new(), device, origin)
+        let config = Config::parse(config, &origin)?;
+        let checkpoint = Checkpoint::owned(weights.to_vec(), config.architecture, &origin)?;
+        let files = [("tokenizer.json".to_owned(), tokenizer.to_vec())].into();
+        Self::build(config, checkpoint, files, device, origin)
     }
 
     fn build(
-        config: &[u8],
-        weights: &[u8],
-        tokenizer: Vec<u8>,
-        mut files: BTreeMap<String, Vec<u8>>,
+        config: Config,
+        checkpoint: Checkpoint,
+        files: BTreeMap<String, Vec<u8>>,
         device: &Device,
         origin: String,
     ) -> Result<Self> {
-        let config = Config::parse(config, &origin)?;
-        let mut wants = encoder_wants(&config);
-        let encoder = wants.0.len();
-        head::add_wants(&mut wants, &config, None);
-        wants.optional_from(encoder);
-        let tensors = weights::pick(weights, &wants, config.architecture, device, &origin)?;
-        let read = tokens::read(&tokenizer, &origin)?;
-        files.insert("tokenizer.json".to_owned(), tokenizer);
-        let device = device.clone();
-        let inner = Inner {
-            origin,
-            sha256: format!("{:x}", Sha256::digest(weights)),
-            config,
-            tensors,
-            tokenizer: read,
-            files,
-            device,
-        };
+        checkpoint.check(&Blueprint::new(&config, config.pooling, 0))?;
+        let tokenizer = tokens::read(&files["tokenizer.json"], &origin)?;
+        let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
+        let inner = Inner { origin, config, checkpoint, tokenizer, files, device };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// SHA-256 (hex) of the checkpoint's `model.safetensors`.
+    /// SHA-256 (hex) of the checkpoint's `model.safetensors`, worked out at the first call.
     pub fn sha256(&self) -> &str {
-        &self.inner.sha256
+        self.inner.checkpoint.sha256()
     }
 
     /// What `config.json` says.
@@ -125,7 +121,7 @@ impl BaseModel {
 
     /// The pretrained network, for reading: its weights are shared and never change.
     pub fn encoder(&self) -> Result<Box<dyn Encoder>> {
-        build_encoder(&self.inner.config, &Params::fixed(&self.inner.tensors))
+        build_encoder(&self.inner.config, &Params::fixed(&self.inner.tensors()?))
     }
 
     /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
@@ -137,11 +133,14 @@ impl BaseModel {
     }
 }
 
-/// The encoder's tensors.
-pub(super) fn encoder_wants(config: &Config) -> Wants {
-    match config.architecture {
-        Architecture::DistilBert => distilbert::wants(config),
-        Architecture::Bert => bert::wants(config),
+impl Inner {
+    /// Encoder, and the head's first dense layer where the checkpoint has it, read afresh; F32.
+    pub fn tensors(&self) -> Result<Tensors> {
+        let blueprint = Blueprint::new(&self.config, self.config.pooling, 0);
+        let mut wanted = blueprint.encoder_tensors();
+        wanted.extend(blueprint.dense_tensors());
+        wanted.retain(|wanted| self.checkpoint.holds(&wanted.name));
+        weights::tensors(&*self.checkpoint, &wanted, &self.device)
     }
 }
 

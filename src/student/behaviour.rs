@@ -127,8 +127,9 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
     let table = |student: &Classifier| {
         student.tensors()["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap()
     };
-    let before =
-        base.inner.tensors["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap();
+    let before = base.inner.tensors().unwrap()["bert.embeddings.word_embeddings.weight"]
+        .to_vec2::<f32>()
+        .unwrap();
     let (cut, whole) = (table(&cut), table(&whole));
     let mut moved = 0;
     for ((cut, whole), before) in
@@ -215,12 +216,12 @@ fn old_names_no_prefix_and_half_precision_are_read() {
         let name = name.replace("LayerNorm.weight", "LayerNorm.gamma");
         Some(name.replace("LayerNorm.bias", "LayerNorm.beta"))
     };
-    let exact = load("bert");
+    let exact = load("bert").inner.tensors().unwrap();
     for (dtype, tolerance) in [(DType::F32, 0.0), (DType::F16, 1e-3), (DType::BF16, 1e-2)] {
-        let base = from_weights(&rewritten(old, dtype)).unwrap();
-        assert_eq!(base.inner.tensors.len(), exact.inner.tensors.len());
-        for (name, tensor) in &exact.inner.tensors {
-            let off = (tensor - &base.inner.tensors[name]).unwrap().abs().unwrap();
+        let base = from_weights(&rewritten(old, dtype)).unwrap().inner.tensors().unwrap();
+        assert_eq!(base.len(), exact.len());
+        for (name, tensor) in &exact {
+            let off = (tensor - &base[name]).unwrap().abs().unwrap();
             let off = off.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
             assert!(off <= tolerance, "{name} {dtype:?} {off}");
         }

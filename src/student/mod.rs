@@ -12,7 +12,7 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `config` | `config.json`, read strictly and kept whole for the way back out |
-//! | `weights` | `model.safetensors`: names, aliases, shapes, number types |
+//! | `weights` | `model.safetensors`, mapped and checked: names, aliases, shapes, number types |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `rows` | a batch of token ids without its padding |
 //! | `layers`, `distilbert`, `bert`, `head` | the networks |
@@ -20,27 +20,31 @@
 //! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
 //! | `crew` | several trainings at once |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
+//! | `classify` | passes, streams, calibrated probabilities |
+//! | `vocabulary` | a tokenizer for folders that hold `vocab.txt` alone |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod arith;
 mod base;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod blueprint;
 mod checkpoint;
 mod classifier;
+mod classify;
 mod config;
 mod crew;
 #[allow(dead_code)]
 mod dropout;
 mod error;
 mod graph;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod network;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod rows;
 mod tokens;
 mod trainer;
+mod vocabulary;
 mod weights;
 
 #[cfg(test)]
@@ -52,6 +56,7 @@ use candle_core::Tensor;
 
 pub use base::BaseModel;
 pub use classifier::Classifier;
+pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, calibrate};
 pub use config::{Architecture, Config, Pooling};
 pub use crew::side_by_side;
 pub use error::StudentError;

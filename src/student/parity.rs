@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::base::build_encoder;
-use super::graph::head::{self, Head};
+use super::graph::head::Head;
 use super::graph::kernels::Sink;
 use super::graph::layers::Params;
 use super::graph::optimizer::{AdamW, Gradients};
@@ -28,12 +28,9 @@ fn expected(family: &str) -> BTreeMap<String, Tensor> {
 }
 
 /// The fixture's tensors, classifier included.
-fn tensors(base: &BaseModel, family: &str) -> Tensors {
-    let mut wants = base::encoder_wants(base.config());
-    head::add_wants(&mut wants, base.config(), Some(3));
-    let bytes = std::fs::read(fixture(family).join("model.safetensors")).unwrap();
-    let architecture = base.config().architecture;
-    weights::pick(&bytes, &wants, architecture, &Device::Cpu, family).unwrap()
+fn tensors(base: &BaseModel) -> Tensors {
+    let wanted = super::blueprint::Blueprint::new(base.config(), Pooling::First, 3).tensors();
+    weights::tensors(&*base.inner.checkpoint, &wanted, &Device::Cpu).unwrap()
 }
 
 /// The network over fresh variables.
@@ -104,7 +101,7 @@ fn logits_loss_and_the_gradient_of_every_parameter_equal_pytorchs() {
         let packed = Rows::new(&slices(&texts), 0, &Device::Cpu).unwrap();
         let padded = Rows::padded(&slices(&texts), 0, &Device::Cpu).unwrap();
         for (rows, dtype) in [(packed, DType::F32), (padded, DType::F64)] {
-            let net = Net::new(&base, &tensors(&base, family), dtype);
+            let net = Net::new(&base, &tensors(&base), dtype);
             let (logits, loss) = net.run(&rows, Pooling::First, None);
             assert!(distance(&logits, &expected["logits"]) < 1e-5, "{family} {dtype:?}: logits");
             let loss_vector = loss.reshape(1).unwrap();
@@ -139,7 +136,7 @@ fn one_clipped_adamw_step_equals_pytorchs() {
         let expected = expected(family);
         let texts = texts(&expected);
         let rows = Rows::new(&slices(&texts), 0, &Device::Cpu).unwrap();
-        let net = Net::new(&base, &tensors(&base, family), DType::F32);
+        let net = Net::new(&base, &tensors(&base), DType::F32);
         let (_, loss) = net.run(&rows, Pooling::First, None);
         let mut optimizer = AdamW::new(net.vars.clone(), 0.01, 0.05).unwrap();
         let norm = optimizer.step(&mut Gradients::of(&loss, &net.sink).unwrap(), 1e-3).unwrap();
@@ -163,7 +160,7 @@ fn fused_ops_equal_candles_own_under_dropout_and_mean_pooling() {
         [[2, 10, 11, 12, 3], [2, 30, 31, 10, 3], [2, 40, 41, 42, 3]].map(|text| text.to_vec());
     for family in FAMILIES {
         let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-        let tensors = tensors(&base, family);
+        let tensors = tensors(&base);
         let run = |rows: Rows, dtype| {
             let net = Net::new(&base, &tensors, dtype);
             let (logits, loss) = net.run(&rows, Pooling::Mean, Some(DropoutRng::new(9, 4)));

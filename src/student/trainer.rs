@@ -122,7 +122,8 @@ pub fn train(
     let texts = examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
     let mut ids = tokens::tokenise(&tokenizer, &texts, config.vocab_size, &inner.origin)?;
 
-    let mut tensors = inner.tensors.clone();
+    let before = inner.tensors()?;
+    let mut tensors = before.clone();
     head::initialise(&mut tensors, config, labels.len(), settings.seed, device)?;
     let words = Words::cut(config.architecture, &mut tensors, &mut ids, config.pad_token_id)?;
     let vars = tensors
@@ -177,7 +178,11 @@ pub fn train(
     }
     let mut trained =
         vars.into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect::<Tensors>();
-    words.put_back(&inner.tensors, &mut trained, unused_kept)?;
+    words.put_back(&before, &mut trained, unused_kept)?;
+    let trained = trained
+        .into_iter()
+        .map(|(name, tensor)| Ok((name, tensor.flatten_all()?.to_vec1()?)))
+        .collect::<Result<_>>()?;
     Classifier::build(base, trained, labels.to_vec(), settings.pooling, max_length)
 }
 

@@ -6,7 +6,6 @@
 use candle_core::Tensor;
 
 use super::super::config::Config;
-use super::super::weights::Wants;
 use super::layers::{Block, Embeddings, Names, Norm, Params, Shape};
 use super::{DropoutRng, Encoder, Result, Rows};
 
@@ -27,26 +26,6 @@ const EMBEDDING_NORM: &str = "distilbert.embeddings.LayerNorm";
 
 fn layer(at: usize) -> String {
     format!("distilbert.transformer.layer.{at}")
-}
-
-/// The tensors of the encoder.
-pub(in crate::student) fn wants(config: &Config) -> Wants {
-    let mut wants = Wants::default();
-    let width = config.hidden_size;
-    wants.one(WORDS, &[config.vocab_size, width]);
-    wants.one(POSITIONS, &[config.max_positions, width]);
-    wants.norm(EMBEDDING_NORM, width);
-    for at in 0..config.layers {
-        let part = |name: &str| format!("{}.{name}", layer(at));
-        for name in [NAMES.query, NAMES.key, NAMES.value, NAMES.output] {
-            wants.linear(&part(name), width, width);
-        }
-        wants.norm(&part(NAMES.attention_norm), width);
-        wants.linear(&part(NAMES.up), width, config.intermediate_size);
-        wants.linear(&part(NAMES.down), config.intermediate_size, width);
-        wants.norm(&part(NAMES.norm), width);
-    }
-    wants
 }
 
 /// The encoder.

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, Normal};
 
 use super::super::config::{Architecture, Config};
-use super::super::weights::{Tensors, Wants};
+use super::super::weights::Tensors;
 use super::layers::{Linear, Params, drop_out};
 use super::{DropoutRng, Result, StudentError};
 use crate::rng::Rng;
@@ -19,15 +19,6 @@ fn dense_name(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::DistilBert => "pre_classifier",
         Architecture::Bert => "bert.pooler.dense",
-    }
-}
-
-/// The head's tensors over `classes` classes; `None` where only the first dense layer is wanted.
-pub(in crate::student) fn add_wants(wants: &mut Wants, config: &Config, classes: Option<usize>) {
-    let width = config.hidden_size;
-    wants.linear(dense_name(config.architecture), width, width);
-    if let Some(classes) = classes {
-        wants.linear(CLASSIFIER, width, classes);
     }
 }
 

@@ -135,13 +135,17 @@ mod tests {
 
     #[test]
     fn it_is_the_least_of_all_temperatures() {
-        let logits = (0..40)
-            .map(|at| (0..3).map(|class| ((at * 7 + class * 5) % 11) as f32 - 5.0).collect())
-            .collect::<Vec<Vec<f32>>>();
-        let labels = (0..40).map(|at| at * 3 % 7 % 3).collect::<Vec<_>>();
+        // The right class has the highest logit in most rows, by far in some.
+        let labels = (0..40).map(|at| at * 3 % 7 % 3).collect::<Vec<usize>>();
+        let logit = |at: usize, class: usize| {
+            ((at * 7 + class * 5) % 11) as f32 + if labels[at] == class { 5.0 } else { 0.0 }
+        };
+        let logits =
+            (0..40).map(|at| (0..3).map(|class| logit(at, class)).collect()).collect::<Vec<_>>();
         let fit = calibrate(&logits, &labels, 3).unwrap();
-        for at in 1..400 {
-            let temperature = 0.25 * 1.0105f64.powi(at);
+        assert!(fit.temperature > 1.0 && fit.temperature < 15.0, "{fit:?}");
+        for at in 0..400 {
+            let temperature = 0.25 * 1.01f64.powi(at);
             let here = likelihood(&logits, &labels, 1.0 / temperature);
             assert!(here > fit.nll_after - 1e-12, "{temperature}: {here} {fit:?}");
         }

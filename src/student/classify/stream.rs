@@ -162,3 +162,104 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use candle_core::Device;
+
+    use super::super::super::parity::fixture;
+    use super::*;
+
+    fn student() -> Classifier {
+        Classifier::load(&fixture("bert"), &Device::Cpu).unwrap()
+    }
+
+    fn texts(count: usize) -> Vec<String> {
+        let text = |at: usize| format!("card {}", "train money ".repeat(at * 7 % 13));
+        (0..count).map(text).collect()
+    }
+
+    #[test]
+    fn a_stream_says_what_predict_says_in_the_order_of_the_texts() {
+        let student = student();
+        let texts = texts(300);
+        let stream = student.stream(texts.iter().cloned().map(Result::Ok));
+        let answers = stream.collect::<Result<Vec<_>>>().unwrap();
+        assert_eq!(answers.len(), texts.len());
+        for ((text, answer), shares) in
+            texts.iter().zip(&answers).zip(student.predict(&texts).unwrap())
+        {
+            assert_eq!(*text, answer.text);
+            assert_eq!(answer.probability, answer.probabilities[answer.class]);
+            for (a, b) in answer.probabilities.iter().zip(shares) {
+                assert!((a - b).abs() < 1e-6 && *a <= answer.probability);
+            }
+        }
+        assert!(student.stream(std::iter::empty::<Result<String>>()).next().is_none());
+    }
+
+    #[test]
+    fn windows_grow_and_no_text_is_taken_before_it_is_needed() {
+        let student = student();
+        let taken = Cell::new(0);
+        let count = |text| {
+            taken.set(taken.get() + 1);
+            Result::Ok(text)
+        };
+        let mut stream = student.stream(texts(100).into_iter().map(count));
+        let mut seen = Vec::new();
+        while stream.next().is_some() {
+            if stream.drained() {
+                seen.push(taken.get());
+            }
+        }
+        assert_eq!(seen, [1, 5, 21, 85, 100]);
+        // Two texts of more than half a window's bytes fill it.
+        let long = "card ".repeat(BYTES / 8);
+        taken.set(0);
+        let mut stream = student.stream(vec![long; 9].into_iter().map(count));
+        stream.nth(1);
+        assert_eq!(taken.get(), 3);
+    }
+
+    /// Texts of which every second one has to be waited for.
+    struct Halting(IntoIter<String>);
+
+    impl Texts for Halting {
+        type Error = StudentError;
+
+        fn next_text(&mut self) -> Option<Result<String>> {
+            self.0.next().map(Ok)
+        }
+
+        fn pauses(&self) -> bool {
+            self.0.len() % 2 == 0
+        }
+    }
+
+    #[test]
+    fn a_window_ends_where_the_input_pauses() {
+        let student = student();
+        let mut stream = student.stream(Halting(texts(8).into_iter()));
+        let mut left = Vec::new();
+        while stream.next().is_some() {
+            if stream.drained() {
+                left.push(stream.texts.0.len());
+            }
+        }
+        assert_eq!(left, [7, 6, 4, 2, 0]);
+    }
+
+    #[test]
+    fn a_fault_comes_after_the_answers_before_it_and_ends_the_stream() {
+        let student = student();
+        let fault = || Err(StudentError::Training("line 4".to_owned()));
+        let input = texts(3).into_iter().map(Ok).chain([fault(), Ok("never".to_owned())]);
+        let answers = student.stream(input).collect::<Vec<_>>();
+        assert_eq!(answers.len(), 4);
+        assert!(answers[..3].iter().all(Result::is_ok));
+        assert!(answers[3].as_ref().unwrap_err().to_string().contains("line 4"));
+    }
+}

@@ -36,11 +36,11 @@ impl Checkpoint {
         if blueprint.classes > 0 {
             wanted.extend(blueprint.classifier_tensors());
         }
-        let mut faults =
-            wanted.iter().filter_map(|wanted| self.look_up(wanted)).collect::<Vec<_>>();
-        if !wanted.iter().any(|wanted| self.holds(&wanted.name)) {
+        let mut faults = Vec::new();
+        if !blueprint.encoder_tensors().iter().any(|wanted| self.holds(&wanted.name)) {
             faults.extend(self.foreign());
         }
+        faults.extend(wanted.iter().filter_map(|wanted| self.look_up(wanted)));
         faults.extend(self.left_over(blueprint, &wanted));
         if faults.is_empty() {
             return Ok(());

@@ -49,8 +49,8 @@ pub fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
     if let Some(text) = &args.text {
         answers.write_all(std::iter::once(anyhow::Ok(text.clone())))?;
     } else if let Some(file) = &args.file {
-        let texts = task::read_texts(file, &args.text_column)?;
-        answers.write_all(texts.into_iter().map(|cell| anyhow::Ok(cell.value)))?;
+        let texts = task::stream_texts(file, &args.text_column)?;
+        answers.write_all(texts.map(|text| text.map_err(anyhow::Error::from)))?;
     } else {
         answers.write_all(Lines::new(io::stdin().lock()))?;
     }

@@ -1,7 +1,7 @@
 //! From texts to token ids, within the encoder's length.
 
 use rayon::prelude::*;
-use tokenizers::{PostProcessor, Tokenizer, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, PreTokenizerWrapper, Tokenizer, TruncationDirection};
 
 use super::{Result, StudentError};
 
@@ -47,9 +47,32 @@ pub(super) fn limited<'a>(
     Ok(Limited { tokenizer, own })
 }
 
+/// A text longer than this many bytes for each token that is kept is first tried in part.
+const LONG: usize = 32;
+
 impl Limited<'_> {
     fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
-        let mut encoding = self.tokenizer.encode_fast(text, false)?;
+        // BERT cuts at every white space, so what follows one changes nothing before it: a start of
+        // the text that has tokens enough is as good as the whole book.
+        let local = matches!(
+            self.tokenizer.get_pre_tokenizer(),
+            Some(PreTokenizerWrapper::BertPreTokenizer(_))
+        );
+        let mut part = self.own * LONG;
+        while local && part < text.len() {
+            let end = (0..=part).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+            if let Some(end) = text[..end].rfind(char::is_whitespace) {
+                let encoding = self.tokenizer.encode_fast(&text[..end], false)?;
+                if encoding.len() > self.own {
+                    return self.finish(encoding);
+                }
+            }
+            part *= 4;
+        }
+        self.finish(self.tokenizer.encode_fast(text, false)?)
+    }
+
+    fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Vec<u32>> {
         encoding.truncate(self.own, 0, TruncationDirection::Right);
         Ok(self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec())
     }
@@ -85,4 +108,38 @@ pub(super) fn tokenise<S: AsRef<str> + Sync>(
 
 fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
     StudentError::Tokenizer { origin: origin.to_owned(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::TruncationParams;
+
+    use super::super::parity::fixture;
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_as_the_tokenizer_itself_would_cut_it() {
+        let bytes = std::fs::read(fixture("bert").join("tokenizer.json")).unwrap();
+        let tokenizer = read(&bytes, "x").unwrap();
+        let blank = " ".repeat(5000);
+        let texts = [
+            String::new(),
+            "my card is lost".to_owned(),
+            "the cat, the dog! ".repeat(900),
+            format!("{blank}card{blank}card{blank}water"),
+            "x".repeat(9000) + " card",
+            "\u{e9}\u{2003}card \u{1f642} ".repeat(400),
+            "[SEP] card [MASK] ".repeat(300),
+        ];
+        for max_length in [3, 7, 16, 64] {
+            let mut own = tokenizer.clone();
+            own.with_truncation(Some(TruncationParams { max_length, ..Default::default() }))
+                .unwrap();
+            let limited = limited(&tokenizer, max_length, "x").unwrap();
+            let ids = tokenise(&limited, &texts, 73, "x").unwrap();
+            for (text, ids) in texts.iter().zip(ids) {
+                assert_eq!(ids, own.encode(text.as_str(), true).unwrap().get_ids());
+            }
+        }
+    }
 }

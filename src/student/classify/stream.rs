@@ -217,7 +217,7 @@ mod tests {
         }
         assert_eq!(seen, [1, 5, 21, 85, 100]);
         // Two texts of more than half a window's bytes fill it.
-        let long = "card ".repeat(BYTES / 8);
+        let long = "card ".repeat(BYTES / 8 + 1);
         taken.set(0);
         let mut stream = student.stream(vec![long; 9].into_iter().map(count));
         stream.nth(1);

@@ -235,7 +235,7 @@ mod tests {
         }
 
         fn pauses(&self) -> bool {
-            self.0.len() % 2 == 0
+            self.0.len().is_multiple_of(2)
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{D, Device};
+use candle_core::{D, Device, Tensor};
 use candle_nn::ops;
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
@@ -94,22 +94,35 @@ impl Classifier {
 
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.
     pub fn predict(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        self.answer(texts, |logits| Ok(ops::softmax(&logits, D::Minus1)?))
+    }
+
+    /// Score of each class for each text before the softmax: `[texts][classes]`.
+    pub(super) fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        self.answer(texts, Ok)
+    }
+
+    /// What `finish` makes of the logits `[batch, classes]`, for each text.
+    fn answer(
+        &self,
+        texts: &[String],
+        finish: impl Fn(Tensor) -> Result<Tensor>,
+    ) -> Result<Vec<Vec<f32>>> {
         let ids = tokens::tokenise(&self.tokenizer, texts, self.config.vocab_size, &self.origin)?;
         // Texts of like length together: little padding where there is any, even work where not.
         let mut order = (0..texts.len()).collect::<Vec<_>>();
         order.sort_by_key(|&at| ids[at].len());
-        let mut probabilities = vec![Vec::new(); texts.len()];
+        let mut answers = vec![Vec::new(); texts.len()];
         for batch in order.chunks(BATCH) {
             let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
             let rows = Rows::new(&rows, self.config.pad_token_id, &self.device)?;
             let pooled = rows.pool(&self.encoder.encode(&rows, None)?, self.pooling)?;
-            let logits = self.head.forward(&pooled, None)?;
-            let shares = ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
-            for (&at, shares) in batch.iter().zip(shares) {
-                probabilities[at] = shares;
+            let rows = finish(self.head.forward(&pooled, None)?)?.to_vec2::<f32>()?;
+            for (&at, row) in batch.iter().zip(rows) {
+                answers[at] = row;
             }
         }
-        Ok(probabilities)
+        Ok(answers)
     }
 
     /// Writes a folder that [`Classifier::load`] and `transformers` open: `config.json`,

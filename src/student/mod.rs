@@ -20,12 +20,13 @@
 //! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
 //! | `crew` | several trainings at once |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
+//! | [`export`] | the trained result for others: Hugging Face folder, ONNX, both checked |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod arith;
 mod base;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod blueprint;
 mod checkpoint;
 mod classifier;
@@ -34,10 +35,11 @@ mod crew;
 #[allow(dead_code)]
 mod dropout;
 mod error;
+pub mod export;
 mod graph;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod network;
-#[expect(dead_code)]
+#[allow(dead_code)]
 mod rows;
 mod tokens;
 mod trainer;

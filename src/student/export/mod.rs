@@ -177,7 +177,7 @@ pub struct Checks {
 pub struct Draft {
     classifier: Classifier,
     facts: Facts,
-    folder: PathBuf,
+    folder: Hidden,
     to: PathBuf,
     format: Format,
 }
@@ -196,7 +196,7 @@ impl Draft {
             return Err(ExportError::Exists { path: to.to_owned() });
         }
         let hidden = format!(".{}.export-{}", name.to_string_lossy(), std::process::id());
-        let folder = to.with_file_name(hidden);
+        let folder = Hidden(to.with_file_name(hidden));
         classifier.save(&folder)?;
         let config = read(&folder.join("config.json"))?;
         let origin = folder.display().to_string();
@@ -293,7 +293,7 @@ impl Draft {
             fs::remove_file(&weights).map_err(fault(&weights))?;
         }
         let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(fault(&self.folder))? {
+        for entry in fs::read_dir(&*self.folder).map_err(fault(&self.folder))? {
             let entry = entry.map_err(fault(&self.folder))?;
             let size = entry.metadata().map_err(fault(&entry.path()))?.len();
             files.push((entry.file_name().to_string_lossy().into_owned(), size));
@@ -303,15 +303,27 @@ impl Draft {
             // Empty, as it was looked at before; a folder that is not stays.
             fs::remove_dir(&self.to).map_err(fault(&self.to))?;
         }
-        fs::rename(&self.folder, &self.to).map_err(fault(&self.to))?;
+        fs::rename(&*self.folder, &self.to).map_err(fault(&self.to))?;
         Ok(files)
     }
 }
 
-impl Drop for Draft {
+/// The draft's folder, which goes with it.
+#[derive(Debug)]
+struct Hidden(PathBuf);
+
+impl std::ops::Deref for Hidden {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Hidden {
     fn drop(&mut self) {
         // Gone already where it was published; a rest is hidden and harms nobody.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

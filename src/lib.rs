@@ -18,10 +18,10 @@
 //! | [`relabel`] | nearest classes and label scores |
 //! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |
 //! | [`embed`] | sentence embeddings |
-//! | [`student`] | encoders, optimiser, trainer, predictor, Hugging Face checkpoints |
+//! | [`student`] | encoders, optimiser, trainer, predictor, Hugging Face checkpoints, ONNX |
 //! | [`eval`] | metrics and confidence intervals |
 //! | [`report`] | `report.json` and one HTML page |
-//! | [`run`] | the run folder: stages, ledger, resume |
+//! | [`run`] | the run folder: stages, ledger, resume, and the model card of what came out |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |

@@ -3,6 +3,7 @@
 
 mod bench;
 mod doctor;
+mod export;
 mod models;
 mod parts;
 mod plan;
@@ -54,6 +55,8 @@ enum Command {
     Import(ImportArgs),
     /// Classify texts with a trained student
     Predict(predict::PredictArgs),
+    /// Hand a trained student on: a Hugging Face folder with a model card, an ONNX file, or both
+    Export(export::ExportArgs),
     /// List the known models, or fetch one
     Models(models::ModelsArgs),
     /// Measure what a teacher or a student does in a second on this machine
@@ -197,7 +200,8 @@ struct ImportArgs {
     out: PathBuf,
 }
 
-/// Parses the command line, runs the command, and says how it went: 0 fine, 2 an error.
+/// Parses the command line, runs the command, and says how it went: 0 fine, 1 a check that failed, 2 an
+/// error.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -212,7 +216,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            ExitCode::from(if export::is_disparity(&error) { 1 } else { 2 })
         }
     }
 }
@@ -231,6 +235,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(args) => road::eval(&args, quiet),
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
+        Command::Export(args) => export::export(&args),
         Command::Models(args) => models::models(&args),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),

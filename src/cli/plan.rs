@@ -213,7 +213,9 @@ impl Training {
             let per_epoch = rows.div_ceil(student.training.batch_size);
             match per_epoch {
                 0 => 0,
-                each => each * student.training.epochs.max(student.training.min_steps.div_ceil(each)),
+                each => {
+                    each * student.training.epochs.max(student.training.min_steps.div_ceil(each))
+                }
             }
         };
         let rows = seeds + texts;

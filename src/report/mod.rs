@@ -20,7 +20,7 @@ mod matrix;
 mod number;
 mod page;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod verdict;
 
 use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ fn stage(
 }
 
 /// Seven classes of help-desk tickets.
-pub(super) fn tickets() -> Report {
+pub(crate) fn tickets() -> Report {
     let scores = |row, accuracy, macro_f1, seeds, train_rows| Scores {
         row,
         accuracy,

@@ -10,11 +10,13 @@
 //! looks there first; killing the program at any point loses at most the requests in flight.
 
 mod calls;
+pub mod card;
 mod evaluate;
 mod filtering;
 mod generate;
 mod import;
 pub mod ledger;
+mod record;
 mod relabelling;
 mod replay;
 mod train;
@@ -33,6 +35,7 @@ pub use evaluate::evaluate;
 pub use filtering::filter;
 pub use generate::generate;
 pub use import::import;
+pub use record::Record;
 pub use relabelling::relabel;
 pub use replay::replay;
 pub use train::{TrainedRow, train};
@@ -177,18 +180,7 @@ impl RunFolder {
 
     /// Takes up an existing run folder with the task and the settings it was begun with.
     pub fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
-        let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
-        let settings_path = path.join("settings.toml");
-        let text = fs::read_to_string(&settings_path).map_err(|source| RunError::Read {
-            path: settings_path.clone(),
-            source,
-            hint,
-        })?;
-        let settings = toml::from_str(&text).map_err(|error| RunError::Row {
-            path: settings_path,
-            line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
-            message: error.message().to_owned(),
-        })?;
+        let settings = read_settings(path)?;
         let task = read_json(&path.join("task.json"))?;
         Ok((Self::lock(path)?, task, settings))
     }
@@ -222,13 +214,7 @@ impl RunFolder {
 
     /// Whether the texts of this run were written elsewhere.
     pub fn is_imported(&self) -> bool {
-        let stage = |wanted: &str| {
-            self.ledger
-                .entries()
-                .iter()
-                .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
-        };
-        stage("import") > stage("generate")
+        imported(self.ledger.entries())
     }
 
     /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
@@ -297,6 +283,32 @@ impl RunFolder {
         }
         Ok(())
     }
+}
+
+/// Whether the texts came from elsewhere, after all that these entries say.
+fn imported(entries: &[Entry]) -> bool {
+    let stage = |wanted: &str| {
+        entries
+            .iter()
+            .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
+    };
+    stage("import") > stage("generate")
+}
+
+/// The settings that the run in the folder `path` was begun with.
+fn read_settings(path: &Path) -> Result<Settings, RunError> {
+    let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
+    let path = path.join("settings.toml");
+    let text = fs::read_to_string(&path).map_err(|source| RunError::Read {
+        path: path.clone(),
+        source,
+        hint,
+    })?;
+    toml::from_str(&text).map_err(|error| RunError::Row {
+        path,
+        line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
+        message: error.message().to_owned(),
+    })
 }
 
 /// The seeds that this run uses.

@@ -111,6 +111,16 @@ impl Classifier {
         Ok(self)
     }
 
+    /// The same classifier with the dense layers of its encoder in another number type, on a CPU.
+    ///
+    /// # Errors
+    /// Weights that can no longer be read.
+    pub fn with_precision(&self, precision: Precision) -> Result<Self> {
+        let (base, source, labels) = (self.base.clone(), self.source.clone(), self.labels.clone());
+        let Self { pooling, max_length, temperature, .. } = *self;
+        Self::new(base, source, labels, pooling, max_length, temperature, precision)
+    }
+
     /// One score per class for each text, in the order of the texts, before the temperature:
     /// `[texts][classes]`.
     pub fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {

@@ -23,6 +23,7 @@
 //! | `bench` | what a student does in a second on this machine |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //! | `classify` | passes, streams, calibrated probabilities |
+//! | [`export`] | the trained result for others: Hugging Face folder, ONNX, both checked |
 //! | `vocabulary` | a tokenizer for folders that hold `vocab.txt` alone |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
@@ -38,6 +39,7 @@ mod cpu;
 mod crew;
 mod dropout;
 mod error;
+pub mod export;
 mod graph;
 mod network;
 mod optimizer;

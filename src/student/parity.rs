@@ -64,7 +64,7 @@ fn loss(logits: &[f32]) -> (f64, Vec<f32>) {
     let mut gradient = Vec::new();
     let mut loss = 0.0;
     for (label, logits) in logits.chunks_exact(3).enumerate() {
-        let shares = train::softmax(logits);
+        let shares = classify::softmax(logits, 1.0);
         loss -= f64::from(shares[label]).ln() / 3.0;
         let wanted = |class: usize| if class == label { 1.0 } else { 0.0 };
         gradient.extend((0..3).map(|class| (shares[class] - wanted(class)) / 3.0));
@@ -149,8 +149,7 @@ fn hidden_states_equal_pytorchs() {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
         let blueprint = blueprint(family, Pooling::First);
-        let source = std::sync::Arc::new(tensors(family, &blueprint));
-        let network = network(blueprint, source, &Device::Cpu).unwrap();
+        let network = network(blueprint, tensors(family), &Device::Cpu, Precision::F32).unwrap();
         let hidden = network.hidden(&rows).unwrap();
         assert!(distance(&hidden, &packed(&expected["hidden"], &rows)) < 1e-5, "{family}");
         let logits = network.logits(&rows).unwrap();
@@ -269,6 +268,9 @@ fn hidden_states_equal_those_of_candle_transformers() {
     let theirs = stock.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap();
     let rows = rows(&texts(&expected));
     let blueprint = blueprint("bert", Pooling::First);
-    let ours = network(blueprint, tensors("bert"), &Device::Cpu, Precision::F32).unwrap().hidden(&rows).unwrap();
+    let ours = network(blueprint, tensors("bert"), &Device::Cpu, Precision::F32)
+        .unwrap()
+        .hidden(&rows)
+        .unwrap();
     assert!(distance(&ours, &packed(&theirs, &rows)) < 1e-5);
 }

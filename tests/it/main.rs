@@ -1,6 +1,7 @@
 //! Drives the real program with the real pocket models in temporary folders.
 
 mod demo;
+mod export;
 mod faults;
 mod imported;
 mod predict;

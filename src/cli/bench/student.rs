@@ -28,7 +28,8 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
     };
     let device = parts::student_device()?;
     let base = store::student_base(model, &device)?;
-    let classifies = workload.only.is_empty() || workload.only.contains(&Kind::Classify);
+    let classifies = workload.only.is_empty()
+        || [Kind::Classify, Kind::ClassifyFast].iter().any(|kind| workload.only.contains(kind));
     // A folder that is no trained classifier serves as a base.
     let trained = Path::new(model).is_dir() && classifies;
     let name = Path::new(model).file_name().map_or(model.into(), |name| name.to_string_lossy());
@@ -36,7 +37,6 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
         name: &name,
         base: &base,
         classifier: trained.then(|| Classifier::load(Path::new(model), &device).ok()).flatten(),
-        fast: None,
         texts: texts(wanted)?,
     };
     let report = bench::bench(subject, &workload, |measure| {

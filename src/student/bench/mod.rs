@@ -18,8 +18,8 @@ pub use estimate::{Estimate, Planned, estimate};
 
 use super::blueprint::Blueprint;
 use super::{
-    BaseModel, Classifier, Corpus, Crew, Example, Pooling, Result, StudentError, TrainSettings,
-    Training, side_by_side,
+    BaseModel, Classifier, Corpus, Crew, Example, Pooling, Precision, Result, StudentError,
+    TrainSettings, Training, side_by_side,
 };
 use crate::memory;
 
@@ -150,10 +150,9 @@ pub struct Subject<'a> {
     /// Name for the report.
     pub name: &'a str,
     pub base: &'a BaseModel,
-    /// A trained classifier for [`Kind::Classify`]; without it a fresh head is trained for a step.
+    /// A trained classifier for [`Kind::Classify`] and [`Kind::ClassifyFast`]; without it a fresh head
+    /// is trained for a step.
     pub classifier: Option<Classifier>,
-    /// The same with 8-bit weights, for [`Kind::ClassifyFast`].
-    pub fast: Option<Classifier>,
     /// Texts with their labels; none = made up of the tokenizer's words.
     pub texts: Vec<(String, String)>,
 }
@@ -161,7 +160,7 @@ pub struct Subject<'a> {
 /// Measures `subject` at `workload`; `done` hears of each measure as it is finished.
 ///
 /// # Errors
-/// A training or classification that fails, and [`Kind::ClassifyFast`] where there is nothing for it.
+/// A training or classification that fails.
 pub fn bench(
     subject: Subject<'_>,
     workload: &Workload,
@@ -169,18 +168,13 @@ pub fn bench(
 ) -> Result<StudentBenchReport> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if workload.threads == 0 { cores } else { workload.threads };
+    let fast_pays = subject.base.device().is_cpu() && Precision::Int8.pays();
     let kinds: Vec<Kind> = match workload.only.as_slice() {
-        [] => Kind::ALL
-            .into_iter()
-            .filter(|kind| *kind != Kind::ClassifyFast || subject.fast.is_some())
-            .collect(),
+        [] => {
+            Kind::ALL.into_iter().filter(|kind| *kind != Kind::ClassifyFast || fast_pays).collect()
+        }
         only => Kind::ALL.into_iter().filter(|kind| only.contains(kind)).collect(),
     };
-    if kinds.contains(&Kind::ClassifyFast) && subject.fast.is_none() {
-        return Err(StudentError::Training(
-            "classify_fast: there is no student with 8-bit weights to measure\nhint: leave it out of --only".to_owned(),
-        ));
-    }
     let (labels, examples) = texts::examples(subject.base, &subject.texts, workload)?;
     let base = subject.base;
     let pool = ThreadPoolBuilder::new()
@@ -193,18 +187,14 @@ pub fn bench(
     let mut peak_memory_bytes = memory::peak();
     let mut measures = Vec::with_capacity(kinds.len());
     for kind in kinds {
-        // A fresh head's training is not part of its classification.
-        let fresh = match (kind, &subject.classifier) {
-            (Kind::Classify, None) => Some(pool.install(|| bench.fresh())?),
-            _ => None,
-        };
+        // A fresh head's training is not part of its classification, nor is the way to 8 bits.
+        let classifier = pool.install(|| bench.classifier(kind, subject.classifier.as_ref()))?;
         peak_memory_bytes = peak_memory_bytes.max(memory::peak());
         memory::forget_peak();
         let mut measure = pool.install(|| match kind {
             Kind::Train => bench.train(),
             Kind::Students => bench.students(),
-            Kind::Classify => bench.classify(kind, subject.classifier.as_ref().or(fresh.as_ref())),
-            Kind::ClassifyFast => bench.classify(kind, subject.fast.as_ref()),
+            Kind::Classify | Kind::ClassifyFast => bench.classify(kind, classifier.as_ref()),
         })?;
         measure.peak_memory_bytes = memory::peak();
         peak_memory_bytes = peak_memory_bytes.max(measure.peak_memory_bytes);
@@ -238,11 +228,8 @@ impl Bench<'_> {
     fn training(&self, steps: usize) -> (TrainSettings, Vec<Example>) {
         let Workload { batch, epochs, .. } = *self.workload;
         let batch_size = batch.max(1);
-        let settings = TrainSettings {
-            batch_size,
-            max_length: self.max_length,
-            ..TrainSettings::default()
-        };
+        let settings =
+            TrainSettings { batch_size, max_length: self.max_length, ..TrainSettings::default() };
         match steps {
             0 => (TrainSettings { epochs: epochs.max(1), ..settings }, self.examples.clone()),
             steps => {
@@ -338,10 +325,20 @@ impl Bench<'_> {
         Ok(Measure { tokenise_seconds, ..measure(kind, texts.len() * passes, tokens, seconds) })
     }
 
-    /// A classifier of the workload's classes: one step old, as fast as any.
-    fn fresh(&self) -> Result<Classifier> {
+    /// The classifier that `kind` measures, if it does: `trained`, or one of the workload's classes
+    /// that is one step old and as fast as any.
+    fn classifier(&self, kind: Kind, trained: Option<&Classifier>) -> Result<Option<Classifier>> {
+        let precision = match kind {
+            Kind::Train | Kind::Students => return Ok(None),
+            Kind::Classify => Precision::F32,
+            Kind::ClassifyFast => Precision::Int8,
+        };
+        if let Some(trained) = trained {
+            return trained.with_precision(precision).map(Some);
+        }
         let (settings, examples) = self.training(1);
-        Ok(self.run(&examples, &settings, None, 0)?.0)
+        let (fresh, _) = self.run(&examples, &settings, None, 0)?;
+        fresh.with_precision(precision).map(Some)
     }
 
     /// A training, and when each of its steps ended.
@@ -405,7 +402,7 @@ mod tests {
 
     fn subject<'a>(base: &'a BaseModel, texts: &[(&str, &str)]) -> Subject<'a> {
         let texts = texts.iter().map(|(text, label)| ((*text).to_owned(), (*label).to_owned()));
-        Subject { name: "tiny", base, classifier: None, fast: None, texts: texts.collect() }
+        Subject { name: "tiny", base, classifier: None, texts: texts.collect() }
     }
 
     #[test]
@@ -424,7 +421,8 @@ mod tests {
         let report = bench(subject(&base, &[]), &workload, |m| heard.push(m.clone())).unwrap();
         assert_eq!(report.measures, heard);
         let kinds: Vec<Kind> = heard.iter().map(|measure| measure.kind).collect();
-        assert_eq!(kinds, [Kind::Train, Kind::Classify, Kind::Students]);
+        let fast = |kind: &Kind| Precision::Int8.pays() || *kind != Kind::ClassifyFast;
+        assert_eq!(kinds, Kind::ALL.into_iter().filter(fast).collect::<Vec<_>>());
         let train = report.measure(Kind::Train).unwrap();
         assert_eq!((train.steps, train.texts, train.tokens), (5, 20, 180));
         assert!(train.whole_seconds > train.seconds && train.seconds > 0.0, "{train:?}");
@@ -446,9 +444,6 @@ mod tests {
         let report = bench(subject(&base, &texts), &workload, |_| ()).unwrap();
         // 4 epochs of 2 steps, the first 3 of which are warm-up.
         assert_eq!((report.classes, report.measures[0].steps), (2, 5));
-        let fast = Workload { only: vec![Kind::ClassifyFast], ..workload };
-        let error = bench(subject(&base, &texts), &fast, |_| ()).unwrap_err().to_string();
-        assert!(error.contains("classify_fast") && error.contains("\nhint: "), "{error}");
     }
 
     #[test]

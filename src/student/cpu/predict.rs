@@ -22,6 +22,13 @@ pub enum Precision {
     Int8,
 }
 
+impl Precision {
+    /// Whether this processor has instructions that make it the faster one.
+    pub fn pays(self) -> bool {
+        self == Self::F32 || QuantisedDense::pays()
+    }
+}
+
 /// The matrices of a transformer layer in 8 bits.
 struct Eight {
     qkv: QuantisedDense,

@@ -115,21 +115,6 @@ impl QuantisedDense {
         Kernel::best() != Kernel::Plain
     }
 
-    /// Numbers that an input row has.
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// Numbers that an output row has.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Bytes that the layer takes.
-    pub fn bytes(&self) -> usize {
-        self.levels.len() * size_of::<Line>() + self.sums.len() * 3 * size_of::<f32>()
-    }
-
     /// `x` `[rows, inputs]` through the layer into `out` `[rows, outputs]`, on the threads of the
     /// current rayon pool.
     pub fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut Scratch) {

@@ -40,6 +40,7 @@ impl Default for QuantisedRows {
 
 impl QuantisedRows {
     /// Rows `x` `[rows, inputs]`, quantised.
+    #[cfg(test)]
     pub fn of(x: &[f32], inputs: usize) -> Self {
         let mut rows = Self::default();
         rows.fill(x, inputs);

@@ -323,8 +323,3 @@ impl<'a> Training<'a> {
         Ok(())
     }
 }
-
-/// Probabilities from one text's logits.
-pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
-    objective::log_softmax(logits, 1.0).into_iter().map(|log| log.exp() as f32).collect()
-}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use candle_core::Device;
 
+use super::super::classify::softmax;
 use super::super::parity::fixture;
 use super::*;
 
@@ -61,7 +62,8 @@ fn settings() -> TrainSettings {
 
 /// Every weight of a classifier, in order.
 fn weights(classifier: &Classifier) -> Vec<f32> {
-    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let numbers =
+        |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     classifier.tensors().values().flat_map(numbers).collect()
 }
 
@@ -237,15 +239,20 @@ fn the_best_epoch_is_what_comes_out() {
     // The logits are the best epoch's, and so are the weights.
     let validation = outcome.validation.unwrap();
     let judged = validation.logits.chunks_exact(2).zip(&validation.labels);
-    let loss = judged.map(|(logits, &label)| -f64::from(softmax(logits)[label]).ln()).sum::<f64>()
-        / validation.labels.len() as f64;
+    let loss =
+        judged.map(|(logits, &label)| -f64::from(softmax(logits, 1.0)[label]).ln()).sum::<f64>()
+            / validation.labels.len() as f64;
     assert!((loss - losses[best]).abs() < 1e-6, "{loss} {losses:?}");
     let held = Plan::new(&settings, &examples, 0).validation;
     let texts = held.iter().map(|&at| examples[at].text.clone()).collect::<Vec<_>>();
-    let shares = outcome.classifier.predict(&texts).unwrap();
-    for (shares, logits) in shares.iter().zip(validation.logits.chunks_exact(2)) {
-        assert!(furthest(shares, &softmax(logits)) < 1e-5, "{shares:?} {logits:?}");
+    let again = outcome.classifier.logits(&texts).unwrap();
+    for (again, logits) in again.iter().zip(validation.logits.chunks_exact(2)) {
+        assert!(furthest(again, logits) < 1e-5, "{again:?} {logits:?}");
     }
+    // And the classifier has the temperature that suits them.
+    let fitted = outcome.temperature.unwrap();
+    assert_eq!(outcome.classifier.temperature(), fitted.temperature);
+    assert!(fitted.nll_after <= fitted.nll_before + 1e-9, "{fitted:?}");
     let labels = held.iter().map(|&at| examples[at].label).collect::<Vec<_>>();
     assert_eq!(validation.labels, labels);
 }

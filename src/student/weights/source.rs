@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
@@ -9,6 +10,7 @@ use super::super::blueprint::Wanted;
 use super::super::network::Source;
 use super::{LENGTH, Result, StudentError};
 
+#[cfg(test)]
 /// Candle's tensors by their full Hugging Face name.
 pub(in crate::student) type Tensors = BTreeMap<String, Tensor>;
 
@@ -54,6 +56,7 @@ fn fault(message: String) -> StudentError {
     StudentError::Weights { origin: "the trained student".to_owned(), message }
 }
 
+#[cfg(test)]
 /// Reads `wanted` as candle's tensors on `device`.
 pub(in crate::student) fn tensors(
     source: &dyn Source,

@@ -1,0 +1,140 @@
+//! `promptmix export`: a trained student for others, checked before it gets its name.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::parts;
+use crate::{
+    config::Settings,
+    run::{
+        Record,
+        card::{Base, Card},
+    },
+    store,
+    student::export::{Checks, Draft, ExportError, Format, LIMIT},
+};
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// A run folder, or the folder of a trained student
+    from: PathBuf,
+    /// The folder to make
+    #[arg(long)]
+    to: PathBuf,
+    /// What to write into it
+    #[arg(long, value_enum, default_value_t = Form::All)]
+    format: Form,
+    /// The licence that the model card states, as Hugging Face writes it, for example apache-2.0
+    #[arg(long, default_value = "unknown")]
+    license: String,
+    /// The model card's heading; otherwise the task's name
+    #[arg(long)]
+    name: Option<String>,
+    /// Leave the classes' descriptions out of the model card
+    #[arg(long)]
+    no_descriptions: bool,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// A Hugging Face folder
+    Hf,
+    /// model.onnx, with configuration and tokenizer
+    Onnx,
+    /// Both in one folder
+    All,
+}
+
+/// Runs the command.
+pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    let format = match args.format {
+        Form::Hf => Format::HuggingFace,
+        Form::Onnx => Format::Onnx,
+        Form::All => Format::All,
+    };
+    let run = Record::is_at(&args.from)
+        .then(|| -> anyhow::Result<_> {
+            let record = Record::read(&args.from)?;
+            let base = base(&record.settings);
+            Ok((record, base))
+        })
+        .transpose()?;
+    let student = match run {
+        Some(_) => Record::student(&args.from),
+        None => args.from.clone(),
+    };
+    anyhow::ensure!(
+        run.is_none() || student.join("config.json").is_file(),
+        "{} has no student yet\nhint: `promptmix train {0}` makes it",
+        args.from.display()
+    );
+    let draft = Draft::write(&student, &args.to, format)?;
+    let test = run.iter().flat_map(|(record, _)| &record.task.test);
+    let texts: Vec<String> = test.map(|item| item.text.clone()).collect();
+    let checks = draft.check(&texts)?;
+    let own_name = run.as_ref().map(|(record, _)| record.task.name.as_str());
+    let card = Card {
+        title: args.name.as_deref().or(own_name).unwrap_or("Text classifier"),
+        licence: &args.license,
+        descriptions: !args.no_descriptions,
+        format,
+        facts: draft.facts(),
+        checks: &checks,
+        run: run.as_ref().map(|(record, base)| (record, base)),
+    };
+    draft.add("README.md", &card.render())?;
+    let files = draft.publish()?;
+    say(args, &checks, &files);
+    Ok(())
+}
+
+/// Whether an error is a check that failed, and not a mistake or an accident.
+pub fn is_disparity(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ExportError::Differs { .. }))
+}
+
+/// What the run's student was trained from, as far as it can still be found.
+fn base(settings: &Settings) -> Base {
+    let known = store::known_models();
+    let name = parts::student_name(settings);
+    let known = known
+        .into_iter()
+        .find(|model| model.role == store::Role::Student && model.name == settings.student.model);
+    let found = store::student_base(&settings.student.model, &candle_core::Device::Cpu);
+    Base {
+        name,
+        repo: known.map(|model| model.repo).filter(|repo| !repo.is_empty()),
+        sha256: found.ok().map(|base| base.sha256().to_owned()),
+    }
+}
+
+fn say(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
+    let to: &Path = &args.to;
+    if args.json {
+        let files: Vec<_> =
+            files.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect();
+        let compared = |check: crate::student::export::Compared, limit: f32| json!({"texts": check.texts, "largest_difference": check.difference, "limit": limit});
+        let checks = json!({
+            "folder": compared(checks.folder, 0.0),
+            "onnx": checks.onnx.map(|check| compared(check, LIMIT)),
+        });
+        println!("{}", json!({"written": to, "files": files, "checks": checks}));
+        return;
+    }
+    println!("{}", to.display());
+    for (name, bytes) in files {
+        println!("  {name:<26} {bytes:>12} bytes");
+    }
+    println!("checked: loaded again, the same logits on {} texts", checks.folder.texts);
+    if let Some(onnx) = checks.onnx {
+        println!(
+            "checked: model.onnx, computed by itself, within {:.1e} on {} texts (limit {LIMIT:.0e})",
+            onnx.difference, onnx.texts
+        );
+    }
+}

@@ -238,9 +238,11 @@ impl Bench<'_> {
     fn training(&self, steps: usize) -> (TrainSettings, Vec<Example>) {
         let Workload { batch, epochs, .. } = *self.workload;
         let batch_size = batch.max(1);
+        // As many steps as were asked for, and no more.
         let settings = TrainSettings {
             batch_size,
             max_length: self.max_length,
+            min_steps: 0,
             ..TrainSettings::default()
         };
         match steps {

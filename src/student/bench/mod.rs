@@ -228,8 +228,13 @@ impl Bench<'_> {
     fn training(&self, steps: usize) -> (TrainSettings, Vec<Example>) {
         let Workload { batch, epochs, .. } = *self.workload;
         let batch_size = batch.max(1);
-        let settings =
-            TrainSettings { batch_size, max_length: self.max_length, ..TrainSettings::default() };
+        // As many steps as were asked for, and no more.
+        let settings = TrainSettings {
+            batch_size,
+            max_length: self.max_length,
+            min_steps: 0,
+            ..TrainSettings::default()
+        };
         match steps {
             0 => (TrainSettings { epochs: epochs.max(1), ..settings }, self.examples.clone()),
             steps => {

@@ -240,6 +240,7 @@ impl Bench<'_> {
         let settings = TrainSettings {
             batch_size,
             max_length: self.max_length,
+            min_steps: 0,
             seed,
             ..TrainSettings::default()
         };

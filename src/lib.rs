@@ -23,8 +23,8 @@
 //! | [`report`] | `report.json` and one HTML page |
 //! | [`run`] | the run folder: stages, ledger, resume |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
-//! | `peak` | the most memory that this process held |
 //! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
+//! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 
 pub mod augment;
@@ -33,7 +33,7 @@ pub mod config;
 pub mod embed;
 pub mod eval;
 pub mod filter;
-mod peak;
+mod memory;
 pub mod prompt;
 pub mod relabel;
 pub mod report;

@@ -1,11 +1,11 @@
-//! Loops over long rows of numbers that the processor takes eight at a time: what the student's
+//! Loops over long rows of numbers that the processor takes eight or sixteen at a time: what the student's
 //! fused ops and the teacher's sampler and scorer have in common.
 //!
-//! A loop is written once, plainly, and compiled twice by [`wide!`]. There is no `mul_add`: without
-//! the FMA instruction it is a call into the maths library per number. And so both versions give
-//! the same bits.
+//! A loop is written once, plainly, and compiled three times by [`wide!`]. There is no `mul_add`:
+//! without the FMA instruction it is a call into the maths library per number. And so all versions
+//! give the same bits. (On aarch64 NEON is part of every processor: one version serves.)
 
-/// Compiles a loop twice, for any x86-64 and for AVX2, and picks at run time. Functions called
+/// Compiles a loop for any x86-64, for AVX2 and for AVX-512, and picks at run time. Functions called
 /// from the body must be `#[inline(always)]` to be compiled along.
 macro_rules! wide {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
@@ -17,9 +17,16 @@ macro_rules! wide {
             fn body($($arg: $ty),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) $(-> $out)? { body($($arg),*) }
                 #[target_feature(enable = "avx2")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $ty),*) $(-> $out)? { body($($arg),*) }
+                if $crate::vector::has_avx512() {
+                    // SAFETY: the processor was just asked, and it has all four.
+                    return unsafe { avx512($($arg),*) };
+                }
                 if is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor was just asked, and it has AVX2.
                     return unsafe { avx2($($arg),*) };
@@ -30,6 +37,16 @@ macro_rules! wide {
     };
 }
 pub(crate) use wide;
+
+/// Whether the processor takes sixteen numbers at a time.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
 
 /// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
 const ROUND: f32 = 12_582_912.0;

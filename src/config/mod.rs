@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    student::Pooling,
+    student::{OutOfRange, TrainSettings},
     teacher::{FlashAttention, KvType, Sampling, SplitMode, grammar::ListGrammar, replay},
 };
 
@@ -206,40 +206,24 @@ impl Default for FilterSettings {
 pub struct StudentSettings {
     /// A Hugging Face folder of a DistilBERT or BERT, a name from `promptmix models list`, or `pocket`.
     pub model: String,
-    /// Passes over the rows (paper: 5).
-    pub epochs: usize,
-    /// Rows per step (paper: 8).
-    pub batch_size: usize,
-    /// Peak learning rate (paper: 4e-5; Banking77 6e-5).
-    pub learning_rate: f64,
-    /// Decoupled weight decay, not on biases and LayerNorm (paper: 0.01; Banking77 0.001).
-    pub weight_decay: f64,
-    /// Share of the steps in which the rate climbs (paper: 0.1).
-    pub warmup_share: f64,
-    /// Longest text in tokens (paper: 50).
-    pub max_length: usize,
-    /// Gradients are clipped to this global norm.
-    pub clip_norm: f64,
-    pub label_smoothing: f64,
-    /// Epochs are added until this many steps are taken, so that a dozen seeds alone train at all.
-    pub min_steps: usize,
-    pub pooling: Pooling,
+    /// How it is trained.
+    #[serde(flatten)]
+    pub training: TrainSettings,
+    /// Relabelled rows weigh as much as the teacher is sure of them (the probability of their label),
+    /// instead of all the same.
+    pub confidence_weights: bool,
+    /// The state of the student that is kept is also written within an epoch, after so many steps;
+    /// 0 = after epochs only.
+    pub snapshot_steps: usize,
 }
 
 impl Default for StudentSettings {
     fn default() -> Self {
         Self {
             model: "pocket".into(),
-            epochs: 5,
-            batch_size: 8,
-            learning_rate: 4e-5,
-            weight_decay: 0.01,
-            warmup_share: 0.1,
-            max_length: 50,
-            clip_norm: 1.0,
-            label_smoothing: 0.0,
-            min_steps: 60,
-            pooling: Pooling::First,
+            training: TrainSettings::default(),
+            confidence_weights: false,
+            snapshot_steps: 0,
         }
     }
 }
@@ -296,13 +280,13 @@ impl Settings {
             ("augment.longest", self.augment.longest),
             ("relabel.candidates", self.relabel.candidates.saturating_sub(1)),
             ("augment.classes_shown", self.augment.classes_shown.saturating_sub(1)),
-            ("student.epochs", self.student.epochs),
-            ("student.batch_size", self.student.batch_size),
-            ("student.max_length", self.student.max_length.saturating_sub(2)),
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             let wanted = "it must be larger";
             return Err(ConfigError::OutOfRange { key, value: "too small".into(), wanted });
+        }
+        if let Some(OutOfRange { key, value, wanted }) = self.student.training.fault() {
+            return Err(ConfigError::OutOfRange { key, value, wanted });
         }
         let list = ListGrammar::new(self.augment.texts_per_request, self.augment.longest);
         if self.augment.constrained && self.augment.max_tokens < list.least_budget() {
@@ -328,7 +312,6 @@ impl Settings {
             ..
         } = self.augment.sampling;
         let (a, b) = self.augment.beta;
-        let student = &self.student;
         let ranges = [
             (
                 "augment.temperature",
@@ -373,23 +356,6 @@ impl Settings {
                 f64::from(self.filter.min_probability),
                 0.0,
                 1.0,
-                "it must lie between 0 and 1",
-            ),
-            (
-                "student.learning_rate",
-                student.learning_rate,
-                1e-9,
-                1.0,
-                "it must lie between 0 and 1",
-            ),
-            ("student.weight_decay", student.weight_decay, 0.0, 1.0, "it must lie between 0 and 1"),
-            ("student.warmup_share", student.warmup_share, 0.0, 1.0, "it must lie between 0 and 1"),
-            ("student.clip_norm", student.clip_norm, 1e-9, 1e9, "it must be positive"),
-            (
-                "student.label_smoothing",
-                student.label_smoothing,
-                0.0,
-                0.99,
                 "it must lie between 0 and 1",
             ),
         ];

@@ -5,7 +5,7 @@
 //! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
 //! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
-use crate::student::{BaseModel, Encoder, Pooling, Result, Rows};
+use crate::student::{BaseModel, PretrainedEncoder, Result};
 
 /// Turns texts into vectors whose nearness is likeness.
 pub trait Embedder: Send + Sync {
@@ -22,7 +22,7 @@ const MAX_LENGTH: usize = 128;
 /// Embeds with the mean of a pretrained encoder's last hidden states.
 pub struct EncoderEmbedder {
     base: BaseModel,
-    encoder: Box<dyn Encoder>,
+    encoder: PretrainedEncoder,
 }
 
 impl EncoderEmbedder {
@@ -40,9 +40,7 @@ impl Embedder for EncoderEmbedder {
         let mut embeddings = vec![Vec::new(); texts.len()];
         for batch in order.chunks(BATCH) {
             let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
-            let rows = Rows::new(&rows, self.base.config().pad_token_id, self.base.device())?;
-            let pooled = rows.pool(&self.encoder.encode(&rows, None)?, Pooling::Mean)?;
-            for (&at, mut vector) in batch.iter().zip(pooled.to_vec2::<f32>()?) {
+            for (&at, mut vector) in batch.iter().zip(self.encoder.means(&rows)?) {
                 normalise(&mut vector);
                 embeddings[at] = vector;
             }

@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,11 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, run_seeds};
 use crate::{
-    config::Settings,
+    config::{Settings, StudentSettings},
     relabel::RelabelledText,
     report::Row,
-    student::{self, BaseModel, Example, TrainSettings},
-    task::{LabelledText, Task},
+    student::{self, BaseModel, Corpus, Crew, Example, Snapshots, Training},
+    task::{Class, LabelledText, Task},
 };
 
 /// One trained student's predictions on the test set, as class indices.
@@ -57,7 +58,8 @@ pub fn train(
     if rows.is_empty() {
         return Err(RunError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
     }
-    let arms = arms(run, task, &run_seeds(task, settings), &rows)?;
+    let arms =
+        arms(&run.path, &task.classes, &settings.student, &run_seeds(task, settings), &rows)?;
     let labels: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
     let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
     let with_test = !test.is_empty();
@@ -68,12 +70,11 @@ pub fn train(
             let keep = *row == Row::A2 && seed == 0;
             // Without a test set there is nothing to compare: only the student itself is trained.
             if keep || (with_test && !examples.is_empty()) {
-                let texts: Vec<_> = examples.iter().map(|e| (&e.text, e.label)).collect();
                 let key = key(&(
                     row.key(),
                     seed,
-                    texts,
-                    &settings.student,
+                    examples,
+                    &settings.student.training,
                     settings.run.seed,
                     base.sha256(),
                     &test,
@@ -95,14 +96,31 @@ pub fn train(
         jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
     watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
 
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = cores.clamp(1, open.len().max(1));
+    let training = &settings.student.training;
+    let texts = arms.iter().flat_map(|(_, examples)| examples);
+    let texts = texts.map(|example| example.text.as_str());
+    let corpus = Corpus::new(base, texts, training.max_length)?;
+    let ready: Vec<(&Job<'_>, Training<'_>)> = open
+        .into_iter()
+        .map(|job| {
+            // Of the students that only serve the comparison, nothing but their answers is kept.
+            let snapshots = job.save.as_ref().map(|_| Snapshots {
+                every_steps: settings.student.snapshot_steps,
+                ..Snapshots::new(run.path.join("training"))
+            });
+            let seed = settings.run.seed.wrapping_mul(1_000).wrapping_add(job.seed);
+            let training = Training::new(base, &labels, job.examples, training);
+            (job, Training { seed, corpus: Some(&corpus), snapshots, ..training })
+        })
+        .collect();
+    let needs = ready.iter().map(|(_, training)| training.need());
+    let need = needs.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+    let crew = Crew::new(base, ready.len(), need);
     let shared = Mutex::new((&mut run.ledger, &mut known, watch));
     let stopped = AtomicBool::new(false);
-    let train_one = |job: &&Job<'_>| -> Result<(), RunError> {
+    let train_one = |(job, training): &(&Job<'_>, Training<'_>)| -> Result<(), RunError> {
         let clock = Instant::now();
-        let train_settings = train_settings(settings, job.seed);
-        let student = student::train(base, &labels, job.examples, &train_settings, &mut |_| {})?;
+        let student = training.run(&mut |_| ControlFlow::Continue(()))?.classifier;
         let probabilities = student.predict(&test)?;
         let predicted: Vec<usize> = probabilities.iter().map(|row| largest(row)).collect();
         if let Some(folder) = &job.save {
@@ -115,7 +133,7 @@ pub fn train(
             train_rows: job.examples.len(),
             predicted: predicted.clone(),
             // Its share of the wall clock: as many students as workers are in the making at a time.
-            seconds: clock.elapsed().as_secs_f64() / workers as f64,
+            seconds: clock.elapsed().as_secs_f64() / crew.workers as f64,
         };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.1.insert(job.key.clone(), predicted).is_none() {
@@ -124,7 +142,7 @@ pub fn train(
         (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
         Ok(())
     };
-    let results = student::side_by_side(workers, &open, |job| {
+    let results = student::side_by_side(crew, &ready, |job| {
         // After a fault, a full disk for one, nothing that is begun could be kept.
         if stopped.load(Ordering::Relaxed) {
             return Ok(());
@@ -151,54 +169,44 @@ pub fn train(
     Ok(trained)
 }
 
-/// The training rows of each row of the table; the gold seeds belong to all of them.
+/// The training rows of each row of the table; the gold seeds belong to all of them. What else the
+/// teacher said of a text than its label is row A2's, where `student` asks for it.
 fn arms(
-    run: &RunFolder,
-    task: &Task,
+    path: &Path,
+    classes: &[Class],
+    student: &StudentSettings,
     seeds: &[LabelledText],
     rows: &[RelabelledText],
 ) -> Result<Vec<(Row, Vec<Example>)>, RunError> {
     let gold: Vec<Example> = seeds
         .iter()
-        .map(|seed| Example { text: seed.text.clone(), label: seed.label, weight: 1.0 })
+        .map(|seed| Example { gold: true, ..Example::new(&seed.text, seed.label) })
         .collect();
-    let label_of = |name: &str, line: usize| {
-        task.classes.iter().position(|class| class.name == name).ok_or_else(|| RunError::Row {
-            path: run.path.join("train.jsonl"),
+    let class_of = |name: &str, line: usize| {
+        classes.iter().position(|class| class.name == name).ok_or_else(|| RunError::Row {
+            path: path.join("train.jsonl"),
             line: line + 1,
             message: format!("the task has no class {name:?}"),
         })
     };
-    let with = |label: fn(&RelabelledText) -> &str| -> Result<Vec<Example>, RunError> {
-        let mut examples = gold.clone();
-        for (line, row) in rows.iter().enumerate() {
-            let label = label_of(label(row), line)?;
-            examples.push(Example { text: row.augmented.text.clone(), label, weight: 1.0 });
+    let (mut asked, mut relabelled) = (gold.clone(), gold.clone());
+    for (line, row) in rows.iter().enumerate() {
+        let text = &row.augmented.text;
+        asked.push(Example::new(text, class_of(&row.augmented.major, line)?));
+        let mut example = Example::new(text, class_of(&row.relabel, line)?);
+        if student.confidence_weights {
+            example.weight = row.p;
         }
-        Ok(examples)
-    };
-    Ok(vec![
-        (Row::Seeds, gold.clone()),
-        (Row::A1, with(|row| &row.augmented.major)?),
-        (Row::A2, with(|row| &row.relabel)?),
-    ])
-}
-
-fn train_settings(settings: &Settings, seed: u64) -> TrainSettings {
-    let student = &settings.student;
-    TrainSettings {
-        epochs: student.epochs,
-        batch_size: student.batch_size,
-        learning_rate: student.learning_rate,
-        weight_decay: student.weight_decay,
-        warmup_share: student.warmup_share,
-        max_length: student.max_length,
-        clip_norm: student.clip_norm,
-        label_smoothing: student.label_smoothing,
-        min_steps: student.min_steps,
-        pooling: student.pooling,
-        seed: settings.run.seed.wrapping_mul(1_000).wrapping_add(seed),
+        if student.training.soft_labels > 0.0 && !row.probabilities.is_empty() {
+            let whole: f32 = row.probabilities.iter().map(|(_, p)| p).sum();
+            example.teacher = vec![0.0; classes.len()];
+            for (name, p) in &row.probabilities {
+                example.teacher[class_of(name, line)?] = p / whole.max(f32::MIN_POSITIVE);
+            }
+        }
+        relabelled.push(example);
     }
+    Ok(vec![(Row::Seeds, gold), (Row::A1, asked), (Row::A2, relabelled)])
 }
 
 /// Index of the largest value; the first of equals.
@@ -210,4 +218,51 @@ pub(super) fn largest(values: &[f32]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{augment::AugmentedText, student::TrainSettings};
+
+    fn row(text: &str, relabel: &str, p: f32, probabilities: &[(&str, f32)]) -> RelabelledText {
+        let augmented: AugmentedText =
+            serde_json::from_value(serde_json::json!({ "id": 0, "text": text, "major": "a" }))
+                .expect("the other keys may be missing");
+        let probabilities = probabilities.iter().map(|&(name, p)| (name.to_owned(), p)).collect();
+        RelabelledText { augmented, relabel: relabel.to_owned(), p, probabilities }
+    }
+
+    fn a2(student: &StudentSettings, rows: &[RelabelledText]) -> Result<Vec<Example>, RunError> {
+        let class = |name: &str| Class { name: name.to_owned(), description: String::new() };
+        let classes = ["a", "b", "c"].map(class);
+        let seeds = [LabelledText { text: "seed".to_owned(), label: 2 }];
+        let mut arms = arms(Path::new("run"), &classes, student, &seeds, rows)?;
+        assert_eq!(arms[0].1, [Example { gold: true, ..Example::new("seed", 2) }]);
+        assert_eq!(arms[1].1[1..], [Example::new("x", 0), Example::new("y", 0)]);
+        let (row, examples) = arms.remove(2);
+        assert!(row == Row::A2 && examples[0].gold);
+        Ok(examples[1..].to_vec())
+    }
+
+    #[test]
+    fn only_the_relabelled_rows_carry_what_the_teacher_said_and_only_when_asked() {
+        let rows = [row("x", "b", 0.6, &[("b", 0.6), ("c", 0.2)]), row("y", "a", 1.0, &[])];
+        let hard = [Example::new("x", 1), Example::new("y", 0)];
+        assert_eq!(a2(&StudentSettings::default(), &rows).unwrap(), hard);
+
+        let training = TrainSettings { soft_labels: 0.5, ..TrainSettings::default() };
+        let soft = StudentSettings { training, confidence_weights: true, ..Default::default() };
+        let examples = a2(&soft, &rows).unwrap();
+        assert_eq!((examples[0].weight, examples[1].weight), (0.6, 1.0));
+        // A class that was no candidate has none; the others add up to 1. Imported rows stay hard.
+        for (found, wanted) in examples[0].teacher.iter().zip([0.0, 0.75, 0.25]) {
+            assert!((found - wanted).abs() < 1e-6, "{examples:?}");
+        }
+        assert!(examples[1].teacher.is_empty());
+
+        let foreign = [row("x", "b", 0.6, &[("z", 1.0)]), row("y", "a", 1.0, &[])];
+        let error = a2(&soft, &foreign).unwrap_err().to_string();
+        assert!(error.contains("train.jsonl:1") && error.contains("\"z\""), "{error}");
+    }
 }

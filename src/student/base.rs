@@ -8,11 +8,12 @@ use candle_core::Device;
 use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
-use super::config::{Architecture, Config};
-use super::graph::layers::Params;
-use super::graph::{bert, distilbert, head};
+use super::blueprint::Blueprint;
+use super::config::Config;
+use super::network::{Network, network};
+use super::rows::Rows;
 use super::weights::{self, Tensors, Wants};
-use super::{Encoder, Result, StudentError, tokens};
+use super::{Pooling, Result, StudentError, tokens};
 
 /// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
 /// are where a folder has them.
@@ -88,10 +89,9 @@ impl BaseModel {
         origin: String,
     ) -> Result<Self> {
         let config = Config::parse(config, &origin)?;
-        let mut wants = encoder_wants(&config);
-        let encoder = wants.0.len();
-        head::add_wants(&mut wants, &config, None);
-        wants.optional_from(encoder);
+        let blueprint = Blueprint::new(&config, Pooling::First, 0);
+        let mut wants = Wants::new(blueprint.encoder_tensors(), false);
+        wants.0.extend(Wants::new(blueprint.dense_tensors(), true).0);
         let tensors = weights::pick(weights, &wants, config.architecture, device, &origin)?;
         let read = tokens::read(&tokenizer, &origin)?;
         files.insert("tokenizer.json".to_owned(), tokenizer);
@@ -124,8 +124,11 @@ impl BaseModel {
     }
 
     /// The pretrained network, for reading: its weights are shared and never change.
-    pub fn encoder(&self) -> Result<Box<dyn Encoder>> {
-        build_encoder(&self.inner.config, &Params::fixed(&self.inner.tensors))
+    pub fn encoder(&self) -> Result<PretrainedEncoder> {
+        let Inner { config, tensors, device, .. } = &*self.inner;
+        let blueprint = Blueprint::new(config, Pooling::First, 0);
+        let network = network(blueprint, Arc::new(tensors.clone()), device)?;
+        Ok(PretrainedEncoder { network, width: config.hidden_size })
     }
 
     /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
@@ -137,20 +140,29 @@ impl BaseModel {
     }
 }
 
-/// The encoder's tensors.
-pub(super) fn encoder_wants(config: &Config) -> Wants {
-    match config.architecture {
-        Architecture::DistilBert => distilbert::wants(config),
-        Architecture::Bert => bert::wants(config),
-    }
+/// A pretrained network that turns token ids into vectors.
+pub struct PretrainedEncoder {
+    network: Box<dyn Network>,
+    width: usize,
 }
 
-/// The encoder over `params`, which it shares.
-pub(super) fn build_encoder(config: &Config, params: &Params) -> Result<Box<dyn Encoder>> {
-    Ok(match config.architecture {
-        Architecture::DistilBert => Box::new(distilbert::DistilBert::new(config, params)?),
-        Architecture::Bert => Box::new(bert::Bert::new(config, params)?),
-    })
+impl PretrainedEncoder {
+    /// The mean of each text's last hidden states, `[texts][hidden]`; zero for a text without tokens.
+    pub fn means(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        let rows = Rows::new(texts);
+        let hidden = self.network.hidden(&rows)?;
+        let mean = |tokens: std::ops::Range<usize>| {
+            let mut mean = vec![0f32; self.width];
+            let share = 1.0 / tokens.len().max(1) as f32;
+            for token in
+                hidden[tokens.start * self.width..tokens.end * self.width].chunks_exact(self.width)
+            {
+                mean.iter_mut().zip(token).for_each(|(sum, value)| *sum += share * value);
+            }
+            mean
+        };
+        Ok(rows.spans().map(mean).collect())
+    }
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {

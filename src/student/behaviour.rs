@@ -2,6 +2,7 @@
 //! say what is missing.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
@@ -21,15 +22,32 @@ fn examples() -> Vec<Example> {
         ("how old is the plane ticket", 1),
         ("cheap ticket to water", 1),
     ];
-    texts.map(|(text, label)| Example { text: text.to_owned(), label, weight: 1.0 }).to_vec()
+    texts.map(|(text, label)| Example::new(text, label)).to_vec()
 }
 
 fn settings() -> TrainSettings {
-    TrainSettings { batch_size: 2, learning_rate: 1e-2, epochs: 8, ..TrainSettings::default() }
+    TrainSettings {
+        batch_size: 2,
+        learning_rate: 1e-2,
+        epochs: 8,
+        min_steps: 0,
+        ..TrainSettings::default()
+    }
+}
+
+fn seeded(
+    base: &BaseModel,
+    examples: &[Example],
+    settings: &TrainSettings,
+    seed: u64,
+) -> Classifier {
+    let labels = labels();
+    let training = Training { seed, ..Training::new(base, &labels, examples, settings) };
+    training.run(&mut |_| ControlFlow::Continue(())).unwrap().classifier
 }
 
 fn quietly(base: &BaseModel, examples: &[Example], settings: &TrainSettings) -> Classifier {
-    train(base, &labels(), examples, settings, &mut |_| ()).unwrap()
+    seeded(base, examples, settings, 0)
 }
 
 fn load(family: &str) -> BaseModel {
@@ -46,20 +64,24 @@ fn training_learns_its_examples_and_repeats_under_the_same_seed() {
         let base = load(family);
         let mut steps = Vec::new();
         let long = TrainSettings { epochs: 30, ..settings() };
-        let record = &mut |step| steps.push(step);
-        let first = train(&base, &labels(), &examples(), &long, record).unwrap();
+        let record = &mut |step| {
+            steps.push(step);
+            ControlFlow::Continue(())
+        };
+        let (labels, examples) = (labels(), examples());
+        let first = Training::new(&base, &labels, &examples, &long).run(record).unwrap();
+        let first = first.classifier;
         let last = steps[89];
         assert_eq!((steps.len(), steps[0].steps, last.step, last.epoch), (90, 90, 90, 29));
         let loss = steps[81..].iter().map(|step| step.loss).sum::<f32>() / 9.0;
         assert!(loss < 0.3, "{family}: {loss}");
-        let own = examples().into_iter().map(|example| example.text).collect::<Vec<_>>();
+        let own = examples.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
         for (at, shares) in first.predict(&own).unwrap().iter().enumerate() {
-            assert!(shares[examples()[at].label] > 0.5, "{family}: {own:?} {shares:?}");
+            assert!(shares[examples[at].label] > 0.5, "{family}: {own:?} {shares:?}");
         }
         let predict = |student: &Classifier| student.predict(&texts()).unwrap();
-        assert_eq!(predict(&first), predict(&quietly(&base, &examples(), &long)));
-        let other = TrainSettings { seed: 1, ..long };
-        assert_ne!(predict(&first), predict(&quietly(&base, &examples(), &other)));
+        assert_eq!(predict(&first), predict(&quietly(&base, &examples, &long)));
+        assert_ne!(predict(&first), predict(&seeded(&base, &examples, &long, 1)));
     }
 }
 
@@ -121,7 +143,7 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
         vocabulary.keys().filter(|word| !word.starts_with("##")).cloned().collect::<Vec<_>>();
     words.sort();
     words.chunks(13).for_each(|words| {
-        all.push(Example { text: words.join(" "), label: 0, weight: 0.0 });
+        all.push(Example { weight: 0.0, ..Example::new(words.join(" "), 0) });
     });
     let whole = quietly(&base, &all, &TrainSettings { batch_size: all.len(), ..settings });
     let table = |student: &Classifier| {
@@ -148,13 +170,11 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
 #[test]
 fn students_trained_side_by_side_are_those_trained_alone() {
     let base = load("distilbert");
-    let judge = |seed: u64| {
-        quietly(&base, &examples(), &TrainSettings { seed, ..settings() })
-            .predict(&texts())
-            .unwrap()
-    };
+    let judge =
+        |seed: u64| seeded(&base, &examples(), &settings(), seed).predict(&texts()).unwrap();
     let seeds = [5, 6, 7];
-    let together = side_by_side(2, &seeds, |&seed| judge(seed)).unwrap();
+    let together =
+        side_by_side(Crew { workers: 2, threads: 1 }, &seeds, |&seed| judge(seed)).unwrap();
     assert_eq!(together, seeds.map(judge));
 }
 
@@ -187,7 +207,11 @@ fn students_for_transformers() {
 fn min_steps_adds_whole_epochs() {
     let settings = TrainSettings { epochs: 1, min_steps: 10, ..settings() };
     let mut seen = Vec::new();
-    train(&load("bert"), &labels(), &examples(), &settings, &mut |step| seen.push(step)).unwrap();
+    let mut record = |step| {
+        seen.push(step);
+        ControlFlow::Continue(())
+    };
+    Training::new(&load("bert"), &labels(), &examples(), &settings).run(&mut record).unwrap();
     assert_eq!((seen.len(), seen[0].epochs), (12, 4));
 }
 
@@ -261,6 +285,16 @@ fn a_missing_folder_a_foreign_model_and_bad_settings_are_explained() {
     let mut bad = examples();
     bad[3].label = 7;
     let base = load("bert");
-    let error = train(&base, &labels(), &bad, &settings(), &mut |_| ()).unwrap_err().to_string();
+    let fault = |examples: &[Example], settings: &TrainSettings| {
+        let labels = labels();
+        let training = Training::new(&base, &labels, examples, settings);
+        training.run(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    let error = fault(&bad, &settings());
     assert!(error.contains("example 4 has class number 7"), "{error}");
+    bad[3] = Example { teacher: vec![0.5, 0.4], ..Example::new("x", 1) };
+    let error = fault(&bad, &settings());
+    assert!(error.contains("example 4") && error.contains("add up to 1"), "{error}");
+    let error = fault(&examples(), &TrainSettings { patience: 0, ..settings() });
+    assert!(error.contains("student.patience is 0"), "{error}");
 }

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::{D, Device};
-use candle_nn::ops;
+use candle_core::Device;
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
+use super::blueprint::Blueprint;
 use super::config::Config;
-use super::graph::head::{self, Head};
-use super::graph::layers::Params;
-use super::weights::{self, Tensors};
-use super::{BaseModel, Encoder, Pooling, Result, Rows, StudentError, base, checkpoint, tokens};
+use super::network::{Network, network};
+use super::rows::Rows;
+use super::weights::{self, Tensors, Wants};
+use super::{BaseModel, Pooling, Result, StudentError, base, checkpoint, tokens, train::softmax};
 
 /// Texts per forward pass.
 const BATCH: usize = 32;
@@ -27,11 +28,9 @@ pub struct Classifier {
     pooling: Pooling,
     max_length: usize,
     tensors: Tensors,
-    encoder: Box<dyn Encoder>,
-    head: Head,
+    network: Box<dyn Network>,
     tokenizer: Tokenizer,
     files: BTreeMap<String, Vec<u8>>,
-    device: Device,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -51,18 +50,17 @@ impl Classifier {
         max_length: usize,
     ) -> Result<Self> {
         let inner = &*base.inner;
+        let blueprint = Blueprint::new(&inner.config, pooling, labels.len());
         Ok(Self {
             origin: inner.origin.clone(),
             labels,
             pooling,
             max_length,
-            encoder: base::build_encoder(&inner.config, &Params::fixed(&tensors))?,
-            head: Head::new(&inner.config, &Params::fixed(&tensors))?,
+            network: network(blueprint, Arc::new(tensors.clone()), &inner.device)?,
             tensors,
             tokenizer: tokens::limited(&inner.tokenizer, max_length, &inner.origin)?,
             config: inner.config.clone(),
             files: inner.files.clone(),
-            device: inner.device.clone(),
         })
     }
 
@@ -78,8 +76,8 @@ impl Classifier {
             origin: origin.clone(),
             message: "there is no id2label with the numbers 0, 1, 2, ...\nhint: this is a pretrained encoder, not a trained classifier; train it first".to_owned(),
         })?;
-        let mut wants = base::encoder_wants(config);
-        head::add_wants(&mut wants, config, Some(labels.len()));
+        let blueprint = Blueprint::new(config, config.pooling, labels.len());
+        let wants = Wants::new(blueprint.tensors(), false);
         let bytes = base::read(&folder.join("model.safetensors"))?;
         let tensors = weights::pick(&bytes, &wants, config.architecture, device, origin)?;
         let max_length = config.max_length.unwrap_or(USUAL_LENGTH).min(config.max_positions);
@@ -101,12 +99,9 @@ impl Classifier {
         let mut probabilities = vec![Vec::new(); texts.len()];
         for batch in order.chunks(BATCH) {
             let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
-            let rows = Rows::new(&rows, self.config.pad_token_id, &self.device)?;
-            let pooled = rows.pool(&self.encoder.encode(&rows, None)?, self.pooling)?;
-            let logits = self.head.forward(&pooled, None)?;
-            let shares = ops::softmax(&logits, D::Minus1)?.to_vec2::<f32>()?;
-            for (&at, shares) in batch.iter().zip(shares) {
-                probabilities[at] = shares;
+            let logits = self.network.logits(&Rows::new(&rows))?;
+            for (&at, logits) in batch.iter().zip(logits.chunks_exact(self.labels.len())) {
+                probabilities[at] = softmax(logits);
             }
         }
         Ok(probabilities)

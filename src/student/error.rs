@@ -50,6 +50,11 @@ pub enum StudentError {
     /// The examples or the settings cannot be trained on.
     #[error("cannot train the student: {0}")]
     Training(String),
+    /// A training was broken off by whoever watches it.
+    #[error(
+        "the training was broken off\nhint: run the same command again; it goes on from where it was, where its state was kept"
+    )]
+    Stopped,
     /// The tensor engine failed: out of memory, a device lost, a bug of ours.
     #[error("the tensor engine failed: {0}")]
     Engine(#[from] candle_core::Error),

@@ -4,45 +4,43 @@
 //! a pretrained encoder, [`train`] fine-tunes it under a new classification head, and the
 //! [`Classifier`] that comes out predicts, saves itself and opens unchanged in `transformers`.
 //!
-//! The encoders are our own, for one reason: the stock layer norm and softmax of candle run
-//! fused kernels that have no backward, and the gradient goes missing without an error. Ours
-//! (`layers`) are made of differentiable ops, and on a CPU of fused ones with a backward of their
-//! own (`fused`), tested against PyTorch's gradients for every parameter.
+//! The networks are our own, for one reason: the stock layer norm and softmax of candle run
+//! fused kernels that have no backward, and the gradient goes missing without an error. Ours are
+//! tested against PyTorch's gradients for every weight.
 //!
 //! | file | what it is for |
 //! |---|---|
 //! | `config` | `config.json`, read strictly and kept whole for the way back out |
 //! | `weights` | `model.safetensors`: names, aliases, shapes, number types |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
-//! | `rows` | a batch of token ids without its padding |
-//! | `layers`, `distilbert`, `bert`, `head` | the networks |
-//! | `fused`, `kernels`, `arith` | the same networks as fused CPU ops with a backward of their own |
-//! | `optimizer`, `trainer` | AdamW, the schedule and the loop |
+//! | `blueprint`, `network` | what a network is made of; the seam between the engines and the rest |
+//! | `cpu` | the engine written by hand, for CPUs |
+//! | `graph` | the engine of candle's differentiable ops: GPUs, and the tests' ruler |
+//! | `rows`, `dropout`, `optimizer` | what engines share: packed batches, dropout, AdamW's numbers |
+//! | `train` | objective, loop, stages, early stopping, snapshots |
 //! | `crew` | several trainings at once |
 //! | `bench` | what a student does in a second on this machine |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
-mod arith;
 mod base;
 pub mod bench;
-#[allow(dead_code)]
 mod blueprint;
 mod checkpoint;
 mod classifier;
 mod config;
+mod cpu;
 mod crew;
-#[allow(dead_code)]
 mod dropout;
 mod error;
 mod graph;
-#[expect(dead_code)]
 mod network;
-#[allow(dead_code)]
+mod optimizer;
+mod quantised;
 mod rows;
 mod tokens;
-mod trainer;
+mod train;
 mod weights;
 
 #[cfg(test)]
@@ -50,40 +48,15 @@ mod behaviour;
 #[cfg(test)]
 mod parity;
 
-use candle_core::Tensor;
-
-pub use base::BaseModel;
+pub use base::{BaseModel, PretrainedEncoder};
 pub use classifier::Classifier;
 pub use config::{Architecture, Config, Pooling};
-pub use crew::side_by_side;
+pub use crew::{Crew, side_by_side};
 pub use error::StudentError;
-pub use graph::dropout::DropoutRng;
-pub use graph::rows::Rows;
-pub use trainer::{Example, TrainSettings, TrainStep, train};
+pub use train::{
+    ClassWeights, Corpus, Epoch, Example, Loss, OutOfRange, Snapshots, Stages, TrainOutcome,
+    TrainSettings, TrainStep, Training, Validation,
+};
 
 /// Result of everything the student does.
 pub type Result<T> = std::result::Result<T, StudentError>;
-
-/// A network from token ids to one hidden vector per token: the seam between the networks and
-/// everything that trains, pools or embeds with them.
-pub trait Encoder: Send + Sync {
-    /// Width of a hidden vector.
-    fn hidden_size(&self) -> usize;
-
-    /// Last hidden states of the rows' tokens, `[tokens, hidden]`. Dropout only where its
-    /// generator is given.
-    fn encode(&self, rows: &Rows, dropout: Option<&mut DropoutRng>) -> Result<Tensor>;
-
-    /// Last hidden states of a padded batch, `[batch, seq, hidden]`; `ids` and `mask` are
-    /// `[batch, seq]` u32, the mask 1 for a token and 0 for padding, whose states are zero.
-    fn forward(
-        &self,
-        ids: &Tensor,
-        mask: &Tensor,
-        dropout: Option<&mut DropoutRng>,
-    ) -> Result<Tensor> {
-        let rows = Rows::from_padded(ids, mask)?;
-        let hidden = self.encode(&rows, dropout)?;
-        rows.unpack(&hidden)
-    }
-}

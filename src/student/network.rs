@@ -6,13 +6,46 @@
 //! numbers within 1e-5; which of them serves is a question of the device alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::Device;
 
 use super::Result;
+use super::blueprint::Blueprint;
+use super::cpu::{CpuLearner, CpuNetwork, Precision};
 use super::dropout::Dropout;
+use super::graph::{GraphLearner, GraphNetwork};
 use super::rows::Rows;
 
-#[cfg(doc)]
-use super::blueprint::Blueprint;
+/// The network that serves on `device`.
+///
+/// # Errors
+/// What the source cannot read, and what the device cannot hold.
+pub(super) fn network(
+    blueprint: Blueprint,
+    source: Arc<dyn Source>,
+    device: &Device,
+) -> Result<Box<dyn Network>> {
+    if device.is_cpu() {
+        return Ok(Box::new(CpuNetwork::new(blueprint, source, Precision::F32)?));
+    }
+    Ok(Box::new(GraphNetwork::new(blueprint, source, device)?))
+}
+
+/// The learner that serves on `device`.
+///
+/// # Errors
+/// As [`network`].
+pub(super) fn learner(
+    blueprint: Blueprint,
+    source: &dyn Source,
+    device: &Device,
+) -> Result<Box<dyn Learner>> {
+    if device.is_cpu() {
+        return Ok(Box::new(CpuLearner::new(blueprint, source)?));
+    }
+    Ok(Box::new(GraphLearner::new(blueprint, source, device)?))
+}
 
 /// Where weights are read from: a checkpoint, or one with a fresh head and a table cut down.
 pub(super) trait Source: Send + Sync {
@@ -41,7 +74,7 @@ pub(super) trait Learner: Send {
     fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>>;
 
     /// Adds the gradients of every weight, given the loss's gradient with respect to the logits of
-    /// the last [`Learner::forward`], `[texts, classes]`.
+    /// the last [`Learner::forward`], `[texts, classes]`. Once for each forward pass.
     fn backward(&mut self, dlogits: &[f32]) -> Result<()>;
 
     /// One AdamW step with the gradients gathered since the last one, which are then forgotten.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 use safetensors::{SafeTensors, tensor::TensorView};
 
+use super::network::Source;
 use super::{Architecture, Result, StudentError};
 
 /// Tensors by their full Hugging Face name.
@@ -25,30 +26,42 @@ pub(super) struct Wanted {
     pub optional: bool,
 }
 
-/// Collects the tensors that a network needs, from the names of its parts.
-#[derive(Default)]
+/// The tensors that a network needs.
 pub(super) struct Wants(pub Vec<Wanted>);
 
 impl Wants {
-    pub fn one(&mut self, name: impl Into<String>, shape: &[usize]) {
-        self.0.push(Wanted { name: name.into(), shape: shape.to_vec(), optional: false });
+    pub fn new(tensors: Vec<super::blueprint::Wanted>, optional: bool) -> Self {
+        let wanted = tensors.into_iter();
+        Self(
+            wanted
+                .map(|tensor| Wanted { name: tensor.name, shape: tensor.shape, optional })
+                .collect(),
+        )
+    }
+}
+
+impl Source for Tensors {
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
+        let tensor = self.get(name).ok_or_else(|| missing(name))?;
+        copy(tensor, out)
     }
 
-    /// A dense layer: `weight [outputs, inputs]` and `bias [outputs]`.
-    pub fn linear(&mut self, name: &str, inputs: usize, outputs: usize) {
-        self.one(format!("{name}.weight"), &[outputs, inputs]);
-        self.one(format!("{name}.bias"), &[outputs]);
+    fn rows(&self, name: &str, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        let tensor = self.get(name).ok_or_else(|| missing(name))?;
+        let ids = Tensor::from_slice(ids, ids.len(), tensor.device())?;
+        copy(&tensor.index_select(&ids, 0)?, out)
     }
+}
 
-    /// A layer norm: `weight [width]` and `bias [width]`.
-    pub fn norm(&mut self, name: &str, width: usize) {
-        self.one(format!("{name}.weight"), &[width]);
-        self.one(format!("{name}.bias"), &[width]);
-    }
+fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
+    out.copy_from_slice(&tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
+    Ok(())
+}
 
-    /// Marks everything from position `from` on as optional.
-    pub fn optional_from(&mut self, from: usize) {
-        self.0[from..].iter_mut().for_each(|wanted| wanted.optional = true);
+fn missing(name: &str) -> StudentError {
+    StudentError::Weights {
+        origin: "the network being built".to_owned(),
+        message: format!("{name} is missing\nhint: this is a fault of ours, please report it"),
     }
 }
 

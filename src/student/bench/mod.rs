@@ -2,12 +2,13 @@
 //! like a run's. `plan` estimates with it, and `scripts/student` holds it against PyTorch and
 //! onnxruntime.
 //!
-//! Everything goes through the doors that a run uses ([`train`], [`side_by_side`],
+//! Everything goes through the doors that a run uses ([`Training`], [`side_by_side`],
 //! [`Classifier::predict`]), so that what is measured is what a run gets.
 
 mod estimate;
 mod texts;
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
@@ -17,10 +18,10 @@ pub use estimate::{Estimate, Planned, estimate};
 
 use super::blueprint::Blueprint;
 use super::{
-    BaseModel, Classifier, Example, Pooling, Result, StudentError, TrainSettings, side_by_side,
-    train,
+    BaseModel, Classifier, Corpus, Crew, Example, Pooling, Result, StudentError, TrainSettings,
+    Training, side_by_side,
 };
-use crate::peak;
+use crate::memory;
 
 /// Steps before the clock of a training is read: caches and allocators have filled by then.
 const WARM_UP: usize = 3;
@@ -189,7 +190,7 @@ pub fn bench(
     let parameters = Blueprint::new(base.config(), Pooling::First, labels.len()).parameters();
     let max_length = workload.equal_length.unwrap_or(workload.max_length);
     let bench = Bench { base, labels, examples, workload, threads, max_length };
-    let mut peak_memory_bytes = peak::bytes();
+    let mut peak_memory_bytes = memory::peak();
     let mut measures = Vec::with_capacity(kinds.len());
     for kind in kinds {
         // A fresh head's training is not part of its classification.
@@ -197,15 +198,15 @@ pub fn bench(
             (Kind::Classify, None) => Some(pool.install(|| bench.fresh())?),
             _ => None,
         };
-        peak_memory_bytes = peak_memory_bytes.max(peak::bytes());
-        peak::forget();
+        peak_memory_bytes = peak_memory_bytes.max(memory::peak());
+        memory::forget_peak();
         let mut measure = pool.install(|| match kind {
             Kind::Train => bench.train(),
             Kind::Students => bench.students(),
             Kind::Classify => bench.classify(kind, subject.classifier.as_ref().or(fresh.as_ref())),
             Kind::ClassifyFast => bench.classify(kind, subject.fast.as_ref()),
         })?;
-        measure.peak_memory_bytes = peak::bytes();
+        measure.peak_memory_bytes = memory::peak();
         peak_memory_bytes = peak_memory_bytes.max(measure.peak_memory_bytes);
         done(&measure);
         measures.push(measure);
@@ -234,14 +235,13 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     /// Settings and examples of a training of `steps` steps; 0 = the workload's epochs.
-    fn training(&self, steps: usize, seed: u64) -> (TrainSettings, Vec<Example>) {
+    fn training(&self, steps: usize) -> (TrainSettings, Vec<Example>) {
         let Workload { batch, epochs, .. } = *self.workload;
         let batch_size = batch.max(1);
         let settings = TrainSettings {
             batch_size,
             max_length: self.max_length,
             min_steps: 0,
-            seed,
             ..TrainSettings::default()
         };
         match steps {
@@ -255,9 +255,9 @@ impl Bench<'_> {
 
     fn train(&self) -> Result<Measure> {
         let steps = self.workload.steps;
-        let (settings, examples) = self.training(if steps > 0 { steps + WARM_UP } else { 0 }, 0);
+        let (settings, examples) = self.training(if steps > 0 { steps + WARM_UP } else { 0 });
         let began = Instant::now();
-        let (_, ends) = self.run(&examples, &settings)?;
+        let (_, ends) = self.run(&examples, &settings, None, 0)?;
         let whole_seconds = began.elapsed().as_secs_f64();
         // A training of a few steps has none to spare.
         let from = if ends.len() > 2 * WARM_UP { WARM_UP - 1 } else { 0 };
@@ -286,11 +286,19 @@ impl Bench<'_> {
             students => students,
         };
         let seeds: Vec<u64> = (0..students as u64).collect();
-        let (_, examples) = self.training(self.workload.steps, 0);
+        let (settings, examples) = self.training(self.workload.steps);
         let began = Instant::now();
-        let times = side_by_side(self.threads, &seeds, |&seed| -> Result<Vec<f64>> {
-            let (settings, examples) = self.training(self.workload.steps, seed);
-            let (_, ends) = self.run(&examples, &settings)?;
+        let texts = examples.iter().map(|example| example.text.as_str());
+        let corpus = Corpus::new(self.base, texts, self.max_length)?;
+        let need = Training {
+            corpus: Some(&corpus),
+            ..Training::new(self.base, &self.labels, &examples, &settings)
+        };
+        let mut crew = Crew::new(self.base, students, need.need()?);
+        crew.workers = crew.workers.min(self.threads);
+        crew.threads = crew.threads.min(self.threads);
+        let times = side_by_side(crew, &seeds, |&seed| -> Result<Vec<f64>> {
+            let (_, ends) = self.run(&examples, &settings, Some(&corpus), seed)?;
             Ok(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
         })?;
         let seconds = began.elapsed().as_secs_f64();
@@ -298,8 +306,7 @@ impl Bench<'_> {
         let steps = times.iter().map(|times| times.len() + 1).sum::<usize>();
         let times = times.concat();
         let times = if times.is_empty() { vec![seconds] } else { times };
-        let epochs = self.training(self.workload.steps, 0).0.epochs;
-        let passes = students * epochs;
+        let passes = students * settings.epochs;
         Ok(Measure {
             steps,
             step_ms: 1e3 * times.iter().sum::<f64>() / times.len() as f64,
@@ -334,8 +341,8 @@ impl Bench<'_> {
 
     /// A classifier of the workload's classes: one step old, as fast as any.
     fn fresh(&self) -> Result<Classifier> {
-        let (settings, examples) = self.training(1, 0);
-        Ok(self.run(&examples, &settings)?.0)
+        let (settings, examples) = self.training(1);
+        Ok(self.run(&examples, &settings, None, 0)?.0)
     }
 
     /// A training, and when each of its steps ended.
@@ -343,11 +350,16 @@ impl Bench<'_> {
         &self,
         examples: &[Example],
         settings: &TrainSettings,
+        corpus: Option<&Corpus>,
+        seed: u64,
     ) -> Result<(Classifier, Vec<Instant>)> {
         let mut ends = Vec::new();
-        let mut note = |_| ends.push(Instant::now());
-        let classifier = train(self.base, &self.labels, examples, settings, &mut note)?;
-        Ok((classifier, ends))
+        let training = Training::new(self.base, &self.labels, examples, settings);
+        let outcome = Training { corpus, seed, ..training }.run(&mut |_| {
+            ends.push(Instant::now());
+            ControlFlow::Continue(())
+        })?;
+        Ok((outcome.classifier, ends))
     }
 
     /// Tokens of all texts.

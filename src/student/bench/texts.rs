@@ -51,7 +51,7 @@ pub(super) fn examples(
 }
 
 fn example(text: String, label: usize) -> Example {
-    Example { text, label, weight: 1.0 }
+    Example::new(text, label)
 }
 
 /// Appends to each text those that follow it until it has `length` tokens or more.

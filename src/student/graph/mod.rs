@@ -1,15 +1,217 @@
-//! The reference engine: candle's differentiable ops.
+//! The reference engine: candle's differentiable ops over padded rectangles. It is what a GPU runs,
+//! and, in F64, what the CPU's hand-written engine is held against.
 
-pub(super) mod bert;
-pub(super) mod distilbert;
-pub(super) mod dropout;
-pub(super) mod fused;
-pub(super) mod head;
-pub(super) mod kernels;
-pub(super) mod layers;
-pub(super) mod optimizer;
-pub(super) mod rows;
+mod frame;
+mod net;
 
-use super::{Encoder, Pooling, Result, StudentError, arith};
-use dropout::DropoutRng;
-use rows::Rows;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::blueprint::Blueprint;
+use super::dropout::Dropout;
+use super::network::{Learner, Network, Slot, Source, State, Update};
+use super::optimizer::{BETA1, BETA2, EPSILON, Factors};
+use super::rows::Rows;
+use super::{Result, StudentError};
+use frame::Frame;
+use net::{Pass, Tensors};
+
+/// A network that predicts, op by op.
+pub(super) struct GraphNetwork {
+    blueprint: Blueprint,
+    tensors: Tensors,
+    device: Device,
+}
+
+impl GraphNetwork {
+    /// Reads every tensor of `blueprint` from `source` onto `device`.
+    ///
+    /// # Errors
+    /// What the source cannot read, and what the device cannot hold.
+    pub fn new(blueprint: Blueprint, source: Arc<dyn Source>, device: &Device) -> Result<Self> {
+        let tensors = net::read(&blueprint, &*source, DType::F32, device)?;
+        Ok(Self { blueprint, tensors, device: device.clone() })
+    }
+
+    fn run(&self, rows: &Rows, of: fn(&Pass) -> Result<Tensor>) -> Result<Vec<f32>> {
+        if rows.texts() == 0 {
+            return Ok(Vec::new());
+        }
+        let frame = Frame::new(rows, DType::F32, &self.device)?;
+        let Self { blueprint, tensors, .. } = self;
+        floats(&of(&Pass { blueprint, tensors, frame: &frame, dropout: None })?)
+    }
+}
+
+impl Network for GraphNetwork {
+    fn hidden(&self, rows: &Rows) -> Result<Vec<f32>> {
+        self.run(rows, |pass| pass.frame.pack(&pass.hidden()?))
+    }
+
+    fn logits(&self, rows: &Rows) -> Result<Vec<f32>> {
+        self.run(rows, |pass| pass.logits())
+    }
+}
+
+/// A weight under training.
+struct Param {
+    var: Var,
+    /// Gathered since the last step.
+    gradient: Option<Tensor>,
+    first: Tensor,
+    second: Tensor,
+}
+
+/// A network that is trained, op by op.
+pub(super) struct GraphLearner {
+    blueprint: Blueprint,
+    params: BTreeMap<String, Param>,
+    /// The same weights as the network sees them.
+    tensors: Tensors,
+    /// Of the last forward pass, with their graph.
+    logits: Option<Tensor>,
+    dtype: DType,
+    device: Device,
+}
+
+impl GraphLearner {
+    /// Reads every tensor of `blueprint` from `source` onto `device`.
+    ///
+    /// # Errors
+    /// What the source cannot read, and what the device cannot hold.
+    pub fn new(blueprint: Blueprint, source: &dyn Source, device: &Device) -> Result<Self> {
+        Self::with_dtype(blueprint, source, DType::F32, device)
+    }
+
+    /// The same in another number type: F64 is the tests' ruler.
+    pub fn with_dtype(
+        blueprint: Blueprint,
+        source: &dyn Source,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut params = BTreeMap::new();
+        for (name, tensor) in net::read(&blueprint, source, dtype, device)? {
+            let (first, second) = (tensor.zeros_like()?, tensor.zeros_like()?);
+            let var = Var::from_tensor(&tensor)?;
+            params.insert(name, Param { var, gradient: None, first, second });
+        }
+        let tensors =
+            params.iter().map(|(name, param)| (name.clone(), param.var.as_tensor().clone()));
+        let tensors = tensors.collect();
+        Ok(Self { blueprint, params, tensors, logits: None, dtype, device: device.clone() })
+    }
+
+    /// Norm of all gradients together; a weight without one is a fault.
+    fn norm(&self) -> Result<f64> {
+        let mut square = 0.0;
+        for (name, param) in &self.params {
+            let gradient = param.gradient.as_ref().ok_or_else(|| no_gradient(name))?;
+            // Metal has no F64.
+            let wide = if self.device.is_metal() { self.dtype } else { DType::F64 };
+            let sum = gradient.to_dtype(wide)?.sqr()?.sum_all()?;
+            square += sum.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        }
+        Ok(square.sqrt())
+    }
+}
+
+impl Learner for GraphLearner {
+    fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>> {
+        let frame = Frame::new(rows, self.dtype, &self.device)?;
+        let Self { blueprint, tensors, .. } = self;
+        let logits = Pass { blueprint, tensors, frame: &frame, dropout }.logits()?;
+        let values = floats(&logits)?;
+        self.logits = Some(logits);
+        Ok(values)
+    }
+
+    fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
+        let logits = self.logits.take().ok_or_else(|| {
+            StudentError::Training(
+                "a backward pass without a forward pass\nhint: this is a fault of ours, please report it".to_owned(),
+            )
+        })?;
+        let dlogits = Tensor::from_slice(dlogits, logits.shape(), &self.device)?;
+        let mut store = (logits * dlogits.to_dtype(self.dtype)?)?.sum_all()?.backward()?;
+        for param in self.params.values_mut() {
+            let Some(more) = store.remove(&param.var) else { continue };
+            param.gradient = Some(match param.gradient.take() {
+                Some(gradient) => (gradient + more)?,
+                None => more,
+            });
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, update: Update) -> Result<f64> {
+        let norm = self.norm()?;
+        let factors = Factors::new(update, norm);
+        for (name, param) in &mut self.params {
+            let Some(gradient) = param.gradient.take() else { continue };
+            let gradient = (gradient * factors.clip)?;
+            param.first = ((&param.first * BETA1)? + (&gradient * (1.0 - BETA1))?)?;
+            param.second = ((&param.second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+            let root = ((&param.second * factors.second_scale)?.sqrt()? + EPSILON)?;
+            let change = ((&param.first / root)? * factors.rate)?;
+            let kept = (param.var.as_detached_tensor() * factors.keep_of(name))?;
+            param.var.set(&(kept - change)?)?;
+        }
+        Ok(norm)
+    }
+
+    fn state(&self) -> Result<State> {
+        let slot = |param: &Param| -> Result<Slot> {
+            Ok(Slot {
+                weight: floats(param.var.as_tensor())?,
+                first: floats(&param.first)?,
+                second: floats(&param.second)?,
+            })
+        };
+        self.params.iter().map(|(name, param)| Ok((name.clone(), slot(param)?))).collect()
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        for (name, param) in &mut self.params {
+            let slot = state.get(name).ok_or_else(|| {
+                StudentError::Training(format!("the state to go on from has no {name}\nhint: this is a fault of ours, please report it"))
+            })?;
+            let tensor = |values: &[f32]| -> Result<Tensor> {
+                let tensor = Tensor::from_slice(values, param.var.shape(), &self.device)?;
+                Ok(tensor.to_dtype(self.dtype)?)
+            };
+            param.var.set(&tensor(&slot.weight)?)?;
+            param.first = tensor(&slot.first)?;
+            param.second = tensor(&slot.second)?;
+            param.gradient = None;
+        }
+        self.logits = None;
+        Ok(())
+    }
+
+    fn weights(&self) -> Result<BTreeMap<String, Vec<f32>>> {
+        self.tensors.iter().map(|(name, tensor)| Ok((name.clone(), floats(tensor)?))).collect()
+    }
+
+    #[cfg(test)]
+    fn gradients(&self) -> Result<BTreeMap<String, Vec<f32>>> {
+        let gradient = |(name, param): (&String, &Param)| {
+            let gradient = param.gradient.as_ref().ok_or_else(|| no_gradient(name))?;
+            Ok((name.clone(), floats(gradient)?))
+        };
+        self.params.iter().map(gradient).collect()
+    }
+}
+
+fn no_gradient(name: &str) -> StudentError {
+    StudentError::Training(format!(
+        "{name} received no gradient\nhint: this is a fault of the network code, please report it"
+    ))
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    let flat = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?;
+    Ok(flat.to_vec1()?)
+}

@@ -147,24 +147,9 @@ pub(super) fn affordable_cells(model: &LlamaModel, options: &LlamaOptions, gpu: 
 
 /// Free bytes of the memory that the CPU works in.
 pub(super) fn free_here() -> u64 {
-    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
-    let free = available.map_or_else(
-        || memory(|device| matches!(device.device_type, LlamaBackendDeviceType::Cpu)),
-        |kilobytes| kilobytes << 10,
-    );
-    free.min(left_to_this_group().unwrap_or(u64::MAX))
-}
-
-/// What a container may still take, where this is one with a limit.
-fn left_to_this_group() -> Option<u64> {
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
-    Some(read("max")?.saturating_sub(read("current")?))
+    crate::memory::available().unwrap_or_else(|| {
+        memory(|device| matches!(device.device_type, LlamaBackendDeviceType::Cpu))
+    })
 }
 
 /// Free bytes on the GPUs `chosen`, by their numbers, or on all of them.

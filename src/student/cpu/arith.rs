@@ -1,8 +1,10 @@
-//! The inner loops of the fused CPU ops: plain Rust over slices, written so that the compiler
-//! vectorises them, and compiled a second time for AVX2 by [`wide!`].
+//! The inner loops: plain Rust over slices, written so that the compiler vectorises them, and
+//! compiled for AVX2 and AVX-512 as well by [`wide!`].
 
 use candle_nn::Activation;
 
+use super::super::dropout::Mask;
+use super::super::optimizer::{BETA1, BETA2, EPSILON, Factors};
 use crate::vector::{exp, wide};
 
 /// Distribution function of the standard normal by erf, Abramowitz and Stegun 7.1.26 (error under
@@ -62,20 +64,20 @@ wide! {
 }
 
 wide! {
-    /// Gradient of [`activate`] at `x`, times the gradient that comes in.
-    pub(super) fn activate_backward(kind: Activation, x: &[f32], grad: &[f32], out: &mut [f32]) {
+    /// Backward of [`activate`] at `x`: `grad`, of what came out, becomes that of what went in.
+    pub(super) fn activate_backward(kind: Activation, x: &[f32], grad: &mut [f32]) {
         #[inline(always)]
-        fn all(kind: Activation, x: &[f32], grad: &[f32], out: &mut [f32]) {
-            for ((out, &x), &grad) in out.iter_mut().zip(x).zip(grad) {
+        fn all(kind: Activation, x: &[f32], grad: &mut [f32]) {
+            for (grad, &x) in grad.iter_mut().zip(x) {
                 let (gate, slope) = gate(kind, x);
-                *out = grad * (gate + x * slope);
+                *grad *= gate + x * slope;
             }
         }
         match kind {
-            Activation::Relu => all(Activation::Relu, x, grad, out),
-            Activation::Silu => all(Activation::Silu, x, grad, out),
-            Activation::NewGelu => all(Activation::NewGelu, x, grad, out),
-            _ => all(Activation::Gelu, x, grad, out),
+            Activation::Relu => all(Activation::Relu, x, grad),
+            Activation::Silu => all(Activation::Silu, x, grad),
+            Activation::NewGelu => all(Activation::NewGelu, x, grad),
+            _ => all(Activation::Gelu, x, grad),
         }
     }
 }
@@ -111,61 +113,28 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
 }
 
 wide! {
-    /// Layer norm of rows as wide as `weight`.
-    pub(super) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
-        let width = weight.len();
-        for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-            let (mean, scale) = moments(x, eps);
-            for i in 0..width {
-                out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
-            }
+    /// `out += x`.
+    pub(super) fn add(x: &[f32], out: &mut [f32]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out += x;
         }
     }
 }
 
 wide! {
-    /// Backward of layer norm for some rows: `dx` is written, `dweight` and `dbias` are added to.
-    pub(super) fn layer_norm_backward(
-        x: &[f32], weight: &[f32], grad: &[f32], eps: f32,
-        dx: &mut [f32], dweight: &mut [f32], dbias: &mut [f32],
-    ) {
-        let width = weight.len();
-        let (dweight, dbias) = (&mut dweight[..width], &mut dbias[..width]);
-        let mut normed = vec![0f32; width];
-        let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(grad.chunks_exact(width));
-        for ((dx, x), grad) in rows {
-            let (mean, scale) = moments(x, eps);
-            for i in 0..width {
-                normed[i] = (x[i] - mean) * scale;
-                dx[i] = grad[i] * weight[i];
-                dweight[i] += grad[i] * normed[i];
-                dbias[i] += grad[i];
-            }
-            let mean_grad = sum_of(width, |i| dx[i]) / width as f32;
-            let mean_product = sum_of(width, |i| dx[i] * normed[i]) / width as f32;
-            for i in 0..width {
-                dx[i] = scale * (dx[i] - mean_grad - normed[i] * mean_product);
-            }
+    /// Writes `bias` to every row of `out`.
+    pub(super) fn fill_rows(bias: &[f32], out: &mut [f32]) {
+        for row in out.chunks_exact_mut(bias.len()) {
+            row.copy_from_slice(bias);
         }
     }
 }
 
 wide! {
-    /// Adds `bias` to every row of `x`.
-    pub(super) fn add_bias(x: &mut [f32], bias: &[f32]) {
-        for row in x.chunks_exact_mut(bias.len()) {
-            for (x, &bias) in row.iter_mut().zip(bias) {
-                *x += bias;
-            }
-        }
-    }
-}
-
-wide! {
-    /// Adds every row of `x` to `sum`.
-    pub(super) fn sum_rows(x: &[f32], sum: &mut [f32]) {
-        for row in x.chunks_exact(sum.len()) {
-            for (sum, &x) in sum.iter_mut().zip(row) {
+    /// Adds columns `from..from + sum.len()` of every row of `x` to `sum`.
+    pub(super) fn sum_columns(x: &[f32], width: usize, from: usize, sum: &mut [f32]) {
+        for row in x.chunks_exact(width) {
+            for (sum, &x) in sum.iter_mut().zip(&row[from..]) {
                 *sum += x;
             }
         }
@@ -173,10 +142,114 @@ wide! {
 }
 
 wide! {
-    /// Multiplies `x` by `factors`, element by element.
-    pub(super) fn scale_by(x: &mut [f32], factors: &[f32]) {
-        for (x, &factor) in x.iter_mut().zip(factors) {
-            *x *= factor;
+    /// `x` times the factors `first..` of a mask.
+    pub(super) fn masked(mask: Mask, first: u32, x: &[f32], out: &mut [f32]) {
+        for (at, (out, &x)) in (0u32..).zip(out.iter_mut().zip(x)) {
+            *out = x * mask.factor(first.wrapping_add(at));
+        }
+    }
+}
+
+wide! {
+    /// [`masked`] in place.
+    pub(super) fn mask(mask: Mask, first: u32, x: &mut [f32]) {
+        for (at, x) in (0u32..).zip(x.iter_mut()) {
+            *x *= mask.factor(first.wrapping_add(at));
+        }
+    }
+}
+
+wide! {
+    /// Layer norm of rows as wide as `weight`.
+    pub(super) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+        let width = weight.len();
+        for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+            norm_row(x, weight, bias, eps, out);
+        }
+    }
+}
+
+wide! {
+    /// `sum = sum · mask + x`, and the layer norm of that into `out`; the mask's factors are
+    /// counted from `first`.
+    pub(super) fn residual_norm(
+        mask: Mask, first: u32, x: &[f32], weight: &[f32], bias: &[f32], eps: f32,
+        sum: &mut [f32], out: &mut [f32],
+    ) {
+        let width = weight.len();
+        let rows = sum.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(out.chunks_exact_mut(width));
+        for (row, ((sum, x), out)) in (0u32..).zip(rows) {
+            if mask.drops() {
+                let first = first.wrapping_add(row * width as u32);
+                for (at, sum) in (0u32..).zip(sum.iter_mut()) {
+                    *sum *= mask.factor(first.wrapping_add(at));
+                }
+            }
+            for (sum, &x) in sum.iter_mut().zip(x) {
+                *sum += x;
+            }
+            norm_row(sum, weight, bias, eps, out);
+        }
+    }
+}
+
+#[inline(always)]
+fn norm_row(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let (mean, scale) = moments(x, eps);
+    for ((out, &x), (&weight, &bias)) in out.iter_mut().zip(x).zip(weight.iter().zip(bias)) {
+        *out = (x - mean) * scale * weight + bias;
+    }
+}
+
+wide! {
+    /// Backward of layer norm for some rows: `dx` is written (it may hold anything), `dweight` and
+    /// `dbias` are added to.
+    pub(super) fn layer_norm_backward(
+        x: &[f32], weight: &[f32], eps: f32, grad: &[f32],
+        dx: &mut [f32], dweight: &mut [f32], dbias: &mut [f32],
+    ) {
+        let width = weight.len();
+        let (dweight, dbias) = (&mut dweight[..width], &mut dbias[..width]);
+        let rows = dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(grad.chunks_exact(width));
+        for ((dx, x), grad) in rows {
+            let (dx, x, grad) = (&mut dx[..width], &x[..width], &grad[..width]);
+            let (mean, scale) = moments(x, eps);
+            let mean_grad = sum_of(width, |i| grad[i] * weight[i]) / width as f32;
+            let mean_product =
+                sum_of(width, |i| grad[i] * weight[i] * (x[i] - mean)) * scale / width as f32;
+            for i in 0..width {
+                let normed = (x[i] - mean) * scale;
+                dweight[i] += grad[i] * normed;
+                dbias[i] += grad[i];
+                dx[i] = scale * (grad[i] * weight[i] - mean_grad - normed * mean_product);
+            }
+        }
+    }
+}
+
+wide! {
+    /// Softmax of `scale · row`, in place.
+    pub(super) fn softmax(scale: f32, row: &mut [f32]) {
+        let mut top = f32::NEG_INFINITY;
+        for &score in row.iter() {
+            top = if score > top { score } else { top };
+        }
+        for score in row.iter_mut() {
+            *score = exp((*score - top) * scale);
+        }
+        let whole = 1.0 / sum_of(row.len(), |at| row[at]);
+        for weight in row.iter_mut() {
+            *weight *= whole;
+        }
+    }
+}
+
+wide! {
+    /// Backward of [`softmax`]: `grad`, of the weights, becomes that of the scores.
+    pub(super) fn softmax_backward(scale: f32, weights: &[f32], grad: &mut [f32]) {
+        let mean = sum_of(weights.len(), |at| weights[at] * grad[at]);
+        for (grad, &weight) in grad.iter_mut().zip(weights) {
+            *grad = weight * (*grad - mean) * scale;
         }
     }
 }
@@ -209,6 +282,21 @@ pub(super) struct AdamStep {
     pub clip: f32,
 }
 
+impl AdamStep {
+    /// The numbers of a step, for weights of which decay leaves `keep`.
+    pub fn new(factors: &Factors, keep: f64) -> Self {
+        Self {
+            beta1: BETA1 as f32,
+            beta2: BETA2 as f32,
+            epsilon: EPSILON as f32,
+            rate: factors.rate as f32,
+            second: factors.second_scale as f32,
+            keep: keep as f32,
+            clip: factors.clip as f32,
+        }
+    }
+}
+
 wide! {
     /// AdamW with decoupled decay (Loshchilov and Hutter 2019), parameters and moments in place.
     pub(super) fn adamw(
@@ -221,113 +309,6 @@ wide! {
             *second = step.beta2 * *second + (1.0 - step.beta2) * grad * grad;
             let root = (*second * step.second).sqrt() + step.epsilon;
             *param = *param * step.keep - step.rate * *first / root;
-        }
-    }
-}
-
-/// The shape of one text's attention: `len` tokens, `heads` heads of `depth`; rows of `q`, `k`
-/// and `v` are `heads · depth` wide, the weights are `[heads, len, len]`.
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub len: usize,
-    pub heads: usize,
-    pub depth: usize,
-}
-
-/// Copies one head's rows, turned: `out[c][j] = x[j][c]`, `[depth, len]`.
-#[inline(always)]
-fn turn_head(x: &[f32], span: Span, head: usize, out: &mut [f32]) {
-    let width = span.heads * span.depth;
-    for j in 0..span.len {
-        let row = &x[j * width + head * span.depth..][..span.depth];
-        for (c, &value) in row.iter().enumerate() {
-            out[c * span.len + j] = value;
-        }
-    }
-}
-
-/// `out += factor · x`.
-#[inline(always)]
-fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out += factor * x;
-    }
-}
-
-wide! {
-    /// Scaled dot-product attention of one text. Writes `out` and the weights before dropout;
-    /// `dropout` holds a factor per weight, or nothing.
-    pub(super) fn attention(
-        span: Span, q: &[f32], k: &[f32], v: &[f32], dropout: &[f32],
-        weights: &mut [f32], out: &mut [f32],
-    ) {
-        let Span { len, heads, depth } = span;
-        let width = heads * depth;
-        let scale = 1.0 / (depth as f32).sqrt();
-        let mut keys = vec![0f32; depth * len];
-        out.fill(0.0);
-        for head in 0..heads {
-            turn_head(k, span, head, &mut keys);
-            for i in 0..len {
-                let at = (head * len + i) * len;
-                let row = &mut weights[at..at + len];
-                row.fill(0.0);
-                for c in 0..depth {
-                    add_scaled(row, q[i * width + head * depth + c] * scale, &keys[c * len..(c + 1) * len]);
-                }
-                let top = row.iter().fold(f32::NEG_INFINITY, |top, &score| top.max(score));
-                row.iter_mut().for_each(|score| *score = exp(*score - top));
-                let whole = 1.0 / sum_of(len, |j| row[j]);
-                row.iter_mut().for_each(|weight| *weight *= whole);
-                let out = &mut out[i * width + head * depth..][..depth];
-                for j in 0..len {
-                    let kept = if dropout.is_empty() { 1.0 } else { dropout[at + j] };
-                    add_scaled(out, row[j] * kept, &v[j * width + head * depth..][..depth]);
-                }
-            }
-        }
-    }
-}
-
-wide! {
-    /// Backward of [`attention`]: `dq`, `dk` and `dv` are added to.
-    pub(super) fn attention_backward(
-        span: Span, q: &[f32], k: &[f32], v: &[f32], dropout: &[f32], weights: &[f32],
-        grad: &[f32], dq: &mut [f32], dk: &mut [f32], dv: &mut [f32],
-    ) {
-        let Span { len, heads, depth } = span;
-        let width = heads * depth;
-        let scale = 1.0 / (depth as f32).sqrt();
-        let mut values = vec![0f32; depth * len];
-        let mut dscores = vec![0f32; len];
-        for head in 0..heads {
-            turn_head(v, span, head, &mut values);
-            for i in 0..len {
-                let at = (head * len + i) * len;
-                let row = &weights[at..at + len];
-                let grad = &grad[i * width + head * depth..][..depth];
-                dscores.fill(0.0);
-                for c in 0..depth {
-                    add_scaled(&mut dscores, grad[c], &values[c * len..(c + 1) * len]);
-                }
-                if !dropout.is_empty() {
-                    for j in 0..len {
-                        dscores[j] *= dropout[at + j];
-                    }
-                }
-                let mean = sum_of(len, |j| dscores[j] * row[j]);
-                for j in 0..len {
-                    dscores[j] = row[j] * (dscores[j] - mean) * scale;
-                }
-                let own = i * width + head * depth..i * width + (head + 1) * depth;
-                for j in 0..len {
-                    let other = j * width + head * depth..j * width + (head + 1) * depth;
-                    let kept = if dropout.is_empty() { 1.0 } else { dropout[at + j] };
-                    add_scaled(&mut dv[other.clone()], row[j] * kept, grad);
-                    add_scaled(&mut dq[own.clone()], dscores[j], &k[other.clone()]);
-                    add_scaled(&mut dk[other], dscores[j], &q[own.clone()]);
-                }
-            }
         }
     }
 }
@@ -355,9 +336,9 @@ mod tests {
         for kind in [Activation::Gelu, Activation::NewGelu, Activation::Relu, Activation::Silu] {
             let want = kind.forward(&var).unwrap();
             let slopes = want.sum_all().unwrap().backward().unwrap().remove(&var).unwrap();
-            let (mut out, mut slope) = (vec![0f32; x.len()], vec![0f32; x.len()]);
+            let (mut out, mut slope) = (vec![0f32; x.len()], vec![1f32; x.len()]);
             activate(kind, &x, &mut out);
-            activate_backward(kind, &x, &vec![1.0; x.len()], &mut slope);
+            activate_backward(kind, &x, &mut slope);
             for (got, want) in [(out, want), (slope, slopes)] {
                 for ((got, want), x) in got.iter().zip(want.to_vec1::<f32>().unwrap()).zip(&x) {
                     assert!((got - want).abs() < 2e-6, "{kind:?} at {x}: {got} {want}");
@@ -384,19 +365,25 @@ mod tests {
     }
 
     #[test]
-    fn attention_over_equal_keys_is_the_mean_of_the_values() {
-        let span = Span { len: 2, heads: 1, depth: 2 };
-        let (mut weights, mut out) = ([0f32; 4], [0f32; 4]);
-        attention(
-            span,
-            &[1.0, 2.0, 3.0, 4.0],
-            &[5.0; 4],
-            &[1.0, 2.0, 3.0, 6.0],
-            &[],
-            &mut weights,
-            &mut out,
-        );
-        assert_eq!(weights, [0.5; 4]);
-        assert_eq!(out, [2.0, 4.0, 2.0, 4.0]);
+    fn a_residual_is_masked_added_and_normed() {
+        let x = [1.0, 2.0, 3.0, 5.0];
+        let (mut sum, mut out) = ([2.0, 0.0, 1.0, -1.0], [0f32; 4]);
+        residual_norm(Mask::NONE, 0, &x, &[1.0; 4], &[0.0; 4], 0.0, &mut sum, &mut out);
+        assert_eq!(sum, [3.0, 2.0, 4.0, 4.0]);
+        let unit = 0.6875f32.sqrt(); // the standard deviation of 3, 2, 4, 4
+        for (got, want) in out.iter().zip([-0.25, -1.25, 0.75, 0.75]) {
+            assert!((got - want / unit).abs() < 1e-6, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn a_softmax_and_its_backward_worked_by_hand() {
+        let mut row = [0.0, 2.0 * 3f32.ln()];
+        softmax(0.5, &mut row);
+        assert!((row[0] - 0.25).abs() < 1e-6 && (row[1] - 0.75).abs() < 1e-6, "{row:?}");
+        // d/ds0 of w1 is -w0 w1 · scale.
+        let mut grad = [0.0, 1.0];
+        softmax_backward(0.5, &[0.25, 0.75], &mut grad);
+        assert!((grad[0] + 0.09375).abs() < 1e-6 && (grad[1] - 0.09375).abs() < 1e-6, "{grad:?}");
     }
 }

@@ -1,0 +1,181 @@
+//! Scaled dot-product attention of packed texts, forward and backward, one text and head at a time.
+//!
+//! Query, key and value stand side by side in rows of `3 · width`; the products of one head read
+//! and write its `depth` columns of them in place. A text's weights are `[heads, len, len]`.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::dropout::Mask;
+use super::arith;
+use super::product::{Before, Matrix, Target, multiply};
+
+/// The shape of an attention: `heads · depth` is the width.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    pub heads: usize,
+    pub depth: usize,
+}
+
+/// One head of one text.
+#[derive(Debug, Clone)]
+struct Place {
+    head: usize,
+    /// The text's rows.
+    rows: Range<usize>,
+    /// Its weights.
+    weights: Range<usize>,
+}
+
+/// Attention weights of all texts.
+pub(super) fn squares(heads: usize, spans: &[Range<usize>]) -> usize {
+    spans.iter().map(|span| heads * span.len() * span.len()).sum()
+}
+
+fn places(heads: usize, spans: &[Range<usize>]) -> Vec<Place> {
+    let mut start = 0;
+    let mut places = Vec::with_capacity(heads * spans.len());
+    for rows in spans.iter().filter(|span| !span.is_empty()) {
+        let square = rows.len() * rows.len();
+        for head in 0..heads {
+            places.push(Place { head, rows: rows.clone(), weights: start..start + square });
+            start += square;
+        }
+    }
+    places
+}
+
+/// A buffer that several threads write to, each its own part.
+#[derive(Clone, Copy)]
+struct Parts {
+    start: *mut f32,
+    len: usize,
+}
+// SAFETY: each (text, head) has rows and columns of its own, so that no two parts overlap.
+unsafe impl Send for Parts {}
+// SAFETY: as above.
+unsafe impl Sync for Parts {}
+
+impl Parts {
+    fn of(values: &mut [f32]) -> Self {
+        Self { start: values.as_mut_ptr(), len: values.len() }
+    }
+
+    /// A part by itself.
+    ///
+    /// # Safety
+    /// Nobody else has this part.
+    unsafe fn slice<'a>(self, part: Range<usize>) -> &'a mut [f32] {
+        assert!(part.start <= part.end && part.end <= self.len, "a part lies within its buffer");
+        // SAFETY: it lies inside; that it is nobody else's is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
+    }
+
+    /// Rows for a product to write, from `from` on and `step` apart.
+    ///
+    /// # Safety
+    /// Nobody else has the numbers that the product writes.
+    unsafe fn target<'a>(self, from: usize, step: usize) -> Target<'a> {
+        assert!(from <= self.len, "a part begins within its buffer");
+        // SAFETY: the rest of the buffer is there; the caller promises the numbers written.
+        unsafe { Target::raw(self.start.add(from), self.len - from, step) }
+    }
+}
+
+/// The mixed values `[tokens, width]` into `out`, the weights before dropout into `weights`
+/// ([`squares`] numbers); `qkv` is `[tokens, 3 · width]`.
+pub(super) fn forward(
+    shape: Heads,
+    spans: &[Range<usize>],
+    mask: Mask,
+    qkv: &[f32],
+    weights: &mut [f32],
+    out: &mut [f32],
+) {
+    let Heads { heads, depth } = shape;
+    let width = heads * depth;
+    let (weights, out) = (Parts::of(weights), Parts::of(out));
+    let scale = 1.0 / (depth as f32).sqrt();
+    let one = |dropped: &mut Vec<f32>, place: Place| {
+        let Place { head, rows, weights: own } = place;
+        let len = rows.len();
+        let part = |which: usize| {
+            let from = rows.start * 3 * width + which * width + head * depth;
+            Matrix::strided(&qkv[from..], len, depth, 3 * width)
+        };
+        let [q, k, v] = [0, 1, 2].map(part);
+        // SAFETY: these weights are this text's and head's alone.
+        let square = unsafe { weights.slice(own.clone()) };
+        multiply(q, k.turned(), Target::new(square, len), Before::Forgotten);
+        for row in square.chunks_exact_mut(len) {
+            arith::softmax(scale, row);
+        }
+        let mut used: &[f32] = square;
+        if mask.drops() {
+            dropped.resize(len * len, 0.0);
+            arith::masked(mask, own.start as u32, square, dropped);
+            used = dropped;
+        }
+        // SAFETY: only this head's columns of this text's rows are written.
+        let mixed = unsafe { out.target(rows.start * width + head * depth, width) };
+        multiply(Matrix::new(used, len), v, mixed, Before::Forgotten);
+    };
+    each(places(heads, spans), one);
+}
+
+/// The gradient of `qkv` into `dqkv`, from the gradient `grad` of the mixed values.
+pub(super) fn backward(
+    shape: Heads,
+    spans: &[Range<usize>],
+    mask: Mask,
+    qkv: &[f32],
+    weights: &[f32],
+    grad: &[f32],
+    dqkv: &mut [f32],
+) {
+    let Heads { heads, depth } = shape;
+    let width = heads * depth;
+    let dqkv = Parts::of(dqkv);
+    let scale = 1.0 / (depth as f32).sqrt();
+    let one = |scratch: &mut Vec<f32>, place: Place| {
+        let Place { head, rows, weights: own } = place;
+        let len = rows.len();
+        let at = |which: usize| rows.start * 3 * width + which * width + head * depth;
+        let part = |which: usize| Matrix::strided(&qkv[at(which)..], len, depth, 3 * width);
+        let [q, k, v] = [0, 1, 2].map(part);
+        let own_grad = &grad[rows.start * width + head * depth..];
+        let own_grad = Matrix::strided(own_grad, len, depth, width);
+        let first = own.start as u32;
+        let weights = &weights[own];
+        scratch.resize(2 * len * len, 0.0);
+        let (scores, dropped) = scratch[..2 * len * len].split_at_mut(len * len);
+        let write = |which: usize, a: Matrix, b: Matrix| {
+            // SAFETY: only this head's columns of this text's rows are written.
+            let target = unsafe { dqkv.target(at(which), 3 * width) };
+            multiply(a, b, target, Before::Forgotten);
+        };
+        arith::masked(mask, first, weights, dropped);
+        write(2, Matrix::new(dropped, len).turned(), own_grad);
+        multiply(own_grad, v.turned(), Target::new(scores, len), Before::Forgotten);
+        if mask.drops() {
+            dropped.copy_from_slice(scores);
+            arith::masked(mask, first, dropped, scores);
+        }
+        for (scores, weights) in scores.chunks_exact_mut(len).zip(weights.chunks_exact(len)) {
+            arith::softmax_backward(scale, weights, scores);
+        }
+        write(0, Matrix::new(scores, len), k);
+        write(1, Matrix::new(scores, len).turned(), q);
+    };
+    each(places(heads, spans), one);
+}
+
+/// Runs `one` on every place, shared out over the threads of the pool.
+fn each(places: Vec<Place>, one: impl Fn(&mut Vec<f32>, Place) + Send + Sync) {
+    if rayon::current_num_threads() == 1 {
+        let mut scratch = Vec::new();
+        return places.into_iter().for_each(|place| one(&mut scratch, place));
+    }
+    places.into_par_iter().for_each_init(Vec::new, one);
+}

@@ -1,0 +1,355 @@
+//! The parts of the network, forward and backward: dense layer, layer norm, transformer layer.
+//!
+//! A forward pass leaves in [`Kept`] what its backward pass needs; predicting uses one `Kept` for
+//! all layers in turn. Sums over rows are cut into chunks of a fixed size and added in order, so
+//! that a result does not depend on the number of threads.
+
+use std::ops::Range;
+
+use candle_nn::Activation;
+use rayon::prelude::*;
+
+use super::super::dropout::Mask;
+use super::attention::{self, Heads};
+use super::layout;
+use super::product::{Before, Matrix, Target, product};
+use super::{Buffer, arith};
+
+/// Numbers per task: below this a second thread costs more than it brings.
+pub(super) const CHUNK: usize = 1 << 14;
+
+/// Numbers per task, in whole rows of `width`.
+fn whole_rows(width: usize) -> usize {
+    (CHUNK / width.max(1)).max(1) * width
+}
+
+/// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
+#[derive(Clone, Copy)]
+pub(super) struct Dense<'a> {
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+    pub inputs: usize,
+}
+
+impl<'a> Dense<'a> {
+    pub fn of(at: &layout::Linear, weights: &'a [f32]) -> Self {
+        let (weight, bias) = (&weights[at.weight.clone()], &weights[at.bias.clone()]);
+        Self { weight, bias, inputs: at.inputs }
+    }
+
+    /// `out = x · weightᵀ + bias`.
+    pub fn forward(&self, x: &[f32], out: &mut [f32]) {
+        let outputs = self.bias.len();
+        out.par_chunks_mut(whole_rows(outputs)).for_each(|out| arith::fill_rows(self.bias, out));
+        let weight = Matrix::new(self.weight, self.inputs).turned();
+        product(Matrix::new(x, self.inputs), weight, Target::new(out, outputs), Before::Kept);
+    }
+
+    /// The gradient `grad · weight` of the layer's input, into `dx` or added to it.
+    pub fn backward(&self, grad: &[f32], dx: &mut [f32], before: Before) {
+        let weight = Matrix::new(self.weight, self.inputs);
+        product(Matrix::new(grad, self.bias.len()), weight, Target::new(dx, self.inputs), before);
+    }
+}
+
+/// A layer norm, `[width]` each.
+#[derive(Clone, Copy)]
+pub(super) struct Norm<'a> {
+    pub weight: &'a [f32],
+    pub bias: &'a [f32],
+    pub eps: f32,
+}
+
+impl<'a> Norm<'a> {
+    pub fn of(at: &layout::Norm, weights: &'a [f32], eps: f32) -> Self {
+        Self { weight: &weights[at.weight.clone()], bias: &weights[at.bias.clone()], eps }
+    }
+
+    /// `sum = sum · mask + x`, and the norm of that into `out`.
+    pub fn residual(&self, mask: Mask, x: &[f32], sum: &mut [f32], out: &mut [f32]) {
+        let chunk = whole_rows(self.weight.len());
+        out.par_chunks_mut(chunk)
+            .zip(sum.par_chunks_mut(chunk))
+            .zip(x.par_chunks(chunk))
+            .enumerate()
+            .for_each(|(at, ((out, sum), x))| {
+                let first = (at * chunk) as u32;
+                arith::residual_norm(mask, first, x, self.weight, self.bias, self.eps, sum, out);
+            });
+    }
+
+    /// The norm of `x` into `out`.
+    pub fn forward(&self, x: &[f32], out: &mut [f32]) {
+        let chunk = whole_rows(self.weight.len());
+        out.par_chunks_mut(chunk)
+            .zip(x.par_chunks(chunk))
+            .for_each(|(out, x)| arith::layer_norm(x, self.weight, self.bias, self.eps, out));
+    }
+
+    /// The gradient of the input `x` into `dx`; those of the weights are added.
+    fn backward(
+        &self,
+        x: &[f32],
+        grad: &[f32],
+        dx: &mut [f32],
+        dweight: &mut [f32],
+        dbias: &mut [f32],
+    ) {
+        let width = self.weight.len();
+        let chunk = whole_rows(width);
+        let parts: Vec<(Vec<f32>, Vec<f32>)> = dx
+            .par_chunks_mut(chunk)
+            .zip(x.par_chunks(chunk))
+            .zip(grad.par_chunks(chunk))
+            .map(|((dx, x), grad)| {
+                let (mut dweight, mut dbias) = (vec![0f32; width], vec![0f32; width]);
+                let (weight, eps) = (self.weight, self.eps);
+                arith::layer_norm_backward(x, weight, eps, grad, dx, &mut dweight, &mut dbias);
+                (dweight, dbias)
+            })
+            .collect();
+        for (weight, bias) in &parts {
+            arith::add(weight, dweight);
+            arith::add(bias, dbias);
+        }
+    }
+}
+
+/// The gradients of all weights while they are gathered.
+pub(super) struct Gradients<'a> {
+    /// As long as the buffer of weights.
+    pub values: &'a mut [f32],
+    /// What the matrices' places hold: gradients of an earlier pass, or nothing of worth. The rest
+    /// of the buffer was zeroed.
+    pub before: Before,
+}
+
+impl Gradients<'_> {
+    /// Adds a dense layer's, from the gradient `grad` of its output and its input `x`.
+    pub fn dense(&mut self, at: &layout::Linear, x: &[f32], grad: &[f32]) {
+        let outputs = at.bias.len();
+        let grads = Matrix::new(grad, outputs).turned();
+        let target = Target::new(&mut self.values[at.weight.clone()], at.inputs);
+        product(grads, Matrix::new(x, at.inputs), target, self.before);
+        let rows = grad.len() / outputs.max(1);
+        // Columns that are summed by one task: none is so narrow that its lines are read twice.
+        let columns = (CHUNK / rows.max(1)).next_multiple_of(64);
+        self.values[at.bias.clone()]
+            .par_chunks_mut(columns)
+            .enumerate()
+            .for_each(|(piece, sum)| arith::sum_columns(grad, outputs, piece * columns, sum));
+    }
+
+    /// Adds a layer norm's, from the gradient `grad` of its output and its input `x`, whose own goes
+    /// into `dx`.
+    pub fn norm(
+        &mut self,
+        at: &layout::Norm,
+        norm: &Norm,
+        x: &[f32],
+        grad: &[f32],
+        dx: &mut [f32],
+    ) {
+        let [dweight, dbias] = self
+            .values
+            .get_disjoint_mut([at.weight.clone(), at.bias.clone()])
+            .expect("a norm's weight and bias lie apart");
+        norm.backward(x, grad, dx, dweight, dbias);
+    }
+}
+
+/// `x · mask` in place; the mask's factors are counted from the first number.
+pub(super) fn drop_out(mask: Mask, x: &mut [f32]) {
+    if mask.drops() {
+        x.par_chunks_mut(CHUNK)
+            .enumerate()
+            .for_each(|(at, x)| arith::mask(mask, (at * CHUNK) as u32, x));
+    }
+}
+
+/// `out = x · mask`.
+fn dropped(mask: Mask, x: &[f32], out: &mut [f32]) {
+    out.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
+        .enumerate()
+        .for_each(|(at, (out, x))| arith::masked(mask, (at * CHUNK) as u32, x, out));
+}
+
+/// The numbers of a transformer layer that are not weights.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub heads: Heads,
+    pub intermediate: usize,
+    pub activation: Activation,
+    pub eps: f32,
+}
+
+impl Shape {
+    pub fn width(&self) -> usize {
+        self.heads.heads * self.heads.depth
+    }
+}
+
+/// What is dropped in one layer.
+#[derive(Clone, Copy)]
+pub(super) struct Masks {
+    pub attention: Mask,
+    pub output: Mask,
+    pub feed_forward: Mask,
+}
+
+impl Masks {
+    pub const NONE: Self =
+        Self { attention: Mask::NONE, output: Mask::NONE, feed_forward: Mask::NONE };
+}
+
+/// Activations of one forward pass of a layer.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// `[tokens, 3 · width]`.
+    pub qkv: Buffer,
+    /// Attention weights before dropout, text after text `[heads, len, len]`.
+    pub weights: Buffer,
+    /// What attention mixed, `[tokens, width]`.
+    pub mixed: Buffer,
+    /// Input of the first norm, and what comes out, `[tokens, width]`.
+    pub before: Buffer,
+    pub middle: Buffer,
+    /// Feed-forward before and after its activation, `[tokens, intermediate]`.
+    pub up: Buffer,
+    pub active: Buffer,
+    /// Input of the second norm, `[tokens, width]`.
+    pub after: Buffer,
+}
+
+/// Where the dense layers of a transformer layer do their work: in F32 or in 8 bits.
+pub(super) trait DenseLayers {
+    fn qkv(&self, x: &[f32], out: &mut [f32]);
+    fn output(&self, x: &[f32], out: &mut [f32]);
+    fn up(&self, x: &[f32], out: &mut [f32]);
+    fn down(&self, x: &[f32], out: &mut [f32]);
+}
+
+/// The dense layers over weights in F32.
+pub(super) struct Plain<'a> {
+    pub layer: &'a layout::Layer,
+    pub weights: &'a [f32],
+}
+
+impl DenseLayers for Plain<'_> {
+    fn qkv(&self, x: &[f32], out: &mut [f32]) {
+        Dense::of(&self.layer.qkv, self.weights).forward(x, out);
+    }
+
+    fn output(&self, x: &[f32], out: &mut [f32]) {
+        Dense::of(&self.layer.output, self.weights).forward(x, out);
+    }
+
+    fn up(&self, x: &[f32], out: &mut [f32]) {
+        Dense::of(&self.layer.up, self.weights).forward(x, out);
+    }
+
+    fn down(&self, x: &[f32], out: &mut [f32]) {
+        Dense::of(&self.layer.down, self.weights).forward(x, out);
+    }
+}
+
+/// One layer: `x` `[tokens, width]` to `out` of the same shape. `weights` is the whole buffer, for
+/// the layer's norms.
+#[expect(clippy::too_many_arguments, reason = "a layer, what goes in, what comes out")]
+pub(super) fn forward(
+    dense: &impl DenseLayers,
+    layer: &layout::Layer,
+    weights: &[f32],
+    shape: Shape,
+    spans: &[Range<usize>],
+    masks: Masks,
+    x: &[f32],
+    kept: &mut Kept,
+    out: &mut [f32],
+) {
+    let width = shape.width();
+    let tokens = x.len() / width;
+    let attention_norm = Norm::of(&layer.attention_norm, weights, shape.eps);
+    let norm = Norm::of(&layer.norm, weights, shape.eps);
+
+    let qkv = kept.qkv.of(3 * x.len());
+    dense.qkv(x, qkv);
+    let mixed = kept.mixed.of(x.len());
+    let squares = kept.weights.of(attention::squares(shape.heads.heads, spans));
+    attention::forward(shape.heads, spans, masks.attention, qkv, squares, mixed);
+    let before = kept.before.of(x.len());
+    dense.output(mixed, before);
+    let middle = kept.middle.of(x.len());
+    attention_norm.residual(masks.output, x, before, middle);
+
+    let (up, active) =
+        (kept.up.of(tokens * shape.intermediate), kept.active.of(tokens * shape.intermediate));
+    dense.up(middle, up);
+    active
+        .par_chunks_mut(CHUNK)
+        .zip(up.par_chunks(CHUNK))
+        .for_each(|(out, x)| arith::activate(shape.activation, x, out));
+    let after = kept.after.of(x.len());
+    dense.down(active, after);
+    norm.residual(masks.feed_forward, middle, after, out);
+}
+
+/// Buffers of the backward pass, used by all layers in turn.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// `[tokens, width]`: the gradient of `middle`, and one that goes down a branch.
+    middle: Buffer,
+    branch: Buffer,
+    /// `[tokens, 3 · width]`.
+    qkv: Buffer,
+    /// `[tokens, intermediate]`.
+    up: Buffer,
+}
+
+/// Backward of [`forward`]: `grad`, of the layer's output, becomes that of its input `x`.
+#[expect(clippy::too_many_arguments, reason = "a layer, what went in, what came out")]
+pub(super) fn backward(
+    layer: &layout::Layer,
+    weights: &[f32],
+    shape: Shape,
+    spans: &[Range<usize>],
+    masks: Masks,
+    x: &[f32],
+    kept: &mut Kept,
+    scratch: &mut Scratch,
+    gradients: &mut Gradients,
+    grad: &mut [f32],
+) {
+    let rows = x.len();
+    let wide = rows / shape.width() * shape.intermediate;
+    let dense = |at: &layout::Linear| Dense::of(at, weights);
+    let attention_norm = Norm::of(&layer.attention_norm, weights, shape.eps);
+    let norm = Norm::of(&layer.norm, weights, shape.eps);
+
+    // The same gradient goes down the feed-forward branch and past it.
+    let (dmiddle, branch) = (scratch.middle.of(rows), scratch.branch.of(rows));
+    gradients.norm(&layer.norm, &norm, kept.after.of(rows), grad, dmiddle);
+    dropped(masks.feed_forward, dmiddle, branch);
+    gradients.dense(&layer.down, kept.active.of(wide), branch);
+    let dup = scratch.up.of(wide);
+    dense(&layer.down).backward(branch, dup, Before::Forgotten);
+    dup.par_chunks_mut(CHUNK)
+        .zip(kept.up.of(wide).par_chunks(CHUNK))
+        .for_each(|(grad, x)| arith::activate_backward(shape.activation, x, grad));
+    gradients.dense(&layer.up, kept.middle.of(rows), dup);
+    dense(&layer.up).backward(dup, dmiddle, Before::Kept);
+
+    gradients.norm(&layer.attention_norm, &attention_norm, kept.before.of(rows), dmiddle, grad);
+    dropped(masks.output, grad, branch);
+    gradients.dense(&layer.output, kept.mixed.of(rows), branch);
+    // The gradient of what attention mixed takes the place of the middle's, which is done with.
+    let dmixed = dmiddle;
+    dense(&layer.output).backward(branch, dmixed, Before::Forgotten);
+    let dqkv = scratch.qkv.of(3 * rows);
+    let squares = kept.weights.of(attention::squares(shape.heads.heads, spans));
+    let qkv = kept.qkv.of(3 * rows);
+    attention::backward(shape.heads, spans, masks.attention, qkv, squares, dmixed, dqkv);
+    gradients.dense(&layer.qkv, x, dqkv);
+    dense(&layer.qkv).backward(dqkv, grad, Before::Kept);
+}

@@ -1,0 +1,197 @@
+//! Where each weight lies: all weights of a network in one buffer, and its gradient and moments in
+//! three more of the same shape.
+//!
+//! One buffer makes the optimiser one pass, a snapshot three writes, and query, key and value of a
+//! layer, which lie side by side, one product. What is decayed comes first: tables, then matrices;
+//! biases and layer norms follow.
+
+use std::ops::Range;
+
+use super::super::Result;
+use super::super::blueprint::Blueprint;
+#[cfg(test)]
+use super::super::blueprint::Wanted;
+use super::super::network::Source;
+
+/// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
+#[derive(Debug, Clone)]
+pub(super) struct Linear {
+    pub weight: Range<usize>,
+    pub bias: Range<usize>,
+    pub inputs: usize,
+}
+
+/// A layer norm: weight and bias, `[width]` each.
+#[derive(Debug, Clone)]
+pub(super) struct Norm {
+    pub weight: Range<usize>,
+    pub bias: Range<usize>,
+}
+
+/// A transformer layer.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    /// Query, key and value as one, `[3 · width, width]`.
+    pub qkv: Linear,
+    pub output: Linear,
+    pub attention_norm: Norm,
+    pub up: Linear,
+    pub down: Linear,
+    pub norm: Norm,
+}
+
+/// The places of all weights in the buffer.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    pub words: Range<usize>,
+    pub positions: Range<usize>,
+    pub types: Option<Range<usize>>,
+    pub embedding_norm: Norm,
+    pub layers: Vec<Layer>,
+    /// The head's two dense layers, where the network has a head.
+    pub head: Option<[Linear; 2]>,
+    /// The tables together: their gradients are gathered row by row, all others are overwritten.
+    pub tables: Range<usize>,
+    /// Everything before this place is decayed.
+    pub decayed: usize,
+    /// Numbers in the buffer.
+    pub len: usize,
+    /// Every tensor by its full name.
+    named: Vec<(String, Range<usize>)>,
+}
+
+impl Layout {
+    /// Lays out the tensors of `blueprint`; `tables` false leaves the word table out (predicting
+    /// reads its rows where they are).
+    pub fn new(blueprint: &Blueprint, with_words: bool) -> Self {
+        let mut place = Places::default();
+        let width = blueprint.hidden;
+        let words = match with_words {
+            true => place.take(&blueprint.words, blueprint.words_kept * width),
+            false => 0..0,
+        };
+        let positions = place.take(&blueprint.positions, blueprint.max_positions * width);
+        let types =
+            blueprint.types.as_ref().map(|name| place.take(name, blueprint.token_types * width));
+        let tables = 0..place.len;
+        let with_head = blueprint.classes > 0;
+        let matrices: Vec<Matrices> = blueprint
+            .layers
+            .iter()
+            .map(|layer| Matrices {
+                qkv: place.matrix(&[&layer.query, &layer.key, &layer.value], width, width),
+                output: place.matrix(&[&layer.output], width, width),
+                up: place.matrix(&[&layer.up], blueprint.intermediate, width),
+                down: place.matrix(&[&layer.down], width, blueprint.intermediate),
+            })
+            .collect();
+        let head = with_head.then(|| {
+            let dense = place.matrix(&[&blueprint.dense], width, width);
+            [dense, place.matrix(&[&blueprint.classifier], blueprint.classes, width)]
+        });
+        let decayed = place.len;
+        let embedding_norm = place.norm(&blueprint.embedding_norm, width);
+        let layers = blueprint
+            .layers
+            .iter()
+            .zip(matrices)
+            .map(|(layer, of)| Layer {
+                qkv: place.linear(&[&layer.query, &layer.key, &layer.value], of.qkv, width),
+                output: place.linear(&[&layer.output], of.output, width),
+                attention_norm: place.norm(&layer.attention_norm, width),
+                up: place.linear(&[&layer.up], of.up, width),
+                down: place.linear(&[&layer.down], of.down, blueprint.intermediate),
+                norm: place.norm(&layer.norm, width),
+            })
+            .collect();
+        let head = head.map(|[dense, classifier]| {
+            let dense = place.linear(&[&blueprint.dense], dense, width);
+            [dense, place.linear(&[&blueprint.classifier], classifier, width)]
+        });
+        Self {
+            words,
+            positions,
+            types,
+            embedding_norm,
+            layers,
+            head,
+            tables,
+            decayed,
+            len: place.len,
+            named: place.named,
+        }
+    }
+
+    /// Every tensor by its full name, in the order of the buffer.
+    pub fn named(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.named.iter().map(|(name, range)| (name.as_str(), range.clone()))
+    }
+
+    /// Fills a buffer from `source`.
+    pub fn read(&self, source: &dyn Source) -> Result<Vec<f32>> {
+        let mut values = vec![0f32; self.len];
+        for (name, range) in self.named() {
+            source.read(name, &mut values[range])?;
+        }
+        Ok(values)
+    }
+}
+
+/// The matrices of a layer, laid out before all biases.
+struct Matrices {
+    qkv: Range<usize>,
+    output: Range<usize>,
+    up: Range<usize>,
+    down: Range<usize>,
+}
+
+/// Gives out places one after another.
+#[derive(Default)]
+struct Places {
+    len: usize,
+    named: Vec<(String, Range<usize>)>,
+}
+
+impl Places {
+    fn take(&mut self, name: &str, len: usize) -> Range<usize> {
+        let range = self.len..self.len + len;
+        self.len = range.end;
+        self.named.push((name.to_owned(), range.clone()));
+        range
+    }
+
+    /// The weights of dense layers, one under the other.
+    fn matrix(&mut self, parts: &[&str], outputs: usize, inputs: usize) -> Range<usize> {
+        let start = self.len;
+        for part in parts {
+            self.take(&format!("{part}.weight"), outputs * inputs);
+        }
+        start..self.len
+    }
+
+    /// The biases that go with `weight`.
+    fn linear(&mut self, parts: &[&str], weight: Range<usize>, inputs: usize) -> Linear {
+        let start = self.len;
+        for part in parts {
+            self.take(&format!("{part}.bias"), weight.len() / inputs / parts.len());
+        }
+        Linear { weight, bias: start..self.len, inputs }
+    }
+
+    fn norm(&mut self, part: &str, width: usize) -> Norm {
+        let weight = self.take(&format!("{part}.weight"), width);
+        Norm { weight, bias: self.take(&format!("{part}.bias"), width) }
+    }
+}
+
+/// Whether `layout` holds exactly the tensors of `wanted`, in whatever order.
+#[cfg(test)]
+pub(super) fn holds(layout: &Layout, wanted: &[Wanted]) -> bool {
+    let mut ours: Vec<(String, usize)> =
+        layout.named().map(|(name, range)| (name.to_owned(), range.len())).collect();
+    let mut theirs: Vec<(String, usize)> =
+        wanted.iter().map(|w| (w.name.clone(), w.shape.iter().product())).collect();
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    ours == theirs
+}

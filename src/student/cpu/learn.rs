@@ -1,0 +1,308 @@
+//! A network that is trained: weights, gradients and moments in four buffers of one layout.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::blueprint::{Blueprint, HeadActivation};
+use super::super::dropout::{Dropout, Mask, Place};
+use super::super::network::{Learner, Slot, Source, State, Update};
+use super::super::optimizer::Factors;
+use super::super::rows::Rows;
+use super::super::{Result, StudentError};
+use super::arith::{self, AdamStep};
+use super::layer::{self, CHUNK, Dense, Gradients, Kept, Masks, Norm, Plain, Scratch};
+use super::layout::Layout;
+use super::product::Before;
+use super::{Buffer, activate_head, pool, pooled_rows};
+
+/// The network with its optimiser.
+pub(in crate::student) struct CpuLearner {
+    blueprint: Blueprint,
+    layout: Layout,
+    weights: Vec<f32>,
+    gradients: Vec<f32>,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    /// Whether the gradients hold anything yet.
+    gathered: bool,
+    pass: Pass,
+}
+
+/// What the last forward pass left for its backward pass.
+#[derive(Default)]
+struct Pass {
+    rows: Rows,
+    spans: Vec<Range<usize>>,
+    dropout: Option<Dropout>,
+    /// Input of the embedding's norm, `[tokens, width]`.
+    sums: Buffer,
+    /// Input of each layer, and the output of the last.
+    states: Vec<Buffer>,
+    layers: Vec<Kept>,
+    /// `[texts, width]`: pooled, and after the head's first layer, before and after dropout.
+    pooled: Buffer,
+    active: Buffer,
+    dropped: Buffer,
+    grad: Buffer,
+    other: Buffer,
+    scratch: Scratch,
+}
+
+impl CpuLearner {
+    /// Reads every tensor of `blueprint`.
+    pub fn new(blueprint: Blueprint, source: &dyn Source) -> Result<Self> {
+        let layout = Layout::new(&blueprint, true);
+        let weights = layout.read(source)?;
+        let pass = Pass {
+            states: (0..=layout.layers.len()).map(|_| Buffer::default()).collect(),
+            layers: layout.layers.iter().map(|_| Kept::default()).collect(),
+            ..Pass::default()
+        };
+        let zeros = || vec![0f32; layout.len];
+        Ok(Self {
+            weights,
+            gradients: zeros(),
+            first: zeros(),
+            second: zeros(),
+            gathered: false,
+            pass,
+            blueprint,
+            layout,
+        })
+    }
+
+    fn head(&self) -> Result<&[super::layout::Linear; 2]> {
+        self.layout.head.as_ref().ok_or_else(|| {
+            StudentError::Training("an encoder without a head cannot be trained".to_owned())
+        })
+    }
+
+    fn named(&self, values: &[f32]) -> BTreeMap<String, Vec<f32>> {
+        self.layout.named().map(|(name, at)| (name.to_owned(), values[at].to_vec())).collect()
+    }
+}
+
+/// The masks of one pass.
+#[derive(Clone, Copy)]
+struct Drops<'a> {
+    dropout: Option<Dropout>,
+    blueprint: &'a Blueprint,
+}
+
+impl Drops<'_> {
+    fn at(self, place: Place, share: f64) -> Mask {
+        match self.dropout {
+            Some(dropout) if share > 0.0 => dropout.at(place, share),
+            _ => Mask::NONE,
+        }
+    }
+
+    fn embeddings(self) -> Mask {
+        self.at(Place::Embeddings, self.blueprint.dropout)
+    }
+
+    fn head(self) -> Mask {
+        self.at(Place::Head, self.blueprint.head_dropout)
+    }
+
+    fn layer(self, layer: usize) -> Masks {
+        Masks {
+            attention: self.at(Place::Attention(layer), self.blueprint.attention_dropout),
+            output: self.at(Place::Output(layer), self.blueprint.output_dropout),
+            feed_forward: self.at(Place::FeedForward(layer), self.blueprint.dropout),
+        }
+    }
+}
+
+impl Learner for CpuLearner {
+    fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>> {
+        let [dense, classifier] = self.head()?.clone();
+        let Self { blueprint, layout, weights, pass, .. } = self;
+        let drops = Drops { dropout, blueprint };
+        let (width, shape) = (blueprint.hidden, blueprint.shape());
+        let len = rows.tokens() * width;
+        if let Some(id) = rows.ids().iter().find(|&&id| id as usize >= blueprint.words_kept) {
+            return Err(StudentError::Training(format!(
+                "word {id} of a table of {}",
+                blueprint.words_kept
+            )));
+        }
+        pass.rows = rows.clone();
+        pass.dropout = dropout;
+        pass.spans = rows.spans().collect();
+
+        let sums = pass.sums.of(len);
+        let tokens = rows.ids().iter().zip(rows.positions());
+        for ((&id, position), sum) in tokens.zip(sums.chunks_exact_mut(width)) {
+            sum.copy_from_slice(&weights[layout.words.clone()][id as usize * width..][..width]);
+            let position = &weights[layout.positions.clone()][position as usize * width..][..width];
+            arith::add(position, sum);
+            if let Some(types) = &layout.types {
+                arith::add(&weights[types.clone()][..width], sum);
+            }
+        }
+        let norm = Norm::of(&layout.embedding_norm, weights, blueprint.layer_norm_eps);
+        let x = pass.states[0].of(len);
+        norm.forward(sums, x);
+        layer::drop_out(drops.embeddings(), x);
+
+        for (at, layer) in layout.layers.iter().enumerate() {
+            let (before, after) = pass.states.split_at_mut(at + 1);
+            let (x, out) = (before[at].of(len), after[0].of(len));
+            let (masks, kept) = (drops.layer(at), &mut pass.layers[at]);
+            let dense = Plain { layer, weights };
+            layer::forward(&dense, layer, weights, shape, &pass.spans, masks, x, kept, out);
+        }
+
+        let hidden = pass.states[layout.layers.len()].of(len);
+        let pooled = pass.pooled.of(rows.texts() * width);
+        pool(blueprint.pooling, rows, hidden, pooled);
+        let active = pass.active.of(pooled.len());
+        Dense::of(&dense, weights).forward(pooled, active);
+        activate_head(blueprint.head_activation, active);
+        let dropped = pass.dropped.of(active.len());
+        arith::masked(drops.head(), 0, active, dropped);
+        let mut logits = vec![0f32; rows.texts() * blueprint.classes];
+        Dense::of(&classifier, weights).forward(dropped, &mut logits);
+        Ok(logits)
+    }
+
+    fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
+        let [dense, classifier] = self.head()?.clone();
+        let Self { blueprint, layout, weights, gradients, pass, gathered, .. } = self;
+        let before = match std::mem::replace(gathered, true) {
+            true => Before::Kept,
+            false => {
+                // The first pass overwrites the gradients of the matrices, and adds to the others.
+                gradients[layout.tables.clone()].fill(0.0);
+                gradients[layout.decayed..].fill(0.0);
+                Before::Forgotten
+            }
+        };
+        let mut gradients = Gradients { values: gradients, before };
+        let drops = Drops { dropout: pass.dropout, blueprint };
+        let (width, shape) = (blueprint.hidden, blueprint.shape());
+        let (texts, len) = (pass.rows.texts() * width, pass.rows.tokens() * width);
+
+        gradients.dense(&classifier, pass.dropped.of(texts), dlogits);
+        let inner = pass.other.of(texts);
+        Dense::of(&classifier, weights).backward(dlogits, inner, Before::Forgotten);
+        arith::mask(drops.head(), 0, inner);
+        for (grad, &active) in inner.iter_mut().zip(&*pass.active.of(texts)) {
+            *grad *= match blueprint.head_activation {
+                HeadActivation::Relu => f32::from(u8::from(active > 0.0)),
+                HeadActivation::Tanh => 1.0 - active * active,
+            };
+        }
+        gradients.dense(&dense, pass.pooled.of(texts), inner);
+        let dpooled = pass.dropped.of(texts);
+        Dense::of(&dense, weights).backward(inner, dpooled, Before::Forgotten);
+
+        let grad = pass.grad.of(len);
+        grad.fill(0.0);
+        for (span, dpooled) in pass.rows.spans().zip(dpooled.chunks_exact(width)) {
+            let (rows, share) = pooled_rows(blueprint.pooling, span);
+            for grad in grad[rows.start * width..rows.end * width].chunks_exact_mut(width) {
+                grad.iter_mut().zip(dpooled).for_each(|(grad, dpooled)| *grad = dpooled * share);
+            }
+        }
+        for (at, layer) in layout.layers.iter().enumerate().rev() {
+            let (x, kept, scratch) =
+                (pass.states[at].of(len), &mut pass.layers[at], &mut pass.scratch);
+            let masks = drops.layer(at);
+            layer::backward(
+                layer,
+                weights,
+                shape,
+                &pass.spans,
+                masks,
+                x,
+                kept,
+                scratch,
+                &mut gradients,
+                grad,
+            );
+        }
+
+        layer::drop_out(drops.embeddings(), grad);
+        let norm = Norm::of(&layout.embedding_norm, weights, blueprint.layer_norm_eps);
+        let dsums = pass.other.of(len);
+        gradients.norm(&layout.embedding_norm, &norm, pass.sums.of(len), grad, dsums);
+        let tokens = pass.rows.ids().iter().zip(pass.rows.positions());
+        for ((&id, position), dsum) in tokens.zip(dsums.chunks_exact(width)) {
+            let word = layout.words.start + id as usize * width;
+            arith::add(dsum, &mut gradients.values[word..word + width]);
+            let position = layout.positions.start + position as usize * width;
+            arith::add(dsum, &mut gradients.values[position..position + width]);
+            if let Some(types) = &layout.types {
+                arith::add(dsum, &mut gradients.values[types.start..types.start + width]);
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, update: Update) -> Result<f64> {
+        if !std::mem::replace(&mut self.gathered, false) {
+            return Err(StudentError::Training(
+                "the weights received no gradient\nhint: this is a fault of the program, please report it".to_owned(),
+            ));
+        }
+        // Chunks in order: the sum does not depend on the number of threads.
+        let squares: Vec<f64> = self.gradients.par_chunks(CHUNK).map(arith::sum_squares).collect();
+        let norm = squares.iter().sum::<f64>().sqrt();
+        let factors = Factors::new(update, norm);
+        let decayed = AdamStep::new(&factors, factors.keep);
+        let free = AdamStep::new(&factors, 1.0);
+        let cut = self.layout.decayed;
+        for (range, numbers) in [(0..cut, decayed), (cut..self.layout.len, free)] {
+            self.weights[range.clone()]
+                .par_chunks_mut(CHUNK)
+                .zip(self.first[range.clone()].par_chunks_mut(CHUNK))
+                .zip(self.second[range.clone()].par_chunks_mut(CHUNK))
+                .zip(self.gradients[range].par_chunks(CHUNK))
+                .for_each(|(((weights, first), second), grad)| {
+                    arith::adamw(numbers, weights, first, second, grad);
+                });
+        }
+        Ok(norm)
+    }
+
+    fn state(&self) -> Result<State> {
+        let slot = |at: Range<usize>| Slot {
+            weight: self.weights[at.clone()].to_vec(),
+            first: self.first[at.clone()].to_vec(),
+            second: self.second[at].to_vec(),
+        };
+        Ok(self.layout.named().map(|(name, at)| (name.to_owned(), slot(at))).collect())
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        for (name, at) in self.layout.named() {
+            let slot = state.get(name).filter(|slot| {
+                [&slot.weight, &slot.first, &slot.second].iter().all(|x| x.len() == at.len())
+            });
+            let Some(slot) = slot else {
+                return Err(StudentError::Training(format!(
+                    "the snapshot has no {name} of {} numbers",
+                    at.len()
+                )));
+            };
+            self.weights[at.clone()].copy_from_slice(&slot.weight);
+            self.first[at.clone()].copy_from_slice(&slot.first);
+            self.second[at].copy_from_slice(&slot.second);
+        }
+        self.gathered = false;
+        Ok(())
+    }
+
+    fn weights(&self) -> Result<BTreeMap<String, Vec<f32>>> {
+        Ok(self.named(&self.weights))
+    }
+
+    #[cfg(test)]
+    fn gradients(&self) -> Result<BTreeMap<String, Vec<f32>>> {
+        Ok(self.named(&self.gradients))
+    }
+}

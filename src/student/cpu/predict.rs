@@ -1,0 +1,114 @@
+//! A network that predicts: no activations kept, no word table in memory, weights in F32 or 8 bits.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::super::Result;
+use super::super::blueprint::Blueprint;
+use super::super::network::{Network, Source};
+use super::super::rows::Rows;
+use super::layer::{self, Dense, Kept, Masks, Norm, Plain};
+use super::layout::Layout;
+use super::{Buffer, activate_head, arith, pool};
+
+/// The number type of the dense layers' arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// As trained.
+    #[default]
+    F32,
+    /// Eight bits: faster, and a little less exact.
+    Int8,
+}
+
+/// The network.
+pub(in crate::student) struct CpuNetwork {
+    blueprint: Blueprint,
+    layout: Layout,
+    weights: Vec<f32>,
+    /// Word vectors are read where they are, row by row.
+    source: Arc<dyn Source>,
+    /// Buffers that no call is using.
+    free: Mutex<Vec<Workspace>>,
+}
+
+/// The buffers of one call.
+#[derive(Default)]
+struct Workspace {
+    kept: Kept,
+    hidden: Buffer,
+    other: Buffer,
+}
+
+impl CpuNetwork {
+    /// Reads the weights; those of the words stay in `source`.
+    pub fn new(
+        blueprint: Blueprint,
+        source: Arc<dyn Source>,
+        precision: Precision,
+    ) -> Result<Self> {
+        let layout = Layout::new(&blueprint, false);
+        let weights = layout.read(&*source)?;
+        let _ = precision;
+        Ok(Self { blueprint, layout, weights, source, free: Mutex::default() })
+    }
+
+    /// Runs `f` on the last hidden states, `[tokens, hidden]`.
+    fn with_hidden<R>(&self, rows: &Rows, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+        let lock = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut space = lock().pop().unwrap_or_default();
+        let width = self.blueprint.hidden;
+        let len = rows.tokens() * width;
+        let Workspace { kept, hidden, other } = &mut space;
+        let (mut x, mut out) = (hidden.of(len), other.of(len));
+        self.source.rows(&self.blueprint.words, rows.ids(), out)?;
+        self.embed(rows, out, x);
+        let shape = self.blueprint.shape();
+        let spans: Vec<Range<usize>> = rows.spans().collect();
+        for layer in &self.layout.layers {
+            let dense = Plain { layer, weights: &self.weights };
+            let weights = &self.weights;
+            layer::forward(&dense, layer, weights, shape, &spans, Masks::NONE, x, kept, out);
+            std::mem::swap(&mut x, &mut out);
+        }
+        let result = f(x);
+        lock().push(space);
+        Ok(result)
+    }
+
+    /// Adds positions and token types to the words' vectors and norms the sum into `out`.
+    fn embed(&self, rows: &Rows, words: &mut [f32], out: &mut [f32]) {
+        let width = self.blueprint.hidden;
+        let table = &self.weights[self.layout.positions.clone()];
+        let types = self.layout.types.as_ref().map(|types| &self.weights[types.clone()][..width]);
+        for (position, words) in rows.positions().zip(words.chunks_exact_mut(width)) {
+            arith::add(&table[position as usize * width..][..width], words);
+            if let Some(types) = types {
+                arith::add(types, words);
+            }
+        }
+        let eps = self.blueprint.layer_norm_eps;
+        Norm::of(&self.layout.embedding_norm, &self.weights, eps).forward(words, out);
+    }
+}
+
+impl Network for CpuNetwork {
+    fn hidden(&self, rows: &Rows) -> Result<Vec<f32>> {
+        self.with_hidden(rows, <[f32]>::to_vec)
+    }
+
+    fn logits(&self, rows: &Rows) -> Result<Vec<f32>> {
+        let Some(head) = &self.layout.head else { return Ok(Vec::new()) };
+        self.with_hidden(rows, |hidden| {
+            let [dense, classifier] = head.each_ref().map(|at| Dense::of(at, &self.weights));
+            let mut pooled = vec![0f32; rows.texts() * self.blueprint.hidden];
+            pool(self.blueprint.pooling, rows, hidden, &mut pooled);
+            let mut inner = vec![0f32; pooled.len()];
+            dense.forward(&pooled, &mut inner);
+            activate_head(self.blueprint.head_activation, &mut inner);
+            let mut logits = vec![0f32; rows.texts() * self.blueprint.classes];
+            classifier.forward(&inner, &mut logits);
+            logits
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The network op by op, every one of them with a backward: candle's fused layer norm and softmax
+//! have none, and the gradient goes missing without an error.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::{Module, ops};
+
+use super::super::blueprint::{Blueprint, HeadActivation, LayerParts};
+use super::super::dropout::{Dropout, Mask, Place};
+use super::super::network::Source;
+use super::super::{Result, StudentError};
+use super::frame::Frame;
+
+/// Tensors by their full Hugging Face names.
+pub(super) type Tensors = BTreeMap<String, Tensor>;
+
+/// Reads every tensor of `blueprint`.
+pub(super) fn read(
+    blueprint: &Blueprint,
+    source: &dyn Source,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensors> {
+    let mut tensors = Tensors::new();
+    for wanted in blueprint.tensors() {
+        let mut values = vec![0f32; wanted.shape.iter().product()];
+        source.read(&wanted.name, &mut values)?;
+        let tensor = Tensor::from_vec(values, wanted.shape.as_slice(), device)?.to_dtype(dtype)?;
+        tensors.insert(wanted.name, tensor);
+    }
+    Ok(tensors)
+}
+
+/// A forward pass over `tensors`.
+pub(super) struct Pass<'a> {
+    pub blueprint: &'a Blueprint,
+    pub tensors: &'a Tensors,
+    pub frame: &'a Frame,
+    pub dropout: Option<Dropout>,
+}
+
+impl Pass<'_> {
+    fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.tensors.get(name).ok_or_else(|| StudentError::Weights {
+            origin: "the network being built".to_owned(),
+            message: format!("{name} is missing\nhint: this is a fault of ours, please report it"),
+        })
+    }
+
+    fn mask(&self, place: Place, share: f64) -> Mask {
+        self.dropout.map_or(Mask::NONE, |dropout| dropout.at(place, share))
+    }
+
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    fn dense(&self, part: &str, x: &Tensor) -> Result<Tensor> {
+        let weight = self.tensor(&format!("{part}.weight"))?;
+        let bias = self.tensor(&format!("{part}.bias"))?;
+        Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?)
+    }
+
+    fn norm(&self, part: &str, x: &Tensor) -> Result<Tensor> {
+        let weight = self.tensor(&format!("{part}.weight"))?;
+        let bias = self.tensor(&format!("{part}.bias"))?;
+        Ok(ops::layer_norm_slow(x, weight, bias, self.blueprint.layer_norm_eps)?)
+    }
+
+    /// Last hidden states, `[texts * seq, hidden]`.
+    pub fn hidden(&self) -> Result<Tensor> {
+        let Self { blueprint, frame, .. } = self;
+        let words = self.tensor(&blueprint.words)?.index_select(&frame.ids, 0)?;
+        let positions = self.tensor(&blueprint.positions)?.index_select(&frame.positions, 0)?;
+        let mut x = (words + positions)?;
+        if let Some(types) = &blueprint.types {
+            // One text alone is type 0 throughout.
+            x = (x + self.tensor(types)?.index_select(&frame.ids.zeros_like()?, 0)?)?;
+        }
+        let x = self.norm(&blueprint.embedding_norm, &x)?;
+        let mut x = frame.drop_rows(x, self.mask(Place::Embeddings, blueprint.dropout))?;
+        for (at, layer) in blueprint.layers.iter().enumerate() {
+            x = self.layer(at, layer, &x)?;
+        }
+        Ok(x)
+    }
+
+    /// A post-norm transformer layer: attention and feed-forward, each added to its input and normed.
+    fn layer(&self, at: usize, parts: &LayerParts, x: &Tensor) -> Result<Tensor> {
+        let Self { blueprint, frame, .. } = self;
+        let (cells, width) = x.dims2()?;
+        let depth = width / blueprint.heads;
+        let split = |part: &str| -> Result<Tensor> {
+            let x =
+                self.dense(part, x)?.reshape((frame.texts(), frame.seq, blueprint.heads, depth))?;
+            Ok(x.transpose(1, 2)?.contiguous()?)
+        };
+        let q = (split(&parts.query)? * (1.0 / (depth as f64).sqrt()))?;
+        let (k, v) = (split(&parts.key)?, split(&parts.value)?);
+        let weights = ops::softmax(&q.matmul(&k.t()?)?.broadcast_add(&frame.bias)?, D::Minus1)?;
+        let mask = self.mask(Place::Attention(at), blueprint.attention_dropout);
+        let mixed = frame.drop_squares(weights, mask)?.matmul(&v)?;
+        let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((cells, width))?;
+        let mask = self.mask(Place::Output(at), blueprint.output_dropout);
+        let mixed = frame.drop_rows(self.dense(&parts.output, &mixed)?, mask)?;
+        let x = self.norm(&parts.attention_norm, &(mixed + x)?)?;
+        let inner = blueprint.activation.forward(&self.dense(&parts.up, &x)?)?;
+        let mask = self.mask(Place::FeedForward(at), blueprint.dropout);
+        let outer = frame.drop_rows(self.dense(&parts.down, &inner)?, mask)?;
+        self.norm(&parts.norm, &(outer + x)?)
+    }
+
+    /// One score per class, `[texts, classes]`.
+    pub fn logits(&self) -> Result<Tensor> {
+        let Self { blueprint, frame, .. } = self;
+        let x = self.dense(&blueprint.dense, &frame.pool(&self.hidden()?, blueprint.pooling)?)?;
+        let x = match blueprint.head_activation {
+            HeadActivation::Relu => x.relu()?,
+            HeadActivation::Tanh => x.tanh()?,
+        };
+        let x = frame.drop_texts(x, self.mask(Place::Head, blueprint.head_dropout))?;
+        self.dense(&blueprint.classifier, &x)
+    }
+}

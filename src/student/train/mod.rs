@@ -1,0 +1,327 @@
+//! Fine-tuning: examples in, a [`Classifier`] out.
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `settings` | every hyper-parameter with its reason |
+//! | `plan` | what is held back, stages, epochs, steps |
+//! | `objective` | loss and gradient of an example |
+//! | `start` | fresh head, cut word table, and the way back |
+//! | `course` | the loop |
+//! | `snapshot` | a training's exact state on disk |
+//! | `need` | the memory it takes |
+//! | `corpus` | token ids, shared by several trainings |
+//!
+//! Every random choice is keyed by the seed and what it is for (the epoch's order, the pass's
+//! dropout, the fresh head, what is held back), so a training repeats exactly on the same machine,
+//! and one that was broken off and taken up again ends where it would have ended.
+
+mod corpus;
+mod course;
+mod need;
+mod objective;
+mod plan;
+mod settings;
+mod snapshot;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::blueprint::Blueprint;
+use super::network::learner;
+use super::weights::Tensors;
+use super::{BaseModel, Classifier, Result, StudentError};
+use crate::memory;
+pub use corpus::Corpus;
+use course::Course;
+use plan::Plan;
+pub use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
+pub use snapshot::Snapshots;
+use snapshot::{Keeper, Place, Snapshot};
+use start::Start;
+
+/// A text with its class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Example {
+    /// The text.
+    pub text: String,
+    /// Number of its class in the labels.
+    pub label: usize,
+    /// Weight of its loss, relative to its batch; 1 for an ordinary example.
+    pub weight: f32,
+    /// The teacher's probability of each class, `[classes]`; empty where it was not asked.
+    pub teacher: Vec<f32>,
+    /// Whether a person has labelled it: the second stage trains on these.
+    pub gold: bool,
+}
+
+impl Example {
+    /// An ordinary example.
+    pub fn new(text: impl Into<String>, label: usize) -> Self {
+        Self { text: text.into(), label, weight: 1.0, teacher: Vec::new(), gold: false }
+    }
+}
+
+/// What happened in one optimiser step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainStep {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Steps in all, if no stage ends early.
+    pub steps: usize,
+    /// Epoch of this step, from 0, counted through all stages.
+    pub epoch: usize,
+    /// Epochs in all, if no stage ends early.
+    pub epochs: usize,
+    /// Weighted mean loss of the batch.
+    pub loss: f32,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Global norm of the gradients before clipping.
+    pub gradient_norm: f64,
+}
+
+/// One epoch as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Stage, from 0.
+    pub stage: usize,
+    /// Epoch of the stage, from 0.
+    pub epoch: usize,
+    /// Weighted mean loss of its batches, under dropout.
+    pub loss: f64,
+    /// Mean cross-entropy of the examples held back, where there are any.
+    pub validation_loss: Option<f64>,
+    /// Share of them that was judged rightly.
+    pub validation_accuracy: Option<f64>,
+}
+
+/// Examples that were held back, as the trained classifier judges them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// `[examples, classes]`.
+    pub logits: Vec<f32>,
+    /// `[examples]`.
+    pub labels: Vec<usize>,
+}
+
+/// What a training gives.
+#[derive(Debug)]
+pub struct TrainOutcome {
+    /// The trained classifier; of the best epoch, where examples were held back.
+    pub classifier: Classifier,
+    /// What was held back, for fitting a temperature.
+    pub validation: Option<Validation>,
+    /// Every epoch.
+    pub history: Vec<Epoch>,
+}
+
+/// A training to be run.
+#[derive(Debug, Clone)]
+pub struct Training<'a> {
+    /// The pretrained encoder.
+    pub base: &'a BaseModel,
+    /// The classes, in the order of their numbers.
+    pub labels: &'a [String],
+    /// What is trained on.
+    pub examples: &'a [Example],
+    /// How.
+    pub settings: &'a TrainSettings,
+    /// Seed of the order, the dropout, the fresh head and what is held back.
+    pub seed: u64,
+    /// Texts that are tokenised already.
+    pub corpus: Option<&'a Corpus>,
+    /// Where its state is kept while it runs.
+    pub snapshots: Option<Snapshots>,
+}
+
+impl<'a> Training<'a> {
+    /// A training with seed 0 that keeps no state.
+    pub fn new(
+        base: &'a BaseModel,
+        labels: &'a [String],
+        examples: &'a [Example],
+        settings: &'a TrainSettings,
+    ) -> Self {
+        Self { base, labels, examples, settings, seed: 0, corpus: None, snapshots: None }
+    }
+
+    /// Bytes of memory that it takes beside the base model, at most; an estimate from above.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn need(&self) -> Result<u64> {
+        self.check()?;
+        let ids = self.ids()?;
+        let mut words = ids.iter().flatten().collect::<Vec<_>>();
+        words.sort_unstable();
+        words.dedup();
+        let blueprint = Blueprint { words_kept: words.len(), ..self.blueprint() };
+        Ok(self.need_of(&blueprint, &self.longest(&ids)))
+    }
+
+    /// Fine-tunes under a fresh classification head over the labels; `progress` is called after
+    /// every optimiser step and may break the training off. Where snapshots are kept it then goes on
+    /// from there the next time, and with the same weights bit for bit as if it had never stopped.
+    ///
+    /// # Errors
+    /// Examples or settings that cannot be trained on, too little memory, a loss that is no longer
+    /// a number, and [`StudentError::Stopped`].
+    pub fn run(
+        &self,
+        progress: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
+    ) -> Result<TrainOutcome> {
+        self.check()?;
+        let inner = &*self.base.inner;
+        let (config, device) = (&inner.config, &inner.device);
+        let mut ids = self.ids()?;
+        let longest = self.longest(&ids);
+        let whole = self.blueprint();
+        let mut blueprint = whole.clone();
+        let brings_dense = inner.tensors.contains_key(&format!("{}.weight", blueprint.dense));
+        let range = config.initializer_range;
+        let start =
+            Start::new(&inner.tensors, brings_dense, range, self.seed, &mut blueprint, &mut ids)?;
+        if device.is_cpu() {
+            let need = self.need_of(&blueprint, &longest);
+            let top = longest.first().copied().unwrap_or(0);
+            need::check(need, memory::available(), longest.len(), top)?;
+        }
+        let plan = Plan::new(self.settings, self.examples, self.seed);
+        let mut keeper =
+            self.snapshots.clone().map(|snapshots| Keeper::new(snapshots, self.fingerprint()));
+        let mut course = Course {
+            learner: learner(blueprint, &start, device)?,
+            settings: self.settings,
+            examples: self.examples,
+            ids: &ids,
+            plan: &plan,
+            classes: self.labels.len(),
+            seed: self.seed,
+            place: Place { unused_kept: 1.0, ..Place::default() },
+            best: None,
+        };
+        if let Some(Snapshot { place, state, best }) = keeper.as_ref().and_then(Keeper::read) {
+            course.learner.restore(&state)?;
+            (course.place, course.best) = (place, best);
+        }
+        course.run(&mut keeper, progress)?;
+
+        let Course { learner, place, best, .. } = course;
+        let unused_kept = place.best.map_or(place.unused_kept, |(_, kept)| kept);
+        let labels = || plan.validation.iter().map(|&at| self.examples[at].label).collect();
+        let (mut weights, validation) = match best {
+            Some(best) => {
+                (best.weights, Some(Validation { logits: best.logits, labels: labels() }))
+            }
+            None => (learner.weights()?, None),
+        };
+        drop(learner);
+        start.put_back(&mut weights, config.vocab_size, unused_kept)?;
+        let mut tensors = Tensors::new();
+        for wanted in whole.tensors() {
+            let weight = weights.remove(&wanted.name).unwrap_or_default();
+            tensors.insert(wanted.name, Tensor::from_vec(weight, wanted.shape, device)?);
+        }
+        let (pooling, max_length) = (self.settings.pooling, self.max_length());
+        let classifier =
+            Classifier::build(self.base, tensors, self.labels.to_vec(), pooling, max_length)?;
+        // Only a whole training gets here: what was kept of it is of no use any more.
+        keeper.as_ref().map_or(Ok(()), Keeper::remove)?;
+        Ok(TrainOutcome { classifier, validation, history: place.history })
+    }
+
+    fn blueprint(&self) -> Blueprint {
+        Blueprint::new(self.base.config(), self.settings.pooling, self.labels.len())
+    }
+
+    fn max_length(&self) -> usize {
+        self.settings.max_length.min(self.base.config().max_positions)
+    }
+
+    fn ids(&self) -> Result<Vec<Vec<u32>>> {
+        let texts = self.examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
+        Corpus::ids(self.corpus, self.base, &texts, self.settings.max_length)
+    }
+
+    fn need_of(&self, blueprint: &Blueprint, longest: &[usize]) -> u64 {
+        // A state is copied to be written, the best weights are set aside, and between stages
+        // weights and moments are laid anew.
+        let best = usize::from(self.settings.validation_share > 0.0);
+        let state = match (self.settings.stages, &self.snapshots) {
+            (Stages::SyntheticThenGold, _) => 5,
+            (Stages::Mixed, Some(_)) => 3,
+            (Stages::Mixed, None) => 0,
+        };
+        let vocabulary = self.base.config().vocab_size;
+        need::memory_need(blueprint, vocabulary, best + state, longest)
+    }
+
+    /// The lengths of the longest texts, as many as go into one pass.
+    fn longest(&self, ids: &[Vec<u32>]) -> Vec<usize> {
+        let mut lengths = ids.iter().map(Vec::len).collect::<Vec<_>>();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.truncate(self.settings.rows_per_pass());
+        lengths
+    }
+
+    /// Names everything that the outcome depends on.
+    fn fingerprint(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        let all =
+            (version, self.base.sha256(), self.labels, self.examples, self.settings, self.seed);
+        let json = serde_json::to_vec(&all).expect("examples and settings are plain values");
+        format!("{:x}", Sha256::digest(json))
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { labels, examples, settings, .. } = self;
+        let fault = |message: String| Err(StudentError::Training(message));
+        if let Some(OutOfRange { key, value, wanted }) = settings.fault() {
+            return fault(format!("{key} is {value}: {wanted}"));
+        }
+        if labels.len() < 2 {
+            return fault(format!("{} classes, at least 2 are wanted", labels.len()));
+        }
+        let mut twice =
+            labels.iter().enumerate().filter(|(at, label)| labels[..*at].contains(label));
+        if let Some((_, twice)) = twice.next() {
+            return fault(format!("the class \"{twice}\" is named twice"));
+        }
+        if examples.is_empty() {
+            return fault("there are no examples".to_owned());
+        }
+        for (at, example) in examples.iter().enumerate() {
+            let Example { label, weight, teacher, .. } = example;
+            let (number, classes) = (at + 1, labels.len());
+            if *label >= classes {
+                return fault(format!(
+                    "example {number} has class number {label}, there are {classes} classes"
+                ));
+            }
+            if !(weight.is_finite() && *weight >= 0.0) {
+                return fault(format!("example {number} has weight {weight}"));
+            }
+            let sum = teacher.iter().sum::<f32>();
+            let shares = teacher.len() == classes
+                && teacher.iter().all(|share| (0.0..=1.001).contains(share))
+                && (sum - 1.0).abs() < 1e-3;
+            if !(teacher.is_empty() || shares) {
+                return fault(format!(
+                    "example {number} has the teacher's probabilities {teacher:?}\nhint: one for each of the {classes} classes is wanted, and they add up to 1"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Probabilities from one text's logits.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
+    objective::log_softmax(logits, 1.0).into_iter().map(|log| log.exp() as f32).collect()
+}

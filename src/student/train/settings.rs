@@ -1,0 +1,191 @@
+//! How to train: one type for `task.toml`'s `[student]` and for the trainer.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::Pooling;
+
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Cross-entropy with the target.
+    #[default]
+    CrossEntropy,
+    /// The divergence from the target: cross-entropy less the target's own entropy, so that a perfect
+    /// student has loss 0. It trains the same.
+    Kl,
+}
+
+/// How much the classes weigh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// As often as they occur.
+    #[default]
+    Off,
+    /// All the same in sum: each by the inverse of its frequency.
+    Balanced,
+}
+
+/// In which order synthetic and gold examples are trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stages {
+    /// All together.
+    #[default]
+    Mixed,
+    /// First the synthetic ones, then the gold ones with `gold_epochs` and `gold_learning_rate`.
+    /// Examples of one kind alone are trained on in one stage.
+    SyntheticThenGold,
+}
+
+/// How to train. The defaults are the paper's (Sahu et al. 2023) where it says something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainSettings {
+    /// Passes over the examples (paper: 5).
+    pub epochs: usize,
+    /// Examples per optimiser step (paper: 8).
+    pub batch_size: usize,
+    /// Examples per pass through the network; the gradients of a step's passes are added up. Less
+    /// memory, same result. 0: the whole batch in one.
+    pub micro_batch: usize,
+    /// Peak of the learning rate (paper: 4e-5; Banking77 6e-5).
+    pub learning_rate: f64,
+    /// Decoupled weight decay, not of biases and layer norms (paper: 0.01; Banking77 0.001).
+    pub weight_decay: f64,
+    /// Share of the steps over which the learning rate climbs (paper: 0.1).
+    pub warmup_share: f64,
+    /// Tokens per text, the two special ones included (paper: 50).
+    pub max_length: usize,
+    /// Bound on the global norm of the gradients; 0 for none.
+    pub clip_norm: f64,
+    /// Share of the hard target spread evenly over all classes.
+    pub label_smoothing: f64,
+    /// `cross_entropy` or `kl`.
+    pub loss: Loss,
+    /// `off` or `balanced`.
+    pub class_weights: ClassWeights,
+    /// Share of the target that is the teacher's probabilities, for examples that have them; 0 takes
+    /// the label alone, as the paper does.
+    pub soft_labels: f64,
+    /// Softens the teacher's probabilities and the student's in the soft part of the loss.
+    pub temperature: f64,
+    /// `mixed` or `synthetic_then_gold`.
+    pub stages: Stages,
+    /// Passes over the gold examples in the second stage. A dozen examples are few steps: 3 passes
+    /// mend what is amiss without learning them by heart.
+    pub gold_epochs: usize,
+    /// Peak of the second stage's learning rate; 0 for a quarter of the first's, which keeps what
+    /// the many synthetic examples taught.
+    pub gold_learning_rate: f64,
+    /// Epochs are added until the (first) stage has this many steps, so that a dozen seeds alone
+    /// train at all; 0 for off.
+    pub min_steps: usize,
+    /// Share of each class's examples that is held back to judge the epochs: the best one's weights
+    /// are what comes out. 0 for off: with few examples all are worth more as training.
+    pub validation_share: f64,
+    /// Epochs without a better validation loss after which a stage ends.
+    pub patience: usize,
+    /// How token vectors become a text vector: `first` or `mean`.
+    pub pooling: Pooling,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 5,
+            batch_size: 8,
+            micro_batch: 0,
+            learning_rate: 4e-5,
+            weight_decay: 0.01,
+            warmup_share: 0.1,
+            max_length: 50,
+            clip_norm: 1.0,
+            label_smoothing: 0.0,
+            loss: Loss::default(),
+            class_weights: ClassWeights::default(),
+            soft_labels: 0.0,
+            temperature: 1.0,
+            stages: Stages::default(),
+            gold_epochs: 3,
+            gold_learning_rate: 0.0,
+            min_steps: 60,
+            validation_share: 0.0,
+            patience: 2,
+            pooling: Pooling::First,
+        }
+    }
+}
+
+/// A value that cannot be trained with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// Key in `task.toml`, `student.epochs` for one.
+    pub key: &'static str,
+    /// The value.
+    pub value: String,
+    /// What would be right.
+    pub wanted: &'static str,
+}
+
+impl TrainSettings {
+    /// The first value that cannot be trained with.
+    pub fn fault(&self) -> Option<OutOfRange> {
+        const SHARE: &str = "it must lie between 0 and 1";
+        let least = [
+            ("student.epochs", self.epochs, 1, "it must be at least 1"),
+            ("student.batch_size", self.batch_size, 1, "it must be at least 1"),
+            ("student.gold_epochs", self.gold_epochs, 1, "it must be at least 1"),
+            ("student.patience", self.patience, 1, "it must be at least 1"),
+            (
+                "student.max_length",
+                self.max_length,
+                3,
+                "it must be at least 3: the first and the last token are the encoder's own",
+            ),
+        ];
+        let ranges = [
+            ("student.learning_rate", self.learning_rate, 1e-9, 1.0, SHARE),
+            ("student.gold_learning_rate", self.gold_learning_rate, 0.0, 1.0, SHARE),
+            ("student.weight_decay", self.weight_decay, 0.0, 1.0, SHARE),
+            ("student.warmup_share", self.warmup_share, 0.0, 1.0, SHARE),
+            ("student.clip_norm", self.clip_norm, 0.0, 1e9, "it must be positive, or 0 for none"),
+            ("student.label_smoothing", self.label_smoothing, 0.0, 0.99, SHARE),
+            ("student.soft_labels", self.soft_labels, 0.0, 1.0, SHARE),
+            (
+                "student.temperature",
+                self.temperature,
+                0.1,
+                100.0,
+                "it must lie between 0.1 and 100 (1 is off)",
+            ),
+            (
+                "student.validation_share",
+                self.validation_share,
+                0.0,
+                0.9,
+                "it must lie between 0 and 0.9 (0 is off)",
+            ),
+        ];
+        let small = least.into_iter().find(|(_, value, least, _)| value < least);
+        if let Some((key, value, _, wanted)) = small {
+            return Some(OutOfRange { key, value: value.to_string(), wanted });
+        }
+        let outside =
+            ranges.into_iter().find(|(_, value, low, high, _)| !(low..=high).contains(&value));
+        outside.map(|(key, value, _, _, wanted)| OutOfRange {
+            key,
+            value: value.to_string(),
+            wanted,
+        })
+    }
+
+    /// Examples per pass through the network.
+    pub(super) fn rows_per_pass(&self) -> usize {
+        match self.micro_batch {
+            0 => self.batch_size,
+            rows => rows.min(self.batch_size),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! A training's exact state on disk, so that one that was killed goes on where it was.
+//!
+//! One safetensors file, `training.safetensors`: the tensors `weight.NAME`, `first.NAME`,
+//! `second.NAME`, of the best epoch so far `best.NAME` and its judgement `best-logits`, and in the
+//! header's metadata, as JSON, the place in the training. It is written beside, synced and renamed:
+//! there is always a whole one. It carries a fingerprint of the examples, the settings and the base,
+//! and one with another fingerprint counts as none.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use super::super::network::{Slot, State};
+use super::super::{Result, StudentError};
+use super::Epoch;
+use super::start::Weights;
+
+const FILE: &str = "training.safetensors";
+const PLACE: &str = "place";
+const FINGERPRINT: &str = "fingerprint";
+const BEST_LOGITS: &str = "best-logits";
+/// What lies between two states, in the time that writing one takes.
+const PAUSE: u32 = 20;
+
+/// Where and how often a training's state is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshots {
+    /// A folder for this training alone; created where it is not there.
+    pub folder: PathBuf,
+    /// Also within an epoch, after so many steps; 0: only after epochs.
+    pub every_steps: usize,
+    /// No state is written before so much time has passed since the start or the last one: what is
+    /// done in less is done again as quickly. Where writing takes long, more time has to pass, so
+    /// that it costs a twentieth at most; with zero every state that is due is written.
+    pub least_time: Duration,
+}
+
+impl Snapshots {
+    /// After each epoch, where at least 20 seconds have passed.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, every_steps: 0, least_time: Duration::from_secs(20) }
+    }
+}
+
+/// Where a training is, beside its weights.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub stage: usize,
+    /// Epoch of the stage.
+    pub epoch: usize,
+    /// Steps taken in the epoch.
+    pub in_epoch: usize,
+    /// Steps taken in all stages.
+    pub step: usize,
+    /// Steps taken since the optimiser's moments were zero.
+    pub optimiser_step: u64,
+    /// Product of the decays of a weight without gradients.
+    pub unused_kept: f64,
+    /// Sums of the epoch so far: weighted losses, and weights.
+    pub loss: f64,
+    pub weight: f64,
+    /// Epochs of the stage since its best.
+    pub without_better: usize,
+    pub history: Vec<Epoch>,
+    /// The best epoch's validation loss and `unused_kept`, where there is one.
+    pub best: Option<(f64, f64)>,
+}
+
+/// The best epoch so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Best {
+    pub weights: Weights,
+    /// Logits of the examples held back, `[examples, classes]`.
+    pub logits: Vec<f32>,
+}
+
+/// A training's state.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Snapshot {
+    pub place: Place,
+    pub state: State,
+    pub best: Option<Best>,
+}
+
+/// Writes and reads the snapshots of one training.
+pub(super) struct Keeper {
+    settings: Snapshots,
+    fingerprint: String,
+    last: Instant,
+    /// Time that has to pass from `last` on.
+    pause: Duration,
+    steps: usize,
+}
+
+impl Keeper {
+    pub fn new(settings: Snapshots, fingerprint: String) -> Self {
+        let pause = settings.least_time;
+        Self { settings, fingerprint, last: Instant::now(), pause, steps: 0 }
+    }
+
+    /// The state to go on from. A file that is foreign, stale or damaged counts as none: it costs
+    /// time, and never a wrong result.
+    pub fn read(&self) -> Option<Snapshot> {
+        let bytes = fs::read(self.settings.folder.join(FILE)).ok()?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
+        let metadata = header.metadata().as_ref()?;
+        if metadata.get(FINGERPRINT)? != &self.fingerprint {
+            return None;
+        }
+        let place: Place = serde_json::from_str(metadata.get(PLACE)?).ok()?;
+        let mut state = State::new();
+        let mut best = Best::default();
+        for (name, view) in SafeTensors::deserialize(&bytes).ok()?.iter() {
+            let values = view.data().chunks_exact(4);
+            let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            let Some((kind, name)) = name.split_once('.') else {
+                best.logits = values;
+                continue;
+            };
+            if kind == "best" {
+                best.weights.insert(name.to_owned(), values);
+                continue;
+            }
+            let empty = || Slot { weight: Vec::new(), first: Vec::new(), second: Vec::new() };
+            let slot = state.entry(name.to_owned()).or_insert_with(empty);
+            *match kind {
+                "weight" => &mut slot.weight,
+                "first" => &mut slot.first,
+                _ => &mut slot.second,
+            } = values;
+        }
+        Some(Snapshot { best: place.best.map(|_| best), place, state })
+    }
+
+    /// Whether the state is to be kept after a step; `epoch_ends` where an epoch does.
+    pub fn is_due(&mut self, epoch_ends: bool) -> bool {
+        self.steps += 1;
+        let every = self.settings.every_steps;
+        (epoch_ends || (every > 0 && self.steps >= every)) && self.last.elapsed() >= self.pause
+    }
+
+    /// Replaces the state that was kept.
+    ///
+    /// # Errors
+    /// [`StudentError::Write`].
+    pub fn write(&mut self, place: &Place, state: &State, best: Option<&Best>) -> Result<()> {
+        let clock = Instant::now();
+        let mut tensors = BTreeMap::new();
+        for (name, slot) in state {
+            tensors.insert(format!("weight.{name}"), Floats::new(&slot.weight));
+            tensors.insert(format!("first.{name}"), Floats::new(&slot.first));
+            tensors.insert(format!("second.{name}"), Floats::new(&slot.second));
+        }
+        if let Some(best) = best {
+            for (name, weight) in &best.weights {
+                tensors.insert(format!("best.{name}"), Floats::new(weight));
+            }
+            tensors.insert(BEST_LOGITS.to_owned(), Floats::new(&best.logits));
+        }
+        let json = serde_json::to_string(place).expect("a place is plain numbers");
+        let metadata = HashMap::from([
+            (PLACE.to_owned(), json),
+            (FINGERPRINT.to_owned(), self.fingerprint.clone()),
+        ]);
+        let folder = &self.settings.folder;
+        replace(folder, |path| {
+            safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(io::Error::other)
+        })
+        .map_err(|source| StudentError::Write { path: folder.join(FILE), source })?;
+        self.last = Instant::now();
+        self.steps = 0;
+        if !self.settings.least_time.is_zero() {
+            self.pause = self.settings.least_time.max(PAUSE * clock.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Removes what was kept: the training is over.
+    ///
+    /// # Errors
+    /// [`StudentError::Write`].
+    pub fn remove(&self) -> Result<()> {
+        let folder = &self.settings.folder;
+        let fault = |source| StudentError::Write { path: folder.clone(), source };
+        match fs::remove_file(folder.join(FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(error)),
+            // What else the folder may hold is not ours.
+            _ => fs::remove_dir(folder).or(Ok(())),
+        }
+    }
+}
+
+fn replace(folder: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let part = folder.join(format!("{FILE}.part"));
+    let written = write(&part)
+        .and_then(|()| File::open(&part)?.sync_all())
+        .and_then(|()| fs::rename(&part, folder.join(FILE)));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    // Only Unix can open a folder to make its names durable.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Numbers as safetensors wants them: F32, little-endian, one tensor's bytes at a time.
+struct Floats<'a> {
+    shape: [usize; 1],
+    values: &'a [f32],
+}
+
+impl<'a> Floats<'a> {
+    fn new(values: &'a [f32]) -> Self {
+        Self { shape: [values.len()], values }
+    }
+}
+
+impl safetensors::View for Floats<'_> {
+    fn dtype(&self) -> safetensors::Dtype {
+        safetensors::Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let slot =
+            Slot { weight: vec![1.0, -0.1], first: vec![1e-30, 2.0], second: vec![0.5, 0.0] };
+        Snapshot {
+            place: Place {
+                step: 7,
+                unused_kept: 0.1 + 0.2,
+                loss: 1.0 / 3.0,
+                best: Some((0.3, 0.9)),
+                ..Place::default()
+            },
+            state: [("a.weight".to_owned(), slot)].into(),
+            best: Some(Best {
+                weights: [("a.weight".to_owned(), vec![3.0, 4.0])].into(),
+                logits: vec![0.25; 3],
+            }),
+        }
+    }
+
+    fn keeper(folder: &Path, fingerprint: &str) -> Keeper {
+        let settings = Snapshots {
+            every_steps: 3,
+            least_time: Duration::ZERO,
+            ..Snapshots::new(folder.into())
+        };
+        Keeper::new(settings, fingerprint.to_owned())
+    }
+
+    #[test]
+    fn a_state_comes_back_bit_for_bit_and_only_to_its_own_training() -> anyhow::Result<()> {
+        let temp = tempfile::tempdir()?;
+        let folder = temp.path().join("deep/training");
+        let mut mine = keeper(&folder, "mine");
+        assert_eq!(mine.read(), None);
+        let wanted = snapshot();
+        for step in [1, 7] {
+            let place = Place { step, ..wanted.place.clone() };
+            mine.write(&place, &wanted.state, wanted.best.as_ref())?;
+        }
+        assert_eq!(mine.read(), Some(wanted));
+        assert_eq!(keeper(&folder, "other").read(), None);
+        assert_eq!(fs::read_dir(&folder)?.count(), 1);
+        let whole = fs::read(folder.join(FILE))?;
+        fs::write(folder.join(FILE), &whole[..whole.len() - 1])?;
+        assert_eq!(mine.read(), None);
+        mine.remove()?;
+        mine.remove()?;
+        assert!(!folder.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn states_are_due_after_epochs_and_steps_but_not_too_often() {
+        let mut often = keeper(Path::new("/no/where"), "");
+        let due = [false, false, false, true].map(|epoch_ends| often.is_due(epoch_ends));
+        assert_eq!(due, [false, false, true, true]);
+        let mut seldom = Keeper::new(Snapshots::new("/no/where".into()), String::new());
+        assert!(!seldom.is_due(true));
+    }
+}

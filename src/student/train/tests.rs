@@ -1,0 +1,287 @@
+//! What a training promises: the same outcome however it is cut into passes or interrupted, and
+//! stages and early stopping that do what they are for.
+
+use std::fs;
+use std::time::Duration;
+
+use candle_core::Device;
+
+use super::super::parity::fixture;
+use super::*;
+
+const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
+
+fn base() -> BaseModel {
+    BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap()
+}
+
+/// The same without dropout.
+fn steady() -> BaseModel {
+    let read = |file: &str| fs::read(fixture("bert").join(file)).unwrap();
+    let config = String::from_utf8(read("config.json")).unwrap();
+    let config = config.replace("_prob\": 0.1", "_prob\": 0.0");
+    let [weights, tokenizer] = ["model.safetensors", "tokenizer.json"].map(read);
+    BaseModel::from_bytes(config.as_bytes(), &weights, &tokenizer, &Device::Cpu).unwrap()
+}
+
+fn labels() -> Vec<String> {
+    ["money", "travel"].map(str::to_owned).to_vec()
+}
+
+/// Seven synthetic examples and three gold ones.
+fn examples() -> Vec<Example> {
+    let texts = [
+        ("my card is lost", 0),
+        ("where is my bank account money", 0),
+        ("refund my late order", 0),
+        ("is the money on my card", 0),
+        ("train to the city", 1),
+        ("how old is the plane ticket", 1),
+        ("cheap ticket to water", 1),
+        ("my bank lost my money", 0),
+        ("late train", 1),
+        ("a plane to the city", 1),
+    ];
+    let example = |(at, &(text, label)): (usize, &(&str, usize))| Example {
+        gold: at >= 7,
+        ..Example::new(text, label)
+    };
+    texts.iter().enumerate().map(example).collect()
+}
+
+fn settings() -> TrainSettings {
+    TrainSettings {
+        batch_size: 3,
+        learning_rate: 5e-3,
+        epochs: 3,
+        min_steps: 0,
+        ..TrainSettings::default()
+    }
+}
+
+/// Every weight of a classifier, in order.
+fn weights(classifier: &Classifier) -> Vec<f32> {
+    let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    classifier.tensors().values().flat_map(numbers).collect()
+}
+
+fn furthest(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Settings under which everything that a snapshot holds matters.
+fn everything() -> TrainSettings {
+    TrainSettings {
+        stages: Stages::SyntheticThenGold,
+        validation_share: 0.2,
+        class_weights: ClassWeights::Balanced,
+        micro_batch: 2,
+        patience: 9,
+        ..settings()
+    }
+}
+
+#[test]
+fn a_training_broken_off_in_mid_epoch_ends_with_the_same_weights_bit_for_bit() {
+    let (base, labels, examples, settings) = (base(), labels(), examples(), everything());
+    let mut training = Training::new(&base, &labels, &examples, &settings);
+    let mut steps = Vec::new();
+    let whole = training
+        .run(&mut |step| {
+            steps.push(step);
+            GO_ON
+        })
+        .unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("training");
+    training.snapshots = Some(Snapshots::new(folder.clone()));
+    // In mid-epoch of the first stage, at an epoch's end, at the stage's end, in the second stage.
+    let per_epoch = steps.iter().filter(|step| step.epoch == 0).count();
+    assert!(per_epoch > 1 && steps.len() > 3 * per_epoch + 1, "{steps:?}");
+    for stop in [1, per_epoch, 3 * per_epoch, 3 * per_epoch + 1, steps.len()] {
+        let mut again = Vec::new();
+        let broken = training.run(&mut |step| {
+            again.push(step);
+            if step.step == stop { ControlFlow::Break(()) } else { GO_ON }
+        });
+        assert!(matches!(broken, Err(StudentError::Stopped)), "{broken:?}");
+        let outcome = training
+            .run(&mut |step| {
+                again.push(step);
+                GO_ON
+            })
+            .unwrap();
+        assert_eq!(again, steps, "stopped after {stop}");
+        assert_eq!(weights(&outcome.classifier), weights(&whole.classifier));
+        assert_eq!(outcome.history, whole.history);
+        assert_eq!(outcome.validation, whole.validation);
+        assert!(!folder.exists(), "what was kept is of no use any more");
+    }
+}
+
+#[test]
+fn a_killed_training_goes_on_from_the_last_state_and_a_stale_one_is_ignored() {
+    let (base, labels, examples, settings) = (base(), labels(), examples(), settings());
+    let mut training = Training::new(&base, &labels, &examples, &settings);
+    let whole = weights(&training.run(&mut |_| GO_ON).unwrap().classifier);
+    let temp = tempfile::tempdir().unwrap();
+    let (folder, copy) = (temp.path().join("training"), temp.path().join("copy.safetensors"));
+    let file = folder.join("training.safetensors");
+    training.snapshots = Some(Snapshots {
+        every_steps: 3,
+        least_time: Duration::ZERO,
+        ..Snapshots::new(folder.clone())
+    });
+    // As a kill at step 9 would leave it: the state that was written last, after step 8.
+    let save = &mut |step: TrainStep| {
+        if step.step == 9 {
+            fs::copy(&file, &copy).unwrap();
+        }
+        GO_ON
+    };
+    training.run(save).unwrap();
+    let put_back = || {
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(&copy, &file).unwrap();
+    };
+    let first_step = |training: &Training| {
+        let mut first = None;
+        let record = &mut |step: TrainStep| {
+            first.get_or_insert(step.step);
+            GO_ON
+        };
+        let outcome = training.run(record).unwrap();
+        (first.unwrap(), weights(&outcome.classifier))
+    };
+    put_back();
+    assert_eq!(first_step(&training), (9, whole.clone()));
+    put_back();
+    let other = Training { seed: 1, ..training.clone() };
+    let (first, others) = first_step(&other);
+    assert!(first == 1 && others != whole);
+}
+
+#[test]
+fn small_passes_give_what_the_whole_batch_gives() {
+    let (base, labels, mut examples) = (steady(), labels(), examples());
+    examples[2].weight = 0.3;
+    examples[4].weight = 2.5;
+    let run = |micro_batch: usize| {
+        let settings =
+            TrainSettings { batch_size: 5, micro_batch, label_smoothing: 0.1, ..settings() };
+        let training = Training::new(&base, &labels, &examples, &settings);
+        let mut losses = Vec::new();
+        let outcome = training.run(&mut |step| {
+            losses.push(step.loss);
+            GO_ON
+        });
+        (weights(&outcome.unwrap().classifier), losses)
+    };
+    let (whole, losses) = run(0);
+    for rows in [1, 2, 4] {
+        let (parts, others) = run(rows);
+        assert!(furthest(&losses, &others) < 1e-4, "{losses:?} {others:?}");
+        // Adam lifts tiny gradients, whose sums differ in their last bit, to whole steps: the
+        // weights as a whole are near.
+        let mean = whole.iter().zip(&parts).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>()
+            / whole.len() as f64;
+        assert!(mean < 1e-5, "{rows}: {mean}");
+    }
+}
+
+#[test]
+fn the_second_stage_trains_on_gold_with_its_own_rate() {
+    let (base, labels, examples) = (base(), labels(), examples());
+    let settings = TrainSettings {
+        stages: Stages::SyntheticThenGold,
+        warmup_share: 0.0,
+        gold_epochs: 2,
+        gold_learning_rate: 1e-3,
+        ..settings()
+    };
+    let mut steps = Vec::new();
+    let training = Training::new(&base, &labels, &examples, &settings);
+    let outcome = training
+        .run(&mut |step| {
+            steps.push(step);
+            GO_ON
+        })
+        .unwrap();
+    // Seven synthetic examples: 3 epochs of 3 steps; three gold ones: 2 of 1.
+    assert_eq!((steps.len(), steps[0].steps, steps[10].epoch, steps[10].epochs), (11, 11, 4, 5));
+    assert_eq!((steps[0].learning_rate, steps[9].learning_rate), (5e-3, 1e-3));
+    let stages = outcome.history.iter().map(|epoch| (epoch.stage, epoch.epoch));
+    assert_eq!(stages.collect::<Vec<_>>(), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]);
+    assert!(outcome.validation.is_none());
+}
+
+#[test]
+fn the_best_epoch_is_what_comes_out() {
+    let (base, labels, mut examples) = (base(), labels(), examples());
+    // Labels of chance: what is learnt by heart makes the rest worse.
+    examples.iter_mut().enumerate().for_each(|(at, example)| example.label = at / 2 % 2);
+    let settings = TrainSettings {
+        validation_share: 0.4,
+        epochs: 30,
+        patience: 3,
+        learning_rate: 1e-2,
+        ..settings()
+    };
+    let outcome = Training::new(&base, &labels, &examples, &settings).run(&mut |_| GO_ON).unwrap();
+    let losses = outcome.history.iter().map(|epoch| epoch.validation_loss.unwrap());
+    let losses = losses.collect::<Vec<_>>();
+    let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
+    assert!(losses.len() < 30, "{losses:?}");
+    assert_eq!(losses.len(), best + 1 + 3, "{losses:?}");
+
+    // The logits are the best epoch's, and so are the weights.
+    let validation = outcome.validation.unwrap();
+    let judged = validation.logits.chunks_exact(2).zip(&validation.labels);
+    let loss = judged.map(|(logits, &label)| -f64::from(softmax(logits)[label]).ln()).sum::<f64>()
+        / validation.labels.len() as f64;
+    assert!((loss - losses[best]).abs() < 1e-6, "{loss} {losses:?}");
+    let held = Plan::new(&settings, &examples, 0).validation;
+    let texts = held.iter().map(|&at| examples[at].text.clone()).collect::<Vec<_>>();
+    let shares = outcome.classifier.predict(&texts).unwrap();
+    for (shares, logits) in shares.iter().zip(validation.logits.chunks_exact(2)) {
+        assert!(furthest(shares, &softmax(logits)) < 1e-5, "{shares:?} {logits:?}");
+    }
+    let labels = held.iter().map(|&at| examples[at].label).collect::<Vec<_>>();
+    assert_eq!(validation.labels, labels);
+}
+
+#[test]
+fn a_shared_corpus_changes_nothing() {
+    let (base, labels, examples, settings) = (base(), labels(), examples(), settings());
+    let mut training = Training::new(&base, &labels, &examples, &settings);
+    let run = |training: &Training| weights(&training.run(&mut |_| GO_ON).unwrap().classifier);
+    let alone = run(&training);
+    let texts = || examples.iter().map(|example| example.text.as_str());
+    let whole = Corpus::new(&base, texts(), settings.max_length).unwrap();
+    let part = Corpus::new(&base, texts().take(3), settings.max_length).unwrap();
+    let short = Corpus::new(&base, texts(), 3).unwrap();
+    for corpus in [&whole, &part, &short] {
+        training.corpus = Some(corpus);
+        assert_eq!(run(&training), alone);
+    }
+    assert!(training.need().unwrap() > 4 * alone.len() as u64);
+}
+
+#[test]
+fn soft_labels_pull_towards_the_teacher() {
+    let (base, labels, mut examples) = (base(), labels(), examples());
+    for example in &mut examples {
+        let sure = if example.label == 0 { 0.7 } else { 0.3 };
+        example.teacher = vec![sure, 1.0 - sure];
+    }
+    let surest = |soft_labels: f64| {
+        let settings = TrainSettings { soft_labels, epochs: 60, learning_rate: 1e-2, ..settings() };
+        let training = Training::new(&base, &labels, &examples, &settings);
+        let student = training.run(&mut |_| GO_ON).unwrap().classifier;
+        let texts = examples.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
+        let tops = student.predict(&texts).unwrap();
+        tops.iter().map(|shares| shares[0].max(shares[1])).sum::<f32>() / texts.len() as f32
+    };
+    let (hard, soft) = (surest(0.0), surest(1.0));
+    assert!(hard > 0.9 && (soft - 0.7).abs() < 0.08, "{hard} {soft}");
+}

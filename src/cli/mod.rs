@@ -230,7 +230,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Train(args) => road::train(&args, quiet),
         Command::Eval(args) => road::eval(&args, quiet),
         Command::Import(args) => road::import(&args, quiet),
-        Command::Predict(args) => predict::predict(&args),
+        Command::Predict(args) => predict::predict(&args, quiet),
         Command::Models(args) => models::models(&args),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -210,10 +210,10 @@ impl Training {
     fn of(task: &Task, settings: &Settings, seeds: usize, texts: usize) -> Self {
         let student = &settings.student;
         let steps = |rows: usize| {
-            let per_epoch = rows.div_ceil(student.batch_size);
+            let per_epoch = rows.div_ceil(student.training.batch_size);
             match per_epoch {
                 0 => 0,
-                each => each * student.epochs.max(student.min_steps.div_ceil(each)),
+                each => each * student.training.epochs.max(student.training.min_steps.div_ceil(each)),
             }
         };
         let rows = seeds + texts;
@@ -228,7 +228,7 @@ impl Training {
             let base = parts::student(settings)?;
             let known = task.seeds.iter().chain(&task.test).take(TEXTS_MEASURED);
             let known: Vec<String> = known.map(|item| item.text.clone()).collect();
-            let lengths = base.tokenise(&known, student.max_length)?;
+            let lengths = base.tokenise(&known, student.training.max_length)?;
             let tokens = match lengths.len() {
                 0 => TEXT_TOKENS as f64,
                 count => lengths.iter().map(Vec::len).sum::<usize>() as f64 / count as f64,
@@ -236,7 +236,7 @@ impl Training {
             let planned = Planned {
                 students,
                 steps,
-                tokens_per_step: tokens * student.batch_size.min(rows) as f64,
+                tokens_per_step: tokens * student.training.batch_size.min(rows) as f64,
                 texts: students * task.test.len(),
                 tokens_per_text: tokens,
             };

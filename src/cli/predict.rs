@@ -1,19 +1,23 @@
 //! `promptmix predict`: texts in, one JSON line each out.
+//!
+//! Answers are written as they are known and memory does not grow with the input: a pipe may run
+//! for days. An interactive one gets each answer at once.
 
-use std::{
-    io::{self, BufRead, Write},
-    path::PathBuf,
-};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::parts;
-use crate::{student::Classifier, task};
+use crate::student::{Classifier, Prediction, Texts};
+use crate::task;
 
-/// Texts that are classified together when they come from a stream.
-const CHUNK: usize = 256;
+/// Bytes of stdin that are read ahead: what a pipe holds. A window of texts ends with them.
+const AHEAD: usize = 64 << 10;
+/// Longest line in bytes: a file of another kind may have no line ends at all.
+const LONGEST: usize = 16 << 20;
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -28,70 +32,173 @@ pub struct PredictArgs {
     /// Name of the column that holds the text
     #[arg(long, default_value = "text")]
     text_column: String,
+    /// Give no label where the likeliest class is less probable than this (0 to 1): `label` is then
+    /// null, and `best` names that class in every row
+    #[arg(long, value_name = "P", value_parser = probability)]
+    abstain_below: Option<f32>,
     /// JSON lines are what is printed anyway; accepted for uniformity
     #[arg(long, hide = true)]
     json: bool,
 }
 
 /// Runs the command.
-pub fn predict(args: &PredictArgs) -> anyhow::Result<()> {
+pub fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
     let student = Classifier::load(&args.model, &parts::student_device()?)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let out = io::BufWriter::new(io::stdout().lock());
+    let mut answers = Answers { student: &student, below: args.abstain_below, out, told: (0, 0) };
     if let Some(text) = &args.text {
-        return write_predictions(&student, std::slice::from_ref(text), &mut out);
+        answers.write_all(std::iter::once(anyhow::Ok(text.clone())))?;
+    } else if let Some(file) = &args.file {
+        let texts = task::stream_texts(file, &args.text_column)?;
+        answers.write_all(texts.map(|text| text.map_err(anyhow::Error::from)))?;
+    } else {
+        answers.write_all(Lines::new(io::stdin().lock()))?;
     }
-    if let Some(file) = &args.file {
-        let cells = task::read_texts(file, &args.text_column)?;
-        let texts: Vec<String> = cells.into_iter().map(|cell| cell.value).collect();
-        for chunk in texts.chunks(CHUNK) {
-            write_predictions(&student, chunk, &mut out)?;
-        }
-        return Ok(());
+    let (abstained, texts) = answers.told;
+    if let (Some(below), false) = (args.abstain_below, quiet) {
+        let share = abstained as f64 / (texts.max(1) as f64) * 100.0;
+        eprintln!(
+            "no label for {abstained} of {texts} texts ({share:.1} %): below a probability of {below}"
+        );
     }
-    predict_stream(&student, io::stdin().lock(), &mut out)
+    Ok(())
 }
 
-/// Reads lines until the end, in constant memory. A line that is there is answered at the latest
-/// when the chunk is full or the input pauses at its end.
-fn predict_stream(
-    student: &Classifier,
-    input: impl BufRead,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    for (index, line) in input.lines().enumerate() {
-        let line = line.with_context(|| {
-            format!("stdin:{}: the line is not UTF-8 text\nhint: convert it first, for example with iconv", index + 1)
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
+        _ => Err("a probability from 0 to 1 is wanted".to_owned()),
+    }
+}
+
+/// Where answers go.
+struct Answers<'a, W> {
+    student: &'a Classifier,
+    below: Option<f32>,
+    out: W,
+    /// Texts without a label, and all texts.
+    told: (usize, usize),
+}
+
+impl<W: Write> Answers<'_, W> {
+    fn write_all(&mut self, texts: impl Texts<Error = anyhow::Error>) -> anyhow::Result<()> {
+        let mut stream = self.student.stream(texts);
+        while let Some(answer) = stream.next() {
+            match answer {
+                Ok(answer) => self.write(&answer)?,
+                Err(error) => {
+                    self.out.flush()?;
+                    return Err(error);
+                }
+            }
+            if stream.drained() {
+                self.out.flush()?;
+            }
+        }
+        Ok(self.out.flush()?)
+    }
+
+    fn write(&mut self, answer: &Prediction) -> io::Result<()> {
+        let labels = self.student.labels();
+        let best = &labels[answer.class];
+        let abstains = self.below.is_some_and(|below| answer.probability < below);
+        self.told = (self.told.0 + usize::from(abstains), self.told.1 + 1);
+        let by_label = labels.iter().cloned().zip(answer.probabilities.iter().map(|&p| p.into()));
+        let mut row = Map::new();
+        row.insert("text".into(), answer.text.as_str().into());
+        row.insert("label".into(), if abstains { Value::Null } else { best.as_str().into() });
+        if self.below.is_some() {
+            row.insert("best".into(), best.as_str().into());
+        }
+        row.insert("probability".into(), answer.probability.into());
+        row.insert("probabilities".into(), json!(by_label.collect::<Map<_, _>>()));
+        writeln!(self.out, "{}", Value::Object(row))
+    }
+}
+
+/// The lines of a stream, one text each.
+struct Lines<R> {
+    input: BufReader<R>,
+    /// Lines read so far.
+    number: usize,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input: BufReader::with_capacity(AHEAD, input), number: 0 }
+    }
+
+    fn read(&mut self) -> anyhow::Result<Option<String>> {
+        let mut line = Vec::new();
+        self.number += 1;
+        let number = self.number;
+        self.input
+            .by_ref()
+            .take(LONGEST as u64)
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("stdin:{number}: cannot be read"))?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        if line.len() == LONGEST {
+            anyhow::bail!(
+                "stdin:{number}: the line is longer than {} MiB\nhint: give one text per line, each ended by a line feed",
+                LONGEST >> 20
+            );
+        }
+        if line.ends_with(b"\n") {
+            line.pop();
+            if line.ends_with(b"\r") {
+                line.pop();
+            }
+        }
+        let line = String::from_utf8(line).ok().with_context(|| {
+            format!("stdin:{number}: the line is not UTF-8 text\nhint: convert it first, for example with iconv")
         })?;
         if line.trim().is_empty() {
-            anyhow::bail!("stdin:{}: the line is empty\nhint: give one text per line", index + 1);
+            anyhow::bail!("stdin:{number}: the line is empty\nhint: give one text per line");
         }
-        chunk.push(line);
-        if chunk.len() == CHUNK {
-            write_predictions(student, &chunk, out)?;
-            chunk.clear();
-        }
+        Ok(Some(line))
     }
-    write_predictions(student, &chunk, out)
 }
 
-fn write_predictions(
-    student: &Classifier,
-    texts: &[String],
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    for (text, probabilities) in texts.iter().zip(student.predict(texts)?) {
-        let (mut label, mut probability) = ("", f32::NEG_INFINITY);
-        let mut by_label = Map::new();
-        for (name, &p) in student.labels().iter().zip(&probabilities) {
-            if p > probability {
-                (label, probability) = (name, p);
-            }
-            by_label.insert(name.clone(), Value::from(p));
-        }
-        let row = json!({"text": text, "label": label, "probability": probability, "probabilities": by_label});
-        writeln!(out, "{row}")?;
+impl<R: Read> Texts for Lines<R> {
+    type Error = anyhow::Error;
+
+    fn next_text(&mut self) -> Option<anyhow::Result<String>> {
+        self.read().transpose()
     }
-    out.flush()?;
-    Ok(())
+
+    fn pauses(&self) -> bool {
+        !self.input.buffer().contains(&b'\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_where_they_should_and_say_where_the_input_pauses() {
+        let mut lines = Lines::new("one\r\ntwo \nthree".as_bytes());
+        assert_eq!(lines.next_text().unwrap().unwrap(), "one");
+        assert!(!lines.pauses());
+        assert_eq!(lines.next_text().unwrap().unwrap(), "two ");
+        assert!(lines.pauses());
+        assert_eq!(lines.next_text().unwrap().unwrap(), "three");
+        assert!(lines.next_text().is_none());
+    }
+
+    #[test]
+    fn a_faulty_line_is_named() {
+        let told = |bytes: &[u8]| {
+            let mut lines = Lines::new(bytes);
+            lines.next_text();
+            lines.next_text().unwrap().unwrap_err().to_string()
+        };
+        assert!(told(b"a\n\n").starts_with("stdin:2: the line is empty\nhint: "));
+        assert!(told(b"a\n\xff\n").starts_with("stdin:2: the line is not UTF-8"));
+        let endless = [b"a\n".to_vec(), vec![b'x'; LONGEST + 5]].concat();
+        assert!(told(&endless).starts_with("stdin:2: the line is longer than 16 MiB\nhint: "));
+    }
 }

@@ -5,7 +5,7 @@
 //! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
 //! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
-use crate::student::{BaseModel, PretrainedEncoder, Result};
+use crate::student::{BaseModel, Result, SentenceEncoder};
 
 /// Turns texts into vectors whose nearness is likeness.
 pub trait Embedder: Send + Sync {
@@ -13,38 +13,26 @@ pub trait Embedder: Send + Sync {
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>>;
 }
 
-/// Texts per forward pass.
-const BATCH: usize = 32;
 /// Tokens per text: enough for the short texts this is for, and what all-MiniLM-L6-v2 was
 /// trained with.
 const MAX_LENGTH: usize = 128;
 
 /// Embeds with the mean of a pretrained encoder's last hidden states.
 pub struct EncoderEmbedder {
-    base: BaseModel,
-    encoder: PretrainedEncoder,
+    encoder: SentenceEncoder,
 }
 
 impl EncoderEmbedder {
     /// An embedder over `base`, whose weights it shares.
     pub fn new(base: BaseModel) -> Result<Self> {
-        Ok(Self { encoder: base.encoder()?, base })
+        Ok(Self { encoder: SentenceEncoder::new(&base)? })
     }
 }
 
 impl Embedder for EncoderEmbedder {
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-        let ids = self.base.tokenise(texts, MAX_LENGTH)?;
-        let mut order = (0..texts.len()).collect::<Vec<_>>();
-        order.sort_by_key(|&at| ids[at].len());
-        let mut embeddings = vec![Vec::new(); texts.len()];
-        for batch in order.chunks(BATCH) {
-            let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
-            for (&at, mut vector) in batch.iter().zip(self.encoder.means(&rows)?) {
-                normalise(&mut vector);
-                embeddings[at] = vector;
-            }
-        }
+        let mut embeddings = self.encoder.means(texts, MAX_LENGTH)?;
+        embeddings.iter_mut().for_each(|vector| normalise(vector));
         Ok(embeddings)
     }
 }

@@ -5,15 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
-use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::blueprint::Blueprint;
 use super::config::Config;
-use super::network::{Network, network};
-use super::rows::Rows;
-use super::weights::{self, Tensors, Wants};
-use super::{Pooling, Result, StudentError, tokens};
+use super::weights::Checkpoint;
+#[cfg(test)]
+use super::weights::{self, Tensors};
+use super::{Result, StudentError, tokens, vocabulary};
 
 /// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
 /// are where a folder has them.
@@ -29,11 +28,9 @@ pub struct BaseModel {
 pub(super) struct Inner {
     /// Where it came from, for errors.
     pub origin: String,
-    /// SHA-256 of the weights, hex.
-    pub sha256: String,
     pub config: Config,
-    /// Encoder, and the head's first dense layer where the checkpoint has it; F32.
-    pub tensors: Tensors,
+    /// The weights, in their file.
+    pub checkpoint: Arc<Checkpoint>,
     pub tokenizer: Tokenizer,
     /// `tokenizer.json` and its companions, by file name.
     pub files: BTreeMap<String, Vec<u8>>,
@@ -53,20 +50,30 @@ impl std::fmt::Debug for BaseModel {
 
 impl BaseModel {
     /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (F32, F16 or BF16) and
-    /// `tokenizer.json`.
+    /// `tokenizer.json`, or where that is missing `vocab.txt`. The weights stay in their file until
+    /// they are used.
     ///
     /// # Errors
-    /// Names the file, and in the weights every tensor that is missing or misshapen.
+    /// Names the file, and in the weights every tensor that is missing, misshapen or one too many.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let config = read(&folder.join("config.json"))?;
-        let weights = read(&folder.join("model.safetensors"))?;
-        let tokenizer = read(&folder.join("tokenizer.json"))?;
-        let companions = COMPANIONS
+        let origin = folder.display().to_string();
+        let config = Config::parse(&read(&folder.join("config.json"))?, &origin)?;
+        let weights = folder.join("model.safetensors");
+        let checkpoint = Checkpoint::open(&weights, config.architecture, &origin)?;
+        let mut files = COMPANIONS
             .iter()
             .filter_map(|name| Some((*name).to_owned()).zip(std::fs::read(folder.join(name)).ok()))
-            .collect();
-        let origin = folder.display().to_string();
-        Self::build(&config, &weights, tokenizer, companions, device, origin)
+            .collect::<BTreeMap<_, _>>();
+        let json = folder.join("tokenizer.json");
+        let tokenizer = match files.get("vocab.txt") {
+            Some(words) if !json.exists() => {
+                let settings = files.get("tokenizer_config.json").map(Vec::as_slice);
+                vocabulary::tokenizer(words, settings, &origin)?
+            }
+            _ => read(&json)?,
+        };
+        files.insert("tokenizer.json".to_owned(), tokenizer);
+        Self::build(config, checkpoint, files, device, origin)
     }
 
     /// The same from memory, for a student that is embedded in the binary.
@@ -77,40 +84,29 @@ impl BaseModel {
         device: &Device,
     ) -> Result<Self> {
         let origin = "the embedded student".to_owned();
-        Self::build(config, weights, tokenizer.to_vec(), BTreeMap::new(), device, origin)
+        let config = Config::parse(config, &origin)?;
+        let checkpoint = Checkpoint::owned(weights.to_vec(), config.architecture, &origin)?;
+        let files = [("tokenizer.json".to_owned(), tokenizer.to_vec())].into();
+        Self::build(config, checkpoint, files, device, origin)
     }
 
     fn build(
-        config: &[u8],
-        weights: &[u8],
-        tokenizer: Vec<u8>,
-        mut files: BTreeMap<String, Vec<u8>>,
+        config: Config,
+        checkpoint: Checkpoint,
+        files: BTreeMap<String, Vec<u8>>,
         device: &Device,
         origin: String,
     ) -> Result<Self> {
-        let config = Config::parse(config, &origin)?;
-        let blueprint = Blueprint::new(&config, Pooling::First, 0);
-        let mut wants = Wants::new(blueprint.encoder_tensors(), false);
-        wants.0.extend(Wants::new(blueprint.dense_tensors(), true).0);
-        let tensors = weights::pick(weights, &wants, config.architecture, device, &origin)?;
-        let read = tokens::read(&tokenizer, &origin)?;
-        files.insert("tokenizer.json".to_owned(), tokenizer);
-        let device = device.clone();
-        let inner = Inner {
-            origin,
-            sha256: format!("{:x}", Sha256::digest(weights)),
-            config,
-            tensors,
-            tokenizer: read,
-            files,
-            device,
-        };
+        checkpoint.check(&Blueprint::new(&config, config.pooling, 0))?;
+        let tokenizer = tokens::read(&files["tokenizer.json"], &origin)?;
+        let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
+        let inner = Inner { origin, config, checkpoint, tokenizer, files, device };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// SHA-256 (hex) of the checkpoint's `model.safetensors`.
+    /// SHA-256 (hex) of the checkpoint's `model.safetensors`, worked out at the first call.
     pub fn sha256(&self) -> &str {
-        &self.inner.sha256
+        self.inner.checkpoint.sha256()
     }
 
     /// What `config.json` says.
@@ -123,14 +119,6 @@ impl BaseModel {
         &self.inner.device
     }
 
-    /// The pretrained network, for reading: its weights are shared and never change.
-    pub fn encoder(&self) -> Result<PretrainedEncoder> {
-        let Inner { config, tensors, device, .. } = &*self.inner;
-        let blueprint = Blueprint::new(config, Pooling::First, 0);
-        let network = network(blueprint, Arc::new(tensors.clone()), device)?;
-        Ok(PretrainedEncoder { network, width: config.hidden_size })
-    }
-
     /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
     /// encoder's own limit, if that is shorter).
     pub fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
@@ -140,28 +128,15 @@ impl BaseModel {
     }
 }
 
-/// A pretrained network that turns token ids into vectors.
-pub struct PretrainedEncoder {
-    network: Box<dyn Network>,
-    width: usize,
-}
-
-impl PretrainedEncoder {
-    /// The mean of each text's last hidden states, `[texts][hidden]`; zero for a text without tokens.
-    pub fn means(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        let rows = Rows::new(texts);
-        let hidden = self.network.hidden(&rows)?;
-        let mean = |tokens: std::ops::Range<usize>| {
-            let mut mean = vec![0f32; self.width];
-            let share = 1.0 / tokens.len().max(1) as f32;
-            for token in
-                hidden[tokens.start * self.width..tokens.end * self.width].chunks_exact(self.width)
-            {
-                mean.iter_mut().zip(token).for_each(|(sum, value)| *sum += share * value);
-            }
-            mean
-        };
-        Ok(rows.spans().map(mean).collect())
+#[cfg(test)]
+impl Inner {
+    /// Encoder, and the head's first dense layer where the checkpoint has it, read afresh; F32.
+    pub fn tensors(&self) -> Result<Tensors> {
+        let blueprint = Blueprint::new(&self.config, self.config.pooling, 0);
+        let mut wanted = blueprint.encoder_tensors();
+        wanted.extend(blueprint.dense_tensors());
+        wanted.retain(|wanted| self.checkpoint.holds(&wanted.name));
+        weights::tensors(&*self.checkpoint, &wanted, &self.device)
     }
 }
 

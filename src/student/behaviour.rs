@@ -149,8 +149,9 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
     let table = |student: &Classifier| {
         student.tensors()["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap()
     };
-    let before =
-        base.inner.tensors["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap();
+    let before = base.inner.tensors().unwrap()["bert.embeddings.word_embeddings.weight"]
+        .to_vec2::<f32>()
+        .unwrap();
     let (cut, whole) = (table(&cut), table(&whole));
     let mut moved = 0;
     for ((cut, whole), before) in
@@ -239,12 +240,12 @@ fn old_names_no_prefix_and_half_precision_are_read() {
         let name = name.replace("LayerNorm.weight", "LayerNorm.gamma");
         Some(name.replace("LayerNorm.bias", "LayerNorm.beta"))
     };
-    let exact = load("bert");
+    let exact = load("bert").inner.tensors().unwrap();
     for (dtype, tolerance) in [(DType::F32, 0.0), (DType::F16, 1e-3), (DType::BF16, 1e-2)] {
-        let base = from_weights(&rewritten(old, dtype)).unwrap();
-        assert_eq!(base.inner.tensors.len(), exact.inner.tensors.len());
-        for (name, tensor) in &exact.inner.tensors {
-            let off = (tensor - &base.inner.tensors[name]).unwrap().abs().unwrap();
+        let base = from_weights(&rewritten(old, dtype)).unwrap().inner.tensors().unwrap();
+        assert_eq!(base.len(), exact.len());
+        for (name, tensor) in &exact {
+            let off = (tensor - &base[name]).unwrap().abs().unwrap();
             let off = off.flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
             assert!(off <= tolerance, "{name} {dtype:?} {off}");
         }
@@ -297,4 +298,62 @@ fn a_missing_folder_a_foreign_model_and_bad_settings_are_explained() {
     assert!(error.contains("example 4") && error.contains("add up to 1"), "{error}");
     let error = fault(&examples(), &TrainSettings { patience: 0, ..settings() });
     assert!(error.contains("student.patience is 0"), "{error}");
+}
+
+#[test]
+fn a_temperature_is_saved_and_changes_how_sure_but_not_which() {
+    let student = quietly(&load("distilbert"), &examples(), &settings());
+    let (before, logits) = (student.predict(&texts()).unwrap(), student.logits(&texts()).unwrap());
+    let student = student.with_temperature(2.5).unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path().join("student");
+    student.save(&folder).unwrap();
+    let again = Classifier::load(&folder, &Device::Cpu).unwrap();
+    assert_eq!((again.temperature(), again.logits(&texts()).unwrap()), (2.5, logits.clone()));
+    for ((before, after), logits) in
+        before.iter().zip(again.predict(&texts()).unwrap()).zip(&logits)
+    {
+        assert_eq!(before[0] > before[1], after[0] > after[1]);
+        let odds = |shares: &[f32]| (shares[0] / shares[1]).ln();
+        assert!((odds(before) - (logits[0] - logits[1])).abs() < 1e-4);
+        assert!((odds(before) / 2.5 - odds(&after)).abs() < 1e-4, "{before:?} {after:?}");
+    }
+    // It belongs to this student: one that is trained from it starts anew.
+    let next = quietly(&BaseModel::load(&folder, &Device::Cpu).unwrap(), &examples(), &settings());
+    next.save(&folder).unwrap();
+    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    assert!(!config.contains("promptmix_temperature"), "{config}");
+    assert!(next.with_temperature(0.0).is_err());
+    let bad = config.replacen('{', "{\"promptmix_temperature\": -1,", 1);
+    let error = Config::parse(bad.as_bytes(), "x").unwrap_err().to_string();
+    assert!(error.contains("promptmix_temperature: the temperature is -1\nhint: "), "{error}");
+}
+
+#[test]
+fn a_folder_with_vocab_txt_alone_tokenises_as_its_tokenizer_json_did() {
+    let temp = tempfile::tempdir().unwrap();
+    let base = load("bert");
+    let vocabulary = base.inner.tokenizer.get_vocab(true);
+    let mut words = vocabulary.into_iter().collect::<Vec<_>>();
+    words.sort_by_key(|(_, id)| *id);
+    let words = words.into_iter().map(|(word, _)| word + "\n").collect::<String>();
+    std::fs::write(temp.path().join("vocab.txt"), words).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixture("bert").join(file), temp.path().join(file)).unwrap();
+    }
+    let old = BaseModel::load(temp.path(), &Device::Cpu).unwrap();
+    let mut texts = texts();
+    texts.push("My CARD [SEP] is l\u{f3}st, how\u{301} old's the plane??".to_owned());
+    for max_length in [3, 6, 16] {
+        let ids = |base: &BaseModel| base.tokenise(&texts, max_length).unwrap();
+        assert_eq!(ids(&base), ids(&old));
+        assert!(ids(&old).iter().all(|ids| ids.len() <= max_length && ids.ends_with(&[3])));
+    }
+    // What is saved from it is a folder of today.
+    let student = quietly(&old, &examples(), &settings());
+    let folder = temp.path().join("student");
+    student.save(&folder).unwrap();
+    let again = Classifier::load(&folder, &Device::Cpu).unwrap();
+    assert_eq!(student.predict(&texts).unwrap(), again.predict(&texts).unwrap());
+    assert!(folder.join("tokenizer.json").exists());
 }

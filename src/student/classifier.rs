@@ -6,62 +6,60 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use serde_json::{Map, Value};
-use tokenizers::Tokenizer;
 
 use super::blueprint::Blueprint;
-use super::config::Config;
-use super::network::{Network, network};
-use super::rows::Rows;
-use super::weights::{self, Tensors, Wants};
-use super::{BaseModel, Pooling, Result, StudentError, base, checkpoint, tokens, train::softmax};
+use super::classify::{check_temperature, run, softmax};
+use super::network::{Network, Source, network};
+use super::weights::{Weights, serialise};
+use super::{BaseModel, Pooling, Precision, Result, StudentError, checkpoint, tokens};
 
-/// Texts per forward pass.
-const BATCH: usize = 32;
 /// Tokens per text where a checkpoint does not say what it was trained with.
 const USUAL_LENGTH: usize = 128;
 
 /// A text classifier.
 pub struct Classifier {
-    origin: String,
-    config: Config,
+    base: BaseModel,
     labels: Vec<String>,
     pooling: Pooling,
     max_length: usize,
-    tensors: Tensors,
+    temperature: f64,
+    /// Where the weights are: the folder that was read, or what a training left.
+    source: Arc<dyn Source>,
     network: Box<dyn Network>,
-    tokenizer: Tokenizer,
-    files: BTreeMap<String, Vec<u8>>,
 }
 
 impl std::fmt::Debug for Classifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Classifier({}, {:?})", self.origin, self.labels)
+        write!(f, "Classifier({}, {:?})", self.base.inner.origin, self.labels)
     }
 }
 
 impl Classifier {
-    /// Puts a classifier together from a base and its trained tensors (detached: predicting
-    /// records no graph).
+    /// Puts a classifier together from a base and its trained weights, by their full names.
     pub(super) fn build(
         base: &BaseModel,
-        tensors: Tensors,
+        weights: BTreeMap<String, Vec<f32>>,
         labels: Vec<String>,
         pooling: Pooling,
         max_length: usize,
     ) -> Result<Self> {
+        let source = Arc::new(Weights(weights));
+        Self::new(base.clone(), source, labels, pooling, max_length, 1.0, Precision::F32)
+    }
+
+    fn new(
+        base: BaseModel,
+        source: Arc<dyn Source>,
+        labels: Vec<String>,
+        pooling: Pooling,
+        max_length: usize,
+        temperature: f64,
+        precision: Precision,
+    ) -> Result<Self> {
         let inner = &*base.inner;
         let blueprint = Blueprint::new(&inner.config, pooling, labels.len());
-        Ok(Self {
-            origin: inner.origin.clone(),
-            labels,
-            pooling,
-            max_length,
-            network: network(blueprint, Arc::new(tensors.clone()), &inner.device)?,
-            tensors,
-            tokenizer: tokens::limited(&inner.tokenizer, max_length, &inner.origin)?,
-            config: inner.config.clone(),
-            files: inner.files.clone(),
-        })
+        let network = network(blueprint, source.clone(), &inner.device, precision)?;
+        Ok(Self { base, labels, pooling, max_length, temperature, source, network })
     }
 
     /// Reads a folder that [`Classifier::save`] or `transformers` wrote.
@@ -69,20 +67,25 @@ impl Classifier {
     /// # Errors
     /// As [`BaseModel::load`]; and where the checkpoint has no `id2label` or no classifier.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        Self::load_with(folder, device, Precision::F32)
+    }
+
+    /// [`Classifier::load`] with the dense layers in another number type, on a CPU.
+    ///
+    /// # Errors
+    /// As [`Classifier::load`].
+    pub fn load_with(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let base = BaseModel::load(folder, device)?;
         let config = base.config();
-        let origin = &base.inner.origin;
         let labels = config.labels().ok_or_else(|| StudentError::Config {
-            origin: origin.clone(),
+            origin: base.inner.origin.clone(),
             message: "there is no id2label with the numbers 0, 1, 2, ...\nhint: this is a pretrained encoder, not a trained classifier; train it first".to_owned(),
         })?;
-        let blueprint = Blueprint::new(config, config.pooling, labels.len());
-        let wants = Wants::new(blueprint.tensors(), false);
-        let bytes = base::read(&folder.join("model.safetensors"))?;
-        let tensors = weights::pick(&bytes, &wants, config.architecture, device, origin)?;
+        let checkpoint = base.inner.checkpoint.clone();
+        checkpoint.check(&Blueprint::new(config, config.pooling, labels.len()))?;
         let max_length = config.max_length.unwrap_or(USUAL_LENGTH).min(config.max_positions);
-        let pooling = config.pooling;
-        Self::build(&base, tensors, labels, pooling, max_length)
+        let (pooling, temperature) = (config.pooling, config.temperature);
+        Self::new(base, checkpoint, labels, pooling, max_length, temperature, precision)
     }
 
     /// The classes, in the order of the probabilities.
@@ -90,52 +93,65 @@ impl Classifier {
         &self.labels
     }
 
+    /// What logits are divided by before they become probabilities.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// The same classifier with its logits divided by `temperature`, as fitted by
+    /// [`calibrate`](super::calibrate). The likeliest class stays the likeliest.
+    ///
+    /// # Errors
+    /// A temperature that is not a positive number.
+    pub fn with_temperature(mut self, temperature: f64) -> Result<Self> {
+        if let Some(message) = check_temperature(temperature) {
+            return Err(StudentError::Training(message));
+        }
+        self.temperature = temperature;
+        Ok(self)
+    }
+
+    /// One score per class for each text, in the order of the texts, before the temperature:
+    /// `[texts][classes]`.
+    pub fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        let inner = &*self.base.inner;
+        let tokenizer = tokens::limited(&inner.tokenizer, self.max_length, &inner.origin)?;
+        let ids = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
+        run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))
+    }
+
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.
     pub fn predict(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-        let ids = tokens::tokenise(&self.tokenizer, texts, self.config.vocab_size, &self.origin)?;
-        // Texts of like length together: little padding where there is any, even work where not.
-        let mut order = (0..texts.len()).collect::<Vec<_>>();
-        order.sort_by_key(|&at| ids[at].len());
-        let mut probabilities = vec![Vec::new(); texts.len()];
-        for batch in order.chunks(BATCH) {
-            let rows = batch.iter().map(|&at| ids[at].as_slice()).collect::<Vec<_>>();
-            let logits = self.network.logits(&Rows::new(&rows))?;
-            for (&at, logits) in batch.iter().zip(logits.chunks_exact(self.labels.len())) {
-                probabilities[at] = softmax(logits);
-            }
-        }
-        Ok(probabilities)
+        let logits = self.logits(texts)?;
+        Ok(logits.iter().map(|logits| softmax(logits, self.temperature)).collect())
     }
 
     /// Writes a folder that [`Classifier::load`] and `transformers` open: `config.json`,
     /// `model.safetensors`, `tokenizer.json` and what belongs to it. The folder appears whole or
     /// not at all; an older student there is replaced.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let config = self.config.for_classifier(&self.labels, self.pooling, self.max_length);
-        let mut files = self.files.clone();
+        let inner = &*self.base.inner;
+        let config = inner.config.for_classifier(
+            &self.labels,
+            self.pooling,
+            self.max_length,
+            self.temperature,
+        );
+        let blueprint = Blueprint::new(&inner.config, self.pooling, self.labels.len());
+        let mut files = inner.files.clone();
         files.insert("config.json".to_owned(), json(&config));
-        files.insert("model.safetensors".to_owned(), self.weights()?);
+        let weights = serialise(&*self.source, &blueprint.tensors())?;
+        files.insert("model.safetensors".to_owned(), weights);
         self.add_tokenizer_config(&mut files);
         checkpoint::write_folder(folder, &files)
     }
 
     /// The trained tensors by their Hugging Face names.
     #[cfg(test)]
-    pub(super) fn tensors(&self) -> &Tensors {
-        &self.tensors
-    }
-
-    fn weights(&self) -> Result<Vec<u8>> {
-        let stored = self
-            .tensors
-            .iter()
-            .map(|(name, tensor)| Ok((name.as_str(), weights::Stored::new(tensor)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let metadata = [("format".to_owned(), "pt".to_owned())].into();
-        safetensors::serialize(stored, Some(metadata)).map_err(|error| StudentError::Weights {
-            origin: self.origin.clone(),
-            message: error.to_string(),
-        })
+    pub(super) fn tensors(&self) -> super::weights::Tensors {
+        let config = &self.base.inner.config;
+        let wanted = Blueprint::new(config, self.pooling, self.labels.len()).tensors();
+        super::weights::tensors(&*self.source, &wanted, &Device::Cpu).unwrap()
     }
 
     /// Where the base came without a `tokenizer_config.json`, says what `transformers` must know:
@@ -150,11 +166,11 @@ impl Classifier {
         ];
         let special = roles
             .into_iter()
-            .filter(|(_, token)| self.tokenizer.token_to_id(token).is_some())
+            .filter(|(_, token)| self.base.inner.tokenizer.token_to_id(token).is_some())
             .map(|(role, token)| (role.to_owned(), Value::from(token)))
             .collect::<Map<_, _>>();
         let mut config = special.clone();
-        config.insert("model_max_length".into(), self.config.max_positions.into());
+        config.insert("model_max_length".into(), self.base.inner.config.max_positions.into());
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
         files.entry("tokenizer_config.json".to_owned()).or_insert_with(|| json(&config));
         files.entry("special_tokens_map.json".to_owned()).or_insert_with(|| json(&special));

@@ -8,6 +8,7 @@ use candle_nn::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::classify::check_temperature;
 use super::{Result, StudentError};
 
 /// Which family of networks a checkpoint belongs to.
@@ -67,6 +68,8 @@ pub struct Config {
     pub pooling: Pooling,
     /// Tokens per text that a trained classifier was made with, where the file says so.
     pub max_length: Option<usize>,
+    /// What a trained classifier divides its logits by; 1 where the file says nothing.
+    pub temperature: f64,
     /// The file as it was.
     pub raw: Map<String, Value>,
 }
@@ -74,6 +77,7 @@ pub struct Config {
 /// Keys of ours in a saved `config.json`; `transformers` carries them along unread.
 pub(super) const POOLING_KEY: &str = "promptmix_pooling";
 pub(super) const MAX_LENGTH_KEY: &str = "promptmix_max_length";
+pub(super) const TEMPERATURE_KEY: &str = "promptmix_temperature";
 
 impl Config {
     /// Reads the bytes of a `config.json`; `origin` names the model in errors.
@@ -138,6 +142,7 @@ impl Config {
                 }
             },
             max_length: raw.get(MAX_LENGTH_KEY).and_then(Value::as_u64).map(|n| n as usize),
+            temperature: keys.number(TEMPERATURE_KEY, Some(1.0))?,
             raw: raw.clone(),
         };
         if !config.hidden_size.is_multiple_of(config.heads) {
@@ -157,7 +162,10 @@ impl Config {
                 )));
             }
         }
-        Ok(config)
+        match check_temperature(config.temperature) {
+            Some(message) => Err(fault(format!("{TEMPERATURE_KEY}: {message}"))),
+            None => Ok(config),
+        }
     }
 
     /// The labels of a fine-tuned checkpoint in the order of their numbers, `id2label`.
@@ -172,6 +180,7 @@ impl Config {
         labels: &[String],
         pooling: Pooling,
         max_length: usize,
+        temperature: f64,
     ) -> Map<String, Value> {
         let mut raw = self.raw.clone();
         let architecture = match self.architecture {
@@ -202,6 +211,10 @@ impl Config {
             Pooling::Mean => raw.insert(POOLING_KEY.into(), "mean".into()),
         };
         raw.insert(MAX_LENGTH_KEY.into(), max_length.into());
+        match temperature {
+            1.0 => raw.shift_remove(TEMPERATURE_KEY),
+            _ => raw.insert(TEMPERATURE_KEY.into(), temperature.into()),
+        };
         raw
     }
 }

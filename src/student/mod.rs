@@ -11,16 +11,19 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `config` | `config.json`, read strictly and kept whole for the way back out |
-//! | `weights` | `model.safetensors`: names, aliases, shapes, number types |
+//! | `weights` | `model.safetensors`, mapped and checked: names, aliases, shapes, number types |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `blueprint`, `network` | what a network is made of; the seam between the engines and the rest |
 //! | `cpu` | the engine written by hand, for CPUs |
+//! | `quantised` | dense layers in 8 bits |
 //! | `graph` | the engine of candle's differentiable ops: GPUs, and the tests' ruler |
 //! | `rows`, `dropout`, `optimizer` | what engines share: packed batches, dropout, AdamW's numbers |
 //! | `train` | objective, loop, stages, early stopping, snapshots |
 //! | `crew` | several trainings at once |
 //! | `bench` | what a student does in a second on this machine |
 //! | `classifier`, `checkpoint` | the trained result, and how it is written |
+//! | `classify` | passes, streams, calibrated probabilities |
+//! | `vocabulary` | a tokenizer for folders that hold `vocab.txt` alone |
 //!
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
@@ -29,6 +32,7 @@ pub mod bench;
 mod blueprint;
 mod checkpoint;
 mod classifier;
+mod classify;
 mod config;
 mod cpu;
 mod crew;
@@ -41,6 +45,7 @@ mod quantised;
 mod rows;
 mod tokens;
 mod train;
+mod vocabulary;
 mod weights;
 
 #[cfg(test)]
@@ -48,9 +53,11 @@ mod behaviour;
 #[cfg(test)]
 mod parity;
 
-pub use base::{BaseModel, PretrainedEncoder};
+pub use base::BaseModel;
 pub use classifier::Classifier;
+pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, calibrate};
 pub use config::{Architecture, Config, Pooling};
+pub use cpu::Precision;
 pub use crew::{Crew, side_by_side};
 pub use error::StudentError;
 pub use train::{

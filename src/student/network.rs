@@ -17,7 +17,7 @@ use super::dropout::Dropout;
 use super::graph::{GraphLearner, GraphNetwork};
 use super::rows::Rows;
 
-/// The network that serves on `device`.
+/// The network that serves on `device`; `precision` is the CPU's.
 ///
 /// # Errors
 /// What the source cannot read, and what the device cannot hold.
@@ -25,9 +25,10 @@ pub(super) fn network(
     blueprint: Blueprint,
     source: Arc<dyn Source>,
     device: &Device,
+    precision: Precision,
 ) -> Result<Box<dyn Network>> {
     if device.is_cpu() {
-        return Ok(Box::new(CpuNetwork::new(blueprint, source, Precision::F32)?));
+        return Ok(Box::new(CpuNetwork::new(blueprint, source, precision)?));
     }
     Ok(Box::new(GraphNetwork::new(blueprint, source, device)?))
 }

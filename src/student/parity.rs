@@ -12,7 +12,7 @@ use super::dropout::Dropout;
 use super::graph::GraphLearner;
 use super::network::{Learner, Source, Update, learner, network};
 use super::rows::Rows;
-use super::weights::{self, Tensors, Wants};
+use super::weights::Checkpoint;
 use super::*;
 
 const FAMILIES: [&str; 2] = ["distilbert", "bert"];
@@ -48,19 +48,15 @@ fn blueprint(family: &str, pooling: Pooling) -> Blueprint {
 }
 
 /// The fixture's tensors, classifier included.
-fn tensors(family: &str, blueprint: &Blueprint) -> Tensors {
+fn tensors(family: &str) -> std::sync::Arc<Checkpoint> {
     let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-    let wants = Wants::new(blueprint.tensors(), false);
-    let bytes = std::fs::read(fixture(family).join("model.safetensors")).unwrap();
-    let architecture = base.config().architecture;
-    weights::pick(&bytes, &wants, architecture, &Device::Cpu, family).unwrap()
+    base.inner.checkpoint.clone()
 }
 
 /// A learner over the fixture's weights.
 fn build(engine: Engine, family: &str, pooling: Pooling) -> Box<dyn Learner> {
     let blueprint = blueprint(family, pooling);
-    let source = tensors(family, &blueprint);
-    engine(blueprint, &source)
+    engine(blueprint, &*tensors(family))
 }
 
 /// Mean cross-entropy of three texts, one of each class, and its gradient.
@@ -273,7 +269,6 @@ fn hidden_states_equal_those_of_candle_transformers() {
     let theirs = stock.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap();
     let rows = rows(&texts(&expected));
     let blueprint = blueprint("bert", Pooling::First);
-    let source = std::sync::Arc::new(tensors("bert", &blueprint));
-    let ours = network(blueprint, source, &Device::Cpu).unwrap().hidden(&rows).unwrap();
+    let ours = network(blueprint, tensors("bert"), &Device::Cpu, Precision::F32).unwrap().hidden(&rows).unwrap();
     assert!(distance(&ours, &packed(&theirs, &rows)) < 1e-5);
 }

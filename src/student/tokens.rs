@@ -1,7 +1,7 @@
 //! From texts to token ids, within the encoder's length.
 
 use rayon::prelude::*;
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{Encoding, PostProcessor, PreTokenizerWrapper, Tokenizer, TruncationDirection};
 
 use super::{Result, StudentError};
 
@@ -17,45 +17,129 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// A copy that cuts texts at `max_length` tokens, the special ones included.
-pub(super) fn limited(tokenizer: &Tokenizer, max_length: usize, origin: &str) -> Result<Tokenizer> {
+/// A tokenizer that cuts texts short. It is shared, not copied: a copy of its words takes longer
+/// than a prediction.
+#[derive(Clone, Copy)]
+pub(super) struct Limited<'a> {
+    tokenizer: &'a Tokenizer,
+    /// Tokens of a text without the special ones.
+    own: usize,
+}
+
+/// Cuts texts at `max_length` tokens, the special ones included.
+pub(super) fn limited<'a>(
+    tokenizer: &'a Tokenizer,
+    max_length: usize,
+    origin: &str,
+) -> Result<Limited<'a>> {
     if max_length < SHORTEST {
         return Err(StudentError::Training(format!(
             "max_length is {max_length}\nhint: at least {SHORTEST}, the first and the last token are the encoder's own"
         )));
     }
-    let mut limited = tokenizer.clone();
-    let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-    limited.with_truncation(Some(truncation)).map_err(|error| fault(origin, &error))?;
-    Ok(limited)
+    let special = tokenizer.get_post_processor().map_or(0, |last| last.added_tokens(false));
+    let own = max_length.checked_sub(special).ok_or_else(|| StudentError::Tokenizer {
+        origin: origin.to_owned(),
+        message: format!(
+            "it adds {special} tokens to a text of at most {max_length}\nhint: raise max_length"
+        ),
+    })?;
+    Ok(Limited { tokenizer, own })
 }
+
+/// A text longer than this many bytes for each token that is kept is first tried in part.
+const LONG: usize = 32;
+
+impl Limited<'_> {
+    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
+        // BERT cuts at every white space, so what follows one changes nothing before it: a start of
+        // the text that has tokens enough is as good as the whole book.
+        let local = matches!(
+            self.tokenizer.get_pre_tokenizer(),
+            Some(PreTokenizerWrapper::BertPreTokenizer(_))
+        );
+        let mut part = self.own * LONG;
+        while local && part < text.len() {
+            let end = (0..=part).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+            if let Some(end) = text[..end].rfind(char::is_whitespace) {
+                let encoding = self.tokenizer.encode_fast(&text[..end], false)?;
+                if encoding.len() > self.own {
+                    return self.finish(encoding);
+                }
+            }
+            part *= 4;
+        }
+        self.finish(self.tokenizer.encode_fast(text, false)?)
+    }
+
+    fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Vec<u32>> {
+        encoding.truncate(self.own, 0, TruncationDirection::Right);
+        Ok(self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec())
+    }
+}
+
+/// Texts fewer than this are tokenised where we are: waking other threads takes longer.
+const FEW: usize = 8;
 
 /// Token ids of each text, in order; every id is below `vocab_size`.
 pub(super) fn tokenise<S: AsRef<str> + Sync>(
-    tokenizer: &Tokenizer,
+    tokenizer: &Limited<'_>,
     texts: &[S],
     vocab_size: usize,
     origin: &str,
 ) -> Result<Vec<Vec<u32>>> {
-    texts
-        .par_iter()
-        .map(|text| {
-            let encoding =
-                tokenizer.encode(text.as_ref(), true).map_err(|error| fault(origin, &error))?;
-            let ids = encoding.get_ids().to_vec();
-            match ids.iter().find(|&&id| id as usize >= vocab_size) {
-                None => Ok(ids),
-                Some(id) => Err(StudentError::Tokenizer {
-                    origin: origin.to_owned(),
-                    message: format!(
-                        "token id {id} is outside config.json's vocab_size {vocab_size}\nhint: take tokenizer.json and config.json from the same model"
-                    ),
-                }),
-            }
-        })
-        .collect()
+    let one = |text: &S| {
+        let ids = tokenizer.encode(text.as_ref()).map_err(|error| fault(origin, &error))?;
+        match ids.iter().find(|&&id| id as usize >= vocab_size) {
+            None => Ok(ids),
+            Some(id) => Err(StudentError::Tokenizer {
+                origin: origin.to_owned(),
+                message: format!(
+                    "token id {id} is outside config.json's vocab_size {vocab_size}\nhint: take tokenizer.json and config.json from the same model"
+                ),
+            }),
+        }
+    };
+    if texts.len() < FEW {
+        return texts.iter().map(one).collect();
+    }
+    texts.par_iter().map(one).collect()
 }
 
 fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
     StudentError::Tokenizer { origin: origin.to_owned(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenizers::TruncationParams;
+
+    use super::super::parity::fixture;
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_as_the_tokenizer_itself_would_cut_it() {
+        let bytes = std::fs::read(fixture("bert").join("tokenizer.json")).unwrap();
+        let tokenizer = read(&bytes, "x").unwrap();
+        let blank = " ".repeat(5000);
+        let texts = [
+            String::new(),
+            "my card is lost".to_owned(),
+            "the cat, the dog! ".repeat(900),
+            format!("{blank}card{blank}card{blank}water"),
+            "x".repeat(9000) + " card",
+            "\u{e9}\u{2003}card \u{1f642} ".repeat(400),
+            "[SEP] card [MASK] ".repeat(300),
+        ];
+        for max_length in [3, 7, 16, 64] {
+            let mut own = tokenizer.clone();
+            own.with_truncation(Some(TruncationParams { max_length, ..Default::default() }))
+                .unwrap();
+            let limited = limited(&tokenizer, max_length, "x").unwrap();
+            let ids = tokenise(&limited, &texts, 73, "x").unwrap();
+            for (text, ids) in texts.iter().zip(ids) {
+                assert_eq!(ids, own.encode(text.as_str(), true).unwrap().get_ids());
+            }
+        }
+    }
 }

@@ -1,209 +1,271 @@
-//! `model.safetensors`: from the many names a tensor goes by to the one that we want.
+//! `model.safetensors`: a checkpoint that is mapped into memory, checked, and read tensor by tensor.
 //!
 //! Checkpoints in the wild leave the `bert.` or `distilbert.` prefix out (MiniLM), call a layer
 //! norm's weights `gamma` and `beta` (the first BERTs), store half precision, and carry heads of
-//! other tasks. What we need is found under any of these names and checked against its shape
-//! before anything is built; what we do not need is passed over.
+//! other tasks. All names are made [`full`] once, when the file is opened. A file is a stranger's:
+//! what its header says is held against the file's length before a byte of it is used.
+//!
+//! Nothing is copied until it is asked for, and the pages that were read are given back at once, so
+//! that a checkpoint beside the network made of it costs no memory.
+
+mod check;
+mod half;
+mod source;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::OnceLock;
 
-use candle_core::{DType, Device, Tensor};
-use safetensors::{SafeTensors, tensor::TensorView};
+use memmap2::Mmap;
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
 
 use super::network::Source;
 use super::{Architecture, Result, StudentError};
 
-/// Tensors by their full Hugging Face name.
-pub(super) type Tensors = BTreeMap<String, Tensor>;
+#[cfg(test)]
+pub(super) use source::{Tensors, tensors};
+pub(super) use source::{Weights, serialise};
 
-/// A tensor that a network needs.
-pub(super) struct Wanted {
-    /// Full name, prefix included.
-    pub name: String,
-    /// Shape, outermost first.
-    pub shape: Vec<usize>,
-    /// Whether a checkpoint may lack it (the heads: they are drawn afresh).
-    pub optional: bool,
+/// Bytes that are converted before their pages are given back.
+const CHUNK: usize = 4 << 20;
+/// Length of the header's length.
+const LENGTH: usize = 8;
+
+/// An opened `model.safetensors`.
+pub(super) struct Checkpoint {
+    origin: String,
+    architecture: Architecture,
+    bytes: Bytes,
+    /// By full name.
+    entries: BTreeMap<String, Entry>,
+    sha256: OnceLock<String>,
 }
 
-/// The tensors that a network needs.
-pub(super) struct Wants(pub Vec<Wanted>);
+/// One tensor of the file.
+struct Entry {
+    /// The file's own name for it.
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Its place in the file.
+    data: Range<usize>,
+}
 
-impl Wants {
-    pub fn new(tensors: Vec<super::blueprint::Wanted>, optional: bool) -> Self {
-        let wanted = tensors.into_iter();
-        Self(
-            wanted
-                .map(|tensor| Wanted { name: tensor.name, shape: tensor.shape, optional })
-                .collect(),
-        )
+enum Bytes {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Gives the pages of a part that was read back to the system; they are read again where needed.
+    fn release(&self, part: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            // SAFETY: the map is of a file and never written to, so a page that is dropped comes
+            // back with the same bytes. That it fails costs memory and nothing else.
+            let _ = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    part.start,
+                    part.len(),
+                )
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = part;
     }
 }
 
-impl Source for Tensors {
+impl Checkpoint {
+    /// Maps a file; `origin` names the model in errors. The file must not be written to while it
+    /// is open (a student is saved beside the old one and renamed).
+    pub fn open(path: &Path, architecture: Architecture, origin: &str) -> Result<Self> {
+        let fault = |source| StudentError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(fault)?;
+        // SAFETY: the map is read only; who cuts the file short meanwhile ends this process.
+        let map = unsafe { Mmap::map(&file) }.map_err(fault)?;
+        Self::new(Bytes::Mapped(map), architecture, origin)
+    }
+
+    /// A file that is in memory already.
+    pub fn owned(bytes: Vec<u8>, architecture: Architecture, origin: &str) -> Result<Self> {
+        Self::new(Bytes::Owned(bytes), architecture, origin)
+    }
+
+    fn new(bytes: Bytes, architecture: Architecture, origin: &str) -> Result<Self> {
+        let fault = |message: String| StudentError::Weights { origin: origin.to_owned(), message };
+        let (header, metadata) = SafeTensors::read_metadata(bytes.all()).map_err(|error| {
+            fault(format!(
+                "{error}\nhint: the file is damaged, or no safetensors file; fetch it again"
+            ))
+        })?;
+        let start = LENGTH + header;
+        let mut entries = BTreeMap::new();
+        for (name, info) in metadata.tensors() {
+            let data = place(info.dtype, &info.shape, info.data_offsets, start, bytes.all().len())
+                .ok_or_else(|| {
+                fault(format!(
+                    "{name} {:?} does not lie inside the file\nhint: the file is damaged; fetch it again",
+                    info.shape
+                ))
+            })?;
+            let key = full(&name, architecture);
+            let entry = Entry { name, dtype: info.dtype, shape: info.shape.clone(), data };
+            if let Some(other) = entries.insert(key, entry) {
+                let again = full(&other.name, architecture);
+                return Err(fault(format!(
+                    "{again} is there twice, once as {}\nhint: the file was made from two; fetch it again",
+                    other.name
+                )));
+            }
+        }
+        let origin = origin.to_owned();
+        Ok(Self { origin, architecture, bytes, entries, sha256: OnceLock::new() })
+    }
+
+    /// Whether the file has the tensor (full name).
+    pub fn holds(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// SHA-256 of the file, hex; worked out when it is first asked for.
+    pub fn sha256(&self) -> &str {
+        self.sha256.get_or_init(|| {
+            let mut hash = Sha256::new();
+            let mut at = 0;
+            for chunk in self.bytes.all().chunks(CHUNK) {
+                hash.update(chunk);
+                self.bytes.release(at..at + chunk.len());
+                at += chunk.len();
+            }
+            format!("{:x}", hash.finalize())
+        })
+    }
+
+    fn fault(&self, message: String) -> StudentError {
+        StudentError::Weights { origin: self.origin.clone(), message }
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry> {
+        self.entries.get(name).ok_or_else(|| {
+            self.fault(format!(
+                "{name} is missing\nhint: take config.json and model.safetensors from the same model"
+            ))
+        })
+    }
+
+    /// Converts `data`, a part of the file, to as many numbers as `out` has.
+    fn convert(&self, entry: &Entry, data: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let bytes = &self.bytes.all()[data];
+        let width = entry.dtype.bitsize() / 8;
+        if bytes.len() != out.len() * width {
+            return Err(self.fault(format!(
+                "{} has {} numbers here, room is for {}",
+                entry.name,
+                bytes.len() / width,
+                out.len()
+            )));
+        }
+        match entry.dtype {
+            Dtype::F32 => half::from_f32(bytes.as_chunks().0, out),
+            Dtype::F16 => half::from_f16(bytes.as_chunks().0, out),
+            Dtype::BF16 => half::from_bf16(bytes.as_chunks().0, out),
+            other => return Err(self.fault(check::unreadable(&entry.name, other))),
+        }
+        Ok(())
+    }
+}
+
+impl Source for Checkpoint {
     fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
-        let tensor = self.get(name).ok_or_else(|| missing(name))?;
-        copy(tensor, out)
+        let entry = self.entry(name)?;
+        let width = (entry.dtype.bitsize() / 8).max(1);
+        if out.len() * width != entry.data.len() {
+            return Err(self.fault(format!(
+                "{} is {:?}, room is for {} numbers",
+                entry.name,
+                entry.shape,
+                out.len()
+            )));
+        }
+        let mut at = entry.data.start;
+        for part in out.chunks_mut(CHUNK / width) {
+            let bytes = part.len() * width;
+            self.convert(entry, at..at + bytes, part)?;
+            self.bytes.release(at..at + bytes);
+            at += bytes;
+        }
+        Ok(())
     }
 
     fn rows(&self, name: &str, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        let tensor = self.get(name).ok_or_else(|| missing(name))?;
-        let ids = Tensor::from_slice(ids, ids.len(), tensor.device())?;
-        copy(&tensor.index_select(&ids, 0)?, out)
-    }
-}
-
-fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
-    out.copy_from_slice(&tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?);
-    Ok(())
-}
-
-fn missing(name: &str) -> StudentError {
-    StudentError::Weights {
-        origin: "the network being built".to_owned(),
-        message: format!("{name} is missing\nhint: this is a fault of ours, please report it"),
-    }
-}
-
-/// Picks the wanted tensors out of a safetensors file, as F32 on `device`.
-///
-/// # Errors
-/// One error lists every tensor that is missing, misshapen or of a number type that we cannot
-/// read. An optional tensor may be missing, but not misshapen.
-pub(super) fn pick(
-    bytes: &[u8],
-    wants: &Wants,
-    architecture: Architecture,
-    device: &Device,
-    origin: &str,
-) -> Result<Tensors> {
-    let fault = |message: String| StudentError::Weights { origin: origin.to_owned(), message };
-    let file = SafeTensors::deserialize(bytes).map_err(|error| {
-        fault(format!("{error}\nhint: the file is damaged, or no safetensors file; fetch it again"))
-    })?;
-    let mut found = Tensors::new();
-    let mut faults = Vec::new();
-    for wanted in &wants.0 {
-        let Some(view) =
-            aliases(&wanted.name, architecture).iter().find_map(|alias| file.tensor(alias).ok())
-        else {
-            if !wanted.optional {
-                faults.push(format!("{} {:?} is missing", wanted.name, wanted.shape));
+        let entry = self.entry(name)?;
+        let numbers = entry.shape.iter().skip(1).product::<usize>();
+        let rows = entry.shape.first().copied().unwrap_or(0);
+        if out.len() != ids.len() * numbers {
+            return Err(self.fault(format!(
+                "{} rows of {} are {} numbers, room is for {}",
+                ids.len(),
+                entry.name,
+                ids.len() * numbers,
+                out.len()
+            )));
+        }
+        let width = numbers * entry.dtype.bitsize() / 8;
+        for (&id, out) in ids.iter().zip(out.chunks_exact_mut(numbers.max(1))) {
+            if id as usize >= rows {
+                return Err(self.fault(format!("{} has {rows} rows, row {id} is asked for\nhint: take tokenizer.json and config.json from the same model", entry.name)));
             }
-            continue;
-        };
-        if view.shape() != wanted.shape {
-            faults.push(format!(
-                "{} is {:?}, config.json wants {:?}",
-                wanted.name,
-                view.shape(),
-                wanted.shape
-            ));
-            continue;
+            let start = entry.data.start + id as usize * width;
+            self.convert(entry, start..start + width, out)?;
         }
-        match to_f32(&view) {
-            Some(values) => {
-                found.insert(wanted.name.clone(), Tensor::from_vec(values, view.shape(), device)?);
+        Ok(())
+    }
+}
+
+/// Where a tensor lies in the file, if it lies there whole.
+fn place(
+    dtype: Dtype,
+    shape: &[usize],
+    (first, last): (usize, usize),
+    start: usize,
+    file: usize,
+) -> Option<Range<usize>> {
+    let numbers = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))?;
+    let bits = numbers.checked_mul(dtype.bitsize())?;
+    let whole = bits.is_multiple_of(8) && last.checked_sub(first)? == bits / 8;
+    let (first, last) = (start.checked_add(first)?, start.checked_add(last)?);
+    (whole && last <= file).then_some(first..last)
+}
+
+/// The full Hugging Face name of a tensor that a file calls `name`.
+fn full(name: &str, architecture: Architecture) -> String {
+    let (prefix, bare): (_, &[&str]) = match architecture {
+        Architecture::DistilBert => ("distilbert.", &["embeddings.", "transformer."]),
+        Architecture::Bert => ("bert.", &["embeddings.", "encoder.", "pooler."]),
+    };
+    let lacks = bare.iter().any(|part| name.starts_with(part));
+    let name = if lacks { format!("{prefix}{name}") } else { name.to_owned() };
+    for norm in ["LayerNorm.", "layer_norm."] {
+        for (old, new) in [("gamma", "weight"), ("beta", "bias")] {
+            let stem = name.strip_suffix(old).filter(|stem| stem.ends_with(norm));
+            if let Some(stem) = stem {
+                return format!("{stem}{new}");
             }
-            None => faults.push(format!(
-                "{} holds {:?}, only F32, F16 and BF16 are read",
-                wanted.name,
-                view.dtype()
-            )),
         }
     }
-    if faults.is_empty() {
-        return Ok(found);
-    }
-    let rest = faults.len().saturating_sub(SHOWN);
-    faults.truncate(SHOWN);
-    let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
-    Err(fault(format!(
-        "tensors that config.json promises are not there:\n  {}{more}\nhint: take config.json and model.safetensors from the same model",
-        faults.join("\n  ")
-    )))
+    name
 }
 
-/// Faulty tensors listed in full; a wholly foreign file would list hundreds.
-const SHOWN: usize = 12;
-
-/// Every name that a tensor goes by, the likeliest first.
-fn aliases(name: &str, architecture: Architecture) -> Vec<String> {
-    let prefix = match architecture {
-        Architecture::DistilBert => "distilbert.",
-        Architecture::Bert => "bert.",
-    };
-    let mut names = vec![name.to_owned()];
-    names.extend(name.strip_prefix(prefix).map(str::to_owned));
-    let old = |name: &String| {
-        name.strip_suffix("LayerNorm.weight")
-            .map(|stem| format!("{stem}LayerNorm.gamma"))
-            .or_else(|| {
-                name.strip_suffix("LayerNorm.bias").map(|stem| format!("{stem}LayerNorm.beta"))
-            })
-            .or_else(|| {
-                name.strip_suffix("layer_norm.weight").map(|stem| format!("{stem}layer_norm.gamma"))
-            })
-            .or_else(|| {
-                name.strip_suffix("layer_norm.bias").map(|stem| format!("{stem}layer_norm.beta"))
-            })
-    };
-    let older = names.iter().filter_map(old).collect::<Vec<_>>();
-    names.extend(older);
-    names
-}
-
-/// Little-endian bytes as f32, `None` for a number type that we do not read.
-fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let bytes = view.data();
-    match view.dtype() {
-        safetensors::Dtype::F32 => Some(
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        ),
-        safetensors::Dtype::BF16 => Some(
-            bytes
-                .chunks_exact(2)
-                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))
-                .collect(),
-        ),
-        safetensors::Dtype::F16 => {
-            // candle knows half precision; the detour costs one copy at load time.
-            let half = Tensor::from_raw_buffer(bytes, DType::F16, &[bytes.len() / 2], &Device::Cpu);
-            half.and_then(|half| half.to_dtype(DType::F32)?.to_vec1()).ok()
-        }
-        _ => None,
-    }
-}
-
-/// One tensor as safetensors wants it: F32, little-endian.
-pub(super) struct Stored {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Stored {
-    /// Copies a tensor, from whatever device, to bytes.
-    pub fn new(tensor: &Tensor) -> Result<Self> {
-        let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Ok(Self { shape: tensor.dims().to_vec(), bytes })
-    }
-}
-
-impl safetensors::View for Stored {
-    fn dtype(&self) -> safetensors::Dtype {
-        safetensors::Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        (&self.bytes).into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
+#[cfg(test)]
+mod tests;

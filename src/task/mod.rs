@@ -45,7 +45,7 @@ use sha2::{Digest, Sha256};
 use crate::rng::Rng;
 
 pub use fault::{Fault, LISTED, Place, Problem, TaskError, Warning};
-pub use read::{Cell, Row, read_labelled, read_texts};
+pub use read::{Cell, Row, TextStream, read_labelled, read_texts, stream_texts};
 pub use scaffold::{Scaffold, ScaffoldClass, scaffold};
 
 use manifest::{FILE, Manifest, Placed, Shots};

@@ -3,6 +3,7 @@
 mod demo;
 mod faults;
 mod imported;
+mod predict;
 mod replay;
 mod resume;
 mod support;

@@ -224,10 +224,10 @@ pub(super) struct Kept {
 
 /// Where the dense layers of a transformer layer do their work: in F32 or in 8 bits.
 pub(super) trait DenseLayers {
-    fn qkv(&self, x: &[f32], out: &mut [f32]);
-    fn output(&self, x: &[f32], out: &mut [f32]);
-    fn up(&self, x: &[f32], out: &mut [f32]);
-    fn down(&self, x: &[f32], out: &mut [f32]);
+    fn qkv(&mut self, x: &[f32], out: &mut [f32]);
+    fn output(&mut self, x: &[f32], out: &mut [f32]);
+    fn up(&mut self, x: &[f32], out: &mut [f32]);
+    fn down(&mut self, x: &[f32], out: &mut [f32]);
 }
 
 /// The dense layers over weights in F32.
@@ -237,19 +237,19 @@ pub(super) struct Plain<'a> {
 }
 
 impl DenseLayers for Plain<'_> {
-    fn qkv(&self, x: &[f32], out: &mut [f32]) {
+    fn qkv(&mut self, x: &[f32], out: &mut [f32]) {
         Dense::of(&self.layer.qkv, self.weights).forward(x, out);
     }
 
-    fn output(&self, x: &[f32], out: &mut [f32]) {
+    fn output(&mut self, x: &[f32], out: &mut [f32]) {
         Dense::of(&self.layer.output, self.weights).forward(x, out);
     }
 
-    fn up(&self, x: &[f32], out: &mut [f32]) {
+    fn up(&mut self, x: &[f32], out: &mut [f32]) {
         Dense::of(&self.layer.up, self.weights).forward(x, out);
     }
 
-    fn down(&self, x: &[f32], out: &mut [f32]) {
+    fn down(&mut self, x: &[f32], out: &mut [f32]) {
         Dense::of(&self.layer.down, self.weights).forward(x, out);
     }
 }
@@ -258,7 +258,7 @@ impl DenseLayers for Plain<'_> {
 /// the layer's norms.
 #[expect(clippy::too_many_arguments, reason = "a layer, what goes in, what comes out")]
 pub(super) fn forward(
-    dense: &impl DenseLayers,
+    dense: &mut impl DenseLayers,
     layer: &layout::Layer,
     weights: &[f32],
     shape: Shape,

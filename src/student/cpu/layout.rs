@@ -40,6 +40,17 @@ pub(super) struct Layer {
     pub norm: Norm,
 }
 
+/// Which weights a layout has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// All: for training.
+    All,
+    /// All but the word table, whose rows are read where they are.
+    NoWords,
+    /// And without the layers' matrices, which are somewhere else in 8 bits.
+    NoMatrices,
+}
+
 /// The places of all weights in the buffer.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -61,14 +72,13 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Lays out the tensors of `blueprint`; `tables` false leaves the word table out (predicting
-    /// reads its rows where they are).
-    pub fn new(blueprint: &Blueprint, with_words: bool) -> Self {
+    /// Lays out those tensors of `blueprint` that `contents` names.
+    pub fn new(blueprint: &Blueprint, contents: Contents) -> Self {
         let mut place = Places::default();
         let width = blueprint.hidden;
-        let words = match with_words {
-            true => place.take(&blueprint.words, blueprint.words_kept * width),
-            false => 0..0,
+        let words = match contents {
+            Contents::All => place.take(&blueprint.words, blueprint.words_kept * width),
+            Contents::NoWords | Contents::NoMatrices => 0..0,
         };
         let positions = place.take(&blueprint.positions, blueprint.max_positions * width);
         let types =
@@ -78,6 +88,7 @@ impl Layout {
         let matrices: Vec<Matrices> = blueprint
             .layers
             .iter()
+            .filter(|_| contents != Contents::NoMatrices)
             .map(|layer| Matrices {
                 qkv: place.matrix(&[&layer.query, &layer.key, &layer.value], width, width),
                 output: place.matrix(&[&layer.output], width, width),
@@ -94,19 +105,20 @@ impl Layout {
         let layers = blueprint
             .layers
             .iter()
-            .zip(matrices)
+            .zip(matrices.into_iter().chain(std::iter::repeat_with(Matrices::default)))
             .map(|(layer, of)| Layer {
-                qkv: place.linear(&[&layer.query, &layer.key, &layer.value], of.qkv, width),
-                output: place.linear(&[&layer.output], of.output, width),
+                qkv: place.linear(&[&layer.query, &layer.key, &layer.value], of.qkv, width, width),
+                output: place.linear(&[&layer.output], of.output, width, width),
                 attention_norm: place.norm(&layer.attention_norm, width),
-                up: place.linear(&[&layer.up], of.up, width),
-                down: place.linear(&[&layer.down], of.down, blueprint.intermediate),
+                up: place.linear(&[&layer.up], of.up, blueprint.intermediate, width),
+                down: place.linear(&[&layer.down], of.down, width, blueprint.intermediate),
                 norm: place.norm(&layer.norm, width),
             })
             .collect();
         let head = head.map(|[dense, classifier]| {
-            let dense = place.linear(&[&blueprint.dense], dense, width);
-            [dense, place.linear(&[&blueprint.classifier], classifier, width)]
+            let dense = place.linear(&[&blueprint.dense], dense, width, width);
+            let classes = blueprint.classes;
+            [dense, place.linear(&[&blueprint.classifier], classifier, classes, width)]
         });
         Self {
             words,
@@ -137,7 +149,8 @@ impl Layout {
     }
 }
 
-/// The matrices of a layer, laid out before all biases.
+/// The matrices of a layer, laid out before all biases; empty where they are somewhere else.
+#[derive(Default)]
 struct Matrices {
     qkv: Range<usize>,
     output: Range<usize>,
@@ -169,11 +182,17 @@ impl Places {
         start..self.len
     }
 
-    /// The biases that go with `weight`.
-    fn linear(&mut self, parts: &[&str], weight: Range<usize>, inputs: usize) -> Linear {
+    /// The biases that go with `weight`, `outputs` of each part.
+    fn linear(
+        &mut self,
+        parts: &[&str],
+        weight: Range<usize>,
+        outputs: usize,
+        inputs: usize,
+    ) -> Linear {
         let start = self.len;
         for part in parts {
-            self.take(&format!("{part}.bias"), weight.len() / inputs / parts.len());
+            self.take(&format!("{part}.bias"), outputs);
         }
         Linear { weight, bias: start..self.len, inputs }
     }

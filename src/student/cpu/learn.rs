@@ -13,7 +13,7 @@ use super::super::rows::Rows;
 use super::super::{Result, StudentError};
 use super::arith::{self, AdamStep};
 use super::layer::{self, CHUNK, Dense, Gradients, Kept, Masks, Norm, Plain, Scratch};
-use super::layout::Layout;
+use super::layout::{Contents, Layout};
 use super::product::Before;
 use super::{Buffer, activate_head, pool, pooled_rows};
 
@@ -53,7 +53,7 @@ struct Pass {
 impl CpuLearner {
     /// Reads every tensor of `blueprint`.
     pub fn new(blueprint: Blueprint, source: &dyn Source) -> Result<Self> {
-        let layout = Layout::new(&blueprint, true);
+        let layout = Layout::new(&blueprint, Contents::All);
         let weights = layout.read(source)?;
         let pass = Pass {
             states: (0..=layout.layers.len()).map(|_| Buffer::default()).collect(),
@@ -152,8 +152,8 @@ impl Learner for CpuLearner {
             let (before, after) = pass.states.split_at_mut(at + 1);
             let (x, out) = (before[at].of(len), after[0].of(len));
             let (masks, kept) = (drops.layer(at), &mut pass.layers[at]);
-            let dense = Plain { layer, weights };
-            layer::forward(&dense, layer, weights, shape, &pass.spans, masks, x, kept, out);
+            let mut dense = Plain { layer, weights };
+            layer::forward(&mut dense, layer, weights, shape, &pass.spans, masks, x, kept, out);
         }
 
         let hidden = pass.states[layout.layers.len()].of(len);

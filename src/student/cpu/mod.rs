@@ -33,7 +33,8 @@ use super::blueprint::{Blueprint, HeadActivation};
 use super::{Pooling, rows::Rows};
 
 pub(super) use learn::CpuLearner;
-pub(super) use predict::{CpuNetwork, Precision};
+pub(super) use predict::CpuNetwork;
+pub use predict::Precision;
 
 /// Numbers that are made once and used for every batch; grows to the largest.
 #[derive(Default)]

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::Result;
-use super::super::blueprint::Blueprint;
+use super::super::blueprint::{Blueprint, LayerParts};
 use super::super::network::{Network, Source};
+use super::super::quantised::{QuantisedDense, QuantisedRows};
 use super::super::rows::Rows;
-use super::layer::{self, Dense, Kept, Masks, Norm, Plain};
-use super::layout::Layout;
+use super::super::{Result, StudentError};
+use super::layer::{self, Dense, DenseLayers, Kept, Masks, Norm, Plain};
+use super::layout::{self, Contents, Layout};
 use super::{Buffer, activate_head, arith, pool};
 
 /// The number type of the dense layers' arithmetic.
@@ -21,11 +22,72 @@ pub enum Precision {
     Int8,
 }
 
+/// The matrices of a transformer layer in 8 bits.
+struct Eight {
+    qkv: QuantisedDense,
+    output: QuantisedDense,
+    up: QuantisedDense,
+    down: QuantisedDense,
+}
+
+impl Eight {
+    /// Reads and quantises the matrices of `parts`; the biases are in `weights` already.
+    fn read(
+        source: &dyn Source,
+        parts: &LayerParts,
+        at: &layout::Layer,
+        weights: &[f32],
+    ) -> Result<Self> {
+        let mut matrix = Vec::new();
+        let mut quantise = |parts: &[&String], at: &layout::Linear| {
+            let bias = &weights[at.bias.clone()];
+            matrix.resize(bias.len() * at.inputs, 0.0);
+            let rows = matrix.len() / parts.len();
+            for (part, matrix) in parts.iter().zip(matrix.chunks_exact_mut(rows)) {
+                source.read(&format!("{part}.weight"), matrix)?;
+            }
+            Ok::<_, StudentError>(QuantisedDense::new(&matrix, bias, at.inputs))
+        };
+        Ok(Self {
+            qkv: quantise(&[&parts.query, &parts.key, &parts.value], &at.qkv)?,
+            output: quantise(&[&parts.output], &at.output)?,
+            up: quantise(&[&parts.up], &at.up)?,
+            down: quantise(&[&parts.down], &at.down)?,
+        })
+    }
+}
+
+/// The dense layers in 8 bits, with the buffer that they quantise their inputs in.
+struct Quantised<'a> {
+    layer: &'a Eight,
+    rows: &'a mut QuantisedRows,
+}
+
+impl DenseLayers for Quantised<'_> {
+    fn qkv(&mut self, x: &[f32], out: &mut [f32]) {
+        self.layer.qkv.forward(x, out, self.rows);
+    }
+
+    fn output(&mut self, x: &[f32], out: &mut [f32]) {
+        self.layer.output.forward(x, out, self.rows);
+    }
+
+    fn up(&mut self, x: &[f32], out: &mut [f32]) {
+        self.layer.up.forward(x, out, self.rows);
+    }
+
+    fn down(&mut self, x: &[f32], out: &mut [f32]) {
+        self.layer.down.forward(x, out, self.rows);
+    }
+}
+
 /// The network.
 pub(in crate::student) struct CpuNetwork {
     blueprint: Blueprint,
     layout: Layout,
     weights: Vec<f32>,
+    /// The layers' matrices in 8 bits; empty where they are in F32.
+    eight: Vec<Eight>,
     /// Word vectors are read where they are, row by row.
     source: Arc<dyn Source>,
     /// Buffers that no call is using.
@@ -38,6 +100,7 @@ struct Workspace {
     kept: Kept,
     hidden: Buffer,
     other: Buffer,
+    quantised: QuantisedRows,
 }
 
 impl CpuNetwork {
@@ -47,10 +110,19 @@ impl CpuNetwork {
         source: Arc<dyn Source>,
         precision: Precision,
     ) -> Result<Self> {
-        let layout = Layout::new(&blueprint, false);
+        let contents = match precision {
+            Precision::F32 => Contents::NoWords,
+            Precision::Int8 => Contents::NoMatrices,
+        };
+        let layout = Layout::new(&blueprint, contents);
         let weights = layout.read(&*source)?;
-        let _ = precision;
-        Ok(Self { blueprint, layout, weights, source, free: Mutex::default() })
+        let mut eight = Vec::new();
+        if precision == Precision::Int8 {
+            for (parts, at) in blueprint.layers.iter().zip(&layout.layers) {
+                eight.push(Eight::read(&*source, parts, at, &weights)?);
+            }
+        }
+        Ok(Self { blueprint, layout, weights, eight, source, free: Mutex::default() })
     }
 
     /// Runs `f` on the last hidden states, `[tokens, hidden]`.
@@ -59,16 +131,26 @@ impl CpuNetwork {
         let mut space = lock().pop().unwrap_or_default();
         let width = self.blueprint.hidden;
         let len = rows.tokens() * width;
-        let Workspace { kept, hidden, other } = &mut space;
+        let Workspace { kept, hidden, other, quantised } = &mut space;
         let (mut x, mut out) = (hidden.of(len), other.of(len));
         self.source.rows(&self.blueprint.words, rows.ids(), out)?;
         self.embed(rows, out, x);
         let shape = self.blueprint.shape();
         let spans: Vec<Range<usize>> = rows.spans().collect();
-        for layer in &self.layout.layers {
-            let dense = Plain { layer, weights: &self.weights };
+        for (at, layer) in self.layout.layers.iter().enumerate() {
             let weights = &self.weights;
-            layer::forward(&dense, layer, weights, shape, &spans, Masks::NONE, x, kept, out);
+            match self.eight.get(at) {
+                Some(eight) => {
+                    let mut dense = Quantised { layer: eight, rows: quantised };
+                    let masks = Masks::NONE;
+                    layer::forward(&mut dense, layer, weights, shape, &spans, masks, x, kept, out);
+                }
+                None => {
+                    let mut dense = Plain { layer, weights };
+                    let masks = Masks::NONE;
+                    layer::forward(&mut dense, layer, weights, shape, &spans, masks, x, kept, out);
+                }
+            }
             std::mem::swap(&mut x, &mut out);
         }
         let result = f(x);

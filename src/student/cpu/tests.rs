@@ -97,7 +97,7 @@ fn cross_entropy_gradient(logits: &[f32], classes: usize) -> Vec<f32> {
 fn a_layout_holds_every_tensor_once() {
     for family in ["distilbert", "bert"] {
         let (blueprint, ..) = setting(family);
-        let layout = layout::Layout::new(&blueprint, true);
+        let layout = layout::Layout::new(&blueprint, layout::Contents::All);
         assert!(layout::holds(&layout, &blueprint.tensors()));
         assert_eq!(layout.len, blueprint.parameters());
     }

@@ -7,6 +7,11 @@
 //! smallest and its largest number ([`QuantisedRows`]): no calibration, no data to look through
 //! beforehand, and a token's result does not depend on its neighbours in the batch.
 //!
+//! What it costs: on 1363 TREC questions three MiniLM students of six classes name the same class as
+//! in f32 for 99.3 to 99.9 % and are right 0.3 points less to 0.1 points more often; embeddings keep
+//! a cosine of 0.9991 to those in f32 (least 0.998). Levels symmetric about zero for the inputs lose
+//! more (0.9978, least 0.995); weights clipped to the least squared error gain nothing.
+//!
 //! With x = s (q - z) for the inputs and w = t v for the weights, an output is
 //! `s t (Σ q v - z Σ v) + b`. The sums are whole numbers and exact in 32 bits, so that every
 //! kernel gives the same bits whatever the processor:

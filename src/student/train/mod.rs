@@ -28,14 +28,12 @@ mod tests;
 
 use std::ops::ControlFlow;
 
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::blueprint::Blueprint;
 use super::network::learner;
-use super::weights::Tensors;
-use super::{BaseModel, Classifier, Result, StudentError};
+use super::{BaseModel, Classifier, Result, StudentError, Temperature, calibrate};
 use crate::memory;
 pub use corpus::Corpus;
 use course::Course;
@@ -115,7 +113,9 @@ pub struct Validation {
 pub struct TrainOutcome {
     /// The trained classifier; of the best epoch, where examples were held back.
     pub classifier: Classifier,
-    /// What was held back, for fitting a temperature.
+    /// The temperature that the classifier has from what was held back.
+    pub temperature: Option<Temperature>,
+    /// What was held back.
     pub validation: Option<Validation>,
     /// Every epoch.
     pub history: Vec<Epoch>,
@@ -181,12 +181,12 @@ impl<'a> Training<'a> {
         let (config, device) = (&inner.config, &inner.device);
         let mut ids = self.ids()?;
         let longest = self.longest(&ids);
-        let whole = self.blueprint();
-        let mut blueprint = whole.clone();
-        let brings_dense = inner.tensors.contains_key(&format!("{}.weight", blueprint.dense));
+        let mut blueprint = self.blueprint();
+        let checkpoint = &*inner.checkpoint;
+        let brings_dense = checkpoint.holds(&format!("{}.weight", blueprint.dense));
         let range = config.initializer_range;
         let start =
-            Start::new(&inner.tensors, brings_dense, range, self.seed, &mut blueprint, &mut ids)?;
+            Start::new(checkpoint, brings_dense, range, self.seed, &mut blueprint, &mut ids)?;
         if device.is_cpu() {
             let need = self.need_of(&blueprint, &longest);
             let top = longest.first().copied().unwrap_or(0);
@@ -223,17 +223,20 @@ impl<'a> Training<'a> {
         };
         drop(learner);
         start.put_back(&mut weights, config.vocab_size, unused_kept)?;
-        let mut tensors = Tensors::new();
-        for wanted in whole.tensors() {
-            let weight = weights.remove(&wanted.name).unwrap_or_default();
-            tensors.insert(wanted.name, Tensor::from_vec(weight, wanted.shape, device)?);
-        }
         let (pooling, max_length) = (self.settings.pooling, self.max_length());
-        let classifier =
-            Classifier::build(self.base, tensors, self.labels.to_vec(), pooling, max_length)?;
+        let mut classifier =
+            Classifier::build(self.base, weights, self.labels.to_vec(), pooling, max_length)?;
+        let mut temperature = None;
+        if let Some(Validation { logits, labels }) = &validation {
+            let classes = self.labels.len();
+            let logits: Vec<Vec<f32>> = logits.chunks(classes).map(<[f32]>::to_vec).collect();
+            let fitted = calibrate(&logits, labels, classes)?;
+            classifier = classifier.with_temperature(fitted.temperature)?;
+            temperature = Some(fitted);
+        }
         // Only a whole training gets here: what was kept of it is of no use any more.
         keeper.as_ref().map_or(Ok(()), Keeper::remove)?;
-        Ok(TrainOutcome { classifier, validation, history: place.history })
+        Ok(TrainOutcome { classifier, temperature, validation, history: place.history })
     }
 
     fn blueprint(&self) -> Blueprint {

@@ -5,13 +5,13 @@ use super::super::{Result, StudentError};
 
 /// Copies of each weight: itself, its gradient and AdamW's two moments.
 const COPIES: usize = 4;
-/// Vectors as wide as the hidden states that a layer keeps per token for its backward pass, with
-/// their gradients: input, query, key, value, mixture, two sums and two norms.
-const WIDE: usize = 14;
+/// Vectors as wide as the hidden states that a layer keeps per token for its backward pass: query,
+/// key, value, mixture, both norms' inputs and outputs.
+const WIDE: usize = 8;
 /// The same of the feed-forward layer's inner width: before and after the activation.
-const INNER: usize = 4;
-/// The same of numbers per pair of tokens and head: scores and weights.
-const PAIRS: usize = 4;
+const INNER: usize = 2;
+/// Layers' worth of what is kept that the gradients under way take, and the products' packed copies.
+const WORKING: usize = 3;
 
 /// Bytes that a training takes beside the base model: four of each weight that is trained and
 /// `extra` copies of it, the whole checkpoint that comes out (`vocabulary` words), and what a pass
@@ -27,8 +27,8 @@ pub(super) fn memory_need(
     let result = weights + (vocabulary.saturating_sub(blueprint.words_kept)) * blueprint.hidden;
     let tokens = lengths.iter().sum::<usize>();
     let pairs = lengths.iter().map(|len| len * len).sum::<usize>() * blueprint.heads;
-    let layer = tokens * (WIDE * blueprint.hidden + INNER * blueprint.intermediate) + PAIRS * pairs;
-    let activations = blueprint.layers.len() * layer + 4 * tokens * blueprint.hidden;
+    let layer = tokens * (WIDE * blueprint.hidden + INNER * blueprint.intermediate) + pairs;
+    let activations = (blueprint.layers.len() + WORKING) * layer;
     floats((COPIES + extra) * weights + result) + floats(activations)
 }
 

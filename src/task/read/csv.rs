@@ -7,6 +7,9 @@
 use super::super::fault::Problem;
 use super::{Cell, Faults, Lines, Source};
 
+/// What [`fields`] says where the record may go on after its line.
+pub(super) const NEVER_CLOSED: &str = "the quote that opens here is never closed";
+
 pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
     let Some(text) = source.text(faults) else {
         return Vec::new();
@@ -81,7 +84,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
 }
 
 /// The byte each field of the record at `start` begins at, or what is broken and where.
-fn fields(text: &str, start: usize) -> Result<Vec<usize>, (usize, &'static str)> {
+pub(super) fn fields(text: &str, start: usize) -> Result<Vec<usize>, (usize, &'static str)> {
     let mut starts = vec![start];
     let mut at = start;
     loop {
@@ -89,9 +92,7 @@ fn fields(text: &str, start: usize) -> Result<Vec<usize>, (usize, &'static str)>
             let open = at;
             at += 1;
             loop {
-                let close = text[at..]
-                    .find('"')
-                    .ok_or((open, "the quote that opens here is never closed"))?;
+                let close = text[at..].find('"').ok_or((open, NEVER_CLOSED))?;
                 at += close + 1;
                 if !text[at..].starts_with('"') {
                     break;

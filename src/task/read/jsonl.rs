@@ -18,7 +18,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
     lines.filter_map(|(index, line)| row(&source.name, index + 1, line, columns, faults)).collect()
 }
 
-fn row(
+pub(super) fn row(
     name: &str,
     number: usize,
     line: &str,

@@ -8,12 +8,14 @@
 mod csv;
 mod jsonl;
 mod parquet;
+mod stream;
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Place, Problem, TaskError};
+pub use stream::{TextStream, stream_texts};
 
 /// One value and where it stands. Lines and columns as in [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq)]

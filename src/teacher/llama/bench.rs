@@ -17,7 +17,7 @@ use super::{
     session::Spent,
     trie::Trie,
 };
-use crate::{memory, rng::Rng};
+use crate::rng::Rng;
 
 /// One at a time, with the whole prompt evaluated each time.
 const AFRESH: Way = Way::OneByOne { reuse: false };
@@ -160,7 +160,7 @@ impl LlamaTeacher {
             workload: workload.clone(),
             measures,
             sampling: grammar::cost(self.pieces.len()),
-            peak_memory_bytes: memory::peak(),
+            peak_memory_bytes: crate::memory::peak(),
         })
     }
 

@@ -1,0 +1,173 @@
+//! Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number that all logits are divided
+//! by, chosen so that the probabilities of rows not trained on are as true as they can be.
+//!
+//! Fine-tuned students are too sure of themselves. Dividing by T > 1 flattens their probabilities
+//! without changing which class is the likeliest. T minimises the mean negative log likelihood of
+//! the right class, which is convex in 1/T: its slope is cut in half until it is zero.
+
+use super::super::{Result, StudentError};
+use crate::eval::Calibration;
+
+/// Bounds of T. Where every validation row is right the likelihood grows for ever as T falls, and a
+/// handful of such rows is no reason to be ever so sure.
+const BOUNDS: (f64, f64) = (0.25, 16.0);
+/// Halvings of the interval of ln(1/T): far below what a logit in f32 can tell.
+const HALVINGS: usize = 40;
+
+/// A fitted temperature and what it changed, on the rows that it was fitted on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    /// What logits are divided by; from 0.25 to 16.
+    pub temperature: f64,
+    /// Mean negative log likelihood of the right class, in nats.
+    pub nll_before: f64,
+    /// The same with the temperature.
+    pub nll_after: f64,
+    /// Expected calibration error in 15 bins, 0 to 1.
+    pub ece_before: f64,
+    /// The same with the temperature. It can be larger: the likelihood was minimised, not this.
+    pub ece_after: f64,
+}
+
+/// Fits the temperature on `logits`, `[texts][classes]`, of texts whose right classes are `labels`.
+/// The texts should not be those that were trained on.
+///
+/// # Errors
+/// [`StudentError::Training`] of no rows, a logit that is no number, or a label that is no class.
+pub fn calibrate(logits: &[Vec<f32>], labels: &[usize], classes: usize) -> Result<Temperature> {
+    let fault = |message: String| {
+        Err(StudentError::Training(format!("its probabilities cannot be calibrated: {message}")))
+    };
+    if logits.is_empty() || logits.len() != labels.len() {
+        return fault(format!(
+            "{} validation texts, {} labels\nhint: one label for each text, and at least one",
+            logits.len(),
+            labels.len()
+        ));
+    }
+    for (row, (scores, &label)) in logits.iter().zip(labels).enumerate() {
+        if scores.len() != classes || label >= classes || !scores.iter().all(|x| x.is_finite()) {
+            return fault(format!(
+                "validation text {}: class {label} of {classes}, logits {scores:?}\nhint: a loss that diverged leaves such logits; lower the learning rate",
+                row + 1
+            ));
+        }
+    }
+    // The slope rises with 1/T; its zero is the minimum.
+    let (mut low, mut high) = ((1.0 / BOUNDS.1).ln(), (1.0 / BOUNDS.0).ln());
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        if slope(logits, labels, middle.exp()) < 0.0 { low = middle } else { high = middle }
+    }
+    let temperature = (-(low + high) / 2.0).exp();
+    let ece = |temperature: f64| -> Result<f64> {
+        let shares = logits.iter().map(|row| softmax(row, temperature)).collect::<Vec<_>>();
+        let calibration = Calibration::new(labels, &shares);
+        calibration.map(|it| it.ece).map_err(|error| StudentError::Training(error.to_string()))
+    };
+    Ok(Temperature {
+        temperature,
+        nll_before: likelihood(logits, labels, 1.0),
+        nll_after: likelihood(logits, labels, 1.0 / temperature),
+        ece_before: ece(1.0)?,
+        ece_after: ece(temperature)?,
+    })
+}
+
+/// Probabilities from logits divided by `temperature`; the likeliest class stays the likeliest.
+pub(in crate::student) fn softmax(logits: &[f32], temperature: f64) -> Vec<f32> {
+    let shares = shares(logits, 1.0 / temperature);
+    shares.into_iter().map(|share| share as f32).collect()
+}
+
+/// Refuses a temperature that would make no probabilities.
+pub(in crate::student) fn check_temperature(temperature: f64) -> Option<String> {
+    let sound = temperature.is_finite() && temperature > 0.0;
+    (!sound).then(|| format!("the temperature is {temperature}\nhint: a positive number; 1 leaves the probabilities as they are"))
+}
+
+fn shares(logits: &[f32], scale: f64) -> Vec<f64> {
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut shares = logits
+        .iter()
+        .map(|&logit| ((f64::from(logit) - f64::from(top)) * scale).exp())
+        .collect::<Vec<_>>();
+    let sum = shares.iter().sum::<f64>();
+    shares.iter_mut().for_each(|share| *share /= sum);
+    shares
+}
+
+/// Mean negative log likelihood with all logits times `scale`.
+fn likelihood(logits: &[Vec<f32>], labels: &[usize], scale: f64) -> f64 {
+    let row = |(row, &label): (&Vec<f32>, &usize)| {
+        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let over = |logit: f32| (f64::from(logit) - f64::from(top)) * scale;
+        row.iter().map(|&logit| over(logit).exp()).sum::<f64>().ln() - over(row[label])
+    };
+    logits.iter().zip(labels).map(row).sum::<f64>() / logits.len() as f64
+}
+
+/// Its derivative with respect to `scale`: mean of (expected logit - right class's logit).
+fn slope(logits: &[Vec<f32>], labels: &[usize], scale: f64) -> f64 {
+    let row = |(row, &label): (&Vec<f32>, &usize)| {
+        let expected = shares(row, scale).into_iter().zip(row).map(|(p, &z)| p * f64::from(z));
+        expected.sum::<f64>() - f64::from(row[label])
+    };
+    logits.iter().zip(labels).map(row).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_right_in_four_with_one_logit_is_the_odds_worked_by_hand() {
+        // Logits (3, 0) right three times in four: the best probability is 3/4, whose log odds are
+        // ln 3 = 3/T, so T = 3 / ln 3.
+        let logits = vec![vec![3.0, 0.0]; 4];
+        let fit = calibrate(&logits, &[0, 0, 1, 0], 2).unwrap();
+        assert!((fit.temperature - 3.0 / 3f64.ln()).abs() < 1e-6, "{fit:?}");
+        let entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        assert!((fit.nll_after - entropy).abs() < 1e-9 && fit.nll_before > fit.nll_after);
+        assert!((fit.ece_before - (1.0 / (1.0 + (-3f64).exp()) - 0.75)).abs() < 1e-6);
+        assert!(fit.ece_after < 1e-6);
+    }
+
+    #[test]
+    fn it_is_the_least_of_all_temperatures() {
+        // The right class has the highest logit in most rows, by far in some.
+        let labels = (0..40).map(|at| at * 3 % 7 % 3).collect::<Vec<usize>>();
+        let logit = |at: usize, class: usize| {
+            ((at * 7 + class * 5) % 11) as f32 + if labels[at] == class { 5.0 } else { 0.0 }
+        };
+        let logits =
+            (0..40).map(|at| (0..3).map(|class| logit(at, class)).collect()).collect::<Vec<_>>();
+        let fit = calibrate(&logits, &labels, 3).unwrap();
+        assert!(fit.temperature > 1.0 && fit.temperature < 15.0, "{fit:?}");
+        for at in 0..400 {
+            let temperature = 0.25 * 1.01f64.powi(at);
+            let here = likelihood(&logits, &labels, 1.0 / temperature);
+            assert!(here > fit.nll_after - 1e-12, "{temperature}: {here} {fit:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_all_right_or_all_wrong_end_at_the_bounds() {
+        let logits = vec![vec![1.0, 0.0]; 3];
+        let fit = |label| calibrate(&logits, &[label; 3], 2).unwrap().temperature;
+        assert!((fit(0) - BOUNDS.0).abs() < 1e-6 && (fit(1) - BOUNDS.1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_likeliest_class_stays_and_rows_without_sense_are_refused() {
+        for temperature in [0.25, 1.0, 16.0] {
+            let shares = softmax(&[2.0, -1.0, 900.0], temperature);
+            assert!(shares[2] > shares[0] && shares[0] >= shares[1], "{shares:?}");
+            assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        }
+        assert!(calibrate(&[], &[], 2).is_err());
+        assert!(calibrate(&[vec![f32::NAN, 0.0]], &[0], 2).is_err());
+        let error = calibrate(&[vec![1.0, 0.0]], &[2], 2).unwrap_err().to_string();
+        assert!(error.contains("validation text 1: class 2 of 2"), "{error}");
+    }
+}

@@ -1,0 +1,44 @@
+//! Sentence embeddings: the mean of a pretrained encoder's last hidden states.
+
+use super::super::blueprint::Blueprint;
+use super::super::network::{Network, network};
+use super::super::{BaseModel, Pooling, Precision, Result};
+use super::run;
+
+/// A pretrained encoder that turns texts into one vector each.
+pub struct SentenceEncoder {
+    base: BaseModel,
+    network: Box<dyn Network>,
+}
+
+impl SentenceEncoder {
+    /// The encoder of `base`, on its device.
+    pub fn new(base: &BaseModel) -> Result<Self> {
+        let inner = &*base.inner;
+        let blueprint = Blueprint::new(&inner.config, Pooling::Mean, 0);
+        let source = inner.checkpoint.clone();
+        let network = network(blueprint, source, &inner.device, Precision::F32)?;
+        Ok(Self { base: base.clone(), network })
+    }
+
+    /// Mean of the last hidden states of each text's tokens, special ones included, texts cut at
+    /// `max_length` tokens: `[texts][hidden]`.
+    pub fn means(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
+        let ids = self.base.tokenise(texts, max_length)?;
+        let width = self.base.config().hidden_size;
+        run(&ids, self.base.device().is_cpu(), |rows| {
+            let hidden = self.network.hidden(rows)?;
+            let mut means = Vec::with_capacity(rows.texts() * width);
+            for span in rows.spans() {
+                let start = means.len();
+                means.resize(start + width, 0.0);
+                let tokens = span.len().max(1) as f32;
+                for state in hidden[span.start * width..span.end * width].chunks_exact(width) {
+                    means[start..].iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+                }
+                means[start..].iter_mut().for_each(|sum| *sum /= tokens);
+            }
+            Ok(means)
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Holds a checkpoint against the network that `config.json` describes, tensor by tensor.
+//!
+//! What is missing, misshapen or of a number type that we cannot read is a fault, and so is what is
+//! left over inside the encoder: a seventh layer that config.json does not know of would be dropped
+//! without a word, and the student would be another model than the file. Heads of other tasks and
+//! buffers that are no weights are passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use safetensors::Dtype;
+
+use super::super::blueprint::{Blueprint, Wanted};
+use super::super::config::Architecture;
+use super::{Checkpoint, Result};
+
+/// Faulty tensors listed in full; a wholly foreign file would list hundreds.
+const SHOWN: usize = 12;
+
+/// What the message says of a number type that is not read.
+pub(super) fn unreadable(name: &str, dtype: Dtype) -> String {
+    format!("{name} holds {dtype:?}, only F32, F16 and BF16 are read")
+}
+
+impl Checkpoint {
+    /// Checks that the file holds the network: the encoder, and where the blueprint has classes
+    /// its whole head. The head's first dense layer may lack where it has none.
+    ///
+    /// # Errors
+    /// One error lists every tensor at fault.
+    pub fn check(&self, blueprint: &Blueprint) -> Result<()> {
+        let dense = blueprint.dense_tensors();
+        let mut wanted = blueprint.encoder_tensors();
+        if blueprint.classes > 0 || dense.iter().any(|wanted| self.holds(&wanted.name)) {
+            wanted.extend(dense);
+        }
+        if blueprint.classes > 0 {
+            wanted.extend(blueprint.classifier_tensors());
+        }
+        let mut faults = Vec::new();
+        if !blueprint.encoder_tensors().iter().any(|wanted| self.holds(&wanted.name)) {
+            faults.extend(self.foreign());
+        }
+        faults.extend(wanted.iter().filter_map(|wanted| self.look_up(wanted)));
+        faults.extend(self.left_over(blueprint, &wanted));
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let rest = faults.len().saturating_sub(SHOWN);
+        faults.truncate(SHOWN);
+        let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
+        Err(self.fault(format!(
+            "the tensors are not those that config.json describes:\n  {}{more}\nhint: take config.json and model.safetensors from the same model",
+            faults.join("\n  ")
+        )))
+    }
+
+    fn look_up(&self, wanted: &Wanted) -> Option<String> {
+        let Wanted { name, shape } = wanted;
+        let Some(entry) = self.entries.get(name) else {
+            return Some(format!("{name} {shape:?} is missing"));
+        };
+        if entry.shape != *shape {
+            return Some(format!("{name} is {:?}, config.json wants {shape:?}", entry.shape));
+        }
+        let readable = matches!(entry.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
+        (!readable).then(|| unreadable(name, entry.dtype))
+    }
+
+    /// What the file holds instead, where it holds nothing that is wanted.
+    fn foreign(&self) -> Option<String> {
+        let own = match self.architecture {
+            Architecture::DistilBert => "distilbert.",
+            Architecture::Bert => "bert.",
+        };
+        let first = self.entries.values().find(|entry| !entry.name.starts_with(own))?;
+        Some(format!("the file's names are of another kind, such as {}", first.name))
+    }
+
+    /// Tensors inside the encoder that the network has no place for.
+    fn left_over(&self, blueprint: &Blueprint, wanted: &[Wanted]) -> Vec<String> {
+        let names = wanted.iter().map(|wanted| wanted.name.as_str()).collect::<BTreeSet<_>>();
+        let (prefix, layer) = match self.architecture {
+            Architecture::DistilBert => ("distilbert.", "distilbert.transformer.layer."),
+            Architecture::Bert => ("bert.", "bert.encoder.layer."),
+        };
+        let mut faults = Vec::new();
+        let mut layers = BTreeMap::<usize, usize>::new();
+        for (name, entry) in &self.entries {
+            let inside = name.starts_with(prefix) && !name.starts_with("bert.pooler.");
+            let buffer = name.ends_with(".position_ids") || name.ends_with(".token_type_ids");
+            if !inside || buffer || names.contains(name.as_str()) {
+                continue;
+            }
+            let number = name.strip_prefix(layer).and_then(|rest| rest.split('.').next());
+            match number.and_then(|number| number.parse::<usize>().ok()) {
+                Some(at) if at >= blueprint.layers.len() => *layers.entry(at).or_default() += 1,
+                _ if name.ends_with("token_type_embeddings.weight") => faults.push(format!(
+                    "{name} {:?} is one too many: a DistilBERT has no token types",
+                    entry.shape
+                )),
+                _ => faults.push(format!(
+                    "{name} {:?} is one too many: the network that config.json describes has no such part",
+                    entry.shape
+                )),
+            }
+        }
+        faults.extend(layers.into_iter().map(|(at, count)| {
+            format!(
+                "config.json says {} layers, the file holds layer {at} ({layer}{at}, {count} tensors)",
+                blueprint.layers.len()
+            )
+        }));
+        faults
+    }
+}

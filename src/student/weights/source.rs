@@ -1,0 +1,95 @@
+//! Weights on their way: from a learner, into candle, and out to a file.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use serde_json::{Map, Value, json};
+
+use super::super::blueprint::Wanted;
+use super::super::network::Source;
+use super::{LENGTH, Result, StudentError};
+
+/// Candle's tensors by their full Hugging Face name.
+pub(in crate::student) type Tensors = BTreeMap<String, Tensor>;
+
+/// Weights in memory by their full names, such as a learner's.
+pub(in crate::student) struct Weights(pub BTreeMap<String, Vec<f32>>);
+
+impl Weights {
+    fn get(&self, name: &str) -> Result<&[f32]> {
+        let weights = self.0.get(name).map(Vec::as_slice);
+        weights.ok_or_else(|| fault(format!("{name} is missing")))
+    }
+}
+
+impl Source for Weights {
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
+        let weights = self.get(name)?;
+        if weights.len() != out.len() {
+            let message =
+                format!("{name} has {} numbers, room is for {}", weights.len(), out.len());
+            return Err(fault(message));
+        }
+        out.copy_from_slice(weights);
+        Ok(())
+    }
+
+    fn rows(&self, name: &str, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        let weights = self.get(name)?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let width = out.len() / ids.len();
+        for (&id, out) in ids.iter().zip(out.chunks_exact_mut(width.max(1))) {
+            let start = id as usize * width;
+            let row = weights.get(start..start + width);
+            let row = row.ok_or_else(|| fault(format!("{name} has no row {id}")))?;
+            out.copy_from_slice(row);
+        }
+        Ok(())
+    }
+}
+
+fn fault(message: String) -> StudentError {
+    StudentError::Weights { origin: "the trained student".to_owned(), message }
+}
+
+/// Reads `wanted` as candle's tensors on `device`.
+pub(in crate::student) fn tensors(
+    source: &dyn Source,
+    wanted: &[Wanted],
+    device: &Device,
+) -> Result<Tensors> {
+    let read = |wanted: &Wanted| {
+        let mut values = vec![0.0; wanted.shape.iter().product()];
+        source.read(&wanted.name, &mut values)?;
+        Ok((wanted.name.clone(), Tensor::from_vec(values, wanted.shape.as_slice(), device)?))
+    };
+    wanted.iter().map(read).collect()
+}
+
+/// A safetensors file of `wanted`, F32.
+pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[Wanted]) -> Result<Vec<u8>> {
+    // `transformers` refuses a file that does not say which framework it is of.
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
+    let mut end = 0;
+    for Wanted { name, shape } in wanted {
+        let start = end;
+        end += shape.iter().product::<usize>() * size_of::<f32>();
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
+        header.insert(name.clone(), entry);
+    }
+    let mut header = Value::Object(header).to_string();
+    // The data begins at a multiple of eight.
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut file = Vec::with_capacity(LENGTH + header.len() + end);
+    file.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    file.extend_from_slice(header.as_bytes());
+    let mut values = Vec::new();
+    for Wanted { name, shape } in wanted {
+        values.resize(shape.iter().product(), 0.0);
+        source.read(name, &mut values)?;
+        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    Ok(file)
+}

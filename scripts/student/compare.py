@@ -347,8 +347,10 @@ def details(a, measure, got):
         return {"theirs_libraries_mb": round(libraries / 1e6), "theirs_before_training_mb": round(middle("torch_dynamic", "peak_before_training") / 1e6),
                 "ratio_without_their_libraries": round(middle("epochs", "peak_memory_bytes") / bare, 3)}  # fmt: skip
     if measure.startswith("classify"):
-        return {"ours_with_tokenising": middle(NEEDS[measure][0], "texts_per_second")} | (
-            {"onnxruntime_int8": middle("ort_int8", "texts_per_second")} if measure == "classify_int8" else {})  # fmt: skip
+        line = {"ours_with_tokenising": middle(NEEDS[measure][0], "texts_per_second"), "peer": got["ort_f32"][0]["onnx"]}
+        if measure == "classify_int8":
+            line |= {"onnxruntime_int8": middle("ort_int8", "texts_per_second"), "int8_peer": got["ort_int8"][0]["onnx"]}
+        return line
     if measure == "students_10":
         return {"theirs_trained": middle("torch_students", "students"), "theirs_scaled_to": a.student_count,
                 "rows": a.student_rows, "steps": [middle("students", "steps"), middle("torch_students", "steps")],

@@ -224,7 +224,7 @@ def classify(q):
     run_batches(net, batches)
     seconds = time.perf_counter() - began
     return {"texts": count, "seconds": seconds, "texts_per_second": count / seconds,
-            "peak_memory_bytes": peak_memory(), "onnxruntime": onnxruntime.__version__}  # fmt: skip
+            "peak_memory_bytes": peak_memory(), "onnx": os.path.basename(q["onnx"]), "onnxruntime": onnxruntime.__version__}  # fmt: skip
 
 
 def export(q):

@@ -61,13 +61,19 @@ fn build(engine: Engine, family: &str, pooling: Pooling) -> Box<dyn Learner> {
 
 /// Mean cross-entropy of three texts, one of each class, and its gradient.
 fn loss(logits: &[f32]) -> (f64, Vec<f32>) {
+    loss_of(logits, &[0, 1, 2])
+}
+
+/// Mean cross-entropy of texts of the classes `targets`, and its gradient.
+fn loss_of(logits: &[f32], targets: &[usize]) -> (f64, Vec<f32>) {
     let mut gradient = Vec::new();
     let mut loss = 0.0;
-    for (label, logits) in logits.chunks_exact(3).enumerate() {
+    let texts = targets.len() as f32;
+    for (&target, logits) in targets.iter().zip(logits.chunks_exact(3)) {
         let shares = classify::softmax(logits, 1.0);
-        loss -= f64::from(shares[label]).ln() / 3.0;
-        let wanted = |class: usize| if class == label { 1.0 } else { 0.0 };
-        gradient.extend((0..3).map(|class| (shares[class] - wanted(class)) / 3.0));
+        loss -= f64::from(shares[target]).ln() / f64::from(texts);
+        let wanted = |class: usize| if class == target { 1.0 } else { 0.0 };
+        gradient.extend((0..3).map(|class| (shares[class] - wanted(class)) / texts));
     }
     (loss, gradient)
 }
@@ -84,8 +90,18 @@ fn floats(tensor: &Tensor) -> Vec<f32> {
 
 /// The batch's texts without their padding.
 fn texts(expected: &BTreeMap<String, Tensor>) -> Vec<Vec<u32>> {
+    texts_of(expected, "")
+}
+
+/// The same of the batch whose keys begin with `prefix`.
+fn texts_of(expected: &BTreeMap<String, Tensor>, prefix: &str) -> Vec<Vec<u32>> {
     let rows = |name: &str| {
-        expected[name].to_dtype(DType::U32).unwrap().to_vec2::<u32>().unwrap().into_iter()
+        expected[&format!("{prefix}{name}")]
+            .to_dtype(DType::U32)
+            .unwrap()
+            .to_vec2::<u32>()
+            .unwrap()
+            .into_iter()
     };
     rows("ids")
         .zip(rows("mask"))
@@ -202,6 +218,87 @@ fn engines_agree_under_dropout_and_mean_pooling() {
                 assert!(off < 1e-5, "{family}, {engine}: gradient of {name} is off by {off}");
             }
         }
+    }
+}
+
+#[test]
+fn texts_of_one_and_of_512_tokens_equal_pytorchs() {
+    for family in FAMILIES {
+        let expected = expected(family);
+        let rows = rows(&texts_of(&expected, "long."));
+        assert_eq!(rows.spans().map(|span| span.len()).collect::<Vec<_>>(), [1, 40, 512]);
+        for (engine, make) in ENGINES {
+            let mut learner = build(make, family, Pooling::First);
+            let logits = learner.forward(&rows, None).unwrap();
+            let off = distance(&logits, &floats(&expected["long.logits"]));
+            assert!(off < 1e-5, "{family}, {engine}: logits are off by {off}");
+            let (loss, gradient) = loss_of(&logits, &[2, 0, 1]);
+            let wanted = f64::from(floats(&expected["long.loss"])[0]);
+            assert!((loss - wanted).abs() < 1e-5, "{family}, {engine}: loss {loss}, {wanted}");
+            learner.backward(&gradient).unwrap();
+            for (name, gradient) in learner.gradients().unwrap() {
+                let off = distance(&gradient, &floats(&expected[&format!("long.grad.{name}")]));
+                assert!(off < 1e-5, "{family}, {engine}: gradient of {name} is off by {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn five_adamw_steps_equal_pytorchs() {
+    for family in FAMILIES {
+        let expected = expected(family);
+        let numbers =
+            |name: &str| expected[name].to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        let batches = [rows(&texts(&expected)), rows(&texts_of(&expected, "long."))];
+        let targets = [[0, 1, 2], [2, 0, 1]];
+        let (losses, norms) = (numbers("steps.losses"), numbers("steps.norms"));
+        let rates = numbers("steps.rates");
+        for (engine, make) in ENGINES {
+            let mut learner = build(make, family, Pooling::First);
+            for (at, batch) in numbers("steps.batch").into_iter().enumerate() {
+                let batch = batch as usize;
+                let logits = learner.forward(&batches[batch], None).unwrap();
+                let (loss, gradient) = loss_of(&logits, &targets[batch]);
+                assert!((loss - losses[at]).abs() < 1e-5, "{family}, {engine}: {loss}, step {at}");
+                learner.backward(&gradient).unwrap();
+                let (weight_decay, clip_norm) =
+                    (numbers("steps.decay")[0], numbers("steps.clip")[0]);
+                let step = at as u64 + 1;
+                let update = Update { rate: rates[at], weight_decay, clip_norm, step };
+                let norm = learner.step(update).unwrap();
+                assert!((norm / norms[at] - 1.0).abs() < 1e-4, "{family}, {engine}: norm {norm}");
+                if step != 1 && step != 5 {
+                    continue;
+                }
+                for (name, weight) in learner.weights().unwrap() {
+                    let wanted = floats(&expected[&format!("steps.after{step}.{name}")]);
+                    let firm = floats(&expected[&format!("steps.firm.{name}")]);
+                    let pairs = weight.iter().zip(&wanted).zip(&firm);
+                    let off = pairs
+                        .filter(|(_, firm)| **firm == 1.0)
+                        .map(|((weight, wanted), _)| (weight - wanted).abs())
+                        .fold(0.0, f32::max);
+                    assert!(off < 2e-5, "{family}, {engine}: {name} is off by {off}, step {step}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_bits_are_near_and_repeat() {
+    for family in FAMILIES {
+        let rows = ragged();
+        let logits = |precision| {
+            let blueprint = blueprint(family, Pooling::First);
+            let network = network(blueprint, tensors(family), &Device::Cpu, precision).unwrap();
+            network.logits(&rows).unwrap()
+        };
+        let (exact, fast) = (logits(Precision::F32), logits(Precision::Int8));
+        let off = distance(&exact, &fast);
+        assert!(off > 0.0 && off < 0.02, "{family}: {off}");
+        assert_eq!(fast, logits(Precision::Int8));
     }
 }
 

@@ -51,6 +51,15 @@ pub fn results(report: &Report) -> String {
             100.0 * high
         );
     }
+    if let Some(fast) = report.student.eight_bits {
+        let _ = writeln!(
+            out,
+            "predict --fast: {:.1} % instead of {:.1} %, the same class for {:.1} % of the texts",
+            100.0 * fast.accuracy,
+            100.0 * fast.accuracy_f32,
+            100.0 * fast.same_class
+        );
+    }
     out
 }
 

@@ -75,6 +75,10 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Teacher", report.teacher.name.clone()),
         ("Student", report.student.name.clone()),
     ];
+    if let Some(fast) = report.student.eight_bits {
+        let (fast, exact) = (percent(fast.accuracy), percent(fast.accuracy_f32));
+        facts.push(("Student in 8 bits", format!("{fast}, instead of {exact}")));
+    }
     let seconds: f64 = report.stages.iter().map(|stage| stage.seconds).sum();
     if !report.stages.is_empty() {
         facts.push(("Time", duration(seconds)));

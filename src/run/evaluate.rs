@@ -45,6 +45,7 @@ pub fn evaluate(
             (row, predicted, students[0].train_rows)
         })
         .collect();
+    let eight_bits = eight_bits(&trained, task);
     let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
     let teacher = teacher.filter(|teacher| teacher.scores_any_text());
     if identity.is_some() && teacher.is_none() {
@@ -65,11 +66,26 @@ pub fn evaluate(
         });
         table.push((Row::Teacher, vec![predicted.collect()], 0));
     }
-    let report =
-        Assembly { run, task, settings, prompts }.report(&table, identity, student_name)?;
+    let student = report::Student { name: student_name.to_owned(), eight_bits };
+    let report = Assembly { run, task, settings, prompts }.report(&table, identity, student)?;
     report.write(&run.path)?;
     run.finish_stage("eval", &[("rows", report.results.len())])?;
     Ok(report)
+}
+
+/// What 8 bits cost the student that is kept, on the test set.
+fn eight_bits(trained: &[TrainedRow], task: &Task) -> Option<report::EightBits> {
+    let (exact, fast) =
+        trained.iter().find_map(|row| Some((&row.predicted, row.fast.as_ref()?)))?;
+    let share = |right: usize| right as f64 / task.test.len().max(1) as f64;
+    let right = |said: &[usize]| {
+        share(said.iter().zip(&task.test).filter(|(said, item)| **said == item.label).count())
+    };
+    Some(report::EightBits {
+        accuracy_f32: right(exact),
+        accuracy: right(fast),
+        same_class: share(exact.iter().zip(fast).filter(|(a, b)| a == b).count()),
+    })
 }
 
 /// Gathers the report from what the stages left behind.
@@ -85,7 +101,7 @@ impl Assembly<'_> {
         &self,
         table: &[(Row, Vec<Vec<usize>>, usize)],
         teacher: Option<TeacherIdentity>,
-        student_name: &str,
+        student: report::Student,
     ) -> Result<Report, RunError> {
         let task = self.task;
         let classes = task.classes.len();
@@ -162,7 +178,7 @@ impl Assembly<'_> {
                 sha256: task.sha256.clone(),
             },
             teacher,
-            student: report::Student { name: student_name.to_owned() },
+            student,
             results,
             differences,
             funnel: self.funnel(relabelled.len()),

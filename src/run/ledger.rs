@@ -79,6 +79,9 @@ pub enum Entry {
         seed: u64,
         train_rows: usize,
         predicted: Vec<usize>,
+        /// The same in 8 bits, of the student that is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fast: Option<Vec<usize>>,
         seconds: f64,
     },
     /// A stage came to its end.

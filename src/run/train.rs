@@ -19,7 +19,10 @@ use crate::{
     config::{Settings, StudentSettings},
     relabel::RelabelledText,
     report::Row,
-    student::{self, BaseModel, Corpus, Crew, Example, Snapshots, Training},
+    student::{
+        self, BaseModel, Classifier, Corpus, Crew, Example, Precision, Snapshots, StudentError,
+        Training,
+    },
     task::{Class, LabelledText, Task},
 };
 
@@ -30,7 +33,14 @@ pub struct TrainedRow {
     pub seed: u64,
     pub train_rows: usize,
     pub predicted: Vec<usize>,
+    /// The same in 8 bits (`predict --fast`), of the student that is kept, where this processor has
+    /// the instructions for it.
+    #[serde(default)]
+    pub fast: Option<Vec<usize>>,
 }
+
+/// What a student said about the test set, and what it said in 8 bits.
+type Said = (Vec<usize>, Option<Vec<usize>>);
 
 /// One student to be trained.
 struct Job<'a> {
@@ -84,10 +94,10 @@ pub fn train(
             }
         }
     }
-    let mut known: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut known: HashMap<String, Said> = HashMap::new();
     for entry in run.ledger.entries() {
-        if let Entry::Student { key, predicted, .. } = entry {
-            known.insert(key.clone(), predicted.clone());
+        if let Entry::Student { key, predicted, fast, .. } = entry {
+            known.insert(key.clone(), (predicted.clone(), fast.clone()));
         }
     }
     let lacks_folder =
@@ -121,10 +131,16 @@ pub fn train(
     let train_one = |(job, training): &(&Job<'_>, Training<'_>)| -> Result<(), RunError> {
         let clock = Instant::now();
         let student = training.run(&mut |_| ControlFlow::Continue(()))?.classifier;
-        let probabilities = student.predict(&test)?;
-        let predicted: Vec<usize> = probabilities.iter().map(|row| largest(row)).collect();
+        let predict = |student: &Classifier| -> Result<Vec<usize>, StudentError> {
+            Ok(student.predict(&test)?.iter().map(|row| largest(row)).collect())
+        };
+        let predicted = predict(&student)?;
+        let mut fast = None;
         if let Some(folder) = &job.save {
             student.save(folder)?;
+            if with_test && base.device().is_cpu() && Precision::Int8.pays() {
+                fast = Some(predict(&student.with_precision(Precision::Int8)?)?);
+            }
         }
         let entry = Entry::Student {
             key: job.key.clone(),
@@ -132,11 +148,12 @@ pub fn train(
             seed: job.seed,
             train_rows: job.examples.len(),
             predicted: predicted.clone(),
+            fast: fast.clone(),
             // Its share of the wall clock: as many students as workers are in the making at a time.
             seconds: clock.elapsed().as_secs_f64() / crew.workers as f64,
         };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.1.insert(job.key.clone(), predicted).is_none() {
+        if shared.1.insert(job.key.clone(), (predicted, fast)).is_none() {
             shared.0.append(vec![entry])?;
         }
         (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
@@ -153,11 +170,10 @@ pub fn train(
     let watch = shared.into_inner().unwrap_or_else(PoisonError::into_inner).2;
     let trained: Vec<TrainedRow> = jobs
         .iter()
-        .map(|job| TrainedRow {
-            row: job.row,
-            seed: job.seed,
-            train_rows: job.examples.len(),
-            predicted: known.get(&job.key).cloned().unwrap_or_default(),
+        .map(|job| {
+            let (predicted, fast) = known.get(&job.key).cloned().unwrap_or_default();
+            let (row, seed, train_rows) = (job.row, job.seed, job.examples.len());
+            TrainedRow { row, seed, train_rows, predicted, fast }
         })
         .collect();
     run.write(

@@ -122,15 +122,6 @@ wide! {
 }
 
 wide! {
-    /// Writes `bias` to every row of `out`.
-    pub(super) fn fill_rows(bias: &[f32], out: &mut [f32]) {
-        for row in out.chunks_exact_mut(bias.len()) {
-            row.copy_from_slice(bias);
-        }
-    }
-}
-
-wide! {
     /// Adds columns `from..from + sum.len()` of every row of `x` to `sum`.
     pub(super) fn sum_columns(x: &[f32], width: usize, from: usize, sum: &mut [f32]) {
         for row in x.chunks_exact(width) {

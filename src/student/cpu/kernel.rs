@@ -10,6 +10,8 @@
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
+use super::pages::zeros;
+
 /// Numbers of a vector.
 const LANES: usize = 16;
 /// Rows of a tile.
@@ -57,11 +59,22 @@ thread_local! {
     static PACKED: RefCell<Packed> = RefCell::default();
 }
 
-/// `c = a · b`, or with `keep` `c += a · b`: `m` by `k` times `k` by `n`; rows of `c` begin `step`
-/// numbers apart.
+/// What becomes of the numbers that are in `c`.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'a> {
+    /// They are overwritten.
+    Forgotten,
+    /// The product is added to them.
+    Kept,
+    /// They are overwritten, and the product is added to this row in each of theirs.
+    Row(&'a [f32]),
+}
+
+/// `c = a · b`, or what `before` says: `m` by `k` times `k` by `n`; rows of `c` begin `step` numbers
+/// apart.
 ///
 /// # Safety
-/// [`serves`] has said yes. All numbers of `a`, `b` and `c` can be read, those of `c` be written,
+/// [`serves`] has said yes. A row of [`Before`] has `n` numbers. All numbers of `a`, `b` and `c` can be read, those of `c` be written,
 /// and nobody else has the latter.
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::too_many_arguments, reason = "three matrices and their sizes")]
@@ -73,7 +86,7 @@ pub(super) unsafe fn multiply(
     b: View,
     c: *mut f32,
     step: usize,
-    keep: bool,
+    before: Before,
 ) {
     let blocks = k.div_ceil(DEPTH).max(1);
     let depth = k.div_ceil(blocks);
@@ -96,15 +109,22 @@ pub(super) unsafe fn multiply(
                 // SAFETY: the rows and columns named are of `b`.
                 unsafe { pack_columns(b, column, columns, from, depth, width, panel) };
                 for row in (0..m).step_by(ROWS) {
+                    let c = c.wrapping_add(row * step + column);
+                    let (base, base_step) = match before {
+                        Before::Row(row) if block == 0 => (row[column..].as_ptr(), 0),
+                        Before::Forgotten if block == 0 => (std::ptr::null(), 0),
+                        _ => (c.cast_const(), step),
+                    };
                     let tile = Tile {
                         depth,
                         a: packed_a[row * depth..].as_ptr(),
                         b: panel.as_ptr(),
-                        c: c.wrapping_add(row * step + column),
+                        c,
                         step,
                         rows: ROWS.min(m - row),
                         columns,
-                        keep: keep || block > 0,
+                        base,
+                        base_step,
                     };
                     // SAFETY: the processor serves; both panels are whole; the tile's rows and
                     // columns are of `c`.
@@ -131,14 +151,14 @@ pub(super) unsafe fn multiply(
     _: View,
     _: *mut f32,
     _: usize,
-    _: bool,
+    _: Before,
 ) {
     unreachable!("`serves` says no on this processor");
 }
 
 fn grow(buffer: &mut Vec<f32>, len: usize) {
     if buffer.len() < len {
-        *buffer = vec![0f32; len];
+        *buffer = zeros(len);
     }
 }
 
@@ -210,11 +230,8 @@ unsafe fn pack_columns(
     panel: &mut [f32],
 ) {
     if b.column_step == 1 && columns == COLUMNS {
-        for (row, out) in panel.as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
-            // SAFETY: the row's columns lie side by side.
-            *out = unsafe { b.at(from + row, column).cast::<[f32; COLUMNS]>().read_unaligned() };
-        }
-        return;
+        // SAFETY: the rows' columns lie side by side, and the panel has room for them.
+        return unsafe { copy_columns(b.at(from, column), b.row_step, depth, panel) };
     }
     if b.column_step == 1 {
         for (row, out) in panel.chunks_exact_mut(width).enumerate() {
@@ -243,6 +260,24 @@ unsafe fn pack_columns(
             // SAFETY: only columns that are there are read.
             panel[row * width + at] =
                 if at < columns { unsafe { *b.at(from + row, column + at) } } else { 0.0 };
+        }
+    }
+}
+
+/// Copies `depth` rows of [`COLUMNS`] numbers, `step` apart, into a panel.
+///
+/// # Safety
+/// All of them can be read; the processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn copy_columns(x: *const f32, step: usize, depth: usize, panel: &mut [f32]) {
+    for (row, out) in panel[..depth * COLUMNS].as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
+        for vector in 0..VECTORS {
+            // SAFETY: the caller's promise; a chunk of the panel has as many vectors.
+            unsafe {
+                let numbers = _mm512_loadu_ps(x.add(row * step + vector * LANES));
+                _mm512_storeu_ps(out.as_mut_ptr().add(vector * LANES), numbers);
+            }
         }
     }
 }
@@ -350,7 +385,9 @@ struct Tile {
     step: usize,
     rows: usize,
     columns: usize,
-    keep: bool,
+    /// What the sums are added to, rows `base_step` apart; null for nothing.
+    base: *const f32,
+    base_step: usize,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -386,11 +423,12 @@ impl Tile {
                     let left = self.columns - (vector * LANES).min(self.columns);
                     let mask = ((1u32 << left.min(LANES)) - 1) as __mmask16;
                     let c = self.c.wrapping_add(at * self.step + vector * LANES);
+                    let base = self.base.wrapping_add(at * self.base_step + vector * LANES);
                     // SAFETY: the mask leaves out what is not of the tile.
                     unsafe {
-                        let sum = match self.keep {
-                            true => _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c), *sum),
-                            false => *sum,
+                        let sum = match self.base.is_null() {
+                            true => *sum,
+                            false => _mm512_add_ps(_mm512_maskz_loadu_ps(mask, base), *sum),
                         };
                         _mm512_mask_storeu_ps(c, mask, sum);
                     }

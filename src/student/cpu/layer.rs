@@ -40,9 +40,9 @@ impl<'a> Dense<'a> {
     /// `out = x · weightᵀ + bias`.
     pub fn forward(&self, x: &[f32], out: &mut [f32]) {
         let outputs = self.bias.len();
-        out.par_chunks_mut(whole_rows(outputs)).for_each(|out| arith::fill_rows(self.bias, out));
         let weight = Matrix::new(self.weight, self.inputs).turned();
-        product(Matrix::new(x, self.inputs), weight, Target::new(out, outputs), Before::Kept);
+        let target = Target::new(out, outputs);
+        product(Matrix::new(x, self.inputs), weight, target, Before::Row(self.bias));
     }
 
     /// The gradient `grad · weight` of the layer's input, into `dx` or added to it.
@@ -121,7 +121,7 @@ pub(super) struct Gradients<'a> {
     pub values: &'a mut [f32],
     /// What the matrices' places hold: gradients of an earlier pass, or nothing of worth. The rest
     /// of the buffer was zeroed.
-    pub before: Before,
+    pub before: Before<'static>,
 }
 
 impl Gradients<'_> {

@@ -12,6 +12,7 @@ use super::super::blueprint::Blueprint;
 #[cfg(test)]
 use super::super::blueprint::Wanted;
 use super::super::network::Source;
+use super::pages::zeros;
 
 /// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
 #[derive(Debug, Clone)]
@@ -141,7 +142,7 @@ impl Layout {
 
     /// Fills a buffer from `source`.
     pub fn read(&self, source: &dyn Source) -> Result<Vec<f32>> {
-        let mut values = vec![0f32; self.len];
+        let mut values = zeros(self.len);
         for (name, range) in self.named() {
             source.read(name, &mut values[range])?;
         }

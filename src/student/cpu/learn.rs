@@ -15,7 +15,7 @@ use super::arith::{self, AdamStep};
 use super::layer::{self, CHUNK, Dense, Gradients, Kept, Masks, Norm, Plain, Scratch};
 use super::layout::{Contents, Layout};
 use super::product::Before;
-use super::{Buffer, activate_head, pool, pooled_rows};
+use super::{Buffer, activate_head, pages, pool, pooled_rows};
 
 /// The network with its optimiser.
 pub(in crate::student) struct CpuLearner {
@@ -60,7 +60,7 @@ impl CpuLearner {
             layers: layout.layers.iter().map(|_| Kept::default()).collect(),
             ..Pass::default()
         };
-        let zeros = || vec![0f32; layout.len];
+        let zeros = || pages::zeros(layout.len);
         Ok(Self {
             weights,
             gradients: zeros(),

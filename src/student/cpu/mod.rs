@@ -11,6 +11,7 @@
 //! | `product` | matrix products, shared out over the threads |
 //! | `kernel` | a product by AVX-512; `gemm` serves other processors |
 //! | `arith` | the loops between them, compiled for the processor at hand |
+//! | `pages` | memory for long buffers |
 //! | `attention` | attention of each text and head |
 //! | `layer` | dense layer, norm and transformer layer, forward and backward |
 //! | `predict` | a network that predicts, in F32 or 8 bits |
@@ -22,6 +23,7 @@ mod kernel;
 mod layer;
 mod layout;
 mod learn;
+mod pages;
 mod predict;
 mod product;
 #[cfg(test)]
@@ -46,7 +48,7 @@ impl Buffer {
         if self.0.len() < len {
             // Nothing in it is of worth: a fresh one saves the copy.
             self.0 = Vec::new();
-            self.0 = vec![0f32; len];
+            self.0 = pages::zeros(len);
         }
         &mut self.0[..len]
     }

@@ -7,6 +7,7 @@
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
+pub(super) use super::kernel::Before;
 use super::kernel::{self, View};
 
 /// A matrix where it lies: `rows` by `columns`, with the steps from one to the next.
@@ -87,15 +88,6 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What becomes of the numbers that are in the target.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    /// They are overwritten.
-    Forgotten,
-    /// The product is added to them.
-    Kept,
-}
-
 /// Below this many multiplications a product is left to one thread.
 const SHARED: usize = 1 << 20;
 /// A cut falls on a multiple of this, so that no thread works on half a vector.
@@ -108,7 +100,7 @@ pub(super) fn product(a: Matrix, b: Matrix, target: Target, before: Before) {
     if threads == 1 || m * k * n < SHARED {
         return multiply(a, b, target, before);
     }
-    check(&a, &b, &target);
+    check(&a, &b, &target, before);
     let long = m.max(n);
     let piece = long.div_ceil(threads).next_multiple_of(GRAIN);
     let Target { start, len, step, .. } = target;
@@ -116,14 +108,18 @@ pub(super) fn product(a: Matrix, b: Matrix, target: Target, before: Before) {
     (0..long.div_ceil(piece)).into_par_iter().for_each(|at| {
         let from = at * piece;
         let count = piece.min(long - from);
-        let (a, b, offset) = match m >= n {
+        let (a, b, before, offset) = match m >= n {
             true => {
                 let skip = (from * a.row_step).min(a.values.len());
-                (Matrix { values: &a.values[skip..], rows: count, ..a }, b, from * step)
+                (Matrix { values: &a.values[skip..], rows: count, ..a }, b, before, from * step)
             }
             false => {
                 let skip = (from * b.column_step).min(b.values.len());
-                (a, Matrix { values: &b.values[skip..], columns: count, ..b }, from)
+                let before = match before {
+                    Before::Row(row) => Before::Row(&row[from..from + count]),
+                    other => other,
+                };
+                (a, Matrix { values: &b.values[skip..], columns: count, ..b }, before, from)
             }
         };
         // SAFETY: the rows, or the columns, of this piece are no other's.
@@ -146,7 +142,10 @@ impl Shared {
     }
 }
 
-fn check(a: &Matrix, b: &Matrix, target: &Target) {
+fn check(a: &Matrix, b: &Matrix, target: &Target, before: Before) {
+    if let Before::Row(row) = before {
+        assert_eq!(row.len(), b.columns, "a row of the student fits its product");
+    }
     assert_eq!(a.columns, b.rows, "the student multiplies matrices that fit");
     a.check();
     b.check();
@@ -157,17 +156,28 @@ fn check(a: &Matrix, b: &Matrix, target: &Target) {
 
 /// Matrix product `a · b` into `target`, by this thread alone.
 pub(super) fn multiply(a: Matrix, b: Matrix, target: Target, before: Before) {
-    check(&a, &b, &target);
+    check(&a, &b, &target, before);
+    let (m, k, n, step) = (a.rows, a.columns, b.columns, target.step);
+    if kernel::serves() {
+        // SAFETY: the processor serves; `check` has seen that every step up to the last row and
+        // column stays inside the three buffers, and the target's numbers are its own.
+        return unsafe {
+            kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, before)
+        };
+    }
     let (keep, alpha) = match before {
         Before::Forgotten => (false, 0.0),
         Before::Kept => (true, 1.0),
+        Before::Row(row) => {
+            for at in 0..m {
+                // SAFETY: `check` has seen that the target's rows have `n` numbers each.
+                unsafe {
+                    row.as_ptr().copy_to_nonoverlapping(target.start.add(at * step), n);
+                }
+            }
+            (true, 1.0)
+        }
     };
-    if kernel::serves() {
-        let (m, k, n, step) = (a.rows, a.columns, b.columns, target.step);
-        // SAFETY: the processor serves; `check` has seen that every step up to the last row and
-        // column stays inside the three buffers, and the target's numbers are its own.
-        return unsafe { kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, keep) };
-    }
     // SAFETY: `check` has seen that every step up to the last row and column stays inside the three
     // buffers; the target's numbers are its own.
     unsafe {
@@ -230,6 +240,10 @@ mod tests {
                 assert_eq!(out, want, "{m} {k} {n}");
                 pool.install(|| product(a, b, Target::new(&mut out, n), Before::Kept));
                 assert!(out.iter().zip(&want).all(|(got, want)| *got == 2.0 * want));
+                let row = numbers(n, 3);
+                pool.install(|| product(a, b, Target::new(&mut out, n), Before::Row(&row)));
+                let on_row = |at: usize| want[at] + row[at % n];
+                assert!((0..m * n).all(|at| out[at] == on_row(at)), "{m} {k} {n}");
             }
         }
     }

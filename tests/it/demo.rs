@@ -147,6 +147,8 @@ fn what_bench_measures_of_a_student_is_what_plan_estimates_with() {
         .iter()
         .map(|measure| measure["kind"].as_str().unwrap())
         .collect();
+    // Eight bits are left out where the processor has no instructions for them.
+    let kinds: Vec<&str> = kinds.into_iter().filter(|kind| *kind != "classify_fast").collect();
     assert_eq!(kinds, ["train", "classify", "students"]);
     assert_eq!(plan(&[])["measured"], true);
     assert!(bench.ok(&["plan", task.to_str().unwrap()]).contains("15 students on up to 204 texts"));
@@ -162,7 +164,6 @@ fn what_bench_measures_of_a_student_is_what_plan_estimates_with() {
         (&["bench"][..], "--teacher"),
         (&["bench", "--student", "pocket", "--slots", "3"], "--slots"),
         (&["bench", "--student", "pocket", "--only", "decode"], "classify_fast"),
-        (&["bench", "--student", "pocket", "--only", "classify_fast"], "hint: "),
         (&["bench", "--student", "nobody"], "nobody"),
     ] {
         assert!(bench.fails(args).contains(word), "{args:?}");

@@ -23,7 +23,7 @@
 //! | [`report`] | `report.json` and one HTML page |
 //! | [`run`] | the run folder: stages, ledger, resume, and the model card of what came out |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
-//! | `vector` | loops over long rows, compiled for AVX2 as well: exponentials, sums, maxima |
+//! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 

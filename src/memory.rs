@@ -15,7 +15,18 @@ fn left_to_this_group() -> Option<u64> {
         let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
         text.trim().parse::<u64>().ok()
     };
-    Some(read("max")?.saturating_sub(read("current")?))
+    // What the kernel keeps of files for the case that they are read again is free to be taken.
+    let stat = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+    Some(read("max")?.saturating_sub(read("current")?.saturating_sub(file_cache(&stat))))
+}
+
+/// Bytes of files in memory, from a `memory.stat`.
+fn file_cache(stat: &str) -> u64 {
+    let of = |name: &str| {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    of("inactive_file") + of("active_file")
 }
 
 /// The most bytes that this process held in memory at once, since it began or since
@@ -38,6 +49,13 @@ pub(crate) fn forget_peak() {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_in_memory_count_as_free() {
+        let stat = "anon 7\nfile 99\ninactive_anon 3\nactive_file 20\ninactive_file 5\n";
+        assert_eq!(file_cache(stat), 25);
+        assert_eq!(file_cache(""), 0);
+    }
 
     #[test]
     fn the_peak_counts_what_was_touched() {

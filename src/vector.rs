@@ -1,5 +1,5 @@
 //! Loops over long rows of numbers that the processor takes eight or sixteen at a time: what the student's
-//! fused ops and the teacher's sampler and scorer have in common.
+//! loops and the teacher's sampler and scorer have in common.
 //!
 //! A loop is written once, plainly, and compiled three times by [`wide!`]. There is no `mul_add`:
 //! without the FMA instruction it is a call into the maths library per number. And so all versions

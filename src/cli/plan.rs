@@ -8,10 +8,14 @@ use super::{TaskArgs, parts};
 use crate::{
     augment::mixup,
     config::Settings,
+    memory,
     prompt::reply::LIST_CUE,
     relabel::{Questioner, judge},
     store,
-    student::bench::{self, Planned},
+    student::{
+        self,
+        bench::{self, Planned},
+    },
     task::Task,
     teacher::{Measured, TeacherIdentity, llama::bench::Kind},
 };
@@ -129,6 +133,13 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
             "hint: fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`), shorter texts or a lower `augment.max_tokens`\n"
         );
     }
+    if let Some(free) = memory::available().filter(|free| *free < training.memory) {
+        eprintln!(
+            "warning: a student takes up to {:.1} GB of memory, {:.1} GB are free\nhint: set student.micro_batch or student.max_length lower, or take a smaller student\n",
+            training.memory as f64 / 1e9,
+            free as f64 / 1e9
+        );
+    }
     let billions = teacher.identity().parameters as f64 / 1e9;
     println!("teacher   {} ({billions:.3} billion weights)", teacher.identity().name);
     println!(
@@ -202,35 +213,33 @@ struct Training {
     rows: usize,
     /// Of all students together.
     steps: usize,
+    /// Bytes that one of them takes at most; 0 without the student at hand.
+    memory: u64,
     /// `Err`: why there is none.
     time: Result<bench::Estimate, String>,
 }
 
 impl Training {
     fn of(task: &Task, settings: &Settings, seeds: usize, texts: usize) -> Self {
-        let student = &settings.student;
-        let steps = |rows: usize| {
-            let per_epoch = rows.div_ceil(student.training.batch_size);
-            match per_epoch {
-                0 => 0,
-                each => {
-                    each * student.training.epochs.max(student.training.min_steps.div_ceil(each))
-                }
-            }
-        };
+        let training = &settings.student.training;
         let rows = seeds + texts;
+        let all = student::steps(training, seeds, texts);
         // Without a test set there is nothing to compare, without seeds no row of seeds alone.
         let each = settings.run.seeds as usize;
         let (students, steps) = match (task.test.is_empty(), seeds) {
-            (true, _) => (1, steps(rows)),
-            (false, 0) => (2 * each, 2 * each * steps(rows)),
-            (false, _) => (3 * each, each * (2 * steps(rows) + steps(seeds))),
+            (true, _) => (1, all),
+            (false, 0) => (2 * each, 2 * each * all),
+            (false, _) => (3 * each, each * (2 * all + student::steps(training, seeds, 0))),
         };
+        let base = parts::student(settings);
+        let memory = base
+            .as_ref()
+            .map_or(0, |base| student::most_memory(base, task.classes.len(), training));
         let time = || {
-            let base = parts::student(settings)?;
+            let base = base?;
             let known = task.seeds.iter().chain(&task.test).take(TEXTS_MEASURED);
             let known: Vec<String> = known.map(|item| item.text.clone()).collect();
-            let lengths = base.tokenise(&known, student.training.max_length)?;
+            let lengths = base.tokenise(&known, training.max_length)?;
             let tokens = match lengths.len() {
                 0 => TEXT_TOKENS as f64,
                 count => lengths.iter().map(Vec::len).sum::<usize>() as f64 / count as f64,
@@ -238,20 +247,21 @@ impl Training {
             let planned = Planned {
                 students,
                 steps,
-                tokens_per_step: tokens * student.training.batch_size.min(rows) as f64,
+                tokens_per_step: tokens * training.batch_size.min(rows) as f64,
                 texts: students * task.test.len(),
                 tokens_per_text: tokens,
             };
             let report = store::student_speed(base.sha256());
             anyhow::Ok(bench::estimate(&base, report.as_ref(), &planned))
         };
-        Self { students, rows, steps, time: time().map_err(|error| format!("{error:#}")) }
+        Self { students, rows, steps, memory, time: time().map_err(|error| format!("{error:#}")) }
     }
 
     fn json(&self) -> serde_json::Value {
         let time = self.time.as_ref().ok();
         serde_json::json!({
             "students": self.students, "rows": self.rows, "steps": self.steps,
+            "memory_bytes": self.memory,
             "estimated_minutes": time.map(|time| time.seconds / 60.0),
             "measured": time.is_some_and(|time| time.measured),
         })
@@ -259,7 +269,11 @@ impl Training {
 
     fn say(&self) -> String {
         let Self { students, rows, steps, .. } = self;
-        format!("{students} students on up to {rows} texts each, {steps} steps in all")
+        let memory = match self.memory {
+            0 => String::new(),
+            bytes => format!(", each in up to {:.1} GB of memory", bytes as f64 / 1e9),
+        };
+        format!("{students} students on up to {rows} texts each, {steps} steps in all{memory}")
     }
 
     fn say_time(&self) -> String {

@@ -46,15 +46,18 @@ pub struct PredictArgs {
 
 /// Runs the command.
 pub fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
+    let device = parts::student_device()?;
     let precision = match args.fast {
-        true if Precision::Int8.pays() => Precision::Int8,
+        true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,
         true => {
-            eprintln!("warning: this processor has no instructions for 8 bits: --fast is left out");
+            eprintln!(
+                "warning: --fast is left out: it is for processors with instructions for 8 bits, this one has none or the student is on a GPU"
+            );
             Precision::F32
         }
         false => Precision::F32,
     };
-    let student = Classifier::load_with(&args.model, &parts::student_device()?, precision)?;
+    let student = Classifier::load_with(&args.model, &device, precision)?;
     let out = io::BufWriter::new(io::stdout().lock());
     let mut answers = Answers { student: &student, below: args.abstain_below, out, told: (0, 0) };
     if let Some(text) = &args.text {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -14,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, run_seeds};
+use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, replace_file, run_seeds};
 use crate::{
     config::{Settings, StudentSettings},
     relabel::RelabelledText,
@@ -86,7 +87,7 @@ pub fn train(
                     examples,
                     &settings.student.training,
                     settings.run.seed,
-                    base.sha256(),
+                    base.identity(),
                     &test,
                 ));
                 let save = keep.then(|| run.path.join("student"));
@@ -100,8 +101,14 @@ pub fn train(
             known.insert(key.clone(), (predicted.clone(), fast.clone()));
         }
     }
-    let lacks_folder =
-        |job: &Job<'_>| job.save.as_ref().is_some_and(|path| !path.join("config.json").exists());
+    // The folder may hold a student of other settings: beside it stands whose it is.
+    let mark = run.path.join("student.key");
+    let lacks_folder = |job: &Job<'_>| {
+        job.save.as_ref().is_some_and(|path| {
+            let marked = fs::read_to_string(&mark).is_ok_and(|key| key == job.key);
+            !(marked && path.join("config.json").exists())
+        })
+    };
     let open: Vec<&Job<'_>> =
         jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
     watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
@@ -137,7 +144,13 @@ pub fn train(
         let predicted = predict(&student)?;
         let mut fast = None;
         if let Some(folder) = &job.save {
+            let fault = |source| RunError::Write { path: mark.clone(), source };
+            match fs::remove_file(&mark) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(error)),
+                _ => {}
+            }
             student.save(folder)?;
+            replace_file(&mark, job.key.as_bytes()).map_err(fault)?;
             if with_test && base.device().is_cpu() && Precision::Int8.pays() {
                 fast = Some(predict(&student.with_precision(Precision::Int8)?)?);
             }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
 use super::blueprint::Blueprint;
@@ -107,6 +108,18 @@ impl BaseModel {
     /// SHA-256 (hex) of the checkpoint's `model.safetensors`, worked out at the first call.
     pub fn sha256(&self) -> &str {
         self.inner.checkpoint.sha256()
+    }
+
+    /// SHA-256 (hex) of everything that a training of it depends on: weights, network, tokenizer.
+    pub fn identity(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.sha256());
+        let config = serde_json::to_vec(&self.inner.config.raw).expect("it was read from JSON");
+        for part in [config.as_slice(), &self.inner.files["tokenizer.json"]] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        format!("{:x}", hash.finalize())
     }
 
     /// What `config.json` says.

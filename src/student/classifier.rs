@@ -127,7 +127,14 @@ impl Classifier {
         let inner = &*self.base.inner;
         let tokenizer = tokens::limited(&inner.tokenizer, self.max_length, &inner.origin)?;
         let ids = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
-        run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))
+        let logits = run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))?;
+        if logits.iter().flatten().any(|logit| !logit.is_finite()) {
+            return Err(StudentError::Weights {
+                origin: inner.origin.clone(),
+                message: "a score is no number\nhint: the weights are damaged, or their training diverged: fetch them again, or train with a lower student.learning_rate".to_owned(),
+            });
+        }
+        Ok(logits)
     }
 
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.

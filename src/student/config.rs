@@ -62,8 +62,6 @@ pub struct Config {
     pub head_dropout: f64,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
-    /// The token that fills a batch up.
-    pub pad_token_id: u32,
     /// How a trained classifier pools; [`Pooling::First`] where the file says nothing.
     pub pooling: Pooling,
     /// Tokens per text that a trained classifier was made with, where the file says so.
@@ -131,7 +129,6 @@ impl Config {
                 keys.number("classifier_dropout", Some(dropout))?
             },
             initializer_range: keys.number("initializer_range", Some(0.02))?,
-            pad_token_id: keys.number("pad_token_id", Some(0.0))? as u32,
             pooling: match raw.get(POOLING_KEY).and_then(Value::as_str) {
                 None | Some("first") => Pooling::First,
                 Some("mean") => Pooling::Mean,
@@ -170,7 +167,7 @@ impl Config {
 
     /// The labels of a fine-tuned checkpoint in the order of their numbers, `id2label`.
     pub(super) fn labels(&self) -> Option<Vec<String>> {
-        let map = self.raw.get("id2label")?.as_object()?;
+        let map = self.raw.get("id2label")?.as_object().filter(|map| !map.is_empty())?;
         (0..map.len()).map(|id| map.get(&id.to_string())?.as_str().map(str::to_owned)).collect()
     }
 
@@ -234,7 +231,7 @@ impl Keys<'_> {
         match self.raw.get(key).and_then(Value::as_u64) {
             Some(n) if n > 0 => Ok(n as usize),
             _ => Err(self.fault(format!(
-                "{key} is {}, a positive whole number is wanted",
+                "{key} is {}, a positive whole number is wanted\nhint: take config.json from where the model came from",
                 self.raw.get(key).map_or("missing".to_owned(), Value::to_string)
             ))),
         }
@@ -245,7 +242,7 @@ impl Keys<'_> {
             (None | Some(Value::Null), Some(default)) => Ok(default),
             (found, _) => found.and_then(Value::as_f64).ok_or_else(|| {
                 self.fault(format!(
-                    "{key} is {}, a number is wanted",
+                    "{key} is {}, a number is wanted\nhint: take config.json from where the model came from",
                     found.map_or("missing".to_owned(), Value::to_string)
                 ))
             }),

@@ -1,7 +1,7 @@
 //! The student: a small DistilBERT or BERT that is fine-tuned on the texts the teacher wrote.
 //!
 //! Everything from a Hugging Face folder to a Hugging Face folder lives here: [`BaseModel`] reads
-//! a pretrained encoder, [`train`] fine-tunes it under a new classification head, and the
+//! a pretrained encoder, a [`Training`] fine-tunes it under a new classification head, and the
 //! [`Classifier`] that comes out predicts, saves itself and opens unchanged in `transformers`.
 //!
 //! The networks are our own, for one reason: the stock layer norm and softmax of candle run
@@ -64,7 +64,7 @@ pub use crew::{Crew, side_by_side};
 pub use error::StudentError;
 pub use train::{
     ClassWeights, Corpus, Epoch, Example, Loss, OutOfRange, Snapshots, Stages, TrainOutcome,
-    TrainSettings, TrainStep, Training, Validation,
+    TrainSettings, TrainStep, Training, Validation, most_memory, steps,
 };
 
 /// Result of everything the student does.

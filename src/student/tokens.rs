@@ -58,7 +58,7 @@ impl Limited<'_> {
             self.tokenizer.get_pre_tokenizer(),
             Some(PreTokenizerWrapper::BertPreTokenizer(_))
         );
-        let mut part = self.own * LONG;
+        let mut part = self.own.max(1) * LONG;
         while local && part < text.len() {
             let end = (0..=part).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
             if let Some(end) = text[..end].rfind(char::is_whitespace) {

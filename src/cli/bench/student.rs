@@ -96,6 +96,6 @@ fn table(report: &StudentBenchReport) -> String {
             or_dash(peak_memory_bytes > 0, format!("{:.0}", peak_memory_bytes as f64 / 1e6)),
         );
     }
-    text += "\nms/step: of one student; students: one thread each\n";
+    text += "\nms/step: of one student; students: several at once\n";
     text
 }

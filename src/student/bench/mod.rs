@@ -78,7 +78,7 @@ pub enum Kind {
     Classify,
     /// The same with 8-bit weights.
     ClassifyFast,
-    /// Several students, one thread each.
+    /// Several students, as many at once as serve best.
     Students,
 }
 

@@ -8,8 +8,8 @@
 use super::super::{Result, StudentError};
 use crate::eval::Calibration;
 
-/// Bounds of T. Where every validation row is right the likelihood grows for ever as T falls, and a
-/// handful of such rows is no reason to be ever so sure.
+/// Bounds of T. Where every validation row is right the likelihood grows for ever as T falls; such rows
+/// are no reason to be surer than before, and T is at least 1.
 const BOUNDS: (f64, f64) = (0.25, 16.0);
 /// Halvings of the interval of ln(1/T): far below what a logit in f32 can tell.
 const HALVINGS: usize = 40;
@@ -54,7 +54,11 @@ pub fn calibrate(logits: &[Vec<f32>], labels: &[usize], classes: usize) -> Resul
         }
     }
     // The slope rises with 1/T; its zero is the minimum.
-    let (mut low, mut high) = ((1.0 / BOUNDS.1).ln(), (1.0 / BOUNDS.0).ln());
+    let all_right = logits.iter().zip(labels).all(|(row, &label)| {
+        row.iter().enumerate().all(|(class, &logit)| class == label || logit < row[label])
+    });
+    let least = if all_right { 1.0 } else { BOUNDS.0 };
+    let (mut low, mut high) = ((1.0 / BOUNDS.1).ln(), (1.0f64 / least).ln());
     for _ in 0..HALVINGS {
         let middle = (low + high) / 2.0;
         if slope(logits, labels, middle.exp()) < 0.0 { low = middle } else { high = middle }
@@ -152,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_all_right_or_all_wrong_end_at_the_bounds() {
+    fn rows_that_are_all_right_change_nothing_and_all_wrong_ones_end_at_the_bound() {
         let logits = vec![vec![1.0, 0.0]; 3];
         let fit = |label| calibrate(&logits, &[label; 3], 2).unwrap().temperature;
-        assert!((fit(0) - BOUNDS.0).abs() < 1e-6 && (fit(1) - BOUNDS.1).abs() < 1e-6);
+        assert!((fit(0) - 1.0).abs() < 1e-6 && (fit(1) - BOUNDS.1).abs() < 1e-6);
     }
 
     #[test]

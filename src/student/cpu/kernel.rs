@@ -6,6 +6,8 @@
 //! a tile of the result stays in registers while both are walked along their common side. The order
 //! of the sums depends on that side's length alone, never on where a product was cut.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 use std::cell::RefCell;

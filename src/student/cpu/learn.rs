@@ -75,7 +75,7 @@ impl CpuLearner {
 
     fn head(&self) -> Result<&[super::layout::Linear; 2]> {
         self.layout.head.as_ref().ok_or_else(|| {
-            StudentError::Training("an encoder without a head cannot be trained".to_owned())
+            StudentError::Training("an encoder without a head cannot be trained\nhint: this is a fault of the program, please report it".to_owned())
         })
     }
 
@@ -125,7 +125,7 @@ impl Learner for CpuLearner {
         let len = rows.tokens() * width;
         if let Some(id) = rows.ids().iter().find(|&&id| id as usize >= blueprint.words_kept) {
             return Err(StudentError::Training(format!(
-                "word {id} of a table of {}",
+                "word {id} of a table of {}\nhint: this is a fault of the program, please report it",
                 blueprint.words_kept
             )));
         }
@@ -285,7 +285,7 @@ impl Learner for CpuLearner {
             });
             let Some(slot) = slot else {
                 return Err(StudentError::Training(format!(
-                    "the snapshot has no {name} of {} numbers",
+                    "the snapshot has no {name} of {} numbers\nhint: remove the folder `training` of the run and train again",
                     at.len()
                 )));
             };

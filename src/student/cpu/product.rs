@@ -92,22 +92,37 @@ impl<'a> Target<'a> {
 const SHARED: usize = 1 << 20;
 /// A cut falls on a multiple of this, so that no thread works on half a vector.
 const GRAIN: usize = 64;
+/// Rows or columns of a piece, at least: `gemm` adds up those of small ones in another order.
+const LEAST: usize = 2 * GRAIN;
 
 /// Matrix product `a · b` into `target`, by all threads of the current pool.
 pub(super) fn product(a: Matrix, b: Matrix, target: Target, before: Before) {
+    share(a, b, target, before, multiply);
+}
+
+/// Cuts a product into pieces that `one` computes.
+fn share(
+    a: Matrix,
+    b: Matrix,
+    target: Target,
+    before: Before,
+    one: fn(Matrix, Matrix, Target, Before),
+) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     let threads = rayon::current_num_threads();
     if threads == 1 || m * k * n < SHARED {
-        return multiply(a, b, target, before);
+        return one(a, b, target, before);
     }
     check(&a, &b, &target, before);
     let long = m.max(n);
-    let piece = long.div_ceil(threads).next_multiple_of(GRAIN);
+    let piece = (long / threads / GRAIN * GRAIN).max(LEAST);
+    // What is left over goes to the last piece.
+    let pieces = (long / piece).clamp(1, threads);
     let Target { start, len, step, .. } = target;
     let start = Shared(start);
-    (0..long.div_ceil(piece)).into_par_iter().for_each(|at| {
+    (0..pieces).into_par_iter().for_each(|at| {
         let from = at * piece;
-        let count = piece.min(long - from);
+        let count = if at + 1 == pieces { long - from } else { piece };
         let (a, b, before, offset) = match m >= n {
             true => {
                 let skip = (from * a.row_step).min(a.values.len());
@@ -124,7 +139,7 @@ pub(super) fn product(a: Matrix, b: Matrix, target: Target, before: Before) {
         };
         // SAFETY: the rows, or the columns, of this piece are no other's.
         let target = unsafe { Target::raw(start.at(offset), len - offset, step) };
-        multiply(a, b, target, before);
+        one(a, b, target, before);
     });
 }
 
@@ -151,7 +166,10 @@ fn check(a: &Matrix, b: &Matrix, target: &Target, before: Before) {
     b.check();
     let (m, n) = (a.rows, b.columns);
     let fits = m == 0 || n == 0 || (m - 1) * target.step + n <= target.len;
-    assert!(fits && n <= target.step.max(n), "a product of the student ends within its target");
+    assert!(
+        fits && (m <= 1 || n <= target.step),
+        "a product of the student ends within its target"
+    );
 }
 
 /// Matrix product `a · b` into `target`, by this thread alone.
@@ -165,6 +183,13 @@ pub(super) fn multiply(a: Matrix, b: Matrix, target: Target, before: Before) {
             kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, before)
         };
     }
+    by_gemm(a, b, target, before);
+}
+
+/// [`multiply`] on any processor.
+fn by_gemm(a: Matrix, b: Matrix, target: Target, before: Before) {
+    check(&a, &b, &target, before);
+    let (m, n, step) = (a.rows, b.columns, target.step);
     let (keep, alpha) = match before {
         Before::Forgotten => (false, 0.0),
         Before::Kept => (true, 1.0),
@@ -244,6 +269,26 @@ mod tests {
                 pool.install(|| product(a, b, Target::new(&mut out, n), Before::Row(&row)));
                 let on_row = |at: usize| want[at] + row[at % n];
                 assert!((0..m * n).all(|at| out[at] == on_row(at)), "{m} {k} {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_does_not_depend_on_the_number_of_threads() {
+        let fraction = |at: usize| ((at * 7919) % 1009) as f32 / 1009.0 - 0.5;
+        for (m, k, n) in [(40, 768, 768), (769, 768, 320), (97, 384, 1536)] {
+            let (a, b): (Vec<f32>, Vec<f32>) =
+                ((0..m * k).map(fraction).collect(), (0..k * n).map(fraction).collect());
+            let on = |threads: usize, one: fn(Matrix, Matrix, Target, Before)| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mut out = vec![0.0; m * n];
+                let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, k).turned());
+                pool.install(|| share(a, b, Target::new(&mut out, n), Before::Forgotten, one));
+                out
+            };
+            for one in [multiply, by_gemm] {
+                let alone = on(1, one);
+                assert!([2, 3, 16].iter().all(|&threads| on(threads, one) == alone), "{m} {k} {n}");
             }
         }
     }

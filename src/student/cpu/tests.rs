@@ -1,4 +1,4 @@
-//! The engine held against PyTorch's numbers, and against itself.
+//! The layout's completeness, and a step's time. That the numbers are PyTorch's is seen in `parity`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -10,11 +10,10 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `onnx` | the ONNX file: format, graph, writer, interpreter |
-//! | `saved` | the weights of the folder that was just written, tensor by tensor |
 //! | `check` | the texts that are compared, and the comparison |
 //!
 //! Everything here reads the saved folder, so that what is checked is what is handed on; of the
-//! [`Classifier`] only `load`, `save` and `logits` are used.
+//! [`Classifier`] only `load`, `save`, `labels` and `logits` are used.
 
 mod check;
 mod onnx;
@@ -27,7 +26,7 @@ use candle_core::Device;
 use sha2::{Digest, Sha256};
 
 use super::blueprint::Blueprint;
-use super::config::{Architecture, Config, Pooling};
+use super::config::{Architecture, Config, Pooling, TEMPERATURE_KEY};
 use super::weights::Checkpoint;
 use super::{Classifier, StudentError};
 use onnx::Interpreter;
@@ -38,7 +37,6 @@ pub const LIMIT: f32 = 1e-4;
 
 const ONNX_FILE: &str = "model.onnx";
 /// Where `config.json` keeps a fitted temperature.
-const TEMPERATURE_KEY: &str = "promptmix_temperature";
 const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Why an export was not made.

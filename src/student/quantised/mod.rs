@@ -44,9 +44,6 @@ use kernel::{GROUP, Kernel, Line, PANEL, Panel, Window};
 
 pub(super) use rows::QuantisedRows;
 
-/// Buffers of [`QuantisedDense::forward`] that live on from call to call.
-pub(super) type Scratch = QuantisedRows;
-
 /// Largest of the weights' levels.
 const TOP: f32 = 127.0;
 /// Bytes of weights that one tile after another is multiplied with: they stay in the second-level
@@ -117,7 +114,7 @@ impl QuantisedDense {
 
     /// `x` `[rows, inputs]` through the layer into `out` `[rows, outputs]`, on the threads of the
     /// current rayon pool.
-    pub fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut Scratch) {
+    pub fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut QuantisedRows) {
         scratch.fill(x, self.inputs);
         self.forward_rows(scratch, out);
     }

@@ -95,7 +95,7 @@ fn many_threads_give_the_same_as_one() {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let mut out = vec![0.0; rows * outputs];
-        pool.install(|| dense.forward(&x, &mut out, &mut Scratch::default()));
+        pool.install(|| dense.forward(&x, &mut out, &mut QuantisedRows::default()));
         out
     };
     let one = run(1);
@@ -131,7 +131,7 @@ fn zeros_are_exact_and_what_is_no_number_shows() {
     let dense = QuantisedDense::new(&[1.0, -0.5, 0.0, 0.0], &[0.25, 3.0], 2);
     let mut out = [f32::INFINITY; 8];
     let x = [0.0, 0.0, 1.0, 0.0, f32::NAN, 1.0, f32::INFINITY, 0.0];
-    dense.forward(&x, &mut out, &mut Scratch::default());
+    dense.forward(&x, &mut out, &mut QuantisedRows::default());
     assert_eq!(out[..2], [0.25, 3.0]);
     assert!((out[2] - 1.25).abs() < 1e-5 && out[3] == 3.0, "{out:?}");
     assert!(out[4].is_nan() && out[5].is_nan() && !out[6].is_finite());

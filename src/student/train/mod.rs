@@ -140,6 +140,35 @@ pub struct Training<'a> {
     pub snapshots: Option<Snapshots>,
 }
 
+/// Bytes of memory that a training of `base` over `classes` classes takes at most, known before its
+/// texts are: every word of the vocabulary is trained, every text is as long as it may be.
+pub fn most_memory(base: &BaseModel, classes: usize, settings: &TrainSettings) -> u64 {
+    let config = base.config();
+    let blueprint = Blueprint::new(config, settings.pooling, classes);
+    let lengths = vec![settings.max_length.min(config.max_positions); settings.rows_per_pass()];
+    need::memory_need(&blueprint, config.vocab_size, copies(settings, true), &lengths)
+}
+
+/// Copies of the weights beside those of every training: a state is copied to be written, the best
+/// weights are set aside, and between stages weights and moments are laid anew.
+fn copies(settings: &TrainSettings, snapshots: bool) -> usize {
+    let best = usize::from(settings.validation_share > 0.0);
+    let state = match (settings.stages, snapshots) {
+        (Stages::SyntheticThenGold, _) => 5,
+        (Stages::Mixed, true) => 3,
+        (Stages::Mixed, false) => 0,
+    };
+    best + state
+}
+
+/// Optimiser steps of a training on so many examples with a person's labels and without.
+pub fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> usize {
+    let examples: Vec<Example> = (0..gold + synthetic)
+        .map(|at| Example { gold: at < gold, ..Example::new("", 0) })
+        .collect();
+    if examples.is_empty() { 0 } else { Plan::new(settings, &examples, 0).steps() }
+}
+
 impl<'a> Training<'a> {
     /// A training with seed 0 that keeps no state.
     pub fn new(
@@ -253,16 +282,9 @@ impl<'a> Training<'a> {
     }
 
     fn need_of(&self, blueprint: &Blueprint, longest: &[usize]) -> u64 {
-        // A state is copied to be written, the best weights are set aside, and between stages
-        // weights and moments are laid anew.
-        let best = usize::from(self.settings.validation_share > 0.0);
-        let state = match (self.settings.stages, &self.snapshots) {
-            (Stages::SyntheticThenGold, _) => 5,
-            (Stages::Mixed, Some(_)) => 3,
-            (Stages::Mixed, None) => 0,
-        };
         let vocabulary = self.base.config().vocab_size;
-        need::memory_need(blueprint, vocabulary, best + state, longest)
+        let copies = copies(self.settings, self.snapshots.is_some());
+        need::memory_need(blueprint, vocabulary, copies, longest)
     }
 
     /// The lengths of the longest texts, as many as go into one pass.
@@ -277,7 +299,7 @@ impl<'a> Training<'a> {
     fn fingerprint(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         let all =
-            (version, self.base.sha256(), self.labels, self.examples, self.settings, self.seed);
+            (version, self.base.identity(), self.labels, self.examples, self.settings, self.seed);
         let json = serde_json::to_vec(&all).expect("examples and settings are plain values");
         format!("{:x}", Sha256::digest(json))
     }
@@ -289,15 +311,20 @@ impl<'a> Training<'a> {
             return fault(format!("{key} is {value}: {wanted}"));
         }
         if labels.len() < 2 {
-            return fault(format!("{} classes, at least 2 are wanted", labels.len()));
+            return fault(format!(
+                "{} classes, at least 2 are wanted\nhint: name another class",
+                labels.len()
+            ));
         }
         let mut twice =
             labels.iter().enumerate().filter(|(at, label)| labels[..*at].contains(label));
         if let Some((_, twice)) = twice.next() {
-            return fault(format!("the class \"{twice}\" is named twice"));
+            return fault(format!(
+                "the class \"{twice}\" is named twice\nhint: each class has a name of its own"
+            ));
         }
         if examples.is_empty() {
-            return fault("there are no examples".to_owned());
+            return fault("there are no examples\nhint: give labelled examples, or texts that the teacher wrote".to_owned());
         }
         for (at, example) in examples.iter().enumerate() {
             let Example { label, weight, teacher, .. } = example;

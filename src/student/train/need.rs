@@ -40,7 +40,7 @@ pub(super) fn check(need: u64, available: Option<u64>, rows: usize, longest: usi
     let Some(available) = available.filter(|&available| available < need) else { return Ok(()) };
     let gigabytes = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
     Err(StudentError::Training(format!(
-        "it takes {:.1} GiB of memory with {rows} texts of up to {longest} tokens per pass, and {:.1} GiB are free\nhint: set student.micro_batch below {rows} (the result stays the same), student.max_length below {longest}, or take a smaller student",
+        "it takes {:.1} GiB of memory with {rows} texts of up to {longest} tokens per pass, and {:.1} GiB are free\nhint: set student.micro_batch below {rows}, student.max_length below {longest}, or take a smaller student",
         gigabytes(need),
         gigabytes(available),
     )))

@@ -48,7 +48,7 @@ pub struct TrainSettings {
     /// Examples per optimiser step (paper: 8).
     pub batch_size: usize,
     /// Examples per pass through the network; the gradients of a step's passes are added up. Less
-    /// memory, same result. 0: the whole batch in one.
+    /// memory and the same loss; dropout is drawn anew. 0: the whole batch in one.
     pub micro_batch: usize,
     /// Peak of the learning rate (paper: 4e-5; Banking77 6e-5).
     pub learning_rate: f64,

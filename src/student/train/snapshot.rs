@@ -106,7 +106,10 @@ impl Keeper {
     /// The state to go on from. A file that is foreign, stale or damaged counts as none: it costs
     /// time, and never a wrong result.
     pub fn read(&self) -> Option<Snapshot> {
-        let bytes = fs::read(self.settings.folder.join(FILE)).ok()?;
+        let file = fs::File::open(self.settings.folder.join(FILE)).ok()?;
+        // Mapped: beside a learner that is there already, a copy of the file would be too much.
+        // SAFETY: only this run, which holds its folder's lock, writes it, and by renaming.
+        let bytes = unsafe { memmap2::Mmap::map(&file) }.ok()?;
         let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
         let metadata = header.metadata().as_ref()?;
         if metadata.get(FINGERPRINT)? != &self.fingerprint {

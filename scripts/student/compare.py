@@ -46,8 +46,9 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 import random_student  # noqa: E402
+from comparing import Skip, last_words, others_busy, say  # noqa: E402
 
 # Runs: the first is ours, the second theirs, a third is reported beside them.
 NEEDS = {
@@ -68,31 +69,6 @@ AIMS = {"step": (">=", 1.1), "epochs_dynamic": (">=", 1.3), "epochs_padded": (">
         "classify_f32": (">=", 1.05), "classify_int8": (">=", 1.8), "start_pocket": ("<=", 50), "start_base": ("<=", 400),
         "students_10": (">=", 2)}  # fmt: skip
 TOKENS, CLASSIFY_TOKENS = 50, 128
-
-
-class Skip(Exception):
-    """A side of a measure that could not be run, with the reason."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def last_words(text):
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return " | ".join(lines[-3:]) if lines else "no message"
-
-
-def others_busy(seconds=1.0):
-    """Cores that are at work while this script rests; None where /proc does not say."""
-    try:
-        read = lambda: [int(x) for x in open("/proc/stat").readline().split()[1:9]]
-        before = read()
-        time.sleep(seconds)
-        spent = [b - a for a, b in zip(before, read())]
-        return round((sum(spent) - spent[3] - spent[4]) / max(sum(spent), 1) * os.cpu_count(), 2)
-    except OSError:
-        return None
 
 
 # ---- material ----------------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from comparing import Skip, last_words, others_busy, say  # noqa: E402
+
 # Kinds of `promptmix bench` (a second name after @ is ours: how it is run), and the two peers.
 NEEDS = {
     "single": ["generate", "generate_single"],
@@ -59,31 +62,6 @@ ORDER = ["generate_single", "generate", "llama-server", "batched-bench", "decode
 AIMS = {"single": (">=", 6), "decode": (">=", 0.97), "server": (">=", 1.15), "labels_vs_generated": (">=", 1.8),
         "labels_vs_single": (">=", 20), "labels_77": ("==", 1), "memory": ("<=", 1.1), "busy": (">=", 0.4)}  # fmt: skip
 SPINS = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    for _ in range(10**6): pass"
-
-
-class Skip(Exception):
-    """A side of a measure that could not be run, with the reason."""
-
-
-def say(*words):
-    print(*words, file=sys.stderr, flush=True)
-
-
-def last_words(text):
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return " | ".join(lines[-3:]) if lines else "no message"
-
-
-def others_busy(seconds=1.0):
-    """Cores that are at work while this script rests; None where /proc does not say."""
-    try:
-        read = lambda: [int(x) for x in open("/proc/stat").readline().split()[1:9]]
-        before = read()
-        time.sleep(seconds)
-        spent = [b - a for a, b in zip(before, read())]
-        return round((sum(spent) - spent[3] - spent[4]) / max(sum(spent), 1) * os.cpu_count(), 2)
-    except OSError:
-        return None
 
 
 # ---- ours --------------------------------------------------------------------------------------------------

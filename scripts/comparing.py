@@ -1,5 +1,6 @@
-"""What the comparisons of scripts/teacher and scripts/student share: what is said of a side that could not be run,
-and how busy the machine was with other work."""
+"""What the comparisons of scripts/teacher and scripts/student share: both sides in turn, what is said of a side that
+could not be run, how busy the machine was with other work, and the JSON lines with their table."""
+import json
 import os
 import sys
 import time
@@ -28,3 +29,51 @@ def others_busy(seconds=1.0):
         return round((sum(spent) - spent[3] - spent[4]) / max(sum(spent), 1) * os.cpu_count(), 2)
     except OSError:
         return None
+
+
+def in_turn(runs, repetitions, once, describe, dead):
+    """({run: [result per repetition, or Skip]}, [cores busy with other work before each]): every run once a
+    repetition, every other one in the opposite order. `once(run)` gives a result, `describe(run, result)` a few words
+    on it; what failed stands in `dead` ({run: Skip}) and is not tried again."""
+    got, busy = {run: [] for run in runs}, []
+    for number in range(repetitions):
+        busy.append(others_busy())
+        say(f"repetition {number + 1} of {repetitions}; busy with other work: {busy[-1]} cores")
+        for run in runs if number % 2 == 0 else runs[::-1]:
+            try:
+                if run in dead:
+                    raise dead[run]
+                result = once(run)
+                say(f"  {run}: {describe(run, result)}")
+            except KeyError as e:
+                result = dead[run] = Skip(f"no {e} in what it reported")
+                say(f"*** SKIPPED {run}: {result}")
+            except Skip as e:
+                if run not in dead:
+                    say(f"*** SKIPPED {run}: {e}")
+                result = dead[run] = e
+            got[run].append(result)
+    return got, busy
+
+
+def report(lines, busy):
+    """Prints a JSON line a measure, and on stderr the table."""
+    table = [("measure", "ours", "theirs", "ratio", "spread", "aim", "")]
+    for line in lines:
+        if any(busy):
+            line["busy_cores_before"] = busy
+        print(json.dumps(line), flush=True)
+        aim = f"{line['aim_is']} {line['aim']}" if line["aim"] is not None else "-"
+        if "skipped" in line:
+            table.append((line["measure"], "SKIPPED", "", "", "", aim, line["skipped"].splitlines()[0]))
+            continue
+        low, high = line["spread"]
+        verdict = "" if "met" not in line else "met" if line["met"] else "MISSED"
+        table.append((line["measure"], str(line["ours"]), str(line["theirs"] or "-"), str(line["ratio"] or "-"),
+                      f"{low:g}-{high:g}", aim, f"{verdict} ({line['unit']})".strip()))  # fmt: skip
+    widths = [max(len(row[i]) for row in table) for i in range(6)]
+    say()
+    for row in table:
+        say("  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0])).rstrip())
+    if any(b and b > 0.2 for b in busy):
+        say(f"*** the machine was not idle (cores busy with other work before each repetition: {busy})")

@@ -48,7 +48,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import random_student  # noqa: E402
-from comparing import Skip, last_words, others_busy, say  # noqa: E402
+from comparing import Skip, in_turn, last_words, report, say  # noqa: E402
 
 # Runs: the first is ours, the second theirs, a third is reported beside them.
 NEEDS = {
@@ -405,47 +405,11 @@ def main():
 
     material = Material(a)
     runs = [run for run in ORDER if any(run in NEEDS[name] for name in chosen)]
-    got, dead, busy = {run: [] for run in runs}, {}, []
-    for number in range(a.repeat):
-        busy.append(others_busy())
-        say(f"repetition {number + 1} of {a.repeat}; busy with other work: {busy[-1]} cores")
-        for name in runs if number % 2 == 0 else runs[::-1]:
-            measure = next(m for m in chosen if name in NEEDS[m])
-            try:
-                if name in dead:
-                    raise dead[name]
-                result = run(a, material, name)
-                say(f"  {name}: {figure(a, measure, name, result):.2f} {UNITS[measure]}")
-            except KeyError as e:
-                result = dead[name] = Skip(f"no {e} in what it reported")
-                say(f"*** SKIPPED {name}: {result}")
-            except Skip as e:
-                if name not in dead:
-                    say(f"*** SKIPPED {name}: {e}")
-                result = dead[name] = e
-            got[name].append(result)
-
-    table = [("measure", "ours", "theirs", "ratio", "spread", "aim", "")]
-    for line in lines(a, chosen, got):
-        if any(busy):
-            line["busy_cores_before"] = busy
-        if a.quick:
-            line["quick"] = True
-        print(json.dumps(line), flush=True)
-        aim = f"{line['aim_is']} {line['aim']}"
-        if "skipped" in line:
-            table.append((line["measure"], "SKIPPED", "", "", "", aim, line["skipped"].splitlines()[0]))
-            continue
-        low, high = line["spread"]
-        verdict = "met" if line["met"] else "MISSED"
-        table.append((line["measure"], str(line["ours"]), str(line["theirs"] or "-"), str(line["ratio"] or "-"),
-                      f"{low:g}-{high:g}", aim, f"{verdict} ({line['unit']})"))  # fmt: skip
-    widths = [max(len(row[i]) for row in table) for i in range(6)]
-    say()
-    for row in table:
-        say("  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0])).rstrip())
-    if any(b and b > 0.2 for b in busy):
-        say(f"*** the machine was not idle (cores busy with other work before each repetition: {busy})")
+    measure = {run: next(name for name in chosen if run in NEEDS[name]) for run in runs}
+    describe = lambda name, result: f"{figure(a, measure[name], name, result):.2f} {UNITS[measure[name]]}"
+    got, busy = in_turn(runs, a.repeat, lambda name: run(a, material, name), describe, {})
+    found = lines(a, chosen, got)
+    report((line | {"quick": True} for line in found) if a.quick else found, busy)
 
 
 if __name__ == "__main__":

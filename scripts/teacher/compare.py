@@ -42,7 +42,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from comparing import Skip, last_words, others_busy, say  # noqa: E402
+from comparing import Skip, in_turn, last_words, report, say  # noqa: E402
 
 # Kinds of `promptmix bench` (a second name after @ is ours: how it is run), and the two peers.
 NEEDS = {
@@ -401,8 +401,7 @@ def main():
         parser.error(f"--model {a.model}: no such file (scripts/teacher/random_model.py writes one)")
 
     runs = [run for run in ORDER if any(run in NEEDS[name] for name in chosen)]
-    got, server, dead, busy = {run: [] for run in runs}, None, {}, []
-    samples = []
+    server, dead, samples = None, {}, []
     try:
         if "llama-server" in runs:
             try:
@@ -410,28 +409,9 @@ def main():
             except Skip as e:
                 dead["llama-server"] = e
                 say(f"*** SKIPPED llama-server: {e}")
-        for number in range(a.repeat):
-            busy.append(others_busy())
-            say(f"repetition {number + 1} of {a.repeat}; busy with other work: {busy[-1]} cores")
-            for run in runs if number % 2 == 0 else runs[::-1]:
-                try:
-                    if run in dead:
-                        raise dead[run]
-                    if run == "batched-bench":
-                        result = batched_bench(a)
-                    elif run == "llama-server":
-                        result = server.round()
-                    else:
-                        result = ours(a, run)
-                    say(f"  {run}: {figure(run, result):.2f} /s")
-                except KeyError as e:
-                    result = dead[run] = Skip(f"no {e} in what it reported")
-                    say(f"*** SKIPPED {run}: {result}")
-                except Skip as e:
-                    if run not in dead:
-                        say(f"*** SKIPPED {run}: {e}")
-                    result = dead[run] = e
-                got[run].append(result)
+        peers = {"batched-bench": lambda: batched_bench(a), "llama-server": lambda: server.round()}
+        once = lambda run: peers[run]() if run in peers else ours(a, run)
+        got, busy = in_turn(runs, a.repeat, once, lambda run, result: f"{figure(run, result):.2f} /s", dead)
     finally:
         if server:
             server.stop()
@@ -451,25 +431,7 @@ def main():
                     say(f"*** SKIPPED {kind} on {model}: {values}")
                 samples.append((model, kind, values))
 
-    table = [("measure", "ours", "theirs", "ratio", "spread", "aim", "")]
-    for line in lines(a, chosen, got, samples, server):
-        if any(busy):
-            line["busy_cores_before"] = busy
-        print(json.dumps(line), flush=True)
-        aim = f"{line['aim_is']} {line['aim']}" if line["aim"] is not None else "-"
-        if "skipped" in line:
-            table.append((line["measure"], "SKIPPED", "", "", "", aim, line["skipped"].splitlines()[0]))
-            continue
-        low, high = line["spread"]
-        verdict = "" if "met" not in line else "met" if line["met"] else "MISSED"
-        table.append((line["measure"], str(line["ours"]), str(line["theirs"] or "-"), str(line["ratio"] or "-"),
-                      f"{low:g}-{high:g}", aim, f"{verdict} ({line['unit']})".strip()))  # fmt: skip
-    widths = [max(len(row[i]) for row in table) for i in range(6)]
-    say()
-    for row in table:
-        say("  ".join(cell.ljust(w) for cell, w in zip(row, [*widths, 0])).rstrip())
-    if any(b and b > 0.2 for b in busy):
-        say(f"*** the machine was not idle (cores busy with other work before each repetition: {busy})")
+    report(lines(a, chosen, got, samples, server), busy)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ pub fn train(
     let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
     let with_test = !test.is_empty();
 
+    let identity = base.identity();
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {
         for (row, examples) in &arms {
@@ -87,7 +88,7 @@ pub fn train(
                     examples,
                     &settings.student.training,
                     settings.run.seed,
-                    base.identity(),
+                    &identity,
                     &test,
                 ));
                 let save = keep.then(|| run.path.join("student"));
@@ -139,7 +140,7 @@ pub fn train(
         let clock = Instant::now();
         let student = training.run(&mut |_| ControlFlow::Continue(()))?.classifier;
         let predict = |student: &Classifier| -> Result<Vec<usize>, StudentError> {
-            Ok(student.predict(&test)?.iter().map(|row| largest(row)).collect())
+            Ok(student.predict(&test)?.iter().map(|row| student::largest(row)).collect())
         };
         let predicted = predict(&student)?;
         let mut fast = None;
@@ -236,17 +237,6 @@ fn arms(
         relabelled.push(example);
     }
     Ok(vec![(Row::Seeds, gold), (Row::A1, asked), (Row::A2, relabelled)])
-}
-
-/// Index of the largest value; the first of equals.
-pub(super) fn largest(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ mod parity;
 
 pub use base::BaseModel;
 pub use classifier::Classifier;
-pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, calibrate};
+pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, calibrate, largest};
 pub use config::{Architecture, Config, Pooling};
 pub use cpu::Precision;
 pub use crew::{Crew, side_by_side};

@@ -16,4 +16,4 @@ pub use calibration::{Temperature, calibrate};
 pub(super) use calibration::{check_temperature, softmax};
 pub(super) use passes::run;
 pub use sentences::SentenceEncoder;
-pub use stream::{Prediction, Stream, Texts};
+pub use stream::{Prediction, Stream, Texts, largest};

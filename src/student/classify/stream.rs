@@ -56,14 +56,21 @@ pub struct Prediction {
 
 impl Prediction {
     fn new(text: String, probabilities: Vec<f32>) -> Self {
-        let (mut class, mut probability) = (0, f32::NEG_INFINITY);
-        for (at, &p) in probabilities.iter().enumerate() {
-            if p > probability {
-                (class, probability) = (at, p);
-            }
-        }
+        let class = largest(&probabilities);
+        let probability = probabilities[class];
         Self { text, class, probability, probabilities }
     }
+}
+
+/// Index of the largest value; the first of equals.
+pub fn largest(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
 }
 
 /// Predictions for a stream of texts; see [`Classifier::stream`].

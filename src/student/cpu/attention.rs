@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::super::dropout::Mask;
 use super::arith;
-use super::product::{Before, Matrix, Target, multiply};
+use super::product::{Before, Matrix, Parts, Target, multiply};
 
 /// The shape of an attention: `heads · depth` is the width.
 #[derive(Debug, Clone, Copy)]
@@ -44,43 +44,6 @@ fn places(heads: usize, spans: &[Range<usize>]) -> Vec<Place> {
         }
     }
     places
-}
-
-/// A buffer that several threads write to, each its own part.
-#[derive(Clone, Copy)]
-struct Parts {
-    start: *mut f32,
-    len: usize,
-}
-// SAFETY: each (text, head) has rows and columns of its own, so that no two parts overlap.
-unsafe impl Send for Parts {}
-// SAFETY: as above.
-unsafe impl Sync for Parts {}
-
-impl Parts {
-    fn of(values: &mut [f32]) -> Self {
-        Self { start: values.as_mut_ptr(), len: values.len() }
-    }
-
-    /// A part by itself.
-    ///
-    /// # Safety
-    /// Nobody else has this part.
-    unsafe fn slice<'a>(self, part: Range<usize>) -> &'a mut [f32] {
-        assert!(part.start <= part.end && part.end <= self.len, "a part lies within its buffer");
-        // SAFETY: it lies inside; that it is nobody else's is the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
-    }
-
-    /// Rows for a product to write, from `from` on and `step` apart.
-    ///
-    /// # Safety
-    /// Nobody else has the numbers that the product writes.
-    unsafe fn target<'a>(self, from: usize, step: usize) -> Target<'a> {
-        assert!(from <= self.len, "a part begins within its buffer");
-        // SAFETY: the rest of the buffer is there; the caller promises the numbers written.
-        unsafe { Target::raw(self.start.add(from), self.len - from, step) }
-    }
 }
 
 /// The mixed values `[tokens, width]` into `out`, the weights before dropout into `weights`
@@ -155,12 +118,15 @@ pub(super) fn backward(
             let target = unsafe { dqkv.target(at(which), 3 * width) };
             multiply(a, b, target, Before::Forgotten);
         };
-        arith::masked(mask, first, weights, dropped);
-        write(2, Matrix::new(dropped, len).turned(), own_grad);
+        let mut used = weights;
+        if mask.drops() {
+            arith::masked(mask, first, weights, dropped);
+            used = dropped;
+        }
+        write(2, Matrix::new(used, len).turned(), own_grad);
         multiply(own_grad, v.turned(), Target::new(scores, len), Before::Forgotten);
         if mask.drops() {
-            dropped.copy_from_slice(scores);
-            arith::masked(mask, first, dropped, scores);
+            arith::mask(mask, first, scores);
         }
         for (scores, weights) in scores.chunks_exact_mut(len).zip(weights.chunks_exact(len)) {
             arith::softmax_backward(scale, weights, scores);

@@ -178,19 +178,12 @@ unsafe fn pack_rows(
     depth: usize,
     panel: &mut [f32],
 ) {
-    if rows < ROWS {
-        for (column, out) in panel.chunks_exact_mut(ROWS).enumerate() {
-            for (at, out) in out.iter_mut().enumerate() {
-                // SAFETY: only rows that are there are read.
-                *out = if at < rows { unsafe { *a.at(row + at, from + column) } } else { 0.0 };
-            }
-        }
-    } else if a.row_step == 1 {
+    if rows == ROWS && a.row_step == 1 {
         for (column, out) in panel.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
             // SAFETY: eight rows lie side by side.
             *out = unsafe { a.at(row, from + column).cast::<[f32; ROWS]>().read_unaligned() };
         }
-    } else if a.column_step == 1 {
+    } else if rows == ROWS && a.column_step == 1 {
         let whole = depth / LANES * LANES;
         for column in (0..whole).step_by(LANES) {
             // SAFETY: sixteen columns of eight rows are there, and so is their place.
@@ -209,8 +202,8 @@ unsafe fn pack_rows(
     } else {
         for (column, out) in panel.chunks_exact_mut(ROWS).enumerate() {
             for (at, out) in out.iter_mut().enumerate() {
-                // SAFETY: eight rows are there.
-                *out = unsafe { *a.at(row + at, from + column) };
+                // SAFETY: only rows that are there are read.
+                *out = if at < rows { unsafe { *a.at(row + at, from + column) } } else { 0.0 };
             }
         }
     }
@@ -284,25 +277,27 @@ unsafe fn copy_columns(x: *const f32, step: usize, depth: usize, panel: &mut [f3
     }
 }
 
-/// Sixteen rows of sixteen numbers, `step` apart, turned: `out[j * out_step + i] = x[i * step + j]`.
+/// `N` rows of sixteen numbers, `step` apart, each square of four by four turned: vector `4i + j` holds
+/// in quarter `q` the numbers `x[4i..4i + 4][4q + j]`.
 ///
 /// # Safety
-/// All of them can be read and written; the processor has AVX-512.
+/// All of them can be read; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn turn_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize) {
-    let mut r = [_mm512_setzero_ps(); 16];
+#[inline]
+unsafe fn turn_quarters<const N: usize>(x: *const f32, step: usize) -> [__m512; N] {
+    let mut r = [_mm512_setzero_ps(); N];
     for (i, r) in r.iter_mut().enumerate() {
         // SAFETY: the caller's promise.
         *r = unsafe { _mm512_loadu_ps(x.add(i * step)) };
     }
     let mut t = r;
-    // Pairs of numbers, then of pairs, within each quarter of a vector.
-    for i in 0..8 {
+    // Pairs of numbers, then of pairs.
+    for i in 0..N / 2 {
         t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    for i in 0..4 {
+    for i in 0..N / 4 {
         let pair = |a: __m512, b: __m512| (_mm512_castps_pd(a), _mm512_castps_pd(b));
         let (a, b) = pair(t[4 * i], t[4 * i + 2]);
         let (c, d) = pair(t[4 * i + 1], t[4 * i + 3]);
@@ -311,7 +306,20 @@ unsafe fn turn_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize)
         r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
         r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
     }
-    // r[4i + j] holds in quarter q the numbers x[4i..4i+4][4q + j]: the quarters change places.
+    r
+}
+
+/// Sixteen rows of sixteen numbers, `step` apart, turned: `out[j * out_step + i] = x[i * step + j]`.
+///
+/// # Safety
+/// All of them can be read and written; the processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn turn_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize) {
+    // SAFETY: the caller's promise.
+    let r = unsafe { turn_quarters::<16>(x, step) };
+    let mut t = r;
+    // The quarters change places.
     for j in 0..4 {
         let low = _mm512_shuffle_f32x4::<0x88>(r[j], r[4 + j]);
         let high = _mm512_shuffle_f32x4::<0xdd>(r[j], r[4 + j]);
@@ -335,25 +343,8 @@ unsafe fn turn_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize)
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn turn_8x16(x: *const f32, step: usize, out: *mut f32) {
-    let mut r = [_mm512_setzero_ps(); 8];
-    for (i, r) in r.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *r = unsafe { _mm512_loadu_ps(x.add(i * step)) };
-    }
-    let mut t = r;
-    for i in 0..4 {
-        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for i in 0..2 {
-        let pair = |a: __m512, b: __m512| (_mm512_castps_pd(a), _mm512_castps_pd(b));
-        let (a, b) = pair(t[4 * i], t[4 * i + 2]);
-        let (c, d) = pair(t[4 * i + 1], t[4 * i + 3]);
-        r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-        r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-        r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
-        r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
-    }
+    // SAFETY: the caller's promise.
+    let r = unsafe { turn_quarters::<8>(x, step) };
     // r[j] and r[4 + j] hold in quarter q rows 0..4 and 4..8 of column 4q + j: eight in a row.
     let low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     let high = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);

@@ -167,12 +167,16 @@ pub(super) fn drop_out(mask: Mask, x: &mut [f32]) {
     }
 }
 
-/// `out = x · mask`.
-fn dropped(mask: Mask, x: &[f32], out: &mut [f32]) {
-    out.par_chunks_mut(CHUNK)
+/// `x · mask`, in `room`; `x` itself where nothing is dropped.
+fn dropped<'a>(mask: Mask, x: &'a [f32], room: &'a mut [f32]) -> &'a [f32] {
+    if !mask.drops() {
+        return x;
+    }
+    room.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .enumerate()
         .for_each(|(at, (out, x))| arith::masked(mask, (at * CHUNK) as u32, x, out));
+    room
 }
 
 /// The numbers of a transformer layer that are not weights.
@@ -258,7 +262,7 @@ impl DenseLayers for Plain<'_> {
 /// the layer's norms.
 #[expect(clippy::too_many_arguments, reason = "a layer, what goes in, what comes out")]
 pub(super) fn forward(
-    dense: &mut impl DenseLayers,
+    dense: &mut dyn DenseLayers,
     layer: &layout::Layer,
     weights: &[f32],
     shape: Shape,
@@ -328,9 +332,9 @@ pub(super) fn backward(
     let norm = Norm::of(&layer.norm, weights, shape.eps);
 
     // The same gradient goes down the feed-forward branch and past it.
-    let (dmiddle, branch) = (scratch.middle.of(rows), scratch.branch.of(rows));
+    let (dmiddle, room) = (scratch.middle.of(rows), scratch.branch.of(rows));
     gradients.norm(&layer.norm, &norm, kept.after.of(rows), grad, dmiddle);
-    dropped(masks.feed_forward, dmiddle, branch);
+    let branch = dropped(masks.feed_forward, dmiddle, room);
     gradients.dense(&layer.down, kept.active.of(wide), branch);
     let dup = scratch.up.of(wide);
     dense(&layer.down).backward(branch, dup, Before::Forgotten);
@@ -341,7 +345,7 @@ pub(super) fn backward(
     dense(&layer.up).backward(dup, dmiddle, Before::Kept);
 
     gradients.norm(&layer.attention_norm, &attention_norm, kept.before.of(rows), dmiddle, grad);
-    dropped(masks.output, grad, branch);
+    let branch = dropped(masks.output, grad, room);
     gradients.dense(&layer.output, kept.mixed.of(rows), branch);
     // The gradient of what attention mixed takes the place of the middle's, which is done with.
     let dmixed = dmiddle;

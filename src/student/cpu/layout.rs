@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use super::super::Result;
 use super::super::blueprint::Blueprint;
-#[cfg(test)]
-use super::super::blueprint::Wanted;
 use super::super::network::Source;
+use super::super::rows::Rows;
+use super::arith;
 use super::pages::zeros;
 
 /// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
@@ -140,6 +140,18 @@ impl Layout {
         self.named.iter().map(|(name, range)| (name.as_str(), range.clone()))
     }
 
+    /// Adds to the words' vectors `[tokens, width]` those of their positions and token types.
+    pub fn add_places(&self, weights: &[f32], rows: &Rows, width: usize, words: &mut [f32]) {
+        let positions = &weights[self.positions.clone()];
+        let types = self.types.as_ref().map(|types| &weights[types.clone()][..width]);
+        for (position, words) in rows.positions().zip(words.chunks_exact_mut(width)) {
+            arith::add(&positions[position as usize * width..][..width], words);
+            if let Some(types) = types {
+                arith::add(types, words);
+            }
+        }
+    }
+
     /// Fills a buffer from `source`.
     pub fn read(&self, source: &dyn Source) -> Result<Vec<f32>> {
         let mut values = zeros(self.len);
@@ -204,14 +216,33 @@ impl Places {
     }
 }
 
-/// Whether `layout` holds exactly the tensors of `wanted`, in whatever order.
 #[cfg(test)]
-pub(super) fn holds(layout: &Layout, wanted: &[Wanted]) -> bool {
-    let mut ours: Vec<(String, usize)> =
-        layout.named().map(|(name, range)| (name.to_owned(), range.len())).collect();
-    let mut theirs: Vec<(String, usize)> =
-        wanted.iter().map(|w| (w.name.clone(), w.shape.iter().product())).collect();
-    ours.sort_unstable();
-    theirs.sort_unstable();
-    ours == theirs
+mod tests {
+    use candle_core::Device;
+
+    use super::super::super::blueprint::Wanted;
+    use super::super::super::{BaseModel, Pooling, parity::fixture};
+    use super::*;
+
+    /// Whether `layout` holds exactly the tensors of `wanted`, in whatever order.
+    fn holds(layout: &Layout, wanted: &[Wanted]) -> bool {
+        let mut ours: Vec<(String, usize)> =
+            layout.named().map(|(name, range)| (name.to_owned(), range.len())).collect();
+        let mut theirs: Vec<(String, usize)> =
+            wanted.iter().map(|w| (w.name.clone(), w.shape.iter().product())).collect();
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        ours == theirs
+    }
+
+    #[test]
+    fn a_layout_holds_every_tensor_once() {
+        for family in ["distilbert", "bert"] {
+            let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
+            let blueprint = Blueprint::new(base.config(), Pooling::First, 3);
+            let layout = Layout::new(&blueprint, Contents::All);
+            assert!(holds(&layout, &blueprint.tensors()));
+            assert_eq!(layout.len, blueprint.parameters());
+        }
+    }
 }

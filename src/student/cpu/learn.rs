@@ -134,15 +134,11 @@ impl Learner for CpuLearner {
         pass.spans = rows.spans().collect();
 
         let sums = pass.sums.of(len);
-        let tokens = rows.ids().iter().zip(rows.positions());
-        for ((&id, position), sum) in tokens.zip(sums.chunks_exact_mut(width)) {
-            sum.copy_from_slice(&weights[layout.words.clone()][id as usize * width..][..width]);
-            let position = &weights[layout.positions.clone()][position as usize * width..][..width];
-            arith::add(position, sum);
-            if let Some(types) = &layout.types {
-                arith::add(&weights[types.clone()][..width], sum);
-            }
+        let words = &weights[layout.words.clone()];
+        for (&id, sum) in rows.ids().iter().zip(sums.chunks_exact_mut(width)) {
+            sum.copy_from_slice(&words[id as usize * width..][..width]);
         }
+        layout.add_places(weights, rows, width, sums);
         let norm = Norm::of(&layout.embedding_norm, weights, blueprint.layer_norm_eps);
         let x = pass.states[0].of(len);
         norm.forward(sums, x);

@@ -26,8 +26,6 @@ mod learn;
 mod pages;
 mod predict;
 mod product;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 

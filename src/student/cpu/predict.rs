@@ -10,7 +10,7 @@ use super::super::rows::Rows;
 use super::super::{Result, StudentError};
 use super::layer::{self, Dense, DenseLayers, Kept, Masks, Norm, Plain};
 use super::layout::{self, Contents, Layout};
-use super::{Buffer, activate_head, arith, pool};
+use super::{Buffer, activate_head, pool};
 
 /// The number type of the dense layers' arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,43 +141,30 @@ impl CpuNetwork {
         let Workspace { kept, hidden, other, quantised } = &mut space;
         let (mut x, mut out) = (hidden.of(len), other.of(len));
         self.source.rows(&self.blueprint.words, rows.ids(), out)?;
-        self.embed(rows, out, x);
+        self.layout.add_places(&self.weights, rows, width, out);
+        let eps = self.blueprint.layer_norm_eps;
+        Norm::of(&self.layout.embedding_norm, &self.weights, eps).forward(out, x);
         let shape = self.blueprint.shape();
         let spans: Vec<Range<usize>> = rows.spans().collect();
         for (at, layer) in self.layout.layers.iter().enumerate() {
             let weights = &self.weights;
-            match self.eight.get(at) {
-                Some(eight) => {
-                    let mut dense = Quantised { layer: eight, rows: quantised };
-                    let masks = Masks::NONE;
-                    layer::forward(&mut dense, layer, weights, shape, &spans, masks, x, kept, out);
+            let (mut plain, mut fast);
+            let dense: &mut dyn DenseLayers = match self.eight.get(at) {
+                Some(layer) => {
+                    fast = Quantised { layer, rows: quantised };
+                    &mut fast
                 }
                 None => {
-                    let mut dense = Plain { layer, weights };
-                    let masks = Masks::NONE;
-                    layer::forward(&mut dense, layer, weights, shape, &spans, masks, x, kept, out);
+                    plain = Plain { layer, weights };
+                    &mut plain
                 }
-            }
+            };
+            layer::forward(dense, layer, weights, shape, &spans, Masks::NONE, x, kept, out);
             std::mem::swap(&mut x, &mut out);
         }
         let result = f(x);
         lock().push(space);
         Ok(result)
-    }
-
-    /// Adds positions and token types to the words' vectors and norms the sum into `out`.
-    fn embed(&self, rows: &Rows, words: &mut [f32], out: &mut [f32]) {
-        let width = self.blueprint.hidden;
-        let table = &self.weights[self.layout.positions.clone()];
-        let types = self.layout.types.as_ref().map(|types| &self.weights[types.clone()][..width]);
-        for (position, words) in rows.positions().zip(words.chunks_exact_mut(width)) {
-            arith::add(&table[position as usize * width..][..width], words);
-            if let Some(types) = types {
-                arith::add(types, words);
-            }
-        }
-        let eps = self.blueprint.layer_norm_eps;
-        Norm::of(&self.layout.embedding_norm, &self.weights, eps).forward(words, out);
     }
 }
 

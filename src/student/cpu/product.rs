@@ -4,6 +4,9 @@
 //! longer side of the result is cut once, and each thread has its part to itself. What a number of the result is made of, and in which order, does not depend on the
 //! cut.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
@@ -63,7 +66,7 @@ pub(super) struct Target<'a> {
     start: *mut f32,
     len: usize,
     step: usize,
-    _owner: std::marker::PhantomData<&'a mut [f32]>,
+    _owner: PhantomData<&'a mut [f32]>,
 }
 
 impl<'a> Target<'a> {
@@ -75,16 +78,45 @@ impl<'a> Target<'a> {
     /// Rows that begin `step` numbers apart.
     pub fn strided(values: &'a mut [f32], step: usize) -> Self {
         let (start, len) = (values.as_mut_ptr(), values.len());
-        Self { start, len, step, _owner: std::marker::PhantomData }
+        Self { start, len, step, _owner: PhantomData }
+    }
+}
+
+/// A buffer that several threads write to, each its own part.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    start: *mut f32,
+    len: usize,
+}
+// SAFETY: who takes a part promises that it is nobody else's.
+unsafe impl Send for Parts {}
+// SAFETY: as above.
+unsafe impl Sync for Parts {}
+
+impl Parts {
+    pub fn of(values: &mut [f32]) -> Self {
+        Self { start: values.as_mut_ptr(), len: values.len() }
     }
 
-    /// Rows of a buffer that others write to as well.
+    /// A part by itself.
     ///
     /// # Safety
-    /// `len` numbers lie from `start` on, and nobody else reads or writes those that the product
-    /// is written to.
-    pub unsafe fn raw(start: *mut f32, len: usize, step: usize) -> Self {
-        Self { start, len, step, _owner: std::marker::PhantomData }
+    /// Nobody else has this part.
+    pub unsafe fn slice<'a>(self, part: Range<usize>) -> &'a mut [f32] {
+        assert!(part.start <= part.end && part.end <= self.len, "a part lies within its buffer");
+        // SAFETY: it lies inside; that it is nobody else's is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
+    }
+
+    /// Rows for a product to write, from `from` on and `step` apart.
+    ///
+    /// # Safety
+    /// Nobody else has the numbers that the product writes.
+    pub unsafe fn target<'a>(self, from: usize, step: usize) -> Target<'a> {
+        assert!(from <= self.len, "a part begins within its buffer");
+        // SAFETY: it begins within the buffer.
+        let start = unsafe { self.start.add(from) };
+        Target { start, len: self.len - from, step, _owner: PhantomData }
     }
 }
 
@@ -119,7 +151,7 @@ fn share(
     // What is left over goes to the last piece.
     let pieces = (long / piece).clamp(1, threads);
     let Target { start, len, step, .. } = target;
-    let start = Shared(start);
+    let parts = Parts { start, len };
     (0..pieces).into_par_iter().for_each(|at| {
         let from = at * piece;
         let count = if at + 1 == pieces { long - from } else { piece };
@@ -138,23 +170,9 @@ fn share(
             }
         };
         // SAFETY: the rows, or the columns, of this piece are no other's.
-        let target = unsafe { Target::raw(start.at(offset), len - offset, step) };
+        let target = unsafe { parts.target(offset, step) };
         one(a, b, target, before);
     });
-}
-
-/// A pointer that threads may have, each for its own part.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-// SAFETY: the parts that threads write through it do not overlap (see `product`).
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
-    }
 }
 
 fn check(a: &Matrix, b: &Matrix, target: &Target, before: Before) {

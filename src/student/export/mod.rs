@@ -23,7 +23,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use sha2::{Digest, Sha256};
 
 use super::blueprint::Blueprint;
 use super::config::{Architecture, Config, Pooling, TEMPERATURE_KEY};
@@ -219,14 +218,14 @@ impl Draft {
             format,
         };
         let weights = draft.folder.join(WEIGHTS_FILE);
-        draft.facts.sha256 = sha256(&weights)?;
+        let weights = Checkpoint::open(&weights, config.architecture, &origin)?;
+        draft.facts.sha256 = weights.sha256().to_owned();
         let (pooling, classes) = (draft.facts.pooling, draft.facts.labels.len());
         let blueprint = Blueprint::new(&config, pooling, classes);
         draft.facts.parameters = blueprint.parameters();
         if format != Format::HuggingFace {
             let about = about(&draft.facts);
-            let source = Checkpoint::open(&weights, config.architecture, &origin)?;
-            onnx::write(&draft.folder.join(ONNX_FILE), &blueprint, &source, &about)?;
+            onnx::write(&draft.folder.join(ONNX_FILE), &blueprint, &weights, &about)?;
         }
         Ok(draft)
     }
@@ -339,14 +338,6 @@ fn about(facts: &Facts) -> Vec<(&'static str, String)> {
 
 fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
     fs::read(path).map_err(|source| ExportError::Read { path: path.to_owned(), source })
-}
-
-fn sha256(path: &Path) -> Result<String, ExportError> {
-    let mut hash = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hash))
-        .map_err(|source| ExportError::Read { path: path.to_owned(), source })?;
-    Ok(format!("{:x}", hash.finalize()))
 }
 
 #[cfg(test)]

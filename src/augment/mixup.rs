@@ -4,80 +4,49 @@
 use rand::{Rng as _, seq::SliceRandom};
 use rand_distr::{Beta, Distribution};
 
-use super::Ask;
+use super::{Ask, Method, Setting, class_by_class, examples};
 use crate::{
-    config::AugmentSettings,
-    prompt::{PromptError, Prompts, shown_classes},
+    prompt::{PromptError, shown_classes},
     rng::Rng,
-    task::{LabelledText, Task},
 };
 
-/// The requests of one round. `missing[class]` texts are still wanted of each class.
-///
-/// Everything random about a request derives from (`seed`, round, class, number), so that a round
-/// can be planned again after a restart and comes out the same.
-pub fn plan_round(
-    task: &Task,
-    seeds: &[LabelledText],
-    prompts: &Prompts,
-    settings: &AugmentSettings,
-    (seed, round): (u64, usize),
-    missing: &[usize],
-) -> Result<Vec<Ask>, PromptError> {
-    let mut asks = Vec::new();
-    for (class, &wanted) in missing.iter().enumerate() {
-        for number in 0..wanted.div_ceil(settings.texts_per_request) {
-            let item = ((round as u64) << 48) | ((class as u64) << 24) | number as u64;
-            let mut rng = Rng::for_item(seed, "augment", item);
-            let shown = draw_shown(task.classes.len(), class, settings.classes_shown, &mut rng);
+/// The method.
+#[derive(Debug, Clone, Copy)]
+pub struct Mixup;
+
+impl Method for Mixup {
+    fn plan_round(
+        &self,
+        setting: &Setting<'_>,
+        round: usize,
+        missing: &[usize],
+    ) -> Result<Vec<Ask>, PromptError> {
+        let Setting { task, prompts, settings, .. } = *setting;
+        class_by_class(setting, "augment", round, missing, |class, id, rng| {
+            let shown = draw_shown(task.classes.len(), class, settings.classes_shown, rng);
             let others: Vec<usize> =
                 shown.iter().copied().filter(|other| *other != class).collect();
             let minor = others[rng.random_range(0..others.len())];
-            let percent = draw_percent(settings.beta, &mut rng);
-            let classes = shown_classes(task, &shown, |class| {
-                let mut examples: Vec<String> = seeds
-                    .iter()
-                    .filter(|seed| seed.label == class)
-                    .map(|seed| one_line(&seed.text))
-                    .collect();
-                examples.shuffle(&mut rng);
-                examples
-            });
+            let percent = draw_percent(settings.beta, rng);
+            let classes = shown_classes(task, &shown, |class| examples(setting, class, rng));
             let place = |class| shown.iter().position(|shown| *shown == class).unwrap_or_default();
+            let pair = (place(class), place(minor));
             let count = settings.texts_per_request;
-            asks.push(Ask {
-                id: format!("{round}.{class}.{number}"),
-                prompt: prompts.mixup(
-                    task,
-                    &classes,
-                    (place(class), place(minor)),
-                    percent,
-                    count,
-                )?,
-                shown: shown.clone(),
+            Ok(Ask {
+                id,
+                prompt: prompts.mixup(task, &classes, pair, percent, count)?,
+                shown,
                 major: class,
-                minor,
-                percent,
+                mix: Some((minor, percent)),
                 count,
                 seed: rng.random(),
-            });
-        }
+            })
+        })
     }
-    // Classes take turns, so that the first rows of a run show all of them.
-    asks.sort_by_key(|ask| {
-        let number = ask.id.rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
-        (number, ask.major)
-    });
-    Ok(asks)
-}
-
-/// A text as one bullet of a list.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The class itself and `limit - 1` others, in random order.
-fn draw_shown(classes: usize, class: usize, limit: usize, rng: &mut Rng) -> Vec<usize> {
+pub(super) fn draw_shown(classes: usize, class: usize, limit: usize, rng: &mut Rng) -> Vec<usize> {
     let mut shown: Vec<usize> = (0..classes).filter(|other| *other != class).collect();
     shown.shuffle(rng);
     shown.truncate(limit - 1);

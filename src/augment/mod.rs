@@ -1,8 +1,99 @@
-//! How new text is asked for. One way of asking is one file; [`mixup`] is the method itself.
+//! How new text is made. One way is one file; [`mixup`] is the method itself, the others are its
+//! rivals in the paper's table.
+//!
+//! A way that asks a teacher is a [`Method`]: it plans the requests of a round and reads the texts out
+//! of the replies. Who asks, counts, asks again and writes down is one piece of code for all of them
+//! (`run::harvest`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
+//! no examples or no descriptions.
 
 pub mod mixup;
+pub mod plain;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::AugmentSettings,
+    prompt::{
+        PromptError, Prompts,
+        reply::{ReplyFault, parse_list},
+    },
+    relabel::Question,
+    rng::Rng,
+    task::{LabelledText, Task},
+};
+
+/// What a method asks about.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub task: &'a Task,
+    /// The few-shot subset.
+    pub seeds: &'a [LabelledText],
+    pub prompts: &'a Prompts,
+    pub settings: &'a AugmentSettings,
+    /// For each class the others, the most confusable first; empty where partners are drawn evenly.
+    pub nearest: &'a [Vec<usize>],
+    /// The seed of the prompts' random stream.
+    pub seed: u64,
+}
+
+/// A text out of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub text: String,
+    /// The class that it was asked to belong to, or that the teacher gave it.
+    pub class: usize,
+}
+
+/// A way of asking a teacher for new texts.
+pub trait Method: Sync {
+    /// The requests of one round. `missing[class]` texts are still wanted of each class.
+    ///
+    /// Everything random about a request derives from (seed, round, number), so that a round can be
+    /// planned again after a restart and comes out the same.
+    ///
+    /// # Errors
+    /// A template that does not render.
+    fn plan_round(
+        &self,
+        setting: &Setting<'_>,
+        round: usize,
+        missing: &[usize],
+    ) -> Result<Vec<Ask>, PromptError>;
+
+    /// The texts of a reply; `complete` as [`parse_list`] has it.
+    ///
+    /// # Errors
+    /// The first fault of a reply that is not of the form asked for.
+    fn read(
+        &self,
+        setting: &Setting<'_>,
+        ask: &Ask,
+        reply: &str,
+        complete: bool,
+    ) -> Result<Vec<Written>, ReplyFault> {
+        let texts = parse_list(reply, ask.count, setting.settings.longest, complete)?;
+        Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
+    }
+
+    /// Whether the teacher chooses the classes: then only the number of all texts is wanted, not one
+    /// of each class.
+    fn any_class(&self) -> bool {
+        false
+    }
+
+    /// The questions whose answers are the labels of `rows`, for methods that label in a way of their
+    /// own; `None` for the relabelling that all others share.
+    ///
+    /// # Errors
+    /// A template that does not render.
+    fn questions(
+        &self,
+        _setting: &Setting<'_>,
+        _rows: &[AugmentedText],
+    ) -> Option<Result<Vec<Question>, PromptError>> {
+        None
+    }
+}
 
 /// One request to the teacher for new texts, in terms of the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,12 +102,12 @@ pub struct Ask {
     pub id: String,
     /// Classes in the order in which the prompt shows them.
     pub shown: Vec<usize>,
-    /// The class that the text is to belong to for the most part.
+    /// The class that the text is to belong to for the most part; the first of [`Self::shown`] where
+    /// the teacher chooses.
     pub major: usize,
-    /// The class that is mixed in.
-    pub minor: usize,
-    /// α in percent, 50 to 100 in steps of 5.
-    pub percent: u8,
+    /// The class that is mixed in and α in percent, 50 to 100 in steps of 5; absent where nothing is
+    /// mixed.
+    pub mix: Option<(usize, u8)>,
     /// Texts asked for.
     pub count: usize,
     pub prompt: String,
@@ -47,4 +138,39 @@ pub struct AugmentedText {
     pub prompt_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_sha256: Option<String>,
+}
+
+/// The requests for each class's `missing` texts, `texts` in each, made by `ask` from (class, number,
+/// random stream). Classes take turns, so that the first rows of a run show all of them.
+pub(crate) fn class_by_class(
+    setting: &Setting<'_>,
+    stage: &str,
+    round: usize,
+    missing: &[usize],
+    mut ask: impl FnMut(usize, String, &mut Rng) -> Result<Ask, PromptError>,
+) -> Result<Vec<Ask>, PromptError> {
+    let mut asks = Vec::new();
+    for (class, &wanted) in missing.iter().enumerate() {
+        for number in 0..wanted.div_ceil(setting.settings.texts_per_request) {
+            let item = ((round as u64) << 48) | ((class as u64) << 24) | number as u64;
+            let mut rng = Rng::for_item(setting.seed, stage, item);
+            asks.push((number, class, ask(class, format!("{round}.{class}.{number}"), &mut rng)?));
+        }
+    }
+    asks.sort_by_key(|(number, class, _)| (*number, *class));
+    Ok(asks.into_iter().map(|(.., ask)| ask).collect())
+}
+
+/// The seeds of `class`, each as one line, in random order.
+pub(crate) fn examples(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Vec<String> {
+    use rand::seq::SliceRandom;
+    let seeds = setting.seeds.iter().filter(|seed| seed.label == class);
+    let mut examples: Vec<String> = seeds.map(|seed| one_line(&seed.text)).collect();
+    examples.shuffle(rng);
+    examples
+}
+
+/// A text as one bullet of a list.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

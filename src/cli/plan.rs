@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use super::{TaskArgs, parts};
 use crate::{
-    augment::mixup,
+    augment::{Method as _, Setting, mixup::Mixup},
     config::Settings,
     memory,
     prompt::reply::LIST_CUE,
@@ -42,14 +42,15 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let seeds = task.draw_seeds(settings.run.seed);
 
     let wanted = vec![settings.augment.per_class; task.classes.len()];
-    let asks = mixup::plan_round(
-        &task,
-        &seeds,
-        &prompts,
-        &settings.augment,
-        (settings.run.seed, 0),
-        &wanted,
-    )?;
+    let setting = Setting {
+        task: &task,
+        seeds: &seeds,
+        prompts: &prompts,
+        settings: &settings.augment,
+        nearest: &[],
+        seed: settings.run.seed,
+    };
+    let asks = Mixup.plan_round(&setting, 0, &wanted)?;
     let asked: Vec<String> = asks.iter().map(|ask| ask.prompt.clone()).collect();
     let asked = teacher.measure(&asked)?;
     let read: usize = asked.iter().map(|prompt| prompt.tokens).sum();

@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{
-    eval::Interval,
-    report::{Report, Row},
-};
+use crate::{eval::Interval, report::Report};
 
 /// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
 pub fn results(report: &Report) -> String {
@@ -17,11 +14,11 @@ pub fn results(report: &Report) -> String {
     let mut lines = vec![header.map(str::to_owned)];
     for scores in &report.results {
         lines.push([
-            name(scores.row).to_owned(),
+            scores.row.name().to_owned(),
             percent(&scores.accuracy),
             percent(&scores.macro_f1),
-            if scores.row == Row::Teacher { "-".into() } else { scores.seeds.to_string() },
-            if scores.row == Row::Teacher { "-".into() } else { scores.train_rows.to_string() },
+            if !scores.row.needs_student() { "-".into() } else { scores.seeds.to_string() },
+            if !scores.row.needs_student() { "-".into() } else { scores.train_rows.to_string() },
         ]);
     }
     let width =
@@ -44,8 +41,8 @@ pub fn results(report: &Report) -> String {
         let _ = writeln!(
             out,
             "{} - {}: {:+.1} points ({:+.1} to {:+.1}), {verdict}",
-            name(difference.a),
-            name(difference.b),
+            difference.a.name(),
+            difference.b.name(),
             100.0 * mean,
             100.0 * low,
             100.0 * high
@@ -61,15 +58,6 @@ pub fn results(report: &Report) -> String {
         );
     }
     out
-}
-
-fn name(row: Row) -> &'static str {
-    match row {
-        Row::Seeds => "seeds only",
-        Row::A1 => "A1 (before relabelling)",
-        Row::A2 => "A2 (after relabelling)",
-        Row::Teacher => "teacher itself",
-    }
 }
 
 fn percent(interval: &Interval) -> String {

@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::task::Task;
 
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
     ("mixup.j2", include_str!("../../prompts/mixup.j2")),
+    ("plain.j2", include_str!("../../prompts/plain.j2")),
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
 ];
 
@@ -26,10 +27,8 @@ const BUILT_IN: [(&str, &str); 3] = [
 pub enum PromptError {
     #[error("cannot read the template {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{path}: no template of that name is known\nhint: the names are classes.j2, mixup.j2 and relabel.j2"
-    )]
-    UnknownName { path: PathBuf },
+    #[error("{path}: no template of that name is known\nhint: the names are {known}")]
+    UnknownName { path: PathBuf, known: String },
     #[error(
         "the template {name} does not render: {message}\nhint: prompts/{name} of the project shows what it may use"
     )]
@@ -107,6 +106,25 @@ impl Prompts {
         )
     }
 
+    /// The request for `count` texts of the class `major`, an index into `shown`.
+    pub fn plain(
+        &self,
+        task: &Task,
+        shown: &[ShownClass],
+        major: usize,
+        count: usize,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "plain.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                classes => shown,
+                count,
+                major => shown[major],
+            },
+        )
+    }
+
     /// The question to which of the `shown` classes `text` belongs.
     pub fn relabel(
         &self,
@@ -145,7 +163,8 @@ fn replace_from(
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let Some((&known, _)) = sources.iter().find(|(known, _)| **known == name) else {
-            return Err(PromptError::UnknownName { path });
+            let known: Vec<&str> = sources.keys().copied().collect();
+            return Err(PromptError::UnknownName { path, known: known.join(", ") });
         };
         let text = fs::read_to_string(&path).map_err(|error| read(path, error))?;
         sources.insert(known, text);

@@ -7,7 +7,7 @@ pub mod judge;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    augment::{AugmentedText, mixup::one_line},
+    augment::{AugmentedText, one_line},
     config::RelabelSettings,
     embed::{Embedder, centroid, cosine},
     prompt::{PromptError, Prompts, ShownClass, shown_classes},

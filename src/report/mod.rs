@@ -7,6 +7,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | `row` | the rows of the result table |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
 //! | `page` | turns the report into what the template `page.html.j2` lays out |
 //! | `chart` | bars, whiskers and columns as inline SVG |
@@ -19,6 +20,7 @@ mod chart;
 mod matrix;
 mod number;
 mod page;
+mod row;
 #[cfg(test)]
 pub(crate) mod sample;
 mod verdict;
@@ -30,9 +32,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::eval::Interval;
+use crate::eval::{Calibration, Interval};
 
 pub use page::render;
+pub use row::Row;
 
 /// All that a run found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,19 @@ pub struct Report {
     /// About a dozen generated texts.
     #[serde(default)]
     pub examples: Vec<Example>,
+    /// All rows of `promptmix compare`; absent for a single run. [`Self::results`] then holds the
+    /// rows of the first number of seeds per class, student and teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+    /// Whether the teacher and the student are as sure as they may be; empty without a test set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reliability: Vec<Reliability>,
+    /// Where the texts lie among each other; absent where nothing was embedded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<Map>,
+    /// How varied the texts are: the seeds first, then the generated ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diversity: Vec<Lexical>,
     /// What each stage cost.
     #[serde(default)]
     pub stages: Vec<Stage>,
@@ -129,33 +145,6 @@ pub struct EightBits {
     pub same_class: f64,
 }
 
-/// The models that are compared, by what they learnt from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Row {
-    /// A student trained on the labelled seeds alone.
-    #[serde(rename = "seeds")]
-    Seeds,
-    /// A student trained on generated texts with the labels they were asked for.
-    A1,
-    /// A student trained on generated texts after relabelling.
-    A2,
-    /// The teacher itself, classifying the test set.
-    #[serde(rename = "teacher")]
-    Teacher,
-}
-
-impl Row {
-    /// As written in `report.json`.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Seeds => "seeds",
-            Self::A1 => "A1",
-            Self::A2 => "A2",
-            Self::Teacher => "teacher",
-        }
-    }
-}
-
 /// Test scores of one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
@@ -213,9 +202,25 @@ pub struct Relabel {
     /// The same, by the mixing share that was asked for; ascending.
     #[serde(default)]
     pub by_alpha: Vec<AlphaShare>,
+    /// The same, by the pair of classes that was asked for; the most changed first.
+    #[serde(default)]
+    pub by_pair: Vec<PairShare>,
     /// Texts by label, `[label asked for][label given]`, in the task's order.
     #[serde(default)]
     pub flow: Vec<Vec<u64>>,
+}
+
+/// Relabelled texts of one pair of classes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairShare {
+    /// The class they were to belong to for the most part.
+    pub major: String,
+    /// The class that was mixed in.
+    pub minor: String,
+    /// Texts of this pair.
+    pub total: u64,
+    /// Those whose label changed.
+    pub changed: u64,
 }
 
 /// Relabelled texts of one α.
@@ -236,6 +241,150 @@ pub struct Confusion {
     pub row: Row,
     /// Counts, `[true class][predicted class]`, in the task's order.
     pub matrix: Vec<Vec<u64>>,
+    /// The pairs that are mistaken most often, the worst first.
+    #[serde(default)]
+    pub pairs: Vec<MistakenPair>,
+}
+
+/// Test texts of one class that were taken for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MistakenPair {
+    /// The true class.
+    pub gold: String,
+    /// The predicted class.
+    pub predicted: String,
+    /// How often, summed over training seeds.
+    pub count: u64,
+    /// A few of the texts, those that most seeds get wrong first.
+    pub texts: Vec<String>,
+}
+
+/// A model's confidence held against its accuracy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reliability {
+    /// Which model: [`Row::Teacher`] or a student's row.
+    pub row: Row,
+    /// Over the test set (students: over all training seeds).
+    #[serde(flatten)]
+    pub calibration: Calibration,
+}
+
+/// The sentence embeddings in two dimensions: near each other is alike, axes mean nothing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Map {
+    /// In the order in which they are drawn.
+    pub points: Vec<Point>,
+}
+
+/// One text of the map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// 0 to 1, left to right.
+    pub x: f32,
+    /// 0 to 1, bottom to top.
+    pub y: f32,
+    pub kind: PointKind,
+    /// Index of its class: the label trained on, of a test text the true one.
+    pub class: usize,
+    /// What a test text was taken for, as a class index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<usize>,
+    pub text: String,
+}
+
+/// What a text of the map is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointKind {
+    /// A generated text.
+    Synthetic,
+    /// A test text that the student gets wrong.
+    TestError,
+    /// A labelled seed.
+    Seed,
+}
+
+/// How varied a set of texts is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lexical {
+    /// Which texts, in words: `seeds`, `generated`.
+    pub of: String,
+    /// How many.
+    pub texts: u64,
+    /// Different word pairs as a share of all word pairs (Li et al. 2016); more is more varied.
+    /// Longer sets score lower, so it is taken over as many words for every set.
+    pub distinct_2: f64,
+    /// Mean BLEU-4 of a text with the others as references (Zhu et al. 2018); less is more varied.
+    pub self_bleu: f64,
+    /// Words in a text: mean and standard deviation.
+    pub words: (f64, f64),
+}
+
+/// What `promptmix compare` found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Comparison {
+    pub lines: Vec<Line>,
+    /// Paired differences of accuracy between two rows of one (k, student, teacher).
+    pub differences: Vec<LineDifference>,
+    /// Rows that were left out, and why.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A row of the table for one number of seeds per class, one student and one teacher. Costs are those
+/// of one seed: what making this student once would cost, also where work was shared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub row: Row,
+    /// Labelled seeds per class.
+    pub k: usize,
+    /// Absent for the teacher itself.
+    pub student: Option<String>,
+    /// Absent where no teacher was asked.
+    pub teacher: Option<String>,
+    pub accuracy: Interval,
+    pub macro_f1: Interval,
+    /// Seeds averaged over; each draws its few-shot subset, its prompts and its initial weights.
+    pub seeds: usize,
+    /// Rows of the test set.
+    pub test_rows: usize,
+    /// Rows trained on, mean over seeds.
+    pub train_rows: f64,
+    /// Share of the generated texts whose label relabelling changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relabelled: Option<f64>,
+    /// Requests to the teacher, mean over seeds.
+    pub teacher_calls: f64,
+    /// Tokens read and written by the teacher, mean over seeds.
+    pub tokens: f64,
+    /// … of them read.
+    pub prompt_tokens: f64,
+    /// … of them written.
+    pub generated_tokens: f64,
+    /// Seconds of teacher and student together, mean over seeds.
+    pub seconds: f64,
+    /// … of them the student's training and its answers to the test set.
+    pub student_seconds: f64,
+}
+
+/// Accuracy of row `a` minus accuracy of row `b`, paired by seed and test text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LineDifference {
+    pub a: Row,
+    pub b: Row,
+    pub k: usize,
+    pub student: Option<String>,
+    pub teacher: Option<String>,
+    #[serde(flatten)]
+    pub interval: Interval,
+}
+
+/// A row that was not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub row: Row,
+    pub k: usize,
+    pub reason: String,
 }
 
 /// One generated text.

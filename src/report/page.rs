@@ -54,6 +54,7 @@ fn name(row: Row) -> (&'static str, &'static str) {
         Row::A1 => ("Generated texts", "student, before relabelling (A1)"),
         Row::A2 => ("Relabelled texts", "student, after relabelling (A2)"),
         Row::Teacher => ("Teacher", "the language model itself"),
+        rival => (rival.name(), "student"),
     }
 }
 
@@ -64,6 +65,7 @@ fn words(row: Row) -> &'static str {
         Row::A1 => "generated",
         Row::A2 => "relabelled",
         Row::Teacher => "teacher",
+        rival => rival.key(),
     }
 }
 
@@ -104,8 +106,8 @@ fn result(scores: &Scores, chance: Option<f64>) -> Value {
     let class = match scores.row {
         Row::A2 => "student",
         Row::A1 => "student faint",
-        Row::Seeds => "plain",
         Row::Teacher => "teacher",
+        _ => "plain",
     };
     let title = format!(
         "{name}: accuracy {}, 95 % interval {}",

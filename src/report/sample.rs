@@ -100,6 +100,7 @@ pub(crate) fn tickets() -> Report {
             ]
             .map(|(alpha, total, changed)| AlphaShare { alpha, total, changed })
             .to_vec(),
+            by_pair: Vec::new(),
             flow: vec![
                 vec![104, 22, 3, 0, 1, 2, 4],
                 vec![31, 96, 5, 1, 0, 1, 3],
@@ -121,7 +122,12 @@ pub(crate) fn tickets() -> Report {
                 vec![1, 0, 3, 0, 7, 128, 5],
                 vec![8, 6, 5, 7, 9, 21, 88],
             ],
+            pairs: Vec::new(),
         }),
+        comparison: None,
+        reliability: Vec::new(),
+        map: None,
+        diversity: Vec::new(),
         examples: vec![
             example("I typed the wrong password too often and now even the reset page refuses me.", ("password_reset", "account_locked"), 0.65, "account_locked", 0.88),
             example("Since the VPN update my laptop also loses the office wifi.", ("vpn_access", "wifi_problem"), 0.75, "wifi_problem", 0.61),
@@ -230,7 +236,7 @@ fn many() -> Report {
     if let Some(relabel) = &mut report.relabel {
         relabel.flow = matrix.clone();
     }
-    report.confusion = Some(Confusion { row: Row::A2, matrix });
+    report.confusion = Some(Confusion { row: Row::A2, matrix, pairs: Vec::new() });
     report
 }
 

@@ -74,6 +74,7 @@ fn subject(row: Row) -> &'static str {
         Row::A1 => "The student trained on generated texts, not relabelled,",
         Row::Seeds => "The student trained on the seeds only",
         Row::Teacher => "The teacher itself",
+        rival => rival.name(),
     }
 }
 

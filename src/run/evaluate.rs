@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Event, RunError, RunFolder, TrainedRow, Watch, ledger::Entry, read_json, relabelling::Scoring,
+    Event, RunError, RunFolder, Scene, TrainedRow, Watch, ledger::Entry, read_json,
+    relabelling::Scoring, run_seeds,
 };
 use crate::{
     augment::AugmentedText,
@@ -35,13 +36,13 @@ pub fn evaluate(
 ) -> Result<Report, RunError> {
     let trained: Vec<TrainedRow> = read_json(&run.path.join("predictions.json"))?;
     let mut by_row: BTreeMap<Row, Vec<&TrainedRow>> = BTreeMap::new();
-    for row in trained.iter().filter(|row| !row.predicted.is_empty()) {
+    for row in trained.iter().filter(|row| !row.said.predicted.is_empty()) {
         by_row.entry(row.row).or_default().push(row);
     }
     let mut table: Vec<(Row, Vec<Vec<usize>>, usize)> = by_row
         .into_iter()
         .map(|(row, students)| {
-            let predicted = students.iter().map(|student| student.predicted.clone()).collect();
+            let predicted = students.iter().map(|student| student.said.predicted.clone()).collect();
             (row, predicted, students[0].train_rows)
         })
         .collect();
@@ -55,8 +56,10 @@ pub fn evaluate(
     }
     if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
         let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-        let scoring = Scoring { stage: "test", task, settings, prompts };
-        let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
+        let seeds = run_seeds(task, settings);
+        let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+        let scoring = Scoring { stage: "test", scene };
+        let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
         watch(Event::End {
             summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
         });
@@ -76,7 +79,7 @@ pub fn evaluate(
 /// What 8 bits cost the student that is kept, on the test set.
 fn eight_bits(trained: &[TrainedRow], task: &Task) -> Option<report::EightBits> {
     let (exact, fast) =
-        trained.iter().find_map(|row| Some((&row.predicted, row.fast.as_ref()?)))?;
+        trained.iter().find_map(|row| Some((&row.said.predicted, row.said.fast.as_ref()?)))?;
     let share = |right: usize| right as f64 / task.test.len().max(1) as f64;
     let right = |said: &[usize]| {
         share(said.iter().zip(&task.test).filter(|(said, item)| **said == item.label).count())
@@ -146,7 +149,7 @@ impl Assembly<'_> {
                     matrix[*gold][*predicted] += 1;
                 }
             }
-            report::Confusion { row: Row::A2, matrix }
+            report::Confusion { row: Row::A2, matrix, pairs: Vec::new() }
         });
         let relabelled: Vec<RelabelledText> =
             self.run.read_rows("relabelled.jsonl", "run the stage `relabel` first")?;
@@ -185,6 +188,10 @@ impl Assembly<'_> {
             relabel: Some(self.relabel(&relabelled)),
             confusion,
             examples: examples(&relabelled),
+            comparison: None,
+            reliability: Vec::new(),
+            map: None,
+            diversity: Vec::new(),
             stages: self.stages(),
             provenance: self.provenance(),
             warnings: self.warnings(),
@@ -250,7 +257,7 @@ impl Assembly<'_> {
                 changed,
             })
             .collect();
-        report::Relabel { changed, total: rows.len() as u64, by_alpha, flow }
+        report::Relabel { changed, total: rows.len() as u64, by_alpha, by_pair: Vec::new(), flow }
     }
 
     /// What the task's readers found odd, and what the teacher could not answer.

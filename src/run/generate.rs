@@ -1,5 +1,7 @@
 //! The stage `generate`: asks the teacher for new texts until each class has as many as wanted, or
 //! the tries are used up. Writes `augmented.jsonl`.
+//!
+//! [`harvest`] is the asking, for the method and for its rivals alike.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,20 +9,17 @@ use std::{
 };
 
 use super::{
-    Event, RunError, RunFolder, Watch,
+    Event, RunError, RunFolder, Scene, Watch,
     calls::{Missing, restarted, skipped},
     key,
     ledger::Entry,
     run_seeds,
 };
 use crate::{
-    augment::{Ask, AugmentedText, mixup},
+    augment::{Ask, AugmentedText, Method, Setting, mixup::Mixup},
     config::{AugmentSettings, Settings},
     filter::canonical,
-    prompt::{
-        Prompts,
-        reply::{LIST_CUE, parse_list},
-    },
+    prompt::{Prompts, reply::LIST_CUE},
     task::Task,
     teacher::{GenerateRequest, News, Teacher, Wanted},
 };
@@ -38,77 +37,129 @@ pub fn generate(
     watch: Watch<'_>,
 ) -> Result<Vec<AugmentedText>, RunError> {
     let seeds = run_seeds(task, settings);
-    let augment = &settings.augment;
-    let classes = task.classes.len();
-    run.note_teacher(teacher.identity())?;
-    let teacher_sha256 = teacher.identity().sha256.clone();
-    let mut texts: Vec<Vec<AugmentedText>> = vec![Vec::new(); classes];
-    let mut seen = HashSet::new();
-    let (mut asked, mut parsed, mut calls, mut refused) = (0, 0, 0, 0);
-    for round in 0..augment.tries {
-        let missing: Vec<usize> =
-            texts.iter().map(|texts| augment.per_class.saturating_sub(texts.len())).collect();
-        let asks = mixup::plan_round(
-            task,
-            &seeds,
-            prompts,
-            augment,
-            (settings.run.seed, round),
-            &missing,
-        )?;
-        if asks.is_empty() {
-            break;
-        }
-        let replies = replies(run, task, settings, teacher, &asks, &mut *watch)?;
-        for (ask, reply) in asks.iter().zip(replies) {
-            calls += 1;
-            asked += ask.count;
-            let list = parse_list(&reply.text, ask.count, augment.longest, reply.complete);
-            let Ok(list) = list else {
-                refused += 1;
-                continue;
-            };
-            parsed += list.len();
-            for text in list {
-                if seen.insert(canonical(&text)) {
-                    texts[ask.major].push(row(task, ask, text, &teacher_sha256));
-                }
-            }
-        }
-    }
-    let unique: usize = texts.iter().map(Vec::len).sum();
-    for (class, texts) in texts.iter_mut().enumerate() {
-        if texts.len() < augment.per_class {
-            watch(Event::Warning(format!(
-                "{}: {} of {} texts after {} tries",
-                task.classes[class].name,
-                texts.len(),
-                augment.per_class,
-                augment.tries
-            )));
-        }
-        texts.truncate(augment.per_class);
-    }
-    let mut rows: Vec<AugmentedText> = texts.into_iter().flatten().collect();
-    for (id, row) in rows.iter_mut().enumerate() {
-        row.id = id;
-    }
-    run.write_rows("augmented.jsonl", &rows)?;
-    run.finish_stage(
-        "generate",
-        &[
+    let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+    let Harvest { texts, counts, .. } = harvest(run, &scene, &Mixup, &[], teacher, &mut *watch)?;
+    run.write_rows("augmented.jsonl", &texts)?;
+    run.finish_stage("generate", &counts.entries())?;
+    let summary = format!(
+        "{} new texts from {} replies, {} of them refused",
+        texts.len(),
+        counts.calls,
+        counts.refused
+    );
+    watch(Event::End { summary });
+    Ok(texts)
+}
+
+/// New texts, and what it took to get them.
+pub(crate) struct Harvest {
+    /// At most as many of each class as wanted; `id` counts them.
+    pub texts: Vec<AugmentedText>,
+    pub counts: Counts,
+    /// Names of the calls in the ledger.
+    pub keys: Vec<String>,
+}
+
+/// What became of the texts asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub calls: usize,
+    /// Replies that were not of the form asked for.
+    pub refused: usize,
+    /// Texts asked for.
+    pub asked: usize,
+    /// Texts found in the replies.
+    pub parsed: usize,
+    /// … that no earlier one equals.
+    pub unique: usize,
+    /// … that were still wanted.
+    pub kept: usize,
+}
+
+impl Counts {
+    pub(crate) fn entries(&self) -> [(&'static str, usize); 6] {
+        let Self { calls, refused, asked, parsed, unique, kept } = *self;
+        [
             ("calls", calls),
             ("refused", refused),
             ("asked", asked),
             ("parsed", parsed),
             ("unique", unique),
-            ("kept", rows.len()),
-        ],
-    )?;
-    let summary =
-        format!("{} new texts from {calls} replies, {refused} of them refused", rows.len());
-    watch(Event::End { summary });
-    Ok(rows)
+            ("kept", kept),
+        ]
+    }
+}
+
+/// Lets `teacher` write texts by `method` until `augment.per_class` of each class are there (as many
+/// in all where the teacher chooses the classes), or the tries are used up.
+///
+/// # Errors
+/// As [`generate`].
+pub(crate) fn harvest(
+    run: &mut RunFolder,
+    scene: &Scene<'_>,
+    method: &dyn Method,
+    nearest: &[Vec<usize>],
+    teacher: &mut dyn Teacher,
+    watch: Watch<'_>,
+) -> Result<Harvest, RunError> {
+    let Scene { task, seeds, settings, prompts, seed } = *scene;
+    let augment = &settings.augment;
+    let setting = Setting { task, seeds, prompts, settings: augment, nearest, seed };
+    let classes = task.classes.len();
+    // A pile for each class, or one for all.
+    let (piles, wanted) = match method.any_class() {
+        true => (1, augment.per_class * classes),
+        false => (classes, augment.per_class),
+    };
+    run.note_teacher(teacher.identity())?;
+    let teacher_sha256 = teacher.identity().sha256.clone();
+    let mut texts: Vec<Vec<AugmentedText>> = vec![Vec::new(); piles];
+    let mut seen = HashSet::new();
+    let (mut counts, mut keys) = (Counts::default(), Vec::new());
+    for round in 0..augment.tries {
+        let missing: Vec<usize> =
+            texts.iter().map(|texts| wanted.saturating_sub(texts.len())).collect();
+        let asks = method.plan_round(&setting, round, &missing)?;
+        if asks.is_empty() {
+            break;
+        }
+        let replies = replies(run, &setting, method, teacher, &asks, &mut *watch)?;
+        for (ask, (key, reply)) in asks.iter().zip(replies) {
+            counts.calls += 1;
+            counts.asked += ask.count;
+            keys.push(key);
+            let Ok(written) = method.read(&setting, ask, &reply.text, reply.complete) else {
+                counts.refused += 1;
+                continue;
+            };
+            counts.parsed += written.len();
+            for written in written {
+                if seen.insert(canonical(&written.text)) {
+                    let pile = if piles == 1 { 0 } else { written.class };
+                    texts[pile].push(row(task, ask, written.text, written.class, &teacher_sha256));
+                }
+            }
+        }
+    }
+    counts.unique = texts.iter().map(Vec::len).sum();
+    for (pile, texts) in texts.iter_mut().enumerate() {
+        if texts.len() < wanted {
+            watch(Event::Warning(format!(
+                "{}: {} of {wanted} texts after {} tries",
+                if piles == 1 { "all classes" } else { &task.classes[pile].name },
+                texts.len(),
+                augment.tries
+            )));
+        }
+        texts.truncate(wanted);
+    }
+    let mut texts: Vec<AugmentedText> = texts.into_iter().flatten().collect();
+    for (id, row) in texts.iter_mut().enumerate() {
+        row.id = id;
+    }
+    counts.kept = texts.len();
+    Ok(Harvest { texts, counts, keys })
 }
 
 #[derive(Clone, Default)]
@@ -117,18 +168,18 @@ struct Known {
     complete: bool,
 }
 
-/// The replies to `asks`: from the ledger where they are known, from the teacher otherwise. A
-/// request that was given up has an empty reply, which no parser takes.
+/// The replies to `asks`, each with the name of its call: from the ledger where they are known, from
+/// the teacher otherwise. A request that was given up has an empty reply, which no parser takes.
 fn replies(
     run: &mut RunFolder,
-    task: &Task,
-    settings: &Settings,
+    setting: &Setting<'_>,
+    method: &dyn Method,
     teacher: &mut dyn Teacher,
     asks: &[Ask],
     watch: Watch<'_>,
-) -> Result<Vec<Known>, RunError> {
-    let sampling = settings.augment.sampling;
-    let AugmentSettings { max_tokens, constrained, longest, .. } = settings.augment;
+) -> Result<Vec<(String, Known)>, RunError> {
+    let task = setting.task;
+    let AugmentSettings { sampling, max_tokens, constrained, longest, .. } = *setting.settings;
     let identity = teacher.identity().clone();
     let request = |ask: &Ask| GenerateRequest {
         id: ask.id.clone(),
@@ -142,7 +193,7 @@ fn replies(
         sampling,
         wanted: Wanted {
             major: task.classes[ask.major].name.clone(),
-            minor: task.classes[ask.minor].name.clone(),
+            minor: ask.mix.map_or_else(String::new, |(minor, _)| task.classes[minor].name.clone()),
         },
     };
     let keys: Vec<String> = asks.iter().map(|ask| request(ask).key(&identity)).collect();
@@ -184,7 +235,7 @@ fn replies(
                     continue;
                 }
             };
-            let fault = parse_list(&reply.text, ask.count, longest, reply.complete).err();
+            let fault = method.read(setting, ask, &reply.text, reply.complete).err();
             rejected += usize::from(fault.is_some());
             tokens += reply.generated_tokens;
             let text = reply.text.clone();
@@ -205,17 +256,23 @@ fn replies(
         watch(Event::Advance { items, rejected, tokens });
         Ok(())
     })?;
-    Ok(keys.iter().map(|key| known.get(key).cloned().unwrap_or_default()).collect())
+    Ok(keys
+        .into_iter()
+        .map(|key| {
+            let reply = known.get(&key).cloned().unwrap_or_default();
+            (key, reply)
+        })
+        .collect())
 }
 
-fn row(task: &Task, ask: &Ask, text: String, teacher_sha256: &str) -> AugmentedText {
+fn row(task: &Task, ask: &Ask, text: String, class: usize, teacher_sha256: &str) -> AugmentedText {
     let name = |class: usize| task.classes[class].name.clone();
     AugmentedText {
         id: 0,
         text,
-        major: name(ask.major),
-        minor: Some(name(ask.minor)),
-        alpha: Some(f64::from(ask.percent) / 100.0),
+        major: name(class),
+        minor: ask.mix.map(|(minor, _)| name(minor)),
+        alpha: ask.mix.map(|(_, percent)| f64::from(percent) / 100.0),
         shown: ask.shown.iter().map(|class| name(*class)).collect(),
         ask: Some(ask.id.clone()),
         seed: Some(ask.seed),

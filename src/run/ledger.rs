@@ -14,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::train::Said;
 use crate::{prompt::reply::ReplyFault, teacher::TeacherIdentity};
 
 /// Why the ledger cannot be read or written.
@@ -78,10 +79,8 @@ pub enum Entry {
         row: String,
         seed: u64,
         train_rows: usize,
-        predicted: Vec<usize>,
-        /// The same in 8 bits, of the student that is kept.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        fast: Option<Vec<usize>>,
+        #[serde(flatten)]
+        said: Said,
         seconds: f64,
     },
     /// A stage came to its end.

@@ -38,7 +38,7 @@ pub use import::import;
 pub use record::Record;
 pub use relabelling::relabel;
 pub use replay::replay;
-pub use train::{TrainedRow, train};
+pub use train::{Said, TrainedRow, train};
 
 use crate::{
     config::Settings,
@@ -112,6 +112,18 @@ pub enum Event {
     End { summary: String },
     /// Something the user should know.
     Warning(String),
+}
+
+/// What texts and labels depend on beside the teacher: the task and the few-shot subset of one seed.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub task: &'a Task,
+    /// The few-shot subset.
+    pub seeds: &'a [LabelledText],
+    pub settings: &'a Settings,
+    pub prompts: &'a Prompts,
+    /// The seed of the prompts.
+    pub seed: u64,
 }
 
 /// Receives the events of a stage.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Event, RunError, RunFolder, Watch,
+    Event, RunError, RunFolder, Scene, Watch,
     calls::{Missing, restarted, skipped},
     ledger::Entry,
     run_seeds,
@@ -38,25 +38,11 @@ pub fn relabel(
     let rows: Vec<AugmentedText> =
         run.read_rows("augmented.jsonl", "run the stage `generate` first, or `import` texts")?;
     let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
-    let scoring = Scoring { stage: "relabel", task, settings, prompts };
-    let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
-    let name = |class: usize| task.classes[class].name.clone();
-    let rows: Vec<RelabelledText> = rows
-        .into_iter()
-        .zip(answers)
-        // A text that ended the teacher's process has no answer; the ledger names it.
-        .filter_map(|(augmented, answer)| Some((augmented, answer?)))
-        .map(|(augmented, answer)| RelabelledText {
-            augmented,
-            relabel: name(answer.class),
-            p: answer.probabilities.iter().map(|(_, p)| *p).fold(0.0, f32::max),
-            probabilities: answer
-                .probabilities
-                .iter()
-                .map(|(class, p)| (name(*class), *p))
-                .collect(),
-        })
-        .collect();
+    let seeds = run_seeds(task, settings);
+    let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+    let scoring = Scoring { stage: "relabel", scene };
+    let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
+    let rows = relabelled(task, rows, answers);
     run.write_rows("relabelled.jsonl", &rows)?;
     let changed = rows.iter().filter(|row| row.relabel != row.augmented.major).count();
     let skipped = texts.len() - rows.len();
@@ -70,40 +56,89 @@ pub fn relabel(
     Ok(rows)
 }
 
+/// `rows` with the labels that `answers` give them, one for each row in order. A text that ended the
+/// teacher's process has no answer and is left out; the ledger names it.
+pub(crate) fn relabelled(
+    task: &Task,
+    rows: Vec<AugmentedText>,
+    answers: Vec<Option<Answer>>,
+) -> Vec<RelabelledText> {
+    let name = |class: usize| task.classes[class].name.clone();
+    rows.into_iter()
+        .zip(answers)
+        .filter_map(|(augmented, answer)| Some((augmented, answer?)))
+        .map(|(augmented, answer)| RelabelledText {
+            augmented,
+            relabel: name(answer.class),
+            p: answer.confidence(),
+            probabilities: answer
+                .probabilities
+                .iter()
+                .map(|(class, p)| (name(*class), *p))
+                .collect(),
+        })
+        .collect()
+}
+
 /// What the teacher says of one text.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub class: usize,
     /// Probability of each candidate class.
     pub probabilities: Vec<(usize, f32)>,
 }
 
+impl Answer {
+    /// The probability of the class.
+    pub(crate) fn confidence(&self) -> f32 {
+        self.probabilities.iter().map(|(_, p)| *p).fold(0.0, f32::max)
+    }
+}
+
+/// Answers to a list of questions.
+pub(crate) struct Answers {
+    /// In the order of the questions; `None` for a text that the teacher's process did not survive.
+    pub answers: Vec<Option<Answer>>,
+    /// Names of the calls in the ledger.
+    pub keys: Vec<String>,
+}
+
 /// The teacher as a classifier.
-pub(super) struct Scoring<'a> {
+pub(crate) struct Scoring<'a> {
     /// The name under which calls stand in the ledger.
     pub stage: &'static str,
-    pub task: &'a Task,
-    pub settings: &'a Settings,
-    pub prompts: &'a Prompts,
+    pub scene: Scene<'a>,
 }
 
 impl Scoring<'_> {
-    /// One answer for each of `texts`, from the ledger where it is known; `None` for a text that
-    /// the teacher's process did not survive.
-    pub(super) fn classify(
+    /// One answer for each of `texts`, from the ledger where it is known.
+    pub(crate) fn classify(
         &self,
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
         embedder: &dyn Embedder,
         texts: &[String],
         watch: Watch<'_>,
-    ) -> Result<Vec<Option<Answer>>, RunError> {
-        let seeds = run_seeds(self.task, self.settings);
-        let questioner = Questioner::new(self.task, self.prompts, &seeds, &self.settings.relabel);
+    ) -> Result<Answers, RunError> {
+        let Scene { task, seeds, settings, prompts, .. } = self.scene;
+        let questioner = Questioner::new(task, prompts, seeds, &settings.relabel);
         let questions = questioner.ask(texts, embedder)?;
-        let scores = self.score(run, teacher, &questions, "", &mut *watch)?;
-        let priors = self.priors(run, teacher, &questioner, &questions, watch)?;
-        let normalise = self.settings.relabel.length_normalisation;
-        Ok(questions
+        let priors = self.priors(run, teacher, &questioner, &questions, &mut *watch)?;
+        self.answer(run, teacher, &questions, &priors, watch)
+    }
+
+    /// One answer for each of `questions`; `priors` as [`judge::probabilities`] has them, by the
+    /// list of candidates.
+    pub(crate) fn answer(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        questions: &[Question],
+        priors: &BTreeMap<Vec<usize>, Vec<f32>>,
+        watch: Watch<'_>,
+    ) -> Result<Answers, RunError> {
+        let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
+        let normalise = self.scene.settings.relabel.length_normalisation;
+        let answers = questions
             .iter()
             .zip(scores)
             .map(|(question, scored)| {
@@ -113,7 +148,8 @@ impl Scoring<'_> {
                 let candidates = question.candidates.iter().copied();
                 Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
             })
-            .collect())
+            .collect();
+        Ok(Answers { answers, keys })
     }
 
     /// What the teacher answers about texts without content, for each list of candidates that
@@ -126,7 +162,7 @@ impl Scoring<'_> {
         questions: &[Question],
         watch: Watch<'_>,
     ) -> Result<BTreeMap<Vec<usize>, Vec<f32>>, RunError> {
-        if !self.settings.relabel.contextual_calibration {
+        if !self.scene.settings.relabel.contextual_calibration {
             return Ok(BTreeMap::new());
         }
         let lists: BTreeSet<&Vec<usize>> =
@@ -135,8 +171,8 @@ impl Scoring<'_> {
         for candidates in lists {
             empty.extend(questioner.content_free(candidates)?);
         }
-        let scores = self.score(run, teacher, &empty, ".no-content", watch)?;
-        let normalise = self.settings.relabel.length_normalisation;
+        let (_, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
+        let normalise = self.scene.settings.relabel.length_normalisation;
         let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
         for (question, scored) in empty.into_iter().zip(scores) {
             let answer = scored.map(|scored| judge::probabilities(&scored, normalise, None));
@@ -154,12 +190,12 @@ impl Scoring<'_> {
         questions: &[Question],
         kind: &str,
         watch: Watch<'_>,
-    ) -> Result<Vec<Option<Scored>>, RunError> {
+    ) -> Result<(Vec<String>, Vec<Option<Scored>>), RunError> {
         let stage = self.stage;
         run.note_teacher(teacher.identity())?;
         let identity = teacher.identity().clone();
         let request = |item: usize| {
-            let name = |class: &usize| self.task.classes[*class].name.clone();
+            let name = |class: &usize| self.scene.task.classes[*class].name.clone();
             ScoreRequest {
                 id: format!("{stage}{kind}.{item}"),
                 prompt: questions[item].prompt.clone(),
@@ -223,6 +259,7 @@ impl Scoring<'_> {
             watch(Event::Advance { items, rejected, tokens });
             Ok(())
         })?;
-        Ok(keys.iter().map(|key| known.get(key).cloned().flatten()).collect())
+        let scores = keys.iter().map(|key| known.get(key).cloned().flatten()).collect();
+        Ok((keys, scores))
     }
 }

@@ -21,8 +21,7 @@ use crate::{
     relabel::RelabelledText,
     report::Row,
     student::{
-        self, BaseModel, Classifier, Corpus, Crew, Example, Precision, Snapshots, StudentError,
-        Training,
+        self, BaseModel, Corpus, Crew, Example, Precision, Snapshots, TrainSettings, Training,
     },
     task::{Class, LabelledText, Task},
 };
@@ -33,24 +32,41 @@ pub struct TrainedRow {
     pub row: Row,
     pub seed: u64,
     pub train_rows: usize,
+    #[serde(flatten)]
+    pub said: Said,
+}
+
+/// What a student says about the test set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// Class indices.
     pub predicted: Vec<usize>,
-    /// The same in 8 bits (`predict --fast`), of the student that is kept, where this processor has
-    /// the instructions for it.
+    /// The probability of each predicted class.
     #[serde(default)]
+    pub confidence: Vec<f32>,
+    /// The classes in 8 bits (`predict --fast`), of the student that is kept, where this processor
+    /// has the instructions for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fast: Option<Vec<usize>>,
 }
 
-/// What a student said about the test set, and what it said in 8 bits.
-type Said = (Vec<usize>, Option<Vec<usize>>);
-
 /// One student to be trained.
-struct Job<'a> {
-    row: Row,
-    seed: u64,
-    examples: &'a [Example],
-    key: String,
+pub(crate) struct Job<'a> {
+    pub row: Row,
+    /// Counts the students of a row; the initial weights and the order of the examples follow from
+    /// it and the run's seed.
+    pub seed: u64,
+    pub examples: &'a [Example],
+    pub training: &'a TrainSettings,
     /// Where the student is kept, if it is.
-    save: Option<PathBuf>,
+    pub save: Option<PathBuf>,
+}
+
+/// What the students of a run have in common.
+pub(crate) struct School<'a> {
+    pub task: &'a Task,
+    pub settings: &'a Settings,
+    pub base: &'a BaseModel,
 }
 
 /// Runs the stage: rows `seeds`, `A1` (labels as asked for) and `A2` (labels after relabelling), all
@@ -71,123 +87,25 @@ pub fn train(
     }
     let arms =
         arms(&run.path, &task.classes, &settings.student, &run_seeds(task, settings), &rows)?;
-    let labels: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
-    let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-    let with_test = !test.is_empty();
-
-    let identity = base.identity();
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {
         for (row, examples) in &arms {
             let keep = *row == Row::A2 && seed == 0;
             // Without a test set there is nothing to compare: only the student itself is trained.
-            if keep || (with_test && !examples.is_empty()) {
-                let key = key(&(
-                    row.key(),
-                    seed,
-                    examples,
-                    &settings.student.training,
-                    settings.run.seed,
-                    &identity,
-                    &test,
-                ));
+            if keep || (!task.test.is_empty() && !examples.is_empty()) {
                 let save = keep.then(|| run.path.join("student"));
-                jobs.push(Job { row: *row, seed, examples, key, save });
+                let training = &settings.student.training;
+                jobs.push(Job { row: *row, seed, examples, training, save });
             }
         }
     }
-    let mut known: HashMap<String, Said> = HashMap::new();
-    for entry in run.ledger.entries() {
-        if let Entry::Student { key, predicted, fast, .. } = entry {
-            known.insert(key.clone(), (predicted.clone(), fast.clone()));
-        }
-    }
-    // The folder may hold a student of other settings: beside it stands whose it is.
-    let mark = run.path.join("student.key");
-    let lacks_folder = |job: &Job<'_>| {
-        job.save.as_ref().is_some_and(|path| {
-            let marked = fs::read_to_string(&mark).is_ok_and(|key| key == job.key);
-            !(marked && path.join("config.json").exists())
-        })
-    };
-    let open: Vec<&Job<'_>> =
-        jobs.iter().filter(|job| !known.contains_key(&job.key) || lacks_folder(job)).collect();
-    watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
-
-    let training = &settings.student.training;
-    let texts = arms.iter().flat_map(|(_, examples)| examples);
-    let texts = texts.map(|example| example.text.as_str());
-    let corpus = Corpus::new(base, texts, training.max_length)?;
-    let ready: Vec<(&Job<'_>, Training<'_>)> = open
-        .into_iter()
-        .map(|job| {
-            // Of the students that only serve the comparison, nothing but their answers is kept.
-            let snapshots = job.save.as_ref().map(|_| Snapshots {
-                every_steps: settings.student.snapshot_steps,
-                ..Snapshots::new(run.path.join("training"))
-            });
-            let seed = settings.run.seed.wrapping_mul(1_000).wrapping_add(job.seed);
-            let training = Training::new(base, &labels, job.examples, training);
-            (job, Training { seed, corpus: Some(&corpus), snapshots, ..training })
-        })
-        .collect();
-    let needs = ready.iter().map(|(_, training)| training.need());
-    let need = needs.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
-    let crew = Crew::new(base, ready.len(), need);
-    let shared = Mutex::new((&mut run.ledger, &mut known, watch));
-    let stopped = AtomicBool::new(false);
-    let train_one = |(job, training): &(&Job<'_>, Training<'_>)| -> Result<(), RunError> {
-        let clock = Instant::now();
-        let student = training.run(&mut |_| ControlFlow::Continue(()))?.classifier;
-        let predict = |student: &Classifier| -> Result<Vec<usize>, StudentError> {
-            Ok(student.predict(&test)?.iter().map(|row| student::largest(row)).collect())
-        };
-        let predicted = predict(&student)?;
-        let mut fast = None;
-        if let Some(folder) = &job.save {
-            let fault = |source| RunError::Write { path: mark.clone(), source };
-            match fs::remove_file(&mark) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fault(error)),
-                _ => {}
-            }
-            student.save(folder)?;
-            replace_file(&mark, job.key.as_bytes()).map_err(fault)?;
-            if with_test && base.device().is_cpu() && Precision::Int8.pays() {
-                fast = Some(predict(&student.with_precision(Precision::Int8)?)?);
-            }
-        }
-        let entry = Entry::Student {
-            key: job.key.clone(),
-            row: job.row.key().to_owned(),
-            seed: job.seed,
-            train_rows: job.examples.len(),
-            predicted: predicted.clone(),
-            fast: fast.clone(),
-            // Its share of the wall clock: as many students as workers are in the making at a time.
-            seconds: clock.elapsed().as_secs_f64() / crew.workers as f64,
-        };
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.1.insert(job.key.clone(), (predicted, fast)).is_none() {
-            shared.0.append(vec![entry])?;
-        }
-        (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
-        Ok(())
-    };
-    let results = student::side_by_side(crew, &ready, |job| {
-        // After a fault, a full disk for one, nothing that is begun could be kept.
-        if stopped.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        train_one(job).inspect_err(|_| stopped.store(true, Ordering::Relaxed))
-    })?;
-    results.into_iter().collect::<Result<(), RunError>>()?;
-    let watch = shared.into_inner().unwrap_or_else(PoisonError::into_inner).2;
+    let said = School { task, settings, base }.train(run, &jobs, &mut *watch)?;
     let trained: Vec<TrainedRow> = jobs
         .iter()
-        .map(|job| {
-            let (predicted, fast) = known.get(&job.key).cloned().unwrap_or_default();
+        .zip(said)
+        .map(|(job, (_, said))| {
             let (row, seed, train_rows) = (job.row, job.seed, job.examples.len());
-            TrainedRow { row, seed, train_rows, predicted, fast }
+            TrainedRow { row, seed, train_rows, said }
         })
         .collect();
     run.write(
@@ -197,6 +115,134 @@ pub fn train(
     run.finish_stage("train", &[("students", trained.len())])?;
     watch(Event::End { summary: format!("{} students trained", trained.len()) });
     Ok(trained)
+}
+
+impl School<'_> {
+    /// Trains the students of `jobs`, several at a time, and asks them about the test set. Those that
+    /// the ledger knows are not trained again. Each comes with its name in the ledger.
+    ///
+    /// # Errors
+    /// As [`train`].
+    pub(crate) fn train(
+        &self,
+        run: &mut RunFolder,
+        jobs: &[Job<'_>],
+        watch: Watch<'_>,
+    ) -> Result<Vec<(String, Said)>, RunError> {
+        let Self { task, settings, base } = *self;
+        let labels: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
+        let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
+        let identity = base.identity();
+        let named = jobs.iter().map(|job| {
+            let Job { row, seed, examples, training, .. } = job;
+            let parts = (row.key(), seed, examples, training, settings.run.seed, &identity, &test);
+            (key(&parts), job)
+        });
+        let jobs: Vec<(String, &Job<'_>)> = named.collect();
+        let mut known: HashMap<String, Said> = HashMap::new();
+        for entry in run.ledger.entries() {
+            if let Entry::Student { key, said, .. } = entry {
+                known.insert(key.clone(), said.clone());
+            }
+        }
+        // The folder may hold a student of other settings: beside it stands whose it is.
+        let mark = run.path.join("student.key");
+        let lacks_folder = |key: &str, job: &Job<'_>| {
+            job.save.as_ref().is_some_and(|path| {
+                let marked = fs::read_to_string(&mark).is_ok_and(|mark| mark == key);
+                !(marked && path.join("config.json").exists())
+            })
+        };
+        let open: Vec<&(String, &Job<'_>)> = jobs
+            .iter()
+            .filter(|(key, job)| !known.contains_key(key) || lacks_folder(key, job))
+            .collect();
+        watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
+
+        let texts = open.iter().flat_map(|(_, job)| job.examples);
+        let texts = texts.map(|example| example.text.as_str());
+        let corpus = Corpus::new(base, texts, settings.student.training.max_length)?;
+        let ready: Vec<(&str, &Job<'_>, Training<'_>)> = open
+            .into_iter()
+            .map(|(key, job)| {
+                // Of the students that only serve the comparison, nothing but their answers is kept.
+                let snapshots = job.save.as_ref().map(|_| Snapshots {
+                    every_steps: settings.student.snapshot_steps,
+                    ..Snapshots::new(run.path.join("training"))
+                });
+                let seed = settings.run.seed.wrapping_mul(1_000).wrapping_add(job.seed);
+                let training = Training::new(base, &labels, job.examples, job.training);
+                let corpus = Some(&corpus);
+                (key.as_str(), *job, Training { seed, corpus, snapshots, ..training })
+            })
+            .collect();
+        let needs = ready.iter().map(|(.., training)| training.need());
+        let need = needs.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
+        let crew = Crew::new(base, ready.len(), need);
+        let shared = Mutex::new((&mut run.ledger, &mut known, watch));
+        let stopped = AtomicBool::new(false);
+        let train_one = |key: &str, job: &Job<'_>, training: &Training<'_>| {
+            let clock = Instant::now();
+            let student = training.run(&mut |_| ControlFlow::Continue(()))?.classifier;
+            let (predicted, confidence) = sure(&student.predict(&test)?);
+            let mut said = Said { predicted, confidence, fast: None };
+            if let Some(folder) = &job.save {
+                let fault = |source| RunError::Write { path: mark.clone(), source };
+                match fs::remove_file(&mark) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(fault(error));
+                    }
+                    _ => {}
+                }
+                student.save(folder)?;
+                replace_file(&mark, key.as_bytes()).map_err(fault)?;
+                if !test.is_empty() && base.device().is_cpu() && Precision::Int8.pays() {
+                    let fast = student.with_precision(Precision::Int8)?.predict(&test)?;
+                    said.fast = Some(sure(&fast).0);
+                }
+            }
+            let entry = Entry::Student {
+                key: key.to_owned(),
+                row: job.row.key().to_owned(),
+                seed: job.seed,
+                train_rows: job.examples.len(),
+                said: said.clone(),
+                // Its share of the wall clock: as many students as workers are in the making at a
+                // time.
+                seconds: clock.elapsed().as_secs_f64() / crew.workers as f64,
+            };
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.1.insert(key.to_owned(), said).is_none() {
+                shared.0.append(vec![entry])?;
+            }
+            (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
+            Ok(())
+        };
+        let results = student::side_by_side(crew, &ready, |(key, job, training)| {
+            // After a fault, a full disk for one, nothing that is begun could be kept.
+            if stopped.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            train_one(key, job, training)
+                .inspect_err(|_: &RunError| stopped.store(true, Ordering::Relaxed))
+        })?;
+        results.into_iter().collect::<Result<(), RunError>>()?;
+        drop(shared);
+        let said = |key: String| {
+            let said = known.get(&key).cloned().unwrap_or_default();
+            (key, said)
+        };
+        Ok(jobs.into_iter().map(|(key, _)| said(key)).collect())
+    }
+}
+
+/// The most probable class of each row, and its probability.
+fn sure(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
+    let largest = |row: &Vec<f32>| {
+        let class = student::largest(row);
+        (class, row[class])
+    };
+    probabilities.iter().map(largest).unzip()
 }
 
 /// The training rows of each row of the table; the gold seeds belong to all of them. What else the
@@ -242,7 +288,7 @@ fn arms(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{augment::AugmentedText, student::TrainSettings};
+    use crate::augment::AugmentedText;
 
     fn row(text: &str, relabel: &str, p: f32, probabilities: &[(&str, f32)]) -> RelabelledText {
         let augmented: AugmentedText =

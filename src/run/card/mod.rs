@@ -256,6 +256,7 @@ fn name(row: Row) -> &'static str {
         Row::A1 => "student of the labels that were asked for",
         Row::A2 => "this classifier's row: labels after relabelling",
         Row::Teacher => "the teacher itself",
+        rival => rival.name(),
     }
 }
 

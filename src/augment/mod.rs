@@ -6,8 +6,12 @@
 //! (`run::harvest`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
 //! no examples or no descriptions.
 
+pub mod continuation;
+pub mod gpt3mix;
 pub mod mixup;
 pub mod plain;
+#[cfg(test)]
+mod sample;
 
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ pub mod gpt3mix;
 pub mod mixup;
 pub mod plain;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use serde::{Deserialize, Serialize};
 

@@ -93,15 +93,14 @@ impl Prompts {
         &self.sha256
     }
 
-    /// The request for `count` texts that belong `percent` % to `major` and the rest to `minor`.
-    ///
-    /// `major` and `minor` index `shown`. Both percentages are whole numbers that add up to 100.
+    /// The request for `count` texts that belong to `major` and `minor`, indices into `shown`, with
+    /// these percentages.
     pub fn mixup(
         &self,
         task: &Task,
         shown: &[ShownClass],
         (major, minor): (usize, usize),
-        percent: u8,
+        (major_percent, minor_percent): (u8, u8),
         count: usize,
     ) -> Result<String, PromptError> {
         self.render(
@@ -112,8 +111,8 @@ impl Prompts {
                 count,
                 major => shown[major],
                 minor => shown[minor],
-                major_percent => percent,
-                minor_percent => 100 - percent,
+                major_percent,
+                minor_percent,
             },
         )
     }

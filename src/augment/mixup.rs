@@ -21,38 +21,103 @@ impl Method for Mixup {
         round: usize,
         missing: &[usize],
     ) -> Result<Vec<Ask>, PromptError> {
-        let Setting { task, prompts, settings, .. } = *setting;
         class_by_class(setting, "augment", round, missing, |class, id, rng| {
-            let shown = draw_shown(task.classes.len(), class, settings.classes_shown, rng);
-            let others: Vec<usize> =
-                shown.iter().copied().filter(|other| *other != class).collect();
-            let minor = others[rng.random_range(0..others.len())];
-            let percent = draw_percent(settings.beta, rng);
-            let classes = shown_classes(task, &shown, |class| examples(setting, class, rng));
-            let place = |class| shown.iter().position(|shown| *shown == class).unwrap_or_default();
-            let pair = (place(class), place(minor));
-            let count = settings.texts_per_request;
-            Ok(Ask {
-                id,
-                prompt: prompts.mixup(task, &classes, pair, percent, count)?,
-                shown,
-                major: class,
-                mix: Some((minor, percent)),
-                count,
-                seed: rng.random(),
-            })
+            let mix = Mix::draw(setting, class, rng);
+            mix.ask(setting, id, rng)
         })
     }
 }
 
-/// The class itself and `limit - 1` others, in random order.
-pub(super) fn draw_shown(classes: usize, class: usize, limit: usize, rng: &mut Rng) -> Vec<usize> {
-    let mut shown: Vec<usize> = (0..classes).filter(|other| *other != class).collect();
-    shown.shuffle(rng);
-    shown.truncate(limit - 1);
+/// What one request mixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mix {
+    /// In the order of the prompt.
+    pub shown: Vec<usize>,
+    pub major: usize,
+    pub minor: usize,
+    /// α.
+    pub percent: u8,
+}
+
+impl Mix {
+    /// Draws what is mixed into `class`.
+    pub fn draw(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Self {
+        let shown = draw_shown(setting, class, rng);
+        let others: Vec<usize> = shown.iter().copied().filter(|other| *other != class).collect();
+        let minor = match setting.nearest.get(class) {
+            None => others[rng.random_range(0..others.len())],
+            Some(ranked) => draw_near(ranked, &others, rng),
+        };
+        let percent = draw_percent(setting.settings.beta, rng);
+        Self { shown, major: class, minor, percent }
+    }
+
+    /// The request `id` for texts that are mixed so.
+    pub fn ask(
+        &self,
+        setting: &Setting<'_>,
+        id: String,
+        rng: &mut Rng,
+    ) -> Result<Ask, PromptError> {
+        let Self { shown, major, minor, percent } = self;
+        let Setting { task, prompts, settings, .. } = *setting;
+        let classes = shown_classes(task, shown, |class| examples(setting, class, rng));
+        let place = |class| shown.iter().position(|shown| shown == class).unwrap_or_default();
+        let count = settings.texts_per_request;
+        let pair = (place(major), place(minor));
+        Ok(Ask {
+            id,
+            prompt: prompts.mixup(task, &classes, pair, (*percent, 100 - percent), count)?,
+            shown: shown.clone(),
+            major: *major,
+            mix: Some((*minor, *percent)),
+            count,
+            seed: rng.random(),
+        })
+    }
+}
+
+/// The class itself and `augment.classes_shown - 1` others, in random order; the others evenly, or the
+/// more often the nearer they are.
+pub(super) fn draw_shown(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Vec<usize> {
+    let others = setting.settings.classes_shown - 1;
+    let mut shown: Vec<usize> = match setting.nearest.get(class) {
+        None => {
+            let mut all: Vec<usize> =
+                (0..setting.task.classes.len()).filter(|other| *other != class).collect();
+            all.shuffle(rng);
+            all.truncate(others);
+            all
+        }
+        Some(ranked) => {
+            let mut left = ranked.clone();
+            let mut drawn = Vec::with_capacity(others + 1);
+            while drawn.len() < others && !left.is_empty() {
+                let next = draw_near(ranked, &left, rng);
+                left.retain(|other| *other != next);
+                drawn.push(next);
+            }
+            drawn
+        }
+    };
     shown.push(class);
     shown.shuffle(rng);
     shown
+}
+
+/// One of `among`, the class of rank r in `ranked` with the weight 1/(r + 1).
+fn draw_near(ranked: &[usize], among: &[usize], rng: &mut Rng) -> usize {
+    let rank = |class: &usize| ranked.iter().position(|other| other == class);
+    let weight = |class: &usize| 1.0 / (rank(class).unwrap_or(ranked.len()) + 1) as f64;
+    let mut left = rng.random::<f64>() * among.iter().map(weight).sum::<f64>();
+    for class in among {
+        left -= weight(class);
+        if left < 0.0 {
+            return *class;
+        }
+    }
+    // Rounding may leave a trace of the last one's weight.
+    among[among.len() - 1]
 }
 
 /// α = 0.5 + 0.5·Beta(a, b) as a percentage, rounded to 5: both shares are whole numbers.
@@ -65,6 +130,7 @@ fn draw_percent((a, b): (f64, f64), rng: &mut Rng) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augment::sample::Sample;
 
     #[test]
     fn alpha_follows_the_paper() {
@@ -78,17 +144,58 @@ mod tests {
         assert!(count(90.0) > count(80.0) && count(90.0) > count(95.0));
     }
 
+    fn sample(classes: usize) -> Sample {
+        let names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
+        Sample::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), Vec::new())
+    }
+
     #[test]
     fn the_class_itself_is_always_shown_once() {
-        for item in 0..200 {
-            let shown = draw_shown(9, 3, 4, &mut Rng::for_item(1, "test", item));
-            assert_eq!(shown.len(), 4);
-            assert_eq!(shown.iter().filter(|class| **class == 3).count(), 1);
-            let mut unique = shown.clone();
-            unique.sort_unstable();
-            unique.dedup();
-            assert_eq!(unique.len(), 4);
+        let mut many = sample(9);
+        for nearest in [Vec::new(), vec![(0..9).filter(|class| *class != 3).collect(); 9]] {
+            many.nearest = nearest;
+            for item in 0..200 {
+                let shown = draw_shown(&many.setting(), 3, &mut Rng::for_item(1, "test", item));
+                assert_eq!(shown.len(), 4);
+                assert_eq!(shown.iter().filter(|class| **class == 3).count(), 1);
+                let mut unique = shown.clone();
+                unique.sort_unstable();
+                unique.dedup();
+                assert_eq!(unique.len(), 4);
+            }
         }
-        assert_eq!(draw_shown(2, 0, 4, &mut Rng::for_item(1, "test", 0)).len(), 2);
+        let mut two = sample(2);
+        for nearest in [Vec::new(), vec![vec![1], vec![0]]] {
+            two.nearest = nearest;
+            let shown = draw_shown(&two.setting(), 0, &mut Rng::for_item(1, "test", 0));
+            assert_eq!(shown.len(), 2);
+        }
+    }
+
+    /// Of 20 000 mixes for class 0, how many have each class as the partner.
+    fn partners(sample: &Sample) -> Vec<usize> {
+        let mut times = vec![0; sample.task.classes.len()];
+        for item in 0..20_000 {
+            let mix = Mix::draw(&sample.setting(), 0, &mut Rng::for_item(1, "test", item));
+            assert!(mix.major == 0 && mix.shown.contains(&mix.minor));
+            times[mix.minor] += 1;
+        }
+        times
+    }
+
+    #[test]
+    fn near_classes_meet_more_often_and_every_pair_can_occur() {
+        // All three are shown, so the weights 1 and 1/2 are the partner's: 2 to 1.
+        let mut three = sample(3);
+        three.nearest = vec![vec![2, 1], vec![0, 2], vec![0, 1]];
+        let times = partners(&three);
+        assert!(times[2].abs_diff(13_333) < 250 && times[1].abs_diff(6_667) < 250, "{times:?}");
+
+        let mut many = sample(9);
+        let even = partners(&many);
+        assert!(even[1..].iter().all(|count| count.abs_diff(2_500) < 200), "{even:?}");
+        many.nearest = vec![(1..9).collect(); 9];
+        let near = partners(&many);
+        assert!(near[1..].is_sorted_by(|a, b| a > b) && near[8] > 100, "{near:?}");
     }
 }

@@ -6,9 +6,13 @@
 //! (`run::harvest`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
 //! no examples or no descriptions. [`eda`] asks nobody.
 
+pub mod continuation;
 pub mod eda;
+pub mod gpt3mix;
 pub mod mixup;
 pub mod plain;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use serde::{Deserialize, Serialize};
 

@@ -19,7 +19,7 @@ impl Method for Plain {
     ) -> Result<Vec<Ask>, PromptError> {
         let Setting { task, prompts, settings, .. } = *setting;
         class_by_class(setting, "plain", round, missing, |class, id, rng| {
-            let shown = draw_shown(task.classes.len(), class, settings.classes_shown, rng);
+            let shown = draw_shown(setting, class, rng);
             let classes = shown_classes(task, &shown, |class| examples(setting, class, rng));
             let place = shown.iter().position(|shown| *shown == class).unwrap_or_default();
             let count = settings.texts_per_request;

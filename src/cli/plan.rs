@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use super::{TaskArgs, parts};
 use crate::{
     augment::{Method as _, Setting, mixup::Mixup},
-    config::Settings,
+    config::{Partners, Settings},
     memory,
     prompt::reply::LIST_CUE,
-    relabel::{Questioner, judge},
+    relabel::{Questioner, confusable, judge},
     store,
     student::{
         self,
@@ -41,13 +41,19 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let mut teacher = parts::teacher(&settings)?;
     let seeds = task.draw_seeds(settings.run.seed);
 
+    let nearest = match settings.augment.partners {
+        Partners::Even => Vec::new(),
+        Partners::Confusable => {
+            confusable(&task, &seeds, &parts::embedder(&parts::student(&settings)?)?)?
+        }
+    };
     let wanted = vec![settings.augment.per_class; task.classes.len()];
     let setting = Setting {
         task: &task,
         seeds: &seeds,
         prompts: &prompts,
         settings: &settings.augment,
-        nearest: &[],
+        nearest: &nearest,
         seed: settings.run.seed,
     };
     let asks = Mixup.plan_round(&setting, 0, &wanted)?;

@@ -9,7 +9,8 @@ use super::{
     progress::Progress, table,
 };
 use crate::{
-    config::Settings,
+    config::{Partners, Settings},
+    embed::Embedder,
     prompt::Prompts,
     report::Report,
     run::{self, Event, RunFolder},
@@ -50,7 +51,14 @@ impl Road {
 
     fn generate(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
         let Self { folder, task, settings, prompts, progress } = self;
-        run::generate(folder, task, settings, prompts, teacher, &mut |event| progress.show(event))?;
+        let embedder = match settings.augment.partners {
+            Partners::Even => None,
+            Partners::Confusable => Some(parts::embedder(&parts::student(settings)?)?),
+        };
+        let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
+        run::generate(folder, task, settings, prompts, teacher, embedder, &mut |event| {
+            progress.show(event)
+        })?;
         Ok(())
     }
 

@@ -128,6 +128,9 @@ pub struct AugmentSettings {
     pub texts_per_request: usize,
     /// Classes shown in one prompt (paper: 4).
     pub classes_shown: usize,
+    /// `even`: any class may be shown beside another and mixed into it, as in the paper.
+    /// `confusable`: near classes more often ([`Partners`]).
+    pub partners: Partners,
     /// α = 0.5 + 0.5·Beta(a, b), rounded to 0.05 (paper: 5 and 2).
     pub beta: (f64, f64),
     /// Rounds in which missing texts are asked for again; the paper has no bound.
@@ -143,12 +146,27 @@ pub struct AugmentSettings {
     pub sampling: Sampling,
 }
 
+/// Which classes are shown beside the one that texts are wanted of, and mixed into it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Partners {
+    /// All with the same probability. The default, as published: what nearness gains on small teachers
+    /// has not been measured, and a task of few classes shows all of them anyhow.
+    #[default]
+    Even,
+    /// The nearer, the more often: the class of rank r (0 is the nearest by the centroids of names,
+    /// descriptions and seeds) weighs 1/(r + 1), so that every pair can occur and most lie on a
+    /// boundary that matters.
+    Confusable,
+}
+
 impl Default for AugmentSettings {
     fn default() -> Self {
         Self {
             per_class: 100,
             texts_per_request: 3,
             classes_shown: 4,
+            partners: Partners::default(),
             beta: (5.0, 2.0),
             tries: 3,
             max_tokens: 256,

@@ -15,8 +15,12 @@ use sha2::{Digest, Sha256};
 
 use crate::task::Task;
 
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
+    ("continuation.j2", include_str!("../../prompts/continuation.j2")),
+    ("gpt3mix.j2", include_str!("../../prompts/gpt3mix.j2")),
+    ("gpt3mix_label.j2", include_str!("../../prompts/gpt3mix_label.j2")),
+    ("labelled.j2", include_str!("../../prompts/labelled.j2")),
     ("mixup.j2", include_str!("../../prompts/mixup.j2")),
     ("plain.j2", include_str!("../../prompts/plain.j2")),
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
@@ -42,6 +46,14 @@ pub struct ShownClass {
     pub name: String,
     pub description: String,
     pub examples: Vec<String>,
+}
+
+/// A text and its class as a template sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabelledExample {
+    pub text: String,
+    /// Name of its class.
+    pub name: String,
 }
 
 /// The templates in force, and their hash.
@@ -81,15 +93,14 @@ impl Prompts {
         &self.sha256
     }
 
-    /// The request for `count` texts that belong `percent` % to `major` and the rest to `minor`.
-    ///
-    /// `major` and `minor` index `shown`. Both percentages are whole numbers that add up to 100.
+    /// The request for `count` texts that belong to `major` and `minor`, indices into `shown`, with
+    /// these percentages.
     pub fn mixup(
         &self,
         task: &Task,
         shown: &[ShownClass],
         (major, minor): (usize, usize),
-        percent: u8,
+        (major_percent, minor_percent): (u8, u8),
         count: usize,
     ) -> Result<String, PromptError> {
         self.render(
@@ -100,8 +111,8 @@ impl Prompts {
                 count,
                 major => shown[major],
                 minor => shown[minor],
-                major_percent => percent,
-                minor_percent => 100 - percent,
+                major_percent,
+                minor_percent,
             },
         )
     }
@@ -121,6 +132,61 @@ impl Prompts {
                 classes => shown,
                 count,
                 major => shown[major],
+            },
+        )
+    }
+
+    /// The request for `count` more texts of `class`, of which nothing is shown but its examples.
+    pub fn continuation(
+        &self,
+        task: &Task,
+        class: &ShownClass,
+        count: usize,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "continuation.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                class,
+                count,
+            },
+        )
+    }
+
+    /// The request for `count` more texts like `examples`, each with its class, one of `names`.
+    pub fn gpt3mix(
+        &self,
+        task: &Task,
+        names: &[&str],
+        examples: &[LabelledExample],
+        count: usize,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "gpt3mix.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                names,
+                examples,
+                count,
+            },
+        )
+    }
+
+    /// The question which of `names` follows `text`, as it does each of `examples`.
+    pub fn gpt3mix_label(
+        &self,
+        task: &Task,
+        names: &[&str],
+        examples: &[LabelledExample],
+        text: &str,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "gpt3mix_label.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                names,
+                examples,
+                text,
             },
         )
     }

@@ -26,6 +26,8 @@ pub enum ReplyFault {
     Repeated,
     #[error("the reply holds bytes that are no text")]
     NotText,
+    #[error("a line does not end with one of the classes that were shown, or names several")]
+    NoClass,
 }
 
 /// Parses a numbered list of exactly `count` texts of at most `longest` characters. `complete` says
@@ -42,6 +44,57 @@ pub fn parse_list(
     longest: usize,
     complete: bool,
 ) -> Result<Vec<String>, ReplyFault> {
+    let mut texts: Vec<String> = Vec::with_capacity(count);
+    for line in numbered_lines(reply, count, complete)? {
+        let text = clean(line?, longest)?;
+        if is_among(text, texts.iter()) {
+            return Err(ReplyFault::Repeated);
+        }
+        texts.push(text.to_owned());
+    }
+    Ok(texts)
+}
+
+/// What each line of a reply with classes ends with, before the name of its class and a closing
+/// parenthesis.
+const CLASS_MARK: &str = "(class: ";
+
+/// Parses a numbered list as [`parse_list`] does whose lines read `text (class: name)`. Each text comes
+/// with the place of its class in `names`.
+///
+/// The name must be there letter by letter, and no other may stand in the text: the student would
+/// learn the label from the words.
+///
+/// # Errors
+/// The first [`ReplyFault`] that is found.
+pub fn parse_labelled_list(
+    reply: &str,
+    names: &[&str],
+    count: usize,
+    longest: usize,
+    complete: bool,
+) -> Result<Vec<(String, usize)>, ReplyFault> {
+    let mut texts: Vec<(String, usize)> = Vec::with_capacity(count);
+    for line in numbered_lines(reply, count, complete)? {
+        let (text, class) = strip_class(line?, names).ok_or(ReplyFault::NoClass)?;
+        let text = clean(text, longest)?;
+        if text.contains(CLASS_MARK.trim_end()) {
+            return Err(ReplyFault::NoClass);
+        }
+        if is_among(text, texts.iter().map(|(text, _)| text)) {
+            return Err(ReplyFault::Repeated);
+        }
+        texts.push((text.to_owned(), class));
+    }
+    Ok(texts)
+}
+
+/// The lines of a reply that has `count` of them, without their numbers.
+fn numbered_lines(
+    reply: &str,
+    count: usize,
+    complete: bool,
+) -> Result<impl Iterator<Item = Result<&str, ReplyFault>>, ReplyFault> {
     if reply.contains(char::REPLACEMENT_CHARACTER) {
         return Err(ReplyFault::NotText);
     }
@@ -55,22 +108,35 @@ pub fn parse_list(
     if lines.len() < count {
         return Err(ReplyFault::TooFew);
     }
-    let mut texts: Vec<String> = Vec::with_capacity(count);
-    for (position, line) in lines.iter().enumerate() {
-        let text = strip_number(line, position + 1).ok_or(ReplyFault::NotNumbered)?;
-        let text = strip_quotes(strip_percent_note(text.trim()));
-        if !text.chars().any(char::is_alphanumeric) {
-            return Err(ReplyFault::Empty);
-        }
-        if text.chars().count() > longest {
-            return Err(ReplyFault::TooLong);
-        }
-        if texts.iter().any(|other| other.eq_ignore_ascii_case(text)) {
-            return Err(ReplyFault::Repeated);
-        }
-        texts.push(text.to_owned());
+    let numbered = lines.into_iter().enumerate();
+    Ok(numbered.map(|(position, line)| {
+        strip_number(line, position + 1).map(str::trim).ok_or(ReplyFault::NotNumbered)
+    }))
+}
+
+/// A line's text without quotes and notes.
+fn clean(text: &str, longest: usize) -> Result<&str, ReplyFault> {
+    let text = strip_quotes(strip_percent_note(text));
+    if !text.chars().any(char::is_alphanumeric) {
+        return Err(ReplyFault::Empty);
     }
-    Ok(texts)
+    if text.chars().count() > longest {
+        return Err(ReplyFault::TooLong);
+    }
+    Ok(text)
+}
+
+fn is_among<'a>(text: &str, mut texts: impl Iterator<Item = &'a String>) -> bool {
+    texts.any(|other| other.eq_ignore_ascii_case(text))
+}
+
+/// A line without the class that it ends with, and the place of that class in `names`.
+fn strip_class<'a>(line: &'a str, names: &[&str]) -> Option<(&'a str, usize)> {
+    let inner = line.strip_suffix(')')?;
+    names.iter().enumerate().find_map(|(class, name)| {
+        let text = inner.strip_suffix(name)?.strip_suffix(CLASS_MARK)?;
+        Some((text.trim_end(), class))
+    })
 }
 
 fn strip_number(line: &str, number: usize) -> Option<&str> {
@@ -122,5 +188,50 @@ mod tests {
         assert_eq!(fault("1. a\n2. A", true), ReplyFault::Repeated);
         assert_eq!(fault("1. a\n2. \u{fffd}", true), ReplyFault::NotText);
         assert_eq!(fault(&format!("1. a\n2. {}", "x".repeat(501)), true), ReplyFault::TooLong);
+    }
+
+    const NAMES: [&str; 3] = ["lost card", "PIN (new)", "lost"];
+
+    fn labelled(reply: &str) -> Result<Vec<(String, usize)>, ReplyFault> {
+        parse_labelled_list(reply, &NAMES, 2, 40, true)
+    }
+
+    #[test]
+    fn lines_lose_their_classes() {
+        let reply = "1. where is it? (class: lost)\n2. \"my (new) PIN\" (class: PIN (new))\n";
+        let wanted = [("where is it?".to_owned(), 2), ("my (new) PIN".to_owned(), 1)];
+        assert_eq!(labelled(reply).unwrap(), wanted);
+        // A name that ends another is not taken for it.
+        let reply = "1. gone (class: lost card)\n2. gone again (class: lost)";
+        let classes: Vec<usize> =
+            labelled(reply).unwrap().into_iter().map(|(_, class)| class).collect();
+        assert_eq!(classes, [0, 2]);
+    }
+
+    #[test]
+    fn a_line_without_its_class_is_refused_and_so_is_one_with_two() {
+        let second = |line: &str| labelled(&format!("1. a (class: lost)\n{line}")).unwrap_err();
+        for line in [
+            "2. b",
+            "2. b (class: found)",
+            "2. b (class: Lost)",
+            "2. b (class: lost card",
+            "2. b (class: lost).",
+            "2. b (class:lost)",
+            "2. b (class: )",
+            "2. b (lost)",
+            "2. b (class: lost) (class: lost)",
+            "2. say (class: lost card) or not (class: lost)",
+        ] {
+            assert_eq!(second(line), ReplyFault::NoClass, "{line}");
+        }
+        assert_eq!(second("2. (class: lost)"), ReplyFault::Empty);
+        assert_eq!(second("2. \"\" (class: lost)"), ReplyFault::Empty);
+        assert_eq!(second("2. A (class: lost card)"), ReplyFault::Repeated);
+        assert_eq!(second("- b (class: lost)"), ReplyFault::NotNumbered);
+        // The class is no part of the text: 40 characters and 1 more.
+        let long = |count| format!("2. {} (class: PIN (new))", "x".repeat(count));
+        assert_eq!(second(&long(41)), ReplyFault::TooLong);
+        assert!(labelled(&format!("1. a (class: lost)\n{}", long(40))).is_ok());
     }
 }

@@ -2,14 +2,17 @@
 //! classes, and the most probable one becomes the label (Sahu et al., section 3.2, with exact
 //! log-probabilities in place of a parsed answer).
 
+mod centroids;
 pub mod judge;
 
 use serde::{Deserialize, Serialize};
 
+pub use centroids::confusable;
+
 use crate::{
     augment::{AugmentedText, one_line},
     config::RelabelSettings,
-    embed::{Embedder, centroid, cosine},
+    embed::Embedder,
     prompt::{PromptError, Prompts, ShownClass, shown_classes},
     student::StudentError,
     task::{LabelledText, Task},
@@ -130,29 +133,17 @@ impl<'a> Questioner<'a> {
         })
     }
 
-    /// The `candidates` classes whose centroids (mean embedding of name, description and seeds) are
-    /// most similar to each text, in the order of the task.
+    /// The `candidates` classes whose centroids are most similar to each text, in the order of the
+    /// task.
     fn nearest(
         &self,
         texts: &[String],
         embedder: &dyn Embedder,
     ) -> Result<Vec<Vec<usize>>, StudentError> {
-        let mut centroids = Vec::with_capacity(self.task.classes.len());
-        for (index, class) in self.task.classes.iter().enumerate() {
-            let mut anchors = vec![class.name.replace(['_', '-'], " ")];
-            anchors.extend(Some(&class.description).filter(|text| !text.is_empty()).cloned());
-            let seeds = self.seeds.iter().filter(|seed| seed.label == index);
-            anchors.extend(seeds.map(|seed| seed.text.clone()));
-            let embedded = embedder.embed(&anchors)?;
-            // The name is always there, so there is always a centroid.
-            centroids.extend(centroid(embedded.iter().map(Vec::as_slice)));
-        }
+        let centroids = centroids::centroids(self.task, self.seeds, embedder)?;
         let nearest = |embedding: Vec<f32>| {
-            let mut ranked: Vec<(usize, f32)> =
-                centroids.iter().map(|centroid| cosine(&embedding, centroid)).enumerate().collect();
-            ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-            let mut candidates: Vec<usize> =
-                ranked.into_iter().take(self.candidates).map(|(class, _)| class).collect();
+            let mut candidates = centroids::ranked(&embedding, &centroids);
+            candidates.truncate(self.candidates);
             candidates.sort_unstable();
             candidates
         };

@@ -17,14 +17,16 @@ use super::{
 };
 use crate::{
     augment::{Ask, AugmentedText, Method, Setting, mixup::Mixup},
-    config::{AugmentSettings, Settings},
+    config::{AugmentSettings, Partners, Settings},
+    embed::Embedder,
     filter::canonical,
     prompt::{Prompts, reply::LIST_CUE},
+    relabel::confusable,
     task::Task,
     teacher::{GenerateRequest, News, Teacher, Wanted},
 };
 
-/// Runs the stage.
+/// Runs the stage. The `embedder` is needed only where `augment.partners` are to be confusable.
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk; finished replies are in the ledger by then.
@@ -34,11 +36,18 @@ pub fn generate(
     settings: &Settings,
     prompts: &Prompts,
     teacher: &mut dyn Teacher,
+    embedder: Option<&dyn Embedder>,
     watch: Watch<'_>,
 ) -> Result<Vec<AugmentedText>, RunError> {
     let seeds = run_seeds(task, settings);
+    let nearest = match (settings.augment.partners, embedder) {
+        (Partners::Even, _) => Vec::new(),
+        (Partners::Confusable, Some(embedder)) => confusable(task, &seeds, embedder)?,
+        (Partners::Confusable, None) => return Err(RunError::NoEmbedder),
+    };
     let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
-    let Harvest { texts, counts, .. } = harvest(run, &scene, &Mixup, &[], teacher, &mut *watch)?;
+    let Harvest { texts, counts, .. } =
+        harvest(run, &scene, &Mixup, &nearest, teacher, &mut *watch)?;
     run.write_rows("augmented.jsonl", &texts)?;
     run.finish_stage("generate", &counts.entries())?;
     let summary = format!(

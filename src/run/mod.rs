@@ -96,6 +96,10 @@ pub enum RunError {
     )]
     NoTeacher { path: PathBuf },
     #[error(
+        "augment.partners is \"confusable\", but nothing says which classes are near each other\nhint: give a student, whose embeddings do, or set augment.partners=even"
+    )]
+    NoEmbedder,
+    #[error(
         "no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}"
     )]
     NothingLeft { detail: String },

@@ -1,0 +1,56 @@
+//! A small setting for the tests of the methods.
+
+use std::path::PathBuf;
+
+use super::Setting;
+use crate::{
+    config::AugmentSettings,
+    prompt::Prompts,
+    task::{Class, LabelledText, Task},
+};
+
+/// What a [`Setting`] borrows from.
+pub(crate) struct Sample {
+    pub task: Task,
+    pub seeds: Vec<LabelledText>,
+    pub prompts: Prompts,
+    pub settings: AugmentSettings,
+    pub nearest: Vec<Vec<usize>>,
+}
+
+pub(crate) fn seed(text: &str, label: usize) -> LabelledText {
+    LabelledText { text: text.to_owned(), label }
+}
+
+impl Sample {
+    /// Tickets of these classes, each with a description that says so.
+    pub fn new(classes: &[&str], seeds: Vec<LabelledText>) -> Self {
+        let class = |name: &&str| Class {
+            name: (*name).to_owned(),
+            description: format!("described as {name}"),
+        };
+        let task = Task {
+            name: "sample".to_owned(),
+            item: "ticket".to_owned(),
+            items: "tickets".to_owned(),
+            shots: 2,
+            classes: classes.iter().map(class).collect(),
+            seeds: seeds.clone(),
+            test: Vec::new(),
+            pool: Vec::new(),
+            folder: PathBuf::new(),
+            settings: toml::Table::new(),
+            manifest: String::new(),
+            sha256: String::new(),
+            warnings: Vec::new(),
+        };
+        let prompts = Prompts::load(None).expect("the built-in templates compile");
+        let settings = AugmentSettings::default();
+        Self { task, seeds, prompts, settings, nearest: Vec::new() }
+    }
+
+    pub fn setting(&self) -> Setting<'_> {
+        let Self { task, seeds, prompts, settings, nearest } = self;
+        Setting { task, seeds, prompts, settings, nearest, seed: 1 }
+    }
+}

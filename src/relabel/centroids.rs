@@ -1,0 +1,103 @@
+//! Where classes lie among the embeddings: the nearest ones to a text are its candidates, the nearest
+//! ones to each other are confusable.
+
+use crate::{
+    embed::{Embedder, centroid, cosine},
+    student::StudentError,
+    task::{LabelledText, Task},
+};
+
+/// For each class the others, the most confusable first: by the cosine of their centroids (mean
+/// embedding of name, description and `seeds`), of equals the first in the task.
+///
+/// # Errors
+/// What the embedder says.
+pub fn confusable(
+    task: &Task,
+    seeds: &[LabelledText],
+    embedder: &dyn Embedder,
+) -> Result<Vec<Vec<usize>>, StudentError> {
+    let centroids = centroids(task, seeds, embedder)?;
+    let others = |(class, own): (usize, &Vec<f32>)| {
+        let mut ranked = ranked(own, &centroids);
+        ranked.retain(|other| *other != class);
+        ranked
+    };
+    Ok(centroids.iter().enumerate().map(others).collect())
+}
+
+/// The centroid of each class: mean embedding of its name, its description and its `seeds`, of unit
+/// length.
+pub(super) fn centroids(
+    task: &Task,
+    seeds: &[LabelledText],
+    embedder: &dyn Embedder,
+) -> Result<Vec<Vec<f32>>, StudentError> {
+    let mut centroids = Vec::with_capacity(task.classes.len());
+    for (index, class) in task.classes.iter().enumerate() {
+        let mut anchors = vec![readable(&class.name)];
+        anchors.extend(Some(&class.description).filter(|text| !text.is_empty()).cloned());
+        let seeds = seeds.iter().filter(|seed| seed.label == index);
+        anchors.extend(seeds.map(|seed| seed.text.clone()));
+        let embedded = embedder.embed(&anchors)?;
+        // The name is always there, so there is always a centroid.
+        centroids.extend(centroid(embedded.iter().map(Vec::as_slice)));
+    }
+    Ok(centroids)
+}
+
+/// A class name as words.
+pub(super) fn readable(name: &str) -> String {
+    name.replace(['_', '-'], " ")
+}
+
+/// The places of `vectors`, the most similar to `embedding` first, of equals the first.
+pub(super) fn ranked(embedding: &[f32], vectors: &[Vec<f32>]) -> Vec<usize> {
+    let mut ranked: Vec<(usize, f32)> =
+        vectors.iter().map(|vector| cosine(embedding, vector)).enumerate().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked.into_iter().map(|(place, _)| place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::sample::{Sample, seed};
+
+    /// Knows the direction of each text in a plane, in degrees; what it does not know lies at 0.
+    struct Compass(Vec<(&'static str, f32)>);
+
+    impl Embedder for Compass {
+        fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, StudentError> {
+            let degrees = |text: &String| {
+                self.0.iter().find(|(known, _)| known == text).map_or(0.0, |(_, degrees)| *degrees)
+            };
+            let unit = |text| {
+                let (sin, cos) = f32::to_radians(degrees(text)).sin_cos();
+                vec![cos, sin]
+            };
+            Ok(texts.iter().map(unit).collect())
+        }
+    }
+
+    #[test]
+    fn the_nearest_class_comes_first() {
+        // Name, description and seed of each class: 10 and 30 and 50 (30 on average), 80, 40, 200.
+        let seeds = vec![seed("x", 0), seed("y", 1)];
+        let mut sample = Sample::new(&["lost_card", "PIN", "fee", "other"], seeds);
+        for class in &mut sample.task.classes[1..] {
+            class.description.clear();
+        }
+        let compass = Compass(vec![
+            ("lost card", 10.0),
+            ("described as lost_card", 30.0),
+            ("x", 50.0),
+            ("PIN", 80.0),
+            ("y", 80.0),
+            ("fee", 40.0),
+            ("other", 200.0),
+        ]);
+        let nearest = confusable(&sample.task, &sample.seeds, &compass).unwrap();
+        assert_eq!(nearest, [[2, 1, 3], [2, 0, 3], [0, 1, 3], [1, 2, 0]]);
+    }
+}

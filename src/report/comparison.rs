@@ -17,6 +17,19 @@ pub struct Comparison {
     pub left_out: Vec<LeftOut>,
 }
 
+impl Comparison {
+    /// How `line` compares with the seeds alone, where that was tested.
+    pub fn against_seeds(&self, line: &Line) -> Option<Interval> {
+        let of = |name: &Option<String>, other: &Option<String>| name.is_none() || name == other;
+        let found = self.differences.iter().find(|difference| {
+            (difference.a, difference.b, difference.k) == (line.row, Row::Seeds, line.k)
+                && of(&line.student, &difference.student)
+                && of(&line.teacher, &difference.teacher)
+        });
+        found.map(|difference| difference.interval)
+    }
+}
+
 /// A row of the table for one number of seeds per class, one student and one teacher. Costs are those
 /// of one seed: what making this student once would cost, also where work was shared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

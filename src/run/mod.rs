@@ -20,6 +20,7 @@ pub mod ledger;
 mod record;
 mod relabelling;
 mod replay;
+pub(crate) mod sections;
 mod train;
 
 use std::{

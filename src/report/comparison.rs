@@ -211,7 +211,7 @@ mod tests {
             let rows: Vec<Row> = group.lines.iter().map(|line| line.row).collect();
             assert!(rows.is_sorted() && rows.windows(2).all(|pair| pair[0] != pair[1]), "{rows:?}");
             assert_eq!(rows.contains(&Row::Seeds), group.k > 0, "no seeds, no row of seeds");
-            assert!(rows.contains(&Row::Teacher) && rows.contains(&Row::A2));
+            assert!(rows.contains(&Row::Teacher) && rows.contains(&Row::NoExamples));
             assert!(group.lines.iter().all(|line| fits(line.student.as_deref(), group.student)));
         }
         let there = groups[1].difference(Row::A2, Row::Seeds).unwrap();

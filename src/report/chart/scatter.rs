@@ -22,6 +22,8 @@ const SHAPES: [&str; 5] = [
 ];
 /// Letters of a text that a mark carries.
 const SHOWN: usize = 240;
+/// From here on rings are small.
+const MANY_SEEDS: usize = 60;
 /// Left free at each edge, so that no mark is cut.
 const MARGIN: f64 = 0.025;
 
@@ -49,10 +51,13 @@ pub(in super::super) fn scatter(map: &Map, classes: &[Class], label: &str) -> St
         r#"<svg class="scatter" role="img" aria-label="{}" width="100%" height="100%" xmlns="http://www.w3.org/2000/svg"><defs>"#,
         escape(label)
     );
+    // Rings of many seeds would hide what lies around them.
+    let seeds = map.points.iter().filter(|point| point.kind == PointKind::Seed).count();
+    let (ring, scale) = if seeds > MANY_SEEDS { (6.5, 0.9) } else { (9.5, 1.35) };
     for (number, path) in SHAPES.iter().enumerate() {
         let _ = write!(
             svg,
-            r#"<path id="m{number}" d="{path}"/><g id="s{number}"><circle class="ring" r="9.5"/><path d="{path}" transform="scale(1.35)"/></g>"#
+            r#"<path id="m{number}" d="{path}"/><g id="s{number}"><circle class="ring" r="{ring}"/><path d="{path}" transform="scale({scale})"/></g>"#
         );
     }
     svg.push_str(r#"<path id="mx" d="M-4.5 -4.5L4.5 4.5M4.5 -4.5L-4.5 4.5"/></defs>"#);

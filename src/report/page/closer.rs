@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 
 use super::super::number::{count, counted, percent, points};
 use super::super::{Lexical, Map, Point, PointKind, Report, Row, chart};
-use super::{name, svg};
+use super::{model, svg};
 use crate::eval::{Bin, Calibration, Interval};
 
 /// The kinds of points, as the legend lists them.
@@ -104,7 +104,7 @@ pub(super) fn reliability(report: &Report) -> Vec<Value> {
             let calibration = &of.calibration;
             let class = if of.row == Row::Teacher { "teacher" } else { "student" };
             let answers: usize = calibration.bins.iter().map(|bin| bin.rows).sum();
-            let model = name(of.row).0;
+            let model = model(of.row);
             let title = format!(
                 "{model}: accuracy by confidence; expected calibration error {}",
                 percent(calibration.ece)

@@ -42,9 +42,9 @@ pub(super) fn compared(report: &Report) -> Option<Value> {
 fn note(row: Row) -> &'static str {
     match row {
         Row::Seeds => "the labelled examples alone",
-        Row::Eda => "copies of them, words replaced, inserted, swapped, deleted",
-        Row::Continuation => "the teacher continues examples of one class",
-        Row::Gpt3Mix => "it continues examples of several classes; soft labels",
+        Row::Eda => "their words replaced, inserted, swapped, deleted",
+        Row::Continuation => "examples of one class, continued by the teacher",
+        Row::Gpt3Mix => "of several classes, continued; soft labels",
         Row::NoMixup => "each text asked to belong to one class",
         Row::NoDescriptions => "prompts with examples only",
         Row::NoExamples => "prompts with descriptions only (zero-shot)",

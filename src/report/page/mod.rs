@@ -102,3 +102,11 @@ fn words(row: Row) -> &'static str {
         rival => rival.key(),
     }
 }
+
+/// The model of a row, at the head of a sentence.
+fn model(row: Row) -> String {
+    match row {
+        Row::Teacher => "Teacher".into(),
+        row => format!("Student, {}", row.name()),
+    }
+}

@@ -7,11 +7,14 @@ use super::super::number::{
     count, counted, duration, listed, percent, points, points_span, share, span, whole_percent,
 };
 use super::super::{Difference, MistakenPair, PairShare, Report, Row, Scores, chart};
-use super::{name, reach, svg, words};
+use super::{model, name, reach, svg, words};
 use crate::eval::{Interval, wilson};
 
 /// Pairs of classes that are listed.
 const PAIRS: usize = 8;
+
+/// Texts without which a pair's share says too little to be listed before others.
+const PAIR_TEXTS: u64 = 5;
 
 pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let (mut shots, mut teachers, mut students) = (
@@ -174,9 +177,10 @@ pub(super) fn relabel(report: &Report) -> Option<Value> {
 /// The pairs of classes that were relabelled most. In the order of their intervals' lower ends: two
 /// of two texts say less than ten of twelve.
 fn pairs(by_pair: &[PairShare]) -> Vec<Value> {
+    let enough = by_pair.iter().any(|pair| pair.total >= PAIR_TEXTS);
     let mut pairs: Vec<(Interval, &PairShare)> = by_pair
         .iter()
-        .filter(|pair| pair.changed > 0)
+        .filter(|pair| pair.changed > 0 && (pair.total >= PAIR_TEXTS || !enough))
         .map(|pair| (wilson(pair.changed.min(pair.total) as usize, pair.total as usize), pair))
         .collect();
     pairs.sort_by(|(one, _), (other, _)| other.low.total_cmp(&one.low));
@@ -201,7 +205,7 @@ pub(super) fn confusion(report: &Report) -> Option<Value> {
     )?;
     let seeds = report.scores(confusion.row).map_or(1, |scores| scores.seeds);
     Some(context! {
-        of => name(confusion.row).0,
+        of => model(confusion.row),
         pairs => confusion.pairs.iter().take(PAIRS).map(mistaken).collect::<Vec<_>>(),
         summed => (seeds > 1).then(|| counted(seeds as u64, "training seed")),
         matrix,

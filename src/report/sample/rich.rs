@@ -27,7 +27,7 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
             for (other, &teacher) in teachers.iter().enumerate() {
                 let place = place + 2 * other;
                 for row in Row::ALL {
-                    let shows_seeds = !matches!(row, Row::NoExamples | Row::A1 | Row::A2);
+                    let shows_seeds = row != Row::NoExamples;
                     if row.needs_teacher() && row.needs_student() && (k > 0 || !shows_seeds) {
                         comparison.lines.push(line(row, k, Some(student), Some(teacher), place));
                     }
@@ -70,8 +70,9 @@ fn line(row: Row, k: usize, student: Option<&str>, teacher: Option<&str>, place:
         Row::Real => (0.871, 702.6),
         Row::RealAll => (0.903, 4200.0),
     };
-    let steps = if row.needs_teacher() { 0.008 } else { 0.03 };
-    let mean: f64 = base + steps * (k as f64 - 2.0) - 0.04 * place as f64 * chance(row as usize);
+    let steps = if base > 0.5 { 0.006 } else { 0.03 };
+    let mean = base + steps * (k as f64 - 2.0) - 0.04 * place as f64 * chance(row as usize);
+    let mean = mean.min(0.95);
     let half = 0.018 + 0.02 * chance(row as usize * 31 + k);
     let (calls, prompt, written) = match row {
         Row::Teacher => (336.0, 139_440.0, 336.0),
@@ -154,8 +155,8 @@ fn scattered(classes: usize, points: usize) -> Map {
         let noise = |salt: usize| {
             (0..3).map(|n| chance(number * 17 + salt * 5 + n) - 0.5).sum::<f64>() * wide
         };
-        let round = 0.5 + 0.36 * turn.cos() + noise(1);
-        (round as f32, (0.5 + 0.36 * turn.sin() + noise(2)) as f32)
+        let round = 0.5 + 0.32 * turn.cos() + noise(1);
+        (round as f32, (0.5 + 0.32 * turn.sin() + noise(2)) as f32)
     };
     let mut map = Map::default();
     for number in 0..points {
@@ -166,6 +167,7 @@ fn scattered(classes: usize, points: usize) -> Map {
             _ => (PointKind::Synthetic, 0.16),
         };
         let (x, y) = at(class, number, wide);
+        let (x, y) = (x.clamp(0.0, 1.0), y.clamp(0.0, 1.0));
         let predicted = (kind == PointKind::TestError).then_some((class + 1) % classes);
         let text = match kind {
             PointKind::Seed => format!("I have forgotten my password, please help ({number})"),

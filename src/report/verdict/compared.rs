@@ -9,6 +9,7 @@ use super::super::comparison::Group;
 use super::super::number::{counted, listed, percent, points, points_span, span};
 use super::super::{Comparison, Line, Row};
 use super::Verdict;
+use crate::eval::Interval;
 
 /// Settings that the details name one by one.
 const NAMED: usize = 4;
@@ -26,7 +27,7 @@ pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
     let details = [
         elsewhere(&groups, row),
         against_seeds(main, &against),
-        against_others(main, row, &against),
+        against_others(main, row, if groups.len() > 1 { "In the same setting, " } else { "" }),
     ];
     Some(Verdict {
         headline: headline(main, main.line(row)?, &setting),
@@ -89,27 +90,48 @@ fn rows(group: &Group<'_>, wanted: Ordering, than: Row) -> Vec<Row> {
     rows.filter(|&row| group.shown(row, than) == Some(wanted)).collect()
 }
 
-/// Which rows beat the seeds alone, and which were not shown to.
+/// Which rows beat the seeds alone, and which were not shown to. Many that are better are counted,
+/// the others always named.
 fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
-    let parts: Vec<String> = [
-        (Ordering::Greater, "better"),
-        (Ordering::Equal, "no difference shown"),
-        (Ordering::Less, "worse"),
-    ]
-    .into_iter()
-    .filter_map(|(wanted, word)| {
-        let rows: Vec<String> = rows(group, wanted, Row::Seeds)
+    let shown: Vec<(Ordering, Vec<(Row, Interval)>)> =
+        [Ordering::Greater, Ordering::Equal, Ordering::Less]
             .into_iter()
-            .filter_map(|row| {
-                let difference = group.difference(row, Row::Seeds)?;
-                Some(format!("{} ({})", name(row), points(difference.mean)))
+            .map(|wanted| {
+                let rows = rows(group, wanted, Row::Seeds).into_iter();
+                let rows = rows.filter(|row| !for_orientation(*row));
+                let rows = rows.filter_map(|row| Some((row, group.difference(row, Row::Seeds)?)));
+                (wanted, rows.collect())
             })
             .collect();
-        (!rows.is_empty()).then(|| format!("{word}: {}", listed(&rows)))
-    })
-    .collect();
-    (!parts.is_empty())
-        .then(|| format!("Held against seeds only{setting}, in points: {}.", parts.join("; ")))
+    let all: usize = shown.iter().map(|(_, rows)| rows.len()).sum();
+    let parts: Vec<String> = shown
+        .iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(shown, rows)| {
+            let named: Vec<String> = rows
+                .iter()
+                .map(|(row, difference)| format!("{} ({})", name(*row), points(difference.mean)))
+                .collect();
+            match shown {
+                Ordering::Greater if rows.len() > NAMED => {
+                    let mut means: Vec<f64> = rows.iter().map(|(_, one)| one.mean).collect();
+                    means.sort_by(f64::total_cmp);
+                    let ends =
+                        [means.first(), means.last()].map(|end| points(*end.unwrap_or(&0.0)));
+                    let of =
+                        if rows.len() == all { "all".into() } else { format!("{} of", rows.len()) };
+                    format!(
+                        "{of} {all} rows of made texts are better, by {} to {} points",
+                        ends[0], ends[1]
+                    )
+                }
+                Ordering::Greater => format!("better: {}", listed(&named)),
+                Ordering::Equal => format!("no difference shown for {}", listed(&named)),
+                Ordering::Less => format!("worse: {}", listed(&named)),
+            }
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("Held against seeds only{setting}: {}.", parts.join("; ")))
 }
 
 /// What the row was shown to be better than, and what not.
@@ -126,9 +148,13 @@ fn against_others(group: &Group<'_>, row: Row, setting: &str) -> Option<String> 
         (!rows.is_empty()).then(|| format!("{word} {}", listed(&rows)))
     })
     .collect();
-    let name = capital(name(row));
     (row != Row::Seeds && !parts.is_empty())
-        .then(|| format!("{name}{setting} {}.", parts.join("; it ")))
+        .then(|| capital(&format!("{setting}{} {}.", name(row), parts.join("; it "))))
+}
+
+/// Rows that no method competes with: the teacher, and texts that people wrote.
+fn for_orientation(row: Row) -> bool {
+    matches!(row, Row::Teacher | Row::Real | Row::RealAll)
 }
 
 /// In how many settings the row beats the seeds alone.
@@ -172,7 +198,6 @@ fn capital(text: &str) -> String {
 mod tests {
     use super::super::super::sample;
     use super::*;
-    use crate::eval::Interval;
 
     #[test]
     fn better_is_said_of_paired_intervals_alone() {
@@ -189,9 +214,9 @@ mod tests {
         assert!(said.headline.starts_with("With 2 examples per class, PromptMix (A2) reaches"));
         assert!(said.headline.contains("40.0 points more than seeds only"), "{}", said.headline);
         let detail = &said.details[0];
-        let (better, rest) = detail.split_once("no difference shown: ").expect(detail);
+        let (better, rest) = detail.split_once("no difference shown for ").expect(detail);
         let (equal, worse) = rest.split_once("worse: ").expect(detail);
-        assert!(better.contains("PromptMix (A2) (+40.0)"), "{detail}");
+        assert!(better.contains("7 of 9 rows of made texts are better"), "{detail}");
         assert!(equal.contains("EDA (+1.5)"), "{detail}");
         assert!(worse.contains("continuation of one class (−6.0)"), "{detail}");
         comparison.differences.clear();
@@ -217,5 +242,15 @@ mod tests {
             said.details[0]
         );
         assert!(!said.details[1].contains("better"), "{}", said.details[1]);
+        let few = [Row::A1, Row::Eda, Row::Teacher, Row::Real];
+        comparison.differences.retain(|one| few.contains(&one.a) && one.b == Row::Seeds);
+        for one in &mut comparison.differences {
+            one.interval = Interval { mean: 0.1, low: 0.05, high: 0.15 };
+        }
+        let detail = verdict(&comparison).unwrap().details.remove(0);
+        assert!(
+            detail.contains("better: EDA (+10.0) and PromptMix before relabelling (A1) (+10.0)."),
+            "{detail}"
+        );
     }
 }

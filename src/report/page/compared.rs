@@ -35,7 +35,18 @@ pub(super) fn compared(report: &Report) -> Option<Value> {
         scale => svg(chart::scale()),
         chance => chance.map(percent),
         left_out => left_out(comparison),
+        follows => several.then(|| follows(report)),
     })
+}
+
+/// Of which setting the sections below the comparison speak.
+fn follows(report: &Report) -> String {
+    let models: Vec<&str> = [report.student.name.as_str(), report.teacher.name.as_str()]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .collect();
+    let shots = counted(report.task.shots as u64, "example").replace('\u{a0}', " ");
+    format!("What follows is of one setting: {shots} per class, {}.", models.join(", "))
 }
 
 /// What a row learnt from, in a line.
@@ -44,7 +55,7 @@ fn note(row: Row) -> &'static str {
         Row::Seeds => "the labelled examples alone",
         Row::Eda => "their words replaced, inserted, swapped, deleted",
         Row::Continuation => "examples of one class, continued by the teacher",
-        Row::Gpt3Mix => "of several classes, continued; soft labels",
+        Row::Gpt3Mix => "examples of several classes, continued; soft labels",
         Row::NoMixup => "each text asked to belong to one class",
         Row::NoDescriptions => "prompts with examples only",
         Row::NoExamples => "prompts with descriptions only (zero-shot)",

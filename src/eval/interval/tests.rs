@@ -163,7 +163,8 @@ fn one_seed_leaves_the_texts_alone() {
     assert!(interval.includes_zero());
     // The same answers a second time add no doubt and take none away.
     let scores = vec![1, 0, 0, 1];
-    let (one, two) = (all_means(&[scores.clone()]), means(&[scores.clone(), scores], "test"));
+    let (one, two) =
+        (all_means(std::slice::from_ref(&scores)), means(&[scores.clone(), scores], "test"));
     for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
         close(share(&two, value), share(&one, value), 0.02);
     }
@@ -186,7 +187,7 @@ fn the_texts_that_both_find_hard_cancel_out() {
     // The same scores, but on other texts: nothing cancels.
     let elsewhere: Vec<bool> = (0..100).map(|row| row >= 40).collect();
     let width = |interval: Interval| interval.high - interval.low;
-    let paired = width(paired_difference(&[a.clone()], &[b]).unwrap());
+    let paired = width(paired_difference(std::slice::from_ref(&a), &[b]).unwrap());
     let unpaired = width(paired_difference(&[a], &[elsewhere]).unwrap());
     // Standard errors: sqrt(0.04 · 0.96 / 100) = 0.0196 and sqrt((0.76 - 0.04²) / 100) = 0.0871.
     close(paired, 2.0 * Z * 0.0196, 0.012);

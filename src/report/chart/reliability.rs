@@ -38,7 +38,7 @@ pub(in super::super) fn reliability(calibration: &Calibration, class: &str, titl
         let y = down(bin.confidence);
         let _ = write!(
             svg,
-            r#"<line class="sure" x1="{left:.2}%" x2="{right:.2}%" y1="{y:.1}" y2="{y:.1}"/>"#
+            r#"<line class="halo" x1="{left:.2}%" x2="{right:.2}%" y1="{y:.1}" y2="{y:.1}"/><line class="sure" x1="{left:.2}%" x2="{right:.2}%" y1="{y:.1}" y2="{y:.1}"/>"#
         );
         let height = (COUNTS.1 - COUNTS.0) * bin.rows as f64 / most as f64;
         let middle = (place as f64 + 0.5) * step;

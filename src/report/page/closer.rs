@@ -128,8 +128,13 @@ fn lean(calibration: &Calibration) -> String {
             / rows.max(1) as f64
     };
     let (sure, right) = (mean(|bin| bin.confidence), mean(|bin| bin.accuracy));
-    let gap = points(sure - right);
-    format!("on average {} sure and {} right ({gap} points)", percent(sure), percent(right))
+    let gap = points((sure - right).abs()).replace('+', "");
+    let lean = match gap.as_str() {
+        "0.0" => "which agree".into(),
+        gap if sure > right => format!("too sure by {gap} points"),
+        gap => format!("right more often than it says, by {gap} points"),
+    };
+    format!("on average {} sure and {} right: {lean}", percent(sure), percent(right))
 }
 
 /// How varied texts are, one measure: its heading, how to read it, and what it is of a set.
@@ -143,13 +148,13 @@ struct Measure {
 
 const MEASURES: [Measure; 3] = [
     Measure {
-        heading: "Different word pairs (distinct-2)",
+        heading: "Word pairs (distinct-2)",
         reading: "Of all pairs of neighbouring words, the share that are different ones. More is more varied.",
         of: |set| set.distinct_2,
         deviation: None,
     },
     Measure {
-        heading: "Likeness to each other (self-BLEU)",
+        heading: "Likeness (self-BLEU)",
         reading: "How much of a text’s wording is found in others of its set. Less is more varied.",
         of: |set| set.self_bleu,
         deviation: None,
@@ -196,4 +201,27 @@ fn measured(set: &Lexical, sets: &[&Lexical], measure: &Measure) -> Value {
         }
     };
     context! { name => set.of, texts => counted(set.texts, "text"), figure, bar => svg(bar) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_told_which_way_it_errs() {
+        let bins = |confidence, accuracy| Calibration {
+            ece: 0.0,
+            bins: vec![Bin::default(), Bin { rows: 10, confidence, accuracy }],
+        };
+        assert!(lean(&bins(0.9, 0.75)).ends_with("75.0\u{202f}% right: too sure by 15.0 points"));
+        assert!(lean(&bins(0.6, 0.75)).ends_with("right more often than it says, by 15.0 points"));
+        assert!(lean(&bins(0.75, 0.75)).ends_with("which agree"));
+    }
+
+    #[test]
+    fn a_class_has_a_colour_and_can_be_singled_out() {
+        let few = style(2);
+        assert!(few.contains(".c1{--c:var(--c1)}") && few.contains("#map-c1:checked"), "{few}");
+        assert!(style(11).contains(".c1{--c:hsl(138 62% var(--bright))}"));
+    }
 }

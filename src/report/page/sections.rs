@@ -13,6 +13,10 @@ use crate::eval::{Interval, wilson};
 /// Pairs of classes that are listed.
 const PAIRS: usize = 8;
 
+/// … and of those that are mistaken for each other, how many without unfolding.
+const UNFOLDED: usize = 4;
+/// Texts shown of a pair.
+const PAIR_SHOWN: usize = 3;
 /// Texts without which a pair's share says too little to be listed before others.
 const PAIR_TEXTS: u64 = 5;
 
@@ -207,6 +211,7 @@ pub(super) fn confusion(report: &Report) -> Option<Value> {
     Some(context! {
         of => model(confusion.row),
         pairs => confusion.pairs.iter().take(PAIRS).map(mistaken).collect::<Vec<_>>(),
+        unfolded => UNFOLDED,
         summed => (seeds > 1).then(|| counted(seeds as u64, "training seed")),
         matrix,
     })
@@ -217,7 +222,7 @@ fn mistaken(pair: &MistakenPair) -> Value {
         gold => pair.gold,
         predicted => pair.predicted,
         count => if pair.count == 1 { "once".into() } else { format!("{} times", count(pair.count)) },
-        texts => pair.texts,
+        texts => pair.texts.iter().take(PAIR_SHOWN).collect::<Vec<_>>(),
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, RunError, RunFolder, Watch, key, ledger::Entry, replace_file, run_seeds};
+use super::{Event, RunError, RunFolder, Watch, gold, key, ledger::Entry, replace_file, run_seeds};
 use crate::{
     config::{Settings, StudentSettings},
     relabel::RelabelledText,
@@ -85,8 +85,15 @@ pub fn train(
     if rows.is_empty() {
         return Err(RunError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
     }
-    let arms =
+    let mut arms =
         arms(&run.path, &task.classes, &settings.student, &run_seeds(task, settings), &rows)?;
+    if let Some(labels) = gold::labels(run, task, settings)? {
+        // The seeds come first in every row.
+        let relabelled = arms.iter_mut().filter(|(row, _)| *row == Row::A2);
+        for (example, label) in relabelled.flat_map(|(_, examples)| examples).zip(labels) {
+            example.label = label;
+        }
+    }
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {
         for (row, examples) in &arms {

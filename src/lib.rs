@@ -14,7 +14,7 @@
 //! | [`config`] | `task.toml` and flags become one validated `Settings`; every default is visible there |
 //! | [`prompt`] | renders the templates of `prompts/`, parses the replies |
 //! | [`teacher`] | the `Teacher` seam; `teacher::llama` is the engine on llama.cpp, `teacher::worker` the supervised process it runs in, `teacher::replay` answers from a recording |
-//! | [`augment`] | how new text is asked for: mixup |
+//! | [`augment`] | how new text is made: mixup, and its rivals |
 //! | [`relabel`] | nearest classes and label scores |
 //! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |
 //! | [`embed`] | sentence embeddings |
@@ -22,6 +22,7 @@
 //! | [`eval`] | metrics and confidence intervals |
 //! | [`report`] | `report.json` and one HTML page |
 //! | [`run`] | the run folder: stages, ledger, resume, and the model card of what came out |
+//! | [`compare`] | every row of the paper's table on one task, over several seeds |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |
@@ -29,6 +30,7 @@
 
 pub mod augment;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod embed;
 pub mod eval;

@@ -4,9 +4,10 @@
 //! A way that asks a teacher is a [`Method`]: it plans the requests of a round and reads the texts out
 //! of the replies. Who asks, counts, asks again and writes down is one piece of code for all of them
 //! (`run::harvest`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
-//! no examples or no descriptions.
+//! no examples or no descriptions. [`eda`] asks nobody.
 
 pub mod continuation;
+pub mod eda;
 pub mod gpt3mix;
 pub mod mixup;
 pub mod plain;

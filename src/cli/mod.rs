@@ -2,6 +2,7 @@
 //! else to stderr.
 
 mod bench;
+mod compare;
 mod doctor;
 mod export;
 mod models;
@@ -51,6 +52,8 @@ enum Command {
     Train(StageArgs),
     /// Stage 5: score them and write the report
     Eval(TeacherStageArgs),
+    /// Compare the method with its rivals on a task: every row of the paper's table
+    Compare(Box<compare::CompareArgs>),
     /// Take over texts that were written elsewhere, as stages 1 and 2
     Import(ImportArgs),
     /// Classify texts with a trained student
@@ -153,11 +156,14 @@ impl Manner {
     }
 }
 
+/// `key="value"`, as an override has it.
+fn quoted(key: &str, value: &str) -> String {
+    format!("{key}={}", toml::Value::String(value.to_owned()))
+}
+
 impl Choices {
     /// As `table.key=value` overrides of what `task` says; the special flags are only short for them.
     fn overrides(&self, task: &Task) -> Vec<String> {
-        let quoted =
-            |key: &str, value: &String| format!("{key}={}", toml::Value::String(value.clone()));
         let mut overrides = if self.paper { config::published(&task.settings) } else { Vec::new() };
         overrides.extend(self.set.iter().cloned());
         overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
@@ -249,6 +255,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Filter(args) => road::filter(&args, quiet),
         Command::Train(args) => road::train(&args, quiet),
         Command::Eval(args) => road::eval(&args, quiet),
+        Command::Compare(args) => compare::compare(&args, quiet),
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),

@@ -95,6 +95,17 @@ pub fn student_name(settings: &Settings) -> String {
     name.unwrap_or_else(|| model.clone())
 }
 
+/// What the teacher is called in a comparison: the name of its file without the ending, or its own.
+pub fn teacher_name(settings: &Settings) -> String {
+    let model = &settings.teacher.model;
+    let (recorded, path) = match model.strip_prefix(replay::SCHEME) {
+        Some(path) => ("recorded ", path),
+        None => ("", model.as_str()),
+    };
+    let name = Path::new(path).file_stem().map(|name| name.to_string_lossy().into_owned());
+    format!("{recorded}{}", name.unwrap_or_else(|| path.to_owned()))
+}
+
 /// Sentence embeddings by the student's own starting point.
 pub fn embedder(base: &BaseModel) -> anyhow::Result<EncoderEmbedder> {
     Ok(EncoderEmbedder::new(base.clone())?)

@@ -111,7 +111,7 @@ impl Road {
 }
 
 /// A run can be stopped at any point: the ledger holds what was finished.
-fn leave_cleanly_on_interrupt() {
+pub(super) fn leave_cleanly_on_interrupt() {
     // A second handler cannot be set; the first one serves.
     let _ = ctrlc::set_handler(|| {
         eprintln!("\nstopped; the same command goes on from here");

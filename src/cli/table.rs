@@ -1,8 +1,8 @@
-//! The result table of a run, as text.
+//! The result tables of a run and of a comparison, as text.
 
 use std::fmt::Write as _;
 
-use crate::{eval::Interval, report::Report};
+use crate::{compare::groups, eval::Interval, report::Report};
 
 /// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
 pub fn results(report: &Report) -> String {
@@ -21,16 +21,7 @@ pub fn results(report: &Report) -> String {
             if !scores.row.needs_student() { "-".into() } else { scores.train_rows.to_string() },
         ]);
     }
-    let width =
-        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    for line in &lines {
-        let mut text = format!("{:<1$}", line[0], widths[0]);
-        for (cell, width) in line.iter().zip(&widths).skip(1) {
-            let _ = write!(text, "  {cell:>width$}");
-        }
-        let _ = writeln!(out, "{}", text.trim_end());
-    }
+    out += &aligned(&lines);
     for difference in &report.differences {
         let Interval { mean, low, high } = difference.interval;
         let verdict = if difference.interval.includes_zero() {
@@ -58,6 +49,60 @@ pub fn results(report: &Report) -> String {
         );
     }
     out
+}
+
+/// All rows of a comparison, a table for each number of seeds per class, student and teacher.
+pub fn comparison(report: &Report) -> String {
+    let Some(comparison) = &report.comparison else { return String::new() };
+    let mut out = String::new();
+    for (title, group) in groups(&comparison.lines) {
+        let header =
+            ["", "accuracy % (95 %)", "against seeds only", "seeds", "rows", "calls", "time"];
+        let mut lines = vec![header.map(str::to_owned)];
+        for line in group {
+            let against = comparison.against_seeds(line).map_or_else(String::new, |interval| {
+                let mark = if interval.includes_zero() { "" } else { " *" };
+                format!("{}{mark}", points(interval))
+            });
+            let number = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".into() };
+            lines.push([
+                line.row.name().to_owned(),
+                percent(&line.accuracy),
+                against,
+                line.seeds.to_string(),
+                number(line.train_rows),
+                number(line.teacher_calls),
+                format!("{:.1} s", line.seconds),
+            ]);
+        }
+        let _ = write!(out, "{title}\n{}\n", aligned(&lines));
+    }
+    out += "* a difference: the paired interval leaves out zero. Calls and time are those of one seed.\n";
+    for row in &comparison.left_out {
+        let _ = writeln!(out, "left out: {}, k = {}: {}", row.row.name(), row.k, row.reason);
+    }
+    out
+}
+
+/// Columns under each other: the first to the left, the others to the right.
+fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut out = String::new();
+    for line in lines {
+        let mut text = format!("{:<1$}", line[0], widths[0]);
+        for (cell, width) in line.iter().zip(&widths).skip(1) {
+            let _ = write!(text, "  {cell:>width$}");
+        }
+        let _ = writeln!(out, "{}", text.trim_end());
+    }
+    out
+}
+
+fn points(interval: Interval) -> String {
+    let Interval { mean, low, high } = interval;
+    format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }
 
 fn percent(interval: &Interval) -> String {

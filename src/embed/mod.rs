@@ -5,6 +5,9 @@
 //! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
 //! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
+pub mod map;
+pub mod words;
+
 use crate::student::{BaseModel, Result, SentenceEncoder};
 
 /// Turns texts into vectors whose nearness is likeness.

@@ -40,32 +40,58 @@ impl Calibration {
             return Err(EvalError::Empty { what: "class" });
         }
         in_range("gold", gold, classes)?;
-        let mut bins = vec![Bin::default(); BINS];
+        let mut answers = Vec::with_capacity(gold.len());
         for (row, (&truth, probabilities)) in gold.iter().zip(probabilities).enumerate() {
             same_length("probabilities of two rows", classes, probabilities.len())?;
-            let (mut guess, mut confidence) = (0, f64::MIN);
+            let (mut guess, mut confidence) = (0, f32::MIN);
             for (class, &value) in probabilities.iter().enumerate() {
-                let value = f64::from(value);
-                // Softmax in f32 overshoots 1 by a few units in the last place.
-                if !(0.0..=1.0 + 1e-5).contains(&value) {
-                    return Err(EvalError::Probability { row, value });
-                }
+                is_probability(row, value)?;
                 if value > confidence {
                     (guess, confidence) = (class, value);
                 }
             }
+            answers.push((confidence, guess == truth));
+        }
+        Self::from_answers(answers)
+    }
+
+    /// Holds confidences against whether the answers were right.
+    ///
+    /// # Errors
+    /// [`EvalError`] where there is no answer or a confidence is no probability.
+    pub fn from_answers(answers: impl IntoIterator<Item = (f32, bool)>) -> Result<Self, EvalError> {
+        let mut bins = vec![Bin::default(); BINS];
+        let mut rows = 0_u32;
+        for (row, (confidence, right)) in answers.into_iter().enumerate() {
+            is_probability(row, confidence)?;
+            let confidence = f64::from(confidence);
             let index = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
             bins[index].rows += 1;
             bins[index].confidence += confidence;
-            bins[index].accuracy += f64::from(u8::from(guess == truth));
+            bins[index].accuracy += f64::from(u8::from(right));
+            rows += 1;
+        }
+        if rows == 0 {
+            return Err(EvalError::Empty { what: "test row" });
         }
         let mut ece = 0.0;
         for bin in bins.iter_mut().filter(|bin| bin.rows > 0) {
-            ece += (bin.accuracy - bin.confidence).abs() / gold.len() as f64;
+            ece += (bin.accuracy - bin.confidence).abs() / f64::from(rows);
             bin.confidence /= bin.rows as f64;
             bin.accuracy /= bin.rows as f64;
         }
         Ok(Self { ece, bins })
+    }
+}
+
+/// Checks `value` of the row numbered `row`.
+fn is_probability(row: usize, value: f32) -> Result<(), EvalError> {
+    let value = f64::from(value);
+    // Softmax in f32 overshoots 1 by a few units in the last place.
+    if (0.0..=1.0 + 1e-5).contains(&value) {
+        Ok(())
+    } else {
+        Err(EvalError::Probability { row, value })
     }
 }
 
@@ -83,6 +109,20 @@ mod tests {
         // 0.75 · 15 = 11.25, so the twelfth bin; 1.0 belongs to the last.
         assert_eq!(calibration.bins[11], Bin { rows: 2, confidence: 0.75, accuracy: 0.5 });
         assert_eq!(calibration.bins[14].rows, 2);
+    }
+
+    #[test]
+    fn answers_by_hand() {
+        // One bin of three: mean confidence 0.5, 2 of 3 right, gap 1/6. An answer that is missing
+        // (wrong, confidence 0) stands in the first bin without a gap. ECE = 3/4 · 1/6.
+        let answers = [(0.5, true), (0.48, false), (0.52, true), (0.0, false)];
+        let calibration = Calibration::from_answers(answers).unwrap();
+        assert!((calibration.ece - 0.125).abs() < 1e-7, "{calibration:?}");
+        assert_eq!(calibration.bins[0], Bin { rows: 1, confidence: 0.0, accuracy: 0.0 });
+        // 0.48 · 15 = 7.2 and 0.52 · 15 = 7.8: the eighth.
+        assert_eq!(calibration.bins[7].rows, 3);
+        assert!(Calibration::from_answers([(1.5, true)]).is_err());
+        assert!(Calibration::from_answers([]).is_err());
     }
 
     #[test]

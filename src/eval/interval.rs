@@ -104,6 +104,20 @@ pub fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, E
     Ok(resample(&scores, "eval/difference"))
 }
 
+/// As [`paired_difference`], where one of the two may have a single set of answers for all seeds of
+/// the other: the teacher, which is not trained, or a row that the seeds do not touch. It stands
+/// against each of them, so that only the other's seeds and the texts are in doubt.
+///
+/// # Errors
+/// As [`paired_difference`].
+pub fn against(left: &[Vec<bool>], right: &[Vec<bool>]) -> Result<Interval, EvalError> {
+    match (left, right) {
+        ([one], many) if many.len() > 1 => paired_difference(&vec![one.clone(); many.len()], many),
+        (many, [one]) if many.len() > 1 => paired_difference(many, &vec![one.clone(); many.len()]),
+        _ => paired_difference(left, right),
+    }
+}
+
 /// Mean macro-F1 over seeds and its interval; `gold` is `[rows]`, `predicted` is `[seeds][rows]`.
 ///
 /// In each resample the mean goes over the classes that the resample holds.
@@ -148,11 +162,16 @@ pub fn macro_f1_interval(
 
 /// Bootstraps the mean of `scores`, `[seeds][rows]`, over seeds and rows.
 fn resample(scores: &[Vec<i32>], stage: &str) -> Interval {
-    let (seeds, rows) = (scores.len(), scores[0].len());
-    let cells = (seeds * rows) as f64;
+    let cells = (scores.len() * scores[0].len()) as f64;
     let mean = scores.iter().flatten().map(|&score| f64::from(score)).sum::<f64>() / cells;
+    Interval::from_draws(mean, means(scores, stage))
+}
+
+/// The mean of `scores`, `[seeds][rows]`, in each of [`DRAWS`] resamples.
+fn means(scores: &[Vec<i32>], stage: &str) -> Vec<f64> {
+    let (seeds, rows) = (scores.len(), scores[0].len());
     let mut sums = vec![0_i32; rows];
-    let draws = (0..DRAWS)
+    (0..DRAWS)
         .map(|draw| {
             let mut rng = Rng::for_item(0, stage, draw);
             sums.fill(0);
@@ -162,10 +181,9 @@ fn resample(scores: &[Vec<i32>], stage: &str) -> Interval {
                 }
             }
             let total: i64 = (0..rows).map(|_| i64::from(sums[below(&mut rng, rows)])).sum();
-            total as f64 / cells
+            total as f64 / (seeds * rows) as f64
         })
-        .collect();
-    Interval::from_draws(mean, draws)
+        .collect()
 }
 
 /// A uniform index below `n` by multiplying high halves; the bias is below n/2^32.
@@ -257,6 +275,142 @@ mod tests {
         close(difference.mean, -1.0 / 60.0, 1e-12);
         assert!(difference.includes_zero(), "{difference:?}");
         assert_eq!(difference.negated().low, -difference.high);
+    }
+
+    /// Every resample of `scores` there is, each as likely as the next: `seeds^seeds · rows^rows`.
+    fn all_means(scores: &[Vec<i32>]) -> Vec<f64> {
+        let (seeds, rows) = (scores.len(), scores[0].len());
+        // All lists of `length` numbers below `length`.
+        let lists = |length: usize| {
+            (0..length.pow(length as u32))
+                .map(move |code| (0..length).map(move |at| code / length.pow(at as u32) % length))
+        };
+        let mut means = Vec::new();
+        for drawn_seeds in lists(seeds) {
+            for drawn_rows in lists(rows) {
+                let sum: i32 = drawn_seeds
+                    .clone()
+                    .flat_map(|seed| drawn_rows.clone().map(move |row| scores[seed][row]))
+                    .sum();
+                means.push(f64::from(sum) / (seeds * rows) as f64);
+            }
+        }
+        means.sort_by(f64::total_cmp);
+        means
+    }
+
+    /// The share of `means` that are `value`.
+    fn share(means: &[f64], value: f64) -> f64 {
+        let equal = means.iter().filter(|mean| (**mean - value).abs() < 1e-9).count();
+        equal as f64 / means.len() as f64
+    }
+
+    #[test]
+    fn two_seeds_and_two_texts_on_paper() {
+        // One of four answers is a win. Of the draws of seeds, one in four takes the first seed
+        // twice, two in four take both; of those of texts, one in four takes the first twice, two in
+        // four take both. So of 16 resamples 1 is worth 4/4, 2 + 2 are worth 2/4, 4 are worth 1/4,
+        // and 7 are worth nothing.
+        let scores = [vec![1, 0], vec![0, 0]];
+        let all = all_means(&scores);
+        assert_eq!(all.len(), 16);
+        let drawn = means(&scores, "test");
+        for (value, sixteenths) in [(1.0, 1.0), (0.5, 4.0), (0.25, 4.0), (0.0, 7.0)] {
+            close(share(&all, value), sixteenths / 16.0, 1e-12);
+            // Four standard errors of 10,000 draws.
+            close(share(&drawn, value), sixteenths / 16.0, 0.02);
+        }
+        // 2.5 % from either end lie inside the first and the last of these.
+        let interval = resample(&scores, "test");
+        assert_eq!(interval, Interval { mean: 0.25, low: 0.0, high: 1.0 });
+    }
+
+    #[test]
+    fn small_cases_agree_with_all_their_resamples() {
+        let cases: [&[&[i32]]; 4] = [
+            &[&[1, 0, -1], &[1, 1, 0]],
+            &[&[1, 1, 0], &[0, 0, -1]],
+            &[&[1, 0, 0], &[0, 1, 0], &[-1, 1, 1]],
+            &[&[1, 0, 1, 0]],
+        ];
+        for case in cases {
+            let scores: Vec<Vec<i32>> = case.iter().map(|seed| seed.to_vec()).collect();
+            let (all, drawn) = (all_means(&scores), means(&scores, "eval/difference"));
+            let mut values = all.clone();
+            values.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
+            for &value in &values {
+                let exact = share(&all, value);
+                let error = (exact * (1.0 - exact) / DRAWS as f64).sqrt();
+                close(share(&drawn, value), exact, 4.0 * error + 1e-9);
+            }
+            // A value of which the exact end is well inside must be the drawn end.
+            let interval = resample(&scores, "eval/difference");
+            let mut below = 0.0;
+            for &value in &values {
+                let upto = below + share(&all, value);
+                for (end, found) in [(0.025, interval.low), (0.975, interval.high)] {
+                    if below + 0.006 < end && end < upto - 0.006 {
+                        close(found, value, 1e-9);
+                    }
+                }
+                below = upto;
+            }
+            close(below, 1.0, 1e-9);
+        }
+    }
+
+    #[test]
+    fn one_seed_leaves_the_texts_alone() {
+        // 1, 0 and -1 on a text each: 1 of 27 resamples (3.7 %) holds the first alone, 1 the last.
+        let interval = paired_difference(&[vec![true, true, false]], &[vec![false, true, true]]);
+        let interval = interval.unwrap();
+        assert_eq!((interval.mean, interval.low, interval.high), (0.0, -1.0, 1.0));
+        assert!(interval.includes_zero());
+        // The same answers a second time add no doubt and take none away.
+        let scores = vec![1, 0, 0, 1];
+        let (one, two) = (all_means(&[scores.clone()]), means(&[scores.clone(), scores], "test"));
+        for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
+            close(share(&two, value), share(&one, value), 0.02);
+        }
+    }
+
+    #[test]
+    fn what_is_always_the_same_has_no_width() {
+        let (right, wrong) = (vec![vec![true; 5]; 2], vec![vec![false; 5]; 2]);
+        let same = paired_difference(&right, &right).unwrap();
+        assert_eq!(same, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+        let all = paired_difference(&right, &wrong).unwrap();
+        assert_eq!(all, Interval { mean: 1.0, low: 1.0, high: 1.0 });
+    }
+
+    #[test]
+    fn the_texts_that_both_find_hard_cancel_out() {
+        // Sixty of a hundred texts are easy, forty hard for both; a finds four of the hard ones more.
+        let a: Vec<bool> = (0..100).map(|row| row < 64).collect();
+        let b: Vec<bool> = (0..100).map(|row| row < 60).collect();
+        // The same scores, but on other texts: nothing cancels.
+        let elsewhere: Vec<bool> = (0..100).map(|row| row >= 40).collect();
+        let width = |interval: Interval| interval.high - interval.low;
+        let paired = width(paired_difference(&[a.clone()], &[b]).unwrap());
+        let unpaired = width(paired_difference(&[a], &[elsewhere]).unwrap());
+        // Standard errors: sqrt(0.04 · 0.96 / 100) = 0.0196 and sqrt((0.76 - 0.04²) / 100) = 0.0871.
+        close(paired, 2.0 * Z * 0.0196, 0.012);
+        close(unpaired, 2.0 * Z * 0.0871, 0.03);
+    }
+
+    #[test]
+    fn one_set_of_answers_stands_against_every_seed() {
+        let students = [answers(50, 60), answers(40, 60), answers(45, 60)];
+        let teacher = [answers(30, 60)];
+        let repeated = vec![teacher[0].clone(); 3];
+        let found = against(&students, &teacher).unwrap();
+        assert_eq!(found, paired_difference(&students, &repeated).unwrap());
+        let turned = against(&teacher, &students).unwrap();
+        assert_eq!(turned, paired_difference(&repeated, &students).unwrap());
+        close(turned.mean, -found.mean, 1e-12);
+        assert_eq!(against(&teacher, &teacher).unwrap().high, 0.0);
+        assert!(against(&students, &students[..2]).is_err());
+        assert!(against(&students, &[]).is_err());
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! What a classifier's predictions are worth: scores, how sure one may be of them, and whether its
 //! probabilities mean what they say.
 //!
-//! Everything here is arithmetic on class indices; nothing reads a file or knows a model. The three
-//! rooms are [`Metrics`] (accuracy, macro-F1, confusion), [`Interval`]s (Wilson and a hierarchical
-//! bootstrap over training seeds and test items, and the paired difference of two models) and
-//! [`Calibration`] (expected calibration error).
+//! Everything here is arithmetic on class indices (and, for diversity, on words); nothing reads a file
+//! or knows a model. The four rooms are [`Metrics`] (accuracy, macro-F1, confusion), [`Interval`]s (Wilson and a hierarchical
+//! bootstrap over training seeds and test items, and the paired difference of two models),
+//! [`Calibration`] (expected calibration error) and [`Diversity`] (distinct-2, self-BLEU).
 //!
 //! All scores are fractions of 1. All intervals are 95 % and deterministic: the resampling draws from
 //! [`crate::rng::Rng`] under fixed keys, so the same predictions always give the same interval.
 
 mod calibration;
+mod diversity;
 mod interval;
 mod metrics;
 
 pub use calibration::{Bin, Calibration};
-pub use interval::{Interval, accuracy_interval, macro_f1_interval, paired_difference, wilson};
+pub use diversity::{Diversity, diversity};
+pub use interval::{
+    Interval, accuracy_interval, against, macro_f1_interval, paired_difference, wilson,
+};
 pub use metrics::{ClassMetrics, Metrics};
 
 /// Why predictions could not be scored. Rows and classes count from 0, as in the slices given.

@@ -1,5 +1,7 @@
 //! Reports for the tests: a plausible one, and the awkward ones.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn class(name: &str, description: &str) -> Class {

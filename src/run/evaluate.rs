@@ -1,21 +1,21 @@
 //! The stage `eval`: scores the students' predictions, lets the teacher classify the test set itself,
-//! and writes `report.json` and `report.html`.
+//! and writes `report.json` and `report.html`. What the report's sections hold is computed in
+//! `sections`; here they are gathered.
 
 use std::collections::BTreeMap;
 
 use super::{
     Event, RunError, RunFolder, Scene, TrainedRow, Watch, ledger::Entry, read_json,
-    relabelling::Scoring, run_seeds,
+    relabelling::Scoring, run_seeds, sections,
 };
 use crate::{
-    augment::AugmentedText,
     config::Settings,
     embed::Embedder,
-    eval::{accuracy_interval, macro_f1_interval, paired_difference},
+    eval::{accuracy_interval, against, macro_f1_interval},
     prompt::Prompts,
     relabel::RelabelledText,
     report::{self, Report, Row},
-    task::Task,
+    task::{LabelledText, Task},
     teacher::{Teacher, TeacherIdentity},
 };
 
@@ -35,17 +35,7 @@ pub fn evaluate(
     watch: Watch<'_>,
 ) -> Result<Report, RunError> {
     let trained: Vec<TrainedRow> = read_json(&run.path.join("predictions.json"))?;
-    let mut by_row: BTreeMap<Row, Vec<&TrainedRow>> = BTreeMap::new();
-    for row in trained.iter().filter(|row| !row.said.predicted.is_empty()) {
-        by_row.entry(row.row).or_default().push(row);
-    }
-    let mut table: Vec<(Row, Vec<Vec<usize>>, usize)> = by_row
-        .into_iter()
-        .map(|(row, students)| {
-            let predicted = students.iter().map(|student| student.said.predicted.clone()).collect();
-            (row, predicted, students[0].train_rows)
-        })
-        .collect();
+    let mut table = students(&trained);
     let eight_bits = eight_bits(&trained, task);
     let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
     let teacher = teacher.filter(|teacher| teacher.scores_any_text());
@@ -54,26 +44,54 @@ pub fn evaluate(
             "the teacher labels its own texts only: its row is left out".to_owned(),
         ));
     }
+    let seeds = run_seeds(task, settings);
     if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
         let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-        let seeds = run_seeds(task, settings);
         let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
         let scoring = Scoring { stage: "test", scene };
         let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
         watch(Event::End {
             summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
         });
-        // A text that the teacher's process did not survive counts as classified wrong.
-        let predicted = answers.iter().zip(&task.test).map(|(answer, item)| {
-            answer.as_ref().map_or((item.label + 1) % task.classes.len(), |answer| answer.class)
+        let (predicted, confidence) = sections::heard(task, &answers);
+        table.push(Arm {
+            row: Row::Teacher,
+            predicted: vec![predicted],
+            confidence: vec![confidence],
+            train_rows: 0,
         });
-        table.push((Row::Teacher, vec![predicted.collect()], 0));
     }
     let student = report::Student { name: student_name.to_owned(), eight_bits };
-    let report = Assembly { run, task, settings, prompts }.report(&table, identity, student)?;
+    let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
+    let report = assembly.report(&table, identity, student)?;
     report.write(&run.path)?;
     run.finish_stage("eval", &[("rows", report.results.len())])?;
     Ok(report)
+}
+
+/// What the models of one row of the table said about the test set.
+struct Arm {
+    row: Row,
+    /// Class indices, `[seeds][rows]`.
+    predicted: Vec<Vec<usize>>,
+    /// Their probabilities; lists are empty where an older ledger has none.
+    confidence: Vec<Vec<f32>>,
+    train_rows: usize,
+}
+
+/// The students' rows.
+fn students(trained: &[TrainedRow]) -> Vec<Arm> {
+    let mut by_row: BTreeMap<Row, Vec<&TrainedRow>> = BTreeMap::new();
+    for row in trained.iter().filter(|row| !row.said.predicted.is_empty()) {
+        by_row.entry(row.row).or_default().push(row);
+    }
+    let arm = |(row, students): (Row, Vec<&TrainedRow>)| Arm {
+        row,
+        predicted: students.iter().map(|student| student.said.predicted.clone()).collect(),
+        confidence: students.iter().map(|student| student.said.confidence.clone()).collect(),
+        train_rows: students[0].train_rows,
+    };
+    by_row.into_iter().map(arm).collect()
 }
 
 /// What 8 bits cost the student that is kept, on the test set.
@@ -97,35 +115,36 @@ struct Assembly<'a> {
     task: &'a Task,
     settings: &'a Settings,
     prompts: &'a Prompts,
+    seeds: &'a [LabelledText],
+    embedder: &'a dyn Embedder,
 }
 
 impl Assembly<'_> {
     fn report(
         &self,
-        table: &[(Row, Vec<Vec<usize>>, usize)],
+        table: &[Arm],
         teacher: Option<TeacherIdentity>,
         student: report::Student,
     ) -> Result<Report, RunError> {
         let task = self.task;
         let classes = task.classes.len();
         let gold: Vec<usize> = task.test.iter().map(|item| item.label).collect();
-        let correct = |predicted: &[Vec<usize>]| -> Vec<Vec<bool>> {
+        let correct = |arm: &Arm| -> Vec<Vec<bool>> {
             let right = |row: &Vec<usize>| row.iter().zip(&gold).map(|(a, b)| a == b).collect();
-            predicted.iter().map(right).collect()
+            arm.predicted.iter().map(right).collect()
         };
         let mut results = Vec::new();
-        for (row, predicted, train_rows) in table {
+        for arm in table {
             results.push(report::Scores {
-                row: *row,
-                accuracy: accuracy_interval(&correct(predicted))?,
-                macro_f1: macro_f1_interval(&gold, predicted, classes)?,
-                seeds: predicted.len(),
-                train_rows: *train_rows,
+                row: arm.row,
+                accuracy: accuracy_interval(&correct(arm))?,
+                macro_f1: macro_f1_interval(&gold, &arm.predicted, classes)?,
+                seeds: arm.predicted.len(),
+                train_rows: arm.train_rows,
                 test_rows: gold.len(),
             });
         }
-        let predictions =
-            |row: Row| table.iter().find(|(other, ..)| *other == row).map(|(_, p, _)| p);
+        let find = |row: Row| table.iter().find(|arm| arm.row == row);
         let mut differences = Vec::new();
         let pairs = [
             (Row::A1, Row::Seeds),
@@ -134,23 +153,20 @@ impl Assembly<'_> {
             (Row::A2, Row::Teacher),
         ];
         for (a, b) in pairs {
-            if let (Some(left), Some(right)) = (predictions(a), predictions(b)) {
-                let (left, mut right) = (correct(left), correct(right));
-                // The teacher has one set of answers, which stands against each seed.
-                right.resize(left.len(), right[0].clone());
-                let interval = paired_difference(&left, &right)?;
+            if let (Some(left), Some(right)) = (find(a), find(b)) {
+                let interval = against(&correct(left), &correct(right))?;
                 differences.push(report::Difference { a, b, interval });
             }
         }
-        let confusion = predictions(Row::A2).map(|predicted| {
-            let mut matrix = vec![vec![0; classes]; classes];
-            for seed in predicted {
-                for (gold, predicted) in gold.iter().zip(seed) {
-                    matrix[*gold][*predicted] += 1;
-                }
-            }
-            report::Confusion { row: Row::A2, matrix, pairs: Vec::new() }
+        let a2 = find(Row::A2);
+        let confusion = a2.map(|arm| sections::confusion(task, &gold, &arm.predicted, Row::A2));
+        let reliability = [find(Row::Teacher), a2].into_iter().flatten().filter_map(|arm| {
+            sections::reliability(arm.row, &gold, &arm.predicted, &arm.confidence)
         });
+        let kept: Vec<RelabelledText> =
+            self.run.read_rows("train.jsonl", "run the stage `filter` first")?;
+        let predicted = a2.map_or(&[][..], |arm| &arm.predicted[0]);
+        let map = sections::map(task, self.seeds, &kept, predicted, self.embedder)?;
         let relabelled: Vec<RelabelledText> =
             self.run.read_rows("relabelled.jsonl", "run the stage `relabel` first")?;
         let teacher = teacher.map_or_else(
@@ -185,13 +201,13 @@ impl Assembly<'_> {
             results,
             differences,
             funnel: self.funnel(relabelled.len()),
-            relabel: Some(self.relabel(&relabelled)),
+            relabel: Some(sections::relabel(task, &relabelled)),
             confusion,
-            examples: examples(&relabelled),
+            examples: sections::examples(&relabelled),
             comparison: None,
-            reliability: Vec::new(),
-            map: None,
-            diversity: Vec::new(),
+            reliability: reliability.collect(),
+            map,
+            diversity: sections::diversity(self.seeds, &kept),
             stages: self.stages(),
             provenance: self.provenance(),
             warnings: self.warnings(),
@@ -229,35 +245,6 @@ impl Assembly<'_> {
             kept,
             dropped,
         }
-    }
-
-    fn relabel(&self, rows: &[RelabelledText]) -> report::Relabel {
-        let classes = self.task.classes.len();
-        let index = |name: &str| self.task.classes.iter().position(|class| class.name == name);
-        let mut flow = vec![vec![0; classes]; classes];
-        let mut by_alpha: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-        let mut changed = 0;
-        for row in rows {
-            let moved = u64::from(row.relabel != row.augmented.major);
-            changed += moved;
-            if let (Some(from), Some(to)) = (index(&row.augmented.major), index(&row.relabel)) {
-                flow[from][to] += 1;
-            }
-            if let Some(alpha) = row.augmented.alpha {
-                let bucket = by_alpha.entry((alpha * 100.0).round() as u64).or_default();
-                bucket.0 += 1;
-                bucket.1 += moved;
-            }
-        }
-        let by_alpha = by_alpha
-            .into_iter()
-            .map(|(percent, (total, changed))| report::AlphaShare {
-                alpha: percent as f64 / 100.0,
-                total,
-                changed,
-            })
-            .collect();
-        report::Relabel { changed, total: rows.len() as u64, by_alpha, by_pair: Vec::new(), flow }
     }
 
     /// What the task's readers found odd, and what the teacher could not answer.
@@ -324,31 +311,4 @@ impl Assembly<'_> {
             ledger_rows: entries.len() as u64,
         }
     }
-}
-
-/// A dozen texts, spread evenly over the run, the ones whose label changed first.
-fn examples(rows: &[RelabelledText]) -> Vec<report::Example> {
-    const WANTED: usize = 12;
-    let spread = |rows: Vec<&RelabelledText>, wanted: usize| -> Vec<RelabelledText> {
-        let step = rows.len().div_ceil(wanted.max(1)).max(1);
-        rows.into_iter().step_by(step).take(wanted).cloned().collect()
-    };
-    let (moved, stayed): (Vec<_>, Vec<_>) =
-        rows.iter().partition(|row| row.relabel != row.augmented.major);
-    let mut chosen = spread(moved, WANTED / 2);
-    chosen.extend(spread(stayed, WANTED - chosen.len()));
-    chosen
-        .into_iter()
-        .map(|row| {
-            let AugmentedText { text, major, minor, alpha, .. } = row.augmented;
-            report::Example {
-                text,
-                major,
-                minor,
-                alpha: alpha.unwrap_or(1.0),
-                relabelled: Some(row.relabel),
-                probability: Some(f64::from(row.p)),
-            }
-        })
-        .collect()
 }

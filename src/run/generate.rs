@@ -43,12 +43,8 @@ pub fn generate(
     watch: Watch<'_>,
 ) -> Result<Vec<AugmentedText>, RunError> {
     let seeds = run_seeds(task, settings);
-    let nearest = match (settings.augment.partners, embedder) {
-        (Partners::Even, _) => Vec::new(),
-        (Partners::Confusable, Some(embedder)) => confusable(task, &seeds, embedder)?,
-        (Partners::Confusable, None) => return Err(RunError::NoEmbedder),
-    };
     let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+    let nearest = nearest(&scene, embedder)?;
     let Harvest { texts, counts, .. } =
         harvest(run, &scene, &Mixup, &nearest, teacher, &mut *watch)?;
     run.write_rows("augmented.jsonl", &texts)?;
@@ -61,6 +57,23 @@ pub fn generate(
     );
     watch(Event::End { summary });
     Ok(texts)
+}
+
+/// The confusable classes of each class, where the settings ask for such partners.
+///
+/// # Errors
+/// An embedder that is missing or fails.
+pub(crate) fn nearest(
+    scene: &Scene<'_>,
+    embedder: Option<&dyn Embedder>,
+) -> Result<Vec<Vec<usize>>, RunError> {
+    match (scene.settings.augment.partners, embedder) {
+        (Partners::Even, _) => Ok(Vec::new()),
+        (Partners::Confusable, Some(embedder)) => {
+            Ok(confusable(scene.task, scene.seeds, embedder)?)
+        }
+        (Partners::Confusable, None) => Err(RunError::NoEmbedder),
+    }
 }
 
 /// New texts, and what it took to get them.
@@ -250,10 +263,11 @@ pub(super) fn written(
 ) -> Result<Vec<(String, Known)>, RunError> {
     let identity = teacher.identity().clone();
     let keys: Vec<String> = requests.iter().map(|request| request.key(&identity)).collect();
+    let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let mut known: HashMap<String, Known> = HashMap::new();
     for entry in run.ledger.entries() {
         match entry {
-            Entry::Reply { key, reply, complete, .. } => {
+            Entry::Reply { key, reply, complete, .. } if wanted.contains(key.as_str()) => {
                 known.insert(key.clone(), Known { text: reply.clone(), complete: *complete });
             }
             Entry::Skipped { key, .. } => {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunError, RunFolder, Watch, relabelling::Scoring};
+use super::{RunError, RunFolder, Watch, relabelling::Scoring, run_seeds};
 use crate::{
     config::Settings,
     embed::Embedder,
@@ -69,30 +69,31 @@ pub(super) fn write(
     run.write_rows(FILE, &rows)
 }
 
-/// The teacher's label of each seed, in order; `None` where the settings do not want them, and where
-/// the texts were imported with their labels.
+/// The seeds of the run, with the teacher's labels where the settings want them. Texts that were
+/// imported with their labels bring none for the seeds: these keep theirs.
 ///
 /// # Errors
 /// A missing or damaged `gold.jsonl`.
-pub(super) fn labels(
+pub(super) fn seeds(
     run: &RunFolder,
     task: &Task,
     settings: &Settings,
-) -> Result<Option<Vec<usize>>, RunError> {
+) -> Result<Vec<LabelledText>, RunError> {
     let path = run.path().join(FILE);
     if !settings.relabel.gold || (run.is_imported() && !path.exists()) {
-        return Ok(None);
+        return Ok(run_seeds(task, settings));
     }
     let rows: Vec<Row> = run.read_rows(FILE, "run the stage `relabel` first")?;
-    let label = |(line, row): (usize, Row)| {
+    let seed = |(line, row): (usize, Row)| {
         let class = task.classes.iter().position(|class| class.name == row.relabel);
-        class.ok_or_else(|| RunError::Row {
+        let label = class.ok_or_else(|| RunError::Row {
             path: path.clone(),
             line: line + 1,
             message: format!("the task has no class {:?}", row.relabel),
-        })
+        })?;
+        Ok(LabelledText { text: row.text, label })
     };
-    rows.into_iter().enumerate().map(label).collect::<Result<_, _>>().map(Some)
+    rows.into_iter().enumerate().map(seed).collect()
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
         (settings.relabel.free_text, settings.relabel.gold) = (true, true);
         let (task, prompts) = (&sample.task, &sample.prompts);
         let mut run = RunFolder::open(folder.path(), task, &settings, prompts).unwrap();
-        assert!(labels(&run, task, &settings).unwrap_err().to_string().contains("gold.jsonl"));
+        assert!(seeds(&run, task, &settings).unwrap_err().to_string().contains("gold.jsonl"));
         let row = |text: &str| AugmentedText {
             text: text.to_owned(),
             major: "a".to_owned(),
@@ -151,10 +152,10 @@ mod tests {
             ["relabel.0", "relabel.1", "relabel.0", "relabel.1"]
         );
 
-        assert_eq!(labels(&run, task, &settings).unwrap(), Some(vec![1, 1]));
+        assert_eq!(seeds(&run, task, &settings).unwrap(), [seed("x", 1), seed("y", 1)]);
         let written = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert!(written.starts_with(r#"{"text":"x","major":"a","relabel":"b"}"#), "{written}");
         settings.relabel.gold = false;
-        assert_eq!(labels(&run, task, &settings).unwrap(), None);
+        assert_eq!(seeds(&run, task, &settings).unwrap(), sample.seeds);
     }
 }

@@ -9,6 +9,7 @@
 //! What costs time goes into the [`ledger`] the moment it is finished. A stage that is started again
 //! looks there first; killing the program at any point loses at most the requests in flight.
 
+pub(crate) mod arms;
 mod calls;
 pub mod card;
 mod evaluate;
@@ -24,6 +25,7 @@ mod relabelling;
 mod replay;
 #[cfg(test)]
 mod scripted;
+pub(crate) mod sections;
 mod train;
 
 use std::{
@@ -39,10 +41,13 @@ use sha2::{Digest, Sha256};
 pub use evaluate::evaluate;
 pub use filtering::filter;
 pub use generate::generate;
+pub(crate) use generate::{Counts, Harvest, harvest, nearest};
 pub use import::import;
 pub use record::Record;
 pub use relabelling::relabel;
+pub(crate) use relabelling::{Scoring, relabelled};
 pub use replay::replay;
+pub(crate) use train::{Job, School};
 pub use train::{Said, TrainedRow, train};
 
 use crate::{
@@ -50,7 +55,7 @@ use crate::{
     eval::EvalError,
     prompt::{PromptError, Prompts},
     relabel::QuestionError,
-    report::ReportError,
+    report::{Report, ReportError},
     student::StudentError,
     task::{LabelledText, Task},
     teacher::{TeacherError, TeacherIdentity},
@@ -96,6 +101,8 @@ pub enum RunError {
         "{path} is not a run folder: it holds other files\nhint: choose an empty or a new folder with --out"
     )]
     NotARun { path: PathBuf },
+    #[error("{path} holds a single run\nhint: give the comparison a folder of its own with --out")]
+    SingleRun { path: PathBuf },
     #[error(
         "{path} names no teacher\nhint: `replay:` takes the ledger of a run that has generated or relabelled texts"
     )]
@@ -199,6 +206,44 @@ impl RunFolder {
         Ok(run)
     }
 
+    /// As [`Self::open`], for a comparison.
+    ///
+    /// # Errors
+    /// The same, and a folder that holds a single run.
+    pub fn open_comparison(
+        path: &Path,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<Self, RunError> {
+        if path.join("augmented.jsonl").exists() {
+            return Err(RunError::SingleRun { path: path.to_owned() });
+        }
+        Self::open(path, task, settings, prompts)
+    }
+
+    /// Writes `compare.json`, `compare.md` and the report; returns the first.
+    ///
+    /// # Errors
+    /// A disk that does not take them.
+    pub fn write_comparison(&self, report: &Report, markdown: &str) -> Result<String, RunError> {
+        let comparison = report.comparison.as_ref();
+        let json = serde_json::to_string_pretty(&serde_json::json!({
+            "task": report.task.name,
+            "task_sha256": report.task.sha256,
+            "test_rows": report.task.test_rows,
+            "rows": comparison.map(|comparison| &comparison.lines),
+            "differences": comparison.map(|comparison| &comparison.differences),
+            "left_out": comparison.map(|comparison| &comparison.left_out),
+            "provenance": report.provenance,
+        }));
+        let json = json.expect("a comparison holds nothing that JSON cannot write");
+        self.write("compare.json", format!("{json}\n").as_bytes())?;
+        self.write("compare.md", markdown.as_bytes())?;
+        report.write(&self.path)?;
+        Ok(json)
+    }
+
     /// Takes up an existing run folder with the task and the settings it was begun with.
     pub fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
         let settings = read_settings(path)?;
@@ -239,12 +284,16 @@ impl RunFolder {
     }
 
     /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
         replace_file(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
-    fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
+    /// Writes JSONL to `name`, which may lie in a folder below.
+    pub(crate) fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
+        if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
+            create_private_folder(&self.path.join(below))?;
+        }
         let mut bytes = Vec::new();
         for row in rows {
             serde_json::to_writer(&mut bytes, row)

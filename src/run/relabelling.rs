@@ -2,7 +2,7 @@
 //! `relabelled.jsonl`. The same scoring makes the teacher a classifier of the test set.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Instant,
 };
 
@@ -213,10 +213,13 @@ impl Scoring<'_> {
         };
         let keys: Vec<String> =
             (0..questions.len()).map(|item| request(item).key(&identity)).collect();
+        let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
         let mut known: HashMap<String, Option<Scored>> = HashMap::new();
         for entry in run.ledger.entries() {
             match entry {
-                Entry::Scores { key, log_probs, tokens, prompt_tokens, .. } => {
+                Entry::Scores { key, log_probs, tokens, prompt_tokens, .. }
+                    if wanted.contains(key.as_str()) =>
+                {
                     let (log_probs, tokens) = (log_probs.clone(), tokens.clone());
                     let scored = Scored { log_probs, tokens, prompt_tokens: *prompt_tokens };
                     known.insert(key.clone(), Some(scored));

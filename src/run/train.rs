@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     fs, io,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,15 +15,21 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, RunError, RunFolder, Watch, gold, key, ledger::Entry, replace_file, run_seeds};
+use super::{
+    Event, RunError, RunFolder, Watch,
+    arms::{self, Labels},
+    gold, key,
+    ledger::Entry,
+    replace_file, run_seeds,
+};
 use crate::{
-    config::{Settings, StudentSettings},
+    config::Settings,
     relabel::RelabelledText,
     report::Row,
     student::{
         self, BaseModel, Corpus, Crew, Example, Precision, Snapshots, TrainSettings, Training,
     },
-    task::{Class, LabelledText, Task},
+    task::Task,
 };
 
 /// One trained student's predictions on the test set, as class indices.
@@ -85,15 +91,14 @@ pub fn train(
     if rows.is_empty() {
         return Err(RunError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
     }
-    let mut arms =
-        arms(&run.path, &task.classes, &settings.student, &run_seeds(task, settings), &rows)?;
-    if let Some(labels) = gold::labels(run, task, settings)? {
-        // The seeds come first in every row.
-        let relabelled = arms.iter_mut().filter(|(row, _)| *row == Row::A2);
-        for (example, label) in relabelled.flat_map(|(_, examples)| examples).zip(labels) {
-            example.label = label;
-        }
-    }
+    let labels = Labels { path: &run.path, classes: &task.classes, student: &settings.student };
+    let gold = arms::gold(&run_seeds(task, settings));
+    let taught = arms::gold(&gold::seeds(run, task, settings)?);
+    let arms = [
+        (Row::Seeds, gold.clone()),
+        (Row::A1, [gold, labels.asked(&rows)?].concat()),
+        (Row::A2, [taught, labels.relabelled(&rows, false)?].concat()),
+    ];
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {
         for (row, examples) in &arms {
@@ -250,91 +255,4 @@ fn sure(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
         (class, row[class])
     };
     probabilities.iter().map(largest).unzip()
-}
-
-/// The training rows of each row of the table; the gold seeds belong to all of them. What else the
-/// teacher said of a text than its label is row A2's, where `student` asks for it.
-fn arms(
-    path: &Path,
-    classes: &[Class],
-    student: &StudentSettings,
-    seeds: &[LabelledText],
-    rows: &[RelabelledText],
-) -> Result<Vec<(Row, Vec<Example>)>, RunError> {
-    let gold: Vec<Example> = seeds
-        .iter()
-        .map(|seed| Example { gold: true, ..Example::new(&seed.text, seed.label) })
-        .collect();
-    let class_of = |name: &str, line: usize| {
-        classes.iter().position(|class| class.name == name).ok_or_else(|| RunError::Row {
-            path: path.join("train.jsonl"),
-            line: line + 1,
-            message: format!("the task has no class {name:?}"),
-        })
-    };
-    let (mut asked, mut relabelled) = (gold.clone(), gold.clone());
-    for (line, row) in rows.iter().enumerate() {
-        let text = &row.augmented.text;
-        asked.push(Example::new(text, class_of(&row.augmented.major, line)?));
-        let mut example = Example::new(text, class_of(&row.relabel, line)?);
-        if student.confidence_weights {
-            example.weight = row.p;
-        }
-        if student.training.soft_labels > 0.0 && !row.probabilities.is_empty() {
-            let whole: f32 = row.probabilities.iter().map(|(_, p)| p).sum();
-            example.teacher = vec![0.0; classes.len()];
-            for (name, p) in &row.probabilities {
-                example.teacher[class_of(name, line)?] = p / whole.max(f32::MIN_POSITIVE);
-            }
-        }
-        relabelled.push(example);
-    }
-    Ok(vec![(Row::Seeds, gold), (Row::A1, asked), (Row::A2, relabelled)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::augment::AugmentedText;
-
-    fn row(text: &str, relabel: &str, p: f32, probabilities: &[(&str, f32)]) -> RelabelledText {
-        let augmented: AugmentedText =
-            serde_json::from_value(serde_json::json!({ "id": 0, "text": text, "major": "a" }))
-                .expect("the other keys may be missing");
-        let probabilities = probabilities.iter().map(|&(name, p)| (name.to_owned(), p)).collect();
-        RelabelledText { augmented, relabel: relabel.to_owned(), p, probabilities }
-    }
-
-    fn a2(student: &StudentSettings, rows: &[RelabelledText]) -> Result<Vec<Example>, RunError> {
-        let class = |name: &str| Class { name: name.to_owned(), description: String::new() };
-        let classes = ["a", "b", "c"].map(class);
-        let seeds = [LabelledText { text: "seed".to_owned(), label: 2 }];
-        let mut arms = arms(Path::new("run"), &classes, student, &seeds, rows)?;
-        assert_eq!(arms[0].1, [Example { gold: true, ..Example::new("seed", 2) }]);
-        assert_eq!(arms[1].1[1..], [Example::new("x", 0), Example::new("y", 0)]);
-        let (row, examples) = arms.remove(2);
-        assert!(row == Row::A2 && examples[0].gold);
-        Ok(examples[1..].to_vec())
-    }
-
-    #[test]
-    fn only_the_relabelled_rows_carry_what_the_teacher_said_and_only_when_asked() {
-        let rows = [row("x", "b", 0.6, &[("b", 0.6), ("c", 0.2)]), row("y", "a", 1.0, &[])];
-        let hard = [Example::new("x", 1), Example::new("y", 0)];
-        assert_eq!(a2(&StudentSettings::default(), &rows).unwrap(), hard);
-
-        let training = TrainSettings { soft_labels: 0.5, ..TrainSettings::default() };
-        let soft = StudentSettings { training, confidence_weights: true, ..Default::default() };
-        let examples = a2(&soft, &rows).unwrap();
-        assert_eq!((examples[0].weight, examples[1].weight), (0.6, 1.0));
-        // A class that was no candidate has none; the others add up to 1. Imported rows stay hard.
-        for (found, wanted) in examples[0].teacher.iter().zip([0.0, 0.75, 0.25]) {
-            assert!((found - wanted).abs() < 1e-6, "{examples:?}");
-        }
-        assert!(examples[1].teacher.is_empty());
-
-        let foreign = [row("x", "b", 0.6, &[("z", 1.0)]), row("y", "a", 1.0, &[])];
-        let error = a2(&soft, &foreign).unwrap_err().to_string();
-        assert!(error.contains("train.jsonl:1") && error.contains("\"z\""), "{error}");
-    }
 }

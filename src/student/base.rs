@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 
 use super::blueprint::Blueprint;
 use super::config::Config;
+use super::network::Source;
 use super::weights::Checkpoint;
 #[cfg(test)]
 use super::weights::{self, Tensors};
@@ -138,6 +139,43 @@ impl BaseModel {
         let Inner { config, tokenizer, origin, .. } = &*self.inner;
         let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
         tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
+    }
+
+    /// The tokens of the vocabulary with their ids, in order of id; added ones such as `[CLS]` are
+    /// left out where the tokenizer calls them so.
+    pub fn vocabulary(&self) -> Vec<(u32, String)> {
+        let Inner { config, tokenizer, .. } = &*self.inner;
+        let tokens = tokenizer.get_vocab(false).into_iter().map(|(token, id)| (id, token));
+        let mut tokens =
+            tokens.filter(|(id, _)| (*id as usize) < config.vocab_size).collect::<Vec<_>>();
+        tokens.sort_unstable();
+        tokens
+    }
+
+    /// The id of a text that is one token as it stands.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn single_token(&self, text: &str) -> Result<Option<u32>> {
+        let Inner { tokenizer, origin, .. } = &*self.inner;
+        let encoding = tokenizer.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| tokens::fault(origin, &error))?;
+        Ok(match encoding.get_ids() {
+            &[id] => Some(id),
+            _ => None,
+        })
+    }
+
+    /// Rows `ids` of the table of word embeddings, `[ids, hidden_size]`. Only they are read.
+    ///
+    /// # Errors
+    /// An id that the table does not have.
+    pub fn word_vectors(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let Inner { config, checkpoint, .. } = &*self.inner;
+        let mut vectors = vec![0.0; ids.len() * config.hidden_size];
+        let words = Blueprint::new(config, config.pooling, 0).words;
+        checkpoint.rows(&words, ids, &mut vectors)?;
+        Ok(vectors)
     }
 }
 

@@ -106,7 +106,7 @@ pub(super) fn tokenise<S: AsRef<str> + Sync>(
     texts.par_iter().map(one).collect()
 }
 
-fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
+pub(super) fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
     StudentError::Tokenizer { origin: origin.to_owned(), message: error.to_string() }
 }
 

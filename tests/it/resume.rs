@@ -1,22 +1,8 @@
 //! A run that is killed goes on where it was and ends with the rows of an undisturbed one.
 
-use std::{
-    collections::HashSet,
-    fs,
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Stdio, time::Duration};
 
-use crate::support::{Bench, SMALL, json, rows};
-
-/// Lines of the ledger of one kind, as far as they are whole.
-fn count(ledger: &Path, kind: &str) -> usize {
-    let text = fs::read_to_string(ledger).unwrap_or_default();
-    text.lines()
-        .filter(|line| line.contains(&format!("\"kind\":\"{kind}\"")) && line.ends_with('}'))
-        .count()
-}
+use crate::support::{Bench, SMALL, assert_same_calls, count, json};
 
 #[test]
 fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
@@ -28,16 +14,7 @@ fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
 
     // One kill while replies come in, one while labels are scored, one between students.
     for (kind, wanted) in [("reply", 3), ("scores", 1), ("student", 1), ("student", 3)] {
-        let mut child =
-            bench.program(&command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while count(&ledger, kind) < wanted {
-            assert!(Instant::now() < deadline, "no {kind} came");
-            assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        bench.killed_after(&command, &ledger, kind, wanted);
     }
     bench.ok(&command);
 
@@ -49,13 +26,7 @@ fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
     assert_eq!(results("calm"), results("killed"));
 
     // No call was made twice, and none more than in the undisturbed run.
-    let keys = |run: &str| -> Vec<String> {
-        let rows = rows(&bench.path(run).join("ledger.jsonl"));
-        rows.iter().filter_map(|row| Some(row.get("key")?.as_str()?.to_owned())).collect()
-    };
-    let unique: HashSet<String> = keys("killed").into_iter().collect();
-    assert_eq!(unique.len(), keys("killed").len());
-    assert_eq!(unique, keys("calm").into_iter().collect());
+    assert_same_calls(&bench.path("calm"), &bench.path("killed"));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What the tests share: the program, a small task, and readers of its output.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -71,6 +73,20 @@ impl Bench {
         check_failure(&self.run(args))
     }
 
+    /// Runs the program and kills it as soon as `ledger` has `wanted` lines of `kind`.
+    pub fn killed_after(&self, args: &[&str], ledger: &Path, kind: &str, wanted: usize) {
+        let mut child =
+            self.program(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while count(ledger, kind) < wanted {
+            assert!(Instant::now() < deadline, "no {kind} came");
+            assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// A small task of two classes; `toml` is appended to its task.toml.
     pub fn task(&self, toml: &str) -> PathBuf {
         self.write("task/seeds.jsonl", concat!(
@@ -95,6 +111,25 @@ impl Bench {
         );
         self.write("task/task.toml", text).parent().expect("a parent").to_owned()
     }
+}
+
+/// Lines of the ledger of one kind, as far as they are whole.
+pub fn count(ledger: &Path, kind: &str) -> usize {
+    let text = fs::read_to_string(ledger).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.contains(&format!("\"kind\":\"{kind}\"")) && line.ends_with('}'))
+        .count()
+}
+
+/// The ledgers of two folders hold the same calls, and each of them once.
+pub fn assert_same_calls(calm: &Path, killed: &Path) {
+    let keys = |folder: &Path| -> Vec<String> {
+        let rows = rows(&folder.join("ledger.jsonl"));
+        rows.iter().filter_map(|row| Some(row.get("key")?.as_str()?.to_owned())).collect()
+    };
+    let unique: HashSet<String> = keys(killed).into_iter().collect();
+    assert_eq!(unique.len(), keys(killed).len(), "a call was made twice");
+    assert_eq!(unique, keys(calm).into_iter().collect());
 }
 
 /// Exit code 2, an error that begins as such, no trace of a panic.

@@ -273,7 +273,7 @@ fn points(difference: f64) -> String {
 }
 
 /// Foreign text as Markdown that shows it and does nothing else, also inside a table.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
         if "\\`*_{}[]<>#|~$&".contains(character) {

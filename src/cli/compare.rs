@@ -1,0 +1,144 @@
+//! `promptmix compare`: every row of the paper's table on one task.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Manner, parts, progress::Progress, quoted, road, table};
+use crate::{
+    compare::{Compare, Grid, markdown},
+    config::Settings,
+    report::Row,
+    run::{Event, RunFolder},
+    store,
+    task::Task,
+};
+
+#[derive(Args)]
+pub(super) struct CompareArgs {
+    /// A task.toml or the folder that holds it; the task of `promptmix demo` where none is given
+    task: Option<PathBuf>,
+    /// The folder of the comparison; one that exists is taken up where it stopped
+    #[arg(long, default_value = "promptmix-compare")]
+    out: PathBuf,
+    /// Rows of the table, for example `seeds,EDA,A1,A2`; all of them where none is given but
+    /// `real-all`, which trains on all real texts there are
+    #[arg(long, value_delimiter = ',', value_name = "ROW,…")]
+    rows: Vec<String>,
+    /// Labelled seeds per class, for example `0,2,5,10`; the task's own number where none is given
+    #[arg(long, value_delimiter = ',', value_name = "K,…")]
+    k: Option<Vec<usize>>,
+    /// How often everything is done, each time with another few-shot subset, other prompts and other
+    /// initial weights [default: `run.seeds` of the task]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// A teacher, as in `promptmix run`; give it several times to compare several
+    #[arg(long, value_name = "MODEL")]
+    teacher: Vec<String>,
+    /// A student, as in `promptmix run`; give it several times to compare several. The first one's
+    /// embeddings find the nearest classes for all
+    #[arg(long, value_name = "MODEL")]
+    student: Vec<String>,
+    /// The one seed of all random choices
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Let the teacher decode as fast as it can: a comparison that is killed and taken up again may
+    /// then differ in a few texts
+    #[arg(long)]
+    fast: bool,
+    #[command(flatten)]
+    manner: Manner,
+    /// Any setting, for example `--set augment.per_class=40`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+    /// Print compare.json instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+impl CompareArgs {
+    fn overrides(&self) -> Vec<String> {
+        let mut overrides = Vec::new();
+        if !self.fast {
+            overrides.push("teacher.deterministic=true".to_owned());
+        }
+        overrides.extend(self.set.iter().cloned());
+        overrides.extend(self.seed.map(|seed| format!("run.seed={seed}")));
+        overrides.extend(self.seeds.map(|seeds| format!("run.seeds={seeds}")));
+        overrides.extend(self.manner.overrides());
+        overrides
+    }
+}
+
+/// Runs the command.
+pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
+    let task = match &args.task {
+        Some(path) => Task::load(path)?,
+        None => store::demo_task()?,
+    };
+    let settings = Settings::resolve(&task.settings, &task.folder, &args.overrides())?;
+    let with = |key: &str, model: &String| settings.with(&[quoted(key, model)]);
+    let several = |key: &str, given: &[String]| -> anyhow::Result<Vec<Settings>> {
+        match given {
+            [] => Ok(vec![settings.clone()]),
+            given => Ok(given.iter().map(|model| with(key, model)).collect::<Result<_, _>>()?),
+        }
+    };
+    let teachers = several("teacher.model", &args.teacher)?;
+    let students = several("student.model", &args.student)?;
+    let prompts = parts::prompts(&task)?;
+    let grid = Grid::new(&task, &args.rows, args.k.as_deref(), settings.run.seeds)?;
+    let bases = students
+        .iter()
+        .map(|settings| Ok((parts::student_name(settings), parts::student(settings)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let first = &bases.first().context("there is always a student")?.1;
+    let embedder = parts::embedder(first)?;
+
+    let mut folder = RunFolder::open_comparison(&args.out, &task, &settings, &prompts)?;
+    let mut progress = Progress::new(quiet);
+    for warning in &task.warnings {
+        progress.show(Event::Warning(warning.to_string()));
+    }
+    road::leave_cleanly_on_interrupt();
+    let mut compare = Compare::new(&mut folder, &task, &settings, &prompts, grid);
+    let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
+    compare.gather_seeds(first)?;
+    if compare.needs_teacher() {
+        for settings in &teachers {
+            let mut teacher = parts::teacher(settings)?;
+            let name = parts::teacher_name(settings);
+            compare.gather(&name, &mut *teacher, &embedder, watch)?;
+        }
+    }
+    compare.gather_real()?;
+    for (name, base) in &bases {
+        compare.train(name, base, watch)?;
+    }
+    let report = compare.finish(&embedder)?;
+    let json = folder.write_comparison(&report, &markdown(&report))?;
+    if args.json {
+        println!("{json}");
+        return Ok(());
+    }
+    if !quiet {
+        eprintln!();
+    }
+    print!("{}", table::comparison(&report));
+    if !quiet {
+        let path = |name| Path::new(&args.out).join(name);
+        eprintln!("\nreport:   {}", path("report.html").display());
+        eprintln!(
+            "table:    {} and {}",
+            path("compare.md").display(),
+            path("compare.json").display()
+        );
+        if report.comparison.is_some_and(|all| all.lines.iter().any(|line| line.row == Row::A2)) {
+            let task =
+                args.task.as_ref().map_or_else(|| "TASK".into(), |task| task.display().to_string());
+            eprintln!("a student to keep: promptmix run {task} --out DIR");
+        }
+    }
+    Ok(())
+}

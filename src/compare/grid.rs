@@ -1,0 +1,121 @@
+//! What is compared with what: rows, numbers of seeds per class, seeds.
+
+use crate::{report::Row, task::Task};
+
+/// The axes of a comparison beside students and teachers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grid {
+    /// In the table's order.
+    pub rows: Vec<Row>,
+    /// Labelled seeds per class.
+    pub shots: Vec<usize>,
+    /// How often everything is done, each time with another few-shot subset, other prompts and
+    /// other initial weights.
+    pub seeds: u64,
+}
+
+/// A comparison that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GridError {
+    #[error("--rows {given}: no row of that name\nhint: the rows are {known}")]
+    UnknownRow { given: String, known: String },
+    #[error(
+        "the task has no test set, so nothing can be compared\nhint: name a file of labelled texts as `test` in the [data] table of task.toml"
+    )]
+    NoTest,
+    #[error("--k is empty\nhint: for example --k 2,5,10")]
+    NoShots,
+}
+
+impl Grid {
+    /// The rows called `rows` (all but `real-all` where none is given), with `shots` seeds per class
+    /// (the task's own where none is given).
+    ///
+    /// # Errors
+    /// A name that no row has; a task without a test set.
+    pub fn new(
+        task: &Task,
+        rows: &[String],
+        shots: Option<&[usize]>,
+        seeds: u64,
+    ) -> Result<Self, GridError> {
+        if task.test.is_empty() {
+            return Err(GridError::NoTest);
+        }
+        let mut named = rows
+            .iter()
+            .map(|given| {
+                Row::from_key(given).ok_or_else(|| GridError::UnknownRow {
+                    given: given.clone(),
+                    known: Row::ALL.map(Row::key).join(", "),
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if named.is_empty() {
+            named = Row::ALL.into_iter().filter(|row| *row != Row::RealAll).collect();
+        }
+        named.sort_unstable();
+        named.dedup();
+        let mut several: Vec<usize> = Vec::new();
+        for &k in shots.unwrap_or(&[task.shots]) {
+            if !several.contains(&k) {
+                several.push(k);
+            }
+        }
+        if several.is_empty() {
+            return Err(GridError::NoShots);
+        }
+        Ok(Self { rows: named, shots: several, seeds })
+    }
+}
+
+/// Why `row` cannot be run on `task` with `k` seeds per class; `first` says whether no smaller
+/// comparison was listed before.
+pub(super) fn obstacle(task: &Task, row: Row, k: usize, first: bool) -> Option<String> {
+    let why = match row {
+        Row::Seeds | Row::Eda | Row::Continuation | Row::Gpt3Mix if k == 0 => {
+            "it starts from labelled seeds, and there are none"
+        }
+        Row::NoExamples if k == 0 => "without seeds no row shows examples: it is A2",
+        Row::NoDescriptions if task.classes.iter().all(|class| class.description.is_empty()) => {
+            "no class has a description: it is A2"
+        }
+        Row::NoDescriptions if k == 0 => "without seeds and descriptions there are only names",
+        Row::Real | Row::RealAll if task.pool.is_empty() => {
+            "the task names no real training texts (`pool` in the [data] table of task.toml)"
+        }
+        Row::RealAll if !first => "it hardly depends on k: see the first",
+        _ => return None,
+    };
+    Some(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    #[test]
+    fn rows_are_named_in_any_order_and_case() {
+        let task = store::demo_task().unwrap();
+        let names = ["a2", "SEEDS", "eda", "A2"].map(str::to_owned);
+        let grid = Grid::new(&task, &names, Some(&[2, 0, 2]), 3).unwrap();
+        assert_eq!(grid.rows, [Row::Seeds, Row::Eda, Row::A2]);
+        assert_eq!(grid.shots, [2, 0]);
+        let all = Grid::new(&task, &[], None, 3).unwrap();
+        assert_eq!((all.rows.len(), all.shots.as_slice()), (12, [task.shots].as_slice()));
+        let error = Grid::new(&task, &["A3".to_owned()], None, 3).unwrap_err().to_string();
+        assert!(error.contains("A3") && error.contains("no-mixup"), "{error}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out_with_the_reason() {
+        let task = store::demo_task().unwrap();
+        let out = |k| -> Vec<Row> {
+            Row::ALL.into_iter().filter(|row| obstacle(&task, *row, k, true).is_some()).collect()
+        };
+        assert_eq!(out(2), [Row::Real, Row::RealAll]);
+        assert_eq!(out(0).len(), 8, "{:?}", out(0));
+        assert!(!out(0).contains(&Row::A2) && !out(0).contains(&Row::NoMixup));
+    }
+}

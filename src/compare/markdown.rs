@@ -1,0 +1,133 @@
+//! `compare.md`: the table for people, to be pasted where people read.
+
+use std::fmt::Write as _;
+
+use crate::{
+    eval::Interval,
+    report::{Comparison, Line, Report, Row},
+};
+
+/// The comparison of `report` as Markdown: a table for each k and student, then what was shown.
+pub fn markdown(report: &Report) -> String {
+    let Some(comparison) = &report.comparison else { return String::new() };
+    let test = report.task.test_rows;
+    let mut out = format!(
+        "# {}: every row of the table\n\nAccuracy on {test} test texts in percent, with 95 % intervals over seeds and test texts. A difference is named only where its paired interval leaves out zero. Costs are those of one seed.\n",
+        cell(&report.task.name),
+    );
+    for (title, lines) in groups(&comparison.lines) {
+        let _ = write!(
+            out,
+            "\n## {}\n\n| row | accuracy | against seeds only | seeds | rows | relabelled | teacher calls | tokens | seconds | of them student |\n|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
+            cell(&title),
+        );
+        for line in lines {
+            let _ = writeln!(out, "{}", row(line, comparison));
+        }
+    }
+    let shown: Vec<_> = comparison.differences.iter().filter(|d| d.b != Row::Seeds).collect();
+    if !shown.is_empty() {
+        out.push_str("\n## The method against its rivals\n\n");
+        for d in shown {
+            let verdict = if d.interval.includes_zero() { ": no difference shown" } else { "" };
+            let with: Vec<String> = [d.student.as_deref(), d.teacher.as_deref()]
+                .into_iter()
+                .flatten()
+                .map(cell)
+                .collect();
+            let _ = writeln!(
+                out,
+                "- {} − {} (k = {}, {}): {} points{verdict}",
+                d.a.name(),
+                d.b.name(),
+                d.k,
+                with.join(", "),
+                points(&d.interval),
+            );
+        }
+    }
+    if !comparison.left_out.is_empty() {
+        out.push_str("\n## Left out\n\n");
+        for out_of in &comparison.left_out {
+            let reason = cell(&out_of.reason);
+            let _ = writeln!(out, "- {}, k = {}: {reason}", out_of.row.name(), out_of.k);
+        }
+    }
+    out
+}
+
+/// The lines by k, student and teacher, each group with its title. Lines without a teacher stand in
+/// the first group of their k and student.
+pub fn groups(lines: &[Line]) -> Vec<(String, Vec<&Line>)> {
+    let students = distinct(lines.iter().filter_map(|line| line.student.as_deref()));
+    let teachers = distinct(lines.iter().filter_map(|line| line.teacher.as_deref()));
+    let mut groups: Vec<(String, Vec<&Line>)> = Vec::new();
+    for k in distinct(lines.iter().map(|line| line.k)) {
+        for student in &students {
+            let here: Vec<&Line> = lines
+                .iter()
+                .filter(|line| line.k == k)
+                .filter(|line| line.student.as_deref().is_none_or(|name| name == *student))
+                .collect();
+            for teacher in if teachers.is_empty() { vec![""] } else { teachers.clone() } {
+                let own =
+                    |line: &&&Line| line.teacher.as_deref().is_none_or(|name| name == teacher);
+                let mut own: Vec<&Line> = here.iter().filter(own).copied().collect();
+                own.sort_by_key(|line| line.row);
+                let mut title = format!("k = {k}, student {student}");
+                if !teacher.is_empty() {
+                    let _ = write!(title, ", teacher {teacher}");
+                }
+                groups.push((title, own));
+            }
+        }
+    }
+    groups.retain(|(_, lines)| !lines.is_empty());
+    groups
+}
+
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for value in values {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    distinct
+}
+
+fn row(line: &Line, comparison: &Comparison) -> String {
+    let against = comparison.against_seeds(line);
+    let against = against.map_or_else(String::new, |interval| match interval.includes_zero() {
+        true => format!("{}, not shown", points(&interval)),
+        false => points(&interval),
+    });
+    let Interval { mean, low, high } = line.accuracy;
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let number = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "–".to_owned() };
+    let seconds = |value: f64| if value > 0.0 { format!("{value:.1}") } else { "–".to_owned() };
+    format!(
+        "| {} | **{}** ({} to {}) | {against} | {} | {} | {} | {} | {} | {} | {} |",
+        line.row.name(),
+        percent(mean),
+        percent(low),
+        percent(high),
+        line.seeds,
+        number(line.train_rows),
+        line.relabelled.map_or_else(|| "–".to_owned(), |share| format!("{} %", percent(share))),
+        number(line.teacher_calls),
+        number(line.tokens),
+        seconds(line.seconds),
+        seconds(line.student_seconds),
+    )
+}
+
+fn points(interval: &Interval) -> String {
+    let Interval { mean, low, high } = interval;
+    format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
+}
+
+/// Foreign words as they are, also inside a table.
+fn cell(text: &str) -> String {
+    crate::run::card::plain(text)
+}

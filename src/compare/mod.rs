@@ -1,0 +1,205 @@
+//! `promptmix compare`: does the method pay on *this* task, with *this* teacher? Every row of the
+//! paper's table, on the same few-shot subsets, the same test set and the same student.
+//!
+//! A comparison is a folder like a run, with one [ledger](crate::run::ledger) for all rows: what two
+//! rows ask alike is asked once, and a comparison that was killed goes on where it stopped. It walks
+//!
+//! ```text
+//! for each teacher, k, row, seed:  texts ─► labels ─► filter ─► arm     (a training set and its cost)
+//! for each student, arm:           one student's answers to the test set
+//! for each student, teacher, k, row:  a line with its interval          compare.json, .md, report
+//! ```
+//!
+//! Seed `s` draws the few-shot subset, the prompts and the student's initial weights, each from a
+//! random stream of its own; the subset of a seed serves all its rows, so rows are compared in pairs.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `grid` | which rows, numbers of seeds, students and teachers; what cannot be run, and why |
+//! | `shots` | the few-shot subset of a seed, and draws from the real data |
+//! | `arm` | the training set of each row |
+//! | `outcome` | from answers to the lines of the table, paired differences, costs |
+//! | `markdown` | the table for people |
+
+mod arm;
+mod grid;
+mod markdown;
+mod outcome;
+mod shots;
+
+use std::collections::HashMap;
+
+pub use grid::{Grid, GridError};
+pub use markdown::{groups, markdown};
+
+use crate::{
+    augment::AugmentedText,
+    config::Settings,
+    embed::Embedder,
+    prompt::Prompts,
+    relabel::RelabelledText,
+    report::{self, LeftOut, Row},
+    run::{Counts, Job, RunError, RunFolder, Said, School, Watch},
+    student::{BaseModel, TrainSettings},
+    task::{LabelledText, Task},
+    teacher::TeacherIdentity,
+};
+use arm::Arm;
+
+/// A comparison in the making.
+pub struct Compare<'a> {
+    pub(crate) run: &'a mut RunFolder,
+    task: &'a Task,
+    settings: &'a Settings,
+    prompts: &'a Prompts,
+    grid: Grid,
+    /// The few-shot subset of each (k, seed).
+    subsets: HashMap<(usize, u64), Vec<LabelledText>>,
+    arms: Vec<Arm>,
+    /// What each teacher says of the test set.
+    judged: Vec<Judged>,
+    teachers: Vec<(String, TeacherIdentity)>,
+    students: Vec<String>,
+    /// By (arm, student): the name in the ledger and the answers.
+    said: HashMap<(usize, usize), (String, Said)>,
+    /// Rows that cannot be run on this task.
+    left_out: Vec<LeftOut>,
+    /// Rows that one of the teachers cannot serve.
+    skipped: Vec<LeftOut>,
+    main: Option<Main>,
+}
+
+/// A teacher's own answers to the test set.
+struct Judged {
+    k: usize,
+    seed: u64,
+    teacher: usize,
+    predicted: Vec<usize>,
+    confidence: Vec<f32>,
+    keys: Vec<String>,
+}
+
+/// The texts of the method itself for the first k, seed and teacher: what the report shows closely.
+struct Main {
+    counts: Counts,
+    augmented: Vec<AugmentedText>,
+    relabelled: Vec<RelabelledText>,
+    kept: Vec<RelabelledText>,
+    dropped: Vec<crate::filter::DroppedText>,
+}
+
+impl<'a> Compare<'a> {
+    /// Draws the few-shot subsets; rows that cannot be run are noted with the reason.
+    pub fn new(
+        run: &'a mut RunFolder,
+        task: &'a Task,
+        settings: &'a Settings,
+        prompts: &'a Prompts,
+        grid: Grid,
+    ) -> Self {
+        let mut left_out = Vec::new();
+        let mut subsets = HashMap::new();
+        let mut drawn = Vec::new();
+        for &k in &grid.shots {
+            match shots::source(task, k) {
+                Ok(source) => {
+                    for seed in 0..grid.seeds {
+                        let stream = settings.run.seed.wrapping_add(seed);
+                        subsets.insert((k, seed), shots::draw(task, &source, k, stream));
+                    }
+                    drawn.push(k);
+                }
+                Err(reason) => left_out.extend(grid.rows.iter().map(|&row| LeftOut {
+                    row,
+                    k,
+                    reason: reason.clone(),
+                })),
+            }
+        }
+        let grid = Grid { shots: drawn, ..grid };
+        for (place, &k) in grid.shots.iter().enumerate() {
+            for &row in &grid.rows {
+                let reason = grid::obstacle(task, row, k, place == 0);
+                left_out.extend(reason.map(|reason| LeftOut { row, k, reason }));
+            }
+        }
+        Self {
+            run,
+            task,
+            settings,
+            prompts,
+            grid,
+            subsets,
+            arms: Vec::new(),
+            judged: Vec::new(),
+            teachers: Vec::new(),
+            students: Vec::new(),
+            said: HashMap::new(),
+            left_out,
+            skipped: Vec::new(),
+            main: None,
+        }
+    }
+
+    /// Whether a teacher is needed at all.
+    pub fn needs_teacher(&self) -> bool {
+        self.cells().any(|(row, _)| row.needs_teacher())
+    }
+
+    /// The rows that are run, with their numbers of seeds per class.
+    fn cells(&self) -> impl Iterator<Item = (Row, usize)> {
+        let rows =
+            self.grid.shots.iter().flat_map(|&k| self.grid.rows.iter().map(move |r| (*r, k)));
+        rows.filter(|&(row, k)| !self.left_out.iter().any(|out| (out.row, out.k) == (row, k)))
+    }
+
+    fn runs(&self, row: Row, k: usize) -> bool {
+        self.cells().any(|cell| cell == (row, k))
+    }
+
+    /// Trains a student for each arm and seed on `base`, called `name`.
+    ///
+    /// # Errors
+    /// A student that cannot be trained, a disk that does not take the result.
+    pub fn train(
+        &mut self,
+        name: &str,
+        base: &BaseModel,
+        watch: Watch<'_>,
+    ) -> Result<(), RunError> {
+        let student = self.students.len();
+        self.students.push(name.to_owned());
+        let plain = &self.settings.student.training;
+        // Soft labels are what GPT3Mix is about.
+        let soft = TrainSettings { soft_labels: 1.0, ..plain.clone() };
+        let jobs: Vec<Job<'_>> = self
+            .arms
+            .iter()
+            .map(|arm| Job {
+                row: arm.row,
+                seed: arm.seed,
+                examples: &arm.examples,
+                training: match (&arm.training, arm.row) {
+                    (Some(own), _) => own,
+                    (None, Row::Gpt3Mix) => &soft,
+                    (None, _) => plain,
+                },
+                save: None,
+            })
+            .collect();
+        let school = School { task: self.task, settings: self.settings, base };
+        let said = school.train(self.run, &jobs, &mut *watch)?;
+        let count = said.len();
+        self.said.extend((0..).map(|arm| (arm, student)).zip(said));
+        watch(crate::run::Event::End { summary: format!("{count} students of {name} trained") });
+        Ok(())
+    }
+
+    /// The whole result, once texts are gathered and students trained.
+    ///
+    /// # Errors
+    /// Answers that do not fit the test set; the embedder passes on its errors.
+    pub fn finish(self, embedder: &dyn Embedder) -> Result<report::Report, RunError> {
+        outcome::report(self, embedder)
+    }
+}

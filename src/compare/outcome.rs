@@ -1,0 +1,256 @@
+//! From answers to the table: one line for each (row, k, student, teacher), and the differences that
+//! are worth a test.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Compare;
+use crate::{
+    embed::Embedder,
+    eval::{accuracy_interval, macro_f1_interval, paired_difference},
+    report,
+    report::{Comparison, Line, LineDifference, Row},
+    run::{RunError, ledger::Entry},
+};
+
+/// All answers of one row, k, student and teacher, seed by seed.
+pub(super) struct Answered<'a> {
+    pub row: Row,
+    pub k: usize,
+    pub student: Option<usize>,
+    pub teacher: Option<usize>,
+    /// `[seeds][test texts]`.
+    pub predicted: Vec<&'a [usize]>,
+    /// The probability of each predicted class.
+    pub confidence: Vec<&'a [f32]>,
+    /// Rows trained on, summed over seeds.
+    train_rows: usize,
+    /// Texts whose label changed, and all that were relabelled, summed over seeds.
+    changed: Option<(usize, usize)>,
+    /// The teacher's calls of each seed, and the student's training.
+    keys: Vec<(&'a [String], Option<&'a str>)>,
+}
+
+impl Compare<'_> {
+    /// Everything that was answered, in the order of the table: k, student, teacher, row.
+    pub(super) fn answered(&self) -> Vec<Answered<'_>> {
+        let mut all: Vec<Answered<'_>> = Vec::new();
+        let mut at: HashMap<(Row, usize, Option<usize>, Option<usize>), usize> = HashMap::new();
+        let mut find = |all: &mut Vec<Answered<'_>>, row, k, student, teacher| -> usize {
+            *at.entry((row, k, student, teacher)).or_insert_with(|| {
+                all.push(Answered {
+                    row,
+                    k,
+                    student,
+                    teacher,
+                    predicted: Vec::new(),
+                    confidence: Vec::new(),
+                    train_rows: 0,
+                    changed: None,
+                    keys: Vec::new(),
+                });
+                all.len() - 1
+            })
+        };
+        for (place, arm) in self.arms.iter().enumerate() {
+            for student in 0..self.students.len() {
+                let Some((key, said)) = self.said.get(&(place, student)) else { continue };
+                let here = find(&mut all, arm.row, arm.k, Some(student), arm.teacher);
+                let entry = &mut all[here];
+                entry.predicted.push(&said.predicted);
+                entry.confidence.push(&said.confidence);
+                entry.train_rows += arm.examples.len();
+                if let Some((moved, of)) = arm.changed {
+                    let before = entry.changed.unwrap_or_default();
+                    entry.changed = Some((before.0 + moved, before.1 + of));
+                }
+                entry.keys.push((&arm.keys, Some(key)));
+            }
+        }
+        for judged in &self.judged {
+            let here = find(&mut all, Row::Teacher, judged.k, None, Some(judged.teacher));
+            let entry = &mut all[here];
+            entry.predicted.push(&judged.predicted);
+            entry.confidence.push(&judged.confidence);
+            entry.keys.push((&judged.keys, None));
+        }
+        let shots = &self.grid.shots;
+        let place = |k: usize| shots.iter().position(|other| *other == k);
+        all.sort_by_key(|entry| (place(entry.k), entry.student, entry.row, entry.teacher));
+        all
+    }
+
+    /// The table.
+    ///
+    /// # Errors
+    /// Answers that do not fit the test set.
+    pub(super) fn comparison(&self, all: &[Answered<'_>]) -> Result<Comparison, RunError> {
+        let gold: Vec<usize> = self.task.test.iter().map(|item| item.label).collect();
+        let costs = costs(self.run.ledger().entries());
+        let name = |student: Option<usize>| student.map(|place| self.students[place].clone());
+        let teacher = |teacher: Option<usize>| teacher.map(|place| self.teachers[place].0.clone());
+        let mut lines = Vec::with_capacity(all.len());
+        for entry in all {
+            let predicted: Vec<Vec<usize>> =
+                entry.predicted.iter().map(|seed| seed.to_vec()).collect();
+            let seeds = entry.predicted.len();
+            let mean = |sum: f64| sum / seeds as f64;
+            let (mut asked, mut learnt) = (Cost::default(), 0.0);
+            for (keys, student) in &entry.keys {
+                // A call that one seed makes twice is made once.
+                let keys: HashSet<&String> = keys.iter().collect();
+                for key in keys {
+                    asked.add(costs.get(key.as_str()).copied().unwrap_or_default());
+                }
+                learnt += student.and_then(|key| costs.get(key)).map_or(0.0, |cost| cost.seconds);
+            }
+            lines.push(Line {
+                row: entry.row,
+                k: entry.k,
+                student: name(entry.student),
+                teacher: teacher(entry.teacher),
+                accuracy: accuracy_interval(&correct(&entry.predicted, &gold))?,
+                macro_f1: macro_f1_interval(&gold, &predicted, self.task.classes.len())?,
+                seeds,
+                test_rows: gold.len(),
+                train_rows: mean(entry.train_rows as f64),
+                relabelled: entry.changed.map(|(moved, of)| moved as f64 / of.max(1) as f64),
+                teacher_calls: mean(asked.calls),
+                tokens: mean(asked.prompt_tokens + asked.generated_tokens),
+                prompt_tokens: mean(asked.prompt_tokens),
+                generated_tokens: mean(asked.generated_tokens),
+                seconds: mean(asked.seconds + learnt),
+                student_seconds: mean(learnt),
+            });
+        }
+        let mut differences = Vec::new();
+        for (a, b) in pairs(all) {
+            // A teacher has no student: its answers stand against those of the student.
+            let (k, student) = (a.k, a.student.or(b.student));
+            let teacher_place = a.teacher.or(b.teacher);
+            let (left, right) = (correct(&a.predicted, &gold), correct(&b.predicted, &gold));
+            let interval = match left.len() == right.len() {
+                true => paired_difference(&left, &right)?,
+                false => paired_difference(&left, &right)?,
+            };
+            differences.push(LineDifference {
+                a: a.row,
+                b: b.row,
+                k,
+                student: name(student),
+                teacher: teacher(teacher_place),
+                interval,
+            });
+        }
+        let mut left_out = self.left_out.clone();
+        left_out.extend(self.skipped.iter().cloned());
+        Ok(Comparison { lines, differences, left_out })
+    }
+}
+
+/// What is held against what: every row against the seeds alone, then the method against its rivals,
+/// each with the same k, student and teacher.
+fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
+    let alike = |a: &Answered<'_>, b: &Answered<'_>| {
+        let same = |a: Option<usize>, b: Option<usize>| a.is_none() || b.is_none() || a == b;
+        a.k == b.k && same(a.student, b.student) && same(a.teacher, b.teacher)
+    };
+    let of = |row: Row| all.iter().filter(move |entry| entry.row == row);
+    let mut pairs = Vec::new();
+    for base in of(Row::Seeds) {
+        let others = all.iter().filter(|entry| entry.row != Row::Seeds);
+        pairs.extend(others.filter(|entry| alike(entry, base)).map(|entry| (entry, base)));
+    }
+    for method in of(Row::A2) {
+        let rivals = all.iter().filter(|entry| !matches!(entry.row, Row::Seeds | Row::A2));
+        pairs.extend(rivals.filter(|entry| alike(entry, method)).map(|entry| (method, entry)));
+    }
+    pairs
+}
+
+/// Which answers are right, `[seeds][test texts]`.
+pub(super) fn correct(predicted: &[&[usize]], gold: &[usize]) -> Vec<Vec<bool>> {
+    let right = |seed: &&[usize]| seed.iter().zip(gold).map(|(a, b)| a == b).collect();
+    predicted.iter().map(right).collect()
+}
+
+/// What a call to the teacher, or the training of a student, took.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Cost {
+    calls: f64,
+    prompt_tokens: f64,
+    generated_tokens: f64,
+    seconds: f64,
+}
+
+impl Cost {
+    fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.prompt_tokens += other.prompt_tokens;
+        self.generated_tokens += other.generated_tokens;
+        self.seconds += other.seconds;
+    }
+}
+
+/// The cost of everything in a ledger, by its name there.
+fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
+    let cost = |entry| match entry {
+        &Entry::Reply { ref key, prompt_tokens, generated_tokens, seconds, .. } => {
+            let (prompt_tokens, generated_tokens) = (prompt_tokens as f64, generated_tokens as f64);
+            Some((key.as_str(), Cost { calls: 1.0, prompt_tokens, generated_tokens, seconds }))
+        }
+        &Entry::Scores { ref key, prompt_tokens, seconds, .. } => {
+            let prompt_tokens = prompt_tokens as f64;
+            let cost = Cost { calls: 1.0, prompt_tokens, generated_tokens: 0.0, seconds };
+            Some((key.as_str(), cost))
+        }
+        Entry::Student { key, seconds, .. } => {
+            Some((key.as_str(), Cost { seconds: *seconds, ..Cost::default() }))
+        }
+        _ => None,
+    };
+    entries.iter().filter_map(cost).collect()
+}
+
+/// The report: the comparison, and the method's first setting seen closely.
+///
+/// # Errors
+/// Answers that do not fit the test set; the embedder passes on its errors.
+pub(super) fn report(
+    compare: Compare<'_>,
+    embedder: &dyn Embedder,
+) -> Result<report::Report, RunError> {
+    let _ = embedder;
+    let all = compare.answered();
+    let comparison = compare.comparison(&all)?;
+    let task = compare.task;
+    Ok(report::Report {
+        task: report::Task {
+            name: task.name.clone(),
+            classes: vec![],
+            shots: 0,
+            test_rows: task.test.len(),
+            sha256: task.sha256.clone(),
+        },
+        teacher: report::Teacher { name: "".into(), sha256: "".into(), file: "".into() },
+        student: report::Student { name: "".into(), eight_bits: None },
+        results: vec![],
+        differences: vec![],
+        funnel: Default::default(),
+        relabel: None,
+        confusion: None,
+        examples: vec![],
+        comparison: Some(comparison),
+        reliability: vec![],
+        map: None,
+        diversity: vec![],
+        stages: vec![],
+        provenance: report::Provenance {
+            version: "".into(),
+            started: "".into(),
+            settings: "".into(),
+            prompts_sha256: "".into(),
+            ledger_rows: 0,
+        },
+        warnings: vec![],
+    })
+}

@@ -1,0 +1,143 @@
+//! Every row of the paper's table in one command: what it writes, and that a kill changes nothing.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{Bench, assert_same_calls, json};
+
+const SMALL: [&str; 8] = [
+    "--set",
+    "augment.per_class=6",
+    "--seeds",
+    "2",
+    "--set",
+    "student.epochs=2",
+    "--set",
+    "student.min_steps=10",
+];
+
+/// A task with real training texts.
+fn task(bench: &Bench) -> PathBuf {
+    let texts = [
+        ("the monitor shows nothing but stripes", "hardware_fault"),
+        ("one key of my keyboard is stuck", "hardware_fault"),
+        ("the fan of the laptop is very loud", "hardware_fault"),
+        ("where can I change my password", "password_reset"),
+        ("a new password for the portal please", "password_reset"),
+        ("the reset link has expired", "password_reset"),
+    ];
+    let rows = texts.map(|(text, label)| serde_json::json!({"text": text, "label": label}));
+    let pool: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    bench.write("task/pool.jsonl", pool);
+    bench.task("pool = \"pool.jsonl\"")
+}
+
+fn line<'a>(comparison: &'a Value, row: &str, k: usize) -> Option<&'a Value> {
+    let lines = comparison["rows"].as_array().expect("rows");
+    lines.iter().find(|line| line["row"] == row && line["k"] == k)
+}
+
+/// The rows without what a clock says.
+fn timeless(comparison: &Value) -> Vec<Value> {
+    let mut lines = comparison["rows"].as_array().expect("rows").clone();
+    for line in &mut lines {
+        for key in ["seconds", "student_seconds"] {
+            assert!(line.as_object_mut().expect("a row").remove(key).is_some(), "{key}");
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_row_has_its_line_or_its_reason() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    let task = task.to_str().unwrap();
+    let rows = "seeds,EDA,continuation,GPT3Mix,no-mixup,no-descriptions,no-examples,paper,A1,A2,teacher,real,real-all";
+    let out =
+        bench.ok(&[&["compare", task, "--out", "all", "--k", "2,0,5", "--rows", rows], &SMALL[..]]
+            .concat());
+    assert!(out.contains("A2 (after relabelling)") && out.contains("left out:"), "{out}");
+    let found = json(&bench.path("all/compare.json"));
+    for row in rows.split(',') {
+        let line = line(&found, row, 2).unwrap_or_else(|| panic!("no row {row}"));
+        let accuracy = &line["accuracy"];
+        let [mean, low, high] = ["mean", "low", "high"].map(|end| accuracy[end].as_f64().unwrap());
+        assert!(0.0 <= low && low <= mean && mean <= high && high <= 1.0, "{line}");
+        assert_eq!((line["seeds"].as_u64(), line["test_rows"].as_u64()), (Some(2), Some(4)));
+        assert_eq!(line["student"].is_null(), row == "teacher", "{line}");
+        let free = ["seeds", "EDA", "real", "real-all"].contains(&row);
+        assert_eq!(line["teacher"].is_null(), free, "{line}");
+        assert_eq!(line["teacher_calls"].as_f64().unwrap() == 0.0, free, "{line}");
+        assert!(line["seconds"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    let number = |row: &str, key: &str| line(&found, row, 2).unwrap()[key].as_f64().unwrap();
+    // A1 and A2 are the same texts; A2 pays for its labels as well.
+    assert_eq!(number("A1", "train_rows"), number("A2", "train_rows"));
+    assert!(number("A2", "teacher_calls") > number("A1", "teacher_calls"));
+    assert_eq!(number("A1", "generated_tokens"), number("A2", "generated_tokens"));
+    // Four gold seeds and the four texts of the pool that are left once the method wrote so many.
+    assert!(number("real", "train_rows") <= number("A2", "train_rows"));
+    assert_eq!(number("real-all", "train_rows"), 10.0);
+    assert_eq!(number("teacher", "teacher_calls"), 4.0);
+
+    // Without seeds, and with five of each class, of which there are: two and three.
+    for row in ["seeds", "EDA", "continuation", "GPT3Mix", "no-examples"] {
+        assert!(line(&found, row, 0).is_none(), "{row}");
+        let left_out = found["left_out"].as_array().unwrap();
+        let said = left_out.iter().find(|out| out["row"] == row && out["k"] == 0).unwrap();
+        assert!(said["reason"].as_str().unwrap().len() > 10);
+    }
+    assert!(line(&found, "A2", 0).is_some() && line(&found, "seeds", 5).is_some());
+    assert_eq!(line(&found, "seeds", 5).unwrap()["train_rows"], 10.0);
+
+    let markdown = fs::read_to_string(bench.path("all/compare.md")).unwrap();
+    assert!(markdown.contains("| EDA | **") && markdown.contains("## Left out"), "{markdown}");
+    let report = json(&bench.path("all/report.json"));
+    assert_eq!(report["comparison"]["lines"], found["rows"]);
+    assert!(fs::read_to_string(bench.path("all/report.html")).unwrap().contains("GPT3Mix"));
+}
+
+#[test]
+fn a_comparison_that_is_killed_ends_with_the_same_table() {
+    let bench = Bench::new();
+    let command = |out: &'static str| {
+        [&["compare", "--out", out, "--rows", "seeds,EDA,no-mixup,A1,A2,teacher"], &SMALL[..]]
+            .concat()
+    };
+    bench.ok(&command("calm"));
+    let ledger = bench.path("killed/ledger.jsonl");
+    for (kind, wanted) in [("reply", 4), ("scores", 40), ("student", 1), ("student", 5)] {
+        bench.killed_after(&command("killed"), &ledger, kind, wanted);
+    }
+    bench.ok(&command("killed"));
+    let (calm, killed) =
+        (json(&bench.path("calm/compare.json")), json(&bench.path("killed/compare.json")));
+    assert_eq!(timeless(&calm), timeless(&killed));
+    assert_eq!(calm["differences"], killed["differences"]);
+    assert_same_calls(&bench.path("calm"), &bench.path("killed"));
+
+    // Once more costs nothing and says the same, times included.
+    let before = fs::read_to_string(&ledger).unwrap();
+    bench.ok(&command("killed"));
+    assert_eq!(before, fs::read_to_string(&ledger).unwrap());
+    assert_eq!(killed["rows"], json(&bench.path("killed/compare.json"))["rows"]);
+}
+
+#[test]
+fn a_comparison_that_cannot_be_says_why() {
+    let bench = Bench::new();
+    let task = bench.task("");
+    let path = task.to_str().unwrap();
+    let errors = bench.fails(&["compare", path, "--rows", "A3"]);
+    assert!(errors.contains("A3") && errors.contains("GPT3Mix"), "{errors}");
+    fs::create_dir(bench.path("single")).unwrap();
+    bench.write("single/augmented.jsonl", "");
+    let errors = bench.fails(&["compare", path, "--out", "single"]);
+    assert!(errors.contains("single run") && errors.contains("--out"), "{errors}");
+    let toml = fs::read_to_string(task.join("task.toml")).unwrap();
+    fs::write(task.join("task.toml"), toml.replace("test = \"test.jsonl\"", "")).unwrap();
+    let errors = bench.fails(&["compare", path]);
+    assert!(errors.contains("test set") && errors.contains("[data]"), "{errors}");
+}

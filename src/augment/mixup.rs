@@ -26,6 +26,10 @@ impl Method for Mixup {
             mix.ask(setting, id, rng)
         })
     }
+
+    fn keeps_one(&self) -> bool {
+        true
+    }
 }
 
 /// What one request mixes.
@@ -65,9 +69,13 @@ impl Mix {
         let place = |class| shown.iter().position(|shown| shown == class).unwrap_or_default();
         let count = settings.texts_per_request;
         let pair = (place(major), place(minor));
+        let percents = match settings.truncated_percent {
+            true => truncated(*percent),
+            false => (*percent, 100 - percent),
+        };
         Ok(Ask {
             id,
-            prompt: prompts.mixup(task, &classes, pair, (*percent, 100 - percent), count)?,
+            prompt: prompts.mixup(task, &classes, pair, percents, count)?,
             shown: shown.clone(),
             major: *major,
             mix: Some((*minor, *percent)),
@@ -127,6 +135,13 @@ fn draw_percent((a, b): (f64, f64), rng: &mut Rng) -> u8 {
     (alpha * 20.0).round() as u8 * 5
 }
 
+/// α and 1 - α in percent as the published code prints them: `int(alpha * 100)` and
+/// `int((1 - alpha) * 100)` of binary fractions, which loses a point here and there.
+fn truncated(percent: u8) -> (u8, u8) {
+    let alpha = f64::from(percent) / 100.0;
+    ((alpha * 100.0) as u8, ((1.0 - alpha) * 100.0) as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +157,31 @@ mod tests {
         assert!(draws.iter().all(|p| *p >= 50.0 && *p <= 100.0 && p % 5.0 == 0.0));
         let count = |percent: f64| draws.iter().filter(|draw| **draw == percent).count();
         assert!(count(90.0) > count(80.0) && count(90.0) > count(95.0));
+    }
+
+    #[test]
+    fn truncated_percentages_are_those_of_python() {
+        let minor = |percent| {
+            let (major, minor) = truncated(percent);
+            assert_eq!(major, percent);
+            minor
+        };
+        let found: Vec<u8> = (50..=100).step_by(5).map(minor).collect();
+        assert_eq!(found, [50, 44, 40, 35, 30, 25, 19, 15, 9, 5, 0]);
+    }
+
+    #[test]
+    fn the_prompt_says_both_percentages() {
+        let mut two = sample(2);
+        let mix = Mix { shown: vec![1, 0], major: 0, minor: 1, percent: 55 };
+        for (truncated, wanted) in [(false, "45%"), (true, "44%")] {
+            two.settings.truncated_percent = truncated;
+            let mut rng = Rng::for_item(1, "test", 0);
+            let ask = mix.ask(&two.setting(), "x".to_owned(), &mut rng).unwrap();
+            let wanted = format!("55% to the class class 0 and {wanted} to the class class 1.");
+            assert!(ask.prompt.ends_with(&wanted), "{}", ask.prompt);
+            assert_eq!(ask.mix, Some((1, 55)));
+        }
     }
 
     fn sample(classes: usize) -> Sample {

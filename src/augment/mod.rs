@@ -11,6 +11,7 @@ pub mod eda;
 pub mod gpt3mix;
 pub mod mixup;
 pub mod plain;
+pub(crate) mod published;
 #[cfg(test)]
 pub(crate) mod sample;
 
@@ -83,6 +84,11 @@ pub trait Method: Sync {
     /// Whether the teacher chooses the classes: then only the number of all texts is wanted, not one
     /// of each class.
     fn any_class(&self) -> bool {
+        false
+    }
+
+    /// Whether `augment.unique_per_text` applies: the texts are asked for as [`published`] does.
+    fn keeps_one(&self) -> bool {
         false
     }
 

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use super::{TaskArgs, parts};
 use crate::{
-    augment::{Method as _, Setting, mixup::Mixup},
+    augment::{Method as _, Setting, mixup::Mixup, published},
     config::{Partners, Settings},
     memory,
     prompt::reply::LIST_CUE,
@@ -26,6 +26,8 @@ const READS: f64 = 60.0;
 const WRITES: f64 = 20.0;
 /// Tokens of a text, where none is known yet.
 const TEXT_TOKENS: usize = 20;
+/// Tokens of a class name that the teacher writes.
+const NAME_TOKENS: usize = 4;
 /// Texts of the test set, the longest ones, and seeds, whose prompts are measured.
 const SAMPLE: usize = 20;
 /// Seeds and texts of the test set whose tokens are counted for the student.
@@ -36,7 +38,7 @@ const NAMED: usize = 5;
 /// Runs the command.
 pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let task = Task::load(&args.task)?;
-    let settings = Settings::resolve(&task.settings, &task.folder, &args.choices.overrides())?;
+    let settings = Settings::resolve(&task.settings, &task.folder, &args.choices.overrides(&task))?;
     let prompts = parts::prompts(&task)?;
     let mut teacher = parts::teacher(&settings)?;
     let seeds = task.draw_seeds(settings.run.seed);
@@ -56,11 +58,14 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         nearest: &nearest,
         seed: settings.run.seed,
     };
-    let asks = Mixup.plan_round(&setting, 0, &wanted)?;
+    let asks = match settings.augment.unique_per_text {
+        0 => Mixup.plan_round(&setting, 0, &wanted)?,
+        _ => published::first_asks(&setting)?,
+    };
     let asked: Vec<String> = asks.iter().map(|ask| ask.prompt.clone()).collect();
     let asked = teacher.measure(&asked)?;
     let read: usize = asked.iter().map(|prompt| prompt.tokens).sum();
-    let write = asks.len() * settings.augment.texts_per_request * TEXT_TOKENS;
+    let mut write = asks.len() * settings.augment.texts_per_request * TEXT_TOKENS;
 
     let mut longest: Vec<(usize, &str)> =
         task.test.iter().map(|item| item.text.as_str()).enumerate().collect();
@@ -87,6 +92,9 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     if settings.relabel.contextual_calibration {
         // One list of candidates; where the nearest classes differ from text to text there are more.
         scored += judge::CONTENT_FREE.len();
+    }
+    if settings.relabel.free_text {
+        write += scored * NAME_TOKENS;
     }
     let mean = questions.iter().map(|prompt| prompt.tokens).sum::<usize>() / questions.len();
     let score_tokens = scored * mean;

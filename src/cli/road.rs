@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{
-    DemoArgs, ImportArgs, InitArgs, RunArgs, StageArgs, TeacherStageArgs, parts,
+    Choices, DemoArgs, ImportArgs, InitArgs, RunArgs, StageArgs, TeacherStageArgs, parts,
     progress::Progress, table,
 };
 use crate::{
@@ -29,8 +29,9 @@ struct Road {
 }
 
 impl Road {
-    fn begin(task: Task, overrides: &[String], out: &Path, quiet: bool) -> anyhow::Result<Self> {
-        let settings = Settings::resolve(&task.settings, &task.folder, overrides)?;
+    fn begin(task: Task, choices: &Choices, out: &Path, quiet: bool) -> anyhow::Result<Self> {
+        let overrides = choices.overrides(&task);
+        let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
         let prompts = parts::prompts(&task)?;
         let folder = RunFolder::open(out, &task, &settings, &prompts)?;
         let mut progress = Progress::new(quiet);
@@ -121,7 +122,7 @@ pub(super) fn leave_cleanly_on_interrupt() {
 /// `promptmix demo`
 pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = store::demo_task()?;
-    let mut road = Road::begin(task, &args.choices.overrides(), &args.out, quiet)?;
+    let mut road = Road::begin(task, &args.choices, &args.out, quiet)?;
     road.say(
         quiet,
         &format!(
@@ -137,7 +138,7 @@ pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix run`
 pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
+    let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
     let report = road.walk()?;
     finish(&report, &args.out, args.task.json, quiet)
 }
@@ -145,7 +146,7 @@ pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix generate`
 pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
+    let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
     let mut teacher = parts::teacher(&road.settings)?;
     road.generate(&mut *teacher)?;
     written(&args.out, "augmented.jsonl", args.task.json)
@@ -189,7 +190,7 @@ pub fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix import`
 pub fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut road = Road::begin(task, &args.task.choices.overrides(), &args.out, quiet)?;
+    let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
     let Road { folder, task, progress, .. } = &mut road;
     run::import(folder, task, &args.file, &mut |event| progress.show(event))?;
     written(&args.out, "augmented.jsonl", args.task.json)

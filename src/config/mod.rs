@@ -3,11 +3,13 @@
 //! The order, later wins: the defaults below, the tables of `task.toml`, the flags
 //! (`--set student.epochs=3` reaches every one of them).
 
+mod published;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
+pub use published::published;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -142,6 +144,14 @@ pub struct AugmentSettings {
     pub constrained: bool,
     /// Longest text in characters.
     pub longest: usize,
+    /// Each wanted text has an α of its own and is asked for again until so many different texts are
+    /// there, one of which is kept (the published code: 10). After `tries` times the requests that
+    /// this takes at least, one of what is there is kept. 0, the default, keeps every text: the
+    /// others cost the teacher as much and are as good.
+    pub unique_per_text: usize,
+    /// The percentages of a prompt are cut off instead of rounded, so that 55 % stands beside 44 %
+    /// (the published code). Off: both shares add up to 100.
+    pub truncated_percent: bool,
     #[serde(flatten)]
     pub sampling: Sampling,
 }
@@ -172,6 +182,8 @@ impl Default for AugmentSettings {
             max_tokens: 256,
             constrained: true,
             longest: 500,
+            unique_per_text: 0,
+            truncated_percent: false,
             sampling: Sampling::default(),
         }
     }
@@ -191,6 +203,13 @@ pub struct RelabelSettings {
     /// Divide by the teacher's answers to texts without content (Zhao et al. 2021). Off: on the demo
     /// task it costs the teacher 3 points (91.4 %).
     pub contextual_calibration: bool,
+    /// The teacher writes its answer, at temperature 0, and an answer that is no class name counts as
+    /// the class, of all classes, whose name is nearest to it (the paper). Off: the candidates are
+    /// scored, which gives probabilities and cannot miss. Recorded texts keep their labels.
+    pub free_text: bool,
+    /// The seeds are relabelled too, and row A2 learns the teacher's labels of them (the published
+    /// code). Off: a person has labelled them.
+    pub gold: bool,
 }
 
 impl Default for RelabelSettings {
@@ -200,6 +219,8 @@ impl Default for RelabelSettings {
             all_up_to: 8,
             length_normalisation: false,
             contextual_calibration: false,
+            free_text: false,
+            gold: false,
         }
     }
 }

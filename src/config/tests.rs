@@ -53,3 +53,28 @@ fn faults_name_their_key() {
     assert!(message("[run]\nseeds = \"x\"").contains("string"));
     assert!(Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).is_err());
 }
+
+#[test]
+fn the_published_behaviour_lies_between_the_task_and_the_flags() {
+    let task: Table =
+        "[augment]\nconstrained = true\nmin_p = 0.1\n[student]\nlearning_rate = 5e-4\nstages = \"synthetic_then_gold\""
+            .parse()
+            .unwrap();
+    let mut overrides = published(&task);
+    overrides.push("relabel.gold=false".to_owned());
+    let settings = Settings::resolve(&task, Path::new("."), &overrides).unwrap();
+    let AugmentSettings { constrained, unique_per_text, truncated_percent, sampling, .. } =
+        settings.augment;
+    assert_eq!((constrained, unique_per_text, truncated_percent), (false, 10, true));
+    let RelabelSettings { all_up_to, free_text, gold, .. } = settings.relabel;
+    assert_eq!((all_up_to, free_text, gold), (0, true, false));
+    assert_eq!(settings.filter.rouge_l, 2.0);
+    // What belongs to the task's models stays as the task has it; what it does not say is the paper's.
+    let training = &settings.student.training;
+    assert_eq!((sampling.min_p, training.learning_rate), (0.1, 5e-4));
+    assert_eq!((training.stages, training.min_steps), (crate::student::Stages::Mixed, 0));
+
+    // A run knows all of it from its settings.toml, and with() reaches the same.
+    let later = Settings::resolve(&task, Path::new("."), &[]).unwrap().with(&overrides).unwrap();
+    assert_eq!(later, settings);
+}

@@ -62,23 +62,10 @@ pub(super) fn ranked(embedding: &[f32], vectors: &[Vec<f32>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::augment::sample::{Sample, seed};
-
-    /// Knows the direction of each text in a plane, in degrees; what it does not know lies at 0.
-    struct Compass(Vec<(&'static str, f32)>);
-
-    impl Embedder for Compass {
-        fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, StudentError> {
-            let degrees = |text: &String| {
-                self.0.iter().find(|(known, _)| known == text).map_or(0.0, |(_, degrees)| *degrees)
-            };
-            let unit = |text| {
-                let (sin, cos) = f32::to_radians(degrees(text)).sin_cos();
-                vec![cos, sin]
-            };
-            Ok(texts.iter().map(unit).collect())
-        }
-    }
+    use crate::{
+        augment::sample::{Sample, seed},
+        relabel::compass::Compass,
+    };
 
     #[test]
     fn the_nearest_class_comes_first() {

@@ -3,6 +3,9 @@
 //! log-probabilities in place of a parsed answer).
 
 mod centroids;
+#[cfg(test)]
+pub(crate) mod compass;
+pub mod free_text;
 pub mod judge;
 
 use serde::{Deserialize, Serialize};

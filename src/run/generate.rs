@@ -13,17 +13,20 @@ use super::{
     calls::{Missing, restarted, skipped},
     key,
     ledger::Entry,
-    run_seeds,
+    published, run_seeds,
 };
 use crate::{
     augment::{Ask, AugmentedText, Method, Setting, mixup::Mixup},
     config::{AugmentSettings, Partners, Settings},
     embed::Embedder,
     filter::canonical,
-    prompt::{Prompts, reply::LIST_CUE},
+    prompt::{
+        Prompts,
+        reply::{LIST_CUE, ReplyFault},
+    },
     relabel::confusable,
     task::Task,
-    teacher::{GenerateRequest, News, Teacher, Wanted},
+    teacher::{GenerateRequest, Generated, News, Teacher, Wanted},
 };
 
 /// Runs the stage. The `embedder` is needed only where `augment.partners` are to be confusable.
@@ -127,6 +130,9 @@ pub(crate) fn harvest(
 ) -> Result<Harvest, RunError> {
     let Scene { task, seeds, settings, prompts, seed } = *scene;
     let augment = &settings.augment;
+    if method.keeps_one() && augment.unique_per_text > 0 {
+        return published::harvest(run, scene, nearest, teacher, watch);
+    }
     let setting = Setting { task, seeds, prompts, settings: augment, nearest, seed };
     let classes = task.classes.len();
     // A pile for each class, or one for all.
@@ -165,34 +171,54 @@ pub(crate) fn harvest(
         }
     }
     counts.unique = texts.iter().map(Vec::len).sum();
-    for (pile, texts) in texts.iter_mut().enumerate() {
+    Ok(gathered(
+        task,
+        texts,
+        wanted,
+        augment.tries,
+        Harvest { texts: Vec::new(), counts, keys },
+        watch,
+    ))
+}
+
+/// `harvest` with the `wanted` first texts of each pile, one for each class or one for all. Who
+/// watches is told what is missing.
+pub(super) fn gathered(
+    task: &Task,
+    mut piles: Vec<Vec<AugmentedText>>,
+    wanted: usize,
+    tries: usize,
+    mut harvest: Harvest,
+    watch: Watch<'_>,
+) -> Harvest {
+    let all = piles.len() == 1;
+    for (pile, texts) in piles.iter_mut().enumerate() {
         if texts.len() < wanted {
             watch(Event::Warning(format!(
-                "{}: {} of {wanted} texts after {} tries",
-                if piles == 1 { "all classes" } else { &task.classes[pile].name },
+                "{}: {} of {wanted} texts after {tries} tries",
+                if all { "all classes" } else { &task.classes[pile].name },
                 texts.len(),
-                augment.tries
             )));
         }
         texts.truncate(wanted);
     }
-    let mut texts: Vec<AugmentedText> = texts.into_iter().flatten().collect();
-    for (id, row) in texts.iter_mut().enumerate() {
+    harvest.texts = piles.into_iter().flatten().collect();
+    for (id, row) in harvest.texts.iter_mut().enumerate() {
         row.id = id;
     }
-    counts.kept = texts.len();
-    Ok(Harvest { texts, counts, keys })
+    harvest.counts.kept = harvest.texts.len();
+    harvest
 }
 
+/// A reply, from the teacher or from the ledger.
 #[derive(Clone, Default)]
-struct Known {
-    text: String,
-    complete: bool,
+pub(super) struct Known {
+    pub text: String,
+    pub complete: bool,
 }
 
-/// The replies to `asks`, each with the name of its call: from the ledger where they are known, from
-/// the teacher otherwise. A request that was given up has an empty reply, which no parser takes.
-fn replies(
+/// The replies to `asks`, each with the name of its call.
+pub(super) fn replies(
     run: &mut RunFolder,
     setting: &Setting<'_>,
     method: &dyn Method,
@@ -202,7 +228,6 @@ fn replies(
 ) -> Result<Vec<(String, Known)>, RunError> {
     let task = setting.task;
     let AugmentSettings { sampling, max_tokens, constrained, longest, .. } = *setting.settings;
-    let identity = teacher.identity().clone();
     let request = |ask: &Ask| GenerateRequest {
         id: ask.id.clone(),
         prompt: ask.prompt.clone(),
@@ -218,7 +243,26 @@ fn replies(
             minor: ask.mix.map_or_else(String::new, |(minor, _)| task.classes[minor].name.clone()),
         },
     };
-    let keys: Vec<String> = asks.iter().map(|ask| request(ask).key(&identity)).collect();
+    let requests: Vec<GenerateRequest> = asks.iter().map(request).collect();
+    let fault = |item: usize, reply: &Generated| {
+        method.read(setting, &asks[item], &reply.text, reply.complete).err()
+    };
+    written(run, "generate", &requests, &fault, teacher, watch)
+}
+
+/// The replies to `requests`, each with the name of its call: from the ledger where they are known,
+/// from the teacher otherwise. A request that was given up has an empty reply that is not complete;
+/// `fault` says of any other, by the place of its request, what is wrong with it.
+pub(super) fn written(
+    run: &mut RunFolder,
+    stage: &'static str,
+    requests: &[GenerateRequest],
+    fault: &dyn Fn(usize, &Generated) -> Option<ReplyFault>,
+    teacher: &mut dyn Teacher,
+    watch: Watch<'_>,
+) -> Result<Vec<(String, Known)>, RunError> {
+    let identity = teacher.identity().clone();
+    let keys: Vec<String> = requests.iter().map(|request| request.key(&identity)).collect();
     let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let mut known: HashMap<String, Known> = HashMap::new();
     for entry in run.ledger.entries() {
@@ -233,39 +277,39 @@ fn replies(
         }
     }
     let missing = Missing::of(&keys, |key| known.contains_key(key));
-    watch(Event::Begin { stage: "generate", total: missing.total, resumed: missing.known() });
+    watch(Event::Begin { stage, total: missing.total, resumed: missing.known() });
 
-    let requests: Vec<GenerateRequest> =
-        missing.items.iter().map(|item| request(&asks[*item])).collect();
+    let open: Vec<GenerateRequest> =
+        missing.items.iter().map(|item| requests[*item].clone()).collect();
     let ledger = &mut run.ledger;
     let mut clock = Instant::now();
-    teacher.generate(&requests, &mut |news| {
+    teacher.generate(&open, &mut |news| {
         let answers = match news {
             News::Answers(answers) => answers,
-            News::Restarted(reason) => return restarted(ledger, "generate", reason, &mut *watch),
+            News::Restarted(reason) => return restarted(ledger, stage, reason, &mut *watch),
         };
         let seconds = clock.elapsed().as_secs_f64() / answers.len().max(1) as f64;
         clock = Instant::now();
         let (mut entries, mut rejected, mut tokens) = (Vec::new(), 0, 0);
         for (at, answer) in answers {
-            let (ask, key) = (&asks[missing.items[at]], &keys[missing.items[at]]);
+            let (request, key) = (&open[at], &keys[missing.items[at]]);
             let reply = match answer {
                 Ok(reply) => reply,
                 Err(poison) => {
                     rejected += 1;
                     known.insert(key.clone(), Known::default());
-                    entries.push(skipped("generate", key, &ask.id, poison, &mut *watch));
+                    entries.push(skipped(stage, key, &request.id, poison, &mut *watch));
                     continue;
                 }
             };
-            let fault = method.read(setting, ask, &reply.text, reply.complete).err();
+            let fault = fault(missing.items[at], &reply);
             rejected += usize::from(fault.is_some());
             tokens += reply.generated_tokens;
             let text = reply.text.clone();
             known.insert(key.clone(), Known { text, complete: reply.complete });
             entries.push(Entry::Reply {
                 key: key.clone(),
-                ask: ask.id.clone(),
+                ask: request.id.clone(),
                 reply: reply.text,
                 complete: reply.complete,
                 fault,
@@ -288,7 +332,14 @@ fn replies(
         .collect())
 }
 
-fn row(task: &Task, ask: &Ask, text: String, class: usize, teacher_sha256: &str) -> AugmentedText {
+/// The row of a text out of the reply to `ask`.
+pub(super) fn row(
+    task: &Task,
+    ask: &Ask,
+    text: String,
+    class: usize,
+    teacher_sha256: &str,
+) -> AugmentedText {
     let name = |class: usize| task.classes[class].name.clone();
     AugmentedText {
         id: 0,

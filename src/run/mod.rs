@@ -15,12 +15,17 @@ mod calls;
 pub mod card;
 mod evaluate;
 mod filtering;
+mod free_text;
 mod generate;
+mod gold;
 mod import;
 pub mod ledger;
+mod published;
 mod record;
 mod relabelling;
 mod replay;
+#[cfg(test)]
+mod scripted;
 pub(crate) mod sections;
 mod train;
 

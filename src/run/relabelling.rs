@@ -9,6 +9,7 @@ use std::{
 use super::{
     Event, RunError, RunFolder, Scene, Watch,
     calls::{Missing, restarted, skipped},
+    gold,
     ledger::Entry,
     run_seeds,
 };
@@ -42,6 +43,10 @@ pub fn relabel(
     let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
     let scoring = Scoring { stage: "relabel", scene };
     let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
+    if settings.relabel.gold {
+        let (labelled, _) = gold::relabelled(run, &scoring, teacher, embedder, &mut *watch)?;
+        gold::write(run, task, &seeds, &labelled)?;
+    }
     let rows = relabelled(task, rows, answers);
     run.write_rows("relabelled.jsonl", &rows)?;
     let changed = rows.iter().filter(|row| row.relabel != row.augmented.major).count();
@@ -122,6 +127,9 @@ impl Scoring<'_> {
         let Scene { task, seeds, settings, prompts, .. } = self.scene;
         let questioner = Questioner::new(task, prompts, seeds, &settings.relabel);
         let questions = questioner.ask(texts, embedder)?;
+        if settings.relabel.free_text && teacher.scores_any_text() {
+            return self.answer_freely(run, teacher, embedder, &questions, watch);
+        }
         let priors = self.priors(run, teacher, &questioner, &questions, &mut *watch)?;
         self.answer(run, teacher, &questions, &priors, watch)
     }

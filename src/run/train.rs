@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Event, RunError, RunFolder, Watch,
     arms::{self, Labels},
-    key,
+    gold, key,
     ledger::Entry,
     replace_file, run_seeds,
 };
@@ -93,10 +93,11 @@ pub fn train(
     }
     let labels = Labels { path: &run.path, classes: &task.classes, student: &settings.student };
     let gold = arms::gold(&run_seeds(task, settings));
+    let taught = arms::gold(&gold::seeds(run, task, settings)?);
     let arms = [
         (Row::Seeds, gold.clone()),
-        (Row::A1, [gold.clone(), labels.asked(&rows)?].concat()),
-        (Row::A2, [gold, labels.relabelled(&rows, false)?].concat()),
+        (Row::A1, [gold, labels.asked(&rows)?].concat()),
+        (Row::A2, [taught, labels.relabelled(&rows, false)?].concat()),
     ];
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {

@@ -1,0 +1,170 @@
+//! Mixing as the published code does it (`augment.unique_per_text`): each wanted text draws its own
+//! classes and α, is asked for again and again until so many different texts are there, and one of
+//! them is kept. That is four calls or more for one text; it is here for the comparison with the
+//! paper.
+//!
+//! The published code has no bound. Here a text is given up after `augment.tries` times the requests
+//! that would do if each reply brought only new texts, and one of what is there is kept.
+
+use rand::Rng as _;
+
+use super::{Ask, AugmentedText, Setting, mixup::Mix};
+use crate::{prompt::PromptError, rng::Rng};
+
+/// A text that is wanted, and what was found for it.
+pub(crate) struct Wish {
+    mix: Mix,
+    /// Counts the texts of its class.
+    number: usize,
+    /// Requests made for it.
+    requests: usize,
+    found: Vec<AugmentedText>,
+}
+
+impl Wish {
+    /// `augment.per_class` of each class; classes take turns.
+    pub fn all(setting: &Setting<'_>) -> Vec<Self> {
+        let classes = setting.task.classes.len();
+        let wish = |number: usize, class: usize| {
+            let mut rng = Rng::for_item(setting.seed, "published", item(0, class, number));
+            let mix = Mix::draw(setting, class, &mut rng);
+            Self { mix, number, requests: 0, found: Vec::new() }
+        };
+        (0..setting.settings.per_class)
+            .flat_map(|number| (0..classes).map(move |class| wish(number, class)))
+            .collect()
+    }
+
+    /// The class that the text is to belong to for the most part.
+    pub fn class(&self) -> usize {
+        self.mix.major
+    }
+
+    /// The requests that are surely needed; none once enough is found or too much was asked.
+    ///
+    /// # Errors
+    /// A template that does not render.
+    pub fn asks(&mut self, setting: &Setting<'_>) -> Result<Vec<Ask>, PromptError> {
+        let settings = setting.settings;
+        let requests = |texts: usize| texts.div_ceil(settings.texts_per_request);
+        let most = settings.tries * requests(settings.unique_per_text);
+        let needed = requests(settings.unique_per_text.saturating_sub(self.found.len()));
+        let first = self.requests;
+        self.requests += needed.min(most - first);
+        let ask = |attempt: usize| {
+            let (class, number) = (self.class(), self.number);
+            let place = item(attempt, class, number);
+            let mut rng = Rng::for_item(setting.seed, "published.request", place);
+            self.mix.ask(setting, format!("{attempt}.{class}.{number}"), &mut rng)
+        };
+        (first..self.requests).map(ask).collect()
+    }
+
+    /// Takes a text up unless it is there already, and says whether it did.
+    pub fn take(&mut self, row: AugmentedText) -> bool {
+        let is_new = self.found.iter().all(|other| other.text != row.text);
+        if is_new {
+            self.found.push(row);
+        }
+        is_new
+    }
+
+    /// One of the texts found, each with the same probability. `seed` is that of the prompts.
+    pub fn keep(mut self, seed: u64) -> Option<AugmentedText> {
+        if self.found.is_empty() {
+            return None;
+        }
+        let mut rng = Rng::for_item(seed, "published.kept", item(0, self.class(), self.number));
+        Some(self.found.swap_remove(rng.random_range(0..self.found.len())))
+    }
+}
+
+/// The requests with which a run begins.
+///
+/// # Errors
+/// A template that does not render.
+pub(crate) fn first_asks(setting: &Setting<'_>) -> Result<Vec<Ask>, PromptError> {
+    let mut asks = Vec::new();
+    for mut wish in Wish::all(setting) {
+        asks.extend(wish.asks(setting)?);
+    }
+    Ok(asks)
+}
+
+fn item(attempt: usize, class: usize, number: usize) -> u64 {
+    ((attempt as u64) << 48) | ((class as u64) << 24) | number as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::sample::{Sample, seed};
+
+    fn sample() -> Sample {
+        let mut sample = Sample::new(&["a", "b", "c"], vec![seed("x", 0), seed("y", 0)]);
+        (sample.settings.per_class, sample.settings.unique_per_text) = (2, 10);
+        sample
+    }
+
+    fn text(text: &str) -> AugmentedText {
+        AugmentedText { text: text.to_owned(), ..AugmentedText::default() }
+    }
+
+    #[test]
+    fn a_text_is_asked_for_until_enough_are_found() {
+        let sample = sample();
+        let setting = sample.setting();
+        let mut wishes = Wish::all(&setting);
+        let classes: Vec<usize> = wishes.iter().map(Wish::class).collect();
+        assert_eq!(classes, [0, 1, 2, 0, 1, 2]);
+        let wish = &mut wishes[3];
+        // 10 texts take 4 requests of 3 at least. They mix the same and differ in their streams.
+        let asks = wish.asks(&setting).unwrap();
+        let ids: Vec<&str> = asks.iter().map(|ask| ask.id.as_str()).collect();
+        assert_eq!(ids, ["0.0.1", "1.0.1", "2.0.1", "3.0.1"]);
+        assert!(asks.iter().all(|ask| ask.mix == asks[0].mix && ask.shown == asks[0].shown));
+        assert!(asks[1..].iter().all(|ask| ask.seed != asks[0].seed));
+        // 6 different ones are found: 4 are missing, 2 requests. Letter case makes a difference.
+        let new = ["a", "b", "a", "c", "A", "d", "e", "b"].map(|found| wish.take(text(found)));
+        assert_eq!(new, [true, true, false, true, true, true, true, false]);
+        assert_eq!(wish.asks(&setting).unwrap().len(), 2);
+        for found in ["f", "g", "h", "i"] {
+            wish.take(text(found));
+        }
+        assert!(wish.asks(&setting).unwrap().is_empty());
+    }
+
+    #[test]
+    fn asking_comes_to_an_end() {
+        let sample = sample();
+        let setting = sample.setting();
+        let mut wish = Wish::all(&setting).remove(0);
+        let mut requests = 0;
+        loop {
+            let asks = wish.asks(&setting).unwrap();
+            if asks.is_empty() {
+                break;
+            }
+            requests += asks.len();
+            wish.take(text("always the same"));
+        }
+        // 3 tries of 4 requests.
+        assert_eq!(requests, 12);
+        assert_eq!(wish.keep(1).unwrap().text, "always the same");
+        assert!(Wish::all(&setting).remove(0).keep(1).is_none());
+    }
+
+    #[test]
+    fn each_text_found_may_be_the_one_that_is_kept() {
+        let mut sample = sample();
+        sample.settings.per_class = 200;
+        let mut kept = [0_usize; 2];
+        for mut wish in Wish::all(&sample.setting()) {
+            wish.take(text("0"));
+            wish.take(text("1"));
+            kept[wish.keep(1).unwrap().text.parse::<usize>().unwrap()] += 1;
+        }
+        assert!(kept[0] + kept[1] == 600 && kept[0].abs_diff(300) < 60, "{kept:?}");
+        assert_eq!(first_asks(&sample.setting()).unwrap().len(), 600 * 4);
+    }
+}

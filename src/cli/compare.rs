@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Manner, parts, progress::Progress, quoted, road, table};
 use crate::{
     compare::{Compare, Grid, markdown},
-    config::Settings,
+    config::{self, Settings},
     report::Row,
     run::{Event, RunFolder},
     store,
@@ -77,7 +77,9 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         Some(path) => Task::load(path)?,
         None => store::demo_task()?,
     };
-    let settings = Settings::resolve(&task.settings, &task.folder, &args.overrides())?;
+    let resolve = |overrides: &[String]| Settings::resolve(&task.settings, &task.folder, overrides);
+    let settings = resolve(&args.overrides())?;
+    let paper = resolve(&[config::published(&task.settings), args.overrides()].concat())?;
     let with = |key: &str, model: &String| settings.with(&[quoted(key, model)]);
     let several = |key: &str, given: &[String]| -> anyhow::Result<Vec<Settings>> {
         match given {
@@ -102,7 +104,7 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         progress.show(Event::Warning(warning.to_string()));
     }
     road::leave_cleanly_on_interrupt();
-    let mut compare = Compare::new(&mut folder, &task, &settings, &prompts, grid);
+    let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
     let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {

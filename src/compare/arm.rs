@@ -6,7 +6,7 @@ use super::{Compare, Judged, Main, shots};
 use crate::{
     augment::{AugmentedText, Method, continuation::Continuation, eda, gpt3mix::Gpt3Mix},
     augment::{Setting, mixup::Mixup, plain::Plain},
-    config::FilterSettings,
+    config::{FilterSettings, Settings, StudentSettings},
     embed::Embedder,
     filter,
     relabel::RelabelledText,
@@ -14,7 +14,7 @@ use crate::{
     run::{self, Event, Harvest, RunError, Scene, Scoring, Watch, arms, sections},
     student::{BaseModel, Example, TrainSettings},
     task::{LabelledText, Task},
-    teacher::Teacher,
+    teacher::{Teacher, TeacherError},
 };
 
 /// What one student is trained on.
@@ -43,6 +43,7 @@ struct Way<'a> {
     shows_examples: bool,
     /// Whether the teacher gives each text a label afterwards.
     relabels: bool,
+    settings: &'a Settings,
 }
 
 /// Texts with their labels, before and after the filter.
@@ -51,6 +52,8 @@ struct Texts {
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
     dropped: Vec<filter::DroppedText>,
+    /// The seeds, with the teacher's labels where the settings want those.
+    gold: Vec<LabelledText>,
     /// Names of the calls that labelled them.
     keys: Vec<String>,
 }
@@ -76,7 +79,7 @@ impl Compare<'_> {
                 let stream = self.settings.run.seed.wrapping_add(seed);
                 let texts = eda::augment(self.task, &subset, per_class, neighbours, stream);
                 let kept = self.exact(texts, &subset);
-                let examples = self.labels().asked(&kept)?;
+                let examples = self.labels(&self.settings.student).asked(&kept)?;
                 self.push(Row::Eda, (k, seed), examples, None);
             }
         }
@@ -104,13 +107,16 @@ impl Compare<'_> {
             task: self.task,
             shows_examples: true,
             relabels: true,
+            settings: self.settings,
         };
+        let paper = self.paper.clone();
         let ways = [
             Way { relabels: false, ..way(&[Row::Continuation], &Continuation) },
             way(&[Row::Gpt3Mix], &Gpt3Mix),
             way(&[Row::NoMixup], &Plain),
             Way { task: &bare, ..way(&[Row::NoDescriptions], &Mixup) },
             Way { shows_examples: false, ..way(&[Row::NoExamples], &Mixup) },
+            Way { settings: &paper, ..way(&[Row::Paper], &Mixup) },
             way(&[Row::A1, Row::A2], &Mixup),
         ];
         for k in self.grid.shots.clone() {
@@ -122,20 +128,23 @@ impl Compare<'_> {
                 }
                 let (mut count, mut kept) = (0, 0);
                 for seed in 0..self.grid.seeds {
-                    let texts = self.texts(way, (k, seed), teacher, embedder, &mut *watch)?;
+                    let texts = self.texts(way, (k, seed), teacher, embedder, &mut *watch);
+                    let Some(texts) = self.unless_too_long(texts, &rows, k, place)? else { break };
                     count += texts.harvest.texts.len();
                     kept += texts.kept.len();
-                    self.take(&rows, (k, seed), place, texts)?;
+                    self.take(way, &rows, (k, seed), place, texts)?;
                 }
-                if kept == 0 {
-                    self.forget(&rows, k, place, name);
+                if kept == 0 && count > 0 {
+                    let why = format!("{name} wrote no text of the form that was asked for");
+                    self.forget(&rows, k, place, &why);
                 }
                 let names: Vec<&str> = rows.iter().map(|row| row.key()).collect();
                 let summary = format!("{}, k = {k}: {count} texts, {kept} kept", names.join(", "));
                 watch(Event::End { summary });
             }
             if self.runs(Row::Teacher, k) && self.recorded(&[Row::Teacher], k, name, teacher) {
-                self.judge(k, place, teacher, embedder, &mut *watch)?;
+                let judged = self.judge(k, place, teacher, embedder, &mut *watch);
+                self.unless_too_long(judged, &[Row::Teacher], k, place)?;
             }
         }
         Ok(())
@@ -156,13 +165,32 @@ impl Compare<'_> {
         false
     }
 
-    /// Drops the arms of rows for which the teacher wrote nothing: they would be those of the seeds
-    /// alone, under another name.
-    fn forget(&mut self, rows: &[Row], k: usize, teacher: usize, name: &str) {
-        self.arms
-            .retain(|arm| !(rows.contains(&arm.row) && (arm.k, arm.teacher) == (k, Some(teacher))));
-        let reason = format!("{name} wrote no text of the form that was asked for");
+    /// Drops the rows of `teacher` and says why. A row for which nothing was written would be that of
+    /// the seeds alone, under another name.
+    fn forget(&mut self, rows: &[Row], k: usize, teacher: usize, reason: &str) {
+        let place = (k, Some(teacher));
+        self.arms.retain(|arm| !(rows.contains(&arm.row) && (arm.k, arm.teacher) == place));
+        let reason = reason.to_owned();
         self.skipped.extend(rows.iter().map(|&row| LeftOut { row, k, reason: reason.clone() }));
+    }
+
+    /// What was `made` for `rows`; nothing where the prompts do not fit into what the teacher can
+    /// read, as those of many examples may not: the rows are left out then.
+    fn unless_too_long<T>(
+        &mut self,
+        made: Result<T, RunError>,
+        rows: &[Row],
+        k: usize,
+        teacher: usize,
+    ) -> Result<Option<T>, RunError> {
+        match made {
+            Err(RunError::Teacher(error @ TeacherError::TooLong { .. })) => {
+                let error = error.to_string();
+                self.forget(rows, k, teacher, error.lines().next().unwrap_or_default());
+                Ok(None)
+            }
+            made => made.map(Some),
+        }
     }
 
     /// Lets the teacher write and label the texts of one way, k and seed.
@@ -175,7 +203,7 @@ impl Compare<'_> {
         watch: Watch<'_>,
     ) -> Result<Texts, RunError> {
         let subset = &self.subsets[&(k, seed)];
-        let (settings, prompts) = (self.settings, self.prompts);
+        let (settings, prompts) = (way.settings, self.prompts);
         // Recorded texts are the same ones for every seed.
         let asked = if teacher.scores_any_text() { seed } else { 0 };
         let scene = Scene {
@@ -199,41 +227,55 @@ impl Compare<'_> {
         let scoring = Scoring { stage: "relabel", scene };
         let own = way.method.questions(&setting, &texts).transpose()?;
         let answers = match own {
-            Some(questions) => {
-                Some(scoring.answer(self.run, teacher, &questions, &BTreeMap::new(), watch)?)
-            }
+            Some(questions) => Some(scoring.answer(
+                self.run,
+                teacher,
+                &questions,
+                &BTreeMap::new(),
+                &mut *watch,
+            )?),
             None if way.relabels => {
                 let bare: Vec<String> = texts.iter().map(|text| text.text.clone()).collect();
-                Some(scoring.classify(self.run, teacher, embedder, &bare, watch)?)
+                Some(scoring.classify(self.run, teacher, embedder, &bare, &mut *watch)?)
             }
             None => None,
         };
-        let (relabelled, keys) = match answers {
+        let (relabelled, mut keys) = match answers {
             Some(answers) => (run::relabelled(self.task, texts, answers.answers), answers.keys),
             None => (texts.into_iter().map(as_asked).collect(), Vec::new()),
         };
+        let mut gold = subset.clone();
+        if settings.relabel.gold {
+            let seen = Scoring { stage: "relabel", scene: Scene { seeds: subset, ..scene } };
+            let (labelled, more) =
+                run::gold::relabelled(self.run, &seen, teacher, embedder, &mut *watch)?;
+            gold = labelled;
+            keys.extend(more);
+        }
         let (kept, dropped) =
             filter::apply(relabelled.clone(), subset, &self.task.test, &settings.filter);
         let folder = format!("texts/teacher{}", self.teachers.len());
         let last = way.rows.last().map_or("texts", |row| row.key());
         self.run.write_rows(&format!("{folder}/{last}.k{k}.seed{seed}.jsonl"), &kept)?;
-        Ok(Texts { harvest, relabelled, kept, dropped, keys })
+        Ok(Texts { harvest, relabelled, kept, dropped, gold, keys })
     }
 
     /// Makes the arms of `rows` from their texts.
     fn take(
         &mut self,
+        way: &Way<'_>,
         rows: &[Row],
         (k, seed): (usize, u64),
         teacher: usize,
         texts: Texts,
     ) -> Result<(), RunError> {
-        let Texts { harvest, relabelled, kept, dropped, keys } = texts;
+        let Texts { harvest, relabelled, kept, dropped, gold, keys } = texts;
+        let student = &way.settings.student;
         let moved = relabelled.iter().filter(|row| row.relabel != row.augmented.major).count();
         for &row in rows {
             let examples = match row {
-                Row::A1 | Row::Continuation => self.labels().asked(&kept)?,
-                row => self.labels().relabelled(&kept, row == Row::Gpt3Mix)?,
+                Row::A1 | Row::Continuation => self.labels(student).asked(&kept)?,
+                row => self.labels(student).relabelled(&kept, row == Row::Gpt3Mix)?,
             };
             let mut own = harvest.keys.clone();
             let labelled = !matches!(row, Row::A1 | Row::Continuation);
@@ -243,6 +285,10 @@ impl Compare<'_> {
             self.push(row, (k, seed), examples, Some((teacher, own)));
             if let Some(arm) = self.arms.last_mut().filter(|_| labelled) {
                 arm.changed = Some((moved, relabelled.len()));
+                for (example, gold) in arm.examples.iter_mut().zip(&gold) {
+                    example.label = gold.label;
+                }
+                arm.training = (row == Row::Paper).then(|| student.training.clone());
             }
         }
         if rows.contains(&Row::A2) && self.main.is_none() {
@@ -311,12 +357,8 @@ impl Compare<'_> {
         self.grid.shots.iter().flat_map(|&k| (0..seeds).map(move |seed| (k, seed))).collect()
     }
 
-    fn labels(&self) -> arms::Labels<'_> {
-        arms::Labels {
-            path: self.run.path(),
-            classes: &self.task.classes,
-            student: &self.settings.student,
-        }
+    fn labels<'b>(&'b self, student: &'b StudentSettings) -> arms::Labels<'b> {
+        arms::Labels { path: self.run.path(), classes: &self.task.classes, student }
     }
 
     /// Adds an arm: the gold seeds and `examples`.

@@ -50,6 +50,8 @@ pub struct Compare<'a> {
     pub(crate) run: &'a mut RunFolder,
     task: &'a Task,
     settings: &'a Settings,
+    /// Those of the published behaviour.
+    paper: Settings,
     prompts: &'a Prompts,
     grid: Grid,
     /// The few-shot subset of each (k, seed).
@@ -86,11 +88,12 @@ struct Main {
 }
 
 impl<'a> Compare<'a> {
-    /// Draws the few-shot subsets; rows that cannot be run are noted with the reason.
+    /// Draws the few-shot subsets; rows that cannot be run are noted with the reason. The second
+    /// settings are those of the row `paper`.
     pub fn new(
         run: &'a mut RunFolder,
         task: &'a Task,
-        settings: &'a Settings,
+        (settings, paper): (&'a Settings, Settings),
         prompts: &'a Prompts,
         grid: Grid,
     ) -> Self {
@@ -124,6 +127,7 @@ impl<'a> Compare<'a> {
             run,
             task,
             settings,
+            paper,
             prompts,
             grid,
             subsets,

@@ -16,7 +16,7 @@ mod evaluate;
 mod filtering;
 mod free_text;
 mod generate;
-mod gold;
+pub(crate) mod gold;
 mod import;
 pub mod ledger;
 mod published;

@@ -1,10 +1,10 @@
 """Proves that no training text is a sentence of the demonstration's test set (or one of its seeds).
 
-What:    makes the first texts of the training streams again (every item depends on its seed and number alone) and
+What:    makes texts of the training streams again (every item depends on its seed and number alone) and
          compares each with every line of models/pocket/demo/*.jsonl, in lower case, letters and digits only. Prints
          counts, never sentences. Exit code 1 when one is found.
 Needs:   the grammars.
-Example: python check_leak.py --texts 20000 --conversations 1000
+Example: python check_leak.py --texts 20000 --conversations 1000 --first 6845   # from where a --resume went on
 """
 import argparse
 import re
@@ -12,24 +12,25 @@ import sys
 
 import prompting as chat
 from corpus import Corpus
-from train_teacher import MIXUP_SHARE
+from train_teacher import SHARES
 
 
 def texts_of_conversation(turns):
-    """Every generated ticket in a conversation: examples of the class list, texts to relabel, lines of replies."""
-    for n, (user, reply) in enumerate(turns):
-        if n == 0:
-            yield from (line[2:] for line in user.split("\n") if line.startswith("- "))
+    """Every generated ticket in a conversation: examples of a list, texts to relabel, lines of replies."""
+    given = re.compile(r" \(class: \w+\)$")
+    for user, reply in turns:
+        yield from (given.sub("", line[2:]) for line in user.split("\n") if line.startswith("- "))
         if reply in chat.NAMES:
             yield user.rsplit("\n", 1)[1]
         else:
-            yield from (re.sub(r"^\d+\. ", "", line) for line in reply.split("\n"))
+            yield from (given.sub("", re.sub(r"^\d+\. ", "", line)) for line in reply.split("\n"))
 
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--texts", type=int, default=20000)
-    p.add_argument("--conversations", type=int, default=1000)
+    p.add_argument("--conversations", type=int, default=1000, help="each once with the early and once with the late shares")
+    p.add_argument("--first", type=int, default=0, help="number of the first conversation")
     a = p.parse_args()
     # Read and normalised here anew, so that an error in the guard would show.
     def normal(text):
@@ -48,9 +49,10 @@ def main():
 
     for i in range(a.texts):
         look(student.text(i))
-    for i in range(a.conversations):
-        for text in texts_of_conversation(teacher.conversation(i, MIXUP_SHARE[i % 2])):
-            look(text)
+    for i in range(a.first, a.first + a.conversations):
+        for shares in SHARES:
+            for text in texts_of_conversation(teacher.conversation(i, shares)):
+                look(text)
     dropped = teacher.guard.dropped + student.guard.dropped
     print(f"{seen} training texts against {len(known)} demonstration texts: {found} equal; the guard had dropped {dropped}")
     sys.exit(found > 0)

@@ -26,26 +26,32 @@ class Teacher:
         self.end = self.tok.token_to_id(chat.END)
         self.labels = {n: self.tok.token_to_id(n) for n in chat.NAMES}
 
-    @torch.no_grad()
     def relabel(self, classes, text):
         """log p(name<|end|>) of every class shown."""
-        ids = self.tok.encode(chat.opening(chat.relabel(classes, text))).ids
-        names = [c["name"] for c in classes]
+        return self.answer(chat.relabel(classes, text), [c["name"] for c in classes])
+
+    @torch.no_grad()
+    def answer(self, prompt, names):
+        """log p(name<|end|>) of every name."""
+        ids = self.tok.encode(chat.opening(prompt)).ids
         replies = torch.tensor([ids + [self.labels[n]] for n in names])
         logp = self.model.logits(self.model(replies)[:, -2:]).log_softmax(-1)
         return {n: (logp[i, 0, self.labels[n]] + logp[i, 1, self.end]).item() for i, n in enumerate(names)}
 
     @torch.no_grad()
-    def say(self, prompt, copies, temperature, rng, longest=220):
-        """`copies` replies that begin with "1."; None for one that does not end."""
+    def say(self, prompt, copies, temperature, rng, longest=220, min_p=0.0):
+        """`copies` replies that begin with "1."; None for one that does not end. Drops the tokens that are less than
+        `min_p` times as probable as the best."""
         begin = self.tok.encode("1.").ids
         ids = self.tok.encode(chat.opening(prompt)).ids + begin
         caches = [{} for _ in self.model.blocks]
         hidden = self.model(torch.tensor([ids] * copies), caches)
         out, ended, past = [list(begin) for _ in range(copies)], [False] * copies, len(ids)
         for _ in range(longest):
-            p = (self.model.logits(hidden[:, -1]) / temperature).softmax(-1)
-            new = torch.multinomial(p, 1, generator=rng)
+            logits = self.model.logits(hidden[:, -1])
+            p = logits.softmax(-1)
+            logits[p < min_p * p.amax(-1, keepdim=True)] = -torch.inf
+            new = torch.multinomial((logits / temperature).softmax(-1), 1, generator=rng)
             for i in range(copies):
                 if not ended[i]:
                     ended[i] = new[i, 0].item() == self.end

@@ -4,12 +4,12 @@
 # What:    tokenizers, then teacher and student side by side (one CPU core each), GGUF, checks, sizes and sha256.
 # Needs:   python 3.10+ with torch, tokenizers, transformers, safetensors, gguf, jinja2, numpy; a C++ compiler for
 #          torch.compile. `--venv DIR` creates DIR and installs them (about 1 GB). No network otherwise.
-# Example: scripts/pocket/make.sh --minutes-teacher 34 --minutes-finish 13 --minutes-student 26
+# Example: scripts/pocket/make.sh --minutes-teacher 34 --minutes-finish 27 --minutes-student 26
 #          scripts/pocket/make.sh --venv .venv --minutes-teacher 2 --minutes-finish 0 --minutes-student 2 --out /tmp/pocket   # a try
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-minutes_teacher=34 minutes_finish=13 minutes_student=26 work=$root/target/pocket out=$root/models/pocket venv="" python=${PYTHON:-python3}
+minutes_teacher=34 minutes_finish=27 minutes_student=26 work=$root/target/pocket out=$root/models/pocket venv="" python=${PYTHON:-python3}
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -56,6 +56,7 @@ cp -r "$work/student" "$out/student.part"
 rm -rf "$out/student"
 mv "$out/student.part" "$out/student"
 "$python" check_teacher.py --work "$work" --samples 10
+"$python" check_rivals.py --work "$work" --min-p 0.1 --samples 5
 "$python" check_student.py --student "$out/student"
 du -bc "$gguf" "$out"/student/* | awk '{printf "%9.2f kB  %s\n", $1 / 1000, $2}'
 sha256sum "$gguf" "$out"/student/*

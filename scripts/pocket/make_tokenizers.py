@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 import prompting as chat
-from corpus import Corpus
+from corpus import Corpus, Shares
 
 TEACHER_VOCAB = 3072  # words of the grammar become one token or two; more would make the tied embedding the model
 STUDENT_VOCAB = 7000  # an upper bound: training stops when no pair is frequent enough
@@ -20,7 +20,7 @@ STUDENT_VOCAB = 7000  # an upper bound: training stops when no pair is frequent 
 def teacher(corpus, conversations):
     def lines():
         for i in range(conversations):
-            for user, reply in corpus.conversation(i, 0.5):
+            for user, reply in corpus.conversation(i, Shares(mixup=0.5)):
                 for line in f"{user}\n{reply}".split("\n"):
                     for name in chat.NAMES:
                         line = line.replace(name, "\n")

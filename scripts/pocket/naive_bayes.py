@@ -19,15 +19,12 @@ def words(text):
     return re.findall(r"[a-z0-9'-]+", text.lower())
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("file")
-    p.add_argument("--tickets", type=int, default=6000, help="per class")
-    a = p.parse_args()
+def judge(tickets=6000):
+    """`label(text)`, learnt from so many tickets of each class, and the words they know."""
     corpus = Corpus("naive-bayes")
     counts = {n: Counter() for n in chat.NAMES}
     for n in chat.NAMES:
-        for i in range(a.tickets):
+        for i in range(tickets):
             counts[n].update(words(corpus.ticket(corpus.rng(n, i), n, 1.0)))
     known = set().union(*counts.values())
     total = {n: sum(c.values()) for n, c in counts.items()}
@@ -37,6 +34,15 @@ def main():
             return sum(math.log((counts[n][w] + 1) / (total[n] + len(known))) for w in words(text) if w in known)
         return max(chat.NAMES, key=score)
 
+    return label, known
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("file")
+    p.add_argument("--tickets", type=int, default=6000, help="per class")
+    a = p.parse_args()
+    label, known = judge(a.tickets)
     rows = chat.read_jsonl(a.file)
     right = Counter(r["label"] for r in rows if label(r["text"]) == r["label"])
     every = [w for r in rows for w in words(r["text"])]

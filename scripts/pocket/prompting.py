@@ -28,7 +28,10 @@ CHAT_TEMPLATE = (
 _jinja = jinja2.Environment(
     loader=jinja2.FileSystemLoader(ROOT / "prompts"), trim_blocks=False, lstrip_blocks=False, keep_trailing_newline=False
 )
-_classes, _mixup, _relabel = (_jinja.get_template(f"{n}.j2") for n in ("classes", "mixup", "relabel"))
+_classes, _mixup, _plain, _relabel = (_jinja.get_template(f"{n}.j2") for n in ("classes", "mixup", "plain", "relabel"))
+_continuation, _labelled, _gpt3mix, _gpt3mix_label = (
+    _jinja.get_template(f"{n}.j2") for n in ("continuation", "labelled", "gpt3mix", "gpt3mix_label")
+)
 
 
 def class_list(names, descriptions, examples):
@@ -40,7 +43,7 @@ def class_list(names, descriptions, examples):
 
 
 def header(classes):
-    """The class list alone; every prompt begins with it."""
+    """The class list alone; the prompts of mixup, plain and relabel begin with it."""
     return _classes.render(task=TASK, classes=classes)
 
 
@@ -52,8 +55,32 @@ def mixup(classes, count, major, minor, percent):
     ).strip()
 
 
+def plain(classes, count, major):
+    chosen = next(c for c in classes if c["name"] == major)
+    return _plain.render(task=TASK, classes=classes, count=count, major=chosen).strip()
+
+
 def relabel(classes, text):
     return _relabel.render(task=TASK, classes=classes, text=text).strip()
+
+
+def continuation(name, examples, count):
+    return _continuation.render({"task": TASK, "class": {"name": name, "examples": examples}, "count": count}).strip()
+
+
+def labelled_header(names, examples):
+    """The labelled examples, (text, name) each; both prompts of GPT3Mix begin with them."""
+    return _labelled.render(task=TASK, names=names, examples=[{"text": t, "name": n} for t, n in examples])
+
+
+def gpt3mix(names, examples, count):
+    pairs = [{"text": t, "name": n} for t, n in examples]
+    return _gpt3mix.render(task=TASK, names=names, examples=pairs, count=count).strip()
+
+
+def gpt3mix_label(names, examples, text):
+    pairs = [{"text": t, "name": n} for t, n in examples]
+    return _gpt3mix_label.render(task=TASK, names=names, examples=pairs, text=text).strip()
 
 
 def opening(prompt):
@@ -78,4 +105,9 @@ if __name__ == "__main__":
 
     shown = class_list(NAMES[:4], CLASSES, seeds())
     print(opening(mixup(shown, 3, NAMES[0], NAMES[1], 85)), end="\n=====\n")
-    print(opening(relabel(class_list(NAMES, CLASSES, seeds()), "My fan is loud.")))
+    print(opening(plain(shown, 3, NAMES[0])), end="\n=====\n")
+    print(opening(relabel(class_list(NAMES, CLASSES, seeds()), "My fan is loud.")), end="\n=====\n")
+    print(opening(continuation(NAMES[0], seeds()[NAMES[0]], 3)), end="\n=====\n")
+    labelled = [(t, n) for n in NAMES[:4] for t in seeds()[n]]
+    print(opening(gpt3mix(NAMES[:4], labelled, 3)), end="\n=====\n")
+    print(opening(gpt3mix_label(NAMES[:4], labelled, "My fan is loud.")))

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 import llama
 import prompting as chat
-from corpus import Corpus
+from corpus import Corpus, Shares
 
 LENGTH = 640          # tokens of a packed conversation: the class list, then as many turns as fit
 BATCH = 5             # conversations in a step
@@ -26,8 +26,11 @@ WARM_UP = 40          # steps
 DECAY_FROM = 0.55     # share of the time after which the rate falls linearly
 READ_WEIGHT = 0.4     # loss weight of tokens the teacher only reads (they teach it the language of tickets)
 LABEL_WEIGHT = 5.0    # loss weight of the class name in a relabel reply
+GIVEN_WEIGHT = 2.0    # loss weight of a class name that follows a text in a reply to GPT3Mix's prompt
 TURN_WEIGHT = 3.0     # loss weight of what comes after a line of a mixup reply: the next line's number, or the end
-MIXUP_SHARE = (0.4, 0.65)  # share of mixup conversations: before, and after the rate begins to fall
+# What the conversations ask for: before, and after the rate begins to fall. The rivals' prompts need little but the
+# new question: the language of tickets is there by then.
+SHARES = (Shares(mixup=0.4), Shares(mixup=0.6, rivals=0.3, bare=0.3))
 SPLIT_SHARE = 0.3     # share of relabel texts whose words are split at random (BPE dropout), as unknown words will be
 
 
@@ -48,10 +51,10 @@ class Packer:
             return self.tok.encode(question + "\n").ids + self.split.encode(text).ids
         return self.tok.encode(user).ids
 
-    def pack(self, i, mixup_share):
-        rng = random.Random(f"pack/{i}")
+    def pack(self, i, shares):
+        rng, given = random.Random(f"pack/{i}"), set(self.labels.values())
         ids, weights = [self.id[chat.BEGIN]], [0.0]
-        for n, (user, reply) in enumerate(self.corpus.conversation(i, mixup_share)):
+        for n, (user, reply) in enumerate(self.corpus.conversation(i, shares)):
             relabel = reply in self.labels
             read = [self.id[chat.USER], *self.encode_user(user, relabel, rng), self.id[chat.END], self.id[chat.ASSISTANT]]
             said = [self.labels[reply]] if relabel else self.tok.encode(reply).ids
@@ -61,7 +64,10 @@ class Packer:
             ids += read + said
             weights += [READ_WEIGHT] * len(read)
             turn = (self.id[chat.END], self.newline)
-            weights += [LABEL_WEIGHT, 1.0] if relabel else [TURN_WEIGHT if t in turn else 1.0 for t in said]
+            if relabel:
+                weights += [LABEL_WEIGHT, 1.0]
+            else:
+                weights += [TURN_WEIGHT if t in turn else GIVEN_WEIGHT if t in given else 1.0 for t in said]
         fill = LENGTH - len(ids)
         return (ids + [self.id[chat.PAD]] * fill)[:LENGTH], (weights + [0.0] * fill)[:LENGTH]
 
@@ -120,7 +126,7 @@ def main():
         done = (time.time() - start) / 60 / a.minutes
         if done >= 1:
             break
-        rows = [packer.pack(documents + k, MIXUP_SHARE[a.resume or done >= DECAY_FROM]) for k in range(BATCH)]
+        rows = [packer.pack(documents + k, SHARES[a.resume or done >= DECAY_FROM]) for k in range(BATCH)]
         documents += BATCH
         ids, weights = torch.tensor([r[0] for r in rows]), torch.tensor([r[1] for r in rows])[:, 1:].flatten()
         for group in opt.param_groups:

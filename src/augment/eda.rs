@@ -48,7 +48,8 @@ const OPERATIONS: [Operation; 4] =
 /// The student cannot be read.
 pub fn neighbours(base: &BaseModel, seeds: &[LabelledText]) -> Result<Neighbours> {
     let words = seeds.iter().flat_map(|seed| seed.text.split_whitespace());
-    Neighbours::new(base, words.filter(|word| !is_stop_word(word)))
+    // In a small student's table "the" is near many a noun.
+    Neighbours::new(base, words, is_stop_word)
 }
 
 /// `per_class` new texts of each class that has seeds, unlike the seeds and each other (letter case
@@ -458,23 +459,5 @@ mod tests {
         assert!(rows.iter().all(|row| row.major == task.classes[1].name));
         assert!(augment(&task, &[], 50, &synonyms_of_cards(), 1).is_empty());
         assert!(augment(&task, &seeds, 0, &synonyms_of_cards(), 1).is_empty());
-    }
-
-    #[test]
-    #[ignore = "prints; PROMPTMIX_BASE names the student"]
-    fn show() {
-        let spec = std::env::var("PROMPTMIX_BASE").unwrap_or_else(|_| "pocket".to_owned());
-        let base = crate::store::student_base(&spec, &candle_core::Device::Cpu).unwrap();
-        let task = demo_task().unwrap();
-        let seeds = task.draw_seeds(0);
-        let near = neighbours(&base, &seeds).unwrap();
-        for class in 0..3 {
-            let seeds = seeds.iter().filter(|seed| seed.label == class).take(1).cloned();
-            let seeds = seeds.collect::<Vec<_>>();
-            println!("{}", seeds[0].text);
-            for row in augment(&task, &seeds, 8, &near, 0) {
-                println!("    {}", row.text);
-            }
-        }
     }
 }

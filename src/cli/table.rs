@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::{compare::groups, eval::Interval, report::Report};
+use crate::{
+    eval::Interval,
+    report::{Report, Row},
+};
 
 /// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
 pub fn results(report: &Report) -> String {
@@ -55,15 +58,16 @@ pub fn results(report: &Report) -> String {
 pub fn comparison(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
     let mut out = String::new();
-    for (title, group) in groups(&comparison.lines) {
+    for group in comparison.groups() {
         let header =
             ["", "accuracy % (95 %)", "against seeds only", "seeds", "rows", "calls", "time"];
         let mut lines = vec![header.map(str::to_owned)];
-        for line in group {
-            let against = comparison.against_seeds(line).map_or_else(String::new, |interval| {
-                let mark = if interval.includes_zero() { "" } else { " *" };
-                format!("{}{mark}", points(interval))
-            });
+        for line in &group.lines {
+            let against =
+                group.difference(line.row, Row::Seeds).map_or_else(String::new, |interval| {
+                    let mark = if interval.includes_zero() { "" } else { " *" };
+                    format!("{}{mark}", points(interval))
+                });
             let number = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".into() };
             lines.push([
                 line.row.name().to_owned(),
@@ -75,7 +79,7 @@ pub fn comparison(report: &Report) -> String {
                 format!("{:.1} s", line.seconds),
             ]);
         }
-        let _ = write!(out, "{title}\n{}\n", aligned(&lines));
+        let _ = write!(out, "{}\n{}\n", group.title(), aligned(&lines));
     }
     out += "* a difference: the paired interval leaves out zero. Calls and time are those of one seed.\n";
     for row in &comparison.left_out {

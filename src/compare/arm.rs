@@ -11,7 +11,7 @@ use crate::{
     filter,
     relabel::RelabelledText,
     report::{LeftOut, Row},
-    run::{self, Event, Harvest, RunError, Scene, Scoring, Watch, arms},
+    run::{self, Event, Harvest, RunError, Scene, Scoring, Watch, arms, sections},
     student::{BaseModel, Example, TrainSettings},
     task::{LabelledText, Task},
     teacher::Teacher,
@@ -127,6 +127,9 @@ impl Compare<'_> {
                     kept += texts.kept.len();
                     self.take(&rows, (k, seed), place, texts)?;
                 }
+                if kept == 0 {
+                    self.forget(&rows, k, place, name);
+                }
                 let names: Vec<&str> = rows.iter().map(|row| row.key()).collect();
                 let summary = format!("{}, k = {k}: {count} texts, {kept} kept", names.join(", "));
                 watch(Event::End { summary });
@@ -151,6 +154,15 @@ impl Compare<'_> {
         };
         self.skipped.extend(rows.iter().map(|&row| LeftOut { row, k, reason: reason.clone() }));
         false
+    }
+
+    /// Drops the arms of rows for which the teacher wrote nothing: they would be those of the seeds
+    /// alone, under another name.
+    fn forget(&mut self, rows: &[Row], k: usize, teacher: usize, name: &str) {
+        self.arms
+            .retain(|arm| !(rows.contains(&arm.row) && (arm.k, arm.teacher) == (k, Some(teacher))));
+        let reason = format!("{name} wrote no text of the form that was asked for");
+        self.skipped.extend(rows.iter().map(|&row| LeftOut { row, k, reason: reason.clone() }));
     }
 
     /// Lets the teacher write and label the texts of one way, k and seed.
@@ -234,8 +246,7 @@ impl Compare<'_> {
             }
         }
         if rows.contains(&Row::A2) && self.main.is_none() {
-            let Harvest { texts: augmented, counts, .. } = harvest;
-            self.main = Some(Main { counts, augmented, relabelled, kept, dropped });
+            self.main = Some(Main { counts: harvest.counts, relabelled, kept, dropped });
         }
         Ok(())
     }
@@ -260,19 +271,9 @@ impl Compare<'_> {
             };
             let scoring = Scoring { stage: "test", scene };
             let answers = scoring.classify(self.run, teacher, embedder, &test, &mut *watch)?;
-            let classes = self.task.classes.len();
-            // A text that the teacher's process did not survive counts as classified wrong.
-            let (predicted, confidence) = answers
-                .answers
-                .iter()
-                .zip(&self.task.test)
-                .map(|(answer, item)| match answer {
-                    Some(answer) => (answer.class, answer.confidence()),
-                    None => ((item.label + 1) % classes, 0.0),
-                })
-                .unzip();
+            let (predicted, confidence) = sections::heard(self.task, &answers.answers);
             let keys = answers.keys;
-            self.judged.push(Judged { k, seed, teacher: place, predicted, confidence, keys });
+            self.judged.push(Judged { k, teacher: place, predicted, confidence, keys });
         }
         let summary = format!("k = {k}: {} texts classified by the teacher", test.len());
         watch(Event::End { summary });

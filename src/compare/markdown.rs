@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     eval::Interval,
-    report::{Comparison, Line, Report, Row},
+    report::{Group, Line, Report, Row},
 };
 
 /// The comparison of `report` as Markdown: a table for each k and student, then what was shown.
@@ -15,14 +15,14 @@ pub fn markdown(report: &Report) -> String {
         "# {}: every row of the table\n\nAccuracy on {test} test texts in percent, with 95 % intervals over seeds and test texts. A difference is named only where its paired interval leaves out zero. Costs are those of one seed.\n",
         cell(&report.task.name),
     );
-    for (title, lines) in groups(&comparison.lines) {
+    for group in comparison.groups() {
         let _ = write!(
             out,
             "\n## {}\n\n| row | accuracy | against seeds only | seeds | rows | relabelled | teacher calls | tokens | seconds | of them student |\n|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n",
-            cell(&title),
+            cell(&group.title()),
         );
-        for line in lines {
-            let _ = writeln!(out, "{}", row(line, comparison));
+        for line in &group.lines {
+            let _ = writeln!(out, "{}", row(line, &group));
         }
     }
     let shown: Vec<_> = comparison.differences.iter().filter(|d| d.b != Row::Seeds).collect();
@@ -56,48 +56,8 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-/// The lines by k, student and teacher, each group with its title. Lines without a teacher stand in
-/// the first group of their k and student.
-pub fn groups(lines: &[Line]) -> Vec<(String, Vec<&Line>)> {
-    let students = distinct(lines.iter().filter_map(|line| line.student.as_deref()));
-    let teachers = distinct(lines.iter().filter_map(|line| line.teacher.as_deref()));
-    let mut groups: Vec<(String, Vec<&Line>)> = Vec::new();
-    for k in distinct(lines.iter().map(|line| line.k)) {
-        for student in &students {
-            let here: Vec<&Line> = lines
-                .iter()
-                .filter(|line| line.k == k)
-                .filter(|line| line.student.as_deref().is_none_or(|name| name == *student))
-                .collect();
-            for teacher in if teachers.is_empty() { vec![""] } else { teachers.clone() } {
-                let own =
-                    |line: &&&Line| line.teacher.as_deref().is_none_or(|name| name == teacher);
-                let mut own: Vec<&Line> = here.iter().filter(own).copied().collect();
-                own.sort_by_key(|line| line.row);
-                let mut title = format!("k = {k}, student {student}");
-                if !teacher.is_empty() {
-                    let _ = write!(title, ", teacher {teacher}");
-                }
-                groups.push((title, own));
-            }
-        }
-    }
-    groups.retain(|(_, lines)| !lines.is_empty());
-    groups
-}
-
-fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut distinct = Vec::new();
-    for value in values {
-        if !distinct.contains(&value) {
-            distinct.push(value);
-        }
-    }
-    distinct
-}
-
-fn row(line: &Line, comparison: &Comparison) -> String {
-    let against = comparison.against_seeds(line);
+fn row(line: &Line, group: &Group<'_>) -> String {
+    let against = group.difference(line.row, Row::Seeds);
     let against = against.map_or_else(String::new, |interval| match interval.includes_zero() {
         true => format!("{}, not shown", points(&interval)),
         false => points(&interval),

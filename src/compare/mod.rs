@@ -30,15 +30,14 @@ mod shots;
 use std::collections::HashMap;
 
 pub use grid::{Grid, GridError};
-pub use markdown::{groups, markdown};
+pub use markdown::markdown;
 
 use crate::{
-    augment::AugmentedText,
     config::Settings,
     embed::Embedder,
     prompt::Prompts,
     relabel::RelabelledText,
-    report::{self, LeftOut, Row},
+    report::{LeftOut, Report, Row},
     run::{Counts, Job, RunError, RunFolder, Said, School, Watch},
     student::{BaseModel, TrainSettings},
     task::{LabelledText, Task},
@@ -72,7 +71,6 @@ pub struct Compare<'a> {
 /// A teacher's own answers to the test set.
 struct Judged {
     k: usize,
-    seed: u64,
     teacher: usize,
     predicted: Vec<usize>,
     confidence: Vec<f32>,
@@ -82,7 +80,6 @@ struct Judged {
 /// The texts of the method itself for the first k, seed and teacher: what the report shows closely.
 struct Main {
     counts: Counts,
-    augmented: Vec<AugmentedText>,
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
     dropped: Vec<crate::filter::DroppedText>,
@@ -199,7 +196,7 @@ impl<'a> Compare<'a> {
     ///
     /// # Errors
     /// Answers that do not fit the test set; the embedder passes on its errors.
-    pub fn finish(self, embedder: &dyn Embedder) -> Result<report::Report, RunError> {
+    pub fn finish(&self, embedder: &dyn Embedder) -> Result<Report, RunError> {
         outcome::report(self, embedder)
     }
 }

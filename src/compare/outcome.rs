@@ -1,15 +1,19 @@
 //! From answers to the table: one line for each (row, k, student, teacher), and the differences that
 //! are worth a test.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Compare;
+use super::{Compare, Main};
 use crate::{
     embed::Embedder,
-    eval::{accuracy_interval, macro_f1_interval, paired_difference},
-    report,
-    report::{Comparison, Line, LineDifference, Row},
-    run::{RunError, ledger::Entry},
+    eval::{accuracy_interval, against, macro_f1_interval},
+    report::{self, Comparison, Line, LineDifference, Report, Row},
+    run::{
+        RunError,
+        assembly::{Arm, Assembly, Found},
+        ledger::Entry,
+    },
+    task::Task,
 };
 
 /// All answers of one row, k, student and teacher, seed by seed.
@@ -128,10 +132,7 @@ impl Compare<'_> {
             let (k, student) = (a.k, a.student.or(b.student));
             let teacher_place = a.teacher.or(b.teacher);
             let (left, right) = (correct(&a.predicted, &gold), correct(&b.predicted, &gold));
-            let interval = match left.len() == right.len() {
-                true => paired_difference(&left, &right)?,
-                false => paired_difference(&left, &right)?,
-            };
+            let interval = against(&left, &right)?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,
@@ -168,7 +169,7 @@ fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered
 }
 
 /// Which answers are right, `[seeds][test texts]`.
-pub(super) fn correct(predicted: &[&[usize]], gold: &[usize]) -> Vec<Vec<bool>> {
+fn correct(predicted: &[&[usize]], gold: &[usize]) -> Vec<Vec<bool>> {
     let right = |seed: &&[usize]| seed.iter().zip(gold).map(|(a, b)| a == b).collect();
     predicted.iter().map(right).collect()
 }
@@ -215,42 +216,66 @@ fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
 ///
 /// # Errors
 /// Answers that do not fit the test set; the embedder passes on its errors.
-pub(super) fn report(
-    compare: Compare<'_>,
-    embedder: &dyn Embedder,
-) -> Result<report::Report, RunError> {
-    let _ = embedder;
+pub(super) fn report(compare: &Compare<'_>, embedder: &dyn Embedder) -> Result<Report, RunError> {
     let all = compare.answered();
     let comparison = compare.comparison(&all)?;
-    let task = compare.task;
-    Ok(report::Report {
-        task: report::Task {
-            name: task.name.clone(),
-            classes: vec![],
-            shots: 0,
-            test_rows: task.test.len(),
-            sha256: task.sha256.clone(),
-        },
-        teacher: report::Teacher { name: "".into(), sha256: "".into(), file: "".into() },
-        student: report::Student { name: "".into(), eight_bits: None },
-        results: vec![],
-        differences: vec![],
-        funnel: Default::default(),
-        relabel: None,
-        confusion: None,
-        examples: vec![],
-        comparison: Some(comparison),
-        reliability: vec![],
-        map: None,
-        diversity: vec![],
-        stages: vec![],
-        provenance: report::Provenance {
-            version: "".into(),
-            started: "".into(),
-            settings: "".into(),
-            prompts_sha256: "".into(),
-            ledger_rows: 0,
-        },
-        warnings: vec![],
-    })
+    let k = compare.grid.shots.first().copied().unwrap_or(compare.task.shots);
+    let first = |place: Option<usize>| place.is_none_or(|place| place == 0);
+    let table: Vec<Arm> = all
+        .iter()
+        .filter(|entry| entry.k == k && first(entry.student) && first(entry.teacher))
+        .map(|entry| Arm {
+            row: entry.row,
+            predicted: entry.predicted.iter().map(|seed| seed.to_vec()).collect(),
+            confidence: entry.confidence.iter().map(|seed| seed.to_vec()).collect(),
+            train_rows: entry.train_rows / entry.predicted.len().max(1),
+        })
+        .collect();
+    let subset = compare.subsets.get(&(k, 0)).map_or(&[][..], Vec::as_slice);
+    let task = Task { shots: k, ..compare.task.clone() };
+    let assembly = Assembly {
+        run: compare.run,
+        task: &task,
+        settings: compare.settings,
+        prompts: compare.prompts,
+        seeds: subset,
+        embedder,
+    };
+    let main = compare.main.as_ref();
+    let found = Found {
+        table: &table,
+        relabelled: main.map_or(&[], |main| &main.relabelled),
+        kept: main.map_or(&[], |main| &main.kept),
+        funnel: main.map(funnel).unwrap_or_default(),
+    };
+    let name = compare.students.first().cloned().unwrap_or_default();
+    let student = report::Student { name, eight_bits: None };
+    let teacher = compare.teachers.first().map(|(_, identity)| identity);
+    let mut report = assembly.report(&found, teacher, student)?;
+    report.comparison = Some(comparison);
+    Ok(report)
+}
+
+fn funnel(main: &Main) -> report::Funnel {
+    let counts = main.counts;
+    let mut dropped = BTreeMap::new();
+    for row in &main.dropped {
+        *dropped.entry(row.dropped.describe().to_owned()).or_default() += 1;
+    }
+    for (why, count) in [
+        ("more than asked for", counts.unique - counts.kept),
+        ("not answered", counts.kept - main.relabelled.len()),
+    ] {
+        if count > 0 {
+            dropped.insert(why.to_owned(), count as u64);
+        }
+    }
+    report::Funnel {
+        asked: counts.asked as u64,
+        parsed: counts.parsed as u64,
+        unique: counts.unique as u64,
+        relabelled: main.relabelled.len() as u64,
+        kept: main.kept.len() as u64,
+        dropped,
+    }
 }

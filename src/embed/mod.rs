@@ -1,7 +1,8 @@
 //! Sentence embeddings: which texts and classes lie near each other.
 //!
 //! The nearest classes of a text (the candidates when it is relabelled), the confusable partners
-//! of a class and the near-duplicates are all questions of cosine similarity between embeddings.
+//! of a class and the near-duplicates are all questions of cosine similarity between embeddings;
+//! [`map`] draws them in a plane.
 //! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
 //! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 

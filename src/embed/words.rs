@@ -36,11 +36,16 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// Looks up the words that are asked about, punctuation around them aside: two passes over the
-    /// table, a thousand rows of it in memory at a time.
+    /// table, a thousand rows of it in memory at a time. Words that are `left_out` (given as
+    /// [`key`]) have no neighbours and are none.
     ///
     /// # Errors
     /// The tokenizer or the weights cannot be read.
-    pub fn new<'a>(base: &BaseModel, words: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+    pub fn new<'a>(
+        base: &BaseModel,
+        words: impl IntoIterator<Item = &'a str>,
+        left_out: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
         let vocabulary = base.vocabulary();
         let known: HashMap<u32, &str> = vocabulary
             .iter()
@@ -50,7 +55,7 @@ impl Neighbours {
         let mut asked = BTreeMap::new();
         for word in words {
             let (key, bare) = (key(word), bare(word));
-            if asked.contains_key(&key) {
+            if asked.contains_key(&key) || left_out(&key) {
                 continue;
             }
             // A vocabulary that knows capitals may have the word with one only.
@@ -64,7 +69,7 @@ impl Neighbours {
             asked.extend(id.map(|id| (key, id)));
         }
         let queries = asked.values().map(|id| (*id, known[id])).collect::<Vec<_>>();
-        let candidates = one_spelling(&vocabulary);
+        let candidates = one_spelling(&vocabulary, left_out);
         let nearest = nearest(&queries, &candidates, |ids| base.word_vectors(ids))?;
         Ok(Self { words: asked.into_keys().zip(nearest).collect() })
     }
@@ -103,12 +108,13 @@ fn is_word(token: &str) -> bool {
     token.chars().nth(1).is_some() && token.chars().all(char::is_alphabetic)
 }
 
-/// The words of a vocabulary, each once: in lower case where it stands so, else as it stands.
-fn one_spelling(vocabulary: &[(u32, String)]) -> Vec<(u32, &str)> {
+/// The words of a vocabulary but for those left out, each once: in lower case where it stands so,
+/// else as it stands.
+fn one_spelling(vocabulary: &[(u32, String)], left_out: impl Fn(&str) -> bool) -> Vec<(u32, &str)> {
     let mut spellings = BTreeMap::<String, (u32, &str)>::new();
     for (id, token) in vocabulary.iter().filter(|(_, token)| is_word(token)) {
         let key = token.to_lowercase();
-        if *token == key || !spellings.contains_key(&key) {
+        if !left_out(&key) && (*token == key || !spellings.contains_key(&key)) {
             spellings.insert(key, (*id, token));
         }
     }
@@ -203,8 +209,8 @@ wide! {
         let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
         let mut sums = [0.0f32; LANES];
         for (a, b) in a.iter().zip(b) {
-            for lane in 0..LANES {
-                sums[lane] += a[lane] * b[lane];
+            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += a * b;
             }
         }
         let mut sum = 0.0f32;
@@ -276,16 +282,17 @@ mod tests {
             assert!(same_word(a, b) && same_word(b, a), "{a} {b}");
         }
         assert!(!same_word("card", "care") && !same_word("pas", "password"));
-        let vocabulary = [(1, "Card"), (2, "card"), (3, "Karte"), (4, "##s"), (5, "CARD")]
-            .map(|(id, token)| (id, token.to_owned()));
-        assert_eq!(one_spelling(&vocabulary), [(2, "card"), (3, "Karte")]);
+        let vocabulary =
+            [(1, "Card"), (2, "card"), (3, "Karte"), (4, "##s"), (5, "CARD"), (6, "The")]
+                .map(|(id, token)| (id, token.to_owned()));
+        assert_eq!(one_spelling(&vocabulary, |key| key == "the"), [(2, "card"), (3, "Karte")]);
     }
 
     #[test]
     fn words_of_the_embedded_student_have_ten_others() {
         let base = student_base("pocket", &Device::Cpu).unwrap();
         let asked = ["Password,", "laptop", "qqxzv", "[CLS]", "don't", "7", "password"];
-        let neighbours = Neighbours::new(&base, asked).unwrap();
+        let neighbours = Neighbours::new(&base, asked, |_| false).unwrap();
         for word in ["password", "PASSWORD!", "laptop"] {
             let near = neighbours.of(word);
             assert_eq!(near.len(), NEAREST, "{word}");
@@ -297,19 +304,13 @@ mod tests {
         for word in ["qqxzv", "[CLS]", "don't", "7", "monitor"] {
             assert!(neighbours.of(word).is_empty(), "{word}");
         }
-        assert_eq!(neighbours, Neighbours::new(&base, ["laptop", "password"]).unwrap());
-    }
-
-    #[test]
-    #[ignore = "prints; PROMPTMIX_BASE names the student"]
-    fn show() {
-        let spec = std::env::var("PROMPTMIX_BASE").unwrap_or_else(|_| "pocket".to_owned());
-        let base = student_base(&spec, &Device::Cpu).unwrap();
-        let words = "laptop password connect keyboard wifi broken install need morning update \
-            account locked black home vpn phone slow error";
-        let neighbours = Neighbours::new(&base, words.split(' ')).unwrap();
-        for word in words.split(' ').filter(|word| !word.is_empty()) {
-            println!("{word}: {}", neighbours.of(word).join(", "));
-        }
+        let again = Neighbours::new(&base, ["laptop", "password"], |_| false).unwrap();
+        assert_eq!(neighbours, again);
+        let first = neighbours.of("password")[0].as_str();
+        let left_out = |word: &str| [first, "laptop"].contains(&word);
+        let fewer = Neighbours::new(&base, ["Laptop", "password"], left_out).unwrap();
+        assert!(fewer.of("laptop").is_empty());
+        assert_eq!(fewer.of("password").len(), NEAREST);
+        assert!(!fewer.of("password").contains(&first.to_owned()));
     }
 }

@@ -144,7 +144,7 @@ impl Matrix {
                 share: percent(share(n, whole)),
             })
             .collect();
-        let map = Some(Value::from_safe_string(chart::map(counts, size, title)));
+        let map = Some(Value::from_safe_string(chart::grid(counts, size, title)));
         Self { heads: Vec::new(), upright: false, rows: Vec::new(), map, flows }
     }
 }

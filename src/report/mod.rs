@@ -2,7 +2,8 @@
 //!
 //! [`Report`] is the whole of it; the page shows nothing that the JSON does not hold. The page is one
 //! file without scripts, fonts or links to fetch: it opens from a memory stick on a machine that has
-//! no network, prints, and follows the reader's light or dark setting. Every text in it is foreign (a
+//! no network, prints, and follows the reader's light or dark setting. What can be chosen on it (a class
+//! of the map, a part to unfold) is form fields and style rules alone. Every text in it is foreign (a
 //! language model or a customer wrote it) and is escaped wherever it goes.
 //!
 //! | room | what it does |
@@ -10,8 +11,8 @@
 //! | `parts`, `comparison`, `insight` | the types: what a run, a comparison and a closer look tell |
 //! | `row` | the rows of the result table |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
-//! | `page` | turns the report into what the template `page.html.j2` lays out |
-//! | `chart` | bars, whiskers and columns as inline SVG |
+//! | `page` | turns the report into what the templates beside it lay out, a file for each group of sections |
+//! | `chart` | bars and whiskers as inline SVG, and a file for every other kind of chart |
 //! | `matrix` | label-by-label tables, shaded |
 //! | `number` | how numbers are written |
 //!
@@ -37,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::eval::Interval;
 
-pub use comparison::{Comparison, LeftOut, Line, LineDifference};
+pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference};
 pub use insight::{Lexical, Map, Point, PointKind, Reliability};
 pub use page::render;
 pub use parts::{

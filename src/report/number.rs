@@ -48,6 +48,27 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
+/// A count that may be a mean, short: `7,302`, `649 k`, `12.3 M`.
+pub(super) fn compact(n: f64) -> String {
+    match n {
+        n if !n.is_finite() || n < 0.0 => "–".into(),
+        n if n < 9_999.5 => count(n.round() as u64),
+        n if n < 999_500.0 => format!("{:.0}{THIN}k", n / 1e3),
+        n if n < 99_950_000.0 => format!("{:.1}{THIN}M", n / 1e6),
+        n => format!("{}{THIN}M", count((n / 1e6).round() as u64)),
+    }
+}
+
+/// Items as a sentence lists them: `a, b and c`.
+pub(super) fn listed<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+    match items.as_slice() {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
 /// A count with its noun: `1 text`, `2 texts`.
 pub(super) fn counted(n: u64, noun: &str) -> String {
     format!("{}\u{a0}{noun}{}", count(n), if n == 1 { "" } else { "s" })
@@ -90,6 +111,12 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(counted(1, "text"), "1\u{a0}text");
+        assert_eq!(compact(702.4), "702");
+        assert_eq!(compact(649_266.0), "649\u{202f}k");
+        assert_eq!(compact(999_999.0), "1.0\u{202f}M");
+        assert_eq!(compact(1_234_567_890.0), "1,235\u{202f}M");
+        assert_eq!(listed(&["a"]), "a");
+        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
         assert_eq!(duration(4.24), "4.2\u{202f}s");
         assert_eq!(duration(192.0), "3\u{202f}min\u{a0}12\u{202f}s");
         assert_eq!(duration(7500.0), "2\u{202f}h\u{a0}05\u{202f}min");

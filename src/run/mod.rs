@@ -10,6 +10,7 @@
 //! looks there first; killing the program at any point loses at most the requests in flight.
 
 pub(crate) mod arms;
+pub(crate) mod assembly;
 mod calls;
 pub mod card;
 mod evaluate;

@@ -141,8 +141,8 @@ impl BaseModel {
         tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
     }
 
-    /// The tokens of the vocabulary with their ids, in order of id; added ones such as `[CLS]` are
-    /// left out where the tokenizer calls them so.
+    /// The tokens of the vocabulary with their ids, in order of id: words, pieces such as `##ing`,
+    /// special ones.
     pub fn vocabulary(&self) -> Vec<(u32, String)> {
         let Inner { config, tokenizer, .. } = &*self.inner;
         let tokens = tokenizer.get_vocab(false).into_iter().map(|(token, id)| (id, token));

@@ -1,5 +1,7 @@
 //! Drives the real program with the real pocket models in temporary folders.
 
+#[cfg(unix)]
+mod browser;
 mod compare;
 mod demo;
 mod export;

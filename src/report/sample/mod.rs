@@ -1,6 +1,10 @@
-//! Reports for the tests: a plausible one, and the awkward ones.
+//! Reports for the tests: a plausible one, the awkward ones, and those that hold everything.
+
+mod rich;
 
 use std::collections::BTreeMap;
+
+pub(crate) use rich::{compared, comparison, rich};
 
 use super::*;
 
@@ -243,12 +247,16 @@ fn many() -> Report {
 }
 
 /// Every sample with a name for its file.
-pub(super) fn all() -> Vec<(&'static str, Report)> {
+pub(crate) fn all() -> Vec<(&'static str, Report)> {
     vec![
         ("tickets", tickets()),
         ("two", two_long()),
         ("bare", bare()),
         ("seven", seven_long()),
         ("many", many()),
+        ("rich", rich()),
+        ("compared", compared()),
+        ("wide", rich::compared_widely()),
+        ("mapped", rich::mapped_many()),
     ]
 }

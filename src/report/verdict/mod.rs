@@ -3,9 +3,13 @@
 //! A reader who stops here must not go away believing too much. A gain is called one only where the
 //! paired interval leaves zero out; otherwise the sentence says "no difference shown".
 
+mod compared;
+
 use super::number::{percent, points, points_span, span};
 use super::{Report, Row, Scores};
 use crate::eval::Interval;
+
+pub(super) use compared::main;
 
 /// The headline and the sentences below it.
 pub(super) struct Verdict {
@@ -15,6 +19,9 @@ pub(super) struct Verdict {
 
 /// Judges a report.
 pub(super) fn verdict(report: &Report) -> Verdict {
+    if let Some(verdict) = report.comparison.as_ref().and_then(compared::verdict) {
+        return verdict;
+    }
     let best =
         [Row::A2, Row::A1, Row::Seeds, Row::Teacher].into_iter().find_map(|row| report.scores(row));
     let Some(main) = best else {

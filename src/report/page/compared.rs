@@ -1,0 +1,225 @@
+//! The section of a comparison: the table at a glance, then each setting with bars, costs and paired
+//! differences.
+
+use minijinja::{Value, context};
+
+use super::super::comparison::Group;
+use super::super::number::{compact, count, counted, duration, percent, span, whole_percent};
+use super::super::verdict::main;
+use super::super::{Comparison, LeftOut, Line, Report, Row, chart};
+use super::{reach, sections, svg};
+
+pub(super) fn compared(report: &Report) -> Option<Value> {
+    let comparison = report.comparison.as_ref()?;
+    let groups = comparison.groups();
+    let main = main(&groups)?;
+    let classes = report.task.classes.len();
+    let chance = (classes > 0).then(|| 1.0 / classes as f64);
+    let shown: Vec<Value> = groups
+        .iter()
+        .enumerate()
+        .map(|(place, group)| {
+            context! {
+                name => group.name(&groups),
+                open => place == main,
+                rows => group.lines.iter().map(|line| row(line, chance)).collect::<Vec<_>>(),
+                seeds => seeds(group),
+                differences => differences(group),
+            }
+        })
+        .collect();
+    let several = groups.len() > 1;
+    Some(context! {
+        tables => several.then(|| tables(&groups)),
+        groups => shown,
+        scale => svg(chart::scale()),
+        chance => chance.map(percent),
+        left_out => left_out(comparison),
+        follows => several.then(|| follows(report)),
+    })
+}
+
+/// Of which setting the sections below the comparison speak.
+fn follows(report: &Report) -> String {
+    let models: Vec<&str> = [report.student.name.as_str(), report.teacher.name.as_str()]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .collect();
+    let shots = counted(report.task.shots as u64, "example").replace('\u{a0}', " ");
+    format!("What follows is of one setting: {shots} per class, {}.", models.join(", "))
+}
+
+/// What a row learnt from, in a line.
+fn note(row: Row) -> &'static str {
+    match row {
+        Row::Seeds => "the labelled examples alone",
+        Row::Eda => "their words replaced, inserted, swapped, deleted",
+        Row::Continuation => "examples of one class, continued by the teacher",
+        Row::Gpt3Mix => "examples of several classes, continued; soft labels",
+        Row::NoMixup => "each text asked to belong to one class",
+        Row::NoDescriptions => "prompts with examples only",
+        Row::NoExamples => "prompts with descriptions only (zero-shot)",
+        Row::Paper => "the published code, faults included",
+        Row::A1 => "PromptMix, labels as asked for",
+        Row::A2 => "PromptMix, labels from the teacher’s second look",
+        Row::Teacher => "the language model classifies the test set",
+        Row::Real => "as many real texts as A2 has generated ones",
+        Row::RealAll => "every real training text there is",
+    }
+}
+
+/// The style sheet's class of a row's bar.
+fn colour(row: Row) -> &'static str {
+    match row {
+        Row::A2 => "student",
+        Row::NoMixup | Row::NoDescriptions | Row::NoExamples | Row::Paper | Row::A1 => {
+            "student faint"
+        }
+        Row::Teacher | Row::Real | Row::RealAll => "teacher",
+        Row::Seeds | Row::Eda | Row::Continuation | Row::Gpt3Mix => "plain",
+    }
+}
+
+fn row(line: &Line, chance: Option<f64>) -> Value {
+    let row = line.row;
+    let title = format!(
+        "{}: accuracy {}, 95 % interval {}",
+        row.name(),
+        percent(line.accuracy.mean),
+        span(line.accuracy)
+    );
+    let asked = line.teacher_calls > 0.0;
+    let trained = row.needs_student();
+    context! {
+        name => row.name(),
+        note => note(row),
+        method => row == Row::A2,
+        bar => svg(chart::bar(line.accuracy, colour(row), chance, &title)),
+        accuracy => percent(line.accuracy.mean),
+        accuracy_span => span(line.accuracy),
+        macro_f1 => percent(line.macro_f1.mean),
+        macro_f1_span => span(line.macro_f1),
+        seeds => count(line.seeds as u64),
+        texts => trained.then(|| compact(line.train_rows)),
+        relabelled => line.relabelled.map(whole_percent),
+        calls => asked.then(|| compact(line.teacher_calls)),
+        tokens => asked.then(|| compact(line.tokens)),
+        written => asked.then(|| compact(line.generated_tokens)),
+        seconds => duration(line.seconds),
+        student_seconds => (asked && trained).then(|| duration(line.student_seconds)),
+    }
+}
+
+/// How many seeds and test texts stand behind a group, where all students agree.
+fn seeds(group: &Group<'_>) -> Option<String> {
+    let mut students = group.lines.iter().filter(|line| line.row.needs_student());
+    let first = students.next()?;
+    students.all(|line| (line.seeds, line.test_rows) == (first.seeds, first.test_rows)).then(|| {
+        format!(
+            "{} for each student, {}",
+            counted(first.seeds as u64, "seed"),
+            counted(first.test_rows as u64, "test text")
+        )
+    })
+}
+
+/// The paired differences, by the row that is held against.
+fn differences(group: &Group<'_>) -> Option<Value> {
+    let reach_of = |differences: &[(Row, Row)]| {
+        reach(
+            group
+                .differences
+                .iter()
+                .filter(|one| differences.contains(&(one.a, one.b)))
+                .map(|one| &one.interval),
+        )
+    };
+    let mut parts = Vec::new();
+    let mut rest: Vec<(Row, Row)> = group.differences.iter().map(|one| (one.a, one.b)).collect();
+    let mut add = |heading: &str, pairs: Vec<(Row, Row)>, named: &dyn Fn(Row, Row) -> String| {
+        if pairs.is_empty() {
+            return;
+        }
+        let reach = reach_of(&pairs);
+        let rows: Vec<Value> = group
+            .differences
+            .iter()
+            .filter(|one| pairs.contains(&(one.a, one.b)))
+            .map(|one| sections::difference(&named(one.a, one.b), one.interval, reach))
+            .collect();
+        parts.push(context! { heading, rows, reach => format!("{:.0}", reach * 100.0) });
+    };
+    // What every row gains over the seeds, what the method gains over every row, and what is left.
+    let (seeds, others): (Vec<_>, Vec<_>) = rest.drain(..).partition(|(_, b)| *b == Row::Seeds);
+    let (method, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(a, _)| *a == Row::A2);
+    add("Each row − seeds only", seeds, &|a, _| a.name().into());
+    add("A2 − each row", method, &|_, b| b.name().into());
+    add("Others", others, &|a, b| format!("{} − {}", a.name(), b.name()));
+    let n = group.differences.len();
+    let by_chance = (n >= 10).then(|| format!("{:.0}", (n as f64 / 20.0).max(1.0)));
+    (!parts.is_empty()).then(|| context! { parts, n, by_chance })
+}
+
+/// Accuracies at a glance: one table for each student and teacher with a column for each k, or, at
+/// one k, one table with a column for each student and teacher.
+fn tables(groups: &[Group<'_>]) -> Vec<Value> {
+    let one_k = groups.iter().all(|group| group.k == groups[0].k);
+    let mut tables: Vec<(String, Vec<&Group<'_>>)> = Vec::new();
+    for group in groups {
+        let models = if one_k { String::new() } else { group.models(groups) };
+        match tables.iter_mut().find(|(name, _)| *name == models) {
+            Some((_, columns)) => columns.push(group),
+            None => tables.push((models, vec![group])),
+        }
+    }
+    tables
+        .into_iter()
+        .map(|(name, columns)| {
+            let heads: Vec<String> = columns
+                .iter()
+                .map(|group| if one_k { group.models(groups) } else { format!("k = {}", group.k) })
+                .collect();
+            let rows: Vec<Value> = Row::ALL
+                .into_iter()
+                .filter(|&row| columns.iter().any(|group| group.line(row).is_some()))
+                .map(|row| {
+                    let cells: Vec<Value> = columns.iter().map(|group| cell(group, row)).collect();
+                    context! { name => row.name(), method => row == Row::A2, cells }
+                })
+                .collect();
+            context! { name, heads, rows }
+        })
+        .collect()
+}
+
+fn cell(group: &Group<'_>, row: Row) -> Value {
+    let Some(line) = group.line(row) else { return context! { accuracy => () } };
+    let (mark, said) = match group.shown(row, Row::Seeds) {
+        Some(std::cmp::Ordering::Greater) => ("▲", "better than seeds only"),
+        Some(std::cmp::Ordering::Less) => ("▼", "worse than seeds only"),
+        Some(std::cmp::Ordering::Equal) => ("○", "no difference to seeds only shown"),
+        None => ("", ""),
+    };
+    let accuracy = format!("{:.1}", line.accuracy.mean * 100.0);
+    context! { accuracy, range => span(line.accuracy), mark, said }
+}
+
+/// Rows that were not run, by reason.
+fn left_out(comparison: &Comparison) -> Vec<Value> {
+    let mut rows: Vec<(Row, &str, Vec<usize>)> = Vec::new();
+    for LeftOut { row, k, reason } in &comparison.left_out {
+        match rows.iter_mut().find(|(known, why, _)| known == row && why == reason) {
+            Some((_, _, ks)) if ks.contains(k) => {}
+            Some((_, _, ks)) => ks.push(*k),
+            None => rows.push((*row, reason, vec![*k])),
+        }
+    }
+    rows.sort_by_key(|(row, _, _)| *row);
+    rows.into_iter()
+        .map(|(row, reason, mut ks)| {
+            ks.sort_unstable();
+            let ks: Vec<String> = ks.iter().map(ToString::to_string).collect();
+            context! { name => row.name(), k => ks.join(", "), reason }
+        })
+        .collect()
+}

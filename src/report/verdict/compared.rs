@@ -1,0 +1,256 @@
+//! The first sentences of a comparison: does the method pay, and against which rows is that shown.
+//!
+//! "Better" and "worse" are said of paired intervals alone. Two rows whose own intervals overlap may
+//! well differ, and rows that were not paired are not spoken of.
+
+use std::cmp::Ordering;
+
+use super::super::comparison::Group;
+use super::super::number::{counted, listed, percent, points, points_span, span};
+use super::super::{Comparison, Line, Row};
+use super::Verdict;
+use crate::eval::Interval;
+
+/// Settings that the details name one by one.
+const NAMED: usize = 4;
+
+/// Judges a comparison; `None` where it has no line.
+pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
+    let groups = comparison.groups();
+    let main = groups.get(main(&groups)?)?;
+    let row = [Row::A2, Row::A1, Row::Paper]
+        .into_iter()
+        .find(|&row| main.line(row).is_some())
+        .unwrap_or(main.lines.first()?.row);
+    let setting = main.name(&groups);
+    let against = if groups.len() > 1 { format!(" with {setting}") } else { String::new() };
+    let details = [
+        elsewhere(&groups, row),
+        against_seeds(main, &against),
+        against_others(main, row, if groups.len() > 1 { "In the same setting, " } else { "" }),
+    ];
+    Some(Verdict {
+        headline: headline(main, main.line(row)?, &setting),
+        details: details.into_iter().flatten().collect(),
+    })
+}
+
+/// The group that is spoken of first: one that answers whether the method pays, where there is one.
+pub(in super::super) fn main(groups: &[Group<'_>]) -> Option<usize> {
+    let answers = |group: &Group<'_>| group.difference(Row::A2, Row::Seeds).is_some();
+    let speaks = |group: &Group<'_>| group.line(Row::A2).is_some();
+    let place = groups.iter().position(answers).or_else(|| groups.iter().position(speaks));
+    place.or(if groups.is_empty() { None } else { Some(0) })
+}
+
+fn headline(group: &Group<'_>, line: &Line, setting: &str) -> String {
+    let row = line.row;
+    let name = name(row);
+    let reached = percent(line.accuracy.mean);
+    let texts = counted(line.test_rows as u64, "test text");
+    let seeds = group.line(Row::Seeds).filter(|_| row != Row::Seeds);
+    let Some(seeds) = seeds else {
+        let range = span(line.accuracy);
+        return format!("With {setting}, {name} reaches {reached} ({range}) on {texts}.");
+    };
+    let base = percent(seeds.accuracy.mean);
+    let Some(difference) = group.difference(row, Row::Seeds) else {
+        return format!(
+            "With {setting}, {name} reaches {reached} on {texts}, seeds only {base}; the difference was not tested."
+        );
+    };
+    let range = format!("95 % interval {}", points_span(difference));
+    if difference.includes_zero() {
+        return format!(
+            "With {setting}, no difference is shown between {name} ({reached}) and seeds only ({base}) on {texts}: {} points, {range}.",
+            points(difference.mean)
+        );
+    }
+    let size = points(difference.mean.abs()).replace('+', "");
+    let word = if difference.mean > 0.0 { "more" } else { "less" };
+    format!(
+        "With {setting}, {name} reaches {reached} on {texts}, {size} points {word} than seeds only ({range})."
+    )
+}
+
+/// The row within a sentence.
+fn name(row: Row) -> &'static str {
+    match row {
+        Row::A2 => "PromptMix (A2)",
+        Row::A1 => "PromptMix before relabelling (A1)",
+        Row::Teacher => "the teacher itself",
+        Row::Seeds => "seeds only",
+        row => row.name(),
+    }
+}
+
+/// The rows of `group` that compare with `than` as `wanted`.
+fn rows(group: &Group<'_>, wanted: Ordering, than: Row) -> Vec<Row> {
+    let rows = group.lines.iter().map(|line| line.row).filter(|&row| row != than);
+    rows.filter(|&row| group.shown(row, than) == Some(wanted)).collect()
+}
+
+/// Which rows beat the seeds alone, and which were not shown to. Many that are better are counted,
+/// the others always named.
+fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
+    let shown: Vec<(Ordering, Vec<(Row, Interval)>)> =
+        [Ordering::Greater, Ordering::Equal, Ordering::Less]
+            .into_iter()
+            .map(|wanted| {
+                let rows = rows(group, wanted, Row::Seeds).into_iter();
+                let rows = rows.filter(|row| !for_orientation(*row));
+                let rows = rows.filter_map(|row| Some((row, group.difference(row, Row::Seeds)?)));
+                (wanted, rows.collect())
+            })
+            .collect();
+    let all: usize = shown.iter().map(|(_, rows)| rows.len()).sum();
+    let parts: Vec<String> = shown
+        .iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(shown, rows)| {
+            let named: Vec<String> = rows
+                .iter()
+                .map(|(row, difference)| format!("{} ({})", name(*row), points(difference.mean)))
+                .collect();
+            match shown {
+                Ordering::Greater if rows.len() > NAMED => {
+                    let mut means: Vec<f64> = rows.iter().map(|(_, one)| one.mean).collect();
+                    means.sort_by(f64::total_cmp);
+                    let ends =
+                        [means.first(), means.last()].map(|end| points(*end.unwrap_or(&0.0)));
+                    let of =
+                        if rows.len() == all { "all".into() } else { format!("{} of", rows.len()) };
+                    format!(
+                        "{of} {all} rows of made texts are better, by {} to {} points",
+                        ends[0], ends[1]
+                    )
+                }
+                Ordering::Greater => format!("better: {}", listed(&named)),
+                Ordering::Equal => format!("no difference shown for {}", listed(&named)),
+                Ordering::Less => format!("worse: {}", listed(&named)),
+            }
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("Held against seeds only{setting}: {}.", parts.join("; ")))
+}
+
+/// What the row was shown to be better than, and what not.
+fn against_others(group: &Group<'_>, row: Row, setting: &str) -> Option<String> {
+    let parts: Vec<String> = [
+        (Ordering::Less, "is better than"),
+        (Ordering::Equal, "is not shown to differ from"),
+        (Ordering::Greater, "is worse than"),
+    ]
+    .into_iter()
+    .filter_map(|(wanted, word)| {
+        let rows = rows(group, wanted, row).into_iter().filter(|&other| other != Row::Seeds);
+        let rows: Vec<&str> = rows.map(name).collect();
+        (!rows.is_empty()).then(|| format!("{word} {}", listed(&rows)))
+    })
+    .collect();
+    (row != Row::Seeds && !parts.is_empty())
+        .then(|| capital(&format!("{setting}{} {}.", name(row), parts.join("; it "))))
+}
+
+/// Rows that no method competes with: the teacher, and texts that people wrote.
+fn for_orientation(row: Row) -> bool {
+    matches!(row, Row::Teacher | Row::Real | Row::RealAll)
+}
+
+/// In how many settings the row beats the seeds alone.
+fn elsewhere(groups: &[Group<'_>], row: Row) -> Option<String> {
+    let tested: Vec<(&Group<'_>, Ordering)> =
+        groups.iter().filter_map(|group| Some((group, group.shown(row, Row::Seeds)?))).collect();
+    if tested.len() < 2 {
+        return None;
+    }
+    let of = |wanted: Ordering| -> Vec<String> {
+        let groups_shown = tested.iter().filter(|(_, shown)| *shown == wanted);
+        groups_shown.map(|(group, _)| group.name(groups)).collect()
+    };
+    let mut text = format!(
+        "{} beats seeds only in {} of {} settings",
+        capital(name(row)),
+        of(Ordering::Greater).len(),
+        tested.len()
+    );
+    for (wanted, what) in
+        [(Ordering::Equal, "no difference is shown"), (Ordering::Less, "it is worse")]
+    {
+        let settings = of(wanted);
+        if !settings.is_empty() && settings.len() <= NAMED {
+            text += &format!("; {what} with {}", listed(&settings));
+        } else if !settings.is_empty() {
+            text += &format!("; {what} in {}", settings.len());
+        }
+    }
+    Some(text + ".")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().collect::<String>() + letters.as_str()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample;
+    use super::*;
+
+    #[test]
+    fn better_is_said_of_paired_intervals_alone() {
+        let mut comparison = sample::comparison(&[2], &["bert"], &["big"]);
+        for (a, low, high) in
+            [(Row::A2, 0.3, 0.5), (Row::Eda, -0.01, 0.04), (Row::Continuation, -0.1, -0.02)]
+        {
+            let place =
+                comparison.differences.iter_mut().find(|one| (one.a, one.b) == (a, Row::Seeds));
+            let mean = (low + high) / 2.0;
+            place.expect("a pair of the sample").interval = Interval { mean, low, high };
+        }
+        let said = verdict(&comparison).unwrap();
+        assert!(said.headline.starts_with("With 2 examples per class, PromptMix (A2) reaches"));
+        assert!(said.headline.contains("40.0 points more than seeds only"), "{}", said.headline);
+        let detail = &said.details[0];
+        let (better, rest) = detail.split_once("no difference shown for ").expect(detail);
+        let (equal, worse) = rest.split_once("worse: ").expect(detail);
+        assert!(better.contains("7 of 9 rows of made texts are better"), "{detail}");
+        assert!(equal.contains("EDA (+1.5)"), "{detail}");
+        assert!(worse.contains("continuation of one class (−6.0)"), "{detail}");
+        comparison.differences.clear();
+        let said = verdict(&comparison).unwrap();
+        assert!(said.headline.ends_with("the difference was not tested."), "{}", said.headline);
+        assert!(said.details.is_empty(), "what was not paired is not spoken of");
+        assert!(verdict(&Comparison::default()).is_none());
+    }
+
+    #[test]
+    fn a_method_that_does_not_pay_is_not_praised() {
+        let mut comparison = sample::comparison(&[2, 5], &["bert"], &["big"]);
+        for one in comparison.differences.iter_mut().filter(|one| one.k == 2) {
+            one.interval = Interval { mean: 0.01, low: -0.02, high: 0.04 };
+        }
+        let said = verdict(&comparison).unwrap();
+        assert!(said.headline.contains("no difference is shown"), "{}", said.headline);
+        assert!(
+            said.details[0].ends_with(
+                "beats seeds only in 1 of 2 settings; no difference is shown with 2 examples per class."
+            ),
+            "{}",
+            said.details[0]
+        );
+        assert!(!said.details[1].contains("better"), "{}", said.details[1]);
+        let few = [Row::A1, Row::Eda, Row::Teacher, Row::Real];
+        comparison.differences.retain(|one| few.contains(&one.a) && one.b == Row::Seeds);
+        for one in &mut comparison.differences {
+            one.interval = Interval { mean: 0.1, low: 0.05, high: 0.15 };
+        }
+        let detail = verdict(&comparison).unwrap().details.remove(0);
+        assert!(
+            detail.contains("better: EDA (+10.0) and PromptMix before relabelling (A1) (+10.0)."),
+            "{detail}"
+        );
+    }
+}

@@ -163,8 +163,11 @@ impl Assembly<'_> {
             .into();
         for entry in self.run.ledger.entries() {
             let (name, spent, read, written, calls) = match entry {
-                Entry::Reply { seconds, prompt_tokens, generated_tokens, .. } => {
-                    ("generate", *seconds, *prompt_tokens, *generated_tokens, 1)
+                Entry::Reply { ask, seconds, prompt_tokens, generated_tokens, .. } => {
+                    // A written label; requests for texts have numbers for names.
+                    let stage =
+                        ask.split('.').next().filter(|name| ["relabel", "test"].contains(name));
+                    (stage.unwrap_or("generate"), *seconds, *prompt_tokens, *generated_tokens, 1)
                 }
                 Entry::Scores { stage, seconds, prompt_tokens, .. } => {
                     (stage.as_str(), *seconds, *prompt_tokens, 0, 1)

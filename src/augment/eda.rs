@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 
-use rand::{Rng as _, seq::IndexedRandom};
+use rand::seq::IndexedRandom;
 
 use super::AugmentedText;
 use crate::{
@@ -242,6 +242,7 @@ fn is_stop_word(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rand::Rng as _;
     use rand_core::RngCore;
 
     use super::*;

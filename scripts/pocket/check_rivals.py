@@ -78,7 +78,7 @@ def answered(teacher, kind, path):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--work", type=Path, required=True)
-    p.add_argument("--file", type=Path, default=Path(__file__).with_name("dev.jsonl"))
+    p.add_argument("--file", type=Path, default=chat.DEMO / "pool.jsonl")
     p.add_argument("--weights", default="teacher.pt")
     p.add_argument("--prompts", type=int, default=12)
     p.add_argument("--temperature", type=float, default=0.95)

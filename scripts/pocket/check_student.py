@@ -4,7 +4,7 @@ What:    fine-tunes it (mean over the words, one linear layer) on the demonstrat
          and 240 texts of the mixup grammar, and prints the accuracy on a JSONL file, mean of several tries. A check of
          the encoder, not the program's own training. Writes nothing.
 Needs:   torch, transformers; a student folder (train_student.py).
-Example: python check_student.py --student target/pocket/student --file dev.jsonl
+Example: python check_student.py --student target/pocket/student --file ../../models/pocket/demo/pool.jsonl
 """
 import argparse
 import random
@@ -61,7 +61,7 @@ def accuracy(folder, tok, train, test, seed, rate=7e-4):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--student", type=Path, required=True)
-    p.add_argument("--file", type=Path, default=Path(__file__).with_name("dev.jsonl"))
+    p.add_argument("--file", type=Path, default=chat.DEMO / "pool.jsonl")
     p.add_argument("--tries", type=int, default=3)
     a = p.parse_args()
     torch.set_num_threads(1)

@@ -3,7 +3,7 @@
 What:    accuracy of relabelling a JSONL file (six classes, shuffled), and the share of mixup replies that are well
          formed (as many lines as asked, numbered, different, ended), with samples. Writes nothing.
 Needs:   torch, tokenizers; WORK/teacher.pt, WORK/teacher-tokenizer.json.
-Example: python check_teacher.py --work target/pocket --file dev.jsonl --samples 10
+Example: python check_teacher.py --work target/pocket --file ../../models/pocket/demo/pool.jsonl --samples 10
 """
 import argparse
 import random
@@ -109,7 +109,7 @@ def mixups(teacher, prompts, copies, temperature, seed=0):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--work", type=Path, required=True)
-    p.add_argument("--file", type=Path, default=Path(__file__).with_name("dev.jsonl"))
+    p.add_argument("--file", type=Path, default=chat.DEMO / "pool.jsonl")
     p.add_argument("--weights", default="teacher.pt")
     p.add_argument("--prompts", type=int, default=24)
     p.add_argument("--temperature", type=float, default=0.95)

@@ -4,7 +4,7 @@ What:    counts the words of 6,000 generated tickets per class and prints the ac
          the share of FILE's words the grammar never made. Whatever this reaches, the grammar alone could teach. Not to
          be run on the test set while the grammars are still being written. Writes nothing.
 Needs:   tickets.py; no packages but jinja2.
-Example: python naive_bayes.py dev.jsonl
+Example: python naive_bayes.py ../../models/pocket/demo/pool.jsonl
 """
 import argparse
 import math

@@ -114,7 +114,7 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
             compare.gather(&name, &mut *teacher, &embedder, watch)?;
         }
     }
-    compare.gather_real()?;
+    compare.gather_real(watch)?;
     for (name, base) in &bases {
         compare.train(name, base, watch)?;
     }

@@ -331,8 +331,9 @@ impl Compare<'_> {
     ///
     /// # Errors
     /// None in practice: real texts are of known classes.
-    pub fn gather_real(&mut self) -> Result<(), RunError> {
+    pub fn gather_real(&mut self, watch: Watch<'_>) -> Result<(), RunError> {
         let real = shots::real(self.task);
+        let mut fewer = None;
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
             let stream = self.settings.run.seed.wrapping_add(seed);
@@ -343,10 +344,18 @@ impl Compare<'_> {
             for (row, total) in [(Row::Real, total), (Row::RealAll, usize::MAX)] {
                 if self.runs(row, k) {
                     let texts = shots::draw_real(self.task, &real, &subset, total, stream);
+                    if row == Row::Real && texts.len() < total {
+                        fewer = Some((texts.len(), total));
+                    }
                     let example = |text: &LabelledText| Example::new(&text.text, text.label);
                     self.push(row, (k, seed), texts.iter().map(example).collect(), None);
                 }
             }
+        }
+        if let Some((found, total)) = fewer {
+            watch(Event::Warning(format!(
+                "real data, same size: there are {found} texts, where the method wrote {total}"
+            )));
         }
         Ok(())
     }

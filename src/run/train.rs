@@ -239,7 +239,6 @@ impl School<'_> {
                 .inspect_err(|_: &RunError| stopped.store(true, Ordering::Relaxed))
         })?;
         results.into_iter().collect::<Result<(), RunError>>()?;
-        drop(shared);
         let said = |key: String| {
             let said = known.get(&key).cloned().unwrap_or_default();
             (key, said)

@@ -14,7 +14,8 @@ pub const POCKET_STUDENT: [&[u8]; 3] = [
 pub const DEMO_TASK: &str = include_str!("../../models/pocket/demo/task.toml");
 
 /// The files that [`DEMO_TASK`] names.
-pub const DEMO_FILES: [(&str, &[u8]); 2] = [
+pub const DEMO_FILES: [(&str, &[u8]); 3] = [
     ("seeds.jsonl", include_bytes!("../../models/pocket/demo/seeds.jsonl")),
+    ("pool.jsonl", include_bytes!("../../models/pocket/demo/pool.jsonl")),
     ("test.jsonl", include_bytes!("../../models/pocket/demo/test.jsonl")),
 ];

@@ -17,11 +17,11 @@
 //! | [`augment`] | how new text is made: mixup, and its rivals |
 //! | [`relabel`] | nearest classes and label scores |
 //! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |
-//! | [`embed`] | sentence embeddings |
+//! | [`embed`] | sentence embeddings, their map in two dimensions, neighbouring words |
 //! | [`student`] | encoders, optimiser, trainer, predictor, Hugging Face checkpoints, ONNX |
-//! | [`eval`] | metrics and confidence intervals |
+//! | [`eval`] | metrics, confidence intervals, calibration, diversity |
 //! | [`report`] | `report.json` and one HTML page |
-//! | [`run`] | the run folder: stages, ledger, resume, and the model card of what came out |
+//! | [`run`] | the run folder: stages, ledger, resume, and the report and model card of what came out |
 //! | [`compare`] | every row of the paper's table on one task, over several seeds |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |

@@ -1,15 +1,21 @@
 //! Mixing as the published code does it (`augment.unique_per_text`): each wanted text draws its own
 //! classes and α, is asked for again and again until so many different texts are there, and one of
 //! them is kept. That is four calls or more for one text; it is here for the comparison with the
-//! paper.
+//! paper. A reply with fewer lines than were asked for counts for what it holds.
 //!
 //! The published code has no bound. Here a text is given up after `augment.tries` times the requests
 //! that would do if each reply brought only new texts, and one of what is there is kept.
 
 use rand::Rng as _;
 
-use super::{Ask, AugmentedText, Setting, mixup::Mix};
-use crate::{prompt::PromptError, rng::Rng};
+use super::{Ask, AugmentedText, Method, Setting, Written, mixup::Mix};
+use crate::{
+    prompt::{
+        PromptError,
+        reply::{ReplyFault, parse_list},
+    },
+    rng::Rng,
+};
 
 /// A text that is wanted, and what was found for it.
 pub(crate) struct Wish {
@@ -79,16 +85,39 @@ impl Wish {
     }
 }
 
-/// The requests with which a run begins.
-///
-/// # Errors
-/// A template that does not render.
-pub(crate) fn first_asks(setting: &Setting<'_>) -> Result<Vec<Ask>, PromptError> {
-    let mut asks = Vec::new();
-    for mut wish in Wish::all(setting) {
-        asks.extend(wish.asks(setting)?);
+/// Asking as published, as far as it is that of a [`Method`]: later requests depend on what each
+/// text's own have brought.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published;
+
+impl Method for Published {
+    /// The requests with which a run begins.
+    fn plan_round(
+        &self,
+        setting: &Setting<'_>,
+        _round: usize,
+        _missing: &[usize],
+    ) -> Result<Vec<Ask>, PromptError> {
+        let mut asks = Vec::new();
+        for mut wish in Wish::all(setting) {
+            asks.extend(wish.asks(setting)?);
+        }
+        Ok(asks)
     }
-    Ok(asks)
+
+    /// As many texts as the reply has lines, up to those asked for.
+    fn read(
+        &self,
+        setting: &Setting<'_>,
+        ask: &Ask,
+        reply: &str,
+        complete: bool,
+    ) -> Result<Vec<Written>, ReplyFault> {
+        let lines = reply.lines().filter(|line| !line.trim().is_empty()).count();
+        let count = if lines < ask.count { lines.max(1) } else { ask.count };
+        let texts = parse_list(reply, count, setting.settings.longest, complete)?;
+        Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
+    }
 }
 
 fn item(attempt: usize, class: usize, number: usize) -> u64 {
@@ -104,6 +133,22 @@ mod tests {
         let mut sample = Sample::new(&["a", "b", "c"], vec![seed("x", 0), seed("y", 0)]);
         (sample.settings.per_class, sample.settings.unique_per_text) = (2, 10);
         sample
+    }
+
+    #[test]
+    fn a_short_list_counts_for_what_it_holds() {
+        let sample = sample();
+        let setting = sample.setting();
+        let ask = &Published.plan_round(&setting, 0, &[]).unwrap()[0];
+        let read = |reply: &str| {
+            let texts = Published.read(&setting, ask, reply, true);
+            texts.map(|texts| texts.into_iter().map(|text| text.text).collect::<Vec<_>>())
+        };
+        assert_eq!(read("1. one\n2. two").unwrap(), ["one", "two"]);
+        assert_eq!(read("1. one\n2. two\n3. three").unwrap().len(), 3);
+        assert_eq!(read("1. one\n2. two\n3. three\n4. four"), Err(ReplyFault::TooMany));
+        assert_eq!(read("Sure!"), Err(ReplyFault::NotNumbered));
+        assert!(read("").is_err());
     }
 
     fn text(text: &str) -> AugmentedText {
@@ -165,6 +210,6 @@ mod tests {
             kept[wish.keep(1).unwrap().text.parse::<usize>().unwrap()] += 1;
         }
         assert!(kept[0] + kept[1] == 600 && kept[0].abs_diff(300) < 60, "{kept:?}");
-        assert_eq!(first_asks(&sample.setting()).unwrap().len(), 600 * 4);
+        assert_eq!(Published.plan_round(&sample.setting(), 0, &[]).unwrap().len(), 600 * 4);
     }
 }

@@ -78,8 +78,12 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         None => store::demo_task()?,
     };
     let resolve = |overrides: &[String]| Settings::resolve(&task.settings, &task.folder, overrides);
-    let settings = resolve(&args.overrides())?;
-    let paper = resolve(&[config::published(&task.settings), args.overrides()].concat())?;
+    // The folder speaks of the first teacher and student; the others stand beside them.
+    let mut overrides = args.overrides();
+    overrides.extend(args.teacher.first().map(|model| quoted("teacher.model", model)));
+    overrides.extend(args.student.first().map(|model| quoted("student.model", model)));
+    let settings = resolve(&overrides)?;
+    let paper = resolve(&[config::published(&task.settings), overrides].concat())?;
     let with = |key: &str, model: &String| settings.with(&[quoted(key, model)]);
     let several = |key: &str, given: &[String]| -> anyhow::Result<Vec<Settings>> {
         match given {
@@ -87,15 +91,19 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
             given => Ok(given.iter().map(|model| with(key, model)).collect::<Result<_, _>>()?),
         }
     };
-    let teachers = several("teacher.model", &args.teacher)?;
-    let students = several("student.model", &args.student)?;
+    let mut teachers = several("teacher.model", &args.teacher)?;
+    let mut students = several("student.model", &args.student)?;
+    let named = |settings: &[Settings], name: &dyn Fn(&Settings) -> String| {
+        distinct(settings.iter().map(name).collect())
+    };
+    drop_repeats(&mut teachers);
+    drop_repeats(&mut students);
+    let teacher_names = named(&teachers, &parts::teacher_name);
+    let student_names = named(&students, &parts::student_name);
     let prompts = parts::prompts(&task)?;
     let grid = Grid::new(&task, &args.rows, args.k.as_deref(), settings.run.seeds)?;
-    let bases = students
-        .iter()
-        .map(|settings| Ok((parts::student_name(settings), parts::student(settings)?)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let first = &bases.first().context("there is always a student")?.1;
+    let bases = students.iter().map(parts::student).collect::<anyhow::Result<Vec<_>>>()?;
+    let first = bases.first().context("there is always a student")?;
     let embedder = parts::embedder(first)?;
 
     let mut folder = RunFolder::open_comparison(&args.out, &task, &settings, &prompts)?;
@@ -108,18 +116,18 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {
-        for settings in &teachers {
+        for (settings, name) in teachers.iter().zip(&teacher_names) {
             let mut teacher = parts::teacher(settings)?;
-            let name = parts::teacher_name(settings);
-            compare.gather(&name, &mut *teacher, &embedder, watch)?;
+            compare.gather(name, &mut *teacher, &embedder, watch)?;
         }
     }
-    compare.gather_real(watch)?;
-    for (name, base) in &bases {
+    compare.gather_real()?;
+    for (base, name) in bases.iter().zip(&student_names) {
         compare.train(name, base, watch)?;
     }
     let report = compare.finish(&embedder)?;
-    let json = folder.write_comparison(&report, &markdown(&report))?;
+    let models = compare.models();
+    let json = folder.write_comparison(&report, models, &markdown(&report))?;
     if args.json {
         println!("{json}");
         return Ok(());
@@ -143,4 +151,40 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The same model given twice is compared once.
+fn drop_repeats(settings: &mut Vec<Settings>) {
+    let mut seen = Vec::new();
+    settings.retain(|settings| {
+        let models = (settings.teacher.model.clone(), settings.student.model.clone());
+        let new = !seen.contains(&models);
+        seen.push(models);
+        new
+    });
+}
+
+/// `names` with a number behind those that an earlier one equals: lines are told apart by them.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for name in names {
+        let free = (1..).map(|number| match number {
+            1 => name.clone(),
+            number => format!("{name} ({number})"),
+        });
+        let mut free = free.filter(|name| !told.contains(name));
+        told.extend(free.next());
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_equal_are_numbered() {
+        let names = ["model", "other", "model", "model"].map(str::to_owned).to_vec();
+        assert_eq!(distinct(names), ["model", "other", "model (2)", "model (3)"]);
+    }
 }

@@ -102,8 +102,11 @@ pub fn teacher_name(settings: &Settings) -> String {
         Some(path) => ("recorded ", path),
         None => ("", model.as_str()),
     };
-    let name = Path::new(path).file_stem().map(|name| name.to_string_lossy().into_owned());
-    format!("{recorded}{}", name.unwrap_or_else(|| path.to_owned()))
+    let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or_else(|| path.to_owned());
+    // Only an ending is cut off: `qwen2.5-7b` keeps its version.
+    let bare = [".gguf", ".jsonl"].into_iter().find_map(|ending| name.strip_suffix(ending));
+    format!("{recorded}{}", bare.unwrap_or(&name))
 }
 
 /// Sentence embeddings by the student's own starting point.

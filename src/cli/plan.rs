@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use super::{TaskArgs, parts};
 use crate::{
-    augment::{Method as _, Setting, mixup::Mixup, published},
+    augment::{Method as _, Setting, mixup::Mixup, published::Published},
     config::{Partners, Settings},
     memory,
     prompt::reply::LIST_CUE,
@@ -60,7 +60,7 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     };
     let asks = match settings.augment.unique_per_text {
         0 => Mixup.plan_round(&setting, 0, &wanted)?,
-        _ => published::first_asks(&setting)?,
+        _ => Published.plan_round(&setting, 0, &wanted)?,
     };
     let asked: Vec<String> = asks.iter().map(|ask| ask.prompt.clone()).collect();
     let asked = teacher.measure(&asked)?;

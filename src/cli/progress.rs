@@ -12,7 +12,10 @@ pub struct Progress {
     quiet: bool,
     bar: Option<ProgressBar>,
     stage: &'static str,
+    /// When the stage began; rates count from here.
     started: Instant,
+    /// When the work began whose end is told next: that of one stage, or of several in turn.
+    opened: Option<Instant>,
     resumed: usize,
     rejected: usize,
     tokens: usize,
@@ -25,6 +28,7 @@ impl Progress {
             bar: None,
             stage: "",
             started: Instant::now(),
+            opened: None,
             resumed: 0,
             rejected: 0,
             tokens: 0,
@@ -50,9 +54,10 @@ impl Progress {
     fn begin(&mut self, stage: &'static str, total: usize, resumed: usize) {
         // A stage that asks in rounds begins several times.
         if self.stage != stage {
-            (self.resumed, self.rejected, self.tokens) = (0, 0, 0);
+            (self.rejected, self.tokens) = (0, 0);
             self.started = Instant::now();
         }
+        self.opened.get_or_insert_with(Instant::now);
         self.stage = stage;
         self.resumed += resumed;
         if let Some(bar) = self.bar.take() {
@@ -96,7 +101,7 @@ impl Progress {
             0 => String::new(),
             count => format!(", {count} resumed"),
         };
-        let seconds = self.started.elapsed().as_secs_f64();
+        let seconds = self.opened.take().map_or(0.0, |opened| opened.elapsed().as_secs_f64());
         eprintln!("{:>9}  {summary}  [{seconds:.1} s{resumed}]", self.stage);
         self.stage = "";
         self.resumed = 0;

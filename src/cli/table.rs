@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    compare::points,
     eval::Interval,
     report::{Report, Row},
 };
@@ -66,7 +67,7 @@ pub fn comparison(report: &Report) -> String {
             let against =
                 group.difference(line.row, Row::Seeds).map_or_else(String::new, |interval| {
                     let mark = if interval.includes_zero() { "" } else { " *" };
-                    format!("{}{mark}", points(interval))
+                    format!("{}{mark}", points(&interval))
                 });
             let number = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".into() };
             lines.push([
@@ -82,8 +83,18 @@ pub fn comparison(report: &Report) -> String {
         let _ = write!(out, "{}\n{}\n", group.title(), aligned(&lines));
     }
     out += "* a difference: the paired interval leaves out zero. Calls and time are those of one seed.\n";
+    for (name, interval) in
+        comparison.differences.iter().filter_map(|d| Some((d.models()?, d.interval)))
+    {
+        let mark = if interval.includes_zero() { ", no difference shown" } else { " *" };
+        let _ = writeln!(out, "{name}: {} points{mark}", points(&interval));
+    }
     for row in &comparison.left_out {
-        let _ = writeln!(out, "left out: {}, k = {}: {}", row.row.name(), row.k, row.reason);
+        let whose = row.teacher.as_ref().map_or_else(String::new, |name| format!(", {name}"));
+        let _ = writeln!(out, "left out: {}, k = {}{whose}: {}", row.row.name(), row.k, row.reason);
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(out, "note: {warning}");
     }
     out
 }
@@ -102,11 +113,6 @@ fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
         let _ = writeln!(out, "{}", text.trim_end());
     }
     out
-}
-
-fn points(interval: Interval) -> String {
-    let Interval { mean, low, high } = interval;
-    format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }
 
 fn percent(interval: &Interval) -> String {

@@ -123,26 +123,12 @@ impl Compare<'_> {
             for way in &ways {
                 let rows: Vec<Row> =
                     way.rows.iter().copied().filter(|row| self.runs(*row, k)).collect();
-                if rows.is_empty() || !self.recorded(&rows, k, name, teacher) {
+                if rows.is_empty() || !self.recorded(&rows, k, place, teacher) {
                     continue;
                 }
-                let (mut count, mut kept) = (0, 0);
-                for seed in 0..self.grid.seeds {
-                    let texts = self.texts(way, (k, seed), teacher, embedder, &mut *watch);
-                    let Some(texts) = self.unless_too_long(texts, &rows, k, place)? else { break };
-                    count += texts.harvest.texts.len();
-                    kept += texts.kept.len();
-                    self.take(way, &rows, (k, seed), place, texts)?;
-                }
-                if kept == 0 && count > 0 {
-                    let why = format!("{name} wrote no text of the form that was asked for");
-                    self.forget(&rows, k, place, &why);
-                }
-                let names: Vec<&str> = rows.iter().map(|row| row.key()).collect();
-                let summary = format!("{}, k = {k}: {count} texts, {kept} kept", names.join(", "));
-                watch(Event::End { summary });
+                self.every_seed(way, &rows, (k, place), teacher, embedder, &mut *watch)?;
             }
-            if self.runs(Row::Teacher, k) && self.recorded(&[Row::Teacher], k, name, teacher) {
+            if self.runs(Row::Teacher, k) && self.recorded(&[Row::Teacher], k, place, teacher) {
                 let judged = self.judge(k, place, teacher, embedder, &mut *watch);
                 self.unless_too_long(judged, &[Row::Teacher], k, place)?;
             }
@@ -150,28 +136,75 @@ impl Compare<'_> {
         Ok(())
     }
 
+    /// Gathers `rows` for each seed. Rows for which nothing is left are left out: they would be those of
+    /// the seeds alone under another name, and where there are no seeds either nothing could be
+    /// trained at all.
+    fn every_seed(
+        &mut self,
+        way: &Way<'_>,
+        rows: &[Row],
+        (k, place): (usize, usize),
+        teacher: &mut dyn Teacher,
+        embedder: &dyn Embedder,
+        watch: Watch<'_>,
+    ) -> Result<(), RunError> {
+        let (mut count, mut kept, mut empty) = (0, 0, false);
+        for seed in 0..self.grid.seeds {
+            let texts = self.texts(way, (k, seed), teacher, embedder, &mut *watch);
+            let Some(texts) = self.unless_too_long(texts, rows, k, place)? else { return Ok(()) };
+            count += texts.harvest.texts.len();
+            kept += texts.kept.len();
+            empty |= texts.kept.is_empty();
+            self.take(way, rows, (k, seed), place, texts)?;
+        }
+        if kept == 0 || (k == 0 && empty) {
+            let why = match count {
+                0 => "it wrote no text of the form that was asked for",
+                _ => "the filter left none of its texts",
+            };
+            self.forget(rows, k, place, why);
+        }
+        let names: Vec<&str> = rows.iter().map(|row| row.key()).collect();
+        let summary = format!("{}, k = {k}: {count} texts, {kept} kept", names.join(", "));
+        watch(Event::End { summary });
+        Ok(())
+    }
+
     /// Whether `teacher` can be asked for `rows`. One that answers from recorded texts has those of
     /// the method, written for the task's own number of seeds, and nothing else.
-    fn recorded(&mut self, rows: &[Row], k: usize, name: &str, teacher: &dyn Teacher) -> bool {
+    fn recorded(&mut self, rows: &[Row], k: usize, place: usize, teacher: &dyn Teacher) -> bool {
         let method = rows.iter().all(|row| matches!(row, Row::A1 | Row::A2));
         if teacher.scores_any_text() || (method && k == self.task.shots) {
             return true;
         }
         let reason = match method {
-            true => format!("{name} was recorded with {} seeds per class", self.task.shots),
-            false => format!("{name} answers from recorded texts, which are those of A1 and A2"),
+            true => format!("its texts were recorded with {} seeds per class", self.task.shots),
+            false => "it answers from recorded texts, which are those of A1 and A2".to_owned(),
         };
-        self.skipped.extend(rows.iter().map(|&row| LeftOut { row, k, reason: reason.clone() }));
+        self.skip(rows, k, place, &reason);
         false
     }
 
-    /// Drops the rows of `teacher` and says why. A row for which nothing was written would be that of
-    /// the seeds alone, under another name.
+    /// Drops what there is of the rows of `teacher` and notes why.
     fn forget(&mut self, rows: &[Row], k: usize, teacher: usize, reason: &str) {
         let place = (k, Some(teacher));
         self.arms.retain(|arm| !(rows.contains(&arm.row) && (arm.k, arm.teacher) == place));
-        let reason = reason.to_owned();
-        self.skipped.extend(rows.iter().map(|&row| LeftOut { row, k, reason: reason.clone() }));
+        if rows.contains(&Row::Teacher) {
+            self.judged.retain(|judged| (judged.k, Some(judged.teacher)) != place);
+        }
+        let main = self.main.as_ref().map(|main| (main.k, Some(main.teacher)));
+        if rows.contains(&Row::A2) && main == Some(place) {
+            self.main = None;
+        }
+        self.skip(rows, k, teacher, reason);
+    }
+
+    fn skip(&mut self, rows: &[Row], k: usize, teacher: usize, reason: &str) {
+        let teacher = self.teachers.get(teacher).map(|(name, _)| name.clone());
+        let left_out =
+            |&row| LeftOut { row, k, teacher: teacher.clone(), reason: reason.to_owned() };
+        let more: Vec<LeftOut> = rows.iter().map(left_out).collect();
+        self.skipped.extend(more);
     }
 
     /// What was `made` for `rows`; nothing where the prompts do not fit into what the teacher can
@@ -292,7 +325,8 @@ impl Compare<'_> {
             }
         }
         if rows.contains(&Row::A2) && self.main.is_none() {
-            self.main = Some(Main { counts: harvest.counts, relabelled, kept, dropped });
+            let counts = harvest.counts;
+            self.main = Some(Main { k, seed, teacher, counts, relabelled, kept, dropped });
         }
         Ok(())
     }
@@ -331,7 +365,7 @@ impl Compare<'_> {
     ///
     /// # Errors
     /// None in practice: real texts are of known classes.
-    pub fn gather_real(&mut self, watch: Watch<'_>) -> Result<(), RunError> {
+    pub fn gather_real(&mut self) -> Result<(), RunError> {
         let real = shots::real(self.task);
         let mut fewer = None;
         for (k, seed) in self.places() {
@@ -345,18 +379,16 @@ impl Compare<'_> {
                 if self.runs(row, k) {
                     let texts = shots::draw_real(self.task, &real, &subset, total, stream);
                     if row == Row::Real && texts.len() < total {
-                        fewer = Some((texts.len(), total));
+                        fewer.get_or_insert((texts.len(), total));
                     }
                     let example = |text: &LabelledText| Example::new(&text.text, text.label);
                     self.push(row, (k, seed), texts.iter().map(example).collect(), None);
                 }
             }
         }
-        if let Some((found, total)) = fewer {
-            watch(Event::Warning(format!(
-                "real data, same size: there are {found} texts, where the method wrote {total}"
-            )));
-        }
+        self.warnings.extend(fewer.map(|(found, total)| {
+            format!("Real data, same size: there are {found} real texts only, where {total} were generated.")
+        }));
         Ok(())
     }
 

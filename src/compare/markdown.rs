@@ -25,7 +25,8 @@ pub fn markdown(report: &Report) -> String {
             let _ = writeln!(out, "{}", row(line, &group));
         }
     }
-    let shown: Vec<_> = comparison.differences.iter().filter(|d| d.b != Row::Seeds).collect();
+    let own = comparison.differences.iter().filter(|d| d.against.is_none());
+    let shown: Vec<_> = own.filter(|d| d.b != Row::Seeds).collect();
     if !shown.is_empty() {
         out.push_str("\n## The method against its rivals\n\n");
         for d in shown {
@@ -46,11 +47,28 @@ pub fn markdown(report: &Report) -> String {
             );
         }
     }
+    let models: Vec<_> =
+        comparison.differences.iter().filter_map(|d| Some((d.models()?, d.interval))).collect();
+    if !models.is_empty() {
+        out.push_str("\n## Models against each other\n\n");
+        for (name, interval) in models {
+            let verdict = if interval.includes_zero() { ": no difference shown" } else { "" };
+            let _ = writeln!(out, "- {}: {} points{verdict}", cell(&name), points(&interval));
+        }
+    }
+    if !report.warnings.is_empty() {
+        out.push_str("\n## Before you rely on this\n\n");
+        for warning in &report.warnings {
+            let _ = writeln!(out, "- {}", cell(warning));
+        }
+    }
     if !comparison.left_out.is_empty() {
         out.push_str("\n## Left out\n\n");
         for out_of in &comparison.left_out {
             let reason = cell(&out_of.reason);
-            let _ = writeln!(out, "- {}, k = {}: {reason}", out_of.row.name(), out_of.k);
+            let whose =
+                out_of.teacher.as_ref().map_or_else(String::new, |t| format!(", {}", cell(t)));
+            let _ = writeln!(out, "- {}, k = {}{whose}: {reason}", out_of.row.name(), out_of.k);
         }
     }
     out
@@ -82,7 +100,8 @@ fn row(line: &Line, group: &Group<'_>) -> String {
     )
 }
 
-fn points(interval: &Interval) -> String {
+/// A difference in points of accuracy, with its interval.
+pub fn points(interval: &Interval) -> String {
     let Interval { mean, low, high } = interval;
     format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }

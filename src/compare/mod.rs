@@ -30,7 +30,7 @@ mod shots;
 use std::collections::HashMap;
 
 pub use grid::{Grid, GridError};
-pub use markdown::markdown;
+pub use markdown::{markdown, points};
 
 use crate::{
     config::Settings,
@@ -67,6 +67,8 @@ pub struct Compare<'a> {
     left_out: Vec<LeftOut>,
     /// Rows that one of the teachers cannot serve.
     skipped: Vec<LeftOut>,
+    /// What the reader should know before believing the rest.
+    warnings: Vec<String>,
     main: Option<Main>,
 }
 
@@ -79,8 +81,11 @@ struct Judged {
     keys: Vec<String>,
 }
 
-/// The texts of the method itself for the first k, seed and teacher: what the report shows closely.
+/// The texts of the method itself for the first k, teacher and seed: what the report shows closely.
 struct Main {
+    k: usize,
+    seed: u64,
+    teacher: usize,
     counts: Counts,
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
@@ -112,15 +117,27 @@ impl<'a> Compare<'a> {
                 Err(reason) => left_out.extend(grid.rows.iter().map(|&row| LeftOut {
                     row,
                     k,
+                    teacher: None,
                     reason: reason.clone(),
                 })),
             }
         }
         let grid = Grid { shots: drawn, ..grid };
+        let fixed = |k: &usize| {
+            *k > 0
+                && grid.seeds > 1
+                && (1..grid.seeds).all(|s| subsets[&(*k, s)] == subsets[&(*k, 0)])
+        };
+        let mut warnings = Vec::new();
+        if let Some(k) = grid.shots.iter().find(|k| fixed(k)) {
+            warnings.push(format!(
+                "The task has just {k} labelled seeds per class, so every seed starts from the same ones: with k = {k} no interval covers another choice of examples."
+            ));
+        }
         for (place, &k) in grid.shots.iter().enumerate() {
             for &row in &grid.rows {
                 let reason = grid::obstacle(task, row, k, place == 0);
-                left_out.extend(reason.map(|reason| LeftOut { row, k, reason }));
+                left_out.extend(reason.map(|reason| LeftOut { row, k, teacher: None, reason }));
             }
         }
         Self {
@@ -138,6 +155,7 @@ impl<'a> Compare<'a> {
             said: HashMap::new(),
             left_out,
             skipped: Vec::new(),
+            warnings,
             main: None,
         }
     }
@@ -194,6 +212,27 @@ impl<'a> Compare<'a> {
         self.said.extend((0..).map(|arm| (arm, student)).zip(said));
         watch(crate::run::Event::End { summary: format!("{count} students of {name} trained") });
         Ok(())
+    }
+
+    /// Who was compared: the teachers by name, file and sha256, the students by name, and the settings
+    /// of the row `paper`, for `compare.json`.
+    pub fn models(&self) -> serde_json::Value {
+        let teachers: Vec<_> = self
+            .teachers
+            .iter()
+            .map(|(name, identity)| {
+                serde_json::json!({"name": name, "file": identity.file, "sha256": identity.sha256})
+            })
+            .collect();
+        serde_json::json!({
+            "teachers": teachers,
+            "students": self.students,
+            "paper_settings": self.runs_anywhere(Row::Paper).then(|| self.paper.to_toml()),
+        })
+    }
+
+    fn runs_anywhere(&self, row: Row) -> bool {
+        self.cells().any(|(other, _)| other == row)
     }
 
     /// The whole result, once texts are gathered and students trained.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Compare, Main};
 use crate::{
     embed::Embedder,
-    eval::{accuracy_interval, against, macro_f1_interval},
-    report::{self, Comparison, Line, LineDifference, Report, Row},
+    eval::{accuracy_interval, against, correct, macro_f1_interval},
+    report::{self, Comparison, Line, LineDifference, Models, Report, Row},
     run::{
         RunError,
         assembly::{Arm, Assembly, Found},
@@ -139,6 +139,19 @@ impl Compare<'_> {
                 k,
                 student: name(student),
                 teacher: teacher(teacher_place),
+                against: None,
+                interval,
+            });
+        }
+        for (a, b) in models(all) {
+            let interval = against(&correct(&a.predicted, &gold), &correct(&b.predicted, &gold))?;
+            differences.push(LineDifference {
+                a: a.row,
+                b: b.row,
+                k: a.k,
+                student: name(a.student),
+                teacher: teacher(a.teacher),
+                against: Some(Models { student: name(b.student), teacher: teacher(b.teacher) }),
                 interval,
             });
         }
@@ -168,10 +181,20 @@ fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered
     pairs
 }
 
-/// Which answers are right, `[seeds][test texts]`.
-fn correct(predicted: &[&[usize]], gold: &[usize]) -> Vec<Vec<bool>> {
-    let right = |seed: &&[usize]| seed.iter().zip(gold).map(|(a, b)| a == b).collect();
-    predicted.iter().map(right).collect()
+/// The method, and the teachers themselves, with one model against another: two teachers of one
+/// student, two students of one teacher.
+fn models<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
+    let judged: Vec<&Answered<'_>> =
+        all.iter().filter(|entry| matches!(entry.row, Row::A2 | Row::Teacher)).collect();
+    let mut pairs = Vec::new();
+    for (place, &a) in judged.iter().enumerate() {
+        pairs.extend(judged[place + 1..].iter().filter_map(|&b| {
+            let alike = (a.row, a.k) == (b.row, b.k);
+            let one_differs = (a.student == b.student) != (a.teacher == b.teacher);
+            (alike && one_differs).then_some((a, b))
+        }));
+    }
+    pairs
 }
 
 /// What a call to the teacher, or the training of a student, took.
@@ -219,11 +242,16 @@ fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
 pub(super) fn report(compare: &Compare<'_>, embedder: &dyn Embedder) -> Result<Report, RunError> {
     let all = compare.answered();
     let comparison = compare.comparison(&all)?;
-    let k = compare.grid.shots.first().copied().unwrap_or(compare.task.shots);
+    // What is shown closely: the setting whose texts were kept, the first one otherwise.
+    let main = compare.main.as_ref();
+    let k = main
+        .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.shots), |main| main.k);
+    let (closer, seed) = main.map_or((0, 0), |main| (main.teacher, main.seed));
     let first = |place: Option<usize>| place.is_none_or(|place| place == 0);
+    let shown = |place: Option<usize>| place.is_none_or(|place| place == closer);
     let table: Vec<Arm> = all
         .iter()
-        .filter(|entry| entry.k == k && first(entry.student) && first(entry.teacher))
+        .filter(|entry| entry.k == k && first(entry.student) && shown(entry.teacher))
         .map(|entry| Arm {
             row: entry.row,
             predicted: entry.predicted.iter().map(|seed| seed.to_vec()).collect(),
@@ -231,7 +259,7 @@ pub(super) fn report(compare: &Compare<'_>, embedder: &dyn Embedder) -> Result<R
             train_rows: entry.train_rows / entry.predicted.len().max(1),
         })
         .collect();
-    let subset = compare.subsets.get(&(k, 0)).map_or(&[][..], Vec::as_slice);
+    let subset = compare.subsets.get(&(k, seed)).map_or(&[][..], Vec::as_slice);
     let task = Task { shots: k, ..compare.task.clone() };
     let assembly = Assembly {
         run: compare.run,
@@ -241,7 +269,6 @@ pub(super) fn report(compare: &Compare<'_>, embedder: &dyn Embedder) -> Result<R
         seeds: subset,
         embedder,
     };
-    let main = compare.main.as_ref();
     let found = Found {
         table: &table,
         relabelled: main.map_or(&[], |main| &main.relabelled),
@@ -250,8 +277,12 @@ pub(super) fn report(compare: &Compare<'_>, embedder: &dyn Embedder) -> Result<R
     };
     let name = compare.students.first().cloned().unwrap_or_default();
     let student = report::Student { name, eight_bits: None };
-    let teacher = compare.teachers.first().map(|(_, identity)| identity);
+    let teacher = compare.teachers.get(closer).map(|(_, identity)| identity);
     let mut report = assembly.report(&found, teacher, student)?;
+    // The names of the table, or none where nobody was asked.
+    report.teacher.name =
+        compare.teachers.get(closer).map_or_else(String::new, |(name, _)| name.clone());
+    report.warnings.extend(compare.warnings.iter().cloned());
     report.comparison = Some(comparison);
     Ok(report)
 }
@@ -277,5 +308,95 @@ fn funnel(main: &Main) -> report::Funnel {
         relabelled: main.relabelled.len() as u64,
         kept: main.kept.len() as u64,
         dropped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(
+        row: Row,
+        k: usize,
+        student: Option<usize>,
+        teacher: Option<usize>,
+    ) -> Answered<'static> {
+        Answered {
+            row,
+            k,
+            student,
+            teacher,
+            predicted: vec![&[0]],
+            confidence: vec![&[1.0]],
+            train_rows: 1,
+            changed: None,
+            keys: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_shares_k_student_and_teacher_is_held_against_each_other() {
+        let all = [
+            answered(Row::Seeds, 2, Some(0), None),
+            answered(Row::Eda, 2, Some(0), None),
+            answered(Row::A2, 2, Some(0), Some(0)),
+            answered(Row::A2, 2, Some(0), Some(1)),
+            answered(Row::Teacher, 2, None, Some(0)),
+            answered(Row::Seeds, 2, Some(1), None),
+            answered(Row::A2, 5, Some(0), Some(0)),
+        ];
+        let place = |wanted: &Answered<'_>| all.iter().position(|one| std::ptr::eq(one, wanted));
+        let found: Vec<(usize, usize)> =
+            pairs(&all).into_iter().map(|(a, b)| (place(a).unwrap(), place(b).unwrap())).collect();
+        // Against the seeds of student 0: EDA, both A2, the teacher; of student 1: the teacher. Then
+        // A2 of teacher 0 against EDA and the teacher, A2 of teacher 1 against EDA.
+        let against_seeds = [(1, 0), (2, 0), (3, 0), (4, 0), (4, 5)];
+        assert_eq!(found, [&against_seeds[..], &[(2, 1), (2, 4), (3, 1)]].concat());
+    }
+
+    #[test]
+    fn teachers_and_students_are_held_against_each_other_one_at_a_time() {
+        let all = [
+            answered(Row::A2, 2, Some(0), Some(0)),
+            answered(Row::A2, 2, Some(0), Some(1)),
+            answered(Row::A2, 2, Some(1), Some(0)),
+            answered(Row::A1, 2, Some(0), Some(1)),
+            answered(Row::Teacher, 2, None, Some(0)),
+            answered(Row::Teacher, 2, None, Some(1)),
+            answered(Row::Teacher, 5, None, Some(1)),
+        ];
+        let place = |wanted: &Answered<'_>| all.iter().position(|one| std::ptr::eq(one, wanted));
+        let found: Vec<(usize, usize)> =
+            models(&all).into_iter().map(|(a, b)| (place(a).unwrap(), place(b).unwrap())).collect();
+        assert_eq!(found, [(0, 1), (0, 2), (4, 5)]);
+    }
+
+    #[test]
+    fn a_ledger_tells_what_each_call_cost() {
+        let reply = Entry::Reply {
+            key: "r".to_owned(),
+            ask: String::new(),
+            reply: String::new(),
+            complete: true,
+            fault: None,
+            prompt_tokens: 30,
+            generated_tokens: 20,
+            seconds: 0.5,
+        };
+        let scores = Entry::Scores {
+            key: "s".to_owned(),
+            stage: "relabel".to_owned(),
+            log_probs: Vec::new(),
+            tokens: Vec::new(),
+            prompt_tokens: 10,
+            seconds: 0.25,
+        };
+        let entries = [reply, scores];
+        let costs = costs(&entries);
+        let mut sum = Cost::default();
+        ["r", "s", "r"].into_iter().for_each(|key| sum.add(costs[key]));
+        let wanted =
+            Cost { calls: 3.0, prompt_tokens: 70.0, generated_tokens: 40.0, seconds: 1.25 };
+        assert_eq!(sum, wanted);
     }
 }

@@ -9,9 +9,9 @@
 //!   has a key of its own;
 //! - row A1 tuned on and on over 11 cycles while A2 starts afresh: the two would differ in their
 //!   training and not in their labels alone, so both are trained once, with the same settings;
-//! - a share \"relabelled\" that is the share of labels that stayed;
+//! - a share "relabelled" that is the share of labels that stayed;
 //! - no bound on repeated requests: here `augment.tries` is one;
-//! - replies mended by rules: here a reply that is not the list asked for is refused and asked again;
+//! - replies mended by rules: here a reply that is no numbered list is refused and asked again;
 //! - doubles that differ in letter case or punctuation, copies of seeds and texts of the test set are
 //!   still dropped: a student that learnt the test set could not be compared.
 

@@ -69,6 +69,14 @@ pub enum EvalError {
     },
 }
 
+/// Which predictions are right, `[seeds][rows]`; `gold` is `[rows]`.
+pub fn correct(predicted: &[impl AsRef<[usize]>], gold: &[usize]) -> Vec<Vec<bool>> {
+    let right = |seed: &[usize]| {
+        seed.iter().zip(gold).map(|(said, true_class)| said == true_class).collect()
+    };
+    predicted.iter().map(|seed| right(seed.as_ref())).collect()
+}
+
 /// Checks that two lists are equally long and not empty.
 fn same_length(what: &'static str, left: usize, right: usize) -> Result<(), EvalError> {
     if left == right { Ok(()) } else { Err(EvalError::Length { what, left, right }) }

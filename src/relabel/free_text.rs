@@ -1,6 +1,6 @@
 //! Which class a written answer means (`relabel.free_text`), as in the paper: the one it names, or the
 //! one, of all classes, whose name is nearest to it by embedding. So each answer means some class,
-//! even \"none of these\".
+//! even "none of these".
 
 use super::centroids::{ranked, readable};
 use crate::{embed::Embedder, student::StudentError, task::Task};

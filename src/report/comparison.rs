@@ -51,7 +51,8 @@ pub struct Line {
     pub generated_tokens: f64,
     /// Seconds of teacher and student together, mean over seeds.
     pub seconds: f64,
-    /// … of them the student's training and its answers to the test set.
+    /// … of them the student's training and its answers to the test set: its share of the clock, which
+    /// students that are trained side by side divide among them.
     pub student_seconds: f64,
 }
 
@@ -63,8 +64,35 @@ pub struct LineDifference {
     pub k: usize,
     pub student: Option<String>,
     pub teacher: Option<String>,
+    /// The models of `b`, where they are others: one row of two teachers or of two students.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Models>,
     #[serde(flatten)]
     pub interval: Interval,
+}
+
+/// The models of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Models {
+    pub student: Option<String>,
+    pub teacher: Option<String>,
+}
+
+impl LineDifference {
+    /// What is held against what, where two models are: `A2 (after relabelling), k = 2: teacher a −
+    /// teacher b`; `None` for two rows of the same models.
+    pub fn models(&self) -> Option<String> {
+        let other = self.against.as_ref()?;
+        let named = |student: &Option<String>, teacher: &Option<String>| {
+            let student = student.as_ref().filter(|_| self.student != other.student);
+            let teacher = teacher.as_ref().filter(|_| self.teacher != other.teacher);
+            let parts = [student, teacher];
+            parts.into_iter().flatten().cloned().collect::<Vec<_>>().join(", ")
+        };
+        let left = named(&self.student, &self.teacher);
+        let right = named(&other.student, &other.teacher);
+        Some(format!("{}, k = {}: {left} − {right}", self.a.name(), self.k))
+    }
 }
 
 /// A row that was not run.
@@ -72,6 +100,9 @@ pub struct LineDifference {
 pub struct LeftOut {
     pub row: Row,
     pub k: usize,
+    /// Whose row it is, where it is not every teacher's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     pub reason: String,
 }
 
@@ -90,11 +121,12 @@ pub struct Group<'a> {
 impl Comparison {
     /// The groups, by student and teacher as they first appear and then by k.
     pub fn groups(&self) -> Vec<Group<'_>> {
-        let pairs: Vec<_> = self
-            .lines
-            .iter()
-            .map(|line| (line.student.as_deref(), line.teacher.as_deref()))
-            .collect();
+        let lines = self.lines.iter();
+        let lines = lines.map(|line| (line.student.as_deref(), line.teacher.as_deref()));
+        // A row without a student is held against one without a teacher: that is a pair as well.
+        let held = self.differences.iter();
+        let held = held.map(|one| (one.student.as_deref(), one.teacher.as_deref()));
+        let pairs: Vec<_> = lines.chain(held).collect();
         // A pair that lacks one half belongs to the pairs that have both, where there are any.
         let mut kept: Vec<(Option<&str>, Option<&str>)> = Vec::new();
         for &(student, teacher) in &pairs {
@@ -131,7 +163,7 @@ impl Comparison {
         let mut differences: Vec<&LineDifference> = self
             .differences
             .iter()
-            .filter(|difference| difference.k == k)
+            .filter(|difference| difference.k == k && difference.against.is_none())
             .filter(|difference| fits(difference.student.as_deref(), student))
             .filter(|difference| fits(difference.teacher.as_deref(), teacher))
             .collect();

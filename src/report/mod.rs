@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::eval::Interval;
 
-pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference};
+pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
 pub use insight::{Lexical, Map, Point, PointKind, Reliability};
 pub use page::render;
 pub use parts::{

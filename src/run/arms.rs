@@ -90,8 +90,11 @@ mod tests {
         RelabelledText { augmented, relabel: relabel.to_owned(), p, probabilities }
     }
 
+    fn class(name: &str) -> Class {
+        Class { name: name.to_owned(), description: String::new() }
+    }
+
     fn a2(student: &StudentSettings, rows: &[RelabelledText]) -> Result<Vec<Example>, RunError> {
-        let class = |name: &str| Class { name: name.to_owned(), description: String::new() };
         let classes = ["a", "b", "c"].map(class);
         let labels = Labels { path: Path::new("run"), classes: &classes, student };
         assert_eq!(labels.asked(rows)?, [Example::new("x", 0), Example::new("y", 0)]);
@@ -119,6 +122,16 @@ mod tests {
             assert!((found - wanted).abs() < 1e-6, "{examples:?}");
         }
         assert!(examples[1].teacher.is_empty());
+
+        // GPT3Mix wants them soft whatever the settings say.
+        let labels = Labels {
+            path: Path::new("run"),
+            classes: &["a", "b", "c"].map(class),
+            student: &StudentSettings::default(),
+        };
+        let examples = labels.relabelled(&rows, true).unwrap();
+        assert_eq!((examples[0].label, examples[0].weight), (1, 1.0));
+        assert!((examples[0].teacher[2] - 0.25).abs() < 1e-6, "{examples:?}");
 
         let foreign = [row("x", "b", 0.6, &[("z", 1.0)]), row("y", "a", 1.0, &[])];
         let error = a2(&soft, &foreign).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use super::{RunError, RunFolder, ledger::Entry, sections};
 use crate::{
     config::Settings,
     embed::Embedder,
-    eval::{accuracy_interval, against, macro_f1_interval},
+    eval::{self, accuracy_interval, against, macro_f1_interval},
     prompt::Prompts,
     relabel::RelabelledText,
     report::{self, Report, Row},
@@ -56,10 +56,7 @@ impl Assembly<'_> {
         let task = self.task;
         let classes = task.classes.len();
         let gold: Vec<usize> = task.test.iter().map(|item| item.label).collect();
-        let correct = |arm: &Arm| -> Vec<Vec<bool>> {
-            let right = |row: &Vec<usize>| row.iter().zip(&gold).map(|(a, b)| a == b).collect();
-            arm.predicted.iter().map(right).collect()
-        };
+        let correct = |arm: &Arm| eval::correct(&arm.predicted, &gold);
         let mut results = Vec::new();
         for arm in table {
             results.push(report::Scores {

@@ -15,7 +15,7 @@ use crate::{
 const ANSWER_TOKENS: usize = 32;
 
 impl Scoring<'_> {
-    /// One answer for each of `questions`, of one class without a doubt.
+    /// One answer for each of `questions`, of one class, without a probability.
     ///
     /// # Errors
     /// Whatever stops the teacher, the embedder or the disk.
@@ -51,7 +51,7 @@ impl Scoring<'_> {
         let texts: Vec<String> = replies.into_iter().map(|reply| reply.text).collect();
         let classes = free_text::classes(self.scene.task, &texts, embedder)?;
         let answer = |(class, answered): (usize, bool)| {
-            answered.then(|| Answer { class, probabilities: vec![(class, 1.0)] })
+            answered.then(|| Answer { class, probabilities: Vec::new() })
         };
         let answers = classes.into_iter().zip(answered).map(answer).collect();
         Ok(Answers { answers, keys })

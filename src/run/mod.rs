@@ -104,6 +104,8 @@ pub enum RunError {
     NotARun { path: PathBuf },
     #[error("{path} holds a single run\nhint: give the comparison a folder of its own with --out")]
     SingleRun { path: PathBuf },
+    #[error("{path} holds a comparison\nhint: give the run a folder of its own with --out")]
+    Comparison { path: PathBuf },
     #[error(
         "{path} names no teacher\nhint: `replay:` takes the ledger of a run that has generated or relabelled texts"
     )]
@@ -146,6 +148,9 @@ pub(crate) struct Scene<'a> {
 /// Receives the events of a stage.
 pub type Watch<'a> = &'a mut (dyn FnMut(Event) + Send);
 
+/// The empty file that marks the folder of a comparison.
+const COMPARISON: &str = "comparison";
+
 /// An open run folder, locked against other programs.
 pub struct RunFolder {
     path: PathBuf,
@@ -159,6 +164,18 @@ impl RunFolder {
     /// # Errors
     /// A folder with other files, of another task, in use, or not writable.
     pub fn open(
+        path: &Path,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<Self, RunError> {
+        if path.join(COMPARISON).exists() {
+            return Err(RunError::Comparison { path: path.to_owned() });
+        }
+        Self::open_either(path, task, settings, prompts)
+    }
+
+    fn open_either(
         path: &Path,
         task: &Task,
         settings: &Settings,
@@ -217,17 +234,25 @@ impl RunFolder {
         settings: &Settings,
         prompts: &Prompts,
     ) -> Result<Self, RunError> {
-        if path.join("augmented.jsonl").exists() {
+        let mark = path.join(COMPARISON);
+        if path.join("task.json").exists() && !mark.exists() {
             return Err(RunError::SingleRun { path: path.to_owned() });
         }
-        Self::open(path, task, settings, prompts)
+        let run = Self::open_either(path, task, settings, prompts)?;
+        run.write(COMPARISON, b"")?;
+        Ok(run)
     }
 
     /// Writes `compare.json`, `compare.md` and the report; returns the first.
     ///
     /// # Errors
     /// A disk that does not take them.
-    pub fn write_comparison(&self, report: &Report, markdown: &str) -> Result<String, RunError> {
+    pub fn write_comparison(
+        &self,
+        report: &Report,
+        models: serde_json::Value,
+        markdown: &str,
+    ) -> Result<String, RunError> {
         let comparison = report.comparison.as_ref();
         let json = serde_json::to_string_pretty(&serde_json::json!({
             "task": report.task.name,
@@ -236,6 +261,8 @@ impl RunFolder {
             "rows": comparison.map(|comparison| &comparison.lines),
             "differences": comparison.map(|comparison| &comparison.differences),
             "left_out": comparison.map(|comparison| &comparison.left_out),
+            "models": models,
+            "warnings": report.warnings,
             "provenance": report.provenance,
         }));
         let json = json.expect("a comparison holds nothing that JSON cannot write");

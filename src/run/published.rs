@@ -5,11 +5,14 @@ use super::{
     generate::{Counts, Harvest, gathered, replies, row},
 };
 use crate::{
-    augment::{AugmentedText, Method as _, Setting, mixup::Mixup, published::Wish},
+    augment::{
+        AugmentedText, Method as _, Setting,
+        published::{Published, Wish},
+    },
     teacher::Teacher,
 };
 
-/// As [`super::generate::harvest`] for [`Mixup`], where `augment.unique_per_text` is set.
+/// As [`super::generate::harvest`] for the method itself, where `augment.unique_per_text` is set.
 ///
 /// # Errors
 /// The same.
@@ -36,12 +39,12 @@ pub(super) fn harvest(
         if asks.is_empty() {
             break;
         }
-        let replies = replies(run, &setting, &Mixup, teacher, &asks, &mut *watch)?;
+        let replies = replies(run, &setting, &Published, teacher, &asks, &mut *watch)?;
         for ((ask, owner), (key, reply)) in asks.iter().zip(owners).zip(replies) {
             counts.calls += 1;
             counts.asked += ask.count;
             keys.push(key);
-            let Ok(written) = Mixup.read(&setting, ask, &reply.text, reply.complete) else {
+            let Ok(written) = Published.read(&setting, ask, &reply.text, reply.complete) else {
                 counts.refused += 1;
                 continue;
             };

@@ -75,7 +75,7 @@ pub(crate) fn relabelled(
         .map(|(augmented, answer)| RelabelledText {
             augmented,
             relabel: name(answer.class),
-            p: answer.confidence(),
+            p: answer.confidence().unwrap_or(1.0),
             probabilities: answer
                 .probabilities
                 .iter()
@@ -85,17 +85,20 @@ pub(crate) fn relabelled(
         .collect()
 }
 
+/// What the teacher answers about texts without content, by the list of candidates.
+pub(crate) type Priors = BTreeMap<Vec<usize>, Vec<f32>>;
+
 /// What the teacher says of one text.
 pub(crate) struct Answer {
     pub class: usize,
-    /// Probability of each candidate class.
+    /// Probability of each candidate class; empty where the answer was written, not scored.
     pub probabilities: Vec<(usize, f32)>,
 }
 
 impl Answer {
-    /// The probability of the class.
-    pub(crate) fn confidence(&self) -> f32 {
-        self.probabilities.iter().map(|(_, p)| *p).fold(0.0, f32::max)
+    /// The probability of the class, where the teacher gave one.
+    pub(crate) fn confidence(&self) -> Option<f32> {
+        self.probabilities.iter().map(|(_, p)| *p).reduce(f32::max)
     }
 }
 
@@ -130,8 +133,10 @@ impl Scoring<'_> {
         if settings.relabel.free_text && teacher.scores_any_text() {
             return self.answer_freely(run, teacher, embedder, &questions, watch);
         }
-        let priors = self.priors(run, teacher, &questioner, &questions, &mut *watch)?;
-        self.answer(run, teacher, &questions, &priors, watch)
+        let (priors, more) = self.priors(run, teacher, &questioner, &questions, &mut *watch)?;
+        let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
+        answers.keys.extend(more);
+        Ok(answers)
     }
 
     /// One answer for each of `questions`; `priors` as [`judge::probabilities`] has them, by the
@@ -141,7 +146,7 @@ impl Scoring<'_> {
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
         questions: &[Question],
-        priors: &BTreeMap<Vec<usize>, Vec<f32>>,
+        priors: &Priors,
         watch: Watch<'_>,
     ) -> Result<Answers, RunError> {
         let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
@@ -169,9 +174,9 @@ impl Scoring<'_> {
         questioner: &Questioner<'_>,
         questions: &[Question],
         watch: Watch<'_>,
-    ) -> Result<BTreeMap<Vec<usize>, Vec<f32>>, RunError> {
+    ) -> Result<(Priors, Vec<String>), RunError> {
         if !self.scene.settings.relabel.contextual_calibration {
-            return Ok(BTreeMap::new());
+            return Ok(Default::default());
         }
         let lists: BTreeSet<&Vec<usize>> =
             questions.iter().map(|question| &question.candidates).collect();
@@ -179,7 +184,7 @@ impl Scoring<'_> {
         for candidates in lists {
             empty.extend(questioner.content_free(candidates)?);
         }
-        let (_, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
+        let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
         let normalise = self.scene.settings.relabel.length_normalisation;
         let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
         for (question, scored) in empty.into_iter().zip(scores) {
@@ -188,7 +193,7 @@ impl Scoring<'_> {
         }
         let prior =
             |(candidates, answers): (_, Vec<_>)| Some((candidates, judge::prior(&answers)?));
-        Ok(answers.into_iter().filter_map(prior).collect())
+        Ok((answers.into_iter().filter_map(prior).collect(), keys))
     }
 
     fn score(

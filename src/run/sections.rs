@@ -27,13 +27,14 @@ const TEXTS_OF_A_PAIR: u64 = 5;
 const MISTAKEN_TEXTS: usize = 5;
 
 /// What the teacher said of each test text, as class and confidence. A text that its process did not
-/// survive counts as wrong, with confidence 0.
+/// survive counts as wrong, with confidence 0. A teacher that wrote its answers has no confidences.
 pub(crate) fn heard(task: &Task, answers: &[Option<Answer>]) -> (Vec<usize>, Vec<f32>) {
     let said = |(answer, item): (&Option<Answer>, &LabelledText)| match answer {
         Some(answer) => (answer.class, answer.confidence()),
-        None => ((item.label + 1) % task.classes.len(), 0.0),
+        None => ((item.label + 1) % task.classes.len(), Some(0.0)),
     };
-    answers.iter().zip(&task.test).map(said).unzip()
+    let (classes, confidence): (Vec<_>, Vec<_>) = answers.iter().zip(&task.test).map(said).unzip();
+    (classes, confidence.into_iter().collect::<Option<_>>().unwrap_or_default())
 }
 
 /// What relabelling changed: by α, by pair of classes (the most changed dozen of those with five
@@ -273,7 +274,9 @@ pub(crate) fn examples(rows: &[RelabelledText]) -> Vec<report::Example> {
                 minor,
                 alpha: alpha.unwrap_or(1.0),
                 relabelled: Some(row.relabel),
-                probability: Some(f64::from(row.p)),
+                // An answer that was written has none.
+                probability: (!row.probabilities.is_empty() || row.p < 1.0)
+                    .then_some(f64::from(row.p)),
             }
         })
         .collect()

@@ -26,6 +26,16 @@ fn task(bench: &Bench) -> PathBuf {
         ("where can I change my password", "password_reset"),
         ("a new password for the portal please", "password_reset"),
         ("the reset link has expired", "password_reset"),
+        ("my webcam stays dark", "hardware_fault"),
+        ("the dock does not charge the laptop", "hardware_fault"),
+        ("the printer eats every page", "hardware_fault"),
+        ("my headset crackles", "hardware_fault"),
+        ("the battery is empty after ten minutes", "hardware_fault"),
+        ("which rules does the new password have", "password_reset"),
+        ("the page for the new password stays blank", "password_reset"),
+        ("I wrote my password down and lost the paper", "password_reset"),
+        ("please reset my password for the wiki", "password_reset"),
+        ("my old password does not work after the holidays", "password_reset"),
     ];
     let rows = texts.map(|(text, label)| serde_json::json!({"text": text, "label": label}));
     let pool: String = rows.iter().map(|row| format!("{row}\n")).collect();
@@ -77,9 +87,9 @@ fn every_row_has_its_line_or_its_reason() {
     assert_eq!(number("A1", "train_rows"), number("A2", "train_rows"));
     assert!(number("A2", "teacher_calls") > number("A1", "teacher_calls"));
     assert_eq!(number("A1", "generated_tokens"), number("A2", "generated_tokens"));
-    // Four gold seeds and the four texts of the pool that are left once the method wrote so many.
-    assert!(number("real", "train_rows") <= number("A2", "train_rows"));
-    assert_eq!(number("real-all", "train_rows"), 10.0);
+    // As many real texts as generated ones, which are at most twelve; or all, and the gold seeds.
+    assert_eq!(number("real", "train_rows"), number("A2", "train_rows"));
+    assert_eq!(number("real-all", "train_rows"), 4.0 + 16.0);
     assert_eq!(number("teacher", "teacher_calls"), 4.0);
 
     // Without seeds, and with five of each class, of which there are: two and three.
@@ -103,8 +113,8 @@ fn every_row_has_its_line_or_its_reason() {
 fn a_comparison_that_is_killed_ends_with_the_same_table() {
     let bench = Bench::new();
     let command = |out: &'static str| {
-        [&["compare", "--out", out, "--rows", "seeds,EDA,no-mixup,A1,A2,teacher"], &SMALL[..]]
-            .concat()
+        let rows = "seeds,EDA,continuation,GPT3Mix,no-mixup,paper,A1,A2,teacher,real";
+        [&["compare", "--out", out, "--rows", rows], &SMALL[..]].concat()
     };
     bench.ok(&command("calm"));
     let ledger = bench.path("killed/ledger.jsonl");
@@ -126,16 +136,48 @@ fn a_comparison_that_is_killed_ends_with_the_same_table() {
 }
 
 #[test]
+fn models_of_the_same_name_are_told_apart() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
+    for folder in ["a", "b"] {
+        fs::create_dir(bench.path(folder)).unwrap();
+        fs::copy(pocket, bench.path(&format!("{folder}/model.gguf"))).unwrap();
+    }
+    let teachers = ["--teacher", "a/model.gguf", "--teacher", "b/model.gguf"];
+    let command = ["compare", task.to_str().unwrap(), "--out", "two", "--rows", "seeds,A2,teacher"];
+    let out = bench.ok(&[&command[..], &teachers, &SMALL].concat());
+    assert!(out.contains("model − model (2): +0.0"), "{out}");
+    let found = json(&bench.path("two/compare.json"));
+    let lines = |row: &str| -> Vec<&Value> {
+        found["rows"].as_array().unwrap().iter().filter(|line| line["row"] == row).collect()
+    };
+    assert_eq!((lines("seeds").len(), lines("A2").len(), lines("teacher").len()), (1, 2, 2));
+    // It is the same file: what the second is asked is known, and costs what it cost the first.
+    assert_eq!(lines("A2")[0]["accuracy"], lines("A2")[1]["accuracy"]);
+    assert_eq!(lines("A2")[0]["tokens"], lines("A2")[1]["tokens"]);
+    let models = found["differences"].as_array().unwrap().iter();
+    let models: Vec<&Value> = models.filter(|one| !one["against"].is_null()).collect();
+    assert_eq!(models.len(), 2, "{models:?}");
+    assert!(
+        models.iter().all(|one| one["mean"] == 0.0 && one["against"]["teacher"] == "model (2)")
+    );
+    assert!(found["provenance"]["settings"].as_str().unwrap().contains("a/model.gguf"));
+}
+
+#[test]
 fn a_comparison_that_cannot_be_says_why() {
     let bench = Bench::new();
     let task = bench.task("");
     let path = task.to_str().unwrap();
     let errors = bench.fails(&["compare", path, "--rows", "A3"]);
     assert!(errors.contains("A3") && errors.contains("GPT3Mix"), "{errors}");
-    fs::create_dir(bench.path("single")).unwrap();
-    bench.write("single/augmented.jsonl", "");
+    bench.ok(&["generate", path, "--out", "single", "--set", "augment.per_class=3"]);
     let errors = bench.fails(&["compare", path, "--out", "single"]);
     assert!(errors.contains("single run") && errors.contains("--out"), "{errors}");
+    bench.ok(&[&["compare", path, "--out", "several", "--rows", "seeds"], &SMALL[..]].concat());
+    let errors = bench.fails(&["run", path, "--out", "several"]);
+    assert!(errors.contains("a comparison") && errors.contains("--out"), "{errors}");
     let toml = fs::read_to_string(task.join("task.toml")).unwrap();
     fs::write(task.join("task.toml"), toml.replace("test = \"test.jsonl\"", "")).unwrap();
     let errors = bench.fails(&["compare", path]);

@@ -34,8 +34,9 @@ pub(super) fn compared(report: &Report) -> Option<Value> {
         groups => shown,
         scale => svg(chart::scale()),
         chance => chance.map(percent),
+        models => models(comparison),
         left_out => left_out(comparison),
-        follows => several.then(|| follows(report)),
+        follows => report.relabel.is_some().then(|| follows(report)),
     })
 }
 
@@ -46,7 +47,10 @@ fn follows(report: &Report) -> String {
         .filter(|name| !name.is_empty())
         .collect();
     let shots = counted(report.task.shots as u64, "example").replace('\u{a0}', " ");
-    format!("What follows is of one setting: {shots} per class, {}.", models.join(", "))
+    format!(
+        "What follows is of one setting ({shots} per class, {}), its texts those of the first seed; the cost is that of the whole comparison.",
+        models.join(", ")
+    )
 }
 
 /// What a row learnt from, in a line.
@@ -63,7 +67,7 @@ fn note(row: Row) -> &'static str {
         Row::A1 => "PromptMix, labels as asked for",
         Row::A2 => "PromptMix, labels from the teacher’s second look",
         Row::Teacher => "the language model classifies the test set",
-        Row::Real => "as many real texts as A2 has generated ones",
+        Row::Real => "up to as many real texts as A2 has generated ones",
         Row::RealAll => "every real training text there is",
     }
 }
@@ -204,11 +208,26 @@ fn cell(group: &Group<'_>, row: Row) -> Value {
     context! { accuracy, range => span(line.accuracy), mark, said }
 }
 
+/// One row with two teachers, or two students, held against each other.
+fn models(comparison: &Comparison) -> Option<Value> {
+    let held: Vec<_> = comparison
+        .differences
+        .iter()
+        .filter_map(|one| Some((one.models()?, one.interval)))
+        .collect();
+    let reach = reach(held.iter().map(|(_, interval)| interval));
+    let rows: Vec<Value> =
+        held.iter().map(|(name, interval)| sections::difference(name, *interval, reach)).collect();
+    (!rows.is_empty()).then(|| context! { rows, reach => format!("{:.0}", reach * 100.0) })
+}
+
 /// Rows that were not run, by reason.
 fn left_out(comparison: &Comparison) -> Vec<Value> {
-    let mut rows: Vec<(Row, &str, Vec<usize>)> = Vec::new();
-    for LeftOut { row, k, reason } in &comparison.left_out {
-        match rows.iter_mut().find(|(known, why, _)| known == row && why == reason) {
+    let mut rows: Vec<(Row, String, Vec<usize>)> = Vec::new();
+    for LeftOut { row, k, teacher, reason } in &comparison.left_out {
+        let whose = teacher.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+        let reason = format!("{whose}{reason}");
+        match rows.iter_mut().find(|(known, why, _)| known == row && *why == reason) {
             Some((_, _, ks)) if ks.contains(k) => {}
             Some((_, _, ks)) => ks.push(*k),
             None => rows.push((*row, reason, vec![*k])),

@@ -48,7 +48,7 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
     for &k in ks.iter().filter(|k| **k == 0) {
         for row in [Row::Seeds, Row::Eda, Row::Continuation, Row::Gpt3Mix] {
             let reason = "it learns from seeds, and this column has none".into();
-            comparison.left_out.push(LeftOut { row, k, reason });
+            comparison.left_out.push(LeftOut { row, k, teacher: None, reason });
         }
     }
     comparison
@@ -123,6 +123,7 @@ fn differences(comparison: &mut Comparison, k: usize, student: &str, teacher: &s
                 k,
                 student: Some(student.into()),
                 teacher: (one.teacher.is_some() || other.teacher.is_some()).then(|| teacher.into()),
+                against: None,
                 interval: interval(mean, mean - half, mean + half),
             });
         }
@@ -270,7 +271,7 @@ pub(crate) fn compared_widely() -> Report {
     ));
     if let Some(comparison) = &mut report.comparison {
         let reason = "the task has no training pool: [data] pool is not set in task.toml".into();
-        comparison.left_out.push(LeftOut { row: Row::RealAll, k: 2, reason });
+        comparison.left_out.push(LeftOut { row: Row::RealAll, k: 2, teacher: None, reason });
     }
     report.task.classes.extend((0..3).map(|n| class(&format!("another_{n}"), "One more.")));
     report.map = Some(scattered(10, 1000));

@@ -100,9 +100,9 @@ impl Compare<'_> {
             let mean = |sum: f64| sum / seeds as f64;
             let (mut asked, mut learnt) = (Cost::default(), 0.0);
             for (keys, student) in &entry.keys {
-                // A call that one seed makes twice is made once.
-                let keys: HashSet<&String> = keys.iter().collect();
-                for key in keys {
+                // A call that one seed makes twice is made once. In order: sums of fractions depend on it.
+                let mut seen = HashSet::new();
+                for key in keys.iter().filter(|key| seen.insert(*key)) {
                     asked.add(costs.get(key.as_str()).copied().unwrap_or_default());
                 }
                 learnt += student.and_then(|key| costs.get(key)).map_or(0.0, |cost| cost.seconds);

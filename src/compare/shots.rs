@@ -121,6 +121,7 @@ mod tests {
     #[test]
     fn the_pool_helps_out_but_for_what_is_tested() {
         let mut task = store::demo_task().unwrap();
+        task.pool.clear();
         let reason = source(&task, 3).unwrap_err();
         assert!(reason.contains(&task.classes[0].name) && reason.contains('3'), "{reason}");
         let (seed, test) = (task.seeds[0].clone(), task.test[0].clone());

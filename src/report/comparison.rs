@@ -265,9 +265,19 @@ mod tests {
     fn what_needs_no_teacher_forms_a_group_of_its_own_where_there_is_none() {
         let mut comparison = sample::comparison(&[2], &["bert"], &["big"]);
         comparison.lines.retain(|line| line.teacher.is_none());
+        comparison.differences.retain(|one| one.teacher.is_none());
         let groups = comparison.groups();
         assert_eq!(groups.len(), 1);
         assert_eq!((groups[0].student, groups[0].teacher), (Some("bert"), None));
         assert!(Comparison::default().groups().is_empty());
+
+        // A row without a student and one without a teacher, which were held against each other.
+        let mut comparison = sample::comparison(&[2], &["bert"], &["big"]);
+        comparison.lines.retain(|line| matches!(line.row, Row::Seeds | Row::Teacher));
+        let groups = comparison.groups();
+        assert_eq!(groups.len(), 1);
+        assert!(
+            groups[0].lines.len() == 2 && groups[0].difference(Row::Teacher, Row::Seeds).is_some()
+        );
     }
 }

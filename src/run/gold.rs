@@ -142,7 +142,7 @@ mod tests {
         assert_eq!((teacher.replies, teacher.scores), (4, 0));
         let label = |row: &RelabelledText| (row.relabel.clone(), row.p, row.probabilities.len());
         let found: Vec<_> = rows.unwrap().iter().map(label).collect();
-        assert_eq!(found, [("a".to_owned(), 1.0, 1), ("b".to_owned(), 1.0, 1)]);
+        assert_eq!(found, [("a".to_owned(), 1.0, 0), ("b".to_owned(), 1.0, 0)]);
         let replies = run.ledger.entries().iter().filter_map(|entry| match entry {
             Entry::Reply { ask, .. } => Some(ask.as_str()),
             _ => None,

@@ -48,6 +48,21 @@ pub(crate) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
+wide! {
+    /// Scalar product of two vectors of equal width.
+    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+        let mut lanes = [0.0f32; 16];
+        for (a, b) in a.iter().zip(b) {
+            for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane += a * b;
+            }
+        }
+        let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b);
+        lanes.iter().sum::<f32>() + rest.sum::<f32>()
+    }
+}
+
 /// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
 const ROUND: f32 = 12_582_912.0;
 

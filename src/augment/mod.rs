@@ -151,6 +151,11 @@ pub struct AugmentedText {
     pub teacher_sha256: Option<String>,
 }
 
+/// The place of a request in its random stream.
+pub(crate) fn item(round: usize, class: usize, number: usize) -> u64 {
+    ((round as u64) << 48) | ((class as u64) << 24) | number as u64
+}
+
 /// The requests for each class's `missing` texts, `texts` in each, made by `ask` from (class, number,
 /// random stream). Classes take turns, so that the first rows of a run show all of them.
 pub(crate) fn class_by_class(
@@ -163,8 +168,7 @@ pub(crate) fn class_by_class(
     let mut asks = Vec::new();
     for (class, &wanted) in missing.iter().enumerate() {
         for number in 0..wanted.div_ceil(setting.settings.texts_per_request) {
-            let item = ((round as u64) << 48) | ((class as u64) << 24) | number as u64;
-            let mut rng = Rng::for_item(setting.seed, stage, item);
+            let mut rng = Rng::for_item(setting.seed, stage, item(round, class, number));
             asks.push((number, class, ask(class, format!("{round}.{class}.{number}"), &mut rng)?));
         }
     }

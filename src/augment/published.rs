@@ -8,7 +8,7 @@
 
 use rand::Rng as _;
 
-use super::{Ask, AugmentedText, Method, Setting, Written, mixup::Mix};
+use super::{Ask, AugmentedText, Method, Setting, Written, item, mixup::Mix};
 use crate::{
     prompt::{
         PromptError,
@@ -118,10 +118,6 @@ impl Method for Published {
         let texts = parse_list(reply, count, setting.settings.longest, complete)?;
         Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
     }
-}
-
-fn item(attempt: usize, class: usize, number: usize) -> u64 {
-    ((attempt as u64) << 48) | ((class as u64) << 24) | number as u64
 }
 
 #[cfg(test)]

@@ -2,12 +2,9 @@
 
 use std::collections::HashSet;
 
-use rand::seq::index;
-
 use crate::{
     filter::canonical,
-    rng::Rng,
-    task::{LabelledText, Task},
+    task::{self, LabelledText, Task},
 };
 
 /// The texts from which `k` per class are drawn: the task's seeds, and where a class has fewer, the
@@ -42,8 +39,7 @@ pub(super) fn draw(
     k: usize,
     stream: u64,
 ) -> Vec<LabelledText> {
-    let wanted = vec![k; task.classes.len()];
-    draw_counts(source, &wanted, "shots", stream)
+    task::draw(source, &vec![k; task.classes.len()], "shots", stream)
 }
 
 /// The real training texts, each once, without those of the test set.
@@ -65,7 +61,7 @@ pub(super) fn draw_real(
         real.iter().filter(|text| !gold.contains(&canonical(&text.text))).cloned().collect();
     let mut room = vec![0; task.classes.len()];
     real.iter().for_each(|text| room[text.label] += 1);
-    draw_counts(&real, &evenly(&room, total), "real", stream)
+    task::draw(&real, &evenly(&room, total), "real", stream)
 }
 
 /// `total` items over bins that have so much `room`, as evenly as they allow.
@@ -82,24 +78,6 @@ fn evenly(room: &[usize], total: usize) -> Vec<usize> {
         }
     }
     taken
-}
-
-/// `wanted[class]` of `texts` for each class, class by class, in the order of `texts`.
-fn draw_counts(
-    texts: &[LabelledText],
-    wanted: &[usize],
-    stage: &str,
-    stream: u64,
-) -> Vec<LabelledText> {
-    let mut drawn = Vec::new();
-    for (class, &wanted) in wanted.iter().enumerate() {
-        let own: Vec<&LabelledText> = texts.iter().filter(|text| text.label == class).collect();
-        let mut rng = Rng::for_item(stream, stage, class as u64);
-        let mut picked = index::sample(&mut rng, own.len(), wanted.min(own.len())).into_vec();
-        picked.sort_unstable();
-        drawn.extend(picked.into_iter().map(|at| own[at].clone()));
-    }
-    drawn
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 
 use rayon::prelude::*;
 
-use crate::vector::wide;
+use crate::vector::{dot, wide};
 
 /// Effective number of neighbours that a text keeps; a third of the others where there are fewer.
 const PERPLEXITY: f64 = 30.0;
@@ -235,21 +235,6 @@ wide! {
         }
         let rest = left.remainder().iter().zip(right.remainder());
         lanes.iter().sum::<f32>() + rest.map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
-    }
-}
-
-wide! {
-    /// Product of `a` and `b`.
-    fn dot(a: &[f32], b: &[f32]) -> f32 {
-        let mut lanes = [0.0_f32; LANES];
-        let (mut left, mut right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        for (a, b) in (&mut left).zip(&mut right) {
-            for lane in 0..LANES {
-                lanes[lane] += a[lane] * b[lane];
-            }
-        }
-        let rest = left.remainder().iter().zip(right.remainder());
-        lanes.iter().sum::<f32>() + rest.map(|(a, b)| a * b).sum::<f32>()
     }
 }
 

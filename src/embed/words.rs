@@ -17,16 +17,13 @@ use rayon::prelude::*;
 use super::normalise;
 use crate::{
     student::{BaseModel, Result},
-    vector::wide,
+    vector::dot,
 };
 
 /// Neighbours of a word.
 const NEAREST: usize = 10;
 /// Rows of the table that are in memory at a time.
 const BLOCK: usize = 1024;
-/// Sums that a scalar product is added up in.
-const LANES: usize = 16;
-
 /// The nearest words of some words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Neighbours {
@@ -200,27 +197,6 @@ impl<'a> Near<'a> {
             best.truncate(NEAREST - 1);
             best.insert(at, self);
         }
-    }
-}
-
-wide! {
-    /// Scalar product of two vectors of equal width.
-    fn dot(a: &[f32], b: &[f32]) -> f32 {
-        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-        let mut sums = [0.0f32; LANES];
-        for (a, b) in a.iter().zip(b) {
-            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-                *sum += a * b;
-            }
-        }
-        let mut sum = 0.0f32;
-        for value in sums {
-            sum += value;
-        }
-        for (a, b) in a_rest.iter().zip(b_rest) {
-            sum += a * b;
-        }
-        sum
     }
 }
 

@@ -214,16 +214,7 @@ impl Task {
     /// `shots` seeds per class, class by class, in file order. Where a class has more, which ones
     /// are drawn depends on `seed` and the class alone.
     pub fn draw_seeds(&self, seed: u64) -> Vec<LabelledText> {
-        let mut drawn = Vec::with_capacity(self.shots * self.classes.len());
-        for class in 0..self.classes.len() {
-            let all: Vec<&LabelledText> = self.seeds_of(class).collect();
-            let mut rng = Rng::for_item(seed, "shots", class as u64);
-            let mut picked =
-                index::sample(&mut rng, all.len(), self.shots.min(all.len())).into_vec();
-            picked.sort_unstable();
-            drawn.extend(picked.into_iter().map(|at| all[at].clone()));
-        }
-        drawn
+        draw(&self.seeds, &vec![self.shots; self.classes.len()], "shots", seed)
     }
 
     /// The same task with another number of seeds per class.
@@ -248,6 +239,25 @@ impl Task {
     pub fn place_of(&self, path: &[&str]) -> Place {
         Place::new(FILE, manifest::place_of(&self.manifest, path))
     }
+}
+
+/// `wanted[class]` of `texts` for each class (all of them where there are fewer), class by class, in the
+/// order of `texts`. Which ones depends on `stage`, `seed` and the class alone.
+pub(crate) fn draw(
+    texts: &[LabelledText],
+    wanted: &[usize],
+    stage: &str,
+    seed: u64,
+) -> Vec<LabelledText> {
+    let mut drawn = Vec::new();
+    for (class, &wanted) in wanted.iter().enumerate() {
+        let own: Vec<&LabelledText> = texts.iter().filter(|text| text.label == class).collect();
+        let mut rng = Rng::for_item(seed, stage, class as u64);
+        let mut picked = index::sample(&mut rng, own.len(), wanted.min(own.len())).into_vec();
+        picked.sort_unstable();
+        drawn.extend(picked.into_iter().map(|at| own[at].clone()));
+    }
+    drawn
 }
 
 /// A text in lower case with its white space collapsed: what "the same text" means.

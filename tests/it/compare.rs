@@ -166,6 +166,35 @@ fn models_of_the_same_name_are_told_apart() {
 }
 
 #[test]
+fn rows_whose_prompts_do_not_fit_are_left_out() {
+    let bench = Bench::new();
+    let task = bench.task("");
+    // The pocket teacher takes 1024 tokens.
+    let long = |text: &str| format!("{text} {}", "and so on and so forth ".repeat(80));
+    let seeds = [
+        ("I forgot my password", "password_reset"),
+        ("my password has expired", "password_reset"),
+        ("the screen of my laptop is cracked", "hardware_fault"),
+        ("my keyboard is dead", "hardware_fault"),
+    ];
+    let seeds = seeds.map(|(text, label)| serde_json::json!({"text": long(text), "label": label}));
+    let seeds: String = seeds.iter().map(|row| format!("{row}\n")).collect();
+    fs::write(task.join("seeds.jsonl"), seeds).unwrap();
+    let rows = "seeds,A1,A2,teacher,no-examples";
+    let path = task.to_str().unwrap();
+    bench.ok(&[&["compare", path, "--out", "out", "--rows", rows], &SMALL[..]].concat());
+    let found = json(&bench.path("out/compare.json"));
+    for row in ["A1", "A2", "teacher"] {
+        assert!(line(&found, row, 2).is_none(), "{row}");
+        let left_out = found["left_out"].as_array().unwrap();
+        let said = left_out.iter().find(|out| out["row"] == row).unwrap();
+        assert_eq!(said["teacher"], "pocket");
+        assert!(said["reason"].as_str().unwrap().contains("1024"), "{said}");
+    }
+    assert!(line(&found, "seeds", 2).is_some() && line(&found, "no-examples", 2).is_some());
+}
+
+#[test]
 fn a_comparison_that_cannot_be_says_why() {
     let bench = Bench::new();
     let task = bench.task("");

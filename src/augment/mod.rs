@@ -77,8 +77,7 @@ pub trait Method: Sync {
         reply: &str,
         complete: bool,
     ) -> Result<Vec<Written>, ReplyFault> {
-        let texts = parse_list(reply, ask.count, setting.settings.longest, complete)?;
-        Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
+        listed(setting, ask, ask.count, reply, complete)
     }
 
     /// Whether the teacher chooses the classes: then only the number of all texts is wanted, not one
@@ -149,6 +148,18 @@ pub struct AugmentedText {
     pub prompt_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_sha256: Option<String>,
+}
+
+/// The `count` texts of a numbered list, of the class that was asked for.
+fn listed(
+    setting: &Setting<'_>,
+    ask: &Ask,
+    count: usize,
+    reply: &str,
+    complete: bool,
+) -> Result<Vec<Written>, ReplyFault> {
+    let texts = parse_list(reply, count, setting.settings.longest, complete)?;
+    Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
 }
 
 /// The place of a request in its random stream.

@@ -8,12 +8,9 @@
 
 use rand::Rng as _;
 
-use super::{Ask, AugmentedText, Method, Setting, Written, item, mixup::Mix};
+use super::{Ask, AugmentedText, Method, Setting, Written, item, listed, mixup::Mix};
 use crate::{
-    prompt::{
-        PromptError,
-        reply::{ReplyFault, parse_list},
-    },
+    prompt::{PromptError, reply::ReplyFault},
     rng::Rng,
 };
 
@@ -115,8 +112,7 @@ impl Method for Published {
     ) -> Result<Vec<Written>, ReplyFault> {
         let lines = reply.lines().filter(|line| !line.trim().is_empty()).count();
         let count = if lines < ask.count { lines.max(1) } else { ask.count };
-        let texts = parse_list(reply, count, setting.settings.longest, complete)?;
-        Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
+        listed(setting, ask, count, reply, complete)
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Compare, Judged, Main, shots};
+use super::{Compare, Judged, Main, shots, stream};
 use crate::{
     augment::{AugmentedText, Method, continuation::Continuation, eda, gpt3mix::Gpt3Mix},
-    augment::{Setting, mixup::Mixup, plain::Plain},
+    augment::{mixup::Mixup, plain::Plain},
     config::{FilterSettings, Settings, StudentSettings},
     embed::Embedder,
     filter,
@@ -76,7 +76,7 @@ impl Compare<'_> {
                 self.push(Row::Seeds, (k, seed), Vec::new(), None);
             }
             if let Some(neighbours) = neighbours.as_ref().filter(|_| self.runs(Row::Eda, k)) {
-                let stream = self.settings.run.seed.wrapping_add(seed);
+                let stream = stream(self.settings, seed);
                 let texts = eda::augment(self.task, &subset, per_class, neighbours, stream);
                 let kept = self.exact(texts, &subset);
                 let examples = self.labels(&self.settings.student).asked(&kept)?;
@@ -244,21 +244,13 @@ impl Compare<'_> {
             seeds: if way.shows_examples { &self.subsets[&(k, asked)] } else { &[] },
             settings,
             prompts,
-            seed: settings.run.seed.wrapping_add(asked),
+            seed: stream(settings, asked),
         };
         let nearest = run::nearest(&scene, Some(embedder))?;
         let harvest = run::harvest(self.run, &scene, way.method, &nearest, teacher, &mut *watch)?;
         let texts = harvest.texts.clone();
-        let setting = Setting {
-            task: way.task,
-            seeds: scene.seeds,
-            prompts,
-            settings: &settings.augment,
-            nearest: &nearest,
-            seed: scene.seed,
-        };
         let scoring = Scoring { stage: "relabel", scene };
-        let own = way.method.questions(&setting, &texts).transpose()?;
+        let own = way.method.questions(&scene.setting(&nearest), &texts).transpose()?;
         let answers = match own {
             Some(questions) => Some(scoring.answer(
                 self.run,
@@ -321,7 +313,14 @@ impl Compare<'_> {
                 for (example, gold) in arm.examples.iter_mut().zip(&gold) {
                     example.label = gold.label;
                 }
-                arm.training = (row == Row::Paper).then(|| student.training.clone());
+                arm.training = match row {
+                    Row::Paper => Some(student.training.clone()),
+                    // Soft labels are what it is about.
+                    Row::Gpt3Mix => {
+                        Some(TrainSettings { soft_labels: 1.0, ..student.training.clone() })
+                    }
+                    _ => None,
+                };
             }
         }
         if rows.contains(&Row::A2) && self.main.is_none() {
@@ -347,7 +346,7 @@ impl Compare<'_> {
                 seeds: &self.subsets[&(k, seed)],
                 settings: self.settings,
                 prompts: self.prompts,
-                seed: self.settings.run.seed.wrapping_add(seed),
+                seed: stream(self.settings, seed),
             };
             let scoring = Scoring { stage: "test", scene };
             let answers = scoring.classify(self.run, teacher, embedder, &test, &mut *watch)?;
@@ -370,7 +369,7 @@ impl Compare<'_> {
         let mut fewer = None;
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
-            let stream = self.settings.run.seed.wrapping_add(seed);
+            let stream = stream(self.settings, seed);
             let like =
                 self.arms.iter().find(|arm| (arm.row, arm.k, arm.seed) == (Row::A2, k, seed));
             let asked = self.settings.augment.per_class * self.task.classes.len();

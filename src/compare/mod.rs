@@ -39,7 +39,7 @@ use crate::{
     relabel::RelabelledText,
     report::{LeftOut, Report, Row},
     run::{Counts, Job, RunError, RunFolder, Said, School, Watch},
-    student::{BaseModel, TrainSettings},
+    student::BaseModel,
     task::{LabelledText, Task},
     teacher::TeacherIdentity,
 };
@@ -92,6 +92,11 @@ struct Main {
     dropped: Vec<crate::filter::DroppedText>,
 }
 
+/// The key of the random streams of seed number `seed`.
+fn stream(settings: &Settings, seed: u64) -> u64 {
+    settings.run.seed.wrapping_add(seed)
+}
+
 impl<'a> Compare<'a> {
     /// Draws the few-shot subsets; rows that cannot be run are noted with the reason. The second
     /// settings are those of the row `paper`.
@@ -109,7 +114,7 @@ impl<'a> Compare<'a> {
             match shots::source(task, k) {
                 Ok(source) => {
                     for seed in 0..grid.seeds {
-                        let stream = settings.run.seed.wrapping_add(seed);
+                        let stream = stream(settings, seed);
                         subsets.insert((k, seed), shots::draw(task, &source, k, stream));
                     }
                     drawn.push(k);
@@ -188,9 +193,6 @@ impl<'a> Compare<'a> {
     ) -> Result<(), RunError> {
         let student = self.students.len();
         self.students.push(name.to_owned());
-        let plain = &self.settings.student.training;
-        // Soft labels are what GPT3Mix is about.
-        let soft = TrainSettings { soft_labels: 1.0, ..plain.clone() };
         let jobs: Vec<Job<'_>> = self
             .arms
             .iter()
@@ -198,11 +200,7 @@ impl<'a> Compare<'a> {
                 row: arm.row,
                 seed: arm.seed,
                 examples: &arm.examples,
-                training: match (&arm.training, arm.row) {
-                    (Some(own), _) => own,
-                    (None, Row::Gpt3Mix) => &soft,
-                    (None, _) => plain,
-                },
+                training: arm.training.as_ref().unwrap_or(&self.settings.student.training),
                 save: None,
             })
             .collect();
@@ -224,15 +222,12 @@ impl<'a> Compare<'a> {
                 serde_json::json!({"name": name, "file": identity.file, "sha256": identity.sha256})
             })
             .collect();
+        let paper = self.cells().any(|(row, _)| row == Row::Paper);
         serde_json::json!({
             "teachers": teachers,
             "students": self.students,
-            "paper_settings": self.runs_anywhere(Row::Paper).then(|| self.paper.to_toml()),
+            "paper_settings": paper.then(|| self.paper.to_toml()),
         })
-    }
-
-    fn runs_anywhere(&self, row: Row) -> bool {
-        self.cells().any(|(other, _)| other == row)
     }
 
     /// The whole result, once texts are gathered and students trained.

@@ -16,7 +16,7 @@ use super::{
     published, run_seeds,
 };
 use crate::{
-    augment::{Ask, AugmentedText, Method, Setting, mixup::Mixup},
+    augment::{Ask, AugmentedText, Method, Setting, Written, mixup::Mixup},
     config::{AugmentSettings, Partners, Settings},
     embed::Embedder,
     filter::canonical,
@@ -102,6 +102,27 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Counts the reply to `ask`: its texts as rows, each with its class; none where it is refused.
+    pub(super) fn rows(
+        &mut self,
+        setting: &Setting<'_>,
+        method: &dyn Method,
+        ask: &Ask,
+        reply: &Known,
+        teacher_sha256: &str,
+    ) -> Vec<(usize, AugmentedText)> {
+        self.calls += 1;
+        self.asked += ask.count;
+        let Ok(written) = method.read(setting, ask, &reply.text, reply.complete) else {
+            self.refused += 1;
+            return Vec::new();
+        };
+        self.parsed += written.len();
+        let row =
+            |Written { text, class }| (class, row(setting.task, ask, text, class, teacher_sha256));
+        written.into_iter().map(row).collect()
+    }
+
     pub(crate) fn entries(&self) -> [(&'static str, usize); 6] {
         let Self { calls, refused, asked, parsed, unique, kept } = *self;
         [
@@ -128,12 +149,11 @@ pub(crate) fn harvest(
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Harvest, RunError> {
-    let Scene { task, seeds, settings, prompts, seed } = *scene;
-    let augment = &settings.augment;
+    let (task, augment) = (scene.task, &scene.settings.augment);
     if method.keeps_one() && augment.unique_per_text > 0 {
         return published::harvest(run, scene, nearest, teacher, watch);
     }
-    let setting = Setting { task, seeds, prompts, settings: augment, nearest, seed };
+    let setting = scene.setting(nearest);
     let classes = task.classes.len();
     // A pile for each class, or one for all.
     let (piles, wanted) = match method.any_class() {
@@ -154,18 +174,10 @@ pub(crate) fn harvest(
         }
         let replies = replies(run, &setting, method, teacher, &asks, &mut *watch)?;
         for (ask, (key, reply)) in asks.iter().zip(replies) {
-            counts.calls += 1;
-            counts.asked += ask.count;
             keys.push(key);
-            let Ok(written) = method.read(&setting, ask, &reply.text, reply.complete) else {
-                counts.refused += 1;
-                continue;
-            };
-            counts.parsed += written.len();
-            for written in written {
-                if seen.insert(canonical(&written.text)) {
-                    let pile = if piles == 1 { 0 } else { written.class };
-                    texts[pile].push(row(task, ask, written.text, written.class, &teacher_sha256));
+            for (class, row) in counts.rows(&setting, method, ask, &reply, &teacher_sha256) {
+                if seen.insert(canonical(&row.text)) {
+                    texts[if piles == 1 { 0 } else { class }].push(row);
                 }
             }
         }
@@ -333,13 +345,7 @@ pub(super) fn written(
 }
 
 /// The row of a text out of the reply to `ask`.
-pub(super) fn row(
-    task: &Task,
-    ask: &Ask,
-    text: String,
-    class: usize,
-    teacher_sha256: &str,
-) -> AugmentedText {
+fn row(task: &Task, ask: &Ask, text: String, class: usize, teacher_sha256: &str) -> AugmentedText {
     let name = |class: usize| task.classes[class].name.clone();
     AugmentedText {
         id: 0,

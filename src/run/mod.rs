@@ -52,6 +52,7 @@ pub(crate) use train::{Job, School};
 pub use train::{Said, TrainedRow, train};
 
 use crate::{
+    augment::Setting,
     config::Settings,
     eval::EvalError,
     prompt::{PromptError, Prompts},
@@ -143,6 +144,14 @@ pub(crate) struct Scene<'a> {
     pub prompts: &'a Prompts,
     /// The seed of the prompts.
     pub seed: u64,
+}
+
+impl<'a> Scene<'a> {
+    /// What a method of asking sees of it; `nearest` as [`Setting::nearest`] has it.
+    pub(crate) fn setting(&self, nearest: &'a [Vec<usize>]) -> Setting<'a> {
+        let Self { task, seeds, settings, prompts, seed } = *self;
+        Setting { task, seeds, prompts, settings: &settings.augment, nearest, seed }
+    }
 }
 
 /// Receives the events of a stage.

@@ -2,11 +2,11 @@
 
 use super::{
     RunError, RunFolder, Scene, Watch,
-    generate::{Counts, Harvest, gathered, replies, row},
+    generate::{Counts, Harvest, gathered, replies},
 };
 use crate::{
     augment::{
-        AugmentedText, Method as _, Setting,
+        AugmentedText,
         published::{Published, Wish},
     },
     teacher::Teacher,
@@ -23,9 +23,8 @@ pub(super) fn harvest(
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Harvest, RunError> {
-    let Scene { task, seeds, settings, prompts, seed } = *scene;
-    let augment = &settings.augment;
-    let setting = Setting { task, seeds, prompts, settings: augment, nearest, seed };
+    let (task, augment) = (scene.task, &scene.settings.augment);
+    let setting = scene.setting(nearest);
     run.note_teacher(teacher.identity())?;
     let teacher_sha256 = teacher.identity().sha256.clone();
     let mut wishes = Wish::all(&setting);
@@ -41,16 +40,8 @@ pub(super) fn harvest(
         }
         let replies = replies(run, &setting, &Published, teacher, &asks, &mut *watch)?;
         for ((ask, owner), (key, reply)) in asks.iter().zip(owners).zip(replies) {
-            counts.calls += 1;
-            counts.asked += ask.count;
             keys.push(key);
-            let Ok(written) = Published.read(&setting, ask, &reply.text, reply.complete) else {
-                counts.refused += 1;
-                continue;
-            };
-            counts.parsed += written.len();
-            for written in written {
-                let row = row(task, ask, written.text, written.class, &teacher_sha256);
+            for (_, row) in counts.rows(&setting, &Published, ask, &reply, &teacher_sha256) {
                 counts.unique += usize::from(wishes[owner].take(row));
             }
         }
@@ -58,7 +49,7 @@ pub(super) fn harvest(
     let mut piles: Vec<Vec<AugmentedText>> = vec![Vec::new(); task.classes.len()];
     for wish in wishes {
         let class = wish.class();
-        piles[class].extend(wish.keep(seed));
+        piles[class].extend(wish.keep(scene.seed));
     }
     let harvest = Harvest { texts: Vec::new(), counts, keys };
     Ok(gathered(task, piles, augment.per_class, augment.tries, harvest, watch))

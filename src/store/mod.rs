@@ -3,6 +3,8 @@
 //! connection, and only in builds with the feature `pull`.
 
 mod embedded;
+pub mod header;
+mod library;
 #[cfg(feature = "pull")]
 mod pull;
 mod speed;
@@ -17,6 +19,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use library::{LocalModel, install, local};
 #[cfg(feature = "pull")]
 pub use pull::pull;
 pub use speed::{remember_speed, remember_student_speed, speed, student_speed};

@@ -5,6 +5,8 @@ mod bench;
 mod compare;
 mod doctor;
 mod export;
+#[cfg(feature = "pull")]
+mod fetching;
 mod models;
 mod parts;
 mod plan;
@@ -30,6 +32,9 @@ struct Cli {
     /// Say nothing but the result and errors
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Open no connection, whatever is asked for
+    #[arg(long, global = true)]
+    offline: bool,
 }
 
 #[derive(Subcommand)]
@@ -60,7 +65,7 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Hand a trained student on: a Hugging Face folder with a model card, an ONNX file, or both
     Export(export::ExportArgs),
-    /// List the known models, or fetch one
+    /// The models: list, pull, verify, import, remove
     Models(models::ModelsArgs),
     /// Measure what a teacher or a student does in a second on this machine
     Bench(Box<bench::BenchArgs>),
@@ -238,7 +243,11 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if export::is_disparity(&error) { 1 } else { 2 })
+            ExitCode::from(if export::is_disparity(&error) || models::is_unsound(&error) {
+                1
+            } else {
+                2
+            })
         }
     }
 }
@@ -259,7 +268,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
-        Command::Models(args) => models::models(&args),
+        Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::TeacherWorker => Ok(worker::serve()?),

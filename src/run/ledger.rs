@@ -170,7 +170,7 @@ impl Ledger {
 ///
 /// # Errors
 /// A broken chain, with its line.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), LedgerError> {
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), LedgerError> {
     let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut last = hash(b"");
     let mut entries = Vec::new();

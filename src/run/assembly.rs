@@ -174,7 +174,8 @@ impl Assembly<'_> {
                 | Entry::Teacher { .. }
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }
-                | Entry::Restart { .. } => continue,
+                | Entry::Restart { .. }
+                | Entry::Decision { .. } => continue,
             };
             if let Some(stage) = stages.iter_mut().find(|stage| stage.stage == name) {
                 stage.seconds += spent;

@@ -73,7 +73,7 @@ pub fn evaluate(
     let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
     let report = assembly.report(&found, identity.as_ref(), student)?;
     report.write(&run.path)?;
-    run.finish_stage("eval", &[("rows", report.results.len())])?;
+    run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
     Ok(report)
 }
 
@@ -110,7 +110,7 @@ fn eight_bits(trained: &[TrainedRow], task: &Task) -> Option<report::EightBits> 
 /// The counts that `stage` ended with last.
 fn counts(run: &RunFolder, stage: &str) -> BTreeMap<String, usize> {
     let mut found = run.ledger.entries().iter().rev().filter_map(|entry| match entry {
-        Entry::Stage { stage: other, counts } if other == stage => Some(counts.clone()),
+        Entry::Stage { stage: other, counts, .. } if other == stage => Some(counts.clone()),
         _ => None,
     });
     found.next().unwrap_or_default()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Event, RunError, RunFolder, Watch, run_seeds};
 use crate::{
     config::Settings,
-    filter::{self, Drop},
+    filter::{self, Drop, DroppedText},
     relabel::RelabelledText,
     task::Task,
 };
@@ -34,7 +34,12 @@ pub fn filter(
     }
     let mut counts = vec![("kept", kept.len())];
     counts.extend(reasons.iter().map(|(reason, count)| (reason.describe(), *count)));
-    run.finish_stage("filter", &counts)?;
+    let mut decisions: Vec<(usize, String)> =
+        kept.iter().map(|row| (row.augmented.id, "kept".to_owned())).collect();
+    let reason = |row: &DroppedText| (row.row.augmented.id, row.dropped.describe().to_owned());
+    decisions.extend(dropped.iter().map(reason));
+    decisions.sort();
+    run.finish_stage("filter", &counts, &["train.jsonl", "dropped.jsonl"], decisions)?;
     let why: Vec<String> =
         reasons.iter().map(|(reason, count)| format!("{count} {}", reason.describe())).collect();
     let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };

@@ -11,7 +11,8 @@ use crate::{
     teacher::Teacher,
 };
 
-const FILE: &str = "gold.jsonl";
+/// The seeds with both labels.
+pub(super) const FILE: &str = "gold.jsonl";
 
 /// A row of `gold.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]

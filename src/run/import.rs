@@ -79,10 +79,9 @@ pub fn import(
     if let Some(rows) = relabelled {
         run.write_rows("relabelled.jsonl", &rows)?;
     }
-    run.finish_stage(
-        "import",
-        &[("texts", count), ("relabelled", if complete { count } else { 0 })],
-    )?;
+    let counts = [("texts", count), ("relabelled", if complete { count } else { 0 })];
+    let files = ["augmented.jsonl", "relabelled.jsonl"];
+    run.finish_stage("import", &counts, &files[..1 + usize::from(complete)], Vec::new())?;
     let next = if complete { "" } else { "; not all are relabelled: run the stage `relabel` next" };
     watch(Event::End { summary: format!("{count} texts taken over{next}") });
     Ok(count)

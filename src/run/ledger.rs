@@ -1,5 +1,6 @@
 //! The ledger: an append-only file of everything that cost something (each teacher call, each
-//! student), from which a run that was killed goes on.
+//! student), from which a run that was killed goes on, and of everything that was decided (each
+//! label, each text that is dropped), so that it can be looked up afterwards.
 //!
 //! One JSON object per line. Each line carries the SHA-256 of the one before it, so a changed or
 //! missing line shows. Lines are written in one piece and synced; a torn last line is cut off.
@@ -79,12 +80,29 @@ pub enum Entry {
         row: String,
         seed: u64,
         train_rows: usize,
+        /// SHA-256 (hex) of the weights that it was trained from; empty in older ledgers.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        base_sha256: String,
         #[serde(flatten)]
         said: Said,
         seconds: f64,
     },
+    /// What a stage decided about one row of the file that it read.
+    Decision {
+        stage: String,
+        /// The row's `id`.
+        row: usize,
+        /// The class that it was given, or whether it is `kept`, and if not, why.
+        outcome: String,
+    },
     /// A stage came to its end.
-    Stage { stage: String, counts: BTreeMap<String, usize> },
+    Stage {
+        stage: String,
+        counts: BTreeMap<String, usize>,
+        /// SHA-256 (hex) of the files that it wrote, by their names in the run folder.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        files: BTreeMap<String, String>,
+    },
 }
 
 /// A line of the file: the entry and its place in the chain.
@@ -104,6 +122,7 @@ pub struct Ledger {
     length: u64,
     last: String,
     entries: Vec<Entry>,
+    torn: bool,
 }
 
 impl Ledger {
@@ -122,11 +141,18 @@ impl Ledger {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(read)?;
         let (entries, last, length) = parse(path, &bytes)?;
-        if length < bytes.len() {
+        let torn = length < bytes.len();
+        if torn {
             file.set_len(length as u64).map_err(write)?;
             file.seek(SeekFrom::End(0)).map_err(write)?;
         }
-        Ok(Self { path: path.to_owned(), file, length: length as u64, last, entries })
+        Ok(Self { path: path.to_owned(), file, length: length as u64, last, entries, torn })
+    }
+
+    /// Whether the last line was cut short, as by a power cut, and taken out: what it told is done
+    /// again.
+    pub fn was_torn(&self) -> bool {
+        self.torn
     }
 
     /// Everything that is known, oldest first.
@@ -203,9 +229,14 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::{
+        augment::sample::{Sample, seed},
+        config::Settings,
+        run::RunFolder,
+    };
 
     fn stage(name: &str) -> Entry {
-        Entry::Stage { stage: name.into(), counts: BTreeMap::new() }
+        Entry::Stage { stage: name.into(), counts: BTreeMap::new(), files: BTreeMap::new() }
     }
 
     #[test]
@@ -217,9 +248,42 @@ mod tests {
         drop(ledger);
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"n\":2,\"pre").unwrap();
         let mut ledger = Ledger::open(&path).unwrap();
+        assert!(ledger.was_torn());
         assert_eq!(ledger.entries(), [stage("a"), stage("b")]);
         ledger.append(vec![stage("c")]).unwrap();
         assert_eq!(Ledger::open(&path).unwrap().entries(), [stage("a"), stage("b"), stage("c")]);
+    }
+
+    #[test]
+    fn decisions_that_a_power_cut_left_are_not_written_twice() {
+        let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let settings = Settings::default();
+            RunFolder::open(folder.path(), &sample.task, &settings, &sample.prompts).unwrap()
+        };
+        let decisions = vec![(0, "a".to_owned()), (1, "b".to_owned()), (2, "a".to_owned())];
+        let finish = |run: &mut RunFolder| {
+            run.finish_stage("relabel", &[("texts", 3)], &["task.json"], decisions.clone()).unwrap();
+        };
+        let mut run = open();
+        finish(&mut run);
+        let whole = run.ledger().entries().to_vec();
+        assert_eq!(whole.len(), 1 + 3 + 1);
+        finish(&mut run);
+        assert_eq!(run.ledger().entries(), whole, "nothing new is to be told");
+        drop(run);
+
+        let path = folder.path().join("ledger.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        let two = text.match_indices('\n').nth(2).unwrap().0 + 1;
+        fs::write(&path, &text[..two + 20]).unwrap();
+        let mut run = open();
+        assert!(run.ledger().was_torn());
+        finish(&mut run);
+        assert_eq!(run.ledger().entries(), whole);
+        drop(run);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 
     #[test]

@@ -375,20 +375,53 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Notes that `stage` has come to its end, unless that is the last thing known of it.
-    fn finish_stage(&mut self, stage: &str, counts: &[(&str, usize)]) -> Result<(), RunError> {
+    /// Notes that `stage` has come to its end, with what it decided about each row and the hashes of
+    /// the `files` it wrote, unless that is the last thing known of it.
+    fn finish_stage(
+        &mut self,
+        stage: &str,
+        counts: &[(&str, usize)],
+        files: &[&str],
+        decisions: Vec<(usize, String)>,
+    ) -> Result<(), RunError> {
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let entry = Entry::Stage { stage: stage.to_owned(), counts };
-        let last = self
-            .ledger
-            .entries()
-            .iter()
-            .rev()
-            .find(|entry| matches!(entry, Entry::Stage { stage: other, .. } if other == stage));
-        if last != Some(&entry) {
-            self.ledger.append(vec![entry])?;
+        let hashed = files.iter().map(|name| Ok(((*name).to_owned(), self.hash(name)?)));
+        let files = hashed.collect::<Result<_, RunError>>()?;
+        let end = Entry::Stage { stage: stage.to_owned(), counts, files };
+        let known = self.ledger.entries();
+        let last = known.iter().rposition(
+            |entry| matches!(entry, Entry::Stage { stage: other, .. } if other == stage),
+        );
+        if last.is_some_and(|last| known[last] == end) {
+            return Ok(());
         }
+        let mut entries: Vec<Entry> = decisions
+            .into_iter()
+            .map(|(row, outcome)| Entry::Decision { stage: stage.to_owned(), row, outcome })
+            .collect();
+        // A power cut may have left the first of them.
+        let since = &known[last.map_or(0, |last| last + 1)..];
+        let written: Vec<&Entry> = since
+            .iter()
+            .filter(|entry| matches!(entry, Entry::Decision { stage: other, .. } if other == stage))
+            .collect();
+        if entries.len() >= written.len() && written.iter().zip(&entries).all(|(a, b)| **a == *b) {
+            entries.drain(..written.len());
+        }
+        entries.push(end);
+        self.ledger.append(entries)?;
         Ok(())
+    }
+
+    /// SHA-256 (hex) of the file `name`.
+    fn hash(&self, name: &str) -> Result<String, RunError> {
+        let path = self.path.join(name);
+        let mut hash = Sha256::new();
+        let hint = "another program took the file away; run the same command again";
+        File::open(&path)
+            .and_then(|mut file| io::copy(&mut file, &mut hash))
+            .map_err(|source| RunError::Read { path, source, hint })?;
+        Ok(format!("{:x}", hash.finalize()))
     }
 }
 

@@ -75,13 +75,14 @@ impl Record {
                     (record.version, record.prompts_sha256) = (version, prompts_sha256);
                 }
                 Entry::Teacher { identity } => record.teacher = Some(identity),
-                Entry::Stage { stage, counts } => {
+                Entry::Stage { stage, counts, .. } => {
                     record.counts.insert(stage, counts);
                 }
                 Entry::Reply { .. }
                 | Entry::Scores { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
+                | Entry::Decision { .. }
                 | Entry::Student { .. } => {}
             }
         }

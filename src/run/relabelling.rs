@@ -53,7 +53,10 @@ pub fn relabel(
     let skipped = texts.len() - rows.len();
     let mut counts = vec![("texts", rows.len()), ("changed", changed)];
     counts.extend((skipped > 0).then_some(("skipped", skipped)));
-    run.finish_stage("relabel", &counts)?;
+    let mut files = vec!["relabelled.jsonl"];
+    files.extend(settings.relabel.gold.then_some(gold::FILE));
+    let labels = rows.iter().map(|row| (row.augmented.id, row.relabel.clone()));
+    run.finish_stage("relabel", &counts, &files, labels.collect())?;
     let share = 100.0 * changed as f64 / rows.len().max(1) as f64;
     watch(Event::End {
         summary: format!("{changed} of {} labels changed ({share:.1} %)", rows.len()),

@@ -60,6 +60,7 @@ fn of_ledger(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
             Entry::Skipped { key, reason, .. } => (key, Call::Skipped(Poison { reason })),
             Entry::Begun { .. }
             | Entry::Restart { .. }
+            | Entry::Decision { .. }
             | Entry::Student { .. }
             | Entry::Stage { .. } => continue,
         };

@@ -32,6 +32,14 @@ use crate::{
     task::Task,
 };
 
+/// What the stage writes: the predictions of all students, and the one that is kept.
+const FILES: [&str; 4] = [
+    "predictions.json",
+    "student/config.json",
+    "student/model.safetensors",
+    "student/tokenizer.json",
+];
+
 /// One trained student's predictions on the test set, as class indices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainedRow {
@@ -124,7 +132,7 @@ pub fn train(
         "predictions.json",
         &serde_json::to_vec(&trained).expect("predictions are plain numbers"),
     )?;
-    run.finish_stage("train", &[("students", trained.len())])?;
+    run.finish_stage("train", &[("students", trained.len())], &FILES, Vec::new())?;
     watch(Event::End { summary: format!("{} students trained", trained.len()) });
     Ok(trained)
 }
@@ -218,6 +226,7 @@ impl School<'_> {
                 row: job.row.key().to_owned(),
                 seed: job.seed,
                 train_rows: job.examples.len(),
+                base_sha256: base.sha256().to_owned(),
                 said: said.clone(),
                 // Its share of the wall clock: as many students as workers are in the making at a
                 // time.

@@ -3,8 +3,7 @@
 //! Checkpoints in the wild leave the `bert.` or `distilbert.` prefix out (MiniLM), call a layer
 //! norm's weights `gamma` and `beta` (the first BERTs), store half precision, and carry heads of
 //! other tasks. All names are made [`full`] once, when the file is opened. A file is a stranger's:
-//! what its header
-//! says is held against the file's length ([`header`]) before a byte of it is used.
+//! what its header says is held against the file's length ([`header`]) before a byte of it is used.
 //!
 //! Nothing is copied until it is asked for, and the pages that were read are given back at once, so
 //! that a checkpoint beside the network made of it costs no memory.
@@ -24,8 +23,8 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use super::network::Source;
-use crate::store::header;
 use super::{Architecture, Result, StudentError};
+use crate::store::header;
 
 #[cfg(test)]
 pub(super) use source::{Tensors, tensors};

@@ -11,7 +11,10 @@ fuzz_target!(|data: &[u8]| {
     match check_bytes(data) {
         Ok(Header::Gguf(header)) => {
             assert!(header.tensors * 33 <= data.len(), "more tensors than there is room for");
-            assert!(header.vocabulary.len() * 8 <= data.len(), "more tokens than there is room for");
+            assert!(
+                header.vocabulary.len() * 8 <= data.len(),
+                "more tokens than there is room for"
+            );
             // At least a block of 18 bytes for 128 elements.
             assert!(header.elements / 8 <= data.len() as u64, "more elements than bytes allow");
             let _ = (header.vocabulary.bos(), header.vocabulary.eos(), header.vocabulary.control());

@@ -8,7 +8,9 @@ const NAMES: [&[&str]; 4] =
     [&["lost card", "PIN (new)", "lost"], &["a", "b"], &["", "é", ")"], &["(class: a", "a", "%)"]];
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[count, longest, names, complete], reply)) = data.split_first_chunk() else { return };
+    let Some((&[count, longest, names, complete], reply)) = data.split_first_chunk() else {
+        return;
+    };
     let Ok(reply) = std::str::from_utf8(reply) else { return };
     let (count, longest) = (usize::from(count), usize::from(longest) * 4);
     let names = NAMES[usize::from(names) % NAMES.len()];

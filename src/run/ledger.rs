@@ -264,7 +264,8 @@ mod tests {
         };
         let decisions = vec![(0, "a".to_owned()), (1, "b".to_owned()), (2, "a".to_owned())];
         let finish = |run: &mut RunFolder| {
-            run.finish_stage("relabel", &[("texts", 3)], &["task.json"], decisions.clone()).unwrap();
+            run.finish_stage("relabel", &[("texts", 3)], &["task.json"], decisions.clone())
+                .unwrap();
         };
         let mut run = open();
         finish(&mut run);

@@ -3,7 +3,7 @@
 //! Checkpoints in the wild leave the `bert.` or `distilbert.` prefix out (MiniLM), call a layer
 //! norm's weights `gamma` and `beta` (the first BERTs), store half precision, and carry heads of
 //! other tasks. All names are made [`full`] once, when the file is opened. A file is a stranger's:
-//! what its header says is held against the file's length before a byte of it is used.
+//! what its header says is held against the file's length ([`header`]) before a byte of it is used.
 //!
 //! Nothing is copied until it is asked for, and the pages that were read are given back at once, so
 //! that a checkpoint beside the network made of it costs no memory.
@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use super::network::Source;
 use super::{Architecture, Result, StudentError};
+use crate::store::header;
 
 #[cfg(test)]
 pub(super) use source::{Tensors, tensors};
@@ -104,6 +105,7 @@ impl Checkpoint {
 
     fn new(bytes: Bytes, architecture: Architecture, origin: &str) -> Result<Self> {
         let fault = |message: String| StudentError::Weights { origin: origin.to_owned(), message };
+        header::safetensors::check(bytes.all()).map_err(|error| fault(error.to_string()))?;
         let (header, metadata) = SafeTensors::read_metadata(bytes.all()).map_err(|error| {
             fault(format!(
                 "{error}\nhint: the file is damaged, or no safetensors file; fetch it again"

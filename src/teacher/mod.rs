@@ -34,6 +34,9 @@ pub enum TeacherError {
         "{path} is not a whole GGUF model: {message}\nhint: fetch the file again and compare its sha256"
     )]
     Load { path: PathBuf, message: String },
+    /// What the check of the header says, with its hint.
+    #[error("{message}")]
+    Unsound { message: String },
     #[error("llama.cpp could not start: {message}")]
     Backend { message: String },
     #[error(

@@ -53,6 +53,7 @@ use super::{
     chat::{self, CHATML, ChatTemplate},
     grammar::{Pieces, Role},
 };
+use crate::store::header;
 use memory::{Need, Shape};
 use prefix::PrefixTree;
 use serde::{Deserialize, Serialize};
@@ -420,10 +421,18 @@ fn device_names() -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Hashes the file and checks that it is a GGUF, before llama.cpp's parser sees it.
+/// Checks the file's header and hashes the file, before llama.cpp's parser sees it.
 fn check_file(path: &Path) -> Result<String, TeacherError> {
     if !path.is_file() {
         return Err(TeacherError::Missing { path: path.to_owned() });
+    }
+    let header = header::check(path)
+        .map_err(|error| TeacherError::Unsound { message: error.to_string() })?;
+    if header.gguf().is_none() {
+        return Err(TeacherError::Load {
+            path: path.to_owned(),
+            message: "it does not begin with the mark GGUF".to_owned(),
+        });
     }
     let read = |source: io::Error| TeacherError::Read {
         path: PathBuf::from(path),
@@ -432,16 +441,8 @@ fn check_file(path: &Path) -> Result<String, TeacherError> {
     let mut file = File::open(path).map_err(read)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
-    let mut first = true;
     loop {
         let count = file.read(&mut buffer).map_err(read)?;
-        if first && !buffer[..count].starts_with(b"GGUF") {
-            return Err(TeacherError::Load {
-                path: path.to_owned(),
-                message: "it does not begin with the mark GGUF".to_owned(),
-            });
-        }
-        first = false;
         if count == 0 {
             return Ok(format!("{:x}", hash.finalize()));
         }

@@ -1,0 +1,163 @@
+//! Safetensors: the length of a header, the header in JSON, and the tensors without a gap.
+//!
+//! The rules are those of the format's own page and of the `safetensors` crate, which refuses most
+//! of this as well; beyond it, a name that stands there twice is refused (which of the two counts
+//! depends on the reader), and shapes and names have a limit.
+
+use std::{collections::BTreeMap, fmt, io::Read};
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use super::{Fault, Stop};
+
+/// The format's own limit.
+const MOST_HEADER: u64 = 100_000_000;
+const LENGTH: u64 = 8;
+const LONGEST_NAME: usize = 4096;
+const MOST_DIMENSIONS: usize = 16;
+
+/// What a sound safetensors file says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Safetensors {
+    pub tensors: usize,
+    /// Elements of all tensors.
+    pub elements: u64,
+}
+
+/// Checks a file that is in memory or mapped.
+///
+/// # Errors
+/// The first thing that cannot be true.
+pub fn check(bytes: &[u8]) -> Result<Safetensors, Fault> {
+    read(bytes, bytes.len() as u64).map_err(|stop| match stop {
+        Stop::Read(source) => Fault::new(source.to_string()),
+        Stop::Fault(fault) => fault,
+    })
+}
+
+/// Reads and checks the header; `length` is the file's.
+pub(super) fn read(mut file: impl Read, length: u64) -> Result<Safetensors, Stop> {
+    if length < LENGTH {
+        return Err(Fault::new("it is too short for a safetensors file").into());
+    }
+    let mut size = [0; LENGTH as usize];
+    file.read_exact(&mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > MOST_HEADER || size > length - LENGTH {
+        let message = format!(
+            "its header would be {size} bytes long, in a file of {length} ({MOST_HEADER} at most)"
+        );
+        return Err(Fault::new(message).into());
+    }
+    let mut bytes = Vec::new();
+    file.take(size).read_to_end(&mut bytes)?;
+    if !bytes.starts_with(b"{") {
+        return Err(Fault::new("its header is no JSON object").into());
+    }
+    let Tensors(tensors) = serde_json::from_slice(&bytes)
+        .map_err(|error| Fault::new(format!("its header: {error}")))?;
+    Ok(lie_well(&tensors, length - LENGTH - size)?)
+}
+
+/// The tensors cover `data` bytes, without hole or overlap.
+fn lie_well(tensors: &BTreeMap<String, Tensor>, data: u64) -> Result<Safetensors, Fault> {
+    let mut elements = 0u64;
+    let mut in_order: Vec<(&String, &Tensor)> = tensors.iter().collect();
+    in_order.sort_by_key(|(_, tensor)| tensor.data_offsets);
+    let mut next = 0;
+    for (name, tensor) in in_order {
+        let fault = |what: &str| Fault::new(format!("the tensor {name:?} {what}"));
+        if name.len() > LONGEST_NAME || tensor.shape.len() > MOST_DIMENSIONS {
+            return Err(fault("has too long a name or too many dimensions"));
+        }
+        let bits = bits(&tensor.dtype).ok_or_else(|| fault("is of an unknown type"))?;
+        let numbers = tensor.shape.iter().try_fold(1u64, |all, &size| all.checked_mul(size));
+        let size = numbers.and_then(|numbers| numbers.checked_mul(bits));
+        let (Some(numbers), Some(size)) = (numbers, size) else {
+            return Err(fault("has more elements than can be counted"));
+        };
+        let (first, last) = tensor.data_offsets;
+        if first != next {
+            return Err(fault(if first < next { "lies on another" } else { "leaves a hole" }));
+        }
+        if last > data {
+            return Err(fault("does not lie inside the file"));
+        }
+        if !size.is_multiple_of(8) || last.checked_sub(first) != Some(size / 8) {
+            return Err(fault("has another length than its shape says"));
+        }
+        next = last;
+        elements = elements.checked_add(numbers).ok_or_else(|| fault("is too large"))?;
+    }
+    if next != data {
+        return Err(Fault::new(format!("its tensors have {next} bytes, {data} are there")));
+    }
+    Ok(Safetensors { tensors: tensors.len(), elements })
+}
+
+/// Bits of one element.
+fn bits(dtype: &str) -> Option<u64> {
+    Some(match dtype {
+        "F4" => 4,
+        "F6_E2M3" | "F6_E3M2" => 6,
+        "BOOL" | "U8" | "I8" | "F8_E5M2" | "F8_E4M3" | "F8_E8M0" | "F8_E4M3FNUZ"
+        | "F8_E5M2FNUZ" => 8,
+        "I16" | "U16" | "F16" | "BF16" => 16,
+        "I32" | "U32" | "F32" => 32,
+        "I64" | "U64" | "F64" | "C64" => 64,
+        _ => return None,
+    })
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tensor {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+struct Tensors(BTreeMap<String, Tensor>);
+
+/// Texts under names; they are not kept.
+struct Notes;
+
+impl<'de> Deserialize<'de> for Tensors {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Tensors;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("tensors by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tensors, A::Error> {
+                let mut tensors = BTreeMap::new();
+                let mut noted = false;
+                while let Some(name) = map.next_key::<String>()? {
+                    let twice = if name == "__metadata__" {
+                        map.next_value::<Option<Notes>>()?;
+                        std::mem::replace(&mut noted, true)
+                    } else {
+                        let tensor = map.next_value()?;
+                        tensors.insert(name.clone(), tensor).is_some()
+                    };
+                    if twice {
+                        return Err(A::Error::custom(format!("{name:?} is there twice")));
+                    }
+                }
+                Ok(Tensors(tensors))
+            }
+        }
+        from.deserialize_map(Names)
+    }
+}
+
+impl<'de> Deserialize<'de> for Notes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let notes = BTreeMap::<String, String>::deserialize(from)?;
+        drop(notes);
+        Ok(Self)
+    }
+}

@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod export;
+mod gate;
 mod models;
 mod parts;
 mod plan;
@@ -238,7 +239,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if export::is_disparity(&error) { 1 } else { 2 })
+            ExitCode::from(if gate::is_failed(&error) { 1 } else { 2 })
         }
     }
 }

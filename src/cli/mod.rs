@@ -7,6 +7,7 @@ mod doctor;
 mod export;
 #[cfg(feature = "pull")]
 mod fetching;
+mod gate;
 mod models;
 mod parts;
 mod plan;
@@ -243,11 +244,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if export::is_disparity(&error) || models::is_unsound(&error) {
-                1
-            } else {
-                2
-            })
+            ExitCode::from(if gate::is_failed(&error) { 1 } else { 2 })
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::gate::FailedGate;
 use crate::store::{self, Inspected, KnownModel, LocalModel, Place, Role, Soundness, StoreError};
 
 #[derive(Args)]
@@ -85,21 +86,6 @@ impl From<RoleArg> for Role {
             RoleArg::Student => Self::Student,
         }
     }
-}
-
-/// A model on this machine that is not what it should be.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{unsound} of {files} files are not what they should be\nhint: the lines above say for each what to do"
-)]
-pub struct Unsound {
-    unsound: usize,
-    files: usize,
-}
-
-/// Whether an error is a check that failed, and not a mistake or an accident.
-pub fn is_unsound(error: &anyhow::Error) -> bool {
-    error.is::<Unsound>()
 }
 
 /// Runs the command. `offline` is the flag of that name.
@@ -338,7 +324,11 @@ fn verify(names: &[String], json: bool) -> anyhow::Result<()> {
         eprintln!("no model here has a known hash: the library is empty");
     }
     if unsound > 0 {
-        return Err(Unsound { unsound, files: files.len() }.into());
+        let all = files.len();
+        return Err(FailedGate::because(format!(
+            "{unsound} of {all} files are not what they should be\nhint: the lines above say for each what to do"
+        ))
+        .into());
     }
     Ok(())
 }

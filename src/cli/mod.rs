@@ -2,6 +2,7 @@
 //! else to stderr.
 
 mod bench;
+mod bundle;
 mod compare;
 mod doctor;
 mod export;
@@ -62,6 +63,8 @@ enum Command {
     Export(export::ExportArgs),
     /// List the known models, or fetch one
     Models(models::ModelsArgs),
+    /// Carry program, models and sources to a machine without a network, in one signed file
+    Bundle(bundle::BundleArgs),
     /// Measure what a teacher or a student does in a second on this machine
     Bench(Box<bench::BenchArgs>),
     /// Check what is built in and which models are present
@@ -238,7 +241,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if export::is_disparity(&error) { 1 } else { 2 })
+            ExitCode::from(if is_verdict(&error) { 1 } else { 2 })
         }
     }
 }
@@ -260,10 +263,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
         Command::Models(args) => models::models(&args),
+        Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::TeacherWorker => Ok(worker::serve()?),
     }
+}
+
+/// Whether an error is a check that failed, and not a mistake or an accident.
+fn is_verdict(error: &anyhow::Error) -> bool {
+    export::is_disparity(error) || bundle::is_verdict(error)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{Bench, SMALL};
+use crate::support::Bench;
 
 const TEACHER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
@@ -69,7 +69,7 @@ fn a_bundle_goes_over_the_gap_and_works_there() {
         .args(["run", task.to_str().unwrap(), "--out", "run", "--json"])
         .args(["--teacher", teacher.to_str().unwrap()])
         .args(["--student", folder("student").to_str().unwrap()])
-        .args(SMALL)
+        .args(["--set", "augment.per_class=2", "--set", "run.seeds=1", "--set", "student.epochs=1"])
         .current_dir(there.path("."))
         .env_clear()
         .env("HOME", there.path("."))

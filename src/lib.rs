@@ -24,11 +24,13 @@
 //! | [`run`] | the run folder: stages, ledger, resume, and the report and model card of what came out |
 //! | [`compare`] | every row of the paper's table on one task, over several seeds |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
+//! | [`bundle`] | one signed archive that carries program, models and sources to a machine without a network |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 
 pub mod augment;
+pub mod bundle;
 pub mod cli;
 pub mod compare;
 pub mod config;

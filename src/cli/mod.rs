@@ -2,6 +2,7 @@
 //! else to stderr.
 
 mod bench;
+mod bundle;
 mod compare;
 mod doctor;
 mod export;
@@ -68,6 +69,8 @@ enum Command {
     Export(export::ExportArgs),
     /// The models: list, pull, verify, import, remove
     Models(models::ModelsArgs),
+    /// Carry program, models and sources to a machine without a network, in one signed file
+    Bundle(bundle::BundleArgs),
     /// Measure what a teacher or a student does in a second on this machine
     Bench(Box<bench::BenchArgs>),
     /// Check what is built in and which models are present
@@ -266,6 +269,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
         Command::Models(args) => models::models(&args, quiet, cli.offline),
+        Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::TeacherWorker => Ok(worker::serve()?),

@@ -24,6 +24,7 @@
 //! | [`run`] | the run folder: stages, ledger, resume, and the report and model card of what came out |
 //! | [`compare`] | every row of the paper's table on one task, over several seeds |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
+//! | [`sandbox`] | takes the network away from the process |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
@@ -41,6 +42,7 @@ pub mod relabel;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod sandbox;
 pub mod store;
 pub mod student;
 pub mod task;

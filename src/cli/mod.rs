@@ -17,7 +17,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config, task::Task, teacher::worker};
+use crate::{config, sandbox, task::Task, teacher::worker};
 
 /// Trains a small, private text classifier from a handful of labelled examples: a local language
 /// model writes texts near the class boundaries, relabels them, and a DistilBERT or BERT learns
@@ -69,6 +69,13 @@ enum Command {
     /// The process that holds the teacher; started by the other commands
     #[command(hide = true)]
     TeacherWorker,
+}
+
+impl Command {
+    /// Whether it may open connections. No other may: the kernel is told to refuse.
+    fn connects(&self) -> bool {
+        matches!(self, Self::Models(args) if args.connects())
+    }
 }
 
 #[derive(Args)]
@@ -233,6 +240,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if !cli.command.connects() {
+        sandbox::install();
+    }
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -25,6 +25,8 @@
 //! | [`compare`] | every row of the paper's table on one task, over several seeds |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
 //! | [`sandbox`] | takes the network away from the process |
+//! | [`interrupt`] | Ctrl-C: what is waited for before the program ends |
+//! | [`voice`] | how much is said on stderr; raw text with `-vv` alone |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
@@ -36,6 +38,7 @@ pub mod config;
 pub mod embed;
 pub mod eval;
 pub mod filter;
+pub mod interrupt;
 mod memory;
 pub mod prompt;
 pub mod relabel;
@@ -48,3 +51,4 @@ pub mod student;
 pub mod task;
 pub mod teacher;
 mod vector;
+pub mod voice;

@@ -48,6 +48,16 @@ pub fn install() -> &'static State {
     })
 }
 
+/// What this process writes from here on is for its user alone: folders 0700, files 0600, whatever the
+/// umask was.
+pub fn keep_private() {
+    #[cfg(unix)]
+    // SAFETY: it takes a number and cannot fail.
+    unsafe {
+        libc::umask(0o077);
+    }
+}
+
 /// What [`install`] came to; [`State::Open`] where it was not called.
 pub fn state() -> &'static State {
     STATE.get().unwrap_or(&State::Open)

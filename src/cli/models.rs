@@ -14,6 +14,13 @@ pub struct ModelsArgs {
     action: Action,
 }
 
+impl ModelsArgs {
+    /// Whether the command may open connections.
+    pub fn connects(&self) -> bool {
+        matches!(self.action, Action::Pull { .. })
+    }
+}
+
 #[derive(Subcommand)]
 enum Action {
     /// List the models that are known by name, and those of the library

@@ -12,7 +12,7 @@ use super::{BundleError, contents::Entry, index::Kind};
 /// Folder of the sources in a bundle.
 pub const FOLDER: &str = "source/";
 
-/// The files of `checkout` that git tracks, `cargo vendor`ed crates (fetched into `scratch`) and the
+/// The files of `checkout` that git tracks, `cargo vendor`ed crates (copied into `scratch`) and the
 /// configuration that points cargo to them.
 ///
 /// # Errors
@@ -64,12 +64,13 @@ fn tracked(checkout: &Path) -> Result<Vec<Entry>, BundleError> {
 /// sources.
 fn vendored(checkout: &Path, vendor: &Path) -> Result<String, BundleError> {
     const VENDOR: &str = "cargo vendor";
-    let hint = "this needs cargo, and on the first time a network; `cargo fetch` in the checkout shows more";
+    let hint = "this needs cargo and all crates in its cache: `cargo fetch --locked` in the checkout brings them";
     let vendor = std::path::absolute(vendor)
         .map_err(|source| BundleError::Write { path: vendor.to_owned(), source })?;
     let mut command = Command::new("cargo");
-    // In the checkout, since that chooses the toolchain.
-    command.current_dir(checkout).args(["vendor", "--locked"]).arg(&vendor);
+    // In the checkout, since that chooses the toolchain. Offline, since no command but `models pull`
+    // may connect, nor what it starts.
+    command.current_dir(checkout).args(["vendor", "--locked", "--offline"]).arg(&vendor);
     let output = finish(VENDOR, &mut command, hint)?;
     let config = String::from_utf8_lossy(&output.stdout).into_owned();
     let absolute = vendor.to_string_lossy();

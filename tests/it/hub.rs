@@ -6,7 +6,7 @@ mod server;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use sha2::{Digest, Sha256};
@@ -423,7 +423,7 @@ fn pulls_at_the_same_time_do_not_tread_on_each_other() {
     let bench = Bench::new();
     let hub = hub();
     let children: Vec<_> = ["smollm2-360m-instruct", NAME, NAME, "qwen3-0.6b"]
-        .map(|name| pull(&bench, &hub, &[name, "-q"]).spawn().unwrap())
+        .map(|name| pull(&bench, &hub, &[name, "-q"]).stdout(Stdio::null()).spawn().unwrap())
         .into();
     for mut child in children {
         assert_eq!(child.wait().unwrap().code(), Some(0));

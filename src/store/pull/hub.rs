@@ -205,6 +205,8 @@ impl Hub {
                     )));
                 };
                 if url.starts_with("https:") && !target.starts_with("https:") {
+                    // What follows the question mark is as good as a password for a while.
+                    let target = target.split('?').next().unwrap_or_default();
                     let message = format!("a redirect leads from https to {target}");
                     return Err(Miss::never(self.fault(
                         file,

@@ -1,9 +1,8 @@
 //! `models/manifest.toml`: the models that are known by name, and what a name may be.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
-use hf_hub::Cache;
-use hf_hub::{Repo, RepoType};
+use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
 
 use super::{Role, StoreError, library, lock::Lock};
@@ -54,16 +53,20 @@ struct Manifest {
     model: Vec<KnownModel>,
 }
 
-/// Every model that is known by name.
-pub fn known_models() -> Vec<KnownModel> {
+static MODELS: LazyLock<Vec<KnownModel>> = LazyLock::new(|| {
     let manifest: Manifest = toml::from_str(include_str!("../../models/manifest.toml"))
         .expect("the manifest is part of the program and is checked by a test");
     manifest.model
+});
+
+/// Every model that is known by name.
+pub fn known_models() -> Vec<KnownModel> {
+    MODELS.clone()
 }
 
 /// The entry of a name.
 pub fn known(role: Role, name: &str) -> Option<KnownModel> {
-    known_models().into_iter().find(|model| model.role == role && model.name == name)
+    MODELS.iter().find(|model| model.role == role && model.name == name).cloned()
 }
 
 /// The Hugging Face cache of this user, which may not exist.
@@ -136,6 +139,20 @@ pub fn check_name(what: &'static str, name: &str, mend: &'static str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::teacher::chat::Family;
+
+    const FAMILIES: [Family; 10] = [
+        Family::Llama3,
+        Family::Qwen25,
+        Family::Qwen3,
+        Family::Gemma,
+        Family::Mistral,
+        Family::SmolLm2,
+        Family::SmolLm3,
+        Family::Phi3,
+        Family::Phi4,
+        Family::GptOss,
+    ];
 
     #[test]
     fn the_manifest_is_whole() {
@@ -182,16 +199,8 @@ mod tests {
                         "{}",
                         model.name
                     );
-                    let families = [
-                        "Llama 3", "Qwen2.5", "Qwen3", "Gemma", "Mistral", "SmolLM2", "SmolLM3",
-                        "Phi-3", "Phi-4", "DeepSeek", "gpt-oss", "ChatML",
-                    ];
-                    assert!(
-                        families.contains(&model.chat.as_str()),
-                        "{}: {}",
-                        model.name,
-                        model.chat
-                    );
+                    let known = FAMILIES.iter().any(|family| family.name() == model.chat);
+                    assert!(known, "{}: {}", model.name, model.chat);
                 }
                 Role::Student => {
                     for file in ["config.json", "model.safetensors", "tokenizer.json"] {

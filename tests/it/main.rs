@@ -7,7 +7,10 @@ mod compare;
 mod demo;
 mod export;
 mod faults;
+#[cfg(feature = "pull")]
+mod hub;
 mod imported;
+mod library;
 mod predict;
 mod replay;
 mod resume;

@@ -43,21 +43,21 @@ pub fn fetch(
         let result = hub.get(&remote.url, file, &format!("bytes={there}-"));
         let got =
             result.and_then(|answer| {
-                let start = begin(hub, remote, file, &answer, there).map_err(Miss::Never)?;
+                let start = begin(hub, remote, file, &answer, there).map_err(Miss::never)?;
                 if start < there {
                     // The server does not do parts: the whole comes again.
-                    target.set_len(0).map_err(|source| Miss::Never(write(source)))?;
+                    target.set_len(0).map_err(|source| Miss::never(write(source)))?;
                     there = 0;
                     progress.init(remote.size as usize, file);
                 }
                 copy(answer.body, &mut target, remote.size - there, progress).map_err(
                     |(got, end)| match end {
-                        End::Disk(source) => Miss::Never(write(source)),
+                        End::Disk(source) => Miss::never(write(source)),
                         End::Line(message) => {
                             there += got;
                             misses = if got > 0 { 0 } else { misses };
                             let size = remote.size;
-                            Miss::Perhaps(hub.fault(
+                            Miss::perhaps(hub.fault(
                         file,
                         format!("the connection was cut after {there} of {size} bytes: {message}"),
                         "pull again: it goes on from there",
@@ -68,11 +68,11 @@ pub fn fetch(
             });
         match got {
             Ok(count) => there += count,
-            Err(Miss::Never(error)) => return Err(error),
+            Err(Miss::Never(error)) => return Err(*error),
             Err(Miss::Perhaps(error)) => {
                 misses += 1;
                 if misses >= ATTEMPTS {
-                    return Err(error);
+                    return Err(*error);
                 }
                 thread::sleep(pause(misses));
             }
@@ -175,7 +175,7 @@ mod tests {
         let mut asked = 0;
         let result: Result<(), _> = patiently(|| {
             asked += 1;
-            Err(if asked < 3 { Miss::Perhaps(fault()) } else { Miss::Never(fault()) })
+            Err(if asked < 3 { Miss::perhaps(fault()) } else { Miss::never(fault()) })
         });
         assert!(result.is_err());
         assert_eq!(asked, 3);

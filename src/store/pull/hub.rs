@@ -53,14 +53,22 @@ pub struct Answer {
 /// Why no answer came.
 pub enum Miss {
     /// It may come when asked again: the line was cut, the server is busy.
-    Perhaps(StoreError),
-    Never(StoreError),
+    Perhaps(Box<StoreError>),
+    Never(Box<StoreError>),
 }
 
 impl Miss {
+    pub fn perhaps(error: StoreError) -> Self {
+        Self::Perhaps(Box::new(error))
+    }
+
+    pub fn never(error: StoreError) -> Self {
+        Self::Never(Box::new(error))
+    }
+
     pub fn into_error(self) -> StoreError {
         match self {
-            Self::Perhaps(error) | Self::Never(error) => error,
+            Self::Perhaps(error) | Self::Never(error) => *error,
         }
     }
 }
@@ -173,7 +181,7 @@ impl Hub {
                 .map_err(|error| {
                     let (message, mend) =
                         trouble::no_connection(&error.to_string(), &self.endpoint);
-                    Miss::Perhaps(self.fault(file, message, mend))
+                    Miss::perhaps(self.fault(file, message, mend))
                 })?;
             let header = |name: &str| -> Option<String> {
                 Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
@@ -190,15 +198,17 @@ impl Hub {
                 let target = header("location").and_then(|to| resolve(&url, &to));
                 let Some(target) = target else {
                     let mend = "ask again later; HF_ENDPOINT says which server is asked";
-                    return Err(Miss::Never(self.fault(
+                    return Err(Miss::never(self.fault(
                         file,
                         "a redirect leads nowhere".to_owned(),
                         mend,
                     )));
                 };
                 if url.starts_with("https:") && !target.starts_with("https:") {
+                    // What follows the question mark is as good as a password for a while.
+                    let target = target.split('?').next().unwrap_or_default();
                     let message = format!("a redirect leads from https to {target}");
-                    return Err(Miss::Never(self.fault(
+                    return Err(Miss::never(self.fault(
                         file,
                         message,
                         "do not trust this network",
@@ -220,7 +230,7 @@ impl Hub {
                 let (message, mend) = trouble::refused(&refusal);
                 let error = self.fault(file, message, mend);
                 let again = status == 429 || status >= 500;
-                return Err(if again { Miss::Perhaps(error) } else { Miss::Never(error) });
+                return Err(if again { Miss::perhaps(error) } else { Miss::never(error) });
             }
             let range = header("content-range").and_then(|range| content_range(&range));
             let length = header("content-length").and_then(|length| length.parse().ok());
@@ -228,7 +238,7 @@ impl Hub {
             return Ok(Answer { status, range, length, commit, etag, linked_size, body });
         }
         let mend = "ask again later; HF_ENDPOINT says which server is asked";
-        Err(Miss::Never(self.fault(file, format!("more than {HOPS} redirects"), mend)))
+        Err(Miss::never(self.fault(file, format!("more than {HOPS} redirects"), mend)))
     }
 }
 

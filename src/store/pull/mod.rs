@@ -82,7 +82,12 @@ pub fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, St
     let staging = library::root().join(".pull").join(format!("{role}-{name}"));
     let _one = lock::lock_file(staging.with_extension("lock"))?;
     let locked = Lock::read()?.find(role, name).cloned().filter(|locked| locked.repo == model.repo);
-    if library::folder(role, name).is_dir() && request.revision.is_none() {
+    let there = library::folder(role, name);
+    if there.is_dir() {
+        let pinned = locked.as_ref().map(|locked| locked.commit.as_str());
+        if request.revision.is_some() && request.revision.as_deref() != pinned {
+            return Err(StoreError::Taken { role, name: name.to_owned(), path: there });
+        }
         return already(model, locked);
     }
     let revision = match (&request.revision, &locked) {

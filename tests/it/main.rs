@@ -6,6 +6,7 @@ mod compare;
 mod demo;
 mod export;
 mod faults;
+mod hostile;
 mod imported;
 mod predict;
 mod replay;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::protocol::{self, Command, Report};
-use crate::teacher::{Step, TeacherError, llama::LlamaTeacher};
+use crate::teacher::{Step, TeacherError, chat, llama::LlamaTeacher};
 
 /// An engine tells after each step that it is alive; the supervisor hears it this often.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
@@ -32,6 +32,7 @@ pub fn serve() -> io::Result<()> {
     let mut output = Output { pipe, spoke: Instant::now(), crash: Crash::from_environment() };
     die_first();
     leave_no_core();
+    chat::cage();
     let commands = listen();
     let Ok(Command::Load { path, options }) = commands.recv() else {
         return Err(io::Error::other("the first command is not to load a model"));

@@ -16,7 +16,7 @@ use minijinja::{
 };
 
 /// What one rendering may pile up, in bytes, beside [`PER_INPUT_BYTE`] times its input.
-const MOST: u64 = 64 << 20;
+const MOST: u64 = 16 << 20;
 const PER_INPUT_BYTE: u64 = 64;
 /// What a value costs beside its letters.
 const LEAST: u64 = 16;

@@ -69,7 +69,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// A template that fails, refuses (`raise_exception`), takes too many steps, nests too deeply,
-    /// piles up more than 64 MiB and 64 times its input in variables, or writes more than 1 MiB and
+    /// piles up more than 16 MiB and 64 times its input in variables, or writes more than 1 MiB and
     /// eight times its input.
     pub fn render(&self, user: &str) -> Result<String, Error> {
         let mut prompt = self.expand(user)?;

@@ -226,7 +226,7 @@ fn a_template_cannot_pile_up_what_it_never_writes() {
 #[test]
 fn operators_do_what_they_did() {
     let source = "{{ 1 + 2 }} {{ 1.5 + 2 }} {{ 'a' + 'b' }} {{ 'a' ~ 1 ~ none }} {{ 3 * 4 }} {{ 2 * 'ab' }} {{ ([1] + [2, 3])|length }} {{ ([0] * 3)|length }} {{ {'a': 1, 'b': [2]}.b[0] }} {{ []|length }} {{ {}|length }} {{ dict(a=1).a }} {{ 2 * 0.5 }} {{ namespace(x=1).x }} {{ ['b', 'a']|sort|join('-') }} {{ messages|map(attribute='role')|join }} {{ 'x'.replace('x', 'yy') }}";
-    let wanted = "3 3.5 ab a1none 12 abab 3 3 2 0 0 1 1.0 1 a-b user yy";
+    let wanted = "3 3.5 ab a1None 12 abab 3 3 2 0 0 1 1.0 1 a-b user yy";
     assert_eq!(compiled(source, &[]).expand("").unwrap(), wanted);
     for wrong in
         ["{{ 1 + 'a' }}", "{{ [] + 1 }}", "{{ none * 2 }}", "{{ 9223372036854775807 + 1 }}"]

@@ -1,13 +1,21 @@
 //! `promptmix doctor`: what this program can do on this machine.
 
+mod template;
+
 use clap::Args;
 use serde_json::json;
 
 use super::{models::presence, parts};
 use crate::{sandbox, store};
 
+pub use template::{TemplateCheckArgs, template_check};
+
 #[derive(Args)]
 pub struct DoctorArgs {
+    /// Look at the chat template of this teacher alone: a GGUF file, or a name from
+    /// `promptmix models list`
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<String>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -37,6 +45,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
         Ok(()) => "loads".to_owned(),
         Err(error) => format!("DOES NOT LOAD: {error}"),
     };
+    let templates = template::verdicts(args.teacher.as_deref())?;
     let models = store::known_models();
     if args.json {
         let embedded: Vec<_> = store::embedded_sizes()
@@ -52,7 +61,8 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
             json!({
                 "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
                 "student_device": device, "home": store::home(), "embedded": embedded,
-                "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
+                "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher),
+                "pocket_student": sound(&student), "models": models, "chat_templates": templates,
             })
         );
     } else {
@@ -64,6 +74,9 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
             println!("built-in {role}: {:.1} MB, sha256 {}…", bytes as f64 / 1e6, &sha256[..16]);
         }
         println!("pocket teacher {}; pocket student {}", sound(&teacher), sound(&student));
+        for template in &templates {
+            println!("{template}");
+        }
         for model in models.iter().filter(|model| !model.embedded) {
             println!("{:<36} {:<8} {}", model.name, model.role, presence(model));
         }

@@ -82,6 +82,9 @@ enum Command {
     /// The process that holds the teacher; started by the other commands
     #[command(hide = true)]
     TeacherWorker,
+    /// The process that tries a chat template; started by doctor
+    #[command(hide = true)]
+    TemplateCheck(doctor::TemplateCheckArgs),
 }
 
 impl Command {
@@ -324,6 +327,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::TemplateCheck(args) => doctor::template_check(&args),
         Command::TeacherWorker => Ok(worker::serve()?),
     }
 }

@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod export;
 mod faults;
+mod hostile;
 #[cfg(feature = "pull")]
 mod hub;
 mod imported;

@@ -6,8 +6,8 @@
 //! another way is bridged here, and `tests/data/chat/features.j2` holds a line for each.
 //!
 //! A template that came inside a model file is code from outside. It runs without a loader (there
-//! are no other templates and no files for it to reach), bounded in steps, in depth and in output.
-//! What is not bounded is a text that it piles up in a variable and never writes.
+//! are no other templates and no files for it to reach), bounded in steps, in depth, in output and in
+//! what it piles up in variables ([`super::budget`]).
 //!
 //! Known to differ still: a list is printed with double quotes around its texts; `loop.last` is wrong
 //! in a loop over the letters of a text; a loop over `none` is empty where Jinja2 stops; `sum` has no
@@ -15,32 +15,92 @@
 //! feeds only; very large and very small floats are written out. None of it is in the templates of
 //! `prompts/chat/` nor in seventy others that were compared.
 
-use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
 
 use minijinja::{
-    Environment, Error, ErrorKind, State, Value,
+    AutoEscape, Environment, Error, ErrorKind, State, Value,
+    machinery::{CompiledTemplate, TemplateConfig, Vm, WhitespaceConfig, make_string_output},
     value::{Kwargs, ObjectRepr, ValueKind},
 };
 
+use super::budget;
+
 /// Steps a template may take; the largest real one takes a few thousand.
 const FUEL: u64 = 1_000_000;
+/// What the texts between a template's tags may come to; steps are fewer where they are long.
+const MOST_RAW: u64 = 256 << 20;
 const DEPTH: usize = 64;
 /// What every template may write, in bytes, beside [`PER_INPUT_BYTE`] times its input.
 const MOST_OUTPUT: usize = 1 << 20;
 const PER_INPUT_BYTE: usize = 8;
 
-/// The name under which the one template is kept.
-pub(super) const NAME: &str = "chat";
+/// The name that errors give to the template.
+const NAME: &str = "chat";
 
-/// Compiles `source` in an environment of its own.
-pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
+/// One template, and all it may call.
+pub(super) struct Engine {
+    environment: Environment<'static>,
+    source: String,
+}
+
+impl Engine {
+    /// Compiles `source` in an environment of its own.
+    pub fn new(source: &str) -> Result<Self, Error> {
+        static PLAIN: OnceLock<Environment<'static>> = OnceLock::new();
+        let mut environment = plain();
+        budget::install(&mut environment, PLAIN.get_or_init(plain));
+        let mut engine = Self { environment, source: training_marks_removed(source) };
+        let (_, longest) = engine.compile()?;
+        let fuel = FUEL.min(MOST_RAW / longest.max(1) as u64);
+        engine.environment.set_fuel(Some(fuel));
+        Ok(engine)
+    }
+
+    /// The template, changed so that it counts, and the longest text between its tags.
+    fn compile(&self) -> Result<(CompiledTemplate<'_>, usize), Error> {
+        let config = TemplateConfig {
+            syntax_config: Default::default(),
+            ws_config: WhitespaceConfig {
+                keep_trailing_newline: false,
+                lstrip_blocks: true,
+                trim_blocks: true,
+            },
+            default_auto_escape: Arc::new(|_| AutoEscape::None),
+        };
+        let mut template = CompiledTemplate::new(NAME, &self.source, &config)?;
+        let longest = budget::count(&mut template);
+        Ok((template, longest))
+    }
+
+    /// Renders the template; `input` is the length of the user's text in bytes.
+    pub fn render(&self, variables: Value, input: usize) -> Result<String, Error> {
+        let (template, _) = self.compile()?;
+        let limit = MOST_OUTPUT + PER_INPUT_BYTE * input;
+        let mut text = String::new();
+        budget::begin(input);
+        Vm::new(&self.environment).eval(
+            &template.instructions,
+            variables,
+            &template.blocks,
+            &mut make_string_output(&mut text),
+            AutoEscape::None,
+        )?;
+        if text.len() > limit {
+            return Err(Error::new(
+                ErrorKind::WriteFailure,
+                format!("the template writes more than {limit} bytes"),
+            ));
+        }
+        Ok(text)
+    }
+}
+
+/// All that a template may call, as the templates' authors know it.
+fn plain() -> Environment<'static> {
     let mut environment = Environment::new();
     // An error names the line; with the variables it would show the user's text as well.
     environment.set_debug(false);
-    environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(DEPTH);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
     environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
@@ -68,49 +128,7 @@ pub(super) fn environment(source: &str) -> Result<Environment<'static>, Error> {
     environment.add_test("callable", |value: &Value| {
         value.as_object().is_some_and(|object| object.repr() == ObjectRepr::Plain)
     });
-    environment.add_template_owned(NAME, training_marks_removed(source))?;
-    Ok(environment)
-}
-
-/// Renders the template; `input` is the length of the user's text in bytes.
-pub(super) fn render(
-    environment: &Environment<'static>,
-    variables: Value,
-    input: usize,
-) -> Result<String, Error> {
-    let limit = MOST_OUTPUT + PER_INPUT_BYTE * input;
-    let mut sink = Bounded { written: Vec::new(), limit, full: false };
-    let outcome = environment.get_template(NAME)?.render_captured_to(variables, &mut sink);
-    if sink.full {
-        return Err(Error::new(
-            ErrorKind::WriteFailure,
-            format!("the template writes more than {limit} bytes"),
-        ));
-    }
-    outcome?;
-    String::from_utf8(sink.written)
-        .map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))
-}
-
-struct Bounded {
-    written: Vec<u8>,
-    limit: usize,
-    full: bool,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.written.len() + bytes.len() > self.limit {
-            self.full = true;
-            return Err(io::Error::other("output limit"));
-        }
-        self.written.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    environment
 }
 
 /// `{% generation %}` and `{% endgeneration %}` become a `with` block, which writes nothing itself
@@ -141,6 +159,21 @@ fn training_marks_removed(source: &str) -> String {
 
 /// The methods of Python's types that minijinja-contrib has, with Python's idea of white space.
 fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
+    for known in std::iter::once(value).chain(arguments) {
+        budget::weigh(known)?;
+    }
+    budget::foresee(name, value, arguments)?;
+    let made = python_method(state, value, name, arguments)?;
+    budget::weigh(&made)?;
+    Ok(made)
+}
+
+fn python_method(
+    state: &State,
+    value: &Value,
+    name: &str,
+    arguments: &[Value],
+) -> Result<Value, Error> {
     let sides = match name {
         "strip" => Some((true, true)),
         "lstrip" => Some((true, false)),

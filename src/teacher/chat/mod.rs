@@ -8,6 +8,8 @@
 //!
 //! The golden files in `tests/data/chat/` are written by transformers (`scripts/chat_golden.py`).
 
+mod budget;
+mod cage;
 mod family;
 mod jinja;
 #[cfg(test)]
@@ -16,8 +18,9 @@ mod thinking;
 
 use std::collections::HashSet;
 
-use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja::{Error, ErrorKind, Value, context};
 
+pub use cage::cage;
 pub use family::{Difference, Family, family};
 pub use thinking::{TAGS, Tags, is_tag, strip_thinking};
 
@@ -26,7 +29,7 @@ pub const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.ro
 
 /// A compiled chat template with the special texts it may use.
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    engine: jinja::Engine,
     source: String,
     bos: String,
     eos: String,
@@ -48,7 +51,7 @@ impl ChatTemplate {
         eos: String,
         mut control: Vec<String>,
     ) -> Result<Self, Error> {
-        let environment = jinja::environment(&source)?;
+        let engine = jinja::Engine::new(&source)?;
         // What marks a turn or a thought is not a control token in every file.
         control.extend(family(&source).into_iter().flat_map(Family::marks).map(|&m| m.to_owned()));
         let thoughts = TAGS.iter().filter(|t| source.contains(t.open) || source.contains(t.close));
@@ -58,15 +61,16 @@ impl ChatTemplate {
         let mut seen = HashSet::new();
         control.retain(|token| seen.insert(token.clone()));
         let switches = thinking::switches(&source);
-        Ok(Self { environment, source, bos, eos, control, switches })
+        Ok(Self { engine, source, bos, eos, control, switches })
     }
 
     /// The text up to the point where the assistant's reply begins: outside of any thinking. Today's
     /// date, where a template writes it, is always 26 July 2024.
     ///
     /// # Errors
-    /// A template that fails, refuses (`raise_exception`), takes too many steps, nests too deeply or
-    /// writes more than 1 MiB and eight times its input.
+    /// A template that fails, refuses (`raise_exception`), takes too many steps, nests too deeply,
+    /// piles up more than 16 MiB and 64 times its input in variables, or writes more than 1 MiB and
+    /// eight times its input.
     pub fn render(&self, user: &str) -> Result<String, Error> {
         let mut prompt = self.expand(user)?;
         prompt += &thinking::closing(&prompt);
@@ -113,7 +117,7 @@ impl ChatTemplate {
             eos_token => self.eos,
             ..self.switches.clone()
         };
-        jinja::render(&self.environment, variables, user.len())
+        cage::within(user.len(), || self.engine.render(variables, user.len()))
     }
 
     /// Breaks up control tokens that stand in a user's text as plain characters, so that the

@@ -170,6 +170,71 @@ fn a_template_is_bounded_in_steps_depth_and_output() {
     assert!(compiled(wide, &[]).render("hello").is_ok());
 }
 
+/// Each of these would be terabytes, in a few steps.
+#[test]
+fn a_template_cannot_pile_up_what_it_never_writes() {
+    let doubled = |step: &str| {
+        format!(
+            "{{% set ns = namespace(x='{}', l=['y'], m={{'k': 1}}) %}}{{% for i in range(60) %}}{step}{{% endfor %}}{{{{ messages[0].content }}}}",
+            "y".repeat(64)
+        )
+    };
+    let steps = [
+        "{% set ns.x = ns.x ~ ns.x %}",
+        "{% set ns.x = ns.x + ns.x %}",
+        "{% set ns.x = ns.x * 2 %}",
+        "{% set ns.x = 9999999 * ns.x %}",
+        "{% set ns.x = ns.x|replace('y', 'yy') %}",
+        "{% set ns.x = ns.x.replace('y', ns.x) %}",
+        "{% set ns.x = ns.x|replace('', ns.x) %}",
+        "{% set ns.x = ns.x|list|join(ns.x) %}",
+        "{% set ns.x = ns.x.join(ns.x) %}",
+        "{% set ns.x = [ns.x, ns.x]|join %}",
+        "{% set ns.x = [ns.x, ns.x]|string %}",
+        "{% set ns.x = [ns.x, ns.x]|tojson %}",
+        "{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}",
+        "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{% set ns.x = m(ns.x) %}",
+        "{% set ns.x = [ns.x, ns.x]|map('upper')|join %}",
+        "{% set ns.x = '%999999999d'|format(1) %}",
+        "{% set ns.x = '{:>999999999}'.format(1) %}",
+        "{% set ns.x = ns.x|indent(999999999, true) %}",
+        "{% set ns.l = ns.l|slice(999999999)|list %}",
+        "{% set ns.l = ns.l|batch(999999999, 'x')|list %}",
+        "{% set ns.l = ns.l + ns.l %}",
+        "{% set ns.l = ns.l * 2 %}",
+        "{% set ns.l = [ns.l, ns.l] %}",
+        "{% set ns.m = {'a': ns.m, 'b': ns.m} %}",
+        "{% set ns.m = dict(a=ns.m, b=ns.m) %}",
+        "{% set ns.n = ns %}{% set ns.x = ns ~ '' %}",
+    ];
+    for step in steps {
+        let before = std::time::Instant::now();
+        let template = compiled(&doubled(step), &[]);
+        let error = template.render("hello").expect_err(step).to_string();
+        let known = ["piles up more", "pads by more", "too deeply"];
+        assert!(known.iter().any(|known| error.contains(known)), "{step}: {error}");
+        assert!(before.elapsed().as_secs() < 60, "{step}");
+    }
+    // A long text between tags, written into a variable again and again.
+    let raw = format!(
+        "{{% for i in range(99999) %}}{{% set x %}}{}{{% endset %}}{{% endfor %}}",
+        "y".repeat(50_000)
+    );
+    assert!(compiled(&raw, &[]).render("x").is_err());
+}
+
+#[test]
+fn operators_do_what_they_did() {
+    let source = "{{ 1 + 2 }} {{ 1.5 + 2 }} {{ 'a' + 'b' }} {{ 'a' ~ 1 ~ none }} {{ 3 * 4 }} {{ 2 * 'ab' }} {{ ([1] + [2, 3])|length }} {{ ([0] * 3)|length }} {{ {'a': 1, 'b': [2]}.b[0] }} {{ []|length }} {{ {}|length }} {{ dict(a=1).a }} {{ 2 * 0.5 }} {{ namespace(x=1).x }} {{ ['b', 'a']|sort|join('-') }} {{ messages|map(attribute='role')|join }} {{ 'x'.replace('x', 'yy') }}";
+    let wanted = "3 3.5 ab a1None 12 abab 3 3 2 0 0 1 1.0 1 a-b user yy";
+    assert_eq!(compiled(source, &[]).expand("").unwrap(), wanted);
+    for wrong in
+        ["{{ 1 + 'a' }}", "{{ [] + 1 }}", "{{ none * 2 }}", "{{ 9223372036854775807 + 1 }}"]
+    {
+        assert!(compiled(wrong, &[]).render("x").is_err(), "{wrong}");
+    }
+}
+
 #[test]
 fn a_template_reaches_no_file() {
     for source in [

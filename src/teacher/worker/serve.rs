@@ -20,7 +20,7 @@ use std::{
 use super::protocol::{self, Command, Report};
 use crate::{
     interrupt::leave,
-    teacher::{Step, TeacherError, llama::LlamaTeacher},
+    teacher::{Step, TeacherError, chat, llama::LlamaTeacher},
 };
 
 /// An engine tells after each step that it is alive; the supervisor hears it this often.
@@ -35,6 +35,7 @@ pub fn serve() -> io::Result<()> {
     let mut output = Output { pipe, spoke: Instant::now(), crash: Crash::from_environment() };
     die_first();
     leave_no_core();
+    chat::cage();
     let commands = listen();
     let Ok(Command::Load { path, options }) = commands.recv() else {
         return Err(io::Error::other("the first command is not to load a model"));

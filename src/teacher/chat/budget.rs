@@ -1,0 +1,314 @@
+//! Bounds what a template piles up in variables.
+//!
+//! Steps are bounded by fuel, but a step can double a text, and forty doublings are a terabyte. So
+//! everything that makes a larger value out of others is paid for from one budget per rendering:
+//! `~`, `+`, `*`, list and dict displays, filters, methods, and what is written into a `set` block or
+//! a macro. For that the compiled template is changed: operators become calls of filters of ours
+//! that do the same and count. What still escapes (a comparison of lists that hold each other, say)
+//! meets [`super::cage`].
+
+use std::cell::Cell;
+
+use minijinja::{
+    Environment, Error, ErrorKind, Value,
+    machinery::{CompiledTemplate, Instruction, Instructions},
+    value::{Rest, ValueKind},
+};
+
+/// What one rendering may pile up, in bytes, beside [`PER_INPUT_BYTE`] times its input.
+const MOST: u64 = 16 << 20;
+const PER_INPUT_BYTE: u64 = 64;
+/// What a value costs beside its letters.
+const LEAST: u64 = 16;
+const DEEPEST: usize = 64;
+/// The most that a filter may be told to repeat or to pad.
+const WIDEST: usize = 10_000;
+
+thread_local! {
+    /// What is left to the rendering that this thread is at.
+    static LEFT: Cell<u64> = const { Cell::new(MOST) };
+}
+
+/// Begins a rendering with `input` bytes of a user's text.
+pub fn begin(input: usize) {
+    LEFT.set(MOST + PER_INPUT_BYTE * input as u64);
+}
+
+fn pay(bytes: u64) -> Result<(), Error> {
+    match LEFT.get().checked_sub(bytes) {
+        Some(left) => {
+            LEFT.set(left);
+            Ok(())
+        }
+        None => {
+            LEFT.set(0);
+            Err(refused("the template piles up more than it may"))
+        }
+    }
+}
+
+fn refused(message: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// Pays for all that `value` holds, as often as it holds it.
+pub fn weigh(value: &Value) -> Result<(), Error> {
+    weigh_at(value, 0)
+}
+
+fn weigh_at(value: &Value, depth: usize) -> Result<(), Error> {
+    let letters = value.as_bytes().map_or(0, <[u8]>::len);
+    pay(LEAST + letters as u64)?;
+    let holds = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map);
+    if !holds {
+        return Ok(());
+    }
+    if depth == DEEPEST {
+        return Err(refused("the template nests its values too deeply"));
+    }
+    let Ok(items) = value.try_iter() else { return Ok(()) };
+    for item in items {
+        weigh_at(&item, depth + 1)?;
+        if value.kind() == ValueKind::Map {
+            weigh_at(&value.get_item(&item)?, depth + 1)?;
+        }
+    }
+    Ok(())
+}
+
+fn weigh_all(values: &[Value]) -> Result<(), Error> {
+    values.iter().try_for_each(weigh)
+}
+
+/// What a filter or method makes larger by more than a factor, by its name: paid for before.
+pub fn foresee(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
+    let text = |at: usize| arguments.get(at).and_then(Value::as_str);
+    let wide = |value: &Value| value.as_usize().is_some_and(|number| number > WIDEST);
+    let times = |count: usize, length: usize| pay((count as u64).saturating_mul(length as u64));
+    match (name, value.as_str()) {
+        ("replace", Some(whole)) => {
+            let (from, to) = (text(0).unwrap_or_default(), text(1).unwrap_or_default());
+            times(whole.matches(from).count(), to.len())
+        }
+        // A filter joins its value by its argument, a method its argument by its value.
+        ("join", _) => {
+            let parts = [Some(value), arguments.first()].into_iter().flatten();
+            let count = parts.clone().filter_map(Value::len).max().unwrap_or(0);
+            let length = parts.filter_map(Value::as_str).map(str::len).max().unwrap_or(0);
+            times(count, length)
+        }
+        ("indent" | "batch" | "slice" | "center", _) if arguments.iter().any(wide) => {
+            Err(refused("the template pads by more than it may"))
+        }
+        ("indent", Some(whole)) => times(whole.lines().count(), WIDEST.min(number(arguments))),
+        ("format", Some(whole)) => {
+            let digits = |run: &str| run.bytes().all(|b| b.is_ascii_digit()) && run.len() > 4;
+            let runs = whole.split(|c: char| !c.is_ascii_digit());
+            if whole.contains('*') || runs.into_iter().any(digits) {
+                return Err(refused("the template pads by more than it may"));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn number(arguments: &[Value]) -> usize {
+    arguments.iter().filter_map(Value::as_usize).max().unwrap_or(4)
+}
+
+/// All that make something out of a value. Not those that call others by name (`map`, `select` and their
+/// like): what they call is counted.
+const FILTERS: [&str; 41] = [
+    "safe",
+    "escape",
+    "e",
+    "lower",
+    "upper",
+    "title",
+    "capitalize",
+    "replace",
+    "length",
+    "count",
+    "items",
+    "dictsort",
+    "reverse",
+    "trim",
+    "join",
+    "default",
+    "d",
+    "list",
+    "first",
+    "last",
+    "min",
+    "max",
+    "sort",
+    "unique",
+    "batch",
+    "slice",
+    "sum",
+    "indent",
+    "groupby",
+    "tojson",
+    "urlencode",
+    "pprint",
+    "string",
+    "split",
+    "lines",
+    "format",
+    "chain",
+    "zip",
+    "attr",
+    "bool",
+    "round",
+];
+
+/// Lets `environment` count. `plain` is the same without that.
+pub fn install(environment: &mut Environment<'static>, plain: &'static Environment<'static>) {
+    for name in FILTERS {
+        environment.add_filter(name, move |arguments: Rest<Value>| {
+            weigh_all(&arguments)?;
+            if let [value, others @ ..] = &arguments[..] {
+                foresee(name, value, others)?;
+            }
+            let made = plain.empty_state().apply_filter(name, &arguments)?;
+            weigh(&made)?;
+            Ok::<Value, Error>(made)
+        });
+    }
+    environment.add_filter(CONCAT, concat);
+    environment.add_filter(ADD, add);
+    environment.add_filter(REPEAT, repeat);
+    environment.add_filter(LIST, |values: Rest<Value>| {
+        weigh_all(&values)?;
+        Ok::<Value, Error>(Value::from(values.0))
+    });
+    environment.add_filter(DICT, |values: Rest<Value>| {
+        weigh_all(&values)?;
+        let pairs = values.as_chunks().0.iter();
+        Ok::<Value, Error>(pairs.map(|[key, value]| (key.clone(), value.clone())).collect())
+    });
+    // Its answer is as long as all variables together, each as often as it is held.
+    environment.remove_global("debug");
+    for name in ["dict", "namespace"] {
+        let known = plain.globals().find(|(other, _)| *other == name);
+        let Some((_, made)) = known else { continue };
+        environment.add_function(name, move |arguments: Rest<Value>| {
+            weigh_all(&arguments)?;
+            made.call(&plain.empty_state(), &arguments)
+        });
+    }
+    environment.set_formatter(|out, state, value| {
+        weigh(value)?;
+        minijinja::escape_formatter(out, state, value)
+    });
+}
+
+// No template can name these.
+const CONCAT: &str = "~";
+const ADD: &str = "+";
+const REPEAT: &str = "*";
+const LIST: &str = "[]";
+const DICT: &str = "{}";
+
+/// Lets the operators of a compiled template count. Returns the longest text between its tags.
+pub fn count(template: &mut CompiledTemplate<'_>) -> usize {
+    let blocks = template.blocks.values_mut();
+    let parts = std::iter::once(&mut template.instructions).chain(blocks);
+    parts.map(count_in).max().unwrap_or(0)
+}
+
+fn count_in(code: &mut Instructions<'_>) -> usize {
+    let mut longest = 0;
+    for at in 0..u32::try_from(code.len()).unwrap_or(u32::MAX) {
+        let Some(step) = code.get_mut(at) else { break };
+        // Not kept from one call to the next: a call of another filter.
+        let call = |name, count| Instruction::ApplyFilter(name, Some(count), !0);
+        let other = match step {
+            Instruction::StringConcat => call(CONCAT, 2),
+            Instruction::Add => call(ADD, 2),
+            Instruction::Mul => call(REPEAT, 2),
+            Instruction::BuildList(Some(count)) => {
+                let Ok(count) = u16::try_from(*count) else { continue };
+                call(LIST, count)
+            }
+            Instruction::BuildMap(pairs) => {
+                let Ok(count) = u16::try_from(*pairs * 2) else { continue };
+                call(DICT, count)
+            }
+            Instruction::EmitRaw(text) => {
+                longest = longest.max(text.len());
+                continue;
+            }
+            _ => continue,
+        };
+        *step = other;
+    }
+    longest
+}
+
+fn concat(left: &Value, right: &Value) -> Result<Value, Error> {
+    weigh(left)?;
+    weigh(right)?;
+    Ok(Value::from(format!("{left}{right}")))
+}
+
+fn is_list(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
+}
+
+fn add(left: &Value, right: &Value) -> Result<Value, Error> {
+    if is_list(left) && is_list(right) {
+        weigh(left)?;
+        weigh(right)?;
+        return Ok(left.try_iter()?.chain(right.try_iter()?).collect());
+    }
+    if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
+        pay(LEAST + (left.len() + right.len()) as u64)?;
+        return Ok(Value::from(format!("{left}{right}")));
+    }
+    numbers("+", left, right, i64::checked_add, |a, b| a + b)
+}
+
+fn repeat(left: &Value, right: &Value) -> Result<Value, Error> {
+    for (value, times) in [(left, right), (right, left)] {
+        let (Some(times), true) = (times.as_usize(), is_list(value) || value.as_str().is_some())
+        else {
+            continue;
+        };
+        if let Some(text) = value.as_str() {
+            pay((text.len() as u64).saturating_mul(times as u64))?;
+            return Ok(Value::from(text.repeat(times)));
+        }
+        weigh(value)?;
+        let mut items: Vec<Value> = Vec::new();
+        for _ in 0..times {
+            weigh(value)?;
+            items.extend(value.try_iter()?);
+        }
+        return Ok(Value::from(items));
+    }
+    numbers("*", left, right, i64::checked_mul, |a, b| a * b)
+}
+
+fn numbers(
+    sign: &str,
+    left: &Value,
+    right: &Value,
+    whole: fn(i64, i64) -> Option<i64>,
+    broken: fn(f64, f64) -> f64,
+) -> Result<Value, Error> {
+    let fault = || {
+        let kinds = format!("{} and {}", left.kind(), right.kind());
+        Error::new(ErrorKind::InvalidOperation, format!("{sign} does not go with {kinds}"))
+    };
+    if left.is_integer() && right.is_integer() {
+        let (Some(a), Some(b)) = (left.as_i64(), right.as_i64()) else { return Err(fault()) };
+        return whole(a, b).map(Value::from).ok_or_else(fault);
+    }
+    let float = |value: &Value| f64::try_from(value.clone()).ok();
+    match (float(left), float(right)) {
+        (Some(a), Some(b)) => Ok(Value::from(broken(a, b))),
+        _ => Err(fault()),
+    }
+}

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     BundleError, PIECE,
-    index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END, footer},
+    index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END},
     inspect,
-    write::{Writer, frame},
+    write::{Writer, frame, sealed},
 };
 use crate::store::Role;
 
@@ -298,7 +298,7 @@ fn an_index_is_written_in_one_way() {
     let packed = frame(&tar, 3).unwrap();
     let whole = plain(&two(), |_| {});
     let json = &whole[packed.len() + 8..whole.len() - 112];
-    let again = |json: &[u8]| [packed.as_slice(), &footer(json, &key())].concat();
+    let again = |json: &[u8]| sealed(&packed, json);
     assert_eq!(again(json), whole);
     let text = String::from_utf8(json.to_vec()).unwrap();
     for twisted in [
@@ -323,7 +323,7 @@ fn a_signed_index_with_any_other_byte_never_panics() {
         for new in [b'0', b'9', b'"', b'-', b'/', 0xff] {
             let mut twisted = json.clone();
             twisted[at] = new;
-            let bytes = [packed.as_slice(), &footer(&twisted, &key())].concat();
+            let bytes = sealed(&packed, &twisted);
             if let Err(error) = inspect(&bytes) {
                 assert!(error.is_verdict(), "{error}");
             }

@@ -51,7 +51,8 @@ pub fn import(
         let (flag, with) = ("--source-to", "`bundle create --source DIR`");
         return Err(BundleError::Missing { what: "sources", flag, with });
     }
-    for taken in [to.program, to.source].into_iter().flatten().filter(|path| path.exists()) {
+    let mut wanted = [to.program, to.source].into_iter().flatten();
+    if let Some(taken) = wanted.find(|path| path.exists()) {
         return Err(BundleError::Exists { path: taken.to_owned() });
     }
     // Both passes count.
@@ -144,7 +145,12 @@ impl Sink for Unpacker<'_> {
     }
 
     fn end(&mut self) -> Result<(), BundleError> {
-        self.open = None;
-        Ok(())
+        match self.open.take() {
+            // Models are made to last by the library; of many thousand sources the disk takes its time.
+            Some((path, file)) if self.program == Some(path.as_path()) => {
+                file.sync_all().map_err(|source| BundleError::Write { path, source })
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -42,6 +42,8 @@ pub use index::Kind;
 pub use keys::{Fingerprint, fingerprint, generate, private_key, public_key};
 pub use read::{Trust, inspect, verify};
 pub use sbom::bill;
+#[doc(hidden)]
+pub use write::sealed;
 
 use crate::store::{Role, StoreError};
 

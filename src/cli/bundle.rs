@@ -143,11 +143,11 @@ fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
         eprintln!("collecting the sources: `cargo vendor` takes a while");
     }
     let bar = bar(quiet);
-    let summary = bundle::create(&args.out, &selection, &key, &mut |done, total| {
+    let created = bundle::create(&args.out, &selection, &key, &mut |done, total| {
         show(&bar, done, total);
-    })?;
+    });
     bar.finish_and_clear();
-    say("written", &args.out, &summary, args.json, json!({}));
+    say("written", &args.out, &created?, args.json, json!({}));
     Ok(())
 }
 
@@ -170,9 +170,9 @@ fn warn_of_embedded_key(summary: &Summary) {
 fn verify(args: &VerifyArgs, quiet: bool) -> anyhow::Result<()> {
     let trust = trust(args.public_key.as_deref())?;
     let bar = bar(quiet);
-    let summary = bundle::verify(&args.file, &trust, &mut |done, total| show(&bar, done, total))
-        .with_context(|| args.file.display().to_string())?;
+    let verified = bundle::verify(&args.file, &trust, &mut |done, total| show(&bar, done, total));
     bar.finish_and_clear();
+    let summary = verified.with_context(|| args.file.display().to_string())?;
     let origin = matches!(trust, Trust::Key(_));
     if !origin {
         warn_of_embedded_key(&summary);
@@ -188,9 +188,9 @@ fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let bar = bar(quiet);
     let imported = bundle::import(&args.file, &trust, to, &mut |done, total| {
         show(&bar, done, total);
-    })
-    .with_context(|| args.file.display().to_string())?;
+    });
     bar.finish_and_clear();
+    let imported = imported.with_context(|| args.file.display().to_string())?;
     if matches!(trust, Trust::Embedded) {
         warn_of_embedded_key(&imported.summary);
     }

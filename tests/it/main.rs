@@ -1,13 +1,21 @@
 //! Drives the real program with the real pocket models in temporary folders.
 
+#[cfg(target_os = "linux")]
+mod airgap;
 #[cfg(unix)]
 mod browser;
 mod compare;
+#[cfg(target_os = "linux")]
+mod crash;
 mod demo;
 mod export;
 mod faults;
 mod imported;
+#[cfg(target_os = "linux")]
+mod interrupt;
 mod predict;
+#[cfg(unix)]
+mod private;
 mod replay;
 mod resume;
 mod support;

@@ -48,6 +48,15 @@ pub fn install() -> &'static State {
     })
 }
 
+/// Takes the network away from the calling thread and all that it starts; other threads keep it. For
+/// tests: [`install`] is called before there are others.
+///
+/// # Errors
+/// Why there is no filter here.
+pub fn install_here() -> Result<(), String> {
+    filter::apply()
+}
+
 /// What this process writes from here on is for its user alone: folders 0700, files 0600, whatever the
 /// umask was.
 pub fn keep_private() {

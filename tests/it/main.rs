@@ -1,9 +1,13 @@
 //! Drives the real program with the real pocket models in temporary folders.
 
+#[cfg(target_os = "linux")]
+mod airgap;
 #[cfg(unix)]
 mod browser;
 mod bundle;
 mod compare;
+#[cfg(target_os = "linux")]
+mod crash;
 mod demo;
 mod export;
 mod faults;
@@ -11,8 +15,12 @@ mod hostile;
 #[cfg(feature = "pull")]
 mod hub;
 mod imported;
+#[cfg(target_os = "linux")]
+mod interrupt;
 mod library;
 mod predict;
+#[cfg(unix)]
+mod private;
 mod replay;
 mod resume;
 mod support;

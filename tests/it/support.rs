@@ -28,6 +28,21 @@ pub const SMALL: [&str; 8] = [
     "teacher.slots=4",
 ];
 
+/// A student so small that it is trained in no time, and little work for the teacher.
+pub const STUDENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/distilbert");
+pub const TINY: [&str; 10] = [
+    "--student",
+    STUDENT,
+    "--set",
+    "augment.per_class=4",
+    "--set",
+    "run.seeds=1",
+    "--set",
+    "student.epochs=2",
+    "--set",
+    "teacher.slots=4",
+];
+
 impl Bench {
     pub fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }

@@ -1,0 +1,26 @@
+//! A few of the kills of `scripts/crash`, which does two hundred.
+
+use std::process::Command;
+
+use crate::support::Bench;
+
+#[test]
+fn every_killed_run_ends_like_an_undisturbed_one() {
+    let python = Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: no python3, which scripts/crash is written in");
+        return;
+    }
+    let bench = Bench::new();
+    let output = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/crash"))
+        .args(["--kills", "12", "--seed", "7", "--program", env!("CARGO_BIN_EXE_promptmix")])
+        .arg("--folder")
+        .arg(bench.path("crash"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}{errors}");
+    assert!(said.contains("survived 12 of 12"), "{said}");
+}

@@ -1,6 +1,7 @@
 //! The commands. This is the only place that prints or draws progress: results go to stdout, all
 //! else to stderr.
 
+mod audit;
 mod bench;
 mod compare;
 mod doctor;
@@ -61,6 +62,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Hand a trained student on: a Hugging Face folder with a model card, an ONNX file, or both
     Export(export::ExportArgs),
+    /// Check a run's ledger, and look for personal data and copies in what it trains on
+    Audit(audit::AuditArgs),
     /// List the known models, or fetch one
     Models(models::ModelsArgs),
     /// Measure what a teacher or a student does in a second on this machine
@@ -260,6 +263,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
+        Command::Audit(args) => audit::audit(&args, quiet),
         Command::Models(args) => models::models(&args),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -32,6 +32,7 @@
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 
+pub mod audit;
 pub mod augment;
 pub mod bundle;
 pub mod cli;

@@ -1,6 +1,7 @@
 //! The commands. This is the only place that prints or draws progress: results go to stdout, all
 //! else to stderr.
 
+mod audit;
 mod bench;
 mod bundle;
 mod compare;
@@ -71,6 +72,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Hand a trained student on: a Hugging Face folder with a model card, an ONNX file, or both
     Export(export::ExportArgs),
+    /// Check a run's ledger, and look for personal data and copies in what it trains on
+    Audit(audit::AuditArgs),
     /// The models: list, pull, verify, import, remove
     Models(models::ModelsArgs),
     /// Carry program, models and sources to a machine without a network, in one signed file
@@ -323,6 +326,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
+        Command::Audit(args) => audit::audit(&args, quiet),
         Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),

@@ -169,6 +169,13 @@ pub fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     written(&args.run, "train.jsonl", args.json)
 }
 
+/// Masks personal data in what the run at `path` trains on from here on.
+pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
+    let mut road = Road::reopen(path, &["filter.redact=true".to_owned()], quiet)?;
+    road.folder.change_settings(&road.settings)?;
+    road.filter()
+}
+
 /// `promptmix train`
 pub fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     Road::reopen(&args.run, &[], quiet)?.train()?;

@@ -100,7 +100,7 @@ pub fn comparison(report: &Report) -> String {
 }
 
 /// Columns under each other: the first to the left, the others to the right.
-fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
+pub(super) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let width =
         |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

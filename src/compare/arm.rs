@@ -419,7 +419,7 @@ impl Compare<'_> {
     /// `texts` without exact doubles, copies of seeds and what stands in the test set. EDA's are
     /// near-duplicates of the seeds by their nature.
     fn exact(&self, texts: Vec<AugmentedText>, seeds: &[LabelledText]) -> Vec<RelabelledText> {
-        let settings = FilterSettings { rouge_l: 2.0, min_probability: 0.0 };
+        let settings = FilterSettings { rouge_l: 2.0, ..FilterSettings::default() };
         let rows = texts.into_iter().map(as_asked).collect();
         filter::apply(rows, seeds, &self.task.test, &settings).0
     }

@@ -33,6 +33,7 @@ pub use grid::{Grid, GridError};
 pub use markdown::{markdown, points};
 
 use crate::{
+    audit::redact,
     config::Settings,
     embed::Embedder,
     prompt::Prompts,
@@ -193,6 +194,9 @@ impl<'a> Compare<'a> {
     ) -> Result<(), RunError> {
         let student = self.students.len();
         self.students.push(name.to_owned());
+        for arm in &mut self.arms {
+            redact::examples(self.settings, &mut arm.examples)?;
+        }
         let jobs: Vec<Job<'_>> = self
             .arms
             .iter()

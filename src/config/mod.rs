@@ -7,13 +7,14 @@ mod published;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 pub use published::published;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
+    audit::pii::Scanner,
     student::{OutOfRange, TrainSettings},
     teacher::{FlashAttention, KvType, Sampling, SplitMode, grammar::ListGrammar, replay},
 };
@@ -41,6 +42,7 @@ pub struct Settings {
     pub relabel: RelabelSettings,
     pub filter: FilterSettings,
     pub student: StudentSettings,
+    pub audit: AuditSettings,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -233,11 +235,36 @@ pub struct FilterSettings {
     pub rouge_l: f64,
     /// Texts whose relabelling probability is below this are dropped; 0 keeps all, as the paper does.
     pub min_probability: f32,
+    /// What is trained on, seeds included, has `[EMAIL]`, `[PHONE]`, … in the place of personal data,
+    /// and so has the report. `augmented.jsonl`, `relabelled.jsonl` and the ledger keep the texts as they
+    /// were written. Off: a class may be about addresses, and a student that never saw one meets them
+    /// in use.
+    pub redact: bool,
 }
 
 impl Default for FilterSettings {
     fn default() -> Self {
-        Self { rouge_l: 0.85, min_probability: 0.0 }
+        Self { rouge_l: 0.85, min_probability: 0.0, redact: false }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSettings {
+    /// Kinds of personal data beside the built-in ones: names with regular expressions (those of the
+    /// regex crate: no look-around, no back-references), for example
+    /// `patterns = { badge = '\bEMP-\d{5}\b' }`.
+    pub patterns: BTreeMap<String, String>,
+}
+
+impl AuditSettings {
+    /// What finds personal data, the task's own kinds included.
+    ///
+    /// # Errors
+    /// A pattern that is none, with its name.
+    pub fn scanner(&self) -> Result<Scanner, ConfigError> {
+        Scanner::new(&self.patterns)
+            .map_err(|error| ConfigError::Invalid { message: format!("audit.patterns: {error}") })
     }
 }
 
@@ -325,6 +352,7 @@ impl Settings {
             let wanted = "it must be larger";
             return Err(ConfigError::OutOfRange { key, value: "too small".into(), wanted });
         }
+        self.audit.scanner()?;
         if let Some(OutOfRange { key, value, wanted }) = self.student.training.fault() {
             return Err(ConfigError::OutOfRange { key, value, wanted });
         }

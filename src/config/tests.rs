@@ -51,6 +51,7 @@ fn faults_name_their_key() {
     assert!(message("[augment]\ntexts_per_request = 0").contains("augment.texts_per_request"));
     assert!(message("[augment]\nrepeat_penalty = 0.0").contains("augment.repeat_penalty"));
     assert!(message("[run]\nseeds = \"x\"").contains("string"));
+    assert!(message("[audit.patterns]\nbadge = \"(\"").contains("audit.patterns: \"badge\""));
     assert!(Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).is_err());
 }
 

@@ -140,7 +140,7 @@ mod tests {
             row("the quick brown fox jumps over a dog", "b", 1.0),
             row("unsure", "a", 0.2),
         ];
-        let settings = FilterSettings { rouge_l: 0.85, min_probability: 0.5 };
+        let settings = FilterSettings { min_probability: 0.5, ..FilterSettings::default() };
         let (kept, dropped) = apply(rows, &seeds, &test, &settings);
         let reasons: Vec<Drop> = dropped.iter().map(|row| row.dropped).collect();
         assert_eq!(

@@ -8,7 +8,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | `parts`, `comparison`, `insight` | the types: what a run, a comparison and a closer look tell |
+//! | `parts`, `comparison`, `insight`, `privacy` | the types: what a run, a comparison, a closer look and an audit tell |
 //! | `row` | the rows of the result table |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
 //! | `page` | turns the report into what the templates beside it lay out, a file for each group of sections |
@@ -25,6 +25,7 @@ mod matrix;
 mod number;
 mod page;
 mod parts;
+mod privacy;
 mod row;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -44,6 +45,9 @@ pub use page::render;
 pub use parts::{
     AlphaShare, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair, PairShare,
     Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
+};
+pub use privacy::{
+    Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, Privacy, PrivateValue,
 };
 pub use row::Row;
 
@@ -87,6 +91,9 @@ pub struct Report {
     /// How varied the texts are: the seeds first, then the generated ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diversity: Vec<Lexical>,
+    /// What the texts that are trained on give away; absent where no audit was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<Privacy>,
     /// What each stage cost.
     #[serde(default)]
     pub stages: Vec<Stage>,

@@ -3,6 +3,7 @@
 
 use super::{RunError, RunFolder, ledger::Entry, sections};
 use crate::{
+    audit::redact,
     config::Settings,
     embed::Embedder,
     eval::{self, accuracy_interval, against, macro_f1_interval},
@@ -101,7 +102,7 @@ impl Assembly<'_> {
                 sha256: identity.sha256.clone(),
             },
         );
-        Ok(Report {
+        let mut report = Report {
             task: report::Task {
                 name: task.name.clone(),
                 classes: task
@@ -128,10 +129,13 @@ impl Assembly<'_> {
             reliability: reliability.collect(),
             map,
             diversity: sections::diversity(self.seeds, kept),
+            privacy: None,
             stages: self.stages(),
             provenance: self.provenance(),
             warnings: self.warnings(),
-        })
+        };
+        redact::report(self.settings, &mut report)?;
+        Ok(report)
     }
 
     /// What the task's readers found odd, and what the teacher could not answer.

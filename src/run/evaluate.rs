@@ -13,6 +13,7 @@ use super::{
     run_seeds, sections,
 };
 use crate::{
+    audit::{self, Customer},
     config::Settings,
     embed::Embedder,
     prompt::Prompts,
@@ -71,10 +72,30 @@ pub fn evaluate(
     let funnel = funnel(run, relabelled.len());
     let found = Found { table: &table, relabelled: &relabelled, kept: &kept, funnel };
     let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
-    let report = assembly.report(&found, identity.as_ref(), student)?;
+    let mut report = assembly.report(&found, identity.as_ref(), student)?;
+    let privacy = privacy(task, settings, &kept, embedder)?;
+    report.warnings.extend(privacy.warning());
+    report.privacy = Some(privacy);
     report.write(&run.path)?;
     run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
     Ok(report)
+}
+
+/// What the texts that are trained on give away; as `promptmix audit` has it, but near to seeds alone.
+fn privacy(
+    task: &Task,
+    settings: &Settings,
+    kept: &[RelabelledText],
+    embedder: &dyn Embedder,
+) -> Result<report::Privacy, RunError> {
+    let customer = Customer::of(task);
+    let texts: Vec<audit::Text<'_>> = (1..)
+        .zip(kept)
+        .map(|(line, row)| audit::Text { file: "train.jsonl", line, text: &row.augmented.text })
+        .collect();
+    let privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, false);
+    let nearest = audit::nearest(&texts, &customer, false, embedder)?;
+    Ok(report::Privacy { nearest, redacted: settings.filter.redact, ..privacy })
 }
 
 /// The students' rows.

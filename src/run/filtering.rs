@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Event, RunError, RunFolder, Watch, run_seeds};
 use crate::{
+    audit::redact::{self, RedactedText},
     config::Settings,
     filter::{self, Drop, DroppedText},
     relabel::RelabelledText,
@@ -24,9 +25,16 @@ pub fn filter(
         run.read_rows("relabelled.jsonl", "run the stage `relabel` first, or `import` texts")?;
     watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
     let total = rows.len();
-    let (kept, dropped) =
+    let (mut kept, dropped) =
         filter::apply(rows, &run_seeds(task, settings), &task.test, &settings.filter);
-    run.write_rows("train.jsonl", &kept)?;
+    // Compared as they were written, trained on as they may be seen.
+    let marks = redact::rows(settings, &mut kept)?;
+    let redacted: Vec<RedactedText<'_>> = kept
+        .iter()
+        .zip(&marks)
+        .map(|(row, marks)| RedactedText { row, redacted: *marks })
+        .collect();
+    run.write_rows("train.jsonl", &redacted)?;
     run.write_rows("dropped.jsonl", &dropped)?;
     let mut reasons: BTreeMap<Drop, usize> = BTreeMap::new();
     for row in &dropped {
@@ -42,7 +50,9 @@ pub fn filter(
     run.finish_stage("filter", &counts, &["train.jsonl", "dropped.jsonl"], decisions)?;
     let why: Vec<String> =
         reasons.iter().map(|(reason, count)| format!("{count} {}", reason.describe())).collect();
+    let marks: usize = marks.iter().sum();
+    let masked = if marks > 0 { format!("; {marks} values masked") } else { String::new() };
     let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
-    watch(Event::End { summary: format!("{} of {total} texts kept{why}", kept.len()) });
+    watch(Event::End { summary: format!("{} of {total} texts kept{why}{masked}", kept.len()) });
     Ok(kept)
 }

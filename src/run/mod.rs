@@ -44,7 +44,7 @@ pub use filtering::filter;
 pub use generate::generate;
 pub(crate) use generate::{Counts, Harvest, harvest, nearest};
 pub use import::import;
-pub use record::Record;
+pub use record::{Record, SyntheticText, begun_with};
 pub use relabelling::relabel;
 pub(crate) use relabelling::{Scoring, relabelled};
 pub use replay::replay;
@@ -53,7 +53,7 @@ pub use train::{Said, TrainedRow, train};
 
 use crate::{
     augment::Setting,
-    config::Settings,
+    config::{ConfigError, Settings},
     eval::EvalError,
     interrupt,
     prompt::{PromptError, Prompts},
@@ -71,6 +71,8 @@ use ledger::{Entry, Ledger, LedgerError};
 pub enum RunError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Teacher(#[from] TeacherError),
     #[error(transparent)]
@@ -296,6 +298,32 @@ impl RunFolder {
         let settings = read_settings(path)?;
         let task = read_json(&path.join("task.json"))?;
         Ok((Self::lock(path)?, task, settings))
+    }
+
+    /// Goes on with other `settings`: stages that are run again use them.
+    ///
+    /// # Errors
+    /// A disk that does not take them.
+    pub fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
+        let text = settings.to_toml();
+        let begun = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
+                Some((task_sha256.clone(), prompts_sha256.clone(), *settings == text))
+            }
+            _ => None,
+        });
+        let (task_sha256, prompts_sha256, same) = begun.unwrap_or_default();
+        if !same {
+            self.write("settings.toml", text.as_bytes())?;
+            self.ledger.append(vec![Entry::Begun {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: now(),
+                task_sha256,
+                prompts_sha256,
+                settings: text,
+            }])?;
+        }
+        Ok(())
     }
 
     fn lock(path: &Path) -> Result<Self, RunError> {

@@ -33,6 +33,57 @@ pub struct Record {
     pub counts: BTreeMap<String, BTreeMap<String, usize>>,
 }
 
+/// A line of a run's file of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntheticText {
+    /// From 1.
+    pub line: usize,
+    /// Names the text in all files of the run.
+    pub id: usize,
+    pub text: String,
+}
+
+impl SyntheticText {
+    /// All texts of the file `name` (`train.jsonl`, `relabelled.jsonl`) in the run folder `path`; nothing
+    /// where there is no such file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a line that is no row.
+    pub fn read(path: &Path, name: &str) -> Result<Option<Vec<Self>>, RunError> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            id: usize,
+            text: String,
+        }
+        let path = path.join(name);
+        let content = match fs::read_to_string(&path) {
+            Ok(content) => content,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(RunError::Read { path, source, hint: "the folder must be readable" });
+            }
+        };
+        let mut texts = Vec::new();
+        for (line, content) in
+            (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty())
+        {
+            let Row { id, text } = serde_json::from_str(content).map_err(|error| {
+                RunError::Row { path: path.clone(), line, message: error.to_string() }
+            })?;
+            texts.push(Self { line, id, text });
+        }
+        Ok(Some(texts))
+    }
+}
+
+/// The task and the settings of the run folder `path`, whatever its ledger says.
+///
+/// # Errors
+/// A file that is missing or was changed, with its line.
+pub fn begun_with(path: &Path) -> Result<(Task, Settings), RunError> {
+    Ok((read_json(&path.join("task.json"))?, read_settings(path)?))
+}
+
 impl Record {
     /// Whether the folder `path` looks like a run.
     pub fn is_at(path: &Path) -> bool {

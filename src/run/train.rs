@@ -22,6 +22,7 @@ use super::{
     replace_file, run_seeds,
 };
 use crate::{
+    audit::redact,
     config::Settings,
     interrupt,
     relabel::RelabelledText,
@@ -102,11 +103,14 @@ pub fn train(
     let labels = Labels { path: &run.path, classes: &task.classes, student: &settings.student };
     let gold = arms::gold(&run_seeds(task, settings));
     let taught = arms::gold(&gold::seeds(run, task, settings)?);
-    let arms = [
+    let mut arms = [
         (Row::Seeds, gold.clone()),
         (Row::A1, [gold, labels.asked(&rows)?].concat()),
         (Row::A2, [taught, labels.relabelled(&rows, false)?].concat()),
     ];
+    for (_, examples) in &mut arms {
+        redact::examples(settings, examples)?;
+    }
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {
         for (row, examples) in &arms {

@@ -13,7 +13,7 @@ use super::read::{Faults, Lines};
 pub(super) const FILE: &str = "task.toml";
 
 /// The tables that belong to later stages; they are passed on as they are.
-const SETTINGS: [&str; 6] = ["teacher", "augment", "relabel", "filter", "student", "run"];
+const SETTINGS: [&str; 7] = ["teacher", "augment", "relabel", "filter", "student", "run", "audit"];
 
 /// A value and its line and column.
 pub(super) type Placed<T> = (T, (usize, usize));

@@ -3,6 +3,7 @@
 
 mod closer;
 mod compared;
+mod privacy;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,12 @@ use super::{Report, Row};
 use crate::eval::Interval;
 
 /// The templates, by the name under which they include each other.
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("page", include_str!("page.html.j2")),
     ("style", include_str!("style.css.j2")),
     ("compared", include_str!("compared.html.j2")),
     ("closer", include_str!("closer.html.j2")),
+    ("privacy", include_str!("privacy.html.j2")),
     ("heat", include_str!("heat.html.j2")),
 ];
 
@@ -61,6 +63,7 @@ pub fn render(report: &Report) -> String {
             map => closer::map(report),
             reliability => closer::reliability(report),
             diversity => closer::diversity(report),
+            privacy => privacy::privacy(report),
             examples => sections::examples(report),
             stages => sections::stages(report),
             provenance => report.provenance,

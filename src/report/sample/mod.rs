@@ -134,6 +134,7 @@ pub(crate) fn tickets() -> Report {
         reliability: Vec::new(),
         map: None,
         diversity: Vec::new(),
+        privacy: None,
         examples: vec![
             example("I typed the wrong password too often and now even the reset page refuses me.", ("password_reset", "account_locked"), 0.65, "account_locked", 0.88),
             example("Since the VPN update my laptop also loses the office wifi.", ("vpn_access", "wifi_problem"), 0.75, "wifi_problem", 0.61),

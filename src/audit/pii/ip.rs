@@ -1,0 +1,137 @@
+//! IP addresses, version 4 and 6. Four numbers with dots are a program's version where the text says so
+//! or a letter follows; addresses that are the same on every machine (127.0.0.1, ::1, 0.0.0.0) name
+//! nobody.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
+};
+
+use super::window::{floor, says};
+
+/// Words after which four numbers with dots are no address.
+const VERSIONS: [&str; 14] = [
+    "version",
+    "v",
+    "ver",
+    "release",
+    "build",
+    "firmware",
+    "update",
+    "patch",
+    "driver",
+    "section",
+    "chapter",
+    "clause",
+    "kapitel",
+    "abschnitt",
+];
+/// Bytes before a number in which they may stand.
+const BEFORE: usize = 16;
+
+/// All addresses in `text`.
+pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
+    let part = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+    let mut at = 0;
+    while let Some(offset) = text[at..].find(part) {
+        let start = at + offset;
+        let length = text[start..].find(|c| !part(c)).unwrap_or(text.len() - start);
+        at = start + length;
+        let mut before = text[..start].chars().rev();
+        let goes_on = match before.next() {
+            Some('-' | '_' | '@') => before.next().is_some_and(char::is_alphabetic),
+            Some(c) => c.is_alphanumeric(),
+            None => false,
+        };
+        if goes_on {
+            continue;
+        }
+        let token = text[start..at].trim_end_matches('.');
+        let token = if token.ends_with("::") { token } else { token.trim_end_matches(':') };
+        // A port belongs to neither kind: 192.0.2.1:80.
+        let four = token.split(':').next().unwrap_or_default();
+        for token in [token, four] {
+            let after = &text[start + token.len()..];
+            if is_free(after) && is_address(token, &text[..start]) {
+                found.push(start..start + token.len());
+                break;
+            }
+        }
+    }
+}
+
+/// Whether what follows does not go on with it: `1.2.3.4-rc`, `10.0.0.1st`.
+fn is_free(after: &str) -> bool {
+    let mut after = after.chars();
+    match (after.next(), after.next()) {
+        (Some('-' | '_' | '+'), Some(next)) => !next.is_alphabetic(),
+        (Some('.'), Some(next)) => !next.is_ascii_digit(),
+        (Some(next), _) => !next.is_alphanumeric(),
+        (None, _) => true,
+    }
+}
+
+fn is_address(token: &str, before: &str) -> bool {
+    let address = match token.parse::<Ipv4Addr>() {
+        Ok(address) => {
+            let start = floor(before, before.len().saturating_sub(BEFORE));
+            if says(&before[start..], &VERSIONS) {
+                return false;
+            }
+            IpAddr::V4(address)
+        }
+        Err(_) => match token.parse::<Ipv6Addr>() {
+            Ok(address) if looks_written(token) => IpAddr::V6(address),
+            _ => return false,
+        },
+    };
+    !address.is_loopback() && !address.is_unspecified()
+}
+
+/// `a::b` is a path in a program: an address has a digit, and three groups or a first one of four.
+fn looks_written(token: &str) -> bool {
+    let groups = token.split(':').filter(|group| !group.is_empty()).count();
+    let first = token.split(':').next().map_or(0, str::len);
+    token.bytes().any(|byte| byte.is_ascii_digit()) && (groups >= 3 || first == 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        find(text, &mut found);
+        found.into_iter().map(|span| &text[span]).collect()
+    }
+
+    #[test]
+    fn addresses_and_versions() {
+        assert_eq!(all("from 192.0.2.17, then 198.51.100.2:8080."), ["192.0.2.17", "198.51.100.2"]);
+        assert_eq!(
+            all("ping 2001:db8::ff00:42:8329 or [fe80::1]"),
+            ["2001:db8::ff00:42:8329", "fe80::1"]
+        );
+        assert_eq!(
+            all("203.0.113.0/24 and 192.0.2.1-192.0.2.9"),
+            ["203.0.113.0", "192.0.2.1", "192.0.2.9"]
+        );
+        for no in [
+            "1.2.3.4-rc",
+            "version 10.4.2.1",
+            "v1.2.3.4",
+            "256.1.1.1",
+            "1.2.3.4.5",
+            "at 12:30:45",
+            "std::fs",
+            "a::b",
+            "127.0.0.1",
+            "::1",
+            "1.2.3",
+            "01.02.2024",
+            "firmware: 1.0.0.3",
+        ] {
+            assert_eq!(all(no), [""; 0], "{no}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Groups of letters and digits that may be one number: `DE89 3704 0044 …`, `030/123 45-67`.
+//!
+//! A text is cut into runs of ASCII letters and digits; a window is up to ten neighbouring runs with
+//! nothing but number punctuation between them. Every kind of number looks at every window, so that a
+//! text is read in time that grows with its length and not with what it holds.
+
+use std::ops::Range;
+
+use super::checksum;
+
+/// Most groups in one window and most characters without their separators: an IBAN of 34.
+const GROUPS: usize = 10;
+const LONGEST: usize = 34;
+/// Characters that may stand between two groups of one number, three at most.
+const GAP: [char; 13] = [
+    ' ', '\u{a0}', '\u{2007}', '\u{2009}', '\u{202f}', '-', '\u{2010}', '\u{2011}', '\u{2013}',
+    '.', '/', '(', ')',
+];
+/// Bytes of text before and after a number in which a word may say what it is.
+const BEFORE: usize = 48;
+const AFTER: usize = 24;
+
+/// A maximal run of letters and digits.
+#[derive(Clone, Copy)]
+struct Run {
+    start: usize,
+    end: usize,
+    /// Whether all of it is ASCII; other runs belong to no window.
+    ascii: bool,
+}
+
+/// Neighbouring runs of one text.
+pub(super) struct Window<'a> {
+    text: &'a str,
+    runs: &'a [Run],
+    /// All runs in one, in upper case.
+    squeezed: &'a str,
+}
+
+/// Calls `look` for each window of `text` that holds five digits or more.
+pub(super) fn each_window(text: &str, mut look: impl FnMut(&Window<'_>)) {
+    let runs = runs(text);
+    let mut squeezed = String::with_capacity(LONGEST);
+    for first in 0..runs.len() {
+        squeezed.clear();
+        let mut digits = 0;
+        for (place, run) in runs[first..].iter().enumerate().take(GROUPS) {
+            let length = run.end - run.start;
+            let joined = place == 0 || is_gap(&text[runs[first + place - 1].end..run.start]);
+            if !run.ascii || !joined || squeezed.len() + length > LONGEST {
+                break;
+            }
+            for byte in text[run.start..run.end].bytes() {
+                digits += usize::from(byte.is_ascii_digit());
+                squeezed.push(char::from(byte.to_ascii_uppercase()));
+            }
+            // Words: at most two groups of letters stand at the head of a number.
+            if digits == 0 && (place > 1 || squeezed.len() > 6) {
+                break;
+            }
+            if digits >= 5 {
+                let runs = &runs[first..=first + place];
+                look(&Window { text, runs, squeezed: &squeezed });
+            }
+        }
+    }
+}
+
+fn runs(text: &str) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut open = false;
+    for (at, c) in text.char_indices() {
+        let within = c.is_alphanumeric();
+        if within && !open {
+            runs.push(Run { start: at, end: at, ascii: true });
+        }
+        if let Some(run) = runs.last_mut().filter(|_| within) {
+            run.end = at + c.len_utf8();
+            run.ascii &= c.is_ascii();
+        }
+        open = within;
+    }
+    runs
+}
+
+fn is_gap(between: &str) -> bool {
+    between.len() <= 9 && between.chars().count() <= 3 && between.chars().all(|c| GAP.contains(&c))
+}
+
+impl<'a> Window<'a> {
+    /// The letters and digits alone, in upper case.
+    pub(super) fn squeezed(&self) -> &'a str {
+        self.squeezed
+    }
+
+    /// Where it stands in the text, in bytes.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.runs[0].start..self.runs[self.runs.len() - 1].end
+    }
+
+    pub(super) fn is_digits(&self) -> bool {
+        self.squeezed.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
+    /// Its digits, where it is `count` of them and nothing else.
+    pub(super) fn digits(&self, count: usize) -> Option<Vec<u32>> {
+        (self.squeezed.len() == count).then(|| checksum::digits(self.squeezed)).flatten()
+    }
+
+    /// The lengths of its groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = usize> {
+        self.runs.iter().map(|run| run.end - run.start)
+    }
+
+    /// What stands between its groups.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = &'a str> {
+        self.runs.windows(2).map(|pair| &self.text[pair[0].end..pair[1].start])
+    }
+
+    /// Whether its groups have these lengths, with the same single character of `separators` between
+    /// each two.
+    pub(super) fn has_form(&self, lengths: &[usize], separators: &str) -> bool {
+        let mut gaps = self.gaps();
+        let first = gaps.next().unwrap_or_default();
+        let narrow = [' ', '\u{a0}', '\u{2009}', '\u{202f}'];
+        let single =
+            |c: char| separators.contains(c) || (narrow.contains(&c) && separators.contains(' '));
+        self.groups().eq(lengths.iter().copied())
+            && (lengths.len() == 1 || (first.chars().count() == 1 && first.chars().all(single)))
+            && gaps.all(|gap| gap == first)
+    }
+
+    /// The text before it.
+    pub(super) fn before(&self) -> &'a str {
+        &self.text[..self.runs[0].start]
+    }
+
+    /// The text after it.
+    pub(super) fn after(&self) -> &'a str {
+        &self.text[self.runs[self.runs.len() - 1].end..]
+    }
+
+    /// Whether it is not merely a part of something longer: a ticket's name, a decimal number, a path.
+    pub(super) fn stands_apart(&self) -> bool {
+        let mut before = self.before().chars().rev();
+        let (near, far) = (before.next(), before.next());
+        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+        let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let joined_before = match near {
+            Some('-' | '_' | '@' | '\u{2011}') => word(far),
+            Some('.' | ',' | '/' | '\'') => digit(far),
+            Some('#') => true,
+            _ => false,
+        };
+        let mut after = self.after().chars();
+        let (near, far) = (after.next(), after.next());
+        let joined_after = match near {
+            Some('-' | '_' | '\u{2011}') => word(far),
+            Some('.' | ',' | '/' | '\'') => digit(far),
+            Some('@' | '%') => true,
+            _ => false,
+        };
+        !joined_before && !joined_after
+    }
+
+    /// Whether no further group of digits stands beside it with a mere space between.
+    pub(super) fn is_whole(&self) -> bool {
+        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+        let mut before = self.before().chars().rev();
+        let mut after = self.after().chars();
+        let space = [Some(' '), Some('\u{a0}')];
+        !(space.contains(&before.next()) && digit(before.next()))
+            && !(space.contains(&after.next()) && digit(after.next()))
+    }
+
+    /// Whether one of `words` (lower case; those of five letters and more also as the beginning of
+    /// a longer word) stands shortly before it or right after it.
+    pub(super) fn is_called(&self, words: &[&str]) -> bool {
+        let start = floor(self.before(), self.before().len().saturating_sub(BEFORE));
+        let end = floor(self.after(), AFTER.min(self.after().len()));
+        [&self.before()[start..], &self.after()[..end]].into_iter().any(|near| says(near, words))
+    }
+
+    /// The same, of the text before it alone.
+    pub(super) fn is_announced(&self, words: &[&str], within: usize) -> bool {
+        let start = floor(self.before(), self.before().len().saturating_sub(within));
+        says(&self.before()[start..], words)
+    }
+}
+
+/// Whether `text` has one of `words`.
+pub(super) fn says(text: &str, words: &[&str]) -> bool {
+    let text = text.to_lowercase();
+    let mut joined = String::with_capacity(text.len() + 2);
+    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        joined.push(' ');
+        joined.push_str(word);
+    }
+    joined.push(' ');
+    words.iter().any(|word| {
+        joined.match_indices(word).any(|(at, found)| {
+            let ends = joined.as_bytes().get(at + found.len()) == Some(&b' ');
+            at > 0 && joined.as_bytes()[at - 1] == b' ' && (ends || word.chars().count() >= 5)
+        })
+    })
+}
+
+/// The last boundary of a character at `at` or before.
+pub(super) fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        each_window(text, |window| found.push(text[window.span()].to_owned()));
+        found
+    }
+
+    #[test]
+    fn windows_are_neighbouring_groups() {
+        assert_eq!(windows("call 12 345, thanks"), ["call 12 345", "12 345"]);
+        assert_eq!(windows("no number at all in this"), [""; 0]);
+        assert_eq!(windows("12345\n67"), ["12345"], "a line ends a number");
+        assert_eq!(windows("ä12345 é"), [""; 0], "part of a word");
+    }
+
+    #[test]
+    fn words_say_what_a_number_is() {
+        assert!(says("My SSN is ", &["ssn"]) && says("Steuer-ID:", &["steuer"]));
+        assert!(says("Telefonnummer", &["telefon"]) && !says("the hotel", &["tel"]));
+        assert!(says("social security no", &["social security"]));
+    }
+
+    #[test]
+    fn parts_of_something_longer() {
+        let apart = |text: &str, wanted: &str| {
+            let mut apart = None;
+            each_window(text, |window| {
+                if &text[window.span()] == wanted {
+                    apart = Some(window.stands_apart());
+                }
+            });
+            apart.unwrap()
+        };
+        assert!(apart("id 123456.", "123456") && apart("Tel.123456", "123456"));
+        assert!(!apart("INC-123456", "123456") && !apart("3,123456", "123456"));
+        assert!(!apart("#123456", "123456") && !apart("123456-a", "123456"));
+    }
+}

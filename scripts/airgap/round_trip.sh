@@ -5,13 +5,15 @@
 #
 # Needs:   Linux with user namespaces (`unshare -rn`), a built promptmix, openssl.
 # Example: scripts/airgap/round_trip.sh target/release/promptmix
+#          scripts/airgap/round_trip.sh target/release/promptmix --set augment.per_class=12   (for the run)
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 program=$(realpath "${1:-$root/target/release/promptmix}")
+shift || true
 if [ "${PROMPTMIX_NO_NETWORK:-}" != inside ]; then
     # The rest runs in a network namespace of its own: not even a loopback interface is up.
-    PROMPTMIX_NO_NETWORK=inside exec unshare -rn "$0" "$program"
+    PROMPTMIX_NO_NETWORK=inside exec unshare -rn "$0" "$program" "$@"
 fi
 
 say() { printf '\n== %s\n' "$*"; }
@@ -68,6 +70,6 @@ time mix "$program" bundle import carry.pmb --public-key public.pem --program-to
 rm carry.pmb
 
 say "run: the program and the models that were imported"
-time mix ./promptmix run task --out run --teacher pocket-teacher --student student
+time mix ./promptmix run task --out run --teacher pocket-teacher --student student "$@"
 ls -l run
 say "done"

@@ -24,25 +24,33 @@
 //! | [`run`] | the run folder: stages, ledger, resume, and the report and model card of what came out |
 //! | [`compare`] | every row of the paper's table on one task, over several seeds |
 //! | [`store`] | the model manifest, where models are found, how they are checked |
+//! | [`bundle`] | one signed archive that carries program, models and sources to a machine without a network |
+//! | [`sandbox`] | takes the network away from the process |
+//! | [`interrupt`] | Ctrl-C: what is waited for before the program ends |
+//! | [`voice`] | how much is said on stderr; raw text with `-vv` alone |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 
 pub mod augment;
+pub mod bundle;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod embed;
 pub mod eval;
 pub mod filter;
+pub mod interrupt;
 mod memory;
 pub mod prompt;
 pub mod relabel;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod sandbox;
 pub mod store;
 pub mod student;
 pub mod task;
 pub mod teacher;
 mod vector;
+pub mod voice;

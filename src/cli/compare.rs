@@ -111,13 +111,14 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     for warning in &task.warnings {
         progress.show(Event::Warning(warning.to_string()));
     }
-    road::leave_cleanly_on_interrupt();
+    road::opened(&folder, &mut progress);
     let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
     let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {
         for (settings, name) in teachers.iter().zip(&teacher_names) {
             let mut teacher = parts::teacher(settings)?;
+            watch(parts::said_of(&*teacher));
             compare.gather(name, &mut *teacher, &embedder, watch)?;
         }
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{models::presence, parts};
-use crate::store;
+use crate::{sandbox, store};
 
 pub use template::{TemplateCheckArgs, template_check};
 
@@ -59,16 +59,21 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
         println!(
             "{}",
             json!({
-                "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
-                "student_device": device, "home": store::home(), "embedded": embedded,
-                "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
-                "chat_templates": templates,
-            })
+                            "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
+                            "student_device": device, "home": store::home(), "embedded": embedded,
+            <<<<<<< HEAD
+                            "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
+                            "chat_templates": templates,
+            =======
+                            "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
+            >>>>>>> main
+                        })
         );
     } else {
         println!("promptmix {}  features: {}", env!("CARGO_PKG_VERSION"), features.join(", "));
         println!("{cores} cores; student runs on: {device}");
         println!("own files: {}", store::home().display());
+        println!("sockets: {}", sandbox::state());
         for (role, bytes, sha256) in store::embedded_sizes() {
             println!("built-in {role}: {:.1} MB, sha256 {}…", bytes as f64 / 1e6, &sha256[..16]);
         }

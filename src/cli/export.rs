@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::parts;
+use super::{gate::FailedGate, parts};
 use crate::{
     config::Settings,
     run::{
@@ -76,7 +76,10 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let draft = Draft::write(&student, &args.to, format)?;
     let test = run.iter().flat_map(|(record, _)| &record.task.test);
     let texts: Vec<String> = test.map(|item| item.text.clone()).collect();
-    let checks = draft.check(&texts)?;
+    let checks = draft.check(&texts).map_err(|error| match error {
+        ExportError::Differs { .. } => FailedGate::because(error).into(),
+        _ => anyhow::Error::from(error),
+    })?;
     let own_name = run.as_ref().map(|(record, _)| record.task.name.as_str());
     let card = Card {
         title: args.name.as_deref().or(own_name).unwrap_or("Text classifier"),
@@ -91,11 +94,6 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let files = draft.publish()?;
     say(args, &checks, &files);
     Ok(())
-}
-
-/// Whether an error is a check that failed, and not a mistake or an accident.
-pub fn is_disparity(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(ExportError::Differs { .. }))
 }
 
 /// What the run's student was trained from, as far as it can still be found.

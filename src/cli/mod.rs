@@ -2,9 +2,13 @@
 //! else to stderr.
 
 mod bench;
+mod bundle;
 mod compare;
 mod doctor;
 mod export;
+#[cfg(feature = "pull")]
+mod fetching;
+mod gate;
 mod models;
 mod parts;
 mod plan;
@@ -17,7 +21,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config, task::Task, teacher::worker};
+use crate::{config, interrupt, sandbox, task::Task, teacher::worker, voice};
 
 /// Trains a small, private text classifier from a handful of labelled examples: a local language
 /// model writes texts near the class boundaries, relabels them, and a DistilBERT or BERT learns
@@ -30,6 +34,13 @@ struct Cli {
     /// Say nothing but the result and errors
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Open no connection, whatever is asked for
+    #[arg(long, global = true)]
+    offline: bool,
+    /// Say more: paths, hashes, restarts. Twice: prompts, replies and rows of the task as well, which
+    /// are shown nowhere else
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Subcommand)]
@@ -60,8 +71,10 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Hand a trained student on: a Hugging Face folder with a model card, an ONNX file, or both
     Export(export::ExportArgs),
-    /// List the known models, or fetch one
+    /// The models: list, pull, verify, import, remove
     Models(models::ModelsArgs),
+    /// Carry program, models and sources to a machine without a network, in one signed file
+    Bundle(bundle::BundleArgs),
     /// Measure what a teacher or a student does in a second on this machine
     Bench(Box<bench::BenchArgs>),
     /// Check what is built in and which models are present
@@ -72,6 +85,35 @@ enum Command {
     /// The process that tries a chat template; started by doctor
     #[command(hide = true)]
     TemplateCheck(doctor::TemplateCheckArgs),
+}
+
+impl Command {
+    /// Whether it may open connections. No other may: the kernel is told to refuse.
+    fn connects(&self) -> bool {
+        matches!(self, Self::Models(args) if args.connects())
+    }
+
+    /// Whether what it writes is meant for others as well. All else is for the user alone.
+    fn writes_for_others(&self) -> bool {
+        matches!(self, Self::Export(_) | Self::Models(_))
+    }
+
+    /// Whether the same command goes on where it was stopped.
+    fn can_go_on(&self) -> bool {
+        use Command::{Compare, Demo, Eval, Filter, Generate, Import, Relabel, Run, Train};
+        matches!(
+            self,
+            Demo(_)
+                | Run(_)
+                | Generate(_)
+                | Relabel(_)
+                | Filter(_)
+                | Train(_)
+                | Eval(_)
+                | Compare(_)
+                | Import(_)
+        )
+    }
 }
 
 #[derive(Args)]
@@ -236,12 +278,31 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    match dispatch(cli) {
+    if !cli.command.connects() {
+        sandbox::install();
+    }
+    if !cli.command.writes_for_others() {
+        sandbox::keep_private();
+    }
+    voice::set(cli.verbose);
+    if voice::facts() {
+        eprintln!("sockets: {}", sandbox::state());
+    }
+    // The teacher's process is its parent's to end.
+    if !matches!(cli.command, Command::TeacherWorker) {
+        let goes_on = cli.command.can_go_on();
+        interrupt::on_signal(move || say_stopped(goes_on));
+    }
+    let outcome = dispatch(cli);
+    if interrupt::asked() {
+        interrupt::wait_for_the_end();
+    }
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if export::is_disparity(&error) { 1 } else { 2 })
+            ExitCode::from(if gate::is_failed(&error) { 1 } else { 2 })
         }
     }
 }
@@ -262,7 +323,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => road::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
-        Command::Models(args) => models::models(&args),
+        Command::Models(args) => models::models(&args, quiet, cli.offline),
+        Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::TemplateCheck(args) => doctor::template_check(&args),
@@ -270,9 +332,48 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// The last words where a signal ends the program.
+fn say_stopped(goes_on: bool) {
+    use std::io::IsTerminal as _;
+    let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+    if goes_on {
+        let command: Vec<String> = std::env::args_os().map(|word| shell_word(&word)).collect();
+        eprintln!(
+            "{clear}\nstopped; what was finished is kept. To go on from here:\n  {}",
+            command.join(" ")
+        );
+    } else {
+        eprintln!("{clear}\nstopped");
+    }
+}
+
+/// `word` as a shell takes it.
+fn shell_word(word: &std::ffi::OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::shell_word;
+
+    #[test]
+    fn a_command_is_said_as_it_can_be_typed() {
+        let told =
+            ["run", "my task", "", "--set=a.b=1", "it's"].map(|word| shell_word(OsStr::new(word)));
+        assert_eq!(told, ["run", "'my task'", "''", "--set=a.b=1", "'it'\\''s'"]);
+    }
 }

@@ -9,7 +9,8 @@ use crate::{
     config::Settings,
     embed::EncoderEmbedder,
     prompt::Prompts,
-    run, store,
+    run::{self, Event},
+    store,
     student::BaseModel,
     task::Task,
     teacher::{
@@ -81,6 +82,18 @@ pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
         return Ok(Box::new(InProcess(LlamaTeacher::load(&launch.model, launch.options)?)));
     }
     Ok(Box::new(Supervised::start(launch)?))
+}
+
+/// Which file answers.
+pub fn said_of(teacher: &dyn Teacher) -> Event {
+    let identity = teacher.identity();
+    Event::Fact(format!(
+        "teacher: {} ({}, sha256 {}, {} tokens)",
+        identity.name,
+        identity.file.display(),
+        identity.sha256,
+        identity.context
+    ))
 }
 
 /// The student's starting point that the settings name.

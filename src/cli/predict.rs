@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::parts;
+use crate::interrupt;
 use crate::student::{Classifier, Precision, Prediction, Texts};
 use crate::task;
 
@@ -58,8 +59,9 @@ pub fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
         false => Precision::F32,
     };
     let student = Classifier::load_with(&args.model, &device, precision)?;
-    let out = io::BufWriter::new(io::stdout().lock());
-    let mut answers = Answers { student: &student, below: args.abstain_below, out, told: (0, 0) };
+    let (out, lines) = (io::stdout().lock(), Vec::new());
+    let below = args.abstain_below;
+    let mut answers = Answers { student: &student, below, out, lines, told: (0, 0) };
     if let Some(text) = &args.text {
         answers.write_all(std::iter::once(anyhow::Ok(text.clone())))?;
     } else if let Some(file) = &args.file {
@@ -90,6 +92,8 @@ struct Answers<'a, W> {
     student: &'a Classifier,
     below: Option<f32>,
     out: W,
+    /// Whole lines that are not written yet: a signal must not cut one in two.
+    lines: Vec<u8>,
     /// Texts without a label, and all texts.
     told: (usize, usize),
 }
@@ -101,15 +105,22 @@ impl<W: Write> Answers<'_, W> {
             match answer {
                 Ok(answer) => self.write(&answer)?,
                 Err(error) => {
-                    self.out.flush()?;
+                    self.flush()?;
                     return Err(error);
                 }
             }
-            if stream.drained() {
-                self.out.flush()?;
+            if stream.drained() || self.lines.len() >= AHEAD {
+                self.flush()?;
             }
         }
-        Ok(self.out.flush()?)
+        Ok(self.flush()?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _whole = interrupt::hold();
+        self.out.write_all(&self.lines)?;
+        self.lines.clear();
+        self.out.flush()
     }
 
     fn write(&mut self, answer: &Prediction) -> io::Result<()> {
@@ -126,7 +137,7 @@ impl<W: Write> Answers<'_, W> {
         }
         row.insert("probability".into(), answer.probability.into());
         row.insert("probabilities".into(), json!(by_label.collect::<Map<_, _>>()));
-        writeln!(self.out, "{}", Value::Object(row))
+        writeln!(self.lines, "{}", Value::Object(row))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::run::Event;
+use crate::{run::Event, voice};
 
 /// Draws the events of one stage after another.
 pub struct Progress {
@@ -44,10 +44,17 @@ impl Progress {
             Event::Begin { stage, total, resumed } => self.begin(stage, total, resumed),
             Event::Advance { items, rejected, tokens } => self.advance(items, rejected, tokens),
             Event::End { summary } => self.end(&summary),
-            Event::Warning(text) => match &self.bar {
-                Some(bar) => bar.suspend(|| eprintln!("warning: {text}")),
-                None => eprintln!("warning: {text}"),
-            },
+            Event::Warning(text) => self.say(&format!("warning: {text}")),
+            Event::Fact(text) if voice::facts() => self.say(&text),
+            Event::Text { what, text } if voice::texts() => self.say(&format!("{what}: {text}")),
+            Event::Fact(_) | Event::Text { .. } => {}
+        }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
         }
     }
 

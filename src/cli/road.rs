@@ -38,7 +38,7 @@ impl Road {
         for warning in &task.warnings {
             progress.show(Event::Warning(warning.to_string()));
         }
-        leave_cleanly_on_interrupt();
+        opened(&folder, &mut progress);
         Ok(Self { folder, task, settings, prompts, progress })
     }
 
@@ -46,8 +46,9 @@ impl Road {
         let (folder, task, settings) = RunFolder::reopen(path)?;
         let settings = settings.with(overrides)?;
         let prompts = parts::prompts(&task)?;
-        leave_cleanly_on_interrupt();
-        Ok(Self { folder, task, settings, prompts, progress: Progress::new(quiet) })
+        let mut progress = Progress::new(quiet);
+        opened(&folder, &mut progress);
+        Ok(Self { folder, task, settings, prompts, progress })
     }
 
     fn generate(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
@@ -96,6 +97,7 @@ impl Road {
     /// The whole road.
     fn walk(&mut self) -> anyhow::Result<Report> {
         let mut teacher = parts::teacher(&self.settings)?;
+        self.progress.show(parts::said_of(&*teacher));
         self.generate(&mut *teacher)?;
         self.relabel(&mut *teacher)?;
         self.filter()?;
@@ -110,13 +112,11 @@ impl Road {
     }
 }
 
-/// A run can be stopped at any point: the ledger holds what was finished.
-pub(super) fn leave_cleanly_on_interrupt() {
-    // A second handler cannot be set; the first one serves.
-    let _ = ctrlc::set_handler(|| {
-        eprintln!("\nstopped; the same command goes on from here");
-        std::process::exit(2);
-    });
+/// What is worth knowing of a folder that was opened.
+pub(super) fn opened(folder: &RunFolder, progress: &mut Progress) {
+    folder.remarks().into_iter().for_each(|remark| progress.show(Event::Warning(remark)));
+    let known = folder.ledger().entries().len();
+    progress.show(Event::Fact(format!("{}: {known} lines in the ledger", folder.path().display())));
 }
 
 /// `promptmix demo`
@@ -148,6 +148,7 @@ pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
     let mut teacher = parts::teacher(&road.settings)?;
+    road.progress.show(parts::said_of(&*teacher));
     road.generate(&mut *teacher)?;
     written(&args.out, "augmented.jsonl", args.task.json)
 }
@@ -157,6 +158,7 @@ pub fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run, json } = &args.stage;
     let mut road = Road::reopen(run, &args.manner.overrides(), quiet)?;
     let mut teacher = parts::teacher(&road.settings)?;
+    road.progress.show(parts::said_of(&*teacher));
     road.relabel(&mut *teacher)?;
     written(run, "relabelled.jsonl", *json)
 }
@@ -182,6 +184,7 @@ pub fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
         road.evaluate(None)?
     } else {
         let mut teacher = parts::teacher(&road.settings)?;
+        road.progress.show(parts::said_of(&*teacher));
         road.evaluate(Some(&mut *teacher))?
     };
     finish(&report, run, *json, quiet)

@@ -26,6 +26,11 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
 ];
 
+/// The templates of this program: file name and text.
+pub fn built_in() -> &'static [(&'static str, &'static str)] {
+    &BUILT_IN
+}
+
 /// Why a prompt could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {

@@ -172,6 +172,7 @@ impl Report {
 
 /// Writes beside the goal and renames over it, so that a reader or a crash never meets half a file.
 fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
+    let _whole = crate::interrupt::hold();
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = fs::File::create(&temporary)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))

@@ -27,6 +27,7 @@ use crate::{
     relabel::confusable,
     task::Task,
     teacher::{GenerateRequest, Generated, News, Teacher, Wanted},
+    voice,
 };
 
 /// Runs the stage. The `embedder` is needed only where `augment.partners` are to be confusable.
@@ -317,6 +318,14 @@ pub(super) fn written(
             let fault = fault(missing.items[at], &reply);
             rejected += usize::from(fault.is_some());
             tokens += reply.generated_tokens;
+            if voice::texts() {
+                let told = |what: &str, text: &str| Event::Text {
+                    what: format!("{what} {}", request.id),
+                    text: text.to_owned(),
+                };
+                watch(told("request", &request.prompt));
+                watch(told("reply to", &reply.text));
+            }
             let text = reply.text.clone();
             known.insert(key.clone(), Known { text, complete: reply.complete });
             entries.push(Entry::Reply {

@@ -38,7 +38,7 @@ pub fn import(
         let wrong =
             |message: String| RunError::Row { path: file.to_owned(), line: index + 1, message };
         let row: ImportedText =
-            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+            serde_json::from_str(line).map_err(|error| wrong(crate::voice::json_fault(&error)))?;
         if row.text.trim().is_empty() {
             return Err(wrong("`text` is empty".to_owned()));
         }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::train::Said;
-use crate::{prompt::reply::ReplyFault, teacher::TeacherIdentity};
+use crate::{interrupt, prompt::reply::ReplyFault, teacher::TeacherIdentity, voice};
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +178,7 @@ impl Ledger {
             bytes.extend(line);
             bytes.push(b'\n');
         }
+        let _whole = interrupt::hold();
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // Best effort: should this fail too, the torn line is cut off when the run is taken up.
@@ -210,7 +211,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), L
             message,
         };
         let parsed: Line =
-            serde_json::from_slice(line).map_err(|error| broken(error.to_string()))?;
+            serde_json::from_slice(line).map_err(|error| broken(voice::json_fault(&error)))?;
         if parsed.prev != last || parsed.n != index {
             return Err(broken("the line does not continue the chain of hashes".to_owned()));
         }

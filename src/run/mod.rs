@@ -55,12 +55,14 @@ use crate::{
     augment::Setting,
     config::Settings,
     eval::EvalError,
+    interrupt,
     prompt::{PromptError, Prompts},
     relabel::QuestionError,
     report::{Report, ReportError},
     student::StudentError,
     task::{LabelledText, Task},
     teacher::{TeacherError, TeacherIdentity},
+    voice,
 };
 use ledger::{Entry, Ledger, LedgerError};
 
@@ -96,6 +98,10 @@ pub enum RunError {
     )]
     OtherTask { path: PathBuf },
     #[error(
+        "{file} is not the teacher that {path} was begun with: its sha256 is {found}, it was {was}\nhint: put the old file back; with the new one start anew in another folder with --out, or give it another name to go on with both"
+    )]
+    OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
+    #[error(
         "{path} is in use by another promptmix (process {pid})\nhint: wait until it has finished, or choose another folder with --out"
     )]
     InUse { path: PathBuf, pid: String },
@@ -130,8 +136,12 @@ pub enum Event {
     Advance { items: usize, rejected: usize, tokens: usize },
     /// The stage is over; a summary in words.
     End { summary: String },
-    /// Something the user should know.
+    /// Something the user should know. Quotes no text.
     Warning(String),
+    /// Something that `-v` shows. Quotes no text.
+    Fact(String),
+    /// A text of the task or of the teacher, private: `-vv` shows it.
+    Text { what: String, text: String },
 }
 
 /// What texts and labels depend on beside the teacher: the task and the few-shot subset of one seed.
@@ -293,6 +303,8 @@ impl RunFolder {
         let write = |source| RunError::Write { path: lock_path.clone(), source };
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut lock = options.open(&lock_path).map_err(write)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -303,6 +315,7 @@ impl RunFolder {
             Err(TryLockError::Error(source)) => return Err(write(source)),
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
+        sweep(path);
         let ledger = Ledger::open(&path.join("ledger.jsonl"))?;
         Ok(Self { path: path.to_owned(), ledger, _lock: lock })
     }
@@ -313,6 +326,28 @@ impl RunFolder {
 
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What the user should know about the folder as it was found.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.ledger.was_torn() {
+            remarks.push(format!(
+                "{}: the last line was not whole, as after a power cut or on a full disk; it was cut off, and what it held is done again",
+                self.path.join("ledger.jsonl").display()
+            ));
+        }
+        #[cfg(unix)]
+        if let Ok(metadata) = fs::metadata(&self.path) {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+            if mode & 0o077 != 0 {
+                let path = self.path.display();
+                remarks.push(format!(
+                    "others may look into {path} (mode {mode:o})\nhint: chmod -R go= {path}"
+                ));
+            }
+        }
+        remarks
     }
 
     /// Whether the texts of this run were written elsewhere.
@@ -357,7 +392,7 @@ impl RunFolder {
             rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
                 path: path.clone(),
                 line: index + 1,
-                message: error.to_string(),
+                message: voice::json_fault(&error),
             })?);
         }
         Ok(rows)
@@ -369,6 +404,18 @@ impl RunFolder {
             Entry::Teacher { identity } => Some(identity),
             _ => None,
         });
+        let same_file = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Teacher { identity: before } if before.file == identity.file => Some(before),
+            _ => None,
+        });
+        if let Some(before) = same_file.filter(|before| before.sha256 != identity.sha256) {
+            return Err(RunError::OtherTeacher {
+                file: identity.file.clone(),
+                path: self.path.clone(),
+                was: before.sha256.clone(),
+                found: identity.sha256.clone(),
+            });
+        }
         if last != Some(identity) {
             self.ledger.append(vec![Entry::Teacher { identity: identity.clone() }])?;
         }
@@ -469,7 +516,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
     serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
         path: path.to_owned(),
         line: error.line(),
-        message: error.to_string(),
+        message: voice::json_fault(&error),
     })
 }
 
@@ -482,6 +529,7 @@ fn create_private_folder(path: &Path) -> Result<(), RunError> {
 }
 
 fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let _whole = interrupt::hold();
     let temporary = path.with_extension("part");
     let mut options = OpenOptions::new();
     options.create(true).truncate(true).write(true);
@@ -495,6 +543,32 @@ fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Removes what a program that was killed in the middle of a write has left in the run folder `path`:
+/// each file and each student is written beside its place and renamed. Best effort: a leftover does no
+/// harm.
+fn sweep(path: &Path) {
+    let numbered = |name: &str, before: &str| {
+        let number = name.strip_prefix(before);
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Some(name) = name.to_str() else { continue };
+        let Ok(kind) = entry.file_type() else { continue };
+        let report = name.strip_suffix(".tmp").is_some_and(|name| numbered(name, "report."));
+        if kind.is_file() && (name.ends_with(".part") || report) {
+            let _ = fs::remove_file(path);
+        } else if kind.is_dir()
+            && (numbered(name, ".student.new-") || numbered(name, ".student.old-"))
+        {
+            let _ = fs::remove_dir_all(path);
+        } else if kind.is_dir() && name != "student" && !name.starts_with('.') {
+            sweep(&path);
+        }
+    }
 }
 
 /// Now, as `YYYY-MM-DD hh:mm:ss UTC`.

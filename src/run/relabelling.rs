@@ -21,6 +21,7 @@ use crate::{
     relabel::{Question, Questioner, RelabelledText, judge},
     task::Task,
     teacher::{News, ScoreRequest, Scored, Teacher},
+    voice,
 };
 
 /// Runs the stage. The `embedder` is needed only where a task has more classes than candidates.
@@ -255,6 +256,10 @@ impl Scoring<'_> {
                 let key = &keys[missing.items[at]];
                 match answer {
                     Ok(scored) => {
+                        if voice::texts() {
+                            let what = format!("question {}", requests[at].id);
+                            watch(Event::Text { what, text: requests[at].prompt.clone() });
+                        }
                         known.insert(key.clone(), Some(scored.clone()));
                         tokens += scored.prompt_tokens;
                         entries.push(Entry::Scores {

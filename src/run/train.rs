@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     fs, io,
-    ops::ControlFlow,
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
@@ -24,6 +23,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    interrupt,
     relabel::RelabelledText,
     report::Row,
     student::{
@@ -203,9 +203,13 @@ impl School<'_> {
         let stopped = AtomicBool::new(false);
         let train_one = |key: &str, job: &Job<'_>, training: &Training<'_>| {
             let clock = Instant::now();
-            let student = training.run(&mut |_| ControlFlow::Continue(()))?.classifier;
+            // A student that is kept saves its state before the program ends.
+            let saves = job.save.as_ref().map(|_| interrupt::hold());
+            let student = training.run(&mut |_| interrupt::flow())?.classifier;
+            drop(saves);
             let (predicted, confidence) = sure(&student.predict(&test)?);
             let mut said = Said { predicted, confidence, fast: None };
+            let _whole = job.save.as_ref().map(|_| interrupt::hold());
             if let Some(folder) = &job.save {
                 let fault = |source| RunError::Write { path: mark.clone(), source };
                 match fs::remove_file(&mark) {

@@ -1,5 +1,9 @@
 //! The models and the task that are part of the program itself.
 
+use std::{fs, path::PathBuf};
+
+use super::{Role, StoreError, home, private, sha256};
+
 /// The pocket teacher, a GGUF.
 pub const POCKET_TEACHER: &[u8] = include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
 
@@ -19,3 +23,30 @@ pub const DEMO_FILES: [(&str, &[u8]); 3] = [
     ("pool.jsonl", include_bytes!("../../models/pocket/demo/pool.jsonl")),
     ("test.jsonl", include_bytes!("../../models/pocket/demo/test.jsonl")),
 ];
+
+/// The embedded model of this role as files: llama.cpp reads models from files only. They are written
+/// to [`home`] once, under their hash, and compared each time.
+pub fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    let unpacked = |name: &str, path: PathBuf, bytes: &[u8]| {
+        if !fs::read(&path).is_ok_and(|found| found == bytes) {
+            private::replace(&path, bytes)?;
+        }
+        Ok((name.to_owned(), path))
+    };
+    let short = |bytes| sha256(bytes)[..12].to_owned();
+    match role {
+        Role::Teacher => {
+            let path = home().join(format!("pocket-teacher-{}.gguf", short(POCKET_TEACHER)));
+            Ok(vec![unpacked("pocket-teacher.gguf", path, POCKET_TEACHER)?])
+        }
+        Role::Student => {
+            let folder = home().join(format!("pocket-student-{}", short(POCKET_STUDENT[1])));
+            let names = ["config.json", "model.safetensors", "tokenizer.json"];
+            names
+                .into_iter()
+                .zip(POCKET_STUDENT)
+                .map(|(name, bytes)| unpacked(name, folder.join(name), bytes))
+                .collect()
+        }
+    }
+}

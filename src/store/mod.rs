@@ -1,71 +1,53 @@
-//! Where models come from: embedded in the program, given as a path, or known by name from
-//! `models/manifest.toml` and found in the local Hugging Face cache. Only [`pull`] opens a
-//! connection, and only in builds with the feature `pull`.
+//! Where models come from, and that they are what they should be.
+//!
+//! A model is embedded in the program, given as a path, or known by name: from `models/manifest.toml`,
+//! from the library under the program's own folder, or from the local Hugging Face cache, which is
+//! read and never written. Every file is held against the hash that is known of it, and its header
+//! against its length, before a parser sees it. Only [`pull`] opens a connection, and only in builds
+//! with the feature `pull`.
 
 mod embedded;
+mod error;
 pub mod header;
+mod inspect;
 mod library;
+mod lock;
+mod manifest;
+mod place;
+mod private;
 #[cfg(feature = "pull")]
-mod pull;
+pub mod pull;
 mod speed;
+mod split;
+mod verify;
 
 use std::{
-    env, fs, io,
+    env,
     path::{Path, PathBuf},
 };
 
 use candle_core::Device;
-use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use library::{LocalModel, install, local};
-#[cfg(feature = "pull")]
-pub use pull::pull;
+pub use error::StoreError;
+pub use inspect::{Inspected, Soundness, inspect};
+pub use library::{
+    LocalModel, install, local, names as library_names, plain_name, remove, root as library_root,
+};
+pub use lock::{Lock, Locked, LockedFile};
+pub use manifest::{KnownFile, KnownModel, known_models};
+pub use place::{Found, Place, files_at, locate};
 pub use speed::{remember_speed, remember_student_speed, speed, student_speed};
+pub use verify::sha256_of;
 
 use crate::{
-    student::{BaseModel, StudentError},
+    student::BaseModel,
     task::{Task, TaskError},
 };
 
-/// Why a model cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error(
-        "there is no {role} {name:?}: no such file or folder, and no model of that name is known\nhint: give a path, or one of {known}"
-    )]
-    Unknown { role: Role, name: String, known: String },
-    #[error(
-        "{name} is not on this machine ({file} is missing from the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it; a path to the model works too"
-    )]
-    NotPulled { name: String, file: String, cache: PathBuf },
-    #[error(
-        "cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files"
-    )]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{path} is not what was pulled first: its sha256 is {found}, {wanted} was written down\nhint: if the change is wanted, delete its line from {lock}"
-    )]
-    Changed { path: PathBuf, found: String, wanted: String, lock: PathBuf },
-    #[error(
-        "cannot fetch {file} of {name}: {message}\nhint: is the network up? HF_ENDPOINT, HF_TOKEN and HTTPS_PROXY are obeyed"
-    )]
-    Fetch { name: String, file: String, message: String },
-    #[error(
-        "{variable} is set: nothing may be fetched\nhint: unset it, or copy the model here and give its path"
-    )]
-    Offline { variable: &'static str },
-    #[error("{path}: {message}\nhint: delete the file; it is written anew by the next pull")]
-    Lock { path: PathBuf, message: String },
-    #[error(transparent)]
-    Student(#[from] StudentError),
-}
-
 /// What a model is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     Teacher,
@@ -81,98 +63,34 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// One entry of the manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KnownModel {
-    pub name: String,
-    pub role: Role,
-    #[serde(default)]
-    pub embedded: bool,
-    #[serde(default)]
-    pub repo: String,
-    #[serde(default)]
-    pub revision: String,
-    #[serde(default)]
-    pub files: Vec<String>,
-    pub licence: String,
-    pub about: String,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    model: Vec<KnownModel>,
-}
-
-/// Every model that is known by name.
-pub fn known_models() -> Vec<KnownModel> {
-    let manifest: Manifest = toml::from_str(include_str!("../../models/manifest.toml"))
-        .expect("the manifest is part of the program and is checked by a test");
-    manifest.model
-}
-
-impl KnownModel {
-    fn hub_repo(&self) -> Repo {
-        Repo::with_revision(self.repo.clone(), RepoType::Model, self.revision.clone())
-    }
-
-    /// The model's files in the local Hugging Face cache, in the manifest's order.
-    ///
-    /// # Errors
-    /// [`StoreError::NotPulled`] with the first file that is missing.
-    pub fn cached(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let cache = Cache::from_env();
-        let repo = cache.repo(self.hub_repo());
-        self.files
-            .iter()
-            .map(|file| {
-                repo.get(file).ok_or_else(|| StoreError::NotPulled {
-                    name: self.name.clone(),
-                    file: file.clone(),
-                    cache: cache.path().clone(),
-                })
-            })
-            .collect()
-    }
-}
-
-fn find(role: Role, name: &str) -> Result<KnownModel, StoreError> {
-    let models = known_models();
-    let of_role = || models.iter().filter(|model| model.role == role);
-    of_role().find(|model| model.name == name).cloned().ok_or_else(|| StoreError::Unknown {
-        role,
-        name: name.to_owned(),
-        known: of_role().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", "),
-    })
-}
-
-/// The GGUF file that `spec` means: a path, `pocket`, or a name of the manifest.
+/// The GGUF file that `spec` means: a path, `pocket`, or a name of the manifest or the library. Of a
+/// model in several files it is the first. Every file has been checked.
+///
+/// # Errors
+/// A name that is not known or not on this machine, a file that is not what the manifest or the lock
+/// file says, a header that cannot be true.
 pub fn teacher_file(spec: &str) -> Result<PathBuf, StoreError> {
-    let path = Path::new(spec);
-    // What looks like a path is one: the engine then says that the file is missing.
-    if path.exists() || path.extension().is_some_and(|extension| extension == "gguf") {
-        return Ok(path.to_owned());
-    }
-    let model = find(Role::Teacher, spec)?;
-    if model.embedded {
-        return unpack_pocket_teacher();
-    }
-    Ok(model.cached()?.swap_remove(0))
+    let mut found = place::locate(Role::Teacher, spec)?;
+    found.check()?;
+    Ok(found.files.swap_remove(0).1)
 }
 
-/// The encoder that `spec` means: a folder, `pocket`, or a name of the manifest.
+/// The encoder that `spec` means: a folder, `pocket`, or a name of the manifest or the library. Every
+/// file has been checked.
+///
+/// # Errors
+/// As [`teacher_file`], and what the student's own reader finds.
 pub fn student_base(spec: &str, device: &Device) -> Result<BaseModel, StoreError> {
-    let path = Path::new(spec);
-    if path.exists() || spec.contains(['/', '\\']) {
-        return Ok(BaseModel::load(path, device)?);
-    }
-    let model = find(Role::Student, spec)?;
-    if model.embedded {
+    if spec == "pocket" && !Path::new(spec).exists() {
         let [config, weights, tokenizer] = embedded::POCKET_STUDENT;
         return Ok(BaseModel::from_bytes(config, weights, tokenizer, device)?);
     }
-    let files = model.cached()?;
-    let folder = files[0].parent().unwrap_or(Path::new("."));
+    let found = place::locate(Role::Student, spec)?;
+    found.check()?;
+    let folder = match found.place {
+        Place::Path => Path::new(spec),
+        _ => found.files.first().and_then(|(_, path)| path.parent()).unwrap_or(Path::new(spec)),
+    };
     Ok(BaseModel::load(folder, device)?)
 }
 
@@ -200,27 +118,6 @@ pub fn home() -> PathBuf {
         .unwrap_or_else(|| env::temp_dir().join("promptmix"))
 }
 
-/// llama.cpp reads models from files only: the embedded one is written to [`home`] once, under its
-/// hash, and checked each time.
-fn unpack_pocket_teacher() -> Result<PathBuf, StoreError> {
-    let digest = sha256(embedded::POCKET_TEACHER);
-    let folder = home();
-    let path = folder.join(format!("pocket-teacher-{}.gguf", &digest[..12]));
-    if fs::read(&path).is_ok_and(|bytes| bytes == embedded::POCKET_TEACHER) {
-        return Ok(path);
-    }
-    let write = |source| StoreError::Write { path: path.clone(), source };
-    fs::create_dir_all(&folder).map_err(write)?;
-    let temporary = path.with_extension(format!("{}.part", std::process::id()));
-    let written = fs::write(&temporary, embedded::POCKET_TEACHER)
-        .and_then(|()| fs::rename(&temporary, &path));
-    if let Err(source) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(write(source));
-    }
-    Ok(path)
-}
-
 fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
@@ -228,17 +125,6 @@ fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_manifest_is_whole() {
-        let models = known_models();
-        for model in &models {
-            assert!(model.embedded || !model.files.is_empty(), "{} has no files", model.name);
-            assert!(model.embedded || model.repo.contains('/'), "{} has no repo", model.name);
-            let same = |other: &&KnownModel| other.name == model.name && other.role == model.role;
-            assert_eq!(models.iter().filter(same).count(), 1, "{} stands there twice", model.name);
-        }
-    }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {

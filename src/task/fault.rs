@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::voice;
+
 /// How many faults one message lists; the rest are counted.
 pub const LISTED: usize = 20;
 
@@ -66,7 +68,7 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// A label that is no class of the task.
-    #[error("unknown label {label:?}")]
+    #[error("unknown label{}", voice::quoted(label))]
     UnknownLabel { label: String, classes: Vec<String> },
     /// A text without a single visible character.
     #[error("empty text")]
@@ -184,11 +186,11 @@ impl Problem {
                 r#"save the file as "UTF-8" instead of "UTF-8 with BOM", or: sed -i '1s/^\xef\xbb\xbf//' FILE"#.into()
             }
             Self::MissingColumn { found, .. } if found.len() == 1 && found[0].contains([';', '\t']) => {
-                format!("found {:?} only: columns must be separated by commas", found[0])
+                format!("found one column only{}: columns must be separated by commas", voice::quoted(&found[0]))
             }
             Self::MissingColumn { found, .. } => format!(
                 "found {}; text_column and label_column under [data] say which columns to read",
-                enumerated(found)
+                columns(found)
             ),
             Self::BrokenJson { .. } => {
                 r#"each line is one object: {"text": "…", "label": "…"}"#.into()
@@ -312,6 +314,23 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// Names of columns. The first line of a file without a header is a row of texts: what does not look
+/// like a name is counted, not told.
+fn columns(found: &[String]) -> String {
+    let is_name = |name: &&String| {
+        let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+        voice::texts() || (name.chars().count() <= 32 && name.chars().all(plain))
+    };
+    let names: Vec<String> = found.iter().filter(is_name).cloned().collect();
+    match (names.len(), found.len() - names.len()) {
+        (_, 0) => enumerated(&names),
+        (0, other) => format!("{other} that do not look like names of columns"),
+        (_, other) => {
+            format!("{} and {other} that do not look like names of columns", enumerated(&names))
+        }
+    }
 }
 
 /// Names one after another; only the first few of many.

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod browser;
+mod bundle;
 mod compare;
 mod demo;
 mod export;

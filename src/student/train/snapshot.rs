@@ -21,6 +21,7 @@ use super::Epoch;
 use super::start::Weights;
 
 const FILE: &str = "training.safetensors";
+const PART: &str = "training.safetensors.part";
 const PLACE: &str = "place";
 const FINGERPRINT: &str = "fingerprint";
 const BEST_LOGITS: &str = "best-logits";
@@ -190,6 +191,8 @@ impl Keeper {
     pub fn remove(&self) -> Result<()> {
         let folder = &self.settings.folder;
         let fault = |source| StudentError::Write { path: folder.clone(), source };
+        // Of a state that was broken off in the middle.
+        let _ = fs::remove_file(folder.join(PART));
         match fs::remove_file(folder.join(FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(error)),
             // What else the folder may hold is not ours.
@@ -200,7 +203,7 @@ impl Keeper {
 
 fn replace(folder: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let part = folder.join(format!("{FILE}.part"));
+    let part = folder.join(PART);
     let written = write(&part)
         .and_then(|()| File::open(&part)?.sync_all())
         .and_then(|()| fs::rename(&part, folder.join(FILE)));

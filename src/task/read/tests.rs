@@ -75,14 +75,17 @@ fn a_missing_column_lists_those_there_are() {
     assert_eq!(faults, ["x.csv:1:1: no column \"text\""]);
     let found = vec!["Text".to_owned(), "label".to_owned()];
     let column = "text".to_owned();
-    let hint = Problem::MissingColumn { column, found }.hint();
+    let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
     assert!(hint.starts_with("found \"Text\", \"label\"; text_column and label_column"));
+    let found = vec!["I forgot my password".to_owned(), "vpn".to_owned()];
+    let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
+    assert!(hint.starts_with("found \"vpn\" and 1 that do not look like names"), "{hint}");
     let (_, faults) = read("x.csv", b"text;label\na;b\n");
     assert_eq!(faults.len(), 2);
     let found = vec!["text;label".to_owned()];
     let column = "text".to_owned();
     let hint = Problem::MissingColumn { column, found }.hint();
-    assert_eq!(hint, "found \"text;label\" only: columns must be separated by commas");
+    assert_eq!(hint, "found one column only: columns must be separated by commas");
     let (_, faults) = read("x.jsonl", b"{\"text\": \"a\"}\n  {}\n");
     assert_eq!(
         faults,

@@ -265,9 +265,11 @@ impl Crew {
 
 /// The error of a worker that does not keep to the protocol.
 pub(super) fn out_of_turn(report: &Report) -> TeacherError {
+    // Its kind alone: what it holds may be a text.
     let text = format!("{report:?}");
+    let kind: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
     TeacherError::Worker {
-        message: format!("spoke out of turn: {}", text.chars().take(80).collect::<String>()),
+        message: format!("spoke out of turn: {kind}"),
         hint: "the program was replaced while it ran, or this is a fault of its own".to_owned(),
     }
 }

@@ -82,9 +82,9 @@ pub(super) fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Opt
     if body.len() < length {
         return Err(torn());
     }
-    serde_json::from_slice(&body)
-        .map(Some)
-        .map_err(|error| invalid(format!("a message cannot be read: {error}")))
+    serde_json::from_slice(&body).map(Some).map_err(|error| {
+        invalid(format!("a message cannot be read: {}", crate::voice::json_fault(&error)))
+    })
 }
 
 fn torn() -> io::Error {

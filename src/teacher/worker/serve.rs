@@ -18,7 +18,10 @@ use std::{
 };
 
 use super::protocol::{self, Command, Report};
-use crate::teacher::{Step, TeacherError, chat, llama::LlamaTeacher};
+use crate::{
+    interrupt::leave,
+    teacher::{Step, TeacherError, chat, llama::LlamaTeacher},
+};
 
 /// An engine tells after each step that it is alive; the supervisor hears it this often.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
@@ -143,17 +146,6 @@ fn listen() -> Receiver<Command> {
         }
     });
     commands
-}
-
-/// Ends the process at once, without the exit handlers of libraries that are in mid-work.
-fn leave(code: i32) -> ! {
-    #[cfg(unix)]
-    // SAFETY: `_exit` may be called from any thread at any time.
-    unsafe {
-        libc::_exit(code)
-    }
-    #[cfg(not(unix))]
-    std::process::exit(code)
 }
 
 /// Takes stdout for frames alone and lets everything else that is printed go to stderr.

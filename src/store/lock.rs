@@ -1,0 +1,159 @@
+//! `models.lock.toml`: what each model was when it came first.
+//!
+//! The manifest names repos, but vouches for few hashes: nobody checked the rest. The first pull or
+//! import of a model writes commit, sizes and SHA-256 here, and from then on every file must be the
+//! same (trust on first use). Whoever wants certainty compares this file between two machines, or
+//! with what the hub's web page says.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Role, StoreError, home, library, private};
+
+/// One model as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Locked {
+    pub name: String,
+    pub role: Role,
+    /// `owner/name` on the hub; empty where the model came from a file or a bundle.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repo: String,
+    /// The commit of the repo, where the model was pulled.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub commit: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licence: String,
+    #[serde(rename = "file")]
+    pub files: Vec<LockedFile>,
+}
+
+/// One file of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedFile {
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: String,
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    #[serde(default, rename = "model", skip_serializing_if = "Vec::is_empty")]
+    models: Vec<Locked>,
+}
+
+pub fn path() -> PathBuf {
+    home().join("models.lock.toml")
+}
+
+impl Lock {
+    /// The lock file; an empty one where there is none yet.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not a lock file.
+    pub fn read() -> Result<Self, StoreError> {
+        let path = path();
+        match fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|error| StoreError::Lock {
+                path,
+                message: error.to_string().trim_end().to_owned(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(StoreError::Read { path, source }),
+        }
+    }
+
+    pub fn find(&self, role: Role, name: &str) -> Option<&Locked> {
+        self.models.iter().find(|model| model.role == role && model.name == name)
+    }
+
+    /// Writes down `model`, in the place of what was known of it. The guard shows that no other
+    /// program changes the file meanwhile.
+    pub fn put(_guard: &Guard, model: Locked) -> Result<(), StoreError> {
+        let mut lock = Self::read()?;
+        lock.models.retain(|other| other.role != model.role || other.name != model.name);
+        lock.models.push(model);
+        lock.models.sort_by(|a, b| (&a.name, a.role).cmp(&(&b.name, b.role)));
+        lock.write()
+    }
+
+    /// Forgets a model.
+    pub fn forget(_guard: &Guard, role: Role, name: &str) -> Result<(), StoreError> {
+        let mut lock = Self::read()?;
+        lock.models.retain(|other| other.role != role || other.name != name);
+        lock.write()
+    }
+
+    fn write(&self) -> Result<(), StoreError> {
+        let text = toml::to_string(self).expect("names, numbers and hashes are TOML");
+        let head = "# What each model was when it came first; see `promptmix models verify`.\n\n";
+        private::replace(&path(), format!("{head}{text}").as_bytes())
+    }
+}
+
+/// While it lives, no other process changes library or lock file.
+#[derive(Debug)]
+pub struct Guard {
+    _file: File,
+}
+
+/// Waits until no other process changes the library.
+pub fn hold() -> Result<Guard, StoreError> {
+    lock_file(library::root().join(".lock"))
+}
+
+/// Waits for the lock on the file at `path`, which is made where it is missing. The system gives it
+/// up with the process, however that ends.
+pub fn lock_file(path: PathBuf) -> Result<Guard, StoreError> {
+    if let Some(parent) = path.parent() {
+        private::folder(parent)?;
+    }
+    let file = private::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|source| StoreError::Write { path, source })?;
+    Ok(Guard { _file: file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_says_what_it_means() {
+        let model = Locked {
+            name: "tiny".into(),
+            role: Role::Teacher,
+            repo: "owner/tiny".into(),
+            commit: "0123456789abcdef".into(),
+            licence: "MIT".into(),
+            files: vec![LockedFile { name: "tiny.gguf".into(), size: 7, sha256: "ab".repeat(32) }],
+        };
+        let lock = Lock { models: vec![model.clone()] };
+        let text = toml::to_string(&lock).unwrap();
+        assert!(text.contains("[[model]]") && text.contains("[[model.file]]"), "{text}");
+        assert_eq!(toml::from_str::<Lock>(&text).unwrap(), lock);
+        assert_eq!(lock.find(Role::Teacher, "tiny"), Some(&model));
+        assert_eq!(lock.find(Role::Student, "tiny"), None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_and_not_silence() {
+        assert!(
+            toml::from_str::<Lock>("[[model]]\nname='a'\nrole='teacher'\nsha='x'\nfile=[]")
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Brings one file down, however often the line is cut.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use hf_hub::api::Progress;
+
+use super::hub::{Answer, Hub, Miss, Remote};
+use crate::store::{StoreError, private};
+
+/// Attempts in a row without a single byte, before one gives up.
+const ATTEMPTS: u32 = 4;
+
+/// Fetches `remote` to `path`. What an earlier attempt left in `path.part` is gone on with; a file that
+/// is there in full length is not asked for again.
+pub fn fetch(
+    hub: &Hub,
+    remote: &Remote,
+    file: &str,
+    path: &Path,
+    progress: &mut dyn Progress,
+) -> Result<(), StoreError> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    if path.is_file() && length(path) == remote.size {
+        return Ok(());
+    }
+    let part = path.with_file_name(format!("{file}.part"));
+    if length(&part) > remote.size {
+        let _ = fs::remove_file(&part);
+    }
+    let write = |source| StoreError::Write { path: part.clone(), source };
+    let mut target = private::options().append(true).create(true).open(&part).map_err(write)?;
+    let mut there = length(&part);
+    progress.init(remote.size as usize, file);
+    progress.update(there as usize);
+    let mut misses = 0;
+    while there < remote.size {
+        let result = hub.get(&remote.url, file, &format!("bytes={there}-"));
+        let got =
+            result.and_then(|answer| {
+                let start = begin(hub, remote, file, &answer, there).map_err(Miss::Never)?;
+                if start < there {
+                    // The server does not do parts: the whole comes again.
+                    target.set_len(0).map_err(|source| Miss::Never(write(source)))?;
+                    there = 0;
+                    progress.init(remote.size as usize, file);
+                }
+                copy(answer.body, &mut target, remote.size - there, progress).map_err(
+                    |(got, end)| match end {
+                        End::Disk(source) => Miss::Never(write(source)),
+                        End::Line(message) => {
+                            there += got;
+                            misses = if got > 0 { 0 } else { misses };
+                            let size = remote.size;
+                            Miss::Perhaps(hub.fault(
+                        file,
+                        format!("the connection was cut after {there} of {size} bytes: {message}"),
+                        "pull again: it goes on from there",
+                    ))
+                        }
+                    },
+                )
+            });
+        match got {
+            Ok(count) => there += count,
+            Err(Miss::Never(error)) => return Err(error),
+            Err(Miss::Perhaps(error)) => {
+                misses += 1;
+                if misses >= ATTEMPTS {
+                    return Err(error);
+                }
+                thread::sleep(pause(misses));
+            }
+        }
+    }
+    target.sync_all().map_err(write)?;
+    progress.finish();
+    fs::rename(&part, path).map_err(write)
+}
+
+/// Where the body begins, if it is of the file that was asked for.
+fn begin(
+    hub: &Hub,
+    remote: &Remote,
+    file: &str,
+    answer: &Answer,
+    asked: u64,
+) -> Result<u64, StoreError> {
+    let fault = |message: String| {
+        Err(hub.fault(file, message, "the file changed or a proxy meddles; pull again"))
+    };
+    match (answer.status, answer.range) {
+        (206, Some((start, size))) if start == asked && size == remote.size => Ok(start),
+        (200, _) if answer.length.is_none_or(|length| length == remote.size) => Ok(0),
+        (416, _) => fault(format!("the server has nothing after byte {asked}")),
+        (status, range) => fault(format!(
+            "the answer ({status}, {}) is not the rest after byte {asked} of {} bytes",
+            range.map_or_else(
+                || "no range".to_owned(),
+                |(start, size)| format!("from {start} of {size}")
+            ),
+            remote.size
+        )),
+    }
+}
+
+enum End {
+    Line(String),
+    Disk(io::Error),
+}
+
+/// Copies exactly `wanted` bytes; or says how many came, and why no more.
+fn copy(
+    mut body: Box<dyn Read>,
+    target: &mut File,
+    wanted: u64,
+    progress: &mut dyn Progress,
+) -> Result<u64, (u64, End)> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut got = 0;
+    while got < wanted {
+        let most = buffer.len().min(usize::try_from(wanted - got).unwrap_or(usize::MAX));
+        let count = match body.read(&mut buffer[..most]) {
+            Ok(0) => return Err((got, End::Line("the server sent no more".to_owned()))),
+            Ok(count) => count,
+            Err(error) => return Err((got, End::Line(error.to_string()))),
+        };
+        target.write_all(&buffer[..count]).map_err(|error| (got, End::Disk(error)))?;
+        got += count as u64;
+        progress.update(count);
+    }
+    Ok(got)
+}
+
+/// Asks again while an answer may yet come.
+pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, Miss>) -> Result<T, StoreError> {
+    let mut misses = 0;
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(Miss::Perhaps(_)) if misses + 1 < ATTEMPTS => misses += 1,
+            Err(miss) => return Err(miss.into_error()),
+        }
+        thread::sleep(pause(misses));
+    }
+}
+
+/// 0.4, 0.8, 1.6 seconds: a router that starts anew takes longer, but the next pull goes on.
+fn pause(misses: u32) -> Duration {
+    Duration::from_millis(200 << misses.min(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_body_is_a_cut_line_and_a_long_one_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut target = File::create(folder.path().join("a")).unwrap();
+        let body = |bytes: &'static [u8]| Box::new(bytes) as Box<dyn Read>;
+        assert!(matches!(copy(body(b"abc"), &mut target, 5, &mut ()), Err((3, End::Line(_)))));
+        assert_eq!(copy(body(b"defgh"), &mut target, 2, &mut ()).ok(), Some(2));
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"abcde");
+    }
+
+    #[test]
+    fn patience_ends() {
+        let fault = || StoreError::Offline { by: "x".into(), mend: "y".into() };
+        let mut asked = 0;
+        let result: Result<(), _> = patiently(|| {
+            asked += 1;
+            Err(if asked < 3 { Miss::Perhaps(fault()) } else { Miss::Never(fault()) })
+        });
+        assert!(result.is_err());
+        assert_eq!(asked, 3);
+    }
+}

@@ -59,15 +59,11 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
         println!(
             "{}",
             json!({
-                            "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
-                            "student_device": device, "home": store::home(), "embedded": embedded,
-            <<<<<<< HEAD
-                            "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
-                            "chat_templates": templates,
-            =======
-                            "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher), "pocket_student": sound(&student), "models": models,
-            >>>>>>> main
-                        })
+                "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
+                "student_device": device, "home": store::home(), "embedded": embedded,
+                "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher),
+                "pocket_student": sound(&student), "chat_templates": templates, "models": models,
+            })
         );
     } else {
         println!("promptmix {}  features: {}", env!("CARGO_PKG_VERSION"), features.join(", "));

@@ -62,7 +62,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
                 "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
                 "student_device": device, "home": store::home(), "embedded": embedded,
                 "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher),
-                "pocket_student": sound(&student), "models": models, "chat_templates": templates,
+                "pocket_student": sound(&student), "chat_templates": templates, "models": models,
             })
         );
     } else {

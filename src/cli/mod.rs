@@ -304,7 +304,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::from(if gate::is_failed(&error) { 1 } else { 2 })
         }
     }
@@ -334,6 +334,17 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::TemplateCheck(args) => doctor::template_check(&args),
         Command::TeacherWorker => Ok(worker::serve()?),
     }
+}
+
+/// An error with its causes, but for those that it has told already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// The last words where a signal ends the program.

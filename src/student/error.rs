@@ -16,7 +16,7 @@ pub enum StudentError {
         source: std::io::Error,
     },
     /// A file of a model folder cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}{}", path.display(), mend(source))]
     Write {
         /// The file or folder.
         path: PathBuf,
@@ -58,4 +58,14 @@ pub enum StudentError {
     /// The tensor engine failed: out of memory, a device lost, a bug of ours.
     #[error("the tensor engine failed: {0}")]
     Engine(#[from] candle_core::Error),
+}
+
+/// What helps against a write that failed, unless `source` says so itself.
+fn mend(source: &std::io::Error) -> &'static str {
+    match source.to_string().contains("hint: ") {
+        true => "",
+        false => {
+            "\nhint: what was finished is safe; make room or give the rights, and run the same command again"
+        }
+    }
 }

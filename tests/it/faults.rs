@@ -1,8 +1,12 @@
 //! Bad input: a clear error with file, line and mend, exit code 2, nothing lost, no panic.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use crate::support::{Bench, SMALL, check_failure};
+use crate::support::{Bench, SMALL, TINY, check_failure, count};
 
 #[test]
 fn faults_of_a_task_are_named_with_their_place() {
@@ -134,6 +138,7 @@ fn in_mount_namespace(bench: &Bench, script: &str) -> Option<std::process::Outpu
         .env("HOME", bench.path(""))
         .env("P", program)
         .env("SMALL", SMALL.join(" "))
+        .env("TINY", TINY.join(" "))
         .output();
     Some(output.expect("unshare starts"))
 }
@@ -170,4 +175,125 @@ fn a_read_only_run_folder_is_an_error() {
     if let Some(output) = in_mount_namespace(&bench, script) {
         assert!(check_failure(&output).contains("mount/run"));
     }
+}
+
+/// Stage by stage up to `train.jsonl`, so that a fault hits one stage alone.
+const STAGES: &str = "set -e; $P generate task --out mount/run $TINY >&2; $P relabel mount/run >&2; $P filter mount/run >&2; set +e;";
+
+#[test]
+fn a_disk_that_is_full_when_the_student_is_saved_loses_nothing() {
+    let bench = Bench::new();
+    bench.task("");
+    let script = format!(
+        "mount -t tmpfs -o size=64m none mount && {STAGES} \
+        used=$(du -sk mount | cut -f1); mount -o remount,size=$((used + 48))k mount; \
+        $P train mount/run 2>first.txt; echo $? >code; ls -a mount/run mount/run/student >left.txt 2>&1; \
+        mount -o remount,size=64m mount && $P train mount/run && test -s mount/run/student/model.safetensors"
+    );
+    let Some(output) = in_mount_namespace(&bench, &script) else { return };
+    let read = |name: &str| fs::read_to_string(bench.path(name)).unwrap_or_default();
+    let first = read("first.txt");
+    assert!(output.status.success(), "{}{first}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(read("code").trim(), "2", "{first}");
+    assert!(first.contains("No space left") && first.contains("mount/run"), "{first}");
+    assert!(first.contains("hint: "), "{first}");
+    assert!(!read("left.txt").contains("config.json"), "no half student: {}", read("left.txt"));
+}
+
+#[test]
+fn rights_that_are_lost_in_mid_run_are_an_error_and_come_back() {
+    let bench = Bench::new();
+    bench.task("");
+    let script = format!(
+        "mount -t tmpfs -o size=64m none mount && {STAGES} \
+        mount -o remount,ro mount; $P train mount/run 2>first.txt; echo $? >code; \
+        mount -o remount,rw mount && $P train mount/run"
+    );
+    let Some(output) = in_mount_namespace(&bench, &script) else { return };
+    let read = |name: &str| fs::read_to_string(bench.path(name)).unwrap_or_default();
+    let first = read("first.txt");
+    assert!(output.status.success(), "{}{first}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(read("code").trim(), "2", "{first}");
+    assert!(first.contains("mount/run") && first.contains("hint: "), "{first}");
+}
+
+#[test]
+fn a_teacher_that_vanishes_or_is_replaced_is_refused_and_welcome_back() {
+    let bench = Bench::new();
+    bench.task("");
+    let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
+    let model = bench.path("teacher.gguf");
+    fs::copy(pocket, &model).unwrap();
+    let command = [&["generate", "task", "--out", "out", "--teacher", "teacher.gguf"], &TINY[..]];
+    let command = command.concat();
+    bench.ok(&command);
+    let before = fs::read_to_string(bench.path("out/ledger.jsonl")).unwrap();
+
+    fs::remove_file(&model).unwrap();
+    let told = bench.fails(&["relabel", "out"]);
+    assert!(told.contains("teacher.gguf") && told.contains("hint: "), "{told}");
+
+    // The same name, other weights: one bit of the last tensor.
+    let mut bytes = fs::read(pocket).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&model, &bytes).unwrap();
+    let told = bench.fails(&["relabel", "out"]);
+    assert!(told.contains("not the teacher") && told.contains("teacher.gguf"), "{told}");
+    assert!(told.contains("hint: put the old file back"), "{told}");
+    let ledger = fs::read_to_string(bench.path("out/ledger.jsonl")).unwrap();
+    assert_eq!(ledger, before, "nothing was asked of it");
+
+    fs::copy(pocket, &model).unwrap();
+    bench.ok(&["relabel", "out"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_teacher_replaced_while_its_process_is_down_is_refused() {
+    let bench = Bench::new();
+    bench.task("");
+    let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
+    let mut other = fs::read(pocket).unwrap();
+    *other.last_mut().unwrap() ^= 1;
+    for (what, replaced) in [("gone", false), ("replaced", true)] {
+        let (model, out) = (bench.path("teacher.gguf"), format!("out-{what}"));
+        fs::copy(pocket, &model).unwrap();
+        let command = ["generate", "task", "--out", &out, "--teacher", "teacher.gguf"];
+        let more = ["--set", "augment.per_class=200", "--set", "teacher.slots=4"];
+        let mut program = bench.program(&[&command[..], &more].concat());
+        let child = program.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while count(&bench.path(&out).join("ledger.jsonl"), "reply") == 0 {
+            assert!(Instant::now() < deadline, "no reply came");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // Renamed over, as a download does it: the mapped file of the running process stays whole.
+        fs::remove_file(&model).unwrap();
+        if replaced {
+            bench.write("teacher.gguf", &other);
+        }
+        let worker = Command::new("pkill").args(["-9", "-P", &child.id().to_string()]).status();
+        assert!(worker.unwrap().success());
+        let told = check_failure(&child.wait_with_output().unwrap());
+        assert!(told.contains("teacher.gguf") && told.contains("hint: "), "{what}: {told}");
+        assert!(told.contains("changed during the run") == replaced, "{what}: {told}");
+    }
+}
+
+#[test]
+fn a_torn_last_line_is_cut_off_and_told() {
+    let bench = Bench::new();
+    bench.task("");
+    let command = [&["generate", "task", "--out", "out"], &TINY[..]].concat();
+    bench.ok(&command);
+    let ledger = bench.path("out/ledger.jsonl");
+    let whole = fs::read(&ledger).unwrap();
+    let torn = [&whole[..], b"{\"n\":99,\"prev\":\"zebramarker"].concat();
+    fs::write(&ledger, torn).unwrap();
+    let output = bench.run(&command);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("ledger.jsonl: the last line was not whole"), "{told}");
+    assert!(!told.contains("zebramarker"), "{told}");
+    assert_eq!(fs::read(&ledger).unwrap(), whole);
 }

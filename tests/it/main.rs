@@ -1,5 +1,6 @@
 //! Drives the real program with the real pocket models in temporary folders.
 
+mod audit;
 #[cfg(unix)]
 mod browser;
 mod compare;

@@ -17,6 +17,7 @@
 //! | [`augment`] | how new text is made: mixup, and its rivals |
 //! | [`relabel`] | nearest classes and label scores |
 //! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |
+//! | [`audit`] | the ledger's chain, personal data and copied wording in what is trained on, masks |
 //! | [`embed`] | sentence embeddings, their map in two dimensions, neighbouring words |
 //! | [`student`] | encoders, optimiser, trainer, predictor, Hugging Face checkpoints, ONNX |
 //! | [`eval`] | metrics, confidence intervals, calibration, diversity |

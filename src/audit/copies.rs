@@ -236,8 +236,7 @@ mod tests {
                 let run = format!(" {} ", run.join(" "));
                 seeds.iter().any(|seed| format!(" {seed} ").contains(&run))
             };
-            let longest =
-                (0..=words.len()).rev().find(|n| words.windows(*n.max(&1)).any(|run| holds(run)));
+            let longest = (0..=words.len()).rev().find(|n| words.windows(*n.max(&1)).any(holds));
             let found = wording.copied(&made).map(|(how, _)| how);
             let wanted = longest.filter(|n| *n >= SHARED_WORDS).map(Copied::Words);
             assert_eq!(found, wanted, "{made}");

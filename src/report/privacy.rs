@@ -157,7 +157,7 @@ impl Privacy {
             many => format!("{many} texts that are trained on carry"),
         };
         Some(format!(
-            "{texts} personal data of the seeds, the pool or the test set: `promptmix audit` names each one, with `--redact` it is masked"
+            "{texts} personal data of the seeds, the pool or the test set: promptmix audit names each one and, with --redact, masks it"
         ))
     }
 }

@@ -99,6 +99,7 @@ fn expected_sections(report: &Value) -> Vec<&'static str> {
         ("map", holds(&report["map"]["points"])),
         ("reliability", holds(&report["reliability"])),
         ("diversity", holds(&report["diversity"])),
+        ("privacy", report["privacy"].is_object()),
         ("examples", holds(&report["examples"])),
         ("cost", holds(&report["stages"])),
         ("task", true),

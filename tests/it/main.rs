@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod airgap;
+mod audit;
 #[cfg(unix)]
 mod browser;
 mod bundle;

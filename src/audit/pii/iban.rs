@@ -97,7 +97,7 @@ const LENGTHS: [(&str, usize); 88] = [
 pub(super) fn accepts(window: &Window<'_>) -> bool {
     let iban = window.squeezed();
     let (Some(country), Some(check)) = (iban.get(..2), iban.get(2..4)) else { return false };
-    LENGTHS.iter().any(|known| *known == (country, iban.len()))
+    LENGTHS.contains(&(country, iban.len()))
         && check.bytes().all(|byte| byte.is_ascii_digit())
         && mod_97(iban[4..].chars().chain(iban[..4].chars())) == Some(1)
 }

@@ -169,8 +169,9 @@ impl<'a> Window<'a> {
         let mut before = self.before().chars().rev();
         let mut after = self.after().chars();
         let space = [Some(' '), Some('\u{a0}')];
-        !(space.contains(&before.next()) && digit(before.next()))
-            && !(space.contains(&after.next()) && digit(after.next()))
+        let goes_before = space.contains(&before.next()) && digit(before.next());
+        let goes_on = space.contains(&after.next()) && digit(after.next());
+        !goes_before && !goes_on
     }
 
     /// Whether one of `words` (lower case; those of five letters and more also as the beginning of

@@ -248,8 +248,58 @@ pub(crate) fn rich() -> Report {
         vec![reliability(Row::Teacher, 336, 0.3), reliability(Row::A2, 1680, 0.12)];
     report.map = Some(scattered(7, 800));
     report.diversity = diversity();
+    report.privacy = Some(privacy());
+    report.warnings.extend(report.privacy.as_ref().and_then(Privacy::warning));
     add_pairs(&mut report);
     report
+}
+
+/// Leaks, phantoms and copies of every kind.
+fn privacy() -> Privacy {
+    let kind = |kind: &str, leaks, phantoms| KindCount { kind: kind.into(), leaks, phantoms };
+    let value = |line, kind: &str, value: &str, source: Option<&str>| PrivateValue {
+        file: "train.jsonl".into(),
+        line,
+        kind: kind.into(),
+        value: value.into(),
+        source: source.map(Into::into),
+    };
+    let copied = |line, how, words, source: &str| CopiedText {
+        file: "train.jsonl".into(),
+        line,
+        how,
+        words,
+        source: source.into(),
+    };
+    let near = |line, cosine, source: &str| Near {
+        file: "train.jsonl".into(),
+        line,
+        cosine,
+        source: source.into(),
+    };
+    let shares = [0.0, 0.25, 0.5, 0.75, 0.95, 1.0];
+    Privacy {
+        texts: 612,
+        compared: Compared { seeds: 14, pool: 700, test: 336 },
+        kinds: vec![kind("e-mail", 2, 5), kind("IBAN", 1, 0), kind("phone", 0, 11)],
+        leaking_texts: 3,
+        copies: Copies { exact: 0, normalised: 1, shared: 4, longest: 13 },
+        nearest: Some(Nearest {
+            compared_with: 14,
+            quantiles: shares.map(|share| (share, 0.31 + 0.66 * share)).to_vec(),
+            few: vec![near(77, 0.972, "seed 3"), near(405, 0.941, "seed 12")],
+        }),
+        findings: vec![
+            value(12, "e-mail", "a…@e….org", Some("seed 3")),
+            value(80, "IBAN", "DE…3000", Some("pool 417")),
+            value(81, "phone", "0…56", None),
+        ],
+        copied: vec![
+            copied(77, HowCopied::Normalised, None, "pool 8"),
+            copied(90, HowCopied::Words, Some(13), "seed 9"),
+        ],
+        redacted: false,
+    }
 }
 
 /// A comparison of one student and one teacher at one k.

@@ -1,0 +1,282 @@
+//! `audit`: the chain, personal data, copied wording, and the masks.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::support::{Bench, json, json_lines, rows};
+
+/// Students that are hardly trained: what they reach does not matter here.
+const QUICK: [&str; 6] =
+    ["--set", "run.seeds=1", "--set", "student.epochs=1", "--set", "student.min_steps=1"];
+
+/// Raw values that nothing but `--show` may print.
+const RAW: [&str; 6] = [
+    "anna.berg@example.org",
+    "DE89370400440532013000",
+    "DE89 3704 0044 0532 0130 00",
+    "030 901820",
+    "bob@example.net",
+    "4111 1111 1111 1111",
+];
+
+/// A task whose second half of seeds (one of each class is drawn) and pool hold personal data.
+fn task(bench: &Bench) -> String {
+    let task = bench.task("pool = \"pool.jsonl\"\n[audit.patterns]\nbadge = '\\bEMP-\\d{5}\\b'\n");
+    bench.write(
+        "task/seeds.jsonl",
+        concat!(
+            "{\"text\": \"I forgot my password, write to anna.berg@example.org\", \"label\": \"password_reset\"}\n",
+            "{\"text\": \"my password has expired, call (030) 901820\", \"label\": \"password_reset\"}\n",
+            "{\"text\": \"refund the broken laptop to DE89370400440532013000\", \"label\": \"hardware_fault\"}\n",
+            "{\"text\": \"my keyboard is dead and badge EMP-12345 does not open the door of room nine today\", \"label\": \"hardware_fault\"}\n",
+        ),
+    );
+    bench.write(
+        "task/pool.jsonl",
+        "{\"text\": \"The screen of my laptop is cracked.\", \"label\": \"hardware_fault\"}\n",
+    );
+    task.to_str().unwrap().to_owned()
+}
+
+/// Texts from elsewhere, by line of train.jsonl: what each of them is to be found for.
+const TEXTS: [(&str, &str); 9] = [
+    ("please write to Anna.Berg@Example.org about my login", "password_reset"),
+    ("send the money for my mouse to DE89 3704 0044 0532 0130 00", "hardware_fault"),
+    ("I cannot log in, ring me at +49 30 901820", "password_reset"),
+    ("new password please, mail bob@example.net or anna.berg@example.org", "password_reset"),
+    ("I paid for the screen with 4111 1111 1111 1111 and it broke", "hardware_fault"),
+    ("badge EMP-12345 is gone and EMP-54321 too", "hardware_fault"),
+    ("the SCREEN of my laptop is cracked!", "hardware_fault"),
+    ("hello, badge 7 does not open the door of room nine today, is dead", "hardware_fault"),
+    ("on 2024-01-31 at 12:30 version 1.2.3.4-rc of order 4711 was a mess", "password_reset"),
+];
+
+fn import(bench: &Bench, task: &str, texts: &[(&str, &str)]) {
+    let line = |(text, label): &(&str, &str)| {
+        let row = serde_json::json!({"text": text, "major": label, "relabel": label, "p": 0.9});
+        format!("{row}\n")
+    };
+    bench.write("texts.jsonl", texts.iter().map(line).collect::<String>());
+    let out: &[&str] = &["import", task, "texts.jsonl", "--out", "out"];
+    bench.ok(&[out, &QUICK[..]].concat());
+    bench.ok(&["filter", "out"]);
+}
+
+fn audit(bench: &Bench, more: &[&str]) -> Value {
+    let args: &[&str] = &["audit", "out", "--json", "--no-nearest"];
+    serde_json::from_str(&bench.ok(&[args, more].concat())).expect("JSON")
+}
+
+#[test]
+fn leaks_phantoms_and_copies_are_counted_and_masked() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS);
+    assert_eq!(rows(&bench.path("out/train.jsonl")).len(), TEXTS.len(), "the filter keeps them");
+    let before = files(&bench.path("out"));
+    let found = audit(&bench, &[]);
+    assert_eq!(files(&bench.path("out")), before, "an audit writes nothing");
+
+    let kinds: Vec<(&str, u64, u64)> = found["privacy"]["kinds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| {
+            let count = |name: &str| kind[name].as_u64().unwrap();
+            (kind["kind"].as_str().unwrap(), count("leaks"), count("phantoms"))
+        })
+        .collect();
+    let wanted = [
+        ("e-mail", 2, 1),
+        ("IBAN", 1, 0),
+        ("payment card", 0, 1),
+        ("phone", 1, 0),
+        ("badge", 1, 1),
+    ];
+    assert_eq!(kinds, wanted);
+    assert_eq!((found["leaks"].as_u64(), found["phantoms"].as_u64()), (Some(5), Some(3)));
+    assert_eq!(found["privacy"]["leaking_texts"], 5);
+    let sources: Vec<(u64, Option<&str>)> = found["privacy"]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| (value["line"].as_u64().unwrap(), value["source"].as_str()))
+        .collect();
+    let (leak, phantom) = (|line, source| (line, Some(source)), |line| (line, None));
+    let wanted = [
+        leak(1, "seed 1"),
+        leak(2, "seed 3"),
+        leak(3, "seed 2"),
+        phantom(4),
+        leak(4, "seed 1"),
+        phantom(5),
+        leak(6, "seed 4"),
+        phantom(6),
+    ];
+    assert_eq!(sources, wanted);
+
+    let copies = &found["privacy"]["copies"];
+    assert_eq!((copies["exact"].as_u64(), copies["normalised"].as_u64()), (Some(0), Some(1)));
+    assert_eq!((copies["shared"].as_u64(), copies["longest"].as_u64()), (Some(1), Some(9)));
+    let copied = found["privacy"]["copied"].as_array().unwrap();
+    assert_eq!((copied[0]["line"].as_u64(), &copied[0]["source"]), (Some(7), &"pool 1".into()));
+    assert_eq!((copied[1]["line"].as_u64(), &copied[1]["source"]), (Some(8), &"seed 4".into()));
+
+    // Gates: 1 where there is any, 0 where there is none of what was asked for.
+    for (gate, code) in [("leak", 1), ("phantom", 1), ("copy", 1), ("leak,copy", 1)] {
+        let output = bench.run(&["audit", "out", "--no-nearest", "--fail-on", gate]);
+        assert_eq!(output.status.code(), Some(code), "{gate}");
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        assert_clean(&String::from_utf8_lossy(&said));
+        assert!(String::from_utf8_lossy(&said).contains("train.jsonl:1 e-mail a…@e….org"));
+    }
+    let shown = bench.ok(&["audit", "out", "--no-nearest", "--show"]);
+    assert!(shown.contains("bob@example.net") && shown.contains("DE89 3704 0044 0532 0130 00"));
+    assert_clean(&found.to_string());
+}
+
+#[test]
+fn masked_texts_are_trained_on_and_shown() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS);
+    let said = bench.program(&["audit", "out", "--redact"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+    let told = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(told.contains("promptmix train out") && told.contains("promptmix eval out"), "{told}");
+    let train = rows(&bench.path("out/train.jsonl"));
+    let texts: Vec<&str> = train.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert_eq!(texts[1], "send the money for my mouse to [IBAN]");
+    assert_eq!(texts[3], "new password please, mail [EMAIL] or [EMAIL]");
+    assert_eq!(texts[5], "badge [BADGE] is gone and [BADGE] too");
+    assert_eq!(texts[8], TEXTS[8].0, "nothing there is personal");
+    assert_eq!((&train[3]["redacted"], train[8].get("redacted")), (&2.into(), None));
+    let whole = fs::read_to_string(bench.path("out/relabelled.jsonl")).unwrap();
+    assert!(whole.contains("bob@example.net"), "the originals stay");
+
+    let again = audit(&bench, &["--fail-on", "leak,phantom"]);
+    assert_eq!(again["privacy"]["kinds"], Value::Array(Vec::new()));
+    let all = audit(&bench, &["--all"]);
+    assert_eq!(all["leaks"], 0, "each text of relabelled.jsonl is trained on");
+
+    for stage in ["train", "eval"] {
+        bench.ok(&[stage, "out"]);
+    }
+    for file in ["report.html", "report.json", "train.jsonl", "predictions.json"] {
+        assert_clean(&fs::read_to_string(bench.path("out").join(file)).unwrap());
+    }
+    let page = fs::read_to_string(bench.path("out/report.html")).unwrap();
+    assert!(page.contains("id=\"privacy\"") && page.contains("[EMAIL]"));
+    let report = json(&bench.path("out/report.json"));
+    assert_eq!(report["privacy"]["redacted"], true);
+    assert_eq!(report["privacy"]["nearest"]["compared_with"], 4);
+    assert!(
+        report["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|warning| { !warning.as_str().unwrap().contains("personal data") })
+    );
+}
+
+#[test]
+fn the_report_says_what_leaks() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS);
+    for stage in ["train", "eval"] {
+        bench.ok(&[stage, "out"]);
+    }
+    let report = json(&bench.path("out/report.json"));
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("5 texts that are trained on carry personal data"), "{warnings}");
+    assert_clean(&report["privacy"].to_string());
+    let told = bench.ok(&["audit", "out"]);
+    assert!(told.contains("nearest of 9 texts, cosine"), "seeds, pool and test set: {told}");
+}
+
+#[test]
+fn the_chain_is_followed_to_where_it_breaks() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS[8..]);
+    let out = bench.path("out");
+    let ledger = out.join("ledger.jsonl");
+    let sound = fs::read(&ledger).unwrap();
+    let found = audit(&bench, &["--fail-on", "leak,phantom,copy"]);
+    let lines = json_lines(&String::from_utf8(sound.clone()).unwrap()).len();
+    assert_eq!((&found["chain"]["ok"], &found["chain"]["lines"]), (&true.into(), &lines.into()));
+    let hash = found["chain"]["last"].as_str().unwrap().to_owned();
+
+    // A hash that was noted is found again when the run has gone on, and missed when it was cut.
+    bench.ok(&["train", "out"]);
+    let later = audit(&bench, &["--expect", &hash]);
+    assert_eq!(later["chain"]["expected"]["line"], lines);
+    let all = fs::read_to_string(&ledger).unwrap();
+    let kept: String = all.split_inclusive('\n').take(lines - 1).collect();
+    fs::write(&ledger, kept).unwrap();
+    let cut = bench.run(&["audit", "out", "--no-nearest", "--expect", &hash]);
+    assert_eq!(cut.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&cut.stdout).contains("NOT FOUND"));
+
+    let mut torn = sound.clone();
+    torn.extend(b"{\"n\":9,\"pre");
+    fs::write(&ledger, &torn).unwrap();
+    let told = bench.ok(&["audit", "out", "--no-nearest"]);
+    assert!(told.contains("torn") && told.contains("chain       OK"), "{told}");
+    assert_eq!(fs::read(&ledger).unwrap(), torn, "an audit cuts nothing off");
+
+    let changed = String::from_utf8(sound).unwrap().replacen("\"import\"", "\"impost\"", 1);
+    fs::write(&ledger, changed).unwrap();
+    let broken = bench.run(&["audit", "out", "--no-nearest"]);
+    assert_eq!(broken.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&broken.stdout);
+    assert!(told.contains("BROKEN at ledger.jsonl:3") && told.contains("the 1 lines"), "{told}");
+
+    let errors = bench.fails(&["audit", "nowhere"]);
+    assert!(errors.contains("nowhere/ledger.jsonl") && errors.contains("hint:"), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_is_locked_or_not_writable_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS[..1]);
+    let out = bench.path("out");
+    let lock = fs::File::open(out.join("run.lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(bench.fails(&["filter", "out"]).contains("in use"), "the lock holds");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o500)).unwrap();
+    assert_eq!(audit(&bench, &[])["leaks"], 1);
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_pattern_that_is_none_is_named() {
+    let bench = Bench::new();
+    let task = bench.task("[audit.patterns]\nbadge = \"(\"\n");
+    let errors = bench.fails(&["plan", task.to_str().unwrap()]);
+    assert!(errors.contains("audit.patterns: \"badge\"") && errors.contains("hint:"), "{errors}");
+}
+
+fn assert_clean(text: &str) {
+    for raw in RAW {
+        assert!(!text.to_lowercase().contains(&raw.to_lowercase()), "{raw} in {text}");
+    }
+}
+
+/// Names and contents of a folder's files.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.display().to_string(), fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 use minijinja::{
     Environment, Error, ErrorKind, Value,
-    machinery::{CompiledTemplate, Instruction, Instructions},
+    machinery::{CompiledTemplate, Instruction, Instructions, Token, WhitespaceConfig, tokenize},
     value::{Rest, ValueKind},
 };
 
@@ -210,6 +210,69 @@ const ADD: &str = "+";
 const REPEAT: &str = "*";
 const LIST: &str = "[]";
 const DICT: &str = "{}";
+
+/// Holds what a compiler would do ahead of time against a budget of its own: minijinja works out
+/// constant expressions when it compiles, before anything counts.
+///
+/// # Errors
+/// Texts that are multiplied by large numbers, a tag of more words than its parser has stack for, and
+/// what is no Jinja.
+pub fn foresee_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
+    let mut made = 0u64;
+    let mut tag = Tag::default();
+    for token in tokenize(source, false, Default::default(), whitespace) {
+        let (token, _) = token?;
+        match token {
+            Token::VariableStart | Token::BlockStart => tag = Tag::default(),
+            Token::VariableEnd | Token::BlockEnd => made = made.saturating_add(tag.made()),
+            Token::Str(text) => tag.letters += text.len() as u64 + 1,
+            Token::String(text) => tag.letters += text.len() as u64 + 1,
+            Token::Int(number) => tag.times(number),
+            Token::Int128(_) | Token::Pow => tag.times(u64::MAX - 1),
+            Token::Float(number) => tag.times(number.abs() as u64),
+            Token::Mul => tag.multiplies = true,
+            _ => {}
+        }
+        tag.words += 1;
+        if tag.words > MOST_WORDS {
+            return Err(refused("the template has a tag of too many words"));
+        }
+    }
+    match made {
+        0..=MOST_CONSTANTS => Ok(()),
+        _ => Err(refused("the template multiplies texts by more than it may")),
+    }
+}
+
+/// Words of one tag; the longest in use has some hundred.
+const MOST_WORDS: usize = 2_000;
+/// Bytes of all texts that are constant products.
+const MOST_CONSTANTS: u64 = 1 << 20;
+
+/// What stands between `{{` or `{%` and its end.
+struct Tag {
+    words: usize,
+    letters: u64,
+    multiplies: bool,
+    factor: u64,
+}
+
+impl Default for Tag {
+    fn default() -> Self {
+        Self { words: 0, letters: 0, multiplies: false, factor: 1 }
+    }
+}
+
+impl Tag {
+    /// One more than the number: sums count as products.
+    fn times(&mut self, number: u64) {
+        self.factor = self.factor.saturating_mul(number.saturating_add(1));
+    }
+
+    fn made(&self) -> u64 {
+        if self.multiplies { self.letters.saturating_mul(self.factor) } else { 0 }
+    }
+}
 
 /// Lets the operators of a compiled template count. Returns the longest text between its tags.
 pub fn count(template: &mut CompiledTemplate<'_>) -> usize {

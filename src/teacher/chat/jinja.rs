@@ -23,7 +23,7 @@ use minijinja::{
     value::{Kwargs, ObjectRepr, ValueKind},
 };
 
-use super::budget;
+use super::{budget, cage};
 
 /// Steps a template may take; the largest real one takes a few thousand.
 const FUEL: u64 = 1_000_000;
@@ -50,7 +50,8 @@ impl Engine {
         let mut environment = plain();
         budget::install(&mut environment, PLAIN.get_or_init(plain));
         let mut engine = Self { environment, source: training_marks_removed(source) };
-        let (_, longest) = engine.compile()?;
+        budget::foresee_constants(&engine.source, white_space())?;
+        let (_, longest) = cage::within(source.len(), || engine.compile().map(|(_, n)| ((), n)))?;
         let fuel = FUEL.min(MOST_RAW / longest.max(1) as u64);
         engine.environment.set_fuel(Some(fuel));
         Ok(engine)
@@ -60,11 +61,7 @@ impl Engine {
     fn compile(&self) -> Result<(CompiledTemplate<'_>, usize), Error> {
         let config = TemplateConfig {
             syntax_config: Default::default(),
-            ws_config: WhitespaceConfig {
-                keep_trailing_newline: false,
-                lstrip_blocks: true,
-                trim_blocks: true,
-            },
+            ws_config: white_space(),
             default_auto_escape: Arc::new(|_| AutoEscape::None),
         };
         let mut template = CompiledTemplate::new(NAME, &self.source, &config)?;
@@ -93,6 +90,10 @@ impl Engine {
         }
         Ok(text)
     }
+}
+
+fn white_space() -> WhitespaceConfig {
+    WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true }
 }
 
 /// All that a template may call, as the templates' authors know it.

@@ -63,6 +63,7 @@ fuzz_target!(|data: &[u8]| {
         .map(|text| Entry::Stage {
             stage: text.to_owned(),
             counts: BTreeMap::from([(text.to_owned(), text.len())]),
+            files: Default::default(),
         })
         .collect();
     let mut bytes = written(&entries);

@@ -129,7 +129,7 @@ fn leaks_phantoms_and_copies_are_counted_and_masked() {
         assert_eq!(output.status.code(), Some(code), "{gate}");
         let said = [&output.stdout[..], &output.stderr[..]].concat();
         assert_clean(&String::from_utf8_lossy(&said));
-        assert!(String::from_utf8_lossy(&said).contains("train.jsonl:1 e-mail a…@e….org"));
+        assert!(String::from_utf8_lossy(&said).contains("train.jsonl:1 e-mail A…@E….org"));
     }
     let shown = bench.ok(&["audit", "out", "--no-nearest", "--show"]);
     assert!(shown.contains("bob@example.net") && shown.contains("DE89 3704 0044 0532 0130 00"));

@@ -67,6 +67,18 @@ pub fn keep_private() {
     }
 }
 
+/// A process that ends in a crash shall not write its memory, with all the texts in it, to a file.
+pub fn leave_no_core() {
+    #[cfg(unix)]
+    {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `none` is a valid limit and outlives the call; a failure leaves things as they were.
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+        }
+    }
+}
+
 /// What [`install`] came to; [`State::Open`] where it was not called.
 pub fn state() -> &'static State {
     STATE.get().unwrap_or(&State::Open)

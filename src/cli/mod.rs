@@ -284,11 +284,12 @@ pub fn main() -> ExitCode {
     if !cli.command.connects() {
         sandbox::install();
     }
+    sandbox::leave_no_core();
     if !cli.command.writes_for_others() {
         sandbox::keep_private();
     }
     voice::set(cli.verbose);
-    if voice::facts() {
+    if voice::facts() && !matches!(cli.command, Command::TeacherWorker) {
         eprintln!("sockets: {}", sandbox::state());
     }
     // The teacher's process is its parent's to end.
@@ -349,17 +350,19 @@ fn told(error: &anyhow::Error) -> String {
 
 /// The last words where a signal ends the program.
 fn say_stopped(goes_on: bool) {
-    use std::io::IsTerminal as _;
+    use std::io::{IsTerminal as _, Write as _};
     let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
-    if goes_on {
+    let words = if goes_on {
         let command: Vec<String> = std::env::args_os().map(|word| shell_word(&word)).collect();
-        eprintln!(
-            "{clear}\nstopped; what was finished is kept. To go on from here:\n  {}",
+        format!(
+            "{clear}\nstopped; what was finished is kept. To go on from here:\n  {}\n",
             command.join(" ")
-        );
+        )
     } else {
-        eprintln!("{clear}\nstopped");
-    }
+        format!("{clear}\nstopped\n")
+    };
+    // Where the terminal was closed nobody hears it.
+    let _ = io::stderr().write_all(words.as_bytes());
 }
 
 /// `word` as a shell takes it.

@@ -8,6 +8,7 @@ use crate::{
     relabel::RelabelledText,
     student::Example,
     task::{Class, LabelledText},
+    voice,
 };
 
 /// The gold seeds; they belong to every training set.
@@ -72,7 +73,7 @@ impl Labels<'_> {
         found.ok_or_else(|| RunError::Row {
             path: self.path.join("train.jsonl"),
             line: line + 1,
-            message: format!("the task has no class {name:?}"),
+            message: format!("the label{} is no class of the task", voice::quoted(name)),
         })
     }
 }
@@ -135,6 +136,6 @@ mod tests {
 
         let foreign = [row("x", "b", 0.6, &[("z", 1.0)]), row("y", "a", 1.0, &[])];
         let error = a2(&soft, &foreign).unwrap_err().to_string();
-        assert!(error.contains("train.jsonl:1") && error.contains("\"z\""), "{error}");
+        assert!(error.contains("train.jsonl:1") && !error.contains("\"z\""), "{error}");
     }
 }

@@ -77,7 +77,12 @@ pub fn evaluate(
     report.warnings.extend(privacy.warning());
     report.privacy = Some(privacy);
     report.write(&run.path)?;
-    run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
+    run.finish_stage(
+        "eval",
+        &[("rows", report.results.len())],
+        &["report.json", "report.html"],
+        Vec::new(),
+    )?;
     Ok(report)
 }
 

@@ -9,6 +9,7 @@ use crate::{
     embed::Embedder,
     task::{LabelledText, Task},
     teacher::Teacher,
+    voice,
 };
 
 /// The seeds with both labels.
@@ -90,7 +91,7 @@ pub(super) fn seeds(
         let label = class.ok_or_else(|| RunError::Row {
             path: path.clone(),
             line: line + 1,
-            message: format!("the task has no class {:?}", row.relabel),
+            message: format!("the label{} is no class of the task", voice::quoted(&row.relabel)),
         })?;
         Ok(LabelledText { text: row.text, label })
     };

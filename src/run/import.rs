@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Event, RunError, RunFolder, Watch};
-use crate::{augment::AugmentedText, relabel::RelabelledText, task::Task};
+use crate::{augment::AugmentedText, relabel::RelabelledText, task::Task, voice};
 
 /// A line of the imported file; other keys are ignored.
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ pub fn import(
         let wrong =
             |message: String| RunError::Row { path: file.to_owned(), line: index + 1, message };
         let row: ImportedText =
-            serde_json::from_str(line).map_err(|error| wrong(crate::voice::json_fault(&error)))?;
+            serde_json::from_str(line).map_err(|error| wrong(voice::json_fault(&error)))?;
         if row.text.trim().is_empty() {
             return Err(wrong("`text` is empty".to_owned()));
         }
@@ -49,7 +49,8 @@ pub fn import(
                 let known: Vec<&str> =
                     task.classes.iter().map(|class| class.name.as_str()).collect();
                 return Err(wrong(format!(
-                    "the task has no class {label:?}; it has {}",
+                    "the label{} is no class of the task; it has {}",
+                    voice::quoted(label),
                     known.join(", ")
                 )));
             }

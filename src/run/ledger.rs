@@ -25,7 +25,7 @@ pub enum LedgerError {
         "cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again"
     )]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}\nhint: is the disk sound, and may you read it?")]
     Read { path: PathBuf, source: io::Error },
     #[error(
         "{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk, and what it says cannot be relied on; start anew in another folder with --out"
@@ -201,10 +201,8 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), L
     let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let mut last = hash(b"");
     let mut entries = Vec::new();
-    for (index, line) in bytes[..length].split(|byte| *byte == b'\n').enumerate() {
-        if line.is_empty() && index == entries.len() {
-            break;
-        }
+    for (index, line) in bytes[..length].split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let line = &line[..line.len() - 1];
         let broken = |message: String| LedgerError::Broken {
             path: path.to_owned(),
             line: index + 1,
@@ -286,6 +284,17 @@ mod tests {
         assert_eq!(run.ledger().entries(), whole);
         drop(run);
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn an_empty_line_hides_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        Ledger::open(&path).unwrap().append(vec![stage("a"), stage("b")]).unwrap();
+        let text = fs::read_to_string(&path).unwrap().replacen('\n', "\n\n", 1);
+        fs::write(&path, text).unwrap();
+        let message = Ledger::open(&path).err().unwrap().to_string();
+        assert!(message.contains("ledger.jsonl:2:"), "{message}");
     }
 
     #[test]

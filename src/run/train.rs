@@ -33,8 +33,9 @@ use crate::{
     task::Task,
 };
 
-/// What the stage writes: the predictions of all students, and the one that is kept.
-const FILES: [&str; 4] = [
+/// What the stage reads, and what it writes: the predictions of all students, and the one that is kept.
+const FILES: [&str; 5] = [
+    "train.jsonl",
     "predictions.json",
     "student/config.json",
     "student/model.safetensors",

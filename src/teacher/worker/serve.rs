@@ -34,7 +34,6 @@ pub fn serve() -> io::Result<()> {
     let pipe = private_stdout()?;
     let mut output = Output { pipe, spoke: Instant::now(), crash: Crash::from_environment() };
     die_first();
-    leave_no_core();
     chat::cage();
     let commands = listen();
     let Ok(Command::Load { path, options }) = commands.recv() else {
@@ -172,18 +171,6 @@ fn die_first() {
     if cfg!(target_os = "linux") {
         // Best effort: without it the kernel chooses the largest process, most likely this one.
         let _ = std::fs::write("/proc/self/oom_score_adj", "500");
-    }
-}
-
-/// An aborted worker shall not write its memory, with all the texts in it, to a file.
-fn leave_no_core() {
-    #[cfg(unix)]
-    {
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `none` is a valid limit and outlives the call; a failure leaves things as they were.
-        unsafe {
-            libc::setrlimit(libc::RLIMIT_CORE, &none);
-        }
     }
 }
 

@@ -1,0 +1,413 @@
+//! The folder of a run: opened or taken up again, locked against other programs, swept of what a killed
+//! one left; the files in it are replaced whole, and its ledger is told what each stage made.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use super::{
+    RunError,
+    files::{create_private_folder, read_json, replace_file, sweep},
+    ledger::{Entry, Ledger},
+};
+use crate::{
+    config::Settings, prompt::Prompts, report::Report, task::Task, teacher::TeacherIdentity, voice,
+};
+
+/// The empty file that marks the folder of a comparison.
+const COMPARISON: &str = "comparison";
+
+/// An open run folder, locked against other programs.
+pub struct RunFolder {
+    pub(super) path: PathBuf,
+    pub(super) ledger: Ledger,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Creates `path` or takes it up again, for `task` with `settings`.
+    ///
+    /// # Errors
+    /// A folder with other files, of another task, in use, or not writable.
+    pub fn open(
+        path: &Path,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<Self, RunError> {
+        if path.join(COMPARISON).exists() {
+            return Err(RunError::Comparison { path: path.to_owned() });
+        }
+        Self::open_either(path, task, settings, prompts, false)
+    }
+
+    fn open_either(
+        path: &Path,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+        comparison: bool,
+    ) -> Result<Self, RunError> {
+        let known = path.join("task.json");
+        if !known.exists() && holds_other_files(path) {
+            return Err(RunError::NotARun { path: path.to_owned() });
+        }
+        create_private_folder(path)?;
+        let mut run = Self::lock(path)?;
+        // Before the task: a folder that has one is taken for what it is marked as.
+        if comparison && !path.join(COMPARISON).exists() {
+            run.write(COMPARISON, b"")?;
+        }
+        if known.exists() {
+            let before: Task = read_json(&known)?;
+            if before.sha256 != task.sha256 {
+                return Err(RunError::OtherTask { path: path.to_owned() });
+            }
+        } else {
+            let json = serde_json::to_vec_pretty(task)
+                .expect("a task holds nothing that JSON cannot write");
+            run.write("task.json", &json)?;
+        }
+        let settings_text = settings.to_toml();
+        let begun = run.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Begun { settings, prompts_sha256, .. } => Some((settings, prompts_sha256)),
+            _ => None,
+        });
+        if begun.is_none_or(|begun| begun != (&settings_text, &prompts.sha256().to_owned())) {
+            run.write("settings.toml", settings_text.as_bytes())?;
+            run.ledger.append(vec![Entry::Begun {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: now(),
+                task_sha256: task.sha256.clone(),
+                prompts_sha256: prompts.sha256().to_owned(),
+                settings: settings_text,
+            }])?;
+        }
+        Ok(run)
+    }
+
+    /// As [`Self::open`], for a comparison.
+    ///
+    /// # Errors
+    /// The same, and a folder that holds a single run.
+    pub fn open_comparison(
+        path: &Path,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<Self, RunError> {
+        let mark = path.join(COMPARISON);
+        if path.join("task.json").exists() && !mark.exists() {
+            return Err(RunError::SingleRun { path: path.to_owned() });
+        }
+        Self::open_either(path, task, settings, prompts, true)
+    }
+
+    /// Writes `compare.json`, `compare.md` and the report; returns the first.
+    ///
+    /// # Errors
+    /// A disk that does not take them.
+    pub fn write_comparison(
+        &self,
+        report: &Report,
+        models: serde_json::Value,
+        markdown: &str,
+    ) -> Result<String, RunError> {
+        let comparison = report.comparison.as_ref();
+        let json = serde_json::to_string_pretty(&serde_json::json!({
+            "task": report.task.name,
+            "task_sha256": report.task.sha256,
+            "test_rows": report.task.test_rows,
+            "rows": comparison.map(|comparison| &comparison.lines),
+            "differences": comparison.map(|comparison| &comparison.differences),
+            "left_out": comparison.map(|comparison| &comparison.left_out),
+            "models": models,
+            "warnings": report.warnings,
+            "provenance": report.provenance,
+        }));
+        let json = json.expect("a comparison holds nothing that JSON cannot write");
+        self.write("compare.json", format!("{json}\n").as_bytes())?;
+        self.write("compare.md", markdown.as_bytes())?;
+        report.write(&self.path)?;
+        Ok(json)
+    }
+
+    /// Takes up an existing run folder with the task and the settings it was begun with.
+    pub fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
+        let settings = read_settings(path)?;
+        let task = read_json(&path.join("task.json"))?;
+        Ok((Self::lock(path)?, task, settings))
+    }
+
+    /// Goes on with other `settings`: stages that are run again use them.
+    ///
+    /// # Errors
+    /// A disk that does not take them.
+    pub fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
+        let text = settings.to_toml();
+        let begun = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
+                Some((task_sha256.clone(), prompts_sha256.clone(), *settings == text))
+            }
+            _ => None,
+        });
+        let (task_sha256, prompts_sha256, same) = begun.unwrap_or_default();
+        if !same {
+            self.write("settings.toml", text.as_bytes())?;
+            self.ledger.append(vec![Entry::Begun {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started: now(),
+                task_sha256,
+                prompts_sha256,
+                settings: text,
+            }])?;
+        }
+        Ok(())
+    }
+
+    fn lock(path: &Path) -> Result<Self, RunError> {
+        let lock_path = path.join("run.lock");
+        let write = |source| RunError::Write { path: lock_path.clone(), source };
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut lock = options.open(&lock_path).map_err(write)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&lock_path).unwrap_or_default().trim().to_owned();
+                return Err(RunError::InUse { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(write(source)),
+        }
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
+        sweep(path);
+        let ledger = Ledger::open(&path.join("ledger.jsonl"))?;
+        Ok(Self { path: path.to_owned(), ledger, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What the user should know about the folder as it was found.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.ledger.was_torn() {
+            remarks.push(format!(
+                "{}: the last line was not whole, as after a power cut or on a full disk; it was cut off, and what it held is done again",
+                self.path.join("ledger.jsonl").display()
+            ));
+        }
+        #[cfg(unix)]
+        if let Ok(metadata) = fs::metadata(&self.path) {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+            if mode & 0o077 != 0 {
+                let path = self.path.display();
+                remarks.push(format!(
+                    "others may look into {path} (mode {mode:o})\nhint: chmod -R go= {path}"
+                ));
+            }
+        }
+        remarks
+    }
+
+    /// Whether the texts of this run were written elsewhere.
+    pub fn is_imported(&self) -> bool {
+        imported(self.ledger.entries())
+    }
+
+    /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.path.join(name);
+        replace_file(&path, bytes).map_err(|source| RunError::Write { path, source })
+    }
+
+    /// Writes JSONL to `name`, which may lie in a folder below.
+    pub(crate) fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
+        if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
+            create_private_folder(&self.path.join(below))?;
+        }
+        let mut bytes = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut bytes, row)
+                .expect("a row holds nothing that JSON cannot write");
+            bytes.push(b'\n');
+        }
+        self.write(name, &bytes)
+    }
+
+    pub(super) fn read_rows<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        hint: &'static str,
+    ) -> Result<Vec<T>, RunError> {
+        let path = self.path.join(name);
+        let read = |source| RunError::Read { path: path.clone(), source, hint };
+        let file = File::open(&path).map_err(read)?;
+        let mut rows = Vec::new();
+        for (index, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(read)?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
+                path: path.clone(),
+                line: index + 1,
+                message: voice::json_fault(&error),
+            })?);
+        }
+        Ok(rows)
+    }
+
+    /// Notes who answers, unless that is known.
+    pub(super) fn note_teacher(&mut self, identity: &TeacherIdentity) -> Result<(), RunError> {
+        let last = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Teacher { identity } => Some(identity),
+            _ => None,
+        });
+        let same_file = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+            Entry::Teacher { identity: before } if before.file == identity.file => Some(before),
+            _ => None,
+        });
+        if let Some(before) = same_file.filter(|before| before.sha256 != identity.sha256) {
+            return Err(RunError::OtherTeacher {
+                file: identity.file.clone(),
+                path: self.path.clone(),
+                was: before.sha256.clone(),
+                found: identity.sha256.clone(),
+            });
+        }
+        if last != Some(identity) {
+            self.ledger.append(vec![Entry::Teacher { identity: identity.clone() }])?;
+        }
+        Ok(())
+    }
+
+    /// Notes that `stage` has come to its end, with the hashes of the `files` that it wrote or read
+    /// and with those of its `decisions` (row, outcome) that are not known yet; unless the ledger
+    /// says all that already and no other stage has written over the files since.
+    pub(super) fn finish_stage(
+        &mut self,
+        stage: &str,
+        counts: &[(&str, usize)],
+        files: &[&str],
+        decisions: Vec<(usize, String)>,
+    ) -> Result<(), RunError> {
+        let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let hashed = files.iter().map(|name| Ok(((*name).to_owned(), self.hash(name)?)));
+        let files: BTreeMap<String, String> = hashed.collect::<Result<_, RunError>>()?;
+        let (mut last, mut outcomes) = (None, HashMap::new());
+        for entry in self.ledger.entries() {
+            match entry {
+                Entry::Stage { stage: other, .. } if other == stage => last = Some(entry),
+                // Another stage's word about the same files counts for more than an earlier one.
+                Entry::Stage { files: others, .. } => {
+                    let over = |(name, hash)| others.get(name).is_some_and(|other| other != hash);
+                    last = last.filter(|_| !files.iter().any(over));
+                }
+                Entry::Decision { stage: other, row, outcome } if other == stage => {
+                    outcomes.insert(*row, outcome.as_str());
+                }
+                _ => {}
+            }
+        }
+        let end = Entry::Stage { stage: stage.to_owned(), counts, files };
+        if last == Some(&end) {
+            return Ok(());
+        }
+        let mut entries: Vec<Entry> = decisions
+            .into_iter()
+            .filter(|(row, outcome)| outcomes.get(row) != Some(&outcome.as_str()))
+            .map(|(row, outcome)| Entry::Decision { stage: stage.to_owned(), row, outcome })
+            .collect();
+        entries.push(end);
+        self.ledger.append(entries)?;
+        Ok(())
+    }
+
+    /// SHA-256 (hex) of the file `name`.
+    fn hash(&self, name: &str) -> Result<String, RunError> {
+        let path = self.path.join(name);
+        let mut hash = Sha256::new();
+        let hint = "another program took the file away; run the same command again";
+        File::open(&path)
+            .and_then(|mut file| io::copy(&mut file, &mut hash))
+            .map_err(|source| RunError::Read { path, source, hint })?;
+        Ok(format!("{:x}", hash.finalize()))
+    }
+}
+
+/// Whether the folder `path`, which has no task yet, holds what no run writes before its task.
+fn holds_other_files(path: &Path) -> bool {
+    let own = |name: &str| {
+        ["run.lock", "ledger.jsonl", COMPARISON].contains(&name) || name.ends_with(".part")
+    };
+    fs::read_dir(path).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|entry| !own(&entry.file_name().to_string_lossy())))
+    })
+}
+
+/// Whether the texts came from elsewhere, after all that these entries say.
+pub(super) fn imported(entries: &[Entry]) -> bool {
+    let stage = |wanted: &str| {
+        entries
+            .iter()
+            .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
+    };
+    stage("import") > stage("generate")
+}
+
+/// The settings that the run in the folder `path` was begun with.
+pub(super) fn read_settings(path: &Path) -> Result<Settings, RunError> {
+    let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
+    let path = path.join("settings.toml");
+    let text = fs::read_to_string(&path).map_err(|source| RunError::Read {
+        path: path.clone(),
+        source,
+        hint,
+    })?;
+    toml::from_str(&text).map_err(|error| RunError::Row {
+        path,
+        line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
+        message: error.message().to_owned(),
+    })
+}
+
+/// Now, as `YYYY-MM-DD hh:mm:ss UTC`.
+fn now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's civil_from_days, for days since 1970-01-01.
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests;

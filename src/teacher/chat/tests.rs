@@ -279,6 +279,13 @@ fn a_template_reaches_no_file() {
 
 #[test]
 fn no_template_at_all_is_an_error() {
+    // The second one was found by fuzzing.
+    for source in ["{%}", "{% endfor{% x %}{{ a %}{%}{{ b }}", "{% generation", "%}{%"] {
+        assert!(
+            ChatTemplate::new(source.into(), String::new(), String::new(), vec![]).is_err(),
+            "{source}"
+        );
+    }
     let error = ChatTemplate::new("{% if %}".into(), String::new(), String::new(), vec![]);
     assert!(error.is_err());
 }

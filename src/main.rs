@@ -2,14 +2,17 @@
 
 use std::{
     io::{self, Write},
-    panic,
-    process::ExitCode,
+    panic::{self, PanicHookInfo},
+    process::{self, ExitCode},
 };
 
 use promptmix::voice;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|info| {
+        if is_broken_pipe(info) {
+            process::exit(0);
+        }
         // Where stderr is closed nobody hears it.
         let _ = writeln!(
             io::stderr(),
@@ -19,4 +22,10 @@ fn main() -> ExitCode {
         );
     }));
     panic::catch_unwind(promptmix::cli::main).unwrap_or(ExitCode::from(2))
+}
+
+/// Whether `println!` gave up because nobody reads on, as in `promptmix models list | head`.
+fn is_broken_pipe(info: &PanicHookInfo<'_>) -> bool {
+    let told = info.payload_as_str().unwrap_or_default();
+    told.starts_with("failed printing to stdout") && told.contains("Broken pipe")
 }

@@ -169,3 +169,19 @@ fn what_bench_measures_of_a_student_is_what_plan_estimates_with() {
         assert!(bench.fails(args).contains(word), "{args:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn nobody_reading_on_is_no_fault() {
+    let bench = Bench::new();
+    let mut child = bench
+        .program(&["models", "list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -141,7 +141,7 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
             if let Some(wanted) = wanted.and_then(|known| known.sha256.clone())
                 && wanted != hash(path)
             {
-                return Err(BundleError::Store(StoreError::Changed {
+                return Err(BundleError::from(StoreError::Changed {
                     path: path.into(),
                     found: hash(path).to_owned(),
                     wanted,
@@ -155,7 +155,7 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
 }
 
 fn taken(role: Role, name: &str, path: PathBuf) -> BundleError {
-    BundleError::Store(StoreError::Taken { role, name: name.to_owned(), path })
+    BundleError::from(StoreError::Taken { role, name: name.to_owned(), path })
 }
 
 /// Writes members into fresh folders. Their paths were judged when the index was read, and nothing but

@@ -136,7 +136,13 @@ pub enum BundleError {
     #[error("after {installed} had been installed, which stay in the library: {error}")]
     Partly { installed: String, error: Box<BundleError> },
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
+}
+
+impl From<StoreError> for BundleError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 impl BundleError {

@@ -5,12 +5,15 @@
 //! process from a thread of its own, whatever the others are in the middle of, and waits for two
 //! things alone, and for those not longer than [`PATIENCE`]: a write that is under way (whoever writes
 //! [`hold`]s), and a training that is kept, which looks at [`asked`] after each step and saves its
-//! state first.
+//! state first. What would be left of no use to anybody, gigabytes of a half-made file say, is removed
+//! on the way out, if it is a [`Leftover`].
 
 use std::{
+    fs,
     ops::ControlFlow,
+    path::{Path, PathBuf},
     sync::{
-        RwLock, RwLockReadGuard,
+        Mutex, RwLock, RwLockReadGuard, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -22,6 +25,7 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 static HELD: RwLock<()> = RwLock::new(());
+static LEFTOVERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// While it lives the program waits with ending, for a while.
 #[must_use = "it holds as long as it lives"]
@@ -30,6 +34,66 @@ pub struct Hold(#[allow(dead_code, reason = "it is dropped")] Option<RwLockReadG
 /// Something is to be brought to its end: a file, a line. Holds may be nested.
 pub fn hold() -> Hold {
     Hold(HELD.read().ok())
+}
+
+/// A file or folder that nobody needs once this is gone, or the program ends by a signal: it is removed
+/// with all that is in it.
+#[must_use = "its path is removed when it goes"]
+#[derive(Debug)]
+pub struct Leftover(PathBuf);
+
+impl Leftover {
+    /// Takes charge of `path`, whether it is there yet or not.
+    pub fn new(path: PathBuf) -> Self {
+        LEFTOVERS.lock().unwrap_or_else(|held| held.into_inner()).push(path.clone());
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        remove(&self.0);
+        let mut all = LEFTOVERS.lock().unwrap_or_else(|held| held.into_inner());
+        if let Some(at) = all.iter().position(|path| *path == self.0) {
+            all.swap_remove(at);
+        }
+    }
+}
+
+/// Removes a file, or a folder with all that is in it; whether nothing is there any more.
+fn remove(path: &Path) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return true };
+    let removed = match metadata.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    removed.is_ok() || !path.exists()
+}
+
+/// Removes all leftovers, again and again while other threads still write into them. From here on no
+/// thread can take charge of another.
+fn remove_all(deadline: Instant) {
+    let mut all = loop {
+        match LEFTOVERS.try_lock() {
+            Ok(all) => break all,
+            Err(TryLockError::Poisoned(held)) => break held.into_inner(),
+            Err(_) if Instant::now() >= deadline => return,
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    loop {
+        all.retain(|path| !remove(path));
+        if all.is_empty() || Instant::now() >= deadline {
+            break;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    // Held to the end.
+    std::mem::forget(all);
 }
 
 /// Whether the program is about to end.
@@ -56,6 +120,7 @@ pub fn on_signal(say: impl Fn() + Send + 'static) {
                 Err(_) => thread::sleep(Duration::from_millis(2)),
             }
         };
+        remove_all(deadline);
         say();
         leave(2);
     });
@@ -93,5 +158,17 @@ mod tests {
         drop(outer);
         assert!(HELD.try_write().is_err());
         drop(inner);
+    }
+
+    #[test]
+    fn leftovers_go_with_their_guard() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("half");
+        fs::create_dir_all(path.join("deep/down")).unwrap();
+        let guard = Leftover::new(path.clone());
+        assert!(LEFTOVERS.lock().unwrap().contains(&path));
+        drop(guard);
+        assert!(!path.exists() && !LEFTOVERS.lock().unwrap().contains(&path));
+        assert!(remove(&path), "what is not there is removed");
     }
 }

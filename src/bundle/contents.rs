@@ -83,35 +83,17 @@ pub fn gather(
 }
 
 fn add_model(model: &LocalModel, entries: &mut Vec<Entry>) -> Result<ModelEntry, BundleError> {
-    let name = short_name(&model.name);
-    paths::check(&name).map_err(|why| BundleError::Name { path: model.name.clone(), why })?;
+    let name = model.name.clone();
+    let check = |name: &str| {
+        paths::check_model(name).map_err(|why| BundleError::Name { path: name.to_owned(), why })
+    };
+    check(&name)?;
     let mut files = Vec::new();
     for (file, from) in &model.files {
+        check(file)?;
         let path = format!("models/{}/{name}/{file}", model.role);
         entries.push(Entry::file(path.clone(), Kind::Model, false, from.clone()));
         files.push((file.clone(), path));
     }
     Ok(ModelEntry { role: model.role, name, licence: model.licence.clone(), files })
-}
-
-/// A model that was given as a path goes by the name of its file or folder.
-fn short_name(name: &str) -> String {
-    if !name.contains(['/', '\\']) && !name.ends_with(".gguf") {
-        return name.to_owned();
-    }
-    let last = name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
-    last.strip_suffix(".gguf").unwrap_or(last).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_goes_by_its_last_part() {
-        assert_eq!(short_name("qwen2.5-0.5b"), "qwen2.5-0.5b");
-        assert_eq!(short_name("/a/b/x.Q4.gguf"), "x.Q4");
-        assert_eq!(short_name("./folder/"), "folder");
-        assert_eq!(short_name("x.gguf"), "x");
-    }
 }

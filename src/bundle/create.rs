@@ -1,6 +1,7 @@
 //! Makes a bundle.
 
 use std::{
+    collections::HashMap,
     env, fs,
     io::{self, BufWriter},
     path::{Path, PathBuf},
@@ -12,11 +13,12 @@ use super::{
     BundleError, Summary, Trust, Watch,
     contents::{self, Content, Entry},
     index::Kind,
-    read::Bundle,
+    part::Part,
+    read::{Bundle, Nowhere},
     sbom,
     write::{AddError, FinishError, Writer},
 };
-use crate::store::LocalModel;
+use crate::store::{self, LocalModel};
 
 /// What is to go into a bundle besides prompts, notes and bill.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,9 @@ pub struct Selection {
     pub source: Option<PathBuf>,
 }
 
-/// Writes a bundle of `selection` to `out`, signed with `key`. It has another name until it is whole.
+/// Writes a bundle of `selection` to `out`, signed with `key`. It has another name until it is whole and
+/// was read again from end to end. It is for its owner alone (0600), whoever made it decides who else may
+/// read it: a model of one's own may hold texts of one's own.
 ///
 /// # Errors
 /// `out` exists, a file cannot be read or is written to meanwhile, a name cannot be in a bundle, `git` or
@@ -42,11 +46,12 @@ pub fn create(
     if out.exists() {
         return Err(BundleError::Exists { path: out.to_owned() });
     }
-    let part = Part(beside(out, "part"));
-    let scratch = Part(beside(out, "vendor"));
-    let (entries, models) = contents::gather(selection, &scratch.0)?;
-    let write = |source| BundleError::Write { path: part.0.clone(), source };
-    let file = fs::File::create_new(&part.0).map_err(write)?;
+    let part = Part::beside(out, "part")?;
+    let scratch = Part::beside(out, "vendor")?;
+    let (entries, models) = contents::gather(selection, scratch.path())?;
+    let verified = verified(selection)?;
+    let write = |source| BundleError::Write { path: part.path().to_owned(), source };
+    let file = fs::File::create_new(part.path()).map_err(write)?;
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, file));
     let mut total = 0u64;
     for entry in &entries {
@@ -55,14 +60,22 @@ pub fn create(
     let mut done = 0;
     let mut advance = |count| {
         done += count;
-        watch(done, total.max(done));
+        // Reading it again is the second half.
+        watch(done, 2 * total.max(done));
     };
     for entry in &entries {
-        add(&mut writer, entry, &part.0, &mut advance)?;
+        add(&mut writer, entry, part.path(), &mut advance)?;
+        let written = writer.members().last().map(|member| member.sha256.as_str());
+        if let Content::File(path) = &entry.content
+            && let Some(wanted) = verified.get(path)
+            && written != Some(wanted)
+        {
+            return Err(BundleError::Moving { path: path.clone() });
+        }
     }
     let bill = sbom::write(writer.members(), &models);
     let bill = Entry::text("sbom.cdx.json", Kind::Sbom, &bill);
-    add(&mut writer, &bill, &part.0, &mut advance)?;
+    add(&mut writer, &bill, part.path(), &mut advance)?;
     let built_for = match selection.program {
         Some(_) => format!("{}-{}", env::consts::ARCH, env::consts::OS),
         None => String::new(),
@@ -71,22 +84,27 @@ pub fn create(
     let (file, _, _) = finished.map_err(|error| match error {
         FinishError::Index(error) => error,
         FinishError::Add(AddError::Read(source) | AddError::Write(source)) => write(source),
-        FinishError::Add(AddError::Length) => BundleError::Moving { path: part.0.clone() },
+        FinishError::Add(AddError::Length) => BundleError::Moving { path: part.path().to_owned() },
     })?;
     file.into_inner()
         .map_err(io::IntoInnerError::into_error)
         .and_then(|file| file.sync_all())
         .map_err(write)?;
     // What a reader would refuse must not leave the house.
-    let summary = Bundle::open_file(&part.0, &Trust::Key(key.verifying_key()))?.summary();
-    // No rename over a file that came meanwhile: a link fails where the name is taken.
-    fs::hard_link(&part.0, out).or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Err(BundleError::Exists { path: out.to_owned() }),
-        // Not every file system has links.
-        _ => fs::rename(&part.0, out)
-            .map_err(|source| BundleError::Write { path: out.to_owned(), source }),
+    let mut bundle = Bundle::open_file(part.path(), &Trust::Key(key.verifying_key()))?;
+    bundle.walk(&mut Nowhere, &mut |read, length| {
+        let share = u128::from(total) * u128::from(read) / u128::from(length.max(1));
+        watch(total + share as u64, 2 * total);
     })?;
+    let summary = bundle.summary();
+    part.finish_file(out)?;
     Ok(summary)
+}
+
+/// What the files of the models hashed to when they were verified: what is signed must be that.
+fn verified(selection: &Selection) -> Result<HashMap<PathBuf, String>, BundleError> {
+    let files = selection.models.iter().flat_map(|model| &model.files);
+    files.map(|(_, path)| Ok((path.clone(), store::sha256_of(path)?))).collect()
 }
 
 fn add(
@@ -110,24 +128,4 @@ fn add(
         AddError::Write(source) => BundleError::Write { path: out.to_owned(), source },
         AddError::Length => BundleError::Moving { path: from.to_owned() },
     })
-}
-
-/// A file or folder that is removed when this goes, unless it was renamed.
-pub struct Part(pub PathBuf);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if self.0.is_dir() {
-            let _ = fs::remove_dir_all(&self.0);
-        } else {
-            let _ = fs::remove_file(&self.0);
-        }
-    }
-}
-
-/// The name of a temporary beside `path`, on the same disk.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.{ending}", std::process::id()));
-    path.with_file_name(name)
 }

@@ -282,6 +282,15 @@ fn models_of_files_that_are_none_are_refused() {
         model("x", "../x.gguf", "a.txt"),
         model("../x", "x.gguf", "a.txt"),
         model("x/y", "x.gguf", "a.txt"),
+        model("x y", "x.gguf", "a.txt"),
+        model("-x", "x.gguf", "a.txt"),
+        ModelEntry {
+            files: vec![
+                ("x.gguf".to_owned(), "a.txt".to_owned()),
+                ("y.gguf".to_owned(), "a.txt".to_owned()),
+            ],
+            ..model("x", "", "")
+        },
         ModelEntry { files: Vec::new(), ..model("x", "", "") },
     ] {
         let bytes = plain(&two(), |index| {
@@ -289,6 +298,55 @@ fn models_of_files_that_are_none_are_refused() {
             index.models.push(bad);
         });
         assert!(refusal(&bytes).contains('x'));
+    }
+}
+
+#[test]
+fn a_member_belongs_to_one_model_and_a_name_to_one_too() {
+    let entry = |name: &str, path: &str| ModelEntry {
+        role: Role::Teacher,
+        name: name.to_owned(),
+        licence: String::new(),
+        files: vec![("x.gguf".to_owned(), path.to_owned())],
+    };
+    let bundle = |models: Vec<ModelEntry>| {
+        plain(&two(), |index| {
+            index.members.iter_mut().for_each(|member| member.kind = Kind::Model);
+            index.models = models;
+        })
+    };
+    assert!(inspect(&bundle(vec![entry("x", "a.txt"), entry("y", "b/c.txt")])).is_ok());
+    let twice = refusal(&bundle(vec![entry("x", "a.txt"), entry("y", "a.txt")]));
+    assert!(twice.contains("of another file"), "{twice}");
+    let twice = refusal(&bundle(vec![entry("x", "a.txt"), entry("X", "b/c.txt")]));
+    assert!(twice.contains("twice"), "{twice}");
+}
+
+#[test]
+fn what_would_steer_a_terminal_is_refused_and_not_shown() {
+    let evil = "\u{1b}]0;owned\u{7} \u{9b}2J \u{202e}";
+    let model = || ModelEntry {
+        role: Role::Teacher,
+        name: "x".to_owned(),
+        licence: evil.to_owned(),
+        files: vec![("x.gguf".to_owned(), "a.txt".to_owned())],
+    };
+    for bytes in [
+        plain(&two(), |index| index.created_by = evil.to_owned()),
+        plain(&two(), |index| index.built_for = evil.to_owned()),
+        plain(&two(), |index| index.created_by = "x".repeat(201)),
+        plain(&two(), |index| index.format = evil.to_owned()),
+        plain(&two(), |index| index.members[0].path = format!("a{evil}")),
+        plain(&two(), |index| index.members[0].mode = evil.to_owned()),
+        plain(&two(), |index| {
+            index.members[0].kind = Kind::Model;
+            index.models.push(model());
+        }),
+        sealed(b"", format!("{{\"{evil}\":1}}").as_bytes()),
+    ] {
+        let what = refusal(&bytes);
+        let steers = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!what.contains(steers), "{what:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes over what a bundle holds, after all of it was verified.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -8,11 +9,11 @@ use std::{
 
 use super::{
     BundleError, Summary, Trust, Watch,
-    create::{Part, beside},
-    index::{Kind, Member},
+    index::{Index, Kind, Member},
+    part::{Part, set_mode},
     read::{Bundle, Nowhere, Sink},
 };
-use crate::store::{self, LocalModel, Role};
+use crate::store::{self, LocalModel, Role, StoreError};
 
 /// Where things go. Models always go into the library.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,7 +31,8 @@ pub struct Imported {
 }
 
 /// Verifies the whole bundle, then unpacks it beside its destinations, each segment verified once more
-/// on the way (the file may have changed since), and gives everything its name at the end.
+/// on the way (the file may have changed since), and gives everything its name at the end. What could
+/// speak against a model is looked at before the first is installed.
 ///
 /// # Errors
 /// As [`super::verify`]; a destination exists; the bundle lacks what is asked for; the library refuses a
@@ -57,16 +59,27 @@ pub fn import(
     }
     // Both passes count.
     bundle.walk(&mut Nowhere, &mut |done, total| watch(done, 2 * total))?;
-    let models = Part(beside(&store::home().join("bundle"), "part"));
-    let program = to.program.map(|path| Part(beside(path, "part")));
-    let source = to.source.map(|path| Part(beside(path, "part")));
+    no_conflicts(bundle.index())?;
+    let place = |path: &Path| Part::beside(path, "part");
+    let library = (!summary.models.is_empty()).then(|| store::home().join("bundle"));
+    let models = library.as_deref().map(place).transpose()?;
+    let program = to.program.map(place).transpose()?;
+    let source = to.source.map(place).transpose()?;
     let mut unpacker = Unpacker {
-        models: (!summary.models.is_empty()).then_some(models.0.as_path()),
-        program: program.as_ref().map(|part| part.0.as_path()),
-        source: source.as_ref().map(|part| part.0.as_path()),
+        models: models.as_ref().map(Part::path),
+        program: program.as_ref().map(Part::path),
+        source: source.as_ref().map(Part::path),
         open: None,
+        opened: HashSet::new(),
     };
     bundle.walk(&mut unpacker, &mut |done, total| watch(total + done, 2 * total))?;
+    let unpacked = models.as_ref().map_or(Path::new(""), Part::path);
+    for (_, path) in bundle.index().models.iter().flat_map(|model| &model.files) {
+        let path = unpacked.join(path);
+        if path.extension().is_some_and(|end| end == "gguf" || end == "safetensors") {
+            store::header::check(&path).map_err(StoreError::from)?;
+        }
+    }
     let mut installed = Vec::new();
     for model in &bundle.index().models {
         let local = LocalModel {
@@ -76,18 +89,73 @@ pub fn import(
             files: model
                 .files
                 .iter()
-                .map(|(name, path)| (name.clone(), models.0.join(path)))
+                .map(|(name, path)| (name.clone(), unpacked.join(path)))
                 .collect(),
         };
-        installed.push((model.role, model.name.clone(), store::install(&local)?));
+        let folder =
+            store::install(&local).map_err(|error| after(&installed, BundleError::from(error)))?;
+        installed.push((model.role, model.name.clone(), folder));
     }
-    for (part, to) in [(&program, to.program), (&source, to.source)] {
-        if let (Some(part), Some(to)) = (part, to) {
-            fs::rename(&part.0, to)
-                .map_err(|source| BundleError::Write { path: to.to_owned(), source })?;
-        }
+    if let (Some(part), Some(to)) = (&program, to.program) {
+        part.finish_file(to).map_err(|error| after(&installed, error))?;
+    }
+    if let (Some(part), Some(to)) = (&source, to.source) {
+        part.finish_folder(to).map_err(|error| after(&installed, error))?;
     }
     Ok(Imported { summary, models: installed })
+}
+
+/// `error`, and what had been installed before it.
+fn after(installed: &[(Role, String, PathBuf)], error: BundleError) -> BundleError {
+    if installed.is_empty() {
+        return error;
+    }
+    let names: Vec<String> =
+        installed.iter().map(|(role, name, _)| format!("the {role} {name}")).collect();
+    BundleError::Partly { installed: names.join(", "), error: Box::new(error) }
+}
+
+/// No model of the bundle has the name of another one in the library, nor other content than this
+/// program knows of that name.
+fn no_conflicts(index: &Index) -> Result<(), BundleError> {
+    let hash = |path: &str| {
+        let member = index.members.iter().find(|member| member.path == path);
+        member.map_or("", |member| member.sha256.as_str())
+    };
+    for model in &index.models {
+        let known = store::known_models();
+        let known =
+            known.iter().find(|known| (known.role, &known.name) == (model.role, &model.name));
+        let folder = store::library_root().join(model.role.to_string()).join(&model.name);
+        let installed = folder.is_dir();
+        if installed && fs::read_dir(&folder).map_or(0, Iterator::count) != model.files.len() {
+            return Err(taken(model.role, &model.name, folder));
+        }
+        for (file, path) in &model.files {
+            let there = folder.join(file);
+            if installed && (!there.is_file() || store::sha256_of(&there)? != hash(path)) {
+                return Err(taken(model.role, &model.name, folder));
+            }
+            let wanted =
+                known.and_then(|known| known.files.iter().find(|known| known.name == *file));
+            if let Some(wanted) = wanted.and_then(|known| known.sha256.clone())
+                && wanted != hash(path)
+            {
+                return Err(BundleError::from(StoreError::Changed {
+                    path: path.into(),
+                    found: hash(path).to_owned(),
+                    wanted,
+                    by: "the manifest of this program".to_owned(),
+                    mend: "ask whoever made the bundle where the model is from".to_owned(),
+                }));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn taken(role: Role, name: &str, path: PathBuf) -> BundleError {
+    BundleError::from(StoreError::Taken { role, name: name.to_owned(), path })
 }
 
 /// Writes members into fresh folders. Their paths were judged when the index was read, and nothing but
@@ -97,6 +165,8 @@ struct Unpacker<'a> {
     program: Option<&'a Path>,
     source: Option<&'a Path>,
     open: Option<(PathBuf, fs::File)>,
+    /// Folders of the sources that are readable to all already.
+    opened: HashSet<PathBuf>,
 }
 
 impl Unpacker<'_> {
@@ -111,24 +181,39 @@ impl Unpacker<'_> {
             Kind::Note | Kind::Prompt | Kind::Sbom => None,
         }
     }
+
+    /// Sources have the modes of a checkout, whatever the umask of this process is.
+    fn open_folders(&mut self, path: &Path) -> io::Result<()> {
+        let Some(top) = self.source else { return Ok(()) };
+        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(top)) {
+            if !self.opened.insert(folder.to_owned()) {
+                break;
+            }
+            set_mode(folder, 0o755)?;
+        }
+        Ok(())
+    }
 }
 
 impl Sink for Unpacker<'_> {
     fn begin(&mut self, member: &Member) -> Result<(), BundleError> {
         self.open = None;
         let Some(path) = self.target(member) else { return Ok(()) };
-        let open = || -> io::Result<fs::File> {
+        let mut open = || -> io::Result<fs::File> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(
-                &mut options,
-                if member.is_executable() { 0o755 } else { 0o644 },
-            );
-            options.open(&path)
+            let file = fs::File::create_new(&path)?;
+            // The umask keeps what is not said to be others' business to the owner: models stay so.
+            match member.kind {
+                Kind::Program => set_mode(&path, 0o755)?,
+                Kind::Source => {
+                    self.open_folders(&path)?;
+                    set_mode(&path, if member.is_executable() { 0o755 } else { 0o644 })?;
+                }
+                _ => {}
+            }
+            Ok(file)
         };
         let file = open().map_err(|source| BundleError::Write { path: path.clone(), source })?;
         self.open = Some((path, file));

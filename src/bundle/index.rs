@@ -5,7 +5,7 @@
 //! by hand (`openssl pkeyutl -verify -rawin`) and nothing has to be parsed before. The index begins
 //! with the name of the format, so a signature over it means nothing elsewhere.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use ed25519_dalek::{Signature, Signer, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -147,17 +147,31 @@ impl Index {
     pub fn parse(json: &[u8], end: u64) -> Result<Self, BundleError> {
         let hostile = |what: String| BundleError::Hostile { what };
         let index: Self = serde_json::from_slice(json)
-            .map_err(|error| hostile(format!("its index is not of this format: {error}")))?;
+            .map_err(|error| error.to_string().chars().take(200).collect::<String>())
+            .map_err(|error| {
+                hostile(format!("its index is not of this format: {}", error.escape_debug()))
+            })?;
         if index.format != FORMAT {
             return Err(hostile(format!("its format is {:?}, not {FORMAT:?}", index.format)));
         }
         if serde_json::to_vec(&index).ok().as_deref() != Some(json) {
             return Err(hostile("its index is not written the one way that there is".to_owned()));
         }
+        index.check_words().map_err(hostile)?;
         index.check_members().map_err(hostile)?;
         index.check_segments(end).map_err(hostile)?;
         index.check_models().map_err(hostile)?;
         Ok(index)
+    }
+
+    /// What is shown to people can neither steer a terminal nor fill it.
+    fn check_words(&self) -> Result<(), String> {
+        let said = [("maker", &self.created_by), ("machine", &self.built_for)];
+        let licences = self.models.iter().map(|model| ("licence", &model.licence));
+        for (what, text) in said.into_iter().chain(licences) {
+            paths::check_shown(text).map_err(|why| format!("its {what} cannot be: {why}"))?;
+        }
+        Ok(())
     }
 
     fn check_members(&self) -> Result<(), String> {
@@ -213,18 +227,21 @@ impl Index {
     }
 
     fn check_models(&self) -> Result<(), String> {
+        // Each member is a file of one model, once.
+        let models = self.members.iter().filter(|member| member.kind == Kind::Model);
+        let mut free: HashSet<&str> = models.map(|member| member.path.as_str()).collect();
+        let mut names = HashSet::new();
         for model in &self.models {
-            if model.name.contains('/') {
-                return Err(format!("the model {:?} is a path", model.name));
-            }
-            paths::check(&model.name)
+            paths::check_model(&model.name)
                 .map_err(|why| format!("the model {:?}: {why}", model.name))?;
+            if !names.insert((model.role.to_string(), model.name.to_lowercase())) {
+                return Err(format!("the model {:?} is there twice", model.name));
+            }
             for (name, path) in &model.files {
                 let what = |why: &str| format!("the file {name:?} of {}: {why}", model.name);
-                paths::check(name).map_err(what)?;
-                let member = self.members.iter().find(|member| member.path == *path);
-                if member.is_none_or(|member| member.kind != Kind::Model) {
-                    return Err(what("no member of the bundle"));
+                paths::check_model(name).map_err(what)?;
+                if !free.remove(path.as_str()) {
+                    return Err(what("no member of the bundle, or that of another file"));
                 }
             }
             paths::check_all(model.files.iter().map(|(name, _)| name.as_str()))

@@ -122,7 +122,9 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), BundleError> {
     #[cfg(not(unix))]
     let _ = mode;
     let mut file = options.open(path).map_err(|error| fail(path, error))?;
-    io::Write::write_all(&mut file, bytes)
+    // Whatever the umask is: the public half is for others.
+    super::part::set_mode(path, mode)
+        .and_then(|()| io::Write::write_all(&mut file, bytes))
         .and_then(|()| file.sync_all())
         .map_err(|error| fail(path, error))
 }
@@ -159,6 +161,12 @@ mod tests {
         let (public, fingerprint) = generate(&path).unwrap();
         let (key, open) = private_key(&path).unwrap();
         assert!(!open, "others can read it");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(&public).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o644);
+        }
         assert_eq!(super::fingerprint(&public_key(&public).unwrap()), fingerprint);
         assert_eq!(key.verifying_key(), public_key(&public).unwrap());
         assert!(matches!(generate(&path), Err(BundleError::Exists { .. })));

@@ -25,6 +25,7 @@ mod create;
 mod import;
 mod index;
 mod keys;
+mod part;
 mod paths;
 mod read;
 mod sbom;
@@ -116,7 +117,11 @@ pub enum BundleError {
     Write { path: PathBuf, source: io::Error },
     #[error("{path} is there already\nhint: give another name, or remove it first")]
     Exists { path: PathBuf },
-    #[error("{path}: its length changed while it was read\nhint: try again when nobody writes it")]
+    #[error(
+        "{path} is being written by another promptmix\nhint: wait until it has ended, or give another name"
+    )]
+    Busy { path: PathBuf },
+    #[error("{path}: it changed while it was read\nhint: try again when nobody writes it")]
     Moving { path: PathBuf },
     #[error(
         "{path} holds no {what} key: {message}\nhint: `promptmix bundle keygen FILE` makes both halves, as do `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`"
@@ -128,8 +133,16 @@ pub enum BundleError {
     Tool { command: &'static str, message: String, hint: &'static str },
     #[error("more than a bundle can hold: {what}\nhint: make two bundles")]
     TooMuch { what: &'static str },
+    #[error("after {installed} had been installed, which stay in the library: {error}")]
+    Partly { installed: String, error: Box<BundleError> },
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
+}
+
+impl From<StoreError> for BundleError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 impl BundleError {

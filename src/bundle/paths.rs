@@ -1,6 +1,8 @@
 //! Which names a bundle may hold. They become files on somebody's machine, so the rules are those of
-//! the strictest one: what Windows would read as a drive, a stream, a device or another spelling of the
-//! same name is refused everywhere.
+//! the strictest one: what Windows would read as a drive, a stream, a device or the same name in other
+//! capitals is refused everywhere. Letters outside ASCII are let through, since sources have them, and
+//! are not normalised: where a file system takes two spellings of `é` for one name, the second of the two
+//! cannot be written and the import ends with that error. They never name a model.
 
 use std::collections::HashSet;
 
@@ -8,6 +10,8 @@ use std::collections::HashSet;
 const LONGEST: usize = 400;
 /// Most folders around a file.
 const DEEPEST: usize = 32;
+/// Most bytes of a text that is shown.
+const LONGEST_SHOWN: usize = 200;
 
 /// Says why `path` is no name for a member.
 ///
@@ -23,7 +27,7 @@ pub fn check(path: &str) -> Result<(), &'static str> {
     if path.starts_with('/') {
         return Err("it is absolute");
     }
-    if path.contains(|letter: char| letter.is_control()) {
+    if path.contains(steers) {
         return Err("it has a control character in it");
     }
     if path.contains(['\\', ':', '"', '<', '>', '|', '?', '*']) {
@@ -42,6 +46,42 @@ pub fn check(path: &str) -> Result<(), &'static str> {
         }
     }
     if depth > DEEPEST { Err("it is deeper than 32 folders") } else { Ok(()) }
+}
+
+/// What steers a terminal: control characters, and those that turn the direction of a text or hide.
+fn steers(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Says why `text` is not shown to people.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_shown(text: &str) -> Result<(), &'static str> {
+    if text.len() > LONGEST_SHOWN {
+        return Err("it is longer than 200 bytes");
+    }
+    if text.contains(steers) { Err("it has a control character in it") } else { Ok(()) }
+}
+
+/// Says why `name` is no name of a model or of its file: the rules of the library.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_model(name: &str) -> Result<(), &'static str> {
+    check(name)?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
+    if name.len() > 128 {
+        Err("it is longer than 128 bytes")
+    } else if !name.chars().all(plain) {
+        Err("only letters, digits and . _ - + may stand in it")
+    } else if name.starts_with(['.', '-']) || name.contains("..") {
+        Err("it begins with . or -, or holds two dots in a row")
+    } else {
+        Ok(())
+    }
 }
 
 /// What Windows takes for a device, with any ending.
@@ -123,6 +163,24 @@ mod tests {
         }
         assert!(check(&"a".repeat(256)).is_err());
         assert!(check(&format!("{0}/{0}", "a".repeat(220))).is_err());
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_refused() {
+        assert_eq!(check_shown("Apache-2.0 OR MIT (größe)"), Ok(()));
+        for text in ["\x1b[2J", "a\u{9b}2J", "a\u{202e}b", "a\u{2066}b", "a\nb", "\u{200f}"] {
+            assert!(check_shown(text).is_err(), "{text:?}");
+            assert!(check(&format!("x{text}y")).is_err(), "{text:?}");
+        }
+        assert!(check_shown(&"x".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn models_have_names_that_the_library_takes() {
+        assert_eq!(check_model("Qwen2.5-0.5B_instruct+x"), Ok(()));
+        for name in ["", "..", "a/b", ".hidden", "-flag", "a..b", "a b", "ä", "nul"] {
+            assert!(check_model(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

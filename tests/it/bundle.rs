@@ -129,6 +129,88 @@ fn what_was_cut_lengthened_or_mixed_up_is_refused() {
     refused(&bench, &VERIFY);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_for_others_can_be_read_by_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = with_keys();
+    create(&bench, "b", &[]);
+    bench.ok(&["bundle", "import", "b", "--public-key", "key.pub", "--program-to", "mix"]);
+    let mode = |name: &str| fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode("key"), mode("key.pub"), mode("mix"), mode("b")),
+        (0o600, 0o644, 0o755, 0o600)
+    );
+}
+
+#[test]
+fn an_import_that_cannot_end_well_installs_nothing() {
+    let bench = with_keys();
+    create(&bench, "b", &["--no-program"]);
+    // Another student of that name is there; the teacher comes first in the bundle.
+    let models = bench.path(".cache/promptmix/models");
+    bench.write(".cache/promptmix/models/student/student/config.json", "{}");
+    let errors = bench.fails(&["bundle", "import", "b", "--public-key", "key.pub"]);
+    assert!(errors.contains("another student") && errors.contains("hint: "), "{errors}");
+    assert!(!models.join("teacher").exists(), "something was installed");
+}
+
+/// Ends `create` and `import` of a large bundle by a signal, as soon as something lies about.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_leaves_nothing_and_what_a_kill_leaves_is_cleared() {
+    use std::time::{Duration, Instant};
+    let bench = with_keys();
+    // Noise, so that it takes its time; the name makes it a student's.
+    let mut state = 1u64;
+    let noise: Vec<u8> = (0..48usize << 20)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    let header =
+        format!(r#"{{"a":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, noise.len());
+    let weights = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &noise].concat();
+    bench.write("big/model.safetensors", weights);
+    bench.write("big/config.json", "{}");
+    let create = ["bundle", "create", "b", "--key", "key", "--student", "./big", "--no-program"];
+    let import = ["bundle", "import", "b", "--public-key", "key.pub"];
+    let halves =
+        [bench.path(".b.promptmix-part"), bench.path(".cache/promptmix/.bundle.promptmix-part")];
+    let left = || halves.iter().any(|path| path.exists());
+    for (args, signal) in [
+        (&create[..], "-INT"),
+        (&create, "-KILL"),
+        (&create, ""),
+        (&import, "-TERM"),
+        (&import, "-KILL"),
+        (&import, ""),
+    ] {
+        let mut child = bench.program(args).stderr(std::process::Stdio::null()).spawn().unwrap();
+        if signal.is_empty() {
+            assert!(child.wait().unwrap().success(), "{args:?}");
+            assert!(!left(), "{args:?}");
+            continue;
+        }
+        let half = &halves[usize::from(args[1] == "import")];
+        let deadline = Instant::now() + Duration::from_secs(120);
+        if signal == "-KILL" && args[1] == "create" {
+            assert!(!left(), "the signal left something");
+        }
+        while !half.exists() {
+            assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{args:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        let clock = Instant::now();
+        let status = child.wait().unwrap();
+        assert!(!status.success() && clock.elapsed() < Duration::from_secs(2), "{args:?} {signal}");
+        assert_eq!(left(), signal == "-KILL", "{args:?} {signal}");
+    }
+    assert!(bench.path(".cache/promptmix/models/student/big").is_dir());
+}
+
 #[test]
 fn only_the_right_key_proves_origin() {
     let bench = with_keys();

@@ -137,7 +137,24 @@ fn doctor_shows_what_a_template_does() {
     let told = look();
     assert!(["refused", "unknown_family"].contains(&told["state"].as_str().unwrap()), "{told}");
 
+    // A model of the library under a name of its own is looked at too, and a damaged one is named.
+    for (name, bytes) in
+        [("own", fs::read(bench.path("teacher.gguf")).unwrap()), ("hurt", b"GGUF".to_vec())]
+    {
+        bench.write(&format!(".cache/promptmix/models/teacher/{name}/x.gguf"), bytes);
+    }
     let all = bench.ok(&["doctor", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&all).unwrap();
+    let of = |name: &str| {
+        let templates = told["chat_templates"].as_array().unwrap();
+        templates
+            .iter()
+            .find(|one| one["teacher"] == name)
+            .unwrap_or_else(|| panic!("{told}"))
+            .clone()
+    };
+    assert_eq!(of("hurt")["state"], "unsound", "{told}");
+    assert!(["refused", "unknown_family"].contains(&of("own")["state"].as_str().unwrap()));
     let all: serde_json::Value = serde_json::from_str(&all).unwrap();
     let pocket = &all["chat_templates"][0];
     assert_eq!(pocket["teacher"], "pocket", "{pocket}");

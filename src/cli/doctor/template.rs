@@ -2,8 +2,9 @@
 //! templates of that family do.
 //!
 //! A template is code from outside, so it is tried in a process of its own
-//! (`promptmix template-check FILE`) that is bounded in memory and time; the model is not loaded, its
-//! header says all that is needed.
+//! (`promptmix template-check FILE`); the model is not loaded, its header says all that is needed. That
+//! process is bounded in computing time on every Unix and in memory on Linux; elsewhere the budgets of
+//! [`chat`] are all that holds it.
 
 use std::{
     fmt,
@@ -15,7 +16,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    store::{self, Role, header},
+    store::{self, Role, StoreError, header},
     teacher::{
         chat::{self, CHATML, ChatTemplate, Difference},
         worker::Launch,
@@ -80,13 +81,25 @@ pub fn verdicts(asked: Option<&str>) -> anyhow::Result<Vec<Verdict>> {
         };
         return Ok(vec![apart(name, &file)]);
     }
-    let known = store::known_models();
-    let teachers = known.iter().filter(|model| model.role == Role::Teacher);
-    let present = teachers.filter_map(|model| {
-        let file = store::teacher_file(&model.name).ok()?;
-        Some(apart(&model.name, &file))
-    });
-    Ok(present.collect())
+    let known = store::known_models().into_iter().map(|model| (model.role, model.name));
+    let mut names: Vec<String> = Vec::new();
+    for (role, name) in known.chain(store::library_names()) {
+        if role == Role::Teacher && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names.iter().filter_map(|name| of_name(name)).collect())
+}
+
+/// The verdict on a teacher of this machine; none if it is not here.
+fn of_name(name: &str) -> Option<Verdict> {
+    match store::teacher_file(name) {
+        Ok(file) => Some(apart(name, &file)),
+        Err(StoreError::NotPulled { .. } | StoreError::Unknown { .. }) => None,
+        Err(error) => {
+            Some(Verdict { message: Some(error.to_string()), ..Verdict::of(name, State::Unsound) })
+        }
+    }
 }
 
 /// Looks at the template of `file` in another process.
@@ -173,7 +186,7 @@ impl Verdict {
         let probed = template.and_then(|template| template.probe().map(|_| template));
         let template = match probed {
             Ok(template) => template,
-            Err(error) => return failed(State::Refused, format!("{error:#}")),
+            Err(error) => return failed(State::Refused, plain(&format!("{error:#}"))),
         };
         if missing {
             return Self::of(&teacher, State::Missing);

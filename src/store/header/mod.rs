@@ -45,12 +45,37 @@ const DAMAGED: &str = "the file is damaged or was tampered with; fetch it again"
 
 impl Fault {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: DAMAGED }
+        Self::hinted(message, DAMAGED)
     }
 
     fn hinted(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { message: message.into(), hint }
+        Self { message: shown(&message.into()), hint }
     }
+}
+
+/// Letters of a message beyond which its middle, a long name, is left out.
+const LONGEST_MESSAGE: usize = 300;
+/// Letters that are left at either end.
+const END: usize = 120;
+
+/// `message` without what would steer a terminal or fill it: names come from the file.
+fn shown(message: &str) -> String {
+    let plain = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    let letters: Vec<char> = message.chars().collect();
+    if letters.len() <= LONGEST_MESSAGE {
+        return letters.into_iter().map(plain).collect();
+    }
+    let (start, end) = (&letters[..END], &letters[letters.len() - END..]);
+    start
+        .iter()
+        .copied()
+        .map(plain)
+        .chain(["…".to_owned()])
+        .chain(end.iter().copied().map(plain))
+        .collect()
 }
 
 /// What a sound header says.

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, io::Read};
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::{Fault, Stop};
 
@@ -67,8 +67,8 @@ fn lie_well(tensors: &BTreeMap<String, Tensor>, data: u64) -> Result<Safetensors
     let mut next = 0;
     for (name, tensor) in in_order {
         let fault = |what: &str| Fault::new(format!("the tensor {name:?} {what}"));
-        if name.len() > LONGEST_NAME || tensor.shape.len() > MOST_DIMENSIONS {
-            return Err(fault("has too long a name or too many dimensions"));
+        if name.len() > LONGEST_NAME {
+            return Err(fault("has too long a name"));
         }
         let bits = bits(&tensor.dtype).ok_or_else(|| fault("is of an unknown type"))?;
         let numbers = tensor.shape.iter().try_fold(1u64, |all, &size| all.checked_mul(size));
@@ -113,8 +113,33 @@ fn bits(dtype: &str) -> Option<u64> {
 #[serde(deny_unknown_fields)]
 struct Tensor {
     dtype: String,
+    #[serde(deserialize_with = "few")]
     shape: Vec<u64>,
     data_offsets: (u64, u64),
+}
+
+/// A shape of [`MOST_DIMENSIONS`] at most; what follows is not read.
+fn few<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u64>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<u64>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("the sizes of a tensor")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<u64>, A::Error> {
+            let mut shape = Vec::new();
+            while let Some(size) = items.next_element()? {
+                if shape.len() == MOST_DIMENSIONS {
+                    return Err(A::Error::custom("a tensor has too many dimensions"));
+                }
+                shape.push(size);
+            }
+            Ok(shape)
+        }
+    }
+    from.deserialize_seq(Few)
 }
 
 struct Tensors(BTreeMap<String, Tensor>);

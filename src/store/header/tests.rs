@@ -156,3 +156,26 @@ fn the_other_parts_of_a_split_model_are_checked_too() {
     assert!(check(&path(1)).is_ok());
     assert!(check(&path(2)).unwrap_err().to_string().contains("give the first part"));
 }
+
+#[test]
+fn names_of_a_file_cannot_steer_a_terminal_or_fill_it() {
+    for name in ["\\u001b[2J".to_owned(), "\u{9b}2J\u{202e}".to_owned(), "x".repeat(4000)] {
+        let json = format!(r#"{{"{name}":{{"dtype":"F99","shape":[],"data_offsets":[0,0]}}}}"#);
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(json.as_bytes());
+        let fault = check_bytes(&bytes).unwrap_err();
+        assert!(fault.message.contains("unknown type"), "{fault}");
+        let steers = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(fault.message.len() < 400 && !fault.message.contains(steers), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_shape_is_bounded_while_it_is_read() {
+    // It would not be JSON: whoever reads on says so.
+    let json = format!(r#"{{"a":{{"dtype":"F32","shape":[{}!"#, "1,".repeat(1000));
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json.as_bytes());
+    let fault = check_bytes(&bytes).unwrap_err();
+    assert!(fault.message.contains("too many dimensions"), "{fault}");
+}

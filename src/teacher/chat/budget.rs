@@ -7,7 +7,7 @@
 //! that do the same and count. What still escapes (a comparison of lists that hold each other, say)
 //! meets [`super::cage`].
 
-use std::cell::Cell;
+use std::{borrow::Cow, cell::Cell};
 
 use minijinja::{
     Environment, Error, ErrorKind, Value,
@@ -80,41 +80,115 @@ fn weigh_all(values: &[Value]) -> Result<(), Error> {
     values.iter().try_for_each(weigh)
 }
 
-/// What a filter or method makes larger by more than a factor, by its name: paid for before.
+/// What a filter or method makes larger by more than a factor, by its name: paid for before. Whatever
+/// is no text is taken for the one that it would be written as, as the filters do.
 pub fn foresee(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
-    let text = |at: usize| arguments.get(at).and_then(Value::as_str);
-    let wide = |value: &Value| value.as_usize().is_some_and(|number| number > WIDEST);
-    let times = |count: usize, length: usize| pay((count as u64).saturating_mul(length as u64));
-    match (name, value.as_str()) {
-        ("replace", Some(whole)) => {
-            let (from, to) = (text(0).unwrap_or_default(), text(1).unwrap_or_default());
-            times(whole.matches(from).count(), to.len())
+    let padding = || refused("the template pads by more than it may");
+    let texts = || arguments.iter().map(|argument| text(argument).len() as u64).sum::<u64>();
+    match name {
+        "replace" => {
+            let [from, to, ..] = arguments else { return Ok(()) };
+            let found = text(value).matches(&*text(from)).count();
+            times(found as u64, text(to).len() as u64)
         }
         // A filter joins its value by its argument, a method its argument by its value.
-        ("join", _) => {
-            let parts = [Some(value), arguments.first()].into_iter().flatten();
-            let count = parts.clone().filter_map(Value::len).max().unwrap_or(0);
-            let length = parts.filter_map(Value::as_str).map(str::len).max().unwrap_or(0);
-            times(count, length)
+        "join" => {
+            let Some(argument) = arguments.first() else { return Ok(()) };
+            times(count_of(value), text(argument).len() as u64)?;
+            times(count_of(argument), value.as_str().map_or(0, str::len) as u64)
         }
-        ("indent" | "batch" | "slice" | "center", _) if arguments.iter().any(wide) => {
-            Err(refused("the template pads by more than it may"))
+        "indent" | "batch" | "slice" | "center" if arguments.iter().any(is_wide) => Err(padding()),
+        "indent" => {
+            let width = arguments.iter().flat_map(numbers_in).max().unwrap_or(0).max(4);
+            times(text(value).split('\n').count() as u64, width as u64)
         }
-        ("indent", Some(whole)) => times(whole.lines().count(), WIDEST.min(number(arguments))),
-        ("format", Some(whole)) => {
-            let digits = |run: &str| run.bytes().all(|b| b.is_ascii_digit()) && run.len() > 4;
-            let runs = whole.split(|c: char| !c.is_ascii_digit());
-            if whole.contains('*') || runs.into_iter().any(digits) {
-                return Err(refused("the template pads by more than it may"));
+        "format" => {
+            let whole = text(value);
+            let mut padded = 0u64;
+            for run in whole.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()) {
+                match run.parse::<usize>() {
+                    Ok(width) if width <= WIDEST => padded += width as u64,
+                    _ => return Err(padding()),
+                }
             }
-            Ok(())
+            if whole.contains('*') || has_nested_fields(&whole) {
+                return Err(padding());
+            }
+            pay(padded)?;
+            times(whole.matches(['{', '%']).count() as u64, texts())
+        }
+        "tojson" | "pprint" => {
+            // Separators stand between all items, and an indent before each.
+            let (nodes, depth) = nodes(value, 0);
+            let indent = if arguments.is_empty() && name == "tojson" { 0 } else { 16 * depth };
+            times(nodes, texts() + indent)
         }
         _ => Ok(()),
     }
 }
 
-fn number(arguments: &[Value]) -> usize {
-    arguments.iter().filter_map(Value::as_usize).max().unwrap_or(4)
+fn times(count: u64, length: u64) -> Result<(), Error> {
+    pay(count.saturating_mul(length))
+}
+
+/// The text that `value` is, or would be written as. It has been weighed, so this is no longer than a
+/// few times what was paid for.
+fn text(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| value.to_string().into(), Cow::from)
+}
+
+/// Letters of a text, items of what else can be walked.
+fn count_of(value: &Value) -> u64 {
+    let known = value.len().or_else(|| value.try_iter().ok().map(Iterator::count));
+    known.unwrap_or(0) as u64
+}
+
+/// Numbers of an argument, or of the named arguments in it.
+fn numbers_in(argument: &Value) -> Vec<usize> {
+    if argument.kind() != ValueKind::Map {
+        return argument.as_usize().into_iter().collect();
+    }
+    let names = argument.try_iter().into_iter().flatten();
+    names.filter_map(|name| argument.get_item(&name).ok()?.as_usize()).collect()
+}
+
+fn is_wide(argument: &Value) -> bool {
+    numbers_in(argument).into_iter().any(|number| number > WIDEST)
+}
+
+/// Whether a field of a format has another one in it, which says how wide it is.
+fn has_nested_fields(format: &str) -> bool {
+    let bytes = format.as_bytes();
+    let mut in_field = false;
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' if in_field => return true,
+            b'{' if bytes.get(at + 1) == Some(&b'{') => at += 1,
+            b'{' => in_field = true,
+            b'}' => in_field = false,
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// How many values `value` holds, itself included, and how deep; it has been weighed.
+fn nodes(value: &Value, depth: u64) -> (u64, u64) {
+    let mut all = (1, depth + 1);
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) {
+        return all;
+    }
+    for item in value.try_iter().into_iter().flatten() {
+        let inner = match value.kind() {
+            ValueKind::Map => value.get_item(&item).unwrap_or_default(),
+            _ => item,
+        };
+        let (count, deep) = nodes(&inner, depth + 1);
+        all = (all.0 + count, all.1.max(deep));
+    }
+    all
 }
 
 /// All that make something out of a value. Not those that call others by name (`map`, `select` and their

@@ -33,6 +33,8 @@ const DEPTH: usize = 64;
 /// What every template may write, in bytes, beside [`PER_INPUT_BYTE`] times its input.
 const MOST_OUTPUT: usize = 1 << 20;
 const PER_INPUT_BYTE: usize = 8;
+/// Letters of an error that a template raises.
+const LONGEST_MESSAGE: usize = 400;
 
 /// The name that errors give to the template.
 const NAME: &str = "chat";
@@ -104,7 +106,7 @@ fn plain() -> Environment<'static> {
     environment.set_recursion_limit(DEPTH);
     environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
+        Err(Error::new(ErrorKind::InvalidOperation, shown(&message)))
     });
     environment.add_function("strftime_now", |format: &str| strftime(format));
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
@@ -130,6 +132,15 @@ fn plain() -> Environment<'static> {
         value.as_object().is_some_and(|object| object.repr() == ObjectRepr::Plain)
     });
     environment
+}
+
+/// What a template has to say, for a terminal: short, on one line, nothing that steers it.
+fn shown(message: &str) -> String {
+    let plain = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    message.chars().take(LONGEST_MESSAGE).map(plain).collect()
 }
 
 /// `{% generation %}` and `{% endgeneration %}` become a `with` block, which writes nothing itself
@@ -198,7 +209,7 @@ fn python_method(
         ("rsplit", Some(text)) => {
             let (mark, most): (&str, Option<usize>) = minijinja::value::from_args(arguments)?;
             let mut parts: Vec<&str> =
-                text.rsplitn(most.map_or(usize::MAX, |n| n + 1), mark).collect();
+                text.rsplitn(most.map_or(usize::MAX, |n| n.saturating_add(1)), mark).collect();
             parts.reverse();
             Ok(parts.into_iter().map(Value::from).collect())
         }

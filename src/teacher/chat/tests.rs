@@ -173,6 +173,22 @@ fn a_template_is_bounded_in_steps_depth_and_output() {
 /// Each of these would be terabytes, in a few steps.
 #[test]
 fn a_template_cannot_pile_up_what_it_never_writes() {
+    let evil = "{{ raise_exception('\\x1b[2J\u{9b}\u{202e}\n') }}";
+    let told = compiled(evil, &[]).render("x").unwrap_err().to_string();
+    assert!(!told.contains(|c: char| c.is_control() || c == '\u{202e}'), "{told:?}");
+    // No overflow.
+    let split = "{{ 'abc'.rsplit('b', 18446744073709551615)|join('-') }}{{ messages[0].content }}";
+    assert_eq!(compiled(split, &[]).expand("").unwrap(), "a-c");
+    for sound in [
+        "{{ [1, 'b']|join(', ') }}",
+        "{{ {'a': [1]}|tojson(indent=4) }}",
+        "{{ 15|replace(5, 6) }}",
+        "{{ '%s-%05d {x}'|format('a', 7) }}",
+        "{{ '{}{:>4}'.format('a', 7) }}",
+    ] {
+        assert!(compiled(sound, &[]).expand("").is_ok(), "{sound}");
+    }
+
     let doubled = |step: &str| {
         format!(
             "{{% set ns = namespace(x='{}', l=['y'], m={{'k': 1}}) %}}{{% for i in range(60) %}}{step}{{% endfor %}}{{{{ messages[0].content }}}}",
@@ -206,6 +222,15 @@ fn a_template_cannot_pile_up_what_it_never_writes() {
         "{% set ns.m = {'a': ns.m, 'b': ns.m} %}",
         "{% set ns.m = dict(a=ns.m, b=ns.m) %}",
         "{% set ns.n = ns %}{% set ns.x = ns ~ '' %}",
+        "{% set n = 1000000 %}{% set a = 'a' * n %}{{ [a]|replace('a', a) }}",
+        "{% set n = 1000000 %}{% set a = 'a' * n %}{{ a|replace('a', [a]) }}",
+        "{% set n = 1000000 %}{% set a = 'a' * n %}{{ a|join([a]) }}",
+        "{{ ns.x|indent(width=99999999999) }}",
+        "{% set n = 100000 %}{{ ('y\n' * n)|indent(width=9999) }}",
+        "{% set n = 100000 %}{% set a = 'a' * n %}{{ range(100000)|list|tojson(separators=[a, a]) }}",
+        "{% set n = 400000 %}{{ ('{0:9999}' * n).format('x') }}",
+        "{% set n = 1000 %}{{ ('{0}' * n).format('a' * n * n) }}",
+        "{{ '{:{}}'.format('x', 999999999) }}",
     ];
     for step in steps {
         let before = std::time::Instant::now();

@@ -24,14 +24,7 @@ mod session;
 mod tests;
 mod trie;
 
-use std::{
-    ffi::CStr,
-    fs::File,
-    io::{self, Read},
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::{ffi::CStr, num::NonZeroU32, path::Path, sync::OnceLock};
 
 use llama_cpp_2::{
     LlamaBackendDeviceType, LogOptions,
@@ -53,7 +46,7 @@ use super::{
     chat::{self, CHATML, ChatTemplate},
     grammar::{Pieces, Role},
 };
-use crate::store::header;
+use crate::store::{self, StoreError, header};
 use memory::{Need, Shape};
 use prefix::PrefixTree;
 use serde::{Deserialize, Serialize};
@@ -434,18 +427,12 @@ fn check_file(path: &Path) -> Result<String, TeacherError> {
             message: "it does not begin with the mark GGUF".to_owned(),
         });
     }
-    let read = |source: io::Error| TeacherError::Read {
-        path: PathBuf::from(path),
-        message: source.to_string(),
-    };
-    let mut file = File::open(path).map_err(read)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(read)?;
-        if count == 0 {
-            return Ok(format!("{:x}", hash.finalize()));
-        }
-        hash.update(&buffer[..count]);
-    }
+    // From the cache where the file is the one that was verified: a worker may start often.
+    store::sha256_of(path).map_err(|error| TeacherError::Read {
+        path: path.to_owned(),
+        message: match error {
+            StoreError::Read { source, .. } => source.to_string(),
+            other => other.to_string(),
+        },
+    })
 }

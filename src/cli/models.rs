@@ -123,7 +123,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
 
 /// Where a model is, in a word.
 pub fn presence(model: &KnownModel) -> &'static str {
-    match store::locate(model.role, &model.name).map(|found| found.place) {
+    match store::present(model.role, &model.name).map(|found| found.place) {
         Ok(Place::Embedded) => "built in",
         Ok(_) => "here",
         Err(_) => "not pulled",
@@ -146,25 +146,26 @@ struct Line {
 }
 
 fn line(model: KnownModel, lock: &store::Lock) -> Line {
-    let found = store::locate(model.role, &model.name);
+    let found = store::present(model.role, &model.name);
     let state = match &found {
         Ok(found) if found.place == Place::Embedded => "built in",
         Ok(found) if found.place == Place::Library => "library",
         Ok(found) if found.place == Place::Cache => "HF cache",
-        // A path in this folder that happens to have the name.
         Ok(_) => "here",
-        Err(StoreError::Incomplete { .. }) => "damaged",
+        Err(StoreError::Incomplete { .. } | StoreError::Extra { .. }) => "damaged",
         Err(_) => "not pulled",
     };
     let locked = lock.find(model.role, &model.name);
     let files = found.as_ref().map(|found| found.files.as_slice()).unwrap_or_default();
+    let embedded = store::embedded_sizes().into_iter().find(|(role, ..)| *role == model.role);
+    let embedded = embedded.filter(|_| model.embedded).map(|(_, bytes, _)| bytes as u64);
     let on_disk: u64 =
         files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum();
     let known =
         model.files.iter().map(|file| file.size).sum::<Option<u64>>().filter(|bytes| *bytes > 0);
     let written = locked.map(|locked| locked.files.iter().map(|file| file.size).sum());
     Line {
-        bytes: Some(on_disk).filter(|bytes| *bytes > 0).or(known).or(written),
+        bytes: embedded.or(Some(on_disk).filter(|bytes| *bytes > 0)).or(known).or(written),
         path: files.first().and_then(|(_, path)| path.parent()).map(Path::to_owned),
         pinned: model.is_pinned() || locked.is_some(),
         state: state.to_owned(),

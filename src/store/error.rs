@@ -13,11 +13,23 @@ pub enum StoreError {
     )]
     Unknown { role: Role, name: String, known: String },
     #[error(
-        "{name} is not on this machine ({file} is neither in {library} nor in the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it, `promptmix models import` takes a copy; a path to the model works too"
+        "{name} is not on this machine ({file} is neither in {library} nor in the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it, `promptmix models import` takes a copy; a path to the model works too (`./{name}` if a file or folder here is meant)"
     )]
     NotPulled { name: String, file: String, library: PathBuf, cache: PathBuf },
     #[error("{path} holds no {file}\nhint: copy the whole model, all its files in one folder")]
     Incomplete { path: PathBuf, file: String },
+    #[error(
+        "{path} is none of the files of {name}, as {by} and the manifest have them\nhint: delete it; to take a file over as a model of its own: `promptmix models import`"
+    )]
+    Extra { path: PathBuf, name: String, by: PathBuf },
+    #[error(
+        "{path} holds several models: {files}\nhint: give the path of one of them, or keep each in a folder of its own"
+    )]
+    Several { path: PathBuf, files: String },
+    #[error(
+        "the name {name:?} belongs to {owner}\nhint: `--name OTHER` gives what comes from {repo} another name"
+    )]
+    Claimed { name: String, owner: String, repo: String },
     #[error(
         "cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files"
     )]

@@ -37,7 +37,7 @@ pub use library::{
 };
 pub use lock::{Lock, Locked, LockedFile};
 pub use manifest::{KnownFile, KnownModel, known_models};
-pub use place::{Found, Place, files_at, locate};
+pub use place::{Found, Place, files_at, locate, present};
 pub use speed::{remember_speed, remember_student_speed, speed, student_speed};
 pub use verify::sha256_of;
 
@@ -63,8 +63,8 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// The GGUF file that `spec` means: a path, `pocket`, or a name of the manifest or the library. Of a
-/// model in several files it is the first. Every file has been checked.
+/// The GGUF file that `spec` means: `pocket`, a name of the manifest or the library, or a path; what
+/// has a name wins over a path without a separator. Of a model in several files it is the first. Every file has been checked.
 ///
 /// # Errors
 /// A name that is not known or not on this machine, a file that is not what the manifest or the lock
@@ -75,13 +75,13 @@ pub fn teacher_file(spec: &str) -> Result<PathBuf, StoreError> {
     Ok(found.files.swap_remove(0).1)
 }
 
-/// The encoder that `spec` means: a folder, `pocket`, or a name of the manifest or the library. Every
+/// The encoder that `spec` means: `pocket`, a name of the manifest or the library, or a folder. Every
 /// file has been checked.
 ///
 /// # Errors
 /// As [`teacher_file`], and what the student's own reader finds.
 pub fn student_base(spec: &str, device: &Device) -> Result<BaseModel, StoreError> {
-    if spec == "pocket" && !Path::new(spec).exists() {
+    if spec == "pocket" {
         let [config, weights, tokenizer] = embedded::POCKET_STUDENT;
         return Ok(BaseModel::from_bytes(config, weights, tokenizer, device)?);
     }

@@ -38,6 +38,9 @@ enum Action {
         name: String,
         /// The files of `owner/repo`: a GGUF file, or nothing for a student's usual ones
         files: Vec<String>,
+        /// The name to keep it under, if not its own
+        #[arg(long = "name", value_name = "NAME")]
+        keep_as: Option<String>,
         /// Another commit or branch than the pinned one; it is pinned in its place
         #[arg(long)]
         revision: Option<String>,
@@ -99,7 +102,7 @@ impl From<RoleArg> for Role {
 pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<()> {
     match &args.action {
         Action::List { json } => list(*json),
-        Action::Pull { name, files, revision, json } => {
+        Action::Pull { name, files, keep_as, revision, json } => {
             if offline {
                 return Err(StoreError::Offline {
                     by: "--offline".to_owned(),
@@ -107,7 +110,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
                 }
                 .into());
             }
-            pull(name, files, revision.clone(), quiet, *json)
+            pull(name, files, keep_as.as_deref(), revision.clone(), quiet, *json)
         }
         Action::Verify { names, json } => verify(names, *json),
         Action::Import { path, name, role, licence, json } => {
@@ -251,13 +254,14 @@ fn megabytes(bytes: u64) -> String {
 fn pull(
     name: &str,
     files: &[String],
+    keep_as: Option<&str>,
     revision: Option<String>,
     quiet: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     use store::pull::{Request, ad_hoc, pull};
     let models = store::known_models();
-    let model = if name.contains('/') {
+    let mut model = if name.contains('/') {
         let by_hand = ad_hoc(name, files)?;
         // The manifest's own files under the manifest's name, however they are asked for.
         let known =
@@ -274,6 +278,9 @@ fn pull(
             )
         })?
     };
+    if let Some(name) = keep_as {
+        name.clone_into(&mut model.name);
+    }
     let pulled = pull(&Request { model, revision }, &mut super::fetching::Bar::new(quiet))?;
     if !quiet {
         match (pulled.was_there, pulled.pinned_now) {
@@ -297,6 +304,7 @@ fn pull(
 fn pull(
     _name: &str,
     _files: &[String],
+    _keep_as: Option<&str>,
     _revision: Option<String>,
     _quiet: bool,
     _json: bool,

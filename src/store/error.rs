@@ -27,6 +27,10 @@ pub enum StoreError {
     )]
     Several { path: PathBuf, files: String },
     #[error(
+        "{path} has no room for {wanted} bytes: {free} are free, {missing} bytes are missing (some are left for others)\nhint: make room, or set PROMPTMIX_HOME to a folder on another disk"
+    )]
+    Full { path: PathBuf, wanted: u64, free: u64, missing: u64 },
+    #[error(
         "the name {name:?} belongs to {owner}\nhint: `--name OTHER` gives what comes from {repo} another name"
     )]
     Claimed { name: String, owner: String, repo: String },

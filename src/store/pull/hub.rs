@@ -11,7 +11,7 @@ use std::{env, time::Duration};
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 
 use super::{trouble, trouble::Refusal};
-use crate::store::{KnownModel, StoreError, manifest};
+use crate::store::{KnownModel, StoreError, manifest, place};
 
 /// As many redirects in a row as browsers follow, about.
 const HOPS: usize = 8;
@@ -131,13 +131,14 @@ impl Hub {
         };
         let commit = answer.commit.ok_or_else(|| missing("x-repo-commit"))?;
         let etag = answer.etag.ok_or_else(|| missing("etag"))?;
-        for (what, value) in [("x-repo-commit", &commit), ("etag", &etag)] {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if value.is_empty()
-                || value.len() > 128
-                || !value.chars().all(plain)
-                || value.contains("..")
-            {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let tag = (1..=128).contains(&etag.len()) && etag.chars().all(plain);
+        // A branch in its place would pin nothing.
+        let id = place::is_hex(&commit, 40);
+        for (what, value, good) in
+            [("x-repo-commit", &commit, id), ("etag", &etag, tag && !etag.contains(".."))]
+        {
+            if !good {
                 return Err(self.fault(
                     file,
                     format!("the server's {what} is {value:?}, which no hub sends"),

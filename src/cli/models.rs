@@ -15,9 +15,14 @@ pub struct ModelsArgs {
 }
 
 impl ModelsArgs {
-    /// Whether the command may open connections.
+    /// Whether the command may open connections: only in a build that can, and where the environment
+    /// does not forbid it.
     pub fn connects(&self) -> bool {
-        matches!(self.action, Action::Pull { .. })
+        match self.action {
+            #[cfg(feature = "pull")]
+            Action::Pull { .. } => store::pull::check_online().is_ok(),
+            _ => false,
+        }
     }
 }
 

@@ -35,6 +35,10 @@ pub enum StoreError {
     )]
     Claimed { name: String, owner: String, repo: String },
     #[error(
+        "{path} is not a folder for you alone, and what lies there is to say what models should be\nhint: set PROMPTMIX_HOME (or HOME) to a folder of yours"
+    )]
+    Untrusted { path: PathBuf },
+    #[error(
         "cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files"
     )]
     Write { path: PathBuf, source: io::Error },

@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Role, StoreError, home, library, private};
+use super::{Role, StoreError, home, library, private, trusted_home};
 
 /// One model as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +51,10 @@ pub struct Lock {
     models: Vec<Locked>,
 }
 
+const FILE: &str = "models.lock.toml";
+
 pub fn path() -> PathBuf {
-    home().join("models.lock.toml")
+    home().join(FILE)
 }
 
 impl Lock {
@@ -61,7 +63,7 @@ impl Lock {
     /// # Errors
     /// A file that cannot be read or is not a lock file.
     pub fn read() -> Result<Self, StoreError> {
-        let path = path();
+        let path = trusted_home()?.join(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| StoreError::Lock {
                 path,
@@ -114,6 +116,7 @@ pub fn hold() -> Result<Guard, StoreError> {
 /// Waits for the lock on the file at `path`, which is made where it is missing, and says that it waits
 /// for `whom`. The system gives it up with the process, however that ends.
 pub fn lock_file(path: PathBuf, whom: &str) -> Result<Guard, StoreError> {
+    trusted_home()?;
     if let Some(parent) = path.parent() {
         private::folder(parent)?;
     }

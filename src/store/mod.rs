@@ -109,13 +109,51 @@ pub fn embedded_sizes() -> [(Role, usize, String); 2] {
 }
 
 /// The folder of the program's own files: `PROMPTMIX_HOME`, or `promptmix` in the user's cache folder.
+/// A user without any of them gets one beside everybody's temporary files.
 pub fn home() -> PathBuf {
+    named_home().unwrap_or_else(shared_home)
+}
+
+fn named_home() -> Option<PathBuf> {
     let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty());
     from("PROMPTMIX_HOME")
         .map(PathBuf::from)
         .or_else(|| from("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("promptmix")))
         .or_else(|| from("HOME").map(|home| PathBuf::from(home).join(".cache/promptmix")))
-        .unwrap_or_else(|| env::temp_dir().join("promptmix"))
+}
+
+#[cfg(unix)]
+fn shared_home() -> PathBuf {
+    // SAFETY: it takes nothing and cannot fail.
+    env::temp_dir().join(format!("promptmix-{}", unsafe { libc::geteuid() }))
+}
+
+#[cfg(not(unix))]
+fn shared_home() -> PathBuf {
+    env::temp_dir().join("promptmix")
+}
+
+/// [`home`], to be believed: what is in there says what models should be. Among everybody's temporary
+/// files it must be this user's alone, or another could have put it there.
+fn trusted_home() -> Result<PathBuf, StoreError> {
+    if let Some(home) = named_home() {
+        return Ok(home);
+    }
+    let home = shared_home();
+    private::folder(&home)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // A link is not followed: its target could be changed.
+        let meta = std::fs::symlink_metadata(&home)
+            .map_err(|source| StoreError::Read { path: home.clone(), source })?;
+        // SAFETY: it takes nothing and cannot fail.
+        let user = unsafe { libc::geteuid() };
+        if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o077 != 0 {
+            return Err(StoreError::Untrusted { path: home });
+        }
+    }
+    Ok(home)
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -58,8 +58,8 @@ pub enum Place {
 /// A name that is not known, a model that is not on this machine, a folder that is not whole.
 pub fn locate(role: Role, spec: &str) -> Result<Found, StoreError> {
     let path = Path::new(spec);
-    let looks_like_path = spec.contains(['/', '\\'])
-        || path.extension().is_some_and(|extension| extension == "gguf");
+    let looks_like_path =
+        spec.contains(['/', '\\']) || path.extension().is_some_and(|extension| extension == "gguf");
     if !looks_like_path && (is_name(role, spec) || !path.exists()) {
         return named(role, spec);
     }
@@ -330,7 +330,9 @@ impl Found {
     fn pin(&self) -> Result<(), StoreError> {
         let Self { role, name, place, files } = self;
         let to_pin = matches!(place, Place::Cache | Place::Library);
-        if !to_pin || listed(*role, name)?.is_some() || files.iter().any(|(_, path)| !path.is_file())
+        if !to_pin
+            || listed(*role, name)?.is_some()
+            || files.iter().any(|(_, path)| !path.is_file())
         {
             return Ok(());
         }

@@ -114,8 +114,10 @@ pub fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, St
             let named = Path::new(&file.name);
             match &of_file[0].sha256 {
                 Some(claim) => wanted.hold(named, remote.size, || Ok(claim.clone()))?,
-                None => Wanted { sha256: None, ..wanted.clone() }
-                    .hold(named, remote.size, || Ok(String::new()))?,
+                None => {
+                    Wanted { sha256: None, ..wanted.clone() }
+                        .hold(named, remote.size, || Ok(String::new()))?
+                }
             }
             of_file.push(wanted);
         }

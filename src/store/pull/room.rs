@@ -17,9 +17,7 @@ pub fn check<'a>(
 ) -> Result<(), StoreError> {
     let length = |name: &str| fs::metadata(folder.join(name)).map_or(0, |meta| meta.len());
     let wanted: u64 = files
-        .map(|(name, size)| {
-            size.saturating_sub(length(name).max(length(&format!("{name}.part"))))
-        })
+        .map(|(name, size)| size.saturating_sub(length(name).max(length(&format!("{name}.part")))))
         .fold(0, u64::saturating_add);
     match free(folder) {
         Some(free) => enough(folder, wanted, free),

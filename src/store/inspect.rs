@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     Role, StoreError, library,
+    lock::Lock,
     manifest::{self, known_models},
     place::{self, Found, Place},
     verify,
@@ -40,6 +41,8 @@ pub enum Soundness {
 /// # Errors
 /// A name that is not known, a lock file that cannot be read.
 pub fn inspect(names: &[String]) -> Result<Vec<Inspected>, StoreError> {
+    // One that cannot be read is an error even where there is no model to look up in it.
+    Lock::read()?;
     let models = if names.is_empty() { present() } else { asked(names)? };
     let mut all = Vec::new();
     for (role, name) in models {

@@ -133,7 +133,9 @@ pub fn lock_file(path: PathBuf, whom: &str) -> Result<Guard, StoreError> {
                 Ok(number) => format!(" (process {number})"),
                 Err(_) => String::new(),
             };
-            eprintln!("waiting for {whom}{process}");
+            // In one piece: several may wait.
+            let line = format!("waiting for {whom}{process}\n");
+            eprint!("{line}");
             file.lock().map_err(write)?;
         }
         Err(TryLockError::Error(source)) => return Err(write(source)),

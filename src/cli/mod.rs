@@ -92,8 +92,8 @@ enum Command {
 
 impl Command {
     /// Whether it may open connections. No other may: the kernel is told to refuse.
-    fn connects(&self) -> bool {
-        matches!(self, Self::Models(args) if args.connects())
+    fn connects(&self, offline: bool) -> bool {
+        matches!(self, Self::Models(args) if !offline && args.connects())
     }
 
     /// Whether what it writes is meant for others as well. All else is for the user alone.
@@ -281,7 +281,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    if !cli.command.connects() {
+    if !cli.command.connects(cli.offline) {
         sandbox::install();
     }
     sandbox::leave_no_core();

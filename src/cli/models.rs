@@ -15,9 +15,14 @@ pub struct ModelsArgs {
 }
 
 impl ModelsArgs {
-    /// Whether the command may open connections.
+    /// Whether the command may open connections: only in a build that can, and where the environment
+    /// does not forbid it.
     pub fn connects(&self) -> bool {
-        matches!(self.action, Action::Pull { .. })
+        match self.action {
+            #[cfg(feature = "pull")]
+            Action::Pull { .. } => store::pull::check_online().is_ok(),
+            _ => false,
+        }
     }
 }
 
@@ -38,6 +43,9 @@ enum Action {
         name: String,
         /// The files of `owner/repo`: a GGUF file, or nothing for a student's usual ones
         files: Vec<String>,
+        /// The name to keep it under, if not its own
+        #[arg(long = "name", value_name = "NAME")]
+        keep_as: Option<String>,
         /// Another commit or branch than the pinned one; it is pinned in its place
         #[arg(long)]
         revision: Option<String>,
@@ -99,7 +107,7 @@ impl From<RoleArg> for Role {
 pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<()> {
     match &args.action {
         Action::List { json } => list(*json),
-        Action::Pull { name, files, revision, json } => {
+        Action::Pull { name, files, keep_as, revision, json } => {
             if offline {
                 return Err(StoreError::Offline {
                     by: "--offline".to_owned(),
@@ -107,7 +115,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
                 }
                 .into());
             }
-            pull(name, files, revision.clone(), quiet, *json)
+            pull(name, files, keep_as.as_deref(), revision.clone(), quiet, *json)
         }
         Action::Verify { names, json } => verify(names, *json),
         Action::Import { path, name, role, licence, json } => {
@@ -123,7 +131,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
 
 /// Where a model is, in a word.
 pub fn presence(model: &KnownModel) -> &'static str {
-    match store::locate(model.role, &model.name).map(|found| found.place) {
+    match store::present(model.role, &model.name).map(|found| found.place) {
         Ok(Place::Embedded) => "built in",
         Ok(_) => "here",
         Err(_) => "not pulled",
@@ -146,25 +154,26 @@ struct Line {
 }
 
 fn line(model: KnownModel, lock: &store::Lock) -> Line {
-    let found = store::locate(model.role, &model.name);
+    let found = store::present(model.role, &model.name);
     let state = match &found {
         Ok(found) if found.place == Place::Embedded => "built in",
         Ok(found) if found.place == Place::Library => "library",
         Ok(found) if found.place == Place::Cache => "HF cache",
-        // A path in this folder that happens to have the name.
         Ok(_) => "here",
-        Err(StoreError::Incomplete { .. }) => "damaged",
+        Err(StoreError::Incomplete { .. } | StoreError::Extra { .. }) => "damaged",
         Err(_) => "not pulled",
     };
     let locked = lock.find(model.role, &model.name);
     let files = found.as_ref().map(|found| found.files.as_slice()).unwrap_or_default();
+    let embedded = store::embedded_sizes().into_iter().find(|(role, ..)| *role == model.role);
+    let embedded = embedded.filter(|_| model.embedded).map(|(_, bytes, _)| bytes as u64);
     let on_disk: u64 =
         files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum();
     let known =
         model.files.iter().map(|file| file.size).sum::<Option<u64>>().filter(|bytes| *bytes > 0);
     let written = locked.map(|locked| locked.files.iter().map(|file| file.size).sum());
     Line {
-        bytes: Some(on_disk).filter(|bytes| *bytes > 0).or(known).or(written),
+        bytes: embedded.or(Some(on_disk).filter(|bytes| *bytes > 0)).or(known).or(written),
         path: files.first().and_then(|(_, path)| path.parent()).map(Path::to_owned),
         pinned: model.is_pinned() || locked.is_some(),
         state: state.to_owned(),
@@ -250,13 +259,14 @@ fn megabytes(bytes: u64) -> String {
 fn pull(
     name: &str,
     files: &[String],
+    keep_as: Option<&str>,
     revision: Option<String>,
     quiet: bool,
     json: bool,
 ) -> anyhow::Result<()> {
     use store::pull::{Request, ad_hoc, pull};
     let models = store::known_models();
-    let model = if name.contains('/') {
+    let mut model = if name.contains('/') {
         let by_hand = ad_hoc(name, files)?;
         // The manifest's own files under the manifest's name, however they are asked for.
         let known =
@@ -273,6 +283,9 @@ fn pull(
             )
         })?
     };
+    if let Some(name) = keep_as {
+        name.clone_into(&mut model.name);
+    }
     let pulled = pull(&Request { model, revision }, &mut super::fetching::Bar::new(quiet))?;
     if !quiet {
         match (pulled.was_there, pulled.pinned_now) {
@@ -296,6 +309,7 @@ fn pull(
 fn pull(
     _name: &str,
     _files: &[String],
+    _keep_as: Option<&str>,
     _revision: Option<String>,
     _quiet: bool,
     _json: bool,

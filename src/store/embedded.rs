@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use super::{Role, StoreError, home, private, sha256};
+use super::{Role, StoreError, private, sha256, trusted_home};
 
 /// The pocket teacher, a GGUF.
 pub const POCKET_TEACHER: &[u8] = include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
@@ -33,14 +33,15 @@ pub fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, StoreError> {
         }
         Ok((name.to_owned(), path))
     };
+    let home = trusted_home()?;
     let short = |bytes| sha256(bytes)[..12].to_owned();
     match role {
         Role::Teacher => {
-            let path = home().join(format!("pocket-teacher-{}.gguf", short(POCKET_TEACHER)));
+            let path = home.join(format!("pocket-teacher-{}.gguf", short(POCKET_TEACHER)));
             Ok(vec![unpacked("pocket-teacher.gguf", path, POCKET_TEACHER)?])
         }
         Role::Student => {
-            let folder = home().join(format!("pocket-student-{}", short(POCKET_STUDENT[1])));
+            let folder = home.join(format!("pocket-student-{}", short(POCKET_STUDENT[1])));
             let names = ["config.json", "model.safetensors", "tokenizer.json"];
             names
                 .into_iter()

@@ -13,11 +13,31 @@ pub enum StoreError {
     )]
     Unknown { role: Role, name: String, known: String },
     #[error(
-        "{name} is not on this machine ({file} is neither in {library} nor in the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it, `promptmix models import` takes a copy; a path to the model works too"
+        "{name} is not on this machine ({file} is neither in {library} nor in the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it, `promptmix models import` takes a copy; a path to the model works too (`./{name}` if a file or folder here is meant)"
     )]
     NotPulled { name: String, file: String, library: PathBuf, cache: PathBuf },
     #[error("{path} holds no {file}\nhint: copy the whole model, all its files in one folder")]
     Incomplete { path: PathBuf, file: String },
+    #[error(
+        "{path} is none of the files of {name}, as {by} and the manifest have them\nhint: delete it; to take a file over as a model of its own: `promptmix models import`"
+    )]
+    Extra { path: PathBuf, name: String, by: PathBuf },
+    #[error(
+        "{path} holds several models: {files}\nhint: give the path of one of them, or keep each in a folder of its own"
+    )]
+    Several { path: PathBuf, files: String },
+    #[error(
+        "{path} has no room for {wanted} bytes: {free} are free, {missing} bytes are missing (some are left for others)\nhint: make room, or set PROMPTMIX_HOME to a folder on another disk"
+    )]
+    Full { path: PathBuf, wanted: u64, free: u64, missing: u64 },
+    #[error(
+        "the name {name:?} belongs to {owner}\nhint: `--name OTHER` gives what comes from {repo} another name"
+    )]
+    Claimed { name: String, owner: String, repo: String },
+    #[error(
+        "{path} is not a folder for you alone, and what lies there is to say what models should be\nhint: set PROMPTMIX_HOME (or HOME) to a folder of yours"
+    )]
+    Untrusted { path: PathBuf },
     #[error(
         "cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files"
     )]

@@ -36,12 +36,13 @@ pub enum Soundness {
 
 /// Reads every file of the models called `names`, or of all models of the library and those of the
 /// Hugging Face cache that something is known about. The cache of hashes is not asked. A file that the
-/// lock file names and the library lacks is unsound too.
+/// lock file names and the library lacks is unsound too, and so is one that lies there unnamed.
 ///
 /// # Errors
 /// A name that is not known, a lock file that cannot be read.
 pub fn inspect(names: &[String]) -> Result<Vec<Inspected>, StoreError> {
-    let lock = Lock::read()?;
+    // One that cannot be read is an error even where there is no model to look up in it.
+    Lock::read()?;
     let models = if names.is_empty() { present() } else { asked(names)? };
     let mut all = Vec::new();
     for (role, name) in models {
@@ -52,27 +53,34 @@ pub fn inspect(names: &[String]) -> Result<Vec<Inspected>, StoreError> {
             }
             found => found?,
         };
-        let mut files = found.files.clone();
         if found.place == Place::Library {
-            let locked = lock.find(role, &name).into_iter().flat_map(|model| &model.files);
-            let missing = locked.filter(|file| !files.iter().any(|(name, _)| *name == file.name));
-            let folder = library::folder(role, &name);
-            let missing: Vec<_> =
-                missing.map(|file| (file.name.clone(), folder.join(&file.name))).collect();
-            files.extend(missing);
+            for path in found.extras()? {
+                let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let sha256 = verify::hash_file(&path).unwrap_or_default();
+                let soundness = Soundness::Unsound(place::extra(path.clone(), &name));
+                let (name, place) = (name.clone(), found.place);
+                all.push(Inspected { name, role, place, file, path, sha256, soundness });
+            }
         }
-        for (file, path) in files {
-            let wanted = place::wanted(role, &name, &file)?;
-            if names.is_empty() && found.place == Place::Cache && wanted.sha256.is_none() {
+        let complete = found.files.iter().all(|(_, path)| path.is_file());
+        for (at, (file, path)) in found.files.iter().cloned().enumerate() {
+            let wanted = found.known_of(&file, &path)?;
+            let hash_known = wanted.iter().any(|wanted| wanted.sha256.is_some());
+            if names.is_empty() && found.place == Place::Cache && !hash_known {
                 continue;
             }
             let hash = verify::hash_file(&path);
             let sha256 = hash.as_deref().unwrap_or_default().to_owned();
             // What is embedded was compared byte by byte when it was unpacked.
-            let known = wanted.sha256.is_some() || found.place == Place::Embedded;
+            let known = hash_known || found.place == Place::Embedded;
             let checked = hash.and_then(|hash| {
-                wanted.hold(&path, verify::metadata(&path)?.len(), || Ok(hash))?;
-                place::check_header(&path)
+                let size = verify::metadata(&path)?.len();
+                for wanted in &wanted {
+                    wanted.hold(&path, size, || Ok(hash.clone()))?;
+                }
+                place::check_header(&path)?;
+                // Once all parts are there, the first is asked whether they belong together.
+                if at == 0 && complete { found.check_parts() } else { Ok(()) }
             });
             let soundness = match checked {
                 Ok(()) if known => Soundness::Sound,

@@ -100,7 +100,12 @@ pub fn local(role: Role, spec: &str) -> Result<LocalModel, StoreError> {
 /// A name for the model at `path`: the file's without its ending, or the folder's, in characters that
 /// a name may have.
 pub fn plain_name(path: &Path) -> String {
-    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // A link keeps its own name: in the Hugging Face cache it leads to one that is a hash. Only `.` and
+    // `..` have none.
+    let absolute = match path.file_name() {
+        Some(_) => path.to_owned(),
+        None => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+    };
     // Only an ending is cut off: `qwen2.5-7b` keeps its version.
     let name =
         absolute.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -187,6 +192,9 @@ pub(super) fn adopt(
     // A line of an import without its folder is what an interruption left.
     let before = before.filter(|before| !before.repo.is_empty() && !anew);
     let vouched = manifest::known(role, &name).is_some_and(|model| model.is_pinned());
+    if let Some(before) = &before {
+        same_names(new, before, &locked)?;
+    }
     for file in &locked.files {
         let path = new.join(&file.name);
         if vouched || before.is_some() {
@@ -194,6 +202,9 @@ pub(super) fn adopt(
             wanted.hold(&path, file.size, || Ok(file.sha256.clone()))?;
         }
         place::check_header(&path)?;
+    }
+    if let Some(first) = locked.files.first().filter(|_| role == Role::Teacher) {
+        place::check_whole(&new.join(&first.name))?;
     }
     if let Some(before) = before {
         // What was pulled once stays known as that, wherever this copy came from.
@@ -209,6 +220,20 @@ pub(super) fn adopt(
     fs::rename(new, &to).map_err(|source| StoreError::Write { path: to.clone(), source })?;
     private::sync_folder(&parent);
     Ok(to)
+}
+
+/// What was pulled once has the same files ever after: one more would be a file that no pin speaks of.
+fn same_names(folder: &Path, before: &Locked, now: &Locked) -> Result<(), StoreError> {
+    let has = |model: &Locked, name: &str| model.files.iter().any(|file| file.name == name);
+    if let Some(file) = now.files.iter().find(|file| !has(before, &file.name)) {
+        return Err(place::extra(folder.join(&file.name), &before.name));
+    }
+    match before.files.iter().find(|file| !has(now, &file.name)) {
+        Some(file) => {
+            Err(StoreError::Incomplete { path: folder.to_owned(), file: file.name.clone() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether the model in `folder` has exactly these files.

@@ -6,14 +6,14 @@
 //! with what the hub's web page says.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
     path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Role, StoreError, home, library, private};
+use super::{Role, StoreError, home, library, private, trusted_home};
 
 /// One model as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +51,10 @@ pub struct Lock {
     models: Vec<Locked>,
 }
 
+const FILE: &str = "models.lock.toml";
+
 pub fn path() -> PathBuf {
-    home().join("models.lock.toml")
+    home().join(FILE)
 }
 
 impl Lock {
@@ -61,7 +63,7 @@ impl Lock {
     /// # Errors
     /// A file that cannot be read or is not a lock file.
     pub fn read() -> Result<Self, StoreError> {
-        let path = path();
+        let path = trusted_home()?.join(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| StoreError::Lock {
                 path,
@@ -108,22 +110,41 @@ pub struct Guard {
 
 /// Waits until no other process changes the library.
 pub fn hold() -> Result<Guard, StoreError> {
-    lock_file(library::root().join(".lock"))
+    lock_file(library::root().join(".lock"), "another promptmix that changes the library")
 }
 
-/// Waits for the lock on the file at `path`, which is made where it is missing. The system gives it
-/// up with the process, however that ends.
-pub fn lock_file(path: PathBuf) -> Result<Guard, StoreError> {
+/// Waits for the lock on the file at `path`, which is made where it is missing, and says that it waits
+/// for `whom`. The system gives it up with the process, however that ends.
+pub fn lock_file(path: PathBuf, whom: &str) -> Result<Guard, StoreError> {
+    trusted_home()?;
     if let Some(parent) = path.parent() {
         private::folder(parent)?;
     }
-    let file = private::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|source| StoreError::Write { path, source })?;
+    let write = |source| StoreError::Write { path: path.clone(), source };
+    let options = private::options().read(true).write(true).create(true).truncate(false).clone();
+    let mut file = options.open(&path).map_err(write)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Elsewhere than on Unix a locked file cannot be read.
+            let _ = (&mut file).take(20).read_to_string(&mut holder);
+            let process = match holder.trim().parse::<u32>() {
+                Ok(number) => format!(" (process {number})"),
+                Err(_) => String::new(),
+            };
+            // In one piece: several may wait.
+            let line = format!("waiting for {whom}{process}\n");
+            eprint!("{line}");
+            file.lock().map_err(write)?;
+        }
+        Err(TryLockError::Error(source)) => return Err(write(source)),
+    }
+    // Who holds it, for those who wait; nothing depends on it.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()));
     Ok(Guard { _file: file })
 }
 

@@ -37,7 +37,7 @@ pub use library::{
 };
 pub use lock::{Lock, Locked, LockedFile};
 pub use manifest::{KnownFile, KnownModel, known_models};
-pub use place::{Found, Place, files_at, locate};
+pub use place::{Found, Place, files_at, locate, present};
 pub use speed::{remember_speed, remember_student_speed, speed, student_speed};
 pub use verify::sha256_of;
 
@@ -63,8 +63,8 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// The GGUF file that `spec` means: a path, `pocket`, or a name of the manifest or the library. Of a
-/// model in several files it is the first. Every file has been checked.
+/// The GGUF file that `spec` means: `pocket`, a name of the manifest or the library, or a path; what
+/// has a name wins over a path without a separator. Of a model in several files it is the first. Every file has been checked.
 ///
 /// # Errors
 /// A name that is not known or not on this machine, a file that is not what the manifest or the lock
@@ -75,13 +75,13 @@ pub fn teacher_file(spec: &str) -> Result<PathBuf, StoreError> {
     Ok(found.files.swap_remove(0).1)
 }
 
-/// The encoder that `spec` means: a folder, `pocket`, or a name of the manifest or the library. Every
+/// The encoder that `spec` means: `pocket`, a name of the manifest or the library, or a folder. Every
 /// file has been checked.
 ///
 /// # Errors
 /// As [`teacher_file`], and what the student's own reader finds.
 pub fn student_base(spec: &str, device: &Device) -> Result<BaseModel, StoreError> {
-    if spec == "pocket" && !Path::new(spec).exists() {
+    if spec == "pocket" {
         let [config, weights, tokenizer] = embedded::POCKET_STUDENT;
         return Ok(BaseModel::from_bytes(config, weights, tokenizer, device)?);
     }
@@ -109,13 +109,51 @@ pub fn embedded_sizes() -> [(Role, usize, String); 2] {
 }
 
 /// The folder of the program's own files: `PROMPTMIX_HOME`, or `promptmix` in the user's cache folder.
+/// A user without any of them gets one beside everybody's temporary files.
 pub fn home() -> PathBuf {
+    named_home().unwrap_or_else(shared_home)
+}
+
+fn named_home() -> Option<PathBuf> {
     let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty());
     from("PROMPTMIX_HOME")
         .map(PathBuf::from)
         .or_else(|| from("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("promptmix")))
         .or_else(|| from("HOME").map(|home| PathBuf::from(home).join(".cache/promptmix")))
-        .unwrap_or_else(|| env::temp_dir().join("promptmix"))
+}
+
+#[cfg(unix)]
+fn shared_home() -> PathBuf {
+    // SAFETY: it takes nothing and cannot fail.
+    env::temp_dir().join(format!("promptmix-{}", unsafe { libc::geteuid() }))
+}
+
+#[cfg(not(unix))]
+fn shared_home() -> PathBuf {
+    env::temp_dir().join("promptmix")
+}
+
+/// [`home`], to be believed: what is in there says what models should be. Among everybody's temporary
+/// files it must be this user's alone, or another could have put it there.
+fn trusted_home() -> Result<PathBuf, StoreError> {
+    if let Some(home) = named_home() {
+        return Ok(home);
+    }
+    let home = shared_home();
+    private::folder(&home)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // A link is not followed: its target could be changed.
+        let meta = std::fs::symlink_metadata(&home)
+            .map_err(|source| StoreError::Read { path: home.clone(), source })?;
+        // SAFETY: it takes nothing and cannot fail.
+        let user = unsafe { libc::geteuid() };
+        if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o077 != 0 {
+            return Err(StoreError::Untrusted { path: home });
+        }
+    }
+    Ok(home)
 }
 
 fn sha256(bytes: &[u8]) -> String {

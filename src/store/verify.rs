@@ -15,13 +15,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{StoreError, home, private};
+use super::{StoreError, private, trusted_home};
 
 /// More entries than anybody has models; beyond it the cache begins afresh.
 const MOST: usize = 1000;
-/// The clocks of file systems tick coarsely: what was written this recently may be written again in
-/// the same tick, and is not remembered.
-const TICK: Duration = Duration::from_millis(100);
+/// The clocks of file systems tick coarsely (FAT, as on USB sticks: every 2 seconds): what was written
+/// this recently may be written again in the same tick, and is not remembered.
+const TICK: Duration = Duration::from_secs(3);
 
 /// What a file should be, and who says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Wanted {
 pub fn sha256_of(path: &Path) -> Result<String, StoreError> {
     let before = metadata(path)?;
     let key = key(path, &before);
-    let file = home().join("verified.json");
+    let file = trusted_home()?.join("verified.json");
     let mut cache: BTreeMap<String, String> = fs::read(&file)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -79,10 +79,9 @@ pub fn sha256_of(path: &Path) -> Result<String, StoreError> {
         return Ok(hash.clone());
     }
     let found = hash_file(path)?;
-    let settled = before
-        .modified()
-        .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > TICK));
-    if settled && metadata(path).is_ok_and(|after| self::key(path, &after) == key) {
+    if settled(&before, SystemTime::now())
+        && metadata(path).is_ok_and(|after| self::key(path, &after) == key)
+    {
         if cache.len() >= MOST {
             cache.clear();
         }
@@ -91,6 +90,26 @@ pub fn sha256_of(path: &Path) -> Result<String, StoreError> {
         let _ = private::replace(&file, &json);
     }
     Ok(found)
+}
+
+/// Whether neither content nor entry changed just before `now`.
+fn settled(meta: &Metadata, now: SystemTime) -> bool {
+    let old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > TICK);
+    meta.modified().is_ok_and(old) && changed(meta).is_none_or(old)
+}
+
+/// When the entry changed: unlike the time of the content, nobody can set it.
+#[cfg(unix)]
+fn changed(meta: &Metadata) -> Option<SystemTime> {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = u64::try_from(meta.ctime()).ok()?;
+    let part = u32::try_from(meta.ctime_nsec()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, part))
+}
+
+#[cfg(not(unix))]
+fn changed(_meta: &Metadata) -> Option<SystemTime> {
+    None
 }
 
 /// SHA-256 (hex) of a file, read from end to end.
@@ -175,6 +194,19 @@ mod tests {
         let hash = wanted(3, &"0".repeat(64)).check(&path).unwrap_err().to_string();
         assert!(hash.contains(ABC) && hash.ends_with("\nhint: pull again"), "{hash}");
         Wanted::default().check(&path).unwrap();
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_changed_just_now_is_not_remembered_whatever_its_time_says() {
+        let (_folder, path) = abc();
+        let now = SystemTime::now();
+        let old = now - Duration::from_secs(60);
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        let meta = metadata(&path).unwrap();
+        assert!(!settled(&meta, now));
+        assert!(!settled(&meta, now + Duration::from_secs(2)));
+        assert!(settled(&meta, now + Duration::from_secs(5)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `models pull` with the real crate `hf-hub` against servers on 127.0.0.1 that behave as the hub and
 //! its CDN do, and as they should not.
 
+mod owners;
 mod server;
 
 use std::{
@@ -278,7 +279,8 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
     let mut command = pull(&bench, &hub, &[NAME]);
     command.env("HF_TOKEN", "hf_secret");
     let output = succeeds(command);
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("hf_secret"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!errors.contains("hf_secret") && !errors.contains("plain http"), "{errors}");
     let of = |server: &Server| -> Vec<Option<String>> {
         server.seen().into_iter().map(|seen| seen.authorization).collect()
     };
@@ -348,6 +350,9 @@ fn names_that_lead_elsewhere_are_refused() {
         (COMMIT, "../../../../../escaped"),
         (COMMIT, "/tmp/escaped"),
         ("..", "abc"),
+        (".", "abc"),
+        ("main", "abc"),
+        ("0123456789", "abc"),
         ("", "abc"),
     ] {
         let bytes = gguf();

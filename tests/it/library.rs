@@ -125,7 +125,7 @@ fn the_cache_of_hashes_is_no_way_around_the_check() {
     bench.ok(&["models", "import", &pocket("teacher/pocket-teacher.gguf"), "--name", "mine"]);
     let task = bench.task("");
     let plan = ["plan", task.to_str().unwrap(), "--teacher", "mine"];
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    std::thread::sleep(std::time::Duration::from_millis(3_200));
     bench.ok(&plan);
     let cache = bench.path(".cache/promptmix/verified.json");
     assert!(fs::read_to_string(&cache).unwrap().len() > 64);

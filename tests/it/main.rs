@@ -19,6 +19,7 @@ mod imported;
 #[cfg(target_os = "linux")]
 mod interrupt;
 mod library;
+mod library_pins;
 mod predict;
 #[cfg(unix)]
 mod private;

@@ -127,7 +127,11 @@ pub fn check(path: &Path) -> Result<Header, HeaderError> {
     Ok(header)
 }
 
-fn check_one(path: &Path) -> Result<Header, HeaderError> {
+/// Checks the header of this file alone, as long as the other parts of its model are not there yet.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_one(path: &Path) -> Result<Header, HeaderError> {
     let read = |source| HeaderError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
     let length = file.metadata().map_err(read)?;

@@ -138,15 +138,23 @@ fn copy(
 }
 
 /// Asks again while an answer may yet come.
-pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, Miss>) -> Result<T, StoreError> {
+pub fn patiently<T>(ask: impl FnMut() -> Result<T, Miss>) -> Result<T, StoreError> {
+    attempts(ATTEMPTS, |misses| thread::sleep(pause(misses)), ask)
+}
+
+fn attempts<T>(
+    most: u32,
+    mut wait: impl FnMut(u32),
+    mut ask: impl FnMut() -> Result<T, Miss>,
+) -> Result<T, StoreError> {
     let mut misses = 0;
     loop {
         match ask() {
             Ok(answer) => return Ok(answer),
-            Err(Miss::Perhaps(_)) if misses + 1 < ATTEMPTS => misses += 1,
+            Err(Miss::Perhaps(_)) if misses + 1 < most => misses += 1,
             Err(miss) => return Err(miss.into_error()),
         }
-        thread::sleep(pause(misses));
+        wait(misses);
     }
 }
 
@@ -172,12 +180,34 @@ mod tests {
     #[test]
     fn patience_ends() {
         let fault = || StoreError::Offline { by: "x".into(), mend: "y".into() };
+        // How often it is asked, how long it waits; `Never` comes at the asking of that number.
+        let count = |never: u32| {
+            let (mut asked, mut waits) = (0, Vec::new());
+            let result: Result<(), _> = attempts(
+                4,
+                |misses| waits.push(misses),
+                || {
+                    asked += 1;
+                    assert!(asked < 100, "it never ends");
+                    let again = asked != never;
+                    Err(if again { Miss::perhaps(fault()) } else { Miss::never(fault()) })
+                },
+            );
+            assert!(result.is_err());
+            (asked, waits)
+        };
+        assert_eq!(count(0), (4, vec![1, 2, 3]));
+        assert_eq!(count(2), (2, vec![1]));
+        assert_eq!(count(1), (1, vec![]));
         let mut asked = 0;
-        let result: Result<(), _> = patiently(|| {
-            asked += 1;
-            Err(if asked < 3 { Miss::perhaps(fault()) } else { Miss::never(fault()) })
-        });
-        assert!(result.is_err());
-        assert_eq!(asked, 3);
+        let answer = attempts(
+            4,
+            |_| {},
+            || {
+                asked += 1;
+                if asked < 4 { Err(Miss::perhaps(fault())) } else { Ok(asked) }
+            },
+        );
+        assert_eq!(answer.ok(), Some(4));
     }
 }

@@ -6,12 +6,12 @@
 //! server may write `../`; here no such header becomes a path. And it asks for the metadata again
 //! before it fetches, so that nothing checked beforehand would hold.
 
-use std::{env, time::Duration};
+use std::{env, net::IpAddr, time::Duration};
 
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 
 use super::{trouble, trouble::Refusal};
-use crate::store::{KnownModel, StoreError, manifest};
+use crate::store::{KnownModel, StoreError, manifest, place};
 
 /// As many redirects in a row as browsers follow, about.
 const HOPS: usize = 8;
@@ -22,6 +22,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub struct Hub {
     repo: ApiRepo,
     endpoint: String,
+    /// The same for messages: without name and password.
+    shown: String,
     model: KnownModel,
     token: bool,
 }
@@ -88,8 +90,14 @@ impl Hub {
             message,
             mend: "HF_ENDPOINT is an address like https://huggingface.co".to_owned(),
         };
-        if origin(&endpoint).is_none() {
-            return Err(fault(format!("HF_ENDPOINT is {endpoint:?}")));
+        let shown = without_password(&endpoint);
+        let Some((scheme, host, _)) = origin(&endpoint) else {
+            return Err(fault(format!("HF_ENDPOINT is {shown:?}")));
+        };
+        if token.is_some() && scheme == "http" && !is_loopback(&host) {
+            eprintln!(
+                "warning: HF_ENDPOINT is {shown}, plain http: everybody on the way can read the token that goes there\nhint: an https address, or no HF_TOKEN"
+            );
         }
         let api = ApiBuilder::from_cache(manifest::hub_cache())
             .with_endpoint(endpoint.clone())
@@ -97,10 +105,10 @@ impl Hub {
             .with_progress(false)
             .with_user_agent("promptmix", env!("CARGO_PKG_VERSION"))
             .build()
-            .map_err(|error| fault(error.to_string()))?;
+            .map_err(|error| fault(error.to_string().replace(&endpoint, &shown)))?;
         // The revision stands in each file's address; this one is never asked for.
         let repo = api.repo(model.hub_repo("main"));
-        Ok(Self { repo, endpoint, model: model.clone(), token: token.is_some() })
+        Ok(Self { repo, endpoint, shown, model: model.clone(), token: token.is_some() })
     }
 
     /// An error of this model.
@@ -131,13 +139,14 @@ impl Hub {
         };
         let commit = answer.commit.ok_or_else(|| missing("x-repo-commit"))?;
         let etag = answer.etag.ok_or_else(|| missing("etag"))?;
-        for (what, value) in [("x-repo-commit", &commit), ("etag", &etag)] {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if value.is_empty()
-                || value.len() > 128
-                || !value.chars().all(plain)
-                || value.contains("..")
-            {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let tag = (1..=128).contains(&etag.len()) && etag.chars().all(plain);
+        // A branch in its place would pin nothing.
+        let id = place::is_hex(&commit, 40);
+        for (what, value, good) in
+            [("x-repo-commit", &commit, id), ("etag", &etag, tag && !etag.contains(".."))]
+        {
+            if !good {
                 return Err(self.fault(
                     file,
                     format!("the server's {what} is {value:?}, which no hub sends"),
@@ -179,8 +188,8 @@ impl Hub {
                 .build()
                 .call()
                 .map_err(|error| {
-                    let (message, mend) =
-                        trouble::no_connection(&error.to_string(), &self.endpoint);
+                    let error = error.to_string().replace(&self.endpoint, &self.shown);
+                    let (message, mend) = trouble::no_connection(&error, &server(&url));
                     Miss::perhaps(self.fault(file, message, mend))
                 })?;
             let header = |name: &str| -> Option<String> {
@@ -206,7 +215,7 @@ impl Hub {
                 };
                 if url.starts_with("https:") && !target.starts_with("https:") {
                     // What follows the question mark is as good as a password for a while.
-                    let target = target.split('?').next().unwrap_or_default();
+                    let target = without_password(target.split('?').next().unwrap_or_default());
                     let message = format!("a redirect leads from https to {target}");
                     return Err(Miss::never(self.fault(
                         file,
@@ -224,7 +233,8 @@ impl Hub {
                     code: &code,
                     token: self.token,
                     at_home,
-                    endpoint: &self.endpoint,
+                    server: &server(&url),
+                    endpoint: &self.shown,
                     repo: &self.model.repo,
                 };
                 let (message, mend) = trouble::refused(&refusal);
@@ -263,6 +273,28 @@ fn origin(url: &str) -> Option<(String, String, u16)> {
         _ => (authority, standard),
     };
     (!host.is_empty()).then(|| (scheme, host.to_ascii_lowercase(), port))
+}
+
+/// An address without the name and password that may stand before its host.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{host}{path}")
+}
+
+/// Scheme, host and port of an address, as they stand there, for messages.
+fn server(url: &str) -> String {
+    let url = without_password(url);
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
+    url[..end].to_owned()
+}
+
+/// Whether what goes to this host stays on this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The address that `to`, in an answer from `from`, means: whole, or a path on the same server.
@@ -306,6 +338,35 @@ mod tests {
         assert_eq!(origin("hub.example"), None);
         assert_eq!(origin("http://[::1]:8/x"), Some(("http".into(), "[::1]".into(), 8)));
         assert_eq!(origin("http://[::1]/x"), Some(("http".into(), "[::1]".into(), 80)));
+    }
+
+    #[test]
+    fn no_message_has_a_password_in_it() {
+        for (url, shown, host) in [
+            ("https://me:pw@hub.example/a?b", "https://hub.example/a?b", "https://hub.example"),
+            ("https://me:p@w@hub.example:8", "https://hub.example:8", "https://hub.example:8"),
+            ("https://hub.example/@a", "https://hub.example/@a", "https://hub.example"),
+            ("me:pw@hub.example", "hub.example", "hub.example"),
+            ("http://[::1]:8/x", "http://[::1]:8/x", "http://[::1]:8"),
+        ] {
+            assert_eq!((without_password(url).as_str(), server(url).as_str()), (shown, host));
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine() {
+        for (host, own) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("[::1]", true),
+            ("127.0.0.1.evil", false),
+            ("hub.example", false),
+            ("10.0.0.1", false),
+            ("[fe80::1]", false),
+        ] {
+            assert_eq!(is_loopback(host), own, "{host}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod fetch;
 mod hub;
+mod room;
 mod trouble;
 
 use std::{
@@ -23,9 +24,11 @@ use self::{
     hub::{Hub, Remote},
 };
 use super::{
-    KnownModel, Role, StoreError, library,
+    KnownModel, Role, StoreError,
+    header::HeaderError,
+    library,
     lock::{self, Lock, Locked, LockedFile},
-    manifest, place, private, verify,
+    manifest, place, private, split, verify,
     verify::Wanted,
 };
 
@@ -80,8 +83,11 @@ pub fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, St
     manifest::check_name("model", name, "give the file's own name")?;
     // Two pulls of one model: the second waits, and finds it there.
     let staging = library::root().join(".pull").join(format!("{role}-{name}"));
-    let _one = lock::lock_file(staging.with_extension("lock"))?;
-    let locked = Lock::read()?.find(role, name).cloned().filter(|locked| locked.repo == model.repo);
+    let beside = library::root().join(".pull").join(format!("{role}-{name}.lock"));
+    let _one = lock::lock_file(beside, &format!("another pull of {name}"))?;
+    let locked = Lock::read()?.find(role, name).cloned();
+    check_owner(model, locked.as_ref())?;
+    let locked = locked.filter(|locked| locked.repo == model.repo);
     let there = library::folder(role, name);
     if there.is_dir() {
         let pinned = locked.as_ref().map(|locked| locked.commit.as_str());
@@ -92,23 +98,39 @@ pub fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, St
     }
     let revision = match (&request.revision, &locked) {
         (Some(revision), _) => revision.clone(),
-        (None, Some(locked)) => locked.commit.clone(),
-        (None, None) => model.revision.clone(),
+        (None, Some(locked)) if !locked.commit.is_empty() => locked.commit.clone(),
+        _ => model.revision.clone(),
     };
     let hub = Hub::open(model)?;
     let remotes = ask(&hub, model, &revision)?;
     let commit = remotes[0].commit.clone();
     let folder = staging.join(&commit);
-    keep_only(&staging, &folder)?;
-    let mut files = Vec::new();
+    let mut checks = Vec::new();
     for (file, remote) in model.files.iter().zip(&remotes) {
+        let mut of_file = vec![hub_claim(remote)];
+        if request.revision.is_none() || model.is_pinned() {
+            let wanted = place::wanted(role, name, &file.name)?;
+            // What the hub says is held against the pin before a byte is fetched.
+            let named = Path::new(&file.name);
+            match &of_file[0].sha256 {
+                Some(claim) => wanted.hold(named, remote.size, || Ok(claim.clone()))?,
+                None => {
+                    Wanted { sha256: None, ..wanted.clone() }
+                        .hold(named, remote.size, || Ok(String::new()))?
+                }
+            }
+            of_file.push(wanted);
+        }
+        checks.push(of_file);
+    }
+    keep_only(&staging, &folder)?;
+    let sizes = model.files.iter().zip(&remotes).map(|(file, remote)| (&*file.name, remote.size));
+    room::check(&folder, sizes)?;
+    let mut files = Vec::new();
+    for ((file, remote), checks) in model.files.iter().zip(&remotes).zip(&checks) {
         let path = folder.join(&file.name);
         fetch(&hub, remote, &file.name, &path, progress)?;
-        let mut checks = vec![hub_claim(remote)];
-        if request.revision.is_none() || model.is_pinned() {
-            checks.push(place::wanted(role, name, &file.name)?);
-        }
-        let sha256 = sound(&path, &checks)?;
+        let sha256 = sound(&path, checks)?;
         files.push(LockedFile { name: file.name.clone(), size: remote.size, sha256 });
     }
     let entry = Locked {
@@ -137,15 +159,51 @@ fn already(model: &KnownModel, locked: Option<Locked>) -> Result<Pulled, StoreEr
     Ok(Pulled { folder, commit, files, was_there: true, pinned_now: false })
 }
 
+/// Whether the model may go by its name: not by one that the manifest gives to other files, nor by one
+/// under which something else came here first.
+fn check_owner(model: &KnownModel, locked: Option<&Locked>) -> Result<(), StoreError> {
+    let claimed = |owner: String| StoreError::Claimed {
+        name: model.name.clone(),
+        owner,
+        repo: model.repo.clone(),
+    };
+    let known = manifest::known(model.role, &model.name);
+    if let Some(known) = &known {
+        let same = |a: &KnownModel, b: &KnownModel| {
+            a.files.iter().map(|file| &file.name).eq(b.files.iter().map(|file| &file.name))
+        };
+        if known.embedded {
+            return Err(claimed("a model that is part of the program".to_owned()));
+        }
+        if known.repo != model.repo || !same(known, model) {
+            return Err(claimed(format!("{} in the manifest of this program", known.repo)));
+        }
+    }
+    let by = lock::path();
+    match locked {
+        // A known model may have been imported, or have come in a bundle.
+        Some(locked) if locked.repo.is_empty() && known.is_some() => Ok(()),
+        Some(locked) if locked.repo.is_empty() => {
+            Err(claimed(format!("a model that was imported ({})", by.display())))
+        }
+        Some(locked) if locked.repo != model.repo => {
+            Err(claimed(format!("{} ({})", locked.repo, by.display())))
+        }
+        None if known.is_none() && library::folder(model.role, &model.name).is_dir() => {
+            Err(claimed("a model of the library that came from elsewhere".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What the hub says of each file, all of one commit.
 fn ask(hub: &Hub, model: &KnownModel, revision: &str) -> Result<Vec<Remote>, StoreError> {
     let mut remotes: Vec<Remote> = Vec::new();
     for file in &model.files {
-        let revision = remotes.first().map_or(revision, |first| first.commit.as_str()).to_owned();
+        let first = remotes.first().map(|first| first.commit.clone());
+        let revision = first.clone().unwrap_or_else(|| revision.to_owned());
         let remote = hub.metadata(&revision, &file.name)?;
-        let is_commit =
-            revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_commit && remote.commit != revision {
+        if (first.is_some() || place::is_hex(&revision, 40)) && remote.commit != revision {
             return Err(hub.fault(
                 &file.name,
                 format!(
@@ -173,9 +231,11 @@ fn keep_only(staging: &Path, folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The hub names large files by their SHA-256; of the others it says only the size.
+/// The hub names large files by their SHA-256, and the others by their SHA-1 as git has it. That one
+/// is not held against anything: SHA-1 proves nothing about who made a file, no crate here has it, and
+/// against a bad line there is TLS.
 fn hub_claim(remote: &Remote) -> Wanted {
-    let hash = remote.etag.len() == 64 && remote.etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hash = place::is_hex(&remote.etag, 64);
     Wanted {
         size: Some(remote.size),
         sha256: hash.then(|| remote.etag.clone()),
@@ -199,8 +259,17 @@ fn sound(path: &Path, checks: &[Wanted]) -> Result<String, StoreError> {
         place::check_header(path)?;
         Ok(sha256)
     };
-    check().inspect_err(|_| {
-        let _ = fs::remove_file(path);
+    check().inspect_err(|error| {
+        let bad = matches!(
+            error,
+            StoreError::Size { .. }
+                | StoreError::Changed { .. }
+                | StoreError::Header(HeaderError::Unsound { .. })
+        );
+        // A disk that fails to read says nothing about the file.
+        if bad {
+            let _ = fs::remove_file(path);
+        }
     })
 }
 
@@ -231,6 +300,10 @@ pub fn ad_hoc(repo: &str, files: &[String]) -> Result<KnownModel, StoreError> {
         ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
             .map(str::to_owned)
             .to_vec()
+    } else if let ([first], true) = (files, teacher) {
+        // The first part stands for all of them.
+        let parts = split::parts(Path::new(first));
+        parts.into_iter().map(|part| part.to_string_lossy().into_owned()).collect()
     } else {
         files.to_vec()
     };

@@ -11,18 +11,20 @@ pub struct Refusal<'a> {
     pub token: bool,
     /// Whether the hub itself answered, and not a host it led to.
     pub at_home: bool,
+    /// Who answered.
+    pub server: &'a str,
     pub endpoint: &'a str,
     pub repo: &'a str,
 }
 
 /// Message and mend of a refusal.
 pub fn refused(refusal: &Refusal) -> (String, String) {
-    let Refusal { status, code, token, at_home, endpoint, repo } = *refusal;
+    let Refusal { status, code, token, at_home, server, endpoint, repo } = *refusal;
     let page = format!("{endpoint}/{repo}");
     let with = if token { "the token in HF_TOKEN was sent" } else { "no token was sent" };
     if !at_home {
         return (
-            format!("the server that the hub leads to answers {status}"),
+            format!("the server that the hub leads to ({server}) answers {status}"),
             "pull again: its links live for a short time only".to_owned(),
         );
     }
@@ -103,8 +105,15 @@ mod tests {
         let say = |status, code, token| {
             let repo = "owner/tiny";
             let endpoint = "https://hub.example";
-            let (message, mend) =
-                refused(&Refusal { status, code, token, at_home: true, endpoint, repo });
+            let (message, mend) = refused(&Refusal {
+                status,
+                code,
+                token,
+                at_home: true,
+                server: endpoint,
+                endpoint,
+                repo,
+            });
             format!("{message}\n{mend}")
         };
         for (text, wanted) in [

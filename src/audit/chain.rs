@@ -8,11 +8,13 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::voice;
 
 /// Why the ledger cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +36,10 @@ pub struct Chain {
     /// Whether the last line was cut off in the middle, as by a power cut. No break: it is cut off and
     /// its work done again when the run goes on.
     pub torn: bool,
-    /// What the stages wrote last, by file name, as SHA-256 (hex).
+    /// What the stages wrote last, by file name, as SHA-256 (hex); the settings among it.
     pub files: BTreeMap<String, String>,
+    /// The task that the run was begun with or taken up with last, by the SHA-256 (hex) of its files.
+    pub task_sha256: Option<String>,
     /// The hash of each line, in order.
     #[serde(skip)]
     pub hashes: Vec<String>,
@@ -58,6 +62,9 @@ struct Link {
     prev: String,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// Of the lines that say with what a run was begun.
+    task_sha256: Option<String>,
+    settings: Option<String>,
 }
 
 /// Follows the chain of the ledger in `folder`.
@@ -78,13 +85,17 @@ fn chain(bytes: &[u8]) -> Chain {
         broken: None,
         torn: whole < bytes.len(),
         files: BTreeMap::new(),
+        task_sha256: None,
         hashes: Vec::new(),
     };
     for line in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
         let line = &line[..line.len() - 1];
         let (before, number) = (chain.lines, chain.lines + 1);
         let reason = match serde_json::from_slice::<Link>(line) {
-            Err(error) => Some((before, format!("it is no line of a ledger ({error})"))),
+            Err(error) => {
+                let fault = voice::json_fault(&error);
+                Some((before, format!("it is no line of a ledger ({fault})")))
+            }
             Ok(link) if link.n > before => Some((
                 before,
                 format!("it is numbered {}: lines before it are missing", link.n + 1),
@@ -102,6 +113,10 @@ fn chain(bytes: &[u8]) -> Chain {
             )),
             Ok(link) => {
                 chain.files.extend(link.files);
+                if let Some(settings) = link.settings {
+                    chain.files.insert("settings.toml".to_owned(), hash(settings.as_bytes()));
+                }
+                chain.task_sha256 = link.task_sha256.or(chain.task_sha256);
                 None
             }
         };
@@ -124,15 +139,58 @@ pub struct Changed {
     pub missing: bool,
 }
 
-/// Those of `files` (name and SHA-256 in hex) that differ in `folder`.
-pub fn changed_files(folder: &Path, files: &BTreeMap<String, String>) -> Vec<Changed> {
-    let now = |name: &str| fs::read(folder.join(name)).ok().map(|bytes| hash(&bytes));
-    files
-        .iter()
-        .map(|(name, wanted)| (name, now(name), wanted))
-        .filter(|(_, now, wanted)| now.as_ref() != Some(*wanted))
-        .map(|(name, now, _)| Changed { file: name.clone(), missing: now.is_none() })
-        .collect()
+/// Those files in `folder` that are not what `chain` notes: by their SHA-256, and the task by the one
+/// that it carries itself.
+///
+/// A name that leads out of the folder, over a link or to anything but a plain file is taken for a
+/// missing file: the ledger may come from somebody else.
+pub fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
+    let mut changed = BTreeMap::new();
+    for (name, wanted) in &chain.files {
+        let now = within(folder, name).and_then(|path| hash_of(&path).ok());
+        if now.as_ref() != Some(wanted) {
+            changed.insert(name.as_str(), now.is_none());
+        }
+    }
+    if let Some(wanted) = &chain.task_sha256 {
+        let task = within(folder, TASK).and_then(|path| fs::read(path).ok());
+        let now = task.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        if now.is_none_or(|TaskHash { sha256 }| sha256 != *wanted) {
+            changed.entry(TASK).or_insert(task.is_none());
+        }
+    }
+    let told = |(file, missing): (&str, bool)| Changed { file: file.to_owned(), missing };
+    changed.into_iter().map(told).collect()
+}
+
+const TASK: &str = "task.json";
+
+/// As much of a task as is held against the chain.
+#[derive(Deserialize)]
+struct TaskHash {
+    sha256: String,
+}
+
+/// The plain file `name` in `folder`, reached without links.
+fn within(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut path = folder.to_owned();
+    let mut plain = false;
+    for part in Path::new(name).components() {
+        let Component::Normal(part) = part else { return None };
+        path.push(part);
+        let kind = fs::symlink_metadata(&path).ok()?.file_type();
+        if kind.is_symlink() {
+            return None;
+        }
+        plain = kind.is_file();
+    }
+    plain.then_some(path)
+}
+
+fn hash_of(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut hash)?;
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -195,16 +253,68 @@ mod tests {
         assert!(cut.broken.is_none() && !cut.hashes.contains(&of(&lines).last));
     }
 
+    /// A chain that notes these contents.
+    fn noting(files: &[(&str, &str)]) -> Chain {
+        let note = |(name, text): &(&str, &str)| ((*name).to_owned(), hash(text.as_bytes()));
+        Chain { files: files.iter().map(note).collect(), ..chain(b"") }
+    }
+
+    fn changed(folder: &Path, chain: &Chain) -> Vec<(String, bool)> {
+        let changed = changed_files(folder, chain);
+        changed.into_iter().map(|changed| (changed.file, changed.missing)).collect()
+    }
+
     #[test]
     fn changed_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "1").unwrap();
         fs::write(folder.path().join("b"), "2").unwrap();
-        let files = [("a", "1"), ("b", "1"), ("c", "1")];
-        let files = files.map(|(name, text)| (name.to_owned(), hash(text.as_bytes()))).into();
-        let changed = changed_files(folder.path(), &files);
-        let named: Vec<_> =
-            changed.iter().map(|changed| (&*changed.file, changed.missing)).collect();
-        assert_eq!(named, [("b", false), ("c", true)]);
+        let named = changed(folder.path(), &noting(&[("a", "1"), ("b", "1"), ("c", "1")]));
+        assert_eq!(named, [("b".to_owned(), false), ("c".to_owned(), true)]);
+    }
+
+    #[test]
+    fn what_a_run_was_begun_with_is_held_against_its_last_beginning() {
+        let begun = |n: usize, last: &str, task: &str, settings: &str| {
+            format!(
+                "{{\"n\":{n},\"prev\":\"{last}\",\"kind\":\"begun\",\"task_sha256\":\"{task}\",\"settings\":\"{settings}\"}}"
+            )
+        };
+        let first = begun(0, &hash(b""), "old", "x = 1");
+        let second = begun(1, &hash(first.as_bytes()), "new", "x = 2");
+        let chain = of(&[first, second]);
+        assert_eq!(chain.broken, None);
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let names = || -> Vec<_> {
+            changed(folder.path(), &chain).into_iter().map(|(name, _)| name).collect()
+        };
+        write("settings.toml", "x = 2");
+        write("task.json", r#"{"sha256": "new", "name": "t"}"#);
+        assert_eq!(names(), [""; 0]);
+        write("settings.toml", "x = 1");
+        write("task.json", r#"{"sha256": "old"}"#);
+        assert_eq!(names(), ["settings.toml", "task.json"]);
+        write("task.json", "no task at all");
+        assert_eq!(names(), ["settings.toml", "task.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_lead_elsewhere_are_not_followed() {
+        let outer = tempfile::tempdir().unwrap();
+        let run = outer.path().join("run");
+        fs::create_dir_all(run.join("below")).unwrap();
+        fs::write(outer.path().join("x"), "1").unwrap();
+        fs::write(run.join("below/x"), "1").unwrap();
+        std::os::unix::fs::symlink(outer.path(), run.join("out")).unwrap();
+        std::os::unix::fs::symlink(outer.path().join("x"), run.join("link")).unwrap();
+        let absolute = outer.path().join("x");
+        let names =
+            ["../x", "below/../../x", "out/x", "link", "below", "", absolute.to_str().unwrap()];
+        for name in names.into_iter().chain(["/dev/zero"]) {
+            assert_eq!(changed(&run, &noting(&[(name, "1")])), [(name.to_owned(), true)]);
+        }
+        assert_eq!(changed(&run, &noting(&[("below/x", "1")])), []);
     }
 }

@@ -29,7 +29,10 @@ pub use chain::{Break, Chain, ChainError, Changed, changed_files, follow};
 pub use customer::Customer;
 pub use nearest::nearest;
 
-use crate::report::{Compared, CopiedText, Copies, HowCopied, KindCount, Privacy, PrivateValue};
+use crate::{
+    report::{Compared, CopiedText, Copies, HowCopied, KindCount, Privacy, PrivateValue},
+    run::SyntheticText,
+};
 use copies::{Copied, Wording};
 use customer::{Source, Values};
 use pii::{Finding, Scanner, masked};
@@ -42,6 +45,13 @@ pub struct Text<'a> {
     /// From 1.
     pub line: usize,
     pub text: &'a str,
+}
+
+impl<'a> Text<'a> {
+    /// A line of the file `file`.
+    pub fn of(file: &'a str, found: &'a SyntheticText) -> Self {
+        Self { file, line: found.line, text: &found.text }
+    }
 }
 
 /// Looks at `texts` for personal data and wording of the customer's; values are masked unless they are to

@@ -13,7 +13,7 @@ use crate::{
     embed::Embedder,
     prompt::Prompts,
     report::Report,
-    run::{self, Event, RunFolder},
+    run::{self, Event, RunFolder, SyntheticText},
     store,
     task::{self, Task},
     teacher::Teacher,
@@ -171,6 +171,13 @@ pub fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
 
 /// Masks personal data in what the run at `path` trains on from here on.
 pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
+    // Nothing is written before all is known to be there that is needed.
+    if SyntheticText::read(path, "relabelled.jsonl")?.is_none() {
+        anyhow::bail!(
+            "{} has no relabelled.jsonl, so there is nothing to mask\nhint: `--redact` takes a run whose texts were relabelled or imported; a comparison and a run to come take `redact = true` under [filter] in task.toml",
+            path.display()
+        );
+    }
     let mut road = Road::reopen(path, &["filter.redact=true".to_owned()], quiet)?;
     road.folder.change_settings(&road.settings)?;
     road.filter()

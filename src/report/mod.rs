@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::eval::Interval;
+use crate::{eval::Interval, voice};
 
 pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
 pub use insight::{Lexical, Map, Point, PointKind, Reliability};
@@ -124,13 +124,19 @@ pub enum ReportError {
         source: io::Error,
     },
     /// The file is no report, or the report holds a number JSON cannot.
-    #[error("{}: {source}\nhint: write the report anew from the run folder", path.display())]
+    #[error("{}: {message}\nhint: write the report anew from the run folder", path.display())]
     Json {
         /// Which file.
         path: PathBuf,
-        /// What is wrong, with line and column.
-        source: serde_json::Error,
+        /// What is wrong, and where; quotes no text.
+        message: String,
     },
+}
+
+impl ReportError {
+    fn json(path: &Path, error: &serde_json::Error) -> Self {
+        Self::Json { path: path.to_owned(), message: voice::json_fault(error) }
+    }
 }
 
 impl Report {
@@ -158,8 +164,8 @@ impl Report {
     /// [`ReportError`] names the file that could not be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
         let path = folder.join("report.json");
-        let mut json = serde_json::to_string_pretty(self)
-            .map_err(|source| ReportError::Json { path: path.clone(), source })?;
+        let mut json =
+            serde_json::to_string_pretty(self).map_err(|error| ReportError::json(&path, &error))?;
         json.push('\n');
         write_whole(&path, &json)?;
         write_whole(&folder.join("report.html"), &render(self))
@@ -172,8 +178,7 @@ impl Report {
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let json = fs::read_to_string(path)
             .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
-        serde_json::from_str(&json)
-            .map_err(|source| ReportError::Json { path: path.to_owned(), source })
+        serde_json::from_str(&json).map_err(|error| ReportError::json(path, &error))
     }
 }
 
@@ -209,6 +214,16 @@ mod tests {
         }
         assert_eq!(json["differences"][0]["a"], "A2");
         assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
+    }
+
+    #[test]
+    fn a_report_that_is_none_is_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        fs::write(&path, r#"{"task": "call anna at home"}"#).unwrap();
+        let error = anyhow::Error::from(Report::read(&path).unwrap_err());
+        let told = format!("{error:#}");
+        assert!(told.contains("report.json") && !told.contains("anna"), "{told}");
     }
 
     #[test]

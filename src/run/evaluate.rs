@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Event, RunError, RunFolder, Scene, TrainedRow, Watch,
+    Event, RunError, RunFolder, Scene, SyntheticText, TrainedRow, Watch,
     assembly::{Arm, Assembly, Found},
     ledger::Entry,
     read_json,
@@ -73,7 +73,8 @@ pub fn evaluate(
     let found = Found { table: &table, relabelled: &relabelled, kept: &kept, funnel };
     let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
     let mut report = assembly.report(&found, identity.as_ref(), student)?;
-    let privacy = privacy(task, settings, &kept, embedder)?;
+    let privacy = privacy(run, task, settings, embedder)?;
+    report.warnings.extend(other_texts(run)?);
     report.warnings.extend(privacy.warning());
     report.privacy = Some(privacy);
     report.write(&run.path)?;
@@ -88,19 +89,38 @@ pub fn evaluate(
 
 /// What the texts that are trained on give away; as `promptmix audit` has it, but near to seeds alone.
 fn privacy(
+    run: &RunFolder,
     task: &Task,
     settings: &Settings,
-    kept: &[RelabelledText],
     embedder: &dyn Embedder,
 ) -> Result<report::Privacy, RunError> {
     let customer = Customer::of(task);
-    let texts: Vec<audit::Text<'_>> = (1..)
-        .zip(kept)
-        .map(|(line, row)| audit::Text { file: "train.jsonl", line, text: &row.augmented.text })
-        .collect();
+    let kept = SyntheticText::read(&run.path, TRAIN)?.unwrap_or_default();
+    let text = |row| audit::Text::of(TRAIN, row);
+    let texts: Vec<audit::Text<'_>> = kept.iter().map(text).collect();
     let privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, false);
     let nearest = audit::nearest(&texts, &customer, false, embedder)?;
-    Ok(report::Privacy { nearest, redacted: settings.filter.redact, ..privacy })
+    // What was done, not what is set: the setting may be younger than the file.
+    let redacted = kept.iter().any(|row| row.redacted > 0);
+    Ok(report::Privacy { nearest, redacted, ..privacy })
+}
+
+/// The file of texts that students are trained on.
+const TRAIN: &str = "train.jsonl";
+
+/// A warning where the students were trained on another file than the one that is there now.
+fn other_texts(run: &RunFolder) -> Result<Option<String>, RunError> {
+    let trained = run.ledger.entries().iter().rev().find_map(|entry| match entry {
+        Entry::Stage { stage, files, .. } if stage == "train" => Some(files.get(TRAIN)),
+        _ => None,
+    });
+    let Some(trained) = trained.flatten() else { return Ok(None) };
+    Ok((run.hash(TRAIN)? != *trained).then(|| {
+        format!(
+            "the students were trained on another train.jsonl than the one that is there now, and that this report describes; `promptmix train {}` trains them on it",
+            run.path.display()
+        )
+    }))
 }
 
 /// The students' rows.
@@ -162,5 +182,29 @@ fn funnel(run: &RunFolder, relabelled: usize) -> report::Funnel {
         relabelled: relabelled as u64,
         kept,
         dropped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::augment::sample::{Sample, seed};
+
+    #[test]
+    fn texts_that_were_not_trained_on_are_told() {
+        let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let mut run =
+            RunFolder::open(folder.path(), &sample.task, &settings, &sample.prompts).unwrap();
+        let write = |text: &str| fs::write(folder.path().join(TRAIN), text).unwrap();
+        write("one");
+        assert_eq!(other_texts(&run).unwrap(), None, "nothing is known of a training");
+        run.finish_stage("train", &[("students", 1)], &[TRAIN], Vec::new()).unwrap();
+        assert_eq!(other_texts(&run).unwrap(), None);
+        write("another");
+        assert!(other_texts(&run).unwrap().unwrap().contains("another train.jsonl"));
     }
 }

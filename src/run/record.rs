@@ -12,7 +12,7 @@ use super::{
     ledger::{self, Entry},
     read_json, read_settings,
 };
-use crate::{config::Settings, report::Report, task::Task, teacher::TeacherIdentity};
+use crate::{config::Settings, report::Report, task::Task, teacher::TeacherIdentity, voice};
 
 /// The facts of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,8 @@ pub struct SyntheticText {
     /// Names the text in all files of the run.
     pub id: usize,
     pub text: String,
+    /// Values that were masked in it.
+    pub redacted: usize,
 }
 
 impl SyntheticText {
@@ -54,6 +56,8 @@ impl SyntheticText {
         struct Row {
             id: usize,
             text: String,
+            #[serde(default)]
+            redacted: usize,
         }
         let path = path.join(name);
         let content = match fs::read_to_string(&path) {
@@ -67,10 +71,10 @@ impl SyntheticText {
         for (line, content) in
             (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty())
         {
-            let Row { id, text } = serde_json::from_str(content).map_err(|error| {
-                RunError::Row { path: path.clone(), line, message: error.to_string() }
+            let Row { id, text, redacted } = serde_json::from_str(content).map_err(|error| {
+                RunError::Row { path: path.clone(), line, message: voice::json_fault(&error) }
             })?;
-            texts.push(Self { line, id, text });
+            texts.push(Self { line, id, text, redacted });
         }
         Ok(Some(texts))
     }
@@ -138,5 +142,23 @@ impl Record {
             }
         }
         Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_none_is_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |row: &str| fs::write(folder.path().join("train.jsonl"), row).unwrap();
+        write("{\"id\": 3, \"text\": \"a\", \"redacted\": 2}\n\n{\"id\": 4, \"text\": \"b\"}\n");
+        let texts = SyntheticText::read(folder.path(), "train.jsonl").unwrap().unwrap();
+        let seen: Vec<_> = texts.iter().map(|text| (text.line, text.id, text.redacted)).collect();
+        assert_eq!(seen, [(1, 3, 2), (3, 4, 0)]);
+        write("{\"id\": \"call anna at home\", \"text\": \"a\"}\n");
+        let error = SyntheticText::read(folder.path(), "train.jsonl").unwrap_err().to_string();
+        assert!(error.contains("train.jsonl:1:") && !error.contains("anna"), "{error}");
     }
 }

@@ -4,14 +4,14 @@ use std::{fmt::Write as _, path::Path};
 
 use serde_json::json;
 
-use super::Findings;
+use super::{Findings, Record};
 use crate::{
     cli::table::aligned,
     report::{HowCopied, Nearest, Privacy},
 };
 
 pub(super) fn json(findings: &Findings) {
-    let Findings { chain, expected, changed, privacy, not_embedded } = findings;
+    let Findings { record: Record { chain, expected, changed }, privacy, not_embedded } = findings;
     let told = json!({
         "chain": {
             "ok": chain.broken.is_none(),
@@ -33,10 +33,7 @@ pub(super) fn json(findings: &Findings) {
 pub(super) fn table(run: &Path, findings: &Findings) {
     print!("{}", chain(findings));
     match &findings.privacy {
-        None => println!(
-            "\nno text that is trained on yet: `promptmix filter {}` writes train.jsonl",
-            run.display()
-        ),
+        None => println!("\nno text that is trained on yet: {}", to_come(run)),
         Some(found) => print!("\n{}", privacy(found)),
     }
     if let Some(reason) = &findings.not_embedded {
@@ -44,16 +41,29 @@ pub(super) fn table(run: &Path, findings: &Findings) {
     }
 }
 
+/// What writes the texts that an audit looks at.
+pub(super) fn to_come(run: &Path) -> String {
+    if run.join("comparison").exists() {
+        return "`promptmix compare` writes them to texts/ as it goes on".to_owned();
+    }
+    format!("`promptmix filter {}` writes train.jsonl", run.display())
+}
+
+/// A file's name as it can be shown: the ledger may come from somebody else.
+pub(super) fn name(file: &str) -> String {
+    file.escape_debug().to_string()
+}
+
 /// What is left to do after masking.
 pub(super) fn redacted(run: &Path) -> String {
     let run = run.display();
     format!(
-        "\nfilter.redact is on for this run: train.jsonl is masked. The student and the report are still those of the\nunmasked texts; repeat\n  promptmix train {run}\n  promptmix eval {run}\naugmented.jsonl, relabelled.jsonl, dropped.jsonl, task.json and the ledger keep the texts as they were written.\nTo keep it for `promptmix run`, write `redact = true` under [filter] in task.toml."
+        "\nfilter.redact is on for this run: train.jsonl is masked. The student and the report are still those of the\nunmasked texts; repeat\n  promptmix train {run}\n  promptmix eval {run}\naugmented.jsonl, relabelled.jsonl, dropped.jsonl, gold.jsonl, task.json and the ledger keep the texts as they were written.\nTo keep it for `promptmix run`, write `redact = true` under [filter] in task.toml."
     )
 }
 
 fn chain(findings: &Findings) -> String {
-    let Findings { chain, expected, changed, .. } = findings;
+    let Record { chain, expected, changed } = &findings.record;
     let mut out = String::new();
     match &chain.broken {
         None => {
@@ -90,11 +100,11 @@ fn chain(findings: &Findings) -> String {
         (_, changed) => {
             for changed in changed {
                 let how = if changed.missing {
-                    "is MISSING"
+                    "is MISSING, or no plain file of this folder"
                 } else {
                     "was CHANGED after the run wrote it"
                 };
-                let _ = writeln!(out, "files       {} {how}", changed.file);
+                let _ = writeln!(out, "files       {} {how}", name(&changed.file));
             }
         }
     }

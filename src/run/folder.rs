@@ -339,7 +339,7 @@ impl RunFolder {
     }
 
     /// SHA-256 (hex) of the file `name`.
-    fn hash(&self, name: &str) -> Result<String, RunError> {
+    pub(super) fn hash(&self, name: &str) -> Result<String, RunError> {
         let path = self.path.join(name);
         let mut hash = Sha256::new();
         let hint = "another program took the file away; run the same command again";

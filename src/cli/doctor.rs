@@ -77,9 +77,13 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
         for template in &templates {
             println!("{template}");
         }
-        for model in models.iter().filter(|model| !model.embedded) {
+        let (here, missing): (Vec<_>, Vec<_>) = (models.iter())
+            .filter(|model| !model.embedded)
+            .partition(|model| presence(model) != "not pulled");
+        for model in here {
             println!("{:<36} {:<8} {}", model.name, model.role, presence(model));
         }
+        println!("{} more models are known by name: promptmix models list", missing.len());
     }
     anyhow::ensure!(
         teacher.is_ok() && student.is_ok(),

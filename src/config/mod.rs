@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use crate::{
     audit::pii::Scanner,
+    store::{self, Role},
     student::{OutOfRange, TrainSettings},
     teacher::{FlashAttention, KvType, Sampling, SplitMode, grammar::ListGrammar, replay},
 };
@@ -442,11 +443,16 @@ impl Settings {
             let found = path.exists().then(|| std::path::absolute(path).ok()).flatten();
             found.map_or_else(|| spec.to_owned(), |path| path.to_string_lossy().into_owned())
         };
+        // A folder that happens to have the name of a model does not stand in for it.
+        let model = |role, spec: &str| match store::is_name(role, spec) {
+            true => spec.to_owned(),
+            false => absolute(spec),
+        };
         self.teacher.model = match self.teacher.model.strip_prefix(replay::SCHEME) {
             Some(file) => format!("{}{}", replay::SCHEME, absolute(file)),
-            None => absolute(&self.teacher.model),
+            None => model(Role::Teacher, &self.teacher.model),
         };
-        self.student.model = absolute(&self.student.model);
+        self.student.model = model(Role::Student, &self.student.model);
         self.teacher.chat_template = self.teacher.chat_template.as_deref().map(absolute);
     }
 }

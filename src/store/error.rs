@@ -47,7 +47,7 @@ pub enum StoreError {
     #[error(
         "{path} is not what it should be: its sha256 is {found}, {by} says {wanted}\nhint: {mend}"
     )]
-    Changed { path: PathBuf, found: String, wanted: String, by: String, mend: String },
+    Changed { path: PathBuf, found: String, wanted: String, by: Box<str>, mend: Box<str> },
     #[error("{path} has {found} bytes, {by} says {wanted}\nhint: {mend}")]
     Size { path: PathBuf, found: u64, wanted: u64, by: String, mend: String },
     #[error("{name:?} cannot be the name of a {what}: {reason}\nhint: {mend}")]

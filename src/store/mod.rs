@@ -37,7 +37,7 @@ pub use library::{
 };
 pub use lock::{Lock, Locked, LockedFile};
 pub use manifest::{KnownFile, KnownModel, known_models};
-pub use place::{Found, Place, files_at, locate, present};
+pub use place::{Found, Place, files_at, is_name, locate, present};
 pub use speed::{remember_speed, remember_student_speed, speed, student_speed};
 pub use verify::sha256_of;
 

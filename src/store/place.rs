@@ -80,7 +80,7 @@ pub fn locate(role: Role, spec: &str) -> Result<Found, StoreError> {
 }
 
 /// Whether a model is known by this name, on this machine or not.
-fn is_name(role: Role, name: &str) -> bool {
+pub fn is_name(role: Role, name: &str) -> bool {
     manifest::known(role, name).is_some()
         || (manifest::check_name("model", name, "").is_ok() && library::folder(role, name).is_dir())
 }

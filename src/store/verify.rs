@@ -50,6 +50,7 @@ impl Wanted {
         if let Some(wanted) = self.sha256.clone() {
             let found = sha256()?;
             if !wanted.eq_ignore_ascii_case(&found) {
+                let (by, mend) = (by.into(), mend.into());
                 return Err(StoreError::Changed { path: path.to_owned(), found, wanted, by, mend });
             }
         }

@@ -158,7 +158,7 @@ mod tests {
                 (seed(2), "reach us at (030) 901820"),
                 (seed(3), "account de89370400440532013000"),
                 (seed(4), "our server is 10.20.30.40"),
-                (seed(5), "number 5 1 2 3 4 5 6 7 8"),
+                (seed(5), "number 5 1 2 3 4 5 6 7 8, call (212) 555-0143"),
                 (Origin { source: Source::Description, number: 1 }, "mail b@example.org"),
             ],
         };
@@ -173,10 +173,13 @@ mod tests {
         assert_eq!(origin("ANNA@EXAMPLE.ORG"), seed(1));
         assert_eq!(origin("+49 30 901820"), seed(2), "the same line from abroad");
         assert_eq!(origin("DE89 3704 0044 0532 0130 00"), seed(3));
+        assert_eq!(origin("+49 40 30901820"), None, "another area");
         assert_eq!(origin("10.20.30.40"), seed(4));
         assert_eq!(origin("102.03.0.40".replace("03", "3").as_str()), None, "other dots");
         assert_eq!(origin("ssn 512-34-5678"), seed(5), "where no kind sees it");
         assert_eq!(origin("b@example.org"), Some("class 1".to_owned()));
         assert_eq!(origin("c@example.org"), None);
+        assert_eq!(origin("call (646) 555-0143"), None, "the same line elsewhere");
+        assert_eq!(origin("call +1 212 555 0143"), seed(5));
     }
 }

@@ -35,7 +35,7 @@ use crate::{
 };
 use copies::{Copied, Wording};
 use customer::{Source, Values};
-use pii::{Finding, Scanner, masked};
+use pii::{Finding, Scanner};
 
 /// A synthetic text and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ pub fn look(texts: &[Text<'_>], customer: &Customer<'_>, scanner: &Scanner, show
             file: text.file.to_owned(),
             line: text.line,
             kind: scanner.name(finding.kind).to_owned(),
-            value: if show { (*value).to_owned() } else { masked(value) },
+            value: if show { (*value).to_owned() } else { scanner.masked(finding.kind, value) },
             source: origin.map(|origin| origin.to_string()),
         });
     }

@@ -20,7 +20,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
         &[number.len()],
     ];
     forms.iter().any(|form| window.has_form(form, " -."))
-        && window.stands_apart()
+        && window.stands_alone()
         && digits(number).is_some_and(|digits| luhn(&digits))
 }
 
@@ -68,6 +68,14 @@ mod tests {
         ] {
             assert_eq!(found(&format!("paid with {card} 12/27")), [("payment card", card)]);
         }
+        for text in ["4111111111111111,12/27", "4111111111111111/12/27", "(4111111111111111)"] {
+            assert_eq!(found(text), [("payment card", "4111111111111111")], "{text}");
+        }
+        let two = found("5555555555554444,4111111111111111");
+        assert_eq!(
+            two,
+            ["5555555555554444", "4111111111111111"].map(|card| ("payment card", card))
+        );
         for no in [
             "4111 1111 1111 1112",
             "4111 11111 111 1111",

@@ -7,27 +7,26 @@ use std::{
     ops::Range,
 };
 
-use super::window::{floor, says};
+use super::window::{goes_on, last_word};
 
-/// Words after which four numbers with dots are no address.
+/// Words right after which four numbers with dots are no address. What is done to a machine (`update`,
+/// `patch`) is none of them.
 const VERSIONS: [&str; 14] = [
     "version",
+    "versions",
     "v",
     "ver",
     "release",
     "build",
     "firmware",
-    "update",
-    "patch",
-    "driver",
+    "software",
     "section",
     "chapter",
     "clause",
     "kapitel",
     "abschnitt",
+    "rev",
 ];
-/// Bytes before a number in which they may stand.
-const BEFORE: usize = 16;
 
 /// All addresses in `text`.
 pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
@@ -38,12 +37,12 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
         let length = text[start..].find(|c| !part(c)).unwrap_or(text.len() - start);
         at = start + length;
         let mut before = text[..start].chars().rev();
-        let goes_on = match before.next() {
+        let inside = match before.next() {
             Some('-' | '_' | '@') => before.next().is_some_and(char::is_alphabetic),
-            Some(c) => c.is_alphanumeric(),
+            Some(c) => goes_on(c),
             None => false,
         };
-        if goes_on {
+        if inside {
             continue;
         }
         let token = text[start..at].trim_end_matches('.');
@@ -64,9 +63,9 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
 fn is_free(after: &str) -> bool {
     let mut after = after.chars();
     match (after.next(), after.next()) {
-        (Some('-' | '_' | '+'), Some(next)) => !next.is_alphabetic(),
+        (Some('-' | '_' | '+'), Some(next)) => !(goes_on(next) && next.is_alphabetic()),
         (Some('.'), Some(next)) => !next.is_ascii_digit(),
-        (Some(next), _) => !next.is_alphanumeric(),
+        (Some(next), _) => !goes_on(next),
         (None, _) => true,
     }
 }
@@ -74,8 +73,7 @@ fn is_free(after: &str) -> bool {
 fn is_address(token: &str, before: &str) -> bool {
     let address = match token.parse::<Ipv4Addr>() {
         Ok(address) => {
-            let start = floor(before, before.len().saturating_sub(BEFORE));
-            if says(&before[start..], &VERSIONS) {
+            if VERSIONS.contains(&last_word(before).as_str()) {
                 return false;
             }
             IpAddr::V4(address)
@@ -116,6 +114,15 @@ mod tests {
             all("203.0.113.0/24 and 192.0.2.1-192.0.2.9"),
             ["203.0.113.0", "192.0.2.1", "192.0.2.9"]
         );
+        for text in [
+            "the server in our rack 10.0.0.5",
+            "please update 192.0.2.7",
+            "the driver of 192.0.2.7 fails",
+            "the version on the server, 192.0.2.7",
+            "서버 192.0.2.7에서",
+        ] {
+            assert_eq!(all(text).len(), 1, "{text}");
+        }
         for no in [
             "1.2.3.4-rc",
             "version 10.4.2.1",

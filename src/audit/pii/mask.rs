@@ -1,12 +1,15 @@
 //! How a value is shown to people who should recognise it and not learn it.
 
-/// `a…@e….org`, `DE…3000`: enough to find the value again, too little to use it.
-pub fn masked(value: &str) -> String {
+/// `a…@e….org`, of an e-mail address: enough to find the value again, too little to use it.
+pub(super) fn address(value: &str) -> String {
     let first = |text: &str| text.chars().next().map_or_else(String::new, String::from);
-    if let Some((local, domain)) = value.rsplit_once('@') {
-        let top = domain.rsplit_once('.').map_or("", |(_, top)| top);
-        return format!("{}…@{}….{top}", first(local), first(domain));
-    }
+    let Some((local, domain)) = value.rsplit_once('@') else { return number(value) };
+    let top = domain.rsplit_once('.').map_or("", |(_, top)| top);
+    format!("{}…@{}….{top}", first(local), first(domain))
+}
+
+/// `DE…3000`, of anything else.
+pub(super) fn number(value: &str) -> String {
     let bare: Vec<char> = value.chars().filter(|c| c.is_alphanumeric()).collect();
     let (head, tail) = match bare.len() {
         ..6 => (1, 0),
@@ -25,10 +28,11 @@ mod tests {
 
     #[test]
     fn little_is_shown() {
-        assert_eq!(masked("anna.b@example.org"), "a…@e….org");
-        assert_eq!(masked("DE89 3704 0044 0532 0130 00"), "DE…3000");
-        assert_eq!(masked("+49 30 901820"), "4…20");
-        assert_eq!(masked("ab12"), "a…");
-        assert_eq!(masked(""), "…");
+        assert_eq!(address("anna.b@example.org"), "a…@e….org");
+        assert_eq!(number("id@x.SECRET-PART"), "id…RT", "an own pattern's value");
+        assert_eq!(number("DE89 3704 0044 0532 0130 00"), "DE…3000");
+        assert_eq!(number("+49 30 901820"), "4…20");
+        assert_eq!(number("ab12"), "a…");
+        assert_eq!(number(""), "…");
     }
 }

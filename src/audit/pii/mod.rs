@@ -23,7 +23,6 @@ use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, ops::Range};
 
 use regex::Regex;
 
-pub use mask::masked;
 pub use own::PatternError;
 
 use window::Window;
@@ -93,11 +92,11 @@ const KINDS: [Kind; 5] = [
 /// Something personal in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The kind, by its place in [`Scanner::kinds`].
+    /// The kind; [`Scanner::name`] names it.
     pub kind: usize,
     /// Where it stands, in bytes.
     pub span: Range<usize>,
-    /// It and what it hides (a shorter or less specific reading of the same place), each in the one
+    /// It and what it hides (a less specific reading of the same place), each in the one
     /// form in which two texts' values are compared.
     pub keys: Vec<String>,
 }
@@ -127,14 +126,17 @@ impl Scanner {
         Ok(Self { kinds })
     }
 
-    /// The names of all kinds.
-    pub fn kinds(&self) -> impl Iterator<Item = &str> {
-        self.kinds.iter().map(|kind| &*kind.name)
-    }
-
     /// The name of one kind.
     pub fn name(&self, kind: usize) -> &str {
         &self.kinds[kind].name
+    }
+
+    /// `value` of a kind as it is shown to people who should recognise it and not learn it.
+    pub fn masked(&self, kind: usize, value: &str) -> String {
+        match self.kinds[kind].rank {
+            ADDRESS => mask::address(value),
+            _ => mask::number(value),
+        }
     }
 
     /// All findings in `text` in their order; none overlaps another, and none touches a mark that
@@ -155,7 +157,8 @@ impl Scanner {
             // Those that stand do not overlap, so the last that begins before its end decides.
             match standing.range_mut(..span.end).next_back() {
                 Some((_, finding)) if finding.span.end > span.start => {
-                    if !finding.keys.contains(&key) {
+                    // A shorter reading of the same kind is another number: the line without its area.
+                    if finding.kind != kind && !finding.keys.contains(&key) {
                         finding.keys.push(key);
                     }
                 }
@@ -179,9 +182,15 @@ impl Scanner {
                 return (masked, count);
             }
             count += findings.len();
-            for Finding { kind, span, .. } in findings.into_iter().rev() {
-                masked.replace_range(span, &format!("[{}]", self.kinds[kind].mark));
+            let mut next = String::with_capacity(masked.len());
+            let mut done = 0;
+            for Finding { kind, span, .. } in findings {
+                next.push_str(&masked[done..span.start]);
+                next.extend(["[", &self.kinds[kind].mark, "]"]);
+                done = span.end;
             }
+            next.push_str(&masked[done..]);
+            masked = next;
         }
     }
 
@@ -227,7 +236,7 @@ impl Scanner {
     /// The form in which values of a kind are compared.
     fn key(&self, kind: usize, value: &str) -> String {
         match self.kinds[kind].find {
-            Find::Dialled(_) => format!("tel {}", phone::line(&squeezed(value))),
+            Find::Dialled(_) => format!("tel {}", phone::national(value)),
             // 10.0.0.1 and 100.0.1 are different ones.
             Find::Text(_) => value.to_lowercase(),
             Find::Number(_) | Find::Own(_) => squeezed(value),
@@ -267,7 +276,9 @@ mod tests {
         let text = "DE89 3704 0044 0532 0130 00 or 030 1234567";
         assert_eq!(found(text), [("IBAN", &text[..27]), ("phone", "030 1234567")]);
         let finding = &SCANNER.find("tel 030 1234567 88")[0];
-        assert_eq!(finding.keys, ["tel 23456788", "tel 01234567", "tel 1234567"], "what it hides");
+        assert_eq!(finding.keys, ["tel 30123456788"], "no shorter number");
+        let finding = &SCANNER.find("DE89 3704 0044 0532 0130 00")[0];
+        assert!(finding.keys.len() > 1, "what it hides of another kind: {finding:?}");
     }
 
     #[test]

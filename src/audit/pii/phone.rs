@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
-use super::window::Window;
+use super::{
+    squeezed,
+    window::{Window, floor, is_unspaced, last_word},
+};
 
 /// Words before a phone number.
 const CALLED: [&str; 38] = [
@@ -100,7 +103,9 @@ pub(super) fn find(window: &Window<'_>) -> Option<Range<usize>> {
         let unbroken = (10..=11).contains(&count) && !is_other(window);
         (9..=12).contains(&count) && (unbroken || (broken && groups[0] <= 6))
     } else {
-        is_north_american(window, number) || window.is_announced(&CALLED, NEAR)
+        is_north_american(window, number)
+            || is_chinese(window, number)
+            || window.is_announced(&CALLED, NEAR)
     };
     (sound && !has_date(window) && !is_price(window)).then(|| {
         let mut span = window.span();
@@ -115,10 +120,38 @@ pub(super) fn find(window: &Window<'_>) -> Option<Range<usize>> {
     })
 }
 
-/// The digits that name the line: two ways to write one number differ in country code and zeros.
-pub(super) fn line(digits: &str) -> &str {
-    let digits = digits.trim_start_matches('0');
-    &digits[digits.len().saturating_sub(8)..]
+/// Country codes of two digits (ITU-T E.164, annex); 1 and 7 have one, all others three.
+const TWO: [&str; 42] = [
+    "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47",
+    "48", "49", "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63", "64", "65",
+    "66", "81", "82", "84", "86", "90", "91", "92", "93", "94",
+];
+const TWO_MORE: [&str; 2] = ["95", "98"];
+
+/// The national number of a written one, without the trunk's zero: two ways to write one number differ
+/// in country code and zeros alone.
+pub(super) fn national(written: &str) -> String {
+    let digits = squeezed(written);
+    let abroad = match written.trim_start_matches('(').starts_with('+') {
+        true => Some(digits.as_str()),
+        false => digits.strip_prefix("00"),
+    };
+    let number = match abroad {
+        Some(number) => {
+            let two =
+                number.get(..2).is_some_and(|code| TWO.contains(&code) || TWO_MORE.contains(&code));
+            let length = match number.as_bytes() {
+                [b'1' | b'7', ..] => 1,
+                _ if two => 2,
+                _ => 3,
+            };
+            number.get(length..).unwrap_or_default()
+        }
+        // North America's, with its country code.
+        None if digits.len() == 11 && digits.starts_with('1') => &digits[1..],
+        None => &digits,
+    };
+    number.trim_start_matches('0').to_owned()
 }
 
 /// Whether the number is grouped like one for dialling: single digits stand at the head, in brackets
@@ -155,6 +188,20 @@ fn is_north_american(window: &Window<'_>, number: &str) -> bool {
         && sound(0)
         && (sound(3) || bracketed)
         && window.gaps().all(|gap| !gap.contains('/'))
+}
+
+/// A mobile number of China, eleven digits from 13 to 19, in a text that is written so.
+fn is_chinese(window: &Window<'_>, number: &str) -> bool {
+    const OTHERS: [&str; 6] = ["订单", "訂單", "单号", "單號", "编号", "編號"];
+    let before = window.before();
+    let before = &before[floor(before, before.len().saturating_sub(NEAR))..];
+    let after = window.after().chars().take(4);
+    window.groups().count() == 1
+        && number.len() == 11
+        && number.as_bytes()[0] == b'1'
+        && (b'3'..=b'9').contains(&number.as_bytes()[1])
+        && before.chars().chain(after).any(is_unspaced)
+        && !OTHERS.iter().any(|other| before.contains(other))
 }
 
 fn is_other(window: &Window<'_>) -> bool {
@@ -201,7 +248,7 @@ fn is_price(window: &Window<'_>) -> bool {
     window.before().trim_end().ends_with(SIGNS)
         || after.starts_with(SIGNS)
         || NAMES.contains(&word.to_lowercase().as_str())
-        || window.is_announced(&NAMES, 5)
+        || NAMES.contains(&last_word(window.before()).as_str())
 }
 
 #[cfg(test)]
@@ -226,8 +273,20 @@ mod tests {
             ("202.555.0143", "202.555.0143"),
             ("mobile 612 345 678", "612 345 678"),
             ("call me at 555-0199", "555-0199"),
+            ("010-1234-5678로 전화", "010-1234-5678"),
+            ("请打13812345678谢谢", "13812345678"),
+            ("Monsieur: 01 23 45 67 89", "01 23 45 67 89"),
+            ("Friseur: 030 1234567", "030 1234567"),
+            ("Ingenieur: 030/1234567", "030/1234567"),
         ] {
             assert_eq!(found(text), [("phone", number)], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_comma_or_a_slash_separates_numbers() {
+        for text in ["030 1234567,030 7654321", "030 1234567/030 7654321"] {
+            assert_eq!(found(text), ["030 1234567", "030 7654321"].map(|number| ("phone", number)));
         }
     }
 
@@ -256,6 +315,9 @@ mod tests {
             "ISBN 978-3-16-148410-0",
             "2024 2025 2026",
             "01.02.2024 0930",
+            "EUR 030 1234567",
+            "订单13812345678",
+            "13812345678",
         ] {
             assert!(
                 !found(text).iter().any(|(kind, _)| *kind == "phone"),
@@ -267,8 +329,15 @@ mod tests {
 
     #[test]
     fn one_line_in_two_ways_of_writing() {
-        assert_eq!(line("4930901820"), line("030901820"));
-        assert_eq!(line("49030901820"), line("030901820"));
-        assert_ne!(line("030901820"), line("030901821"));
+        for written in ["+49 30 901820", "0049 30 901820", "+49 (0)30 901820", "(030) 901820"] {
+            assert_eq!(national(written), "30901820", "{written}");
+        }
+        for written in ["+1 (202) 555-0143", "1-202-555-0143", "(202) 555-0143"] {
+            assert_eq!(national(written), "2025550143", "{written}");
+        }
+        assert_eq!(national("+82 10-1234-5678"), national("010-1234-5678"));
+        assert_eq!(national("+358 40 1234567"), "401234567");
+        assert_ne!(national("+49 30 12345678"), national("+49 40 12345678"));
+        assert_eq!(national("+4"), "");
     }
 }

@@ -68,19 +68,39 @@ pub(super) fn each_window(text: &str, mut look: impl FnMut(&Window<'_>)) {
 
 fn runs(text: &str) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    let mut open = false;
+    // The script of the run that is open.
+    let mut open = None;
     for (at, c) in text.char_indices() {
-        let within = c.is_alphanumeric();
-        if within && !open {
+        let within = c.is_alphanumeric().then(|| is_unspaced(c));
+        if within.is_some() && within != open {
             runs.push(Run { start: at, end: at, ascii: true });
         }
-        if let Some(run) = runs.last_mut().filter(|_| within) {
+        if let Some(run) = runs.last_mut().filter(|_| within.is_some()) {
             run.end = at + c.len_utf8();
             run.ascii &= c.is_ascii();
         }
         open = within;
     }
     runs
+}
+
+/// Whether `c` is of a script that puts no spaces between words, or adds its particles to foreign ones:
+/// a number or an address ends where it begins (`13812345678谢谢`, `010-1234-5678로`).
+pub(super) fn is_unspaced(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0x0e00..=0x0eff // Thai, Lao
+            | 0x1000..=0x109f // Burmese
+            | 0x1780..=0x17ff // Khmer
+            | 0x1100..=0x11ff | 0x3130..=0x318f | 0xac00..=0xd7ff // Hangul
+            | 0x3005..=0x3007 | 0x3040..=0x30ff | 0x31f0..=0x31ff | 0xff66..=0xff9f // kana
+            | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x20000..=0x3ffff // ideographs
+    )
+}
+
+/// Whether a name or a number goes on with `c`.
+pub(super) fn goes_on(c: char) -> bool {
+    c.is_alphanumeric() && !is_unspaced(c)
 }
 
 fn is_gap(between: &str) -> bool {
@@ -140,27 +160,31 @@ impl<'a> Window<'a> {
         &self.text[self.runs[self.runs.len() - 1].end..]
     }
 
-    /// Whether it is not merely a part of something longer: a ticket's name, a decimal number, a path.
+    /// Whether it is not merely a part of something longer: a ticket's name, and, where it is one group,
+    /// a decimal number or a path. A comma or a slash also separates what is written in groups.
     pub(super) fn stands_apart(&self) -> bool {
+        let signs: &[char] = if self.runs.len() == 1 { &['.', ',', '/', '\''] } else { &['.'] };
+        self.stands_alone() && !self.is_joined(signs, |c| c.is_ascii_digit(), &[])
+    }
+
+    /// Whether it is no part of a name (`INC-123456`): enough where check digits say what it is.
+    pub(super) fn stands_alone(&self) -> bool {
+        let (before, after) = (self.before().chars().next_back(), self.after().chars().next());
+        !self.is_joined(&['-', '_', '\u{2011}'], goes_on, &['@'])
+            && before != Some('#')
+            && !matches!(after, Some('@' | '%'))
+    }
+
+    /// Whether one of `signs` (or, before it, of `more`) joins it to a character that `is` something.
+    fn is_joined(&self, signs: &[char], is: fn(char) -> bool, more: &[char]) -> bool {
         let mut before = self.before().chars().rev();
-        let (near, far) = (before.next(), before.next());
-        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-        let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let joined_before = match near {
-            Some('-' | '_' | '@' | '\u{2011}') => word(far),
-            Some('.' | ',' | '/' | '\'') => digit(far),
-            Some('#') => true,
-            _ => false,
-        };
+        let near = before.next().is_some_and(|c| signs.contains(&c) || more.contains(&c));
+        if near && before.next().is_some_and(is) {
+            return true;
+        }
         let mut after = self.after().chars();
-        let (near, far) = (after.next(), after.next());
-        let joined_after = match near {
-            Some('-' | '_' | '\u{2011}') => word(far),
-            Some('.' | ',' | '/' | '\'') => digit(far),
-            Some('@' | '%') => true,
-            _ => false,
-        };
-        !joined_before && !joined_after
+        let near = after.next().is_some_and(|c| signs.contains(&c));
+        near && after.next().is_some_and(is)
     }
 
     /// Whether no further group of digits stands beside it with a mere space between.
@@ -177,16 +201,41 @@ impl<'a> Window<'a> {
     /// Whether one of `words` (lower case; those of five letters and more also as the beginning of
     /// a longer word) stands shortly before it or right after it.
     pub(super) fn is_called(&self, words: &[&str]) -> bool {
-        let start = floor(self.before(), self.before().len().saturating_sub(BEFORE));
-        let end = floor(self.after(), AFTER.min(self.after().len()));
-        [&self.before()[start..], &self.after()[..end]].into_iter().any(|near| says(near, words))
+        let after = self.after();
+        let end = floor(after, AFTER.min(after.len()));
+        // A word that is cut in two is none.
+        let cut = after[end..].starts_with(char::is_alphanumeric);
+        let near = match cut {
+            true => after[..end].trim_end_matches(char::is_alphanumeric),
+            false => &after[..end],
+        };
+        says(near, words) || self.is_announced(words, BEFORE)
     }
 
     /// The same, of the text before it alone.
     pub(super) fn is_announced(&self, words: &[&str], within: usize) -> bool {
-        let start = floor(self.before(), self.before().len().saturating_sub(within));
-        says(&self.before()[start..], words)
+        says(end_of(self.before(), within), words)
     }
+}
+
+/// The last `within` bytes of `text` at most, beginning with a whole word.
+fn end_of(text: &str, within: usize) -> &str {
+    let (rest, end) = text.split_at(floor(text, text.len().saturating_sub(within)));
+    match rest.ends_with(char::is_alphanumeric) {
+        true => end.trim_start_matches(char::is_alphanumeric),
+        false => end,
+    }
+}
+
+/// The word that `text` ends with, in lower case, where at most three other characters follow it.
+pub(super) fn last_word(text: &str) -> String {
+    let bare = text.trim_end_matches(|c: char| !c.is_alphanumeric());
+    if text[bare.len()..].chars().count() > 3 {
+        return String::new();
+    }
+    let word = bare.chars().rev().take(24).take_while(|c| c.is_alphanumeric());
+    let word: Vec<char> = word.collect();
+    word.into_iter().rev().flat_map(char::to_lowercase).collect()
 }
 
 /// Whether `text` has one of `words`.
@@ -230,6 +279,8 @@ mod tests {
         assert_eq!(windows("no number at all in this"), [""; 0]);
         assert_eq!(windows("12345\n67"), ["12345"], "a line ends a number");
         assert_eq!(windows("ä12345 é"), [""; 0], "part of a word");
+        assert_eq!(windows("010-1234-5678로"), ["010-1234", "010-1234-5678", "1234-5678"]);
+        assert_eq!(windows("请打13812345678谢谢"), ["13812345678"]);
     }
 
     #[test]
@@ -237,6 +288,11 @@ mod tests {
         assert!(says("My SSN is ", &["ssn"]) && says("Steuer-ID:", &["steuer"]));
         assert!(says("Telefonnummer", &["telefon"]) && !says("the hotel", &["tel"]));
         assert!(says("social security no", &["social security"]));
+        assert_eq!((end_of("Monsieur: ", 5), end_of("an eur: ", 5)), (": ", "eur: "));
+        assert_eq!(
+            (last_word("Friseur: "), last_word("x     ")),
+            ("friseur".to_owned(), String::new())
+        );
     }
 
     #[test]
@@ -253,5 +309,6 @@ mod tests {
         assert!(apart("id 123456.", "123456") && apart("Tel.123456", "123456"));
         assert!(!apart("INC-123456", "123456") && !apart("3,123456", "123456"));
         assert!(!apart("#123456", "123456") && !apart("123456-a", "123456"));
+        assert!(!apart("12345,6", "12345") && apart("123 456,789", "123 456"));
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     digits.iter().any(|digit| *digit != digits[0])
         && check(weighted(&digits[..9], &[10, 9, 8, 7, 6, 5, 4, 3, 2])) == digits[9]
         && check(weighted(&digits[..10], &[11, 10, 9, 8, 7, 6, 5, 4, 3, 2])) == digits[10]
-        && window.stands_apart()
+        && window.stands_alone()
         && (written || (window.has_form(&[11], "") && window.is_called(&["cpf", "contribuinte"])))
 }
 

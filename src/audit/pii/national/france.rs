@@ -25,7 +25,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     matches!(number.as_bytes()[0], b'1'..=b'4' | b'7' | b'8')
         && matches!(month, 1..=12 | 20..=42 | 50..=99)
         && key == 97 - value % 97
-        && window.stands_apart()
+        && window.stands_alone()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     digits[0] != 0
         && matches!(repeated.as_slice(), [2 | 3])
         && mod_11_10(&digits)
-        && window.stands_apart()
+        && window.stands_alone()
         && (written || (window.has_form(&[11], "") && window.is_called(&CALLED)))
 }
 

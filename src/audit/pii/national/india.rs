@@ -12,7 +12,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     let written = window.has_form(&[4, 4, 4], " -") && window.is_whole();
     digits[0] >= 2
         && verhoeff(&digits)
-        && window.stands_apart()
+        && window.stands_alone()
         && (written || (window.has_form(&[12], "") && window.is_called(&CALLED)))
 }
 

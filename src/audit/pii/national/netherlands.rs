@@ -15,7 +15,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     forms.iter().any(|form| window.has_form(form, " .-"))
         && sum > 0
         && sum % 11 == digits[8]
-        && window.stands_apart()
+        && window.stands_alone()
         && window.is_called(&CALLED)
 }
 

@@ -15,7 +15,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     window.has_form(&[11], "")
         && is_day(month, digits[4] * 10 + digits[5])
         && (10 - sum % 10) % 10 == digits[10]
-        && window.stands_apart()
+        && window.stands_alone()
 }
 
 #[cfg(test)]

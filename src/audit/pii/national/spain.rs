@@ -7,7 +7,7 @@ const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
     let number = window.squeezed();
-    if number.len() != 9 || !window.stands_apart() {
+    if number.len() != 9 || !window.stands_alone() {
         return false;
     }
     let forms: [&[usize]; 4] = [&[9], &[8, 1], &[1, 7, 1], &[2, 3, 3, 1]];

@@ -19,7 +19,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     (all.len() == 10 || (18..=20).contains(&century))
         && is_day(digits[2] * 10 + digits[3], if day > 60 { day - 60 } else { day })
         && luhn(digits)
-        && window.stands_apart()
+        && window.stands_alone()
         && (written || (bare && window.is_called(&CALLED)))
 }
 

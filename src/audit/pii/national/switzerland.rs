@@ -11,7 +11,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     digits[..3] == [7, 5, 6]
         && (10 - sum % 10) % 10 == digits[12]
         && (window.has_form(&[13], "") || window.has_form(&[3, 4, 4, 2], ". "))
-        && window.stands_apart()
+        && window.stands_alone()
 }
 
 #[cfg(test)]

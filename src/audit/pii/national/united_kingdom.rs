@@ -10,7 +10,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
     let forms: [&[usize]; 3] = [&[9], &[2, 2, 2, 2, 1], &[2, 6, 1]];
     number.len() == 9
         && forms.iter().any(|form| window.has_form(form, " -"))
-        && window.stands_apart()
+        && window.stands_alone()
         && a.is_ascii_uppercase()
         && b.is_ascii_uppercase()
         && !b"DFIQUV".contains(&a)

@@ -11,11 +11,13 @@ const QUICK: [&str; 6] =
     ["--set", "run.seeds=1", "--set", "student.epochs=1", "--set", "student.min_steps=1"];
 
 /// Raw values that nothing but `--show` may print.
-const RAW: [&str; 6] = [
+const RAW: [&str; 8] = [
     "anna.berg@example.org",
     "DE89370400440532013000",
     "DE89 3704 0044 0532 0130 00",
-    "030 901820",
+    "901820",
+    "EMP-12345",
+    "EMP-54321",
     "bob@example.net",
     "4111 1111 1111 1111",
 ];
@@ -76,6 +78,7 @@ fn leaks_phantoms_and_copies_are_counted_and_masked() {
     assert_eq!(rows(&bench.path("out/train.jsonl")).len(), TEXTS.len(), "the filter keeps them");
     let before = files(&bench.path("out"));
     let found = audit(&bench, &[]);
+    bench.ok(&["audit", "out"]);
     assert_eq!(files(&bench.path("out")), before, "an audit writes nothing");
 
     let kinds: Vec<(&str, u64, u64)> = found["privacy"]["kinds"]
@@ -269,14 +272,87 @@ fn assert_clean(text: &str) {
     }
 }
 
-/// Names and contents of a folder's files.
+/// Names and contents of all files in a folder and below.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .map(|path| (path.display().to_string(), fs::read(&path).unwrap()))
-        .collect();
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push((path.display().to_string(), fs::read(&path).unwrap())),
+            }
+        }
+    }
     files.sort();
     files
+}
+
+#[test]
+fn a_gate_that_looked_at_nothing_fails() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS[..1]);
+    let gate = ["audit", "out", "--no-nearest", "--fail-on", "leak"];
+    assert_eq!(bench.run(&gate).status.code(), Some(1));
+    // Before there is anything to train on.
+    let out = bench.path("out");
+    let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
+    let begun: String = ledger.split_inclusive('\n').take(1).collect();
+    fs::write(out.join("ledger.jsonl"), begun).unwrap();
+    fs::remove_file(out.join("train.jsonl")).unwrap();
+    let told = bench.fails(&gate);
+    assert!(told.contains("nothing to look at") && told.contains("promptmix filter out"), "{told}");
+    bench.ok(&gate[..3]);
+
+    // A comparison has its texts elsewhere.
+    fs::write(out.join("comparison"), "").unwrap();
+    assert!(bench.fails(&gate).contains("promptmix compare"));
+    let row = serde_json::json!({"id": 0, "text": TEXTS[0].0});
+    bench.write("out/texts/teacher0/A2.k2.seed1.jsonl", format!("{row}\n"));
+    let output = bench.run(&gate);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("texts/teacher0/A2.k2.seed1.jsonl:1 e-mail A…@E….org LEAK"), "{told}");
+}
+
+#[test]
+fn masking_writes_nothing_where_something_is_amiss() {
+    let bench = Bench::new();
+    let task = task(&bench);
+    import(&bench, &task, &TEXTS[..2]);
+    let out = bench.path("out");
+    let change = |name: &str, text: &str| {
+        let before = fs::read(out.join(name)).unwrap();
+        fs::write(out.join(name), [&before[..], text.as_bytes()].concat()).unwrap();
+        let seen = files(&out);
+        let masked = bench.run(&["audit", "out", "--no-nearest", "--redact"]);
+        assert_eq!(masked.status.code(), Some(1), "{name}");
+        let told = String::from_utf8_lossy(&masked.stdout).into_owned();
+        assert!(told.contains(&format!("{name} was CHANGED")), "{told}");
+        assert!(String::from_utf8_lossy(&masked.stderr).contains("nothing was masked"));
+        assert_eq!(files(&out), seen, "{name}");
+        fs::write(out.join(name), before).unwrap();
+    };
+    change("train.jsonl", "\n");
+    change("relabelled.jsonl", "\n");
+    change("settings.toml", "# another\n");
+    let json = fs::read_to_string(out.join("task.json")).unwrap();
+    let other = json.replacen("\"sha256\": \"", "\"sha256\": \"0", 1);
+    assert_ne!(json, other);
+    fs::write(out.join("task.json"), other).unwrap();
+    let found = bench.run(&["audit", "out", "--no-nearest"]);
+    assert_eq!(found.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&found.stdout).contains("task.json was CHANGED"));
+    fs::write(out.join("task.json"), json).unwrap();
+
+    // Without texts that could be masked.
+    let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
+    let begun: String = ledger.split_inclusive('\n').take(1).collect();
+    fs::write(out.join("ledger.jsonl"), begun).unwrap();
+    fs::remove_file(out.join("relabelled.jsonl")).unwrap();
+    let seen = files(&out);
+    let told = bench.fails(&["audit", "out", "--no-nearest", "--redact"]);
+    assert!(told.contains("no relabelled.jsonl"), "{told}");
+    assert_eq!(files(&out), seen);
 }

@@ -3,7 +3,7 @@
 use super::{checksum::mod_97, window::Window};
 
 /// Length by country, from the IBAN registry of SWIFT.
-const LENGTHS: [(&str, usize); 88] = [
+const LENGTHS: [(&str, usize); 89] = [
     ("AD", 24),
     ("AE", 23),
     ("AL", 28),
@@ -92,6 +92,7 @@ const LENGTHS: [(&str, usize); 88] = [
     ("VA", 22),
     ("VG", 24),
     ("XK", 20),
+    ("YE", 30),
 ];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {

@@ -145,8 +145,8 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
                     path: path.into(),
                     found: hash(path).to_owned(),
                     wanted,
-                    by: "the manifest of this program".to_owned(),
-                    mend: "ask whoever made the bundle where the model is from".to_owned(),
+                    by: "the manifest of this program".into(),
+                    mend: "ask whoever made the bundle where the model is from".into(),
                 }));
             }
         }

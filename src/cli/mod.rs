@@ -155,7 +155,8 @@ pub(crate) struct Choices {
     /// answers
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
-    /// The student: a Hugging Face folder, or a name from `promptmix models list`
+    /// The student: a Hugging Face folder, or a name from `promptmix models list` (`./NAME` for a
+    /// folder of such a name)
     #[arg(long, value_name = "MODEL")]
     student: Option<String>,
     /// The one seed of all random choices

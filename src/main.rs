@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 
 /// Whether `println!` gave up because nobody reads on, as in `promptmix models list | head`.
 fn is_broken_pipe(info: &PanicHookInfo<'_>) -> bool {
-    let told = info.payload_as_str().unwrap_or_default();
+    // `println!` panics with a formatted message.
+    let told = info.payload().downcast_ref::<String>().map_or("", String::as_str);
     told.starts_with("failed printing to stdout") && told.contains("Broken pipe")
 }

@@ -49,7 +49,7 @@ pub fn generate(
     let Harvest { texts, counts, .. } =
         harvest(run, &scene, &Mixup, &nearest, teacher, &mut *watch)?;
     run.write_rows("augmented.jsonl", &texts)?;
-    run.finish_stage("generate", &counts.entries(), &["augmented.jsonl"], Vec::new())?;
+    run.finish_stage("generate", &counts.entries(), &["task.json", "augmented.jsonl"], Vec::new())?;
     let summary = format!(
         "{} new texts from {} replies, {} of them refused",
         texts.len(),

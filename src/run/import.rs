@@ -81,8 +81,8 @@ pub fn import(
         run.write_rows("relabelled.jsonl", &rows)?;
     }
     let counts = [("texts", count), ("relabelled", if complete { count } else { 0 })];
-    let files = ["augmented.jsonl", "relabelled.jsonl"];
-    run.finish_stage("import", &counts, &files[..1 + usize::from(complete)], Vec::new())?;
+    let files = ["task.json", "augmented.jsonl", "relabelled.jsonl"];
+    run.finish_stage("import", &counts, &files[..2 + usize::from(complete)], Vec::new())?;
     let next = if complete { "" } else { "; not all are relabelled: run the stage `relabel` next" };
     watch(Event::End { summary: format!("{count} texts taken over{next}") });
     Ok(count)

@@ -44,7 +44,7 @@ fn a_row_that_does_not_fit_is_named() {
     let task = bench.task("");
     let task = task.to_str().unwrap();
     for (line, wanted) in [
-        ("{\"text\": \"x\", \"major\": \"pasword\"}", "pasword"),
+        ("{\"text\": \"x\", \"major\": \"pasword\"}", "password_reset"),
         ("{\"text\": \"\", \"major\": \"password_reset\"}", "empty"),
         ("{\"major\": \"password_reset\"}", "text"),
         ("nonsense", "texts.jsonl:2"),

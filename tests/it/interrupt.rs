@@ -116,7 +116,7 @@ fn a_training_that_is_stopped_keeps_its_state() {
     let args = |out| {
         let long = ["--deterministic", "--set", "augment.per_class=4", "--set", "run.seeds=1"];
         [
-            &["run", "task", "--out", out, "--student", STUDENT, "--set", "student.epochs=400"],
+            &["run", "task", "--out", out, "--student", STUDENT, "--set", "student.epochs=10000"],
             &long[..],
         ]
         .concat()

@@ -145,6 +145,9 @@ fn texts_are_told_with_vv_alone() {
         format!("{{\"text\": \"a {MARKER}\", \"major\": \"{MARKER}\", \"alpha\": \"{MARKER}\"}}\n");
     bench.write("rows.jsonl", broken);
     marked(&bench, &["import", "task", "rows.jsonl", "--out", "out"], "", 2);
+    let mixed_up = format!("{{\"text\": \"vpn\", \"major\": \"{MARKER}\"}}\n");
+    bench.write("rows.jsonl", mixed_up);
+    marked(&bench, &["import", "task", "rows.jsonl", "--out", "out"], "", 2);
 
     // Never shown: faults that need no quote.
     for (file, content) in [

@@ -30,6 +30,7 @@
 //! | [`interrupt`] | Ctrl-C: what is waited for before the program ends |
 //! | [`voice`] | how much is said on stderr; raw text with `-vv` alone |
 //! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
+//! | `private`, `digest` | files for their owner alone that are replaced whole; the SHA-256 of a file |
 //! | `memory` | how much memory is free, and the most that this process held |
 //! | [`cli`] | the commands; the only place that prints |
 
@@ -39,11 +40,13 @@ pub mod bundle;
 pub mod cli;
 pub mod compare;
 pub mod config;
+mod digest;
 pub mod embed;
 pub mod eval;
 pub mod filter;
 pub mod interrupt;
 mod memory;
+mod private;
 pub mod prompt;
 pub mod relabel;
 pub mod report;

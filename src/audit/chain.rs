@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::voice;
+use crate::{digest, voice};
 
 /// Why the ledger cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +147,7 @@ pub struct Changed {
 pub fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
     let mut changed = BTreeMap::new();
     for (name, wanted) in &chain.files {
-        let now = within(folder, name).and_then(|path| hash_of(&path).ok());
+        let now = within(folder, name).and_then(|path| digest::of_file(&path).ok());
         if now.as_ref() != Some(wanted) {
             changed.insert(name.as_str(), now.is_none());
         }
@@ -185,12 +185,6 @@ fn within(folder: &Path, name: &str) -> Option<PathBuf> {
         plain = kind.is_file();
     }
     plain.then_some(path)
-}
-
-fn hash_of(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    io::copy(&mut fs::File::open(path)?, &mut hash)?;
-    Ok(format!("{:x}", hash.finalize()))
 }
 
 fn hash(bytes: &[u8]) -> String {

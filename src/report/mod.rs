@@ -32,12 +32,12 @@ pub(crate) mod sample;
 mod verdict;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{eval::Interval, voice};
+use crate::{eval::Interval, private, voice};
 
 pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
 pub use insight::{Lexical, Map, Point, PointKind, Reliability};
@@ -167,8 +167,12 @@ impl Report {
         let mut json =
             serde_json::to_string_pretty(self).map_err(|error| ReportError::json(&path, &error))?;
         json.push('\n');
-        write_whole(&path, &json)?;
-        write_whole(&folder.join("report.html"), &render(self))
+        let write = |path: PathBuf, text: &str| {
+            private::replace(&path, text.as_bytes())
+                .map_err(|source| ReportError::Write { path, source })
+        };
+        write(path, &json)?;
+        write(folder.join("report.html"), &render(self))
     }
 
     /// Reads a `report.json`.
@@ -180,20 +184,6 @@ impl Report {
             .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
         serde_json::from_str(&json).map_err(|error| ReportError::json(path, &error))
     }
-}
-
-/// Writes beside the goal and renames over it, so that a reader or a crash never meets half a file.
-fn write_whole(path: &Path, text: &str) -> Result<(), ReportError> {
-    let _whole = crate::interrupt::hold();
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // The first failure is the one worth telling.
-        let _ = fs::remove_file(&temporary);
-        ReportError::Write { path: path.to_owned(), source }
-    })
 }
 
 #[cfg(test)]

@@ -1,16 +1,12 @@
-//! How the files of a run folder are written: for the user alone, each beside its place and then renamed,
-//! so that there is no half of one.
+//! The files of a run folder: how they are read, and what is swept up of a program that was killed while it
+//! wrote one.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use serde::de::DeserializeOwned;
 
 use super::RunError;
-use crate::{interrupt, voice};
+use crate::{private, voice};
 
 /// What the file `path` says.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
@@ -26,40 +22,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError>
 
 /// Makes the folder `path` and those above it, for the user alone.
 pub(super) fn create_private_folder(path: &Path) -> Result<(), RunError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|source| RunError::Write { path: path.to_owned(), source })
-}
-
-/// Replaces the file `path` in one step: a reader sees the old one or the new one, also after a power
-/// cut.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let _whole = interrupt::hold();
-    let temporary = path.with_extension("part");
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// Brings the new name of the file `path` to the disk.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        #[cfg(unix)]
-        Some(folder) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    private::folder(path).map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
 /// Removes what a program that was killed in the middle of a write has left in the run folder `path`:
@@ -75,8 +38,7 @@ pub(super) fn sweep(path: &Path) {
         let (name, path) = (entry.file_name(), entry.path());
         let Some(name) = name.to_str() else { continue };
         let Ok(kind) = entry.file_type() else { continue };
-        let report = name.strip_suffix(".tmp").is_some_and(|name| numbered(name, "report."));
-        if kind.is_file() && (name.ends_with(".part") || report) {
+        if kind.is_file() && name.ends_with(".part") {
             let _ = fs::remove_file(path);
         } else if kind.is_dir()
             && (numbered(name, ".student.new-") || numbered(name, ".student.old-"))

@@ -4,21 +4,21 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 
 use super::{
     RunError,
-    files::{create_private_folder, read_json, replace_file, sweep},
+    files::{create_private_folder, read_json, sweep},
     ledger::{Entry, Ledger},
 };
 use crate::{
-    config::Settings, prompt::Prompts, report::Report, task::Task, teacher::TeacherIdentity, voice,
+    config::Settings, digest, private, prompt::Prompts, report::Report, task::Task,
+    teacher::TeacherIdentity, voice,
 };
 
 /// The empty file that marks the folder of a comparison.
@@ -232,7 +232,7 @@ impl RunFolder {
     /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
-        replace_file(&path, bytes).map_err(|source| RunError::Write { path, source })
+        private::replace(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
     /// Writes JSONL to `name`, which may lie in a folder below.
@@ -341,12 +341,8 @@ impl RunFolder {
     /// SHA-256 (hex) of the file `name`.
     pub(super) fn hash(&self, name: &str) -> Result<String, RunError> {
         let path = self.path.join(name);
-        let mut hash = Sha256::new();
         let hint = "another program took the file away; run the same command again";
-        File::open(&path)
-            .and_then(|mut file| io::copy(&mut file, &mut hash))
-            .map_err(|source| RunError::Read { path, source, hint })?;
-        Ok(format!("{:x}", hash.finalize()))
+        digest::of_file(&path).map_err(|source| RunError::Read { path, source, hint })
     }
 }
 

@@ -37,7 +37,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use evaluate::evaluate;
-use files::{read_json, replace_file};
+use files::read_json;
 pub use filtering::filter;
 pub use folder::RunFolder;
 use folder::{imported, read_settings};

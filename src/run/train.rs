@@ -19,12 +19,12 @@ use super::{
     arms::{self, Labels},
     gold, key,
     ledger::Entry,
-    replace_file, run_seeds,
+    run_seeds,
 };
 use crate::{
     audit::redact,
     config::Settings,
-    interrupt,
+    interrupt, private,
     relabel::RelabelledText,
     report::Row,
     student::{
@@ -224,7 +224,7 @@ impl School<'_> {
                     _ => {}
                 }
                 student.save(folder)?;
-                replace_file(&mark, key.as_bytes()).map_err(fault)?;
+                private::replace(&mark, key.as_bytes()).map_err(fault)?;
                 if !test.is_empty() && base.device().is_cpu() && Precision::Int8.pays() {
                     let fast = student.with_precision(Precision::Int8)?.predict(&test)?;
                     said.fast = Some(sure(&fast).0);

@@ -7,8 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, Metadata},
-    io::{self, Read},
+    fs::{self, Metadata},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -115,25 +114,12 @@ fn changed(_meta: &Metadata) -> Option<SystemTime> {
 
 /// SHA-256 (hex) of a file, read from end to end.
 pub fn hash_file(path: &Path) -> Result<String, StoreError> {
-    let read = |source| StoreError::Read { path: path.to_owned(), source };
-    let mut hash = Sha256::new();
-    copy(&mut File::open(path).map_err(read)?, &mut hash).map_err(read)?;
-    Ok(hex(hash))
+    crate::digest::of_file(path)
+        .map_err(|source| StoreError::Read { path: path.to_owned(), source })
 }
 
 pub fn hex(hash: Sha256) -> String {
     format!("{:x}", hash.finalize())
-}
-
-/// `io::copy` with a buffer that is worth its system calls.
-fn copy(from: &mut File, hash: &mut Sha256) -> io::Result<()> {
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match from.read(&mut buffer)? {
-            0 => return Ok(()),
-            count => hash.update(&buffer[..count]),
-        }
-    }
 }
 
 pub fn metadata(path: &Path) -> Result<Metadata, StoreError> {
@@ -157,7 +143,7 @@ fn key(_path: &Path, meta: &Metadata) -> String {
 
 #[cfg(not(unix))]
 fn key(path: &Path, meta: &Metadata) -> String {
-    let time = |time: io::Result<SystemTime>| {
+    let time = |time: std::io::Result<SystemTime>| {
         time.ok()
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
             .map_or(0, |since| since.as_nanos())
@@ -167,6 +153,8 @@ fn key(path: &Path, meta: &Metadata) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn abc() -> (tempfile::TempDir, std::path::PathBuf) {

@@ -6,7 +6,7 @@ use std::{
     process::{self, ExitCode},
 };
 
-use promptmix::voice;
+use promptmix::verbosity;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|info| {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
             io::stderr(),
             "error: promptmix has a fault of its own: {}\n\
              hint: what was finished is safe; please report this with the command that led to it",
-            voice::panic(info.location(), info)
+            verbosity::panic(info.location(), info)
         );
     }));
     panic::catch_unwind(promptmix::cli::main).unwrap_or(ExitCode::from(2))

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{digest, voice};
+use crate::{hash, verbosity};
 
 /// Why the ledger cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ fn chain(bytes: &[u8]) -> Chain {
         let (before, number) = (chain.lines, chain.lines + 1);
         let reason = match serde_json::from_slice::<Link>(line) {
             Err(error) => {
-                let fault = voice::json_fault(&error);
+                let fault = verbosity::json_fault(&error);
                 Some((before, format!("it is no line of a ledger ({fault})")))
             }
             Ok(link) if link.n > before => Some((
@@ -147,7 +147,7 @@ pub struct Changed {
 pub fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
     let mut changed = BTreeMap::new();
     for (name, wanted) in &chain.files {
-        let now = within(folder, name).and_then(|path| digest::of_file(&path).ok());
+        let now = within(folder, name).and_then(|path| hash::of_file(&path).ok());
         if now.as_ref() != Some(wanted) {
             changed.insert(name.as_str(), now.is_none());
         }

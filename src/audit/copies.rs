@@ -9,8 +9,8 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use tokenizers::NormalizedString;
 
-use super::customer::{Customer, Origin};
-use crate::filter::canonical;
+use super::reference_texts::{Customer, Origin};
+use crate::dataset::canonical;
 
 /// Shared words from which a run counts as copied.
 pub const SHARED_WORDS: usize = 8;
@@ -171,7 +171,8 @@ fn is_word_of_its_own(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::customer::Source, *};
+    use super::*;
+    use crate::audit::reference_texts::Source;
 
     fn customer<'a>(texts: &[&'a str]) -> Customer<'a> {
         let origin = |number| Origin { source: Source::Seed, number };

@@ -18,24 +18,26 @@
 
 mod chain;
 mod copies;
-mod customer;
+mod findings;
 mod nearest;
-pub mod pii;
 pub mod redact;
+mod reference_texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use chain::{Break, Chain, ChainError, Changed, changed_files, follow};
-pub use customer::Customer;
+pub use findings::{
+    Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, Privacy, PrivateValue,
+};
 pub use nearest::nearest;
+pub use reference_texts::Customer;
 
 use crate::{
-    report::{Compared, CopiedText, Copies, HowCopied, KindCount, Privacy, PrivateValue},
-    run::SyntheticText,
+    dataset::SyntheticText,
+    pii::{Finding, Scanner},
 };
 use copies::{Copied, Wording};
-use customer::{Source, Values};
-use pii::{Finding, Scanner};
+use reference_texts::{Source, Values};
 
 /// A synthetic text and where it stands.
 #[derive(Debug, Clone, Copy)]

@@ -4,14 +4,10 @@
 use rayon::prelude::*;
 
 use super::{
-    Text,
-    customer::{Customer, Source},
+    Near, Nearest, Text,
+    reference_texts::{Customer, Source},
 };
-use crate::{
-    embed::{Embedder, cosine},
-    report::{Near, Nearest},
-    student::StudentError,
-};
+use crate::embed::{EmbedError, Embedder, cosine};
 
 /// Texts of the customer's that are compared with; where there are more, the seeds alone are.
 const COMPARED: usize = 2000;
@@ -30,7 +26,7 @@ pub fn nearest(
     customer: &Customer<'_>,
     all: bool,
     embedder: &dyn Embedder,
-) -> Result<Option<Nearest>, StudentError> {
+) -> Result<Option<Nearest>, EmbedError> {
     let mut compared: Vec<_> = customer.written().collect();
     if !all || compared.len() > COMPARED {
         compared.retain(|(origin, _)| origin.source == Source::Seed);
@@ -77,14 +73,14 @@ fn quantile(sorted: &[f64], at: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::customer::Origin;
     use super::*;
+    use crate::audit::reference_texts::Origin;
 
     /// A text's length and its number of `a`s, as a direction.
     struct Toy;
 
     impl Embedder for Toy {
-        fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, StudentError> {
+        fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
             let a = |text: &String| text.matches('a').count() as f32;
             Ok(texts.iter().map(|text| vec![text.len() as f32, a(text)]).collect())
         }

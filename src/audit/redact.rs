@@ -3,11 +3,10 @@
 
 use serde::Serialize;
 
-use super::pii::Scanner;
 use crate::{
     config::{ConfigError, Settings},
-    relabel::RelabelledText,
-    report::Report,
+    dataset::RelabelledText,
+    pii::Scanner,
     student::Example,
 };
 
@@ -26,7 +25,7 @@ fn is_zero(count: &usize) -> bool {
 }
 
 /// What masks, where the settings want it.
-fn scanner(settings: &Settings) -> Result<Option<Scanner>, ConfigError> {
+pub(crate) fn scanner(settings: &Settings) -> Result<Option<Scanner>, ConfigError> {
     settings.filter.redact.then(|| settings.audit.scanner()).transpose()
 }
 
@@ -51,24 +50,7 @@ pub fn examples(settings: &Settings, examples: &mut [Example]) -> Result<(), Con
     Ok(())
 }
 
-/// Masks every text of the customer's and the teacher's in `report` where the settings want it.
-///
-/// # Errors
-/// As [`rows`].
-pub fn report(settings: &Settings, report: &mut Report) -> Result<(), ConfigError> {
-    let Some(scanner) = scanner(settings)? else { return Ok(()) };
-    let descriptions = report.task.classes.iter_mut().map(|class| &mut class.description);
-    let examples = report.examples.iter_mut().map(|example| &mut example.text);
-    let points = report.map.iter_mut().flat_map(|map| &mut map.points).map(|point| &mut point.text);
-    let pairs = report.confusion.iter_mut().flat_map(|confusion| &mut confusion.pairs);
-    let mistaken = pairs.flat_map(|pair| &mut pair.texts);
-    for text in descriptions.chain(examples).chain(points).chain(mistaken) {
-        mask(&scanner, text);
-    }
-    Ok(())
-}
-
-fn mask(scanner: &Scanner, text: &mut String) -> usize {
+pub(crate) fn mask(scanner: &Scanner, text: &mut String) -> usize {
     let (masked, marks) = scanner.redact(text);
     *text = masked;
     marks

@@ -14,12 +14,13 @@ use std::collections::HashSet;
 
 use rand::seq::IndexedRandom;
 
-use super::AugmentedText;
 use crate::{
-    embed::words::{Neighbours, bare, key},
-    filter::canonical,
+    dataset::{AugmentedText, canonical},
     rng::Rng,
-    student::{BaseModel, Result},
+    student::{
+        BaseModel, Result,
+        word_neighbours::{Neighbours, bare, key},
+    },
     task::{LabelledText, Task},
 };
 
@@ -246,7 +247,7 @@ mod tests {
     use rand_core::RngCore;
 
     use super::*;
-    use crate::store::demo_task;
+    use crate::task::demo_task;
 
     /// Draws what a test says: `(k, n)` is place `k` of `n`.
     struct Script(Vec<(u64, u64)>);

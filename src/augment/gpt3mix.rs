@@ -10,13 +10,13 @@
 
 use rand::{Rng as _, seq::SliceRandom};
 
-use super::{Ask, AugmentedText, Method, Setting, Written, class_by_class, one_line};
+use super::{Ask, Method, Setting, Written, class_by_class};
 use crate::{
+    dataset::AugmentedText,
     prompt::{
-        LabelledExample, PromptError,
+        LabelledExample, PromptError, Question, one_line,
         reply::{ReplyFault, parse_labelled_list},
     },
-    relabel::Question,
     rng::Rng,
 };
 

@@ -10,8 +10,8 @@ pub mod continuation;
 pub mod eda;
 pub mod gpt3mix;
 pub mod mixup;
+pub(crate) mod paper;
 pub mod plain;
-pub(crate) mod published;
 #[cfg(test)]
 pub(crate) mod sample;
 
@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::AugmentSettings,
+    dataset::AugmentedText,
     prompt::{
-        PromptError, Prompts,
+        PromptError, Prompts, Question, one_line,
         reply::{ReplyFault, parse_list},
     },
-    relabel::Question,
     rng::Rng,
     task::{LabelledText, Task},
 };
@@ -125,31 +125,6 @@ pub struct Ask {
     pub seed: u64,
 }
 
-/// A row of `augmented.jsonl`: a new text and where it came from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AugmentedText {
-    pub id: usize,
-    pub text: String,
-    /// Name of the class asked for.
-    pub major: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub minor: Option<String>,
-    /// α in 0..=1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alpha: Option<f64>,
-    /// Names of the classes shown in the prompt.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shown: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ask: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt_sha256: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teacher_sha256: Option<String>,
-}
-
 /// The `count` texts of a numbered list, of the class that was asked for.
 fn listed(
     setting: &Setting<'_>,
@@ -194,9 +169,4 @@ pub(crate) fn examples(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Ve
     let mut examples: Vec<String> = seeds.map(|seed| one_line(&seed.text)).collect();
     examples.shuffle(rng);
     examples
-}
-
-/// A text as one bullet of a list.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

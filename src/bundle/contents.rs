@@ -10,7 +10,7 @@ use super::{
     index::{Kind, ModelEntry},
     paths, source,
 };
-use crate::{prompt, store::LocalModel};
+use crate::{models::LocalModel, prompt};
 
 /// Where a member's bytes come from.
 pub enum Content {

@@ -18,7 +18,7 @@ use super::{
     sbom,
     write::{AddError, FinishError, Writer},
 };
-use crate::store::{self, LocalModel};
+use crate::models::{self, LocalModel};
 
 /// What is to go into a bundle besides prompts, notes and bill.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +104,7 @@ pub fn create(
 /// What the files of the models hashed to when they were verified: what is signed must be that.
 fn verified(selection: &Selection) -> Result<HashMap<PathBuf, String>, BundleError> {
     let files = selection.models.iter().flat_map(|model| &model.files);
-    files.map(|(_, path)| Ok((path.clone(), store::sha256_of(path)?))).collect()
+    files.map(|(_, path)| Ok((path.clone(), models::sha256_of(path)?))).collect()
 }
 
 fn add(

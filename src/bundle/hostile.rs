@@ -11,7 +11,7 @@ use super::{
     inspect,
     write::{Writer, frame, sealed},
 };
-use crate::store::Role;
+use crate::models::Role;
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])

@@ -13,7 +13,7 @@ use super::{
     part::{Part, set_mode},
     read::{Bundle, Nowhere, Sink},
 };
-use crate::store::{self, LocalModel, Role, StoreError};
+use crate::models::{self, LocalModel, ModelError, Role};
 
 /// Where things go. Models always go into the library.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +61,7 @@ pub fn import(
     bundle.walk(&mut Nowhere, &mut |done, total| watch(done, 2 * total))?;
     no_conflicts(bundle.index())?;
     let place = |path: &Path| Part::beside(path, "part");
-    let library = (!summary.models.is_empty()).then(|| store::home().join("bundle"));
+    let library = (!summary.models.is_empty()).then(|| models::home().join("bundle"));
     let models = library.as_deref().map(place).transpose()?;
     let program = to.program.map(place).transpose()?;
     let source = to.source.map(place).transpose()?;
@@ -77,7 +77,7 @@ pub fn import(
     for (_, path) in bundle.index().models.iter().flat_map(|model| &model.files) {
         let path = unpacked.join(path);
         if path.extension().is_some_and(|end| end == "gguf" || end == "safetensors") {
-            store::header::check(&path).map_err(StoreError::from)?;
+            crate::model_file::check(&path).map_err(ModelError::from)?;
         }
     }
     let mut installed = Vec::new();
@@ -93,7 +93,7 @@ pub fn import(
                 .collect(),
         };
         let folder =
-            store::install(&local).map_err(|error| after(&installed, BundleError::from(error)))?;
+            models::install(&local).map_err(|error| after(&installed, BundleError::from(error)))?;
         installed.push((model.role, model.name.clone(), folder));
     }
     if let (Some(part), Some(to)) = (&program, to.program) {
@@ -123,17 +123,17 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
         member.map_or("", |member| member.sha256.as_str())
     };
     for model in &index.models {
-        let known = store::known_models();
+        let known = models::known_models();
         let known =
             known.iter().find(|known| (known.role, &known.name) == (model.role, &model.name));
-        let folder = store::library_root().join(model.role.to_string()).join(&model.name);
+        let folder = models::library_root().join(model.role.to_string()).join(&model.name);
         let installed = folder.is_dir();
         if installed && fs::read_dir(&folder).map_or(0, Iterator::count) != model.files.len() {
             return Err(taken(model.role, &model.name, folder));
         }
         for (file, path) in &model.files {
             let there = folder.join(file);
-            if installed && (!there.is_file() || store::sha256_of(&there)? != hash(path)) {
+            if installed && (!there.is_file() || models::sha256_of(&there)? != hash(path)) {
                 return Err(taken(model.role, &model.name, folder));
             }
             let wanted =
@@ -141,7 +141,7 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
             if let Some(wanted) = wanted.and_then(|known| known.sha256.clone())
                 && wanted != hash(path)
             {
-                return Err(BundleError::from(StoreError::Changed {
+                return Err(BundleError::from(ModelError::Changed {
                     path: path.into(),
                     found: hash(path).to_owned(),
                     wanted,
@@ -155,7 +155,7 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
 }
 
 fn taken(role: Role, name: &str, path: PathBuf) -> BundleError {
-    BundleError::from(StoreError::Taken { role, name: name.to_owned(), path })
+    BundleError::from(ModelError::Taken { role, name: name.to_owned(), path })
 }
 
 /// Writes members into fresh folders. Their paths were judged when the index was read, and nothing but

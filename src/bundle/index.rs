@@ -11,7 +11,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use super::{BundleError, LONGEST_INDEX, PIECE, paths};
-use crate::store::Role;
+use crate::models::Role;
 
 /// The first field of each index.
 pub const FORMAT: &str = "promptmix-bundle-1";

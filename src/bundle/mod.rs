@@ -46,7 +46,7 @@ pub use sbom::bill;
 #[doc(hidden)]
 pub use write::sealed;
 
-use crate::store::{Role, StoreError};
+use crate::models::{ModelError, Role};
 
 /// Largest piece of the tar that one frame holds, in bytes.
 pub const PIECE: usize = 4 << 20;
@@ -136,11 +136,11 @@ pub enum BundleError {
     #[error("after {installed} had been installed, which stay in the library: {error}")]
     Partly { installed: String, error: Box<BundleError> },
     #[error(transparent)]
-    Store(Box<StoreError>),
+    Store(Box<ModelError>),
 }
 
-impl From<StoreError> for BundleError {
-    fn from(error: StoreError) -> Self {
+impl From<ModelError> for BundleError {
+    fn from(error: ModelError) -> Self {
         Self::Store(Box::new(error))
     }
 }

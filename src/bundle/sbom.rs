@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn the_serial_number_follows_the_contents() {
         let model = ModelEntry {
-            role: crate::store::Role::Teacher,
+            role: crate::models::Role::Teacher,
             name: "x".to_owned(),
             licence: "llama3.2".to_owned(),
             files: vec![("x.gguf".to_owned(), "models/teacher/x/x.gguf".to_owned())],

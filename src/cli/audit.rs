@@ -1,6 +1,6 @@
 //! `promptmix audit`: is the run what it says, and does what it trains on give somebody away?
 
-mod say;
+mod render;
 
 use std::{
     collections::HashSet,
@@ -12,11 +12,11 @@ use std::{
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::{gate::FailedGate, parts, road};
+use super::{build, exit_status::FailedGate, run};
 use crate::{
-    audit::{self, Chain, Changed, Customer, Text},
-    report::Privacy,
-    run::{self, SyntheticText},
+    audit::{self, Chain, Changed, Customer, Privacy, Text},
+    dataset::SyntheticText,
+    run::{begun_with, read_texts},
 };
 
 #[derive(Args)]
@@ -97,7 +97,7 @@ impl Record {
             faults.push("the ledger does not hold the hash that was expected".to_owned());
         }
         if let Some(first) = self.changed.first() {
-            faults.push(format!("{} is not what the run wrote", say::name(&first.file)));
+            faults.push(format!("{} is not what the run wrote", render::name(&first.file)));
         }
         faults
     }
@@ -109,18 +109,18 @@ pub fn audit(args: &AuditArgs, quiet: bool) -> anyhow::Result<()> {
     // What was tampered with is not written over.
     let redacts = args.redact && record.faults().is_empty();
     if redacts {
-        road::redact(&args.run, quiet)?;
+        run::redact(&args.run, quiet)?;
         record = Record::of(args)?;
     }
     let (privacy, not_embedded) = look(args)?;
     let findings = Findings { record, privacy, not_embedded };
     if args.json {
-        say::json(&findings);
+        render::json(&findings);
     } else {
-        say::table(&args.run, &findings);
+        render::table(&args.run, &findings);
     }
     if redacts && !quiet {
-        eprintln!("{}", say::redacted(&args.run));
+        eprintln!("{}", render::redacted(&args.run));
     }
     gates(args, &findings)
 }
@@ -136,14 +136,14 @@ fn texts(args: &AuditArgs) -> anyhow::Result<Vec<(String, Vec<SyntheticText>)>> 
     names.extend(compared(&args.run)?);
     let mut files = Vec::new();
     for name in names {
-        files.extend(SyntheticText::read(&args.run, &name)?.map(|texts| (name, texts)));
+        files.extend(read_texts(&args.run, &name)?.map(|texts| (name, texts)));
     }
     if args.all {
         let trained: HashSet<usize> = match files.first() {
             Some((name, texts)) if name == TRAIN => texts.iter().map(|text| text.id).collect(),
             _ => HashSet::new(),
         };
-        if let Some(mut others) = SyntheticText::read(&args.run, RELABELLED)? {
+        if let Some(mut others) = read_texts(&args.run, RELABELLED)? {
             others.retain(|text| !trained.contains(&text.id));
             files.push((RELABELLED.to_owned(), others));
         }
@@ -184,7 +184,7 @@ fn compared(run: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Looks at the texts of the run, where it has some.
 fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
-    let (task, settings) = run::begun_with(&args.run)?;
+    let (task, settings) = begun_with(&args.run)?;
     let files = texts(args)?;
     if files.is_empty() {
         return Ok((None, None));
@@ -201,8 +201,8 @@ fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
         return Ok((Some(privacy), None));
     }
     // A student that is not there any more leaves the rest as it is.
-    let nearest = parts::student(&settings)
-        .and_then(|base| Ok(audit::nearest(&texts, &customer, true, &parts::embedder(&base)?)?));
+    let nearest = build::student(&settings)
+        .and_then(|base| Ok(audit::nearest(&texts, &customer, true, &build::embedder(&base)?)?));
     let not_embedded = match nearest {
         Ok(nearest) => {
             privacy.nearest = nearest;
@@ -245,7 +245,7 @@ fn gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
     if seen == 0 && !args.fail_on.is_empty() {
         anyhow::bail!(
             "{run} has no text that is trained on: --fail-on had nothing to look at\nhint: {}",
-            say::to_come(&args.run)
+            render::to_come(&args.run)
         );
     }
     Ok(())

@@ -10,10 +10,10 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::gate::FailedGate;
+use super::exit_status::FailedGate;
 use crate::{
     bundle::{self, BundleError, Destinations, Selection, Summary, Trust},
-    store::{self, Role},
+    models::{self, Role},
 };
 
 #[derive(Args)]
@@ -128,7 +128,7 @@ fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
     let students = args.student.iter().map(|spec| (Role::Student, spec));
     let models = teachers
         .chain(students)
-        .map(|(role, spec)| store::local(role, spec))
+        .map(|(role, spec)| models::local(role, spec))
         .collect::<Result<_, _>>()?;
     let program = if args.no_program {
         None

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::{Manner, parts, progress::Progress, quoted, road, table};
+use super::{Manner, build, progress::Progress, quoted, run, table};
 use crate::{
-    compare::{Compare, Grid, markdown},
+    compare::{Compare, Grid},
     config::{self, Settings},
-    report::Row,
-    run::{Event, RunFolder},
-    store,
-    task::Task,
+    dataset::Row,
+    pipeline::Event,
+    run::RunFolder,
+    task::{self, Task},
 };
 
 #[derive(Args)]
@@ -75,7 +75,7 @@ impl CompareArgs {
 pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     let task = match &args.task {
         Some(path) => Task::load(path)?,
-        None => store::demo_task()?,
+        None => task::demo_task()?,
     };
     let resolve = |overrides: &[String]| Settings::resolve(&task.settings, &task.folder, overrides);
     // The folder speaks of the first teacher and student; the others stand beside them.
@@ -98,27 +98,27 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     };
     drop_repeats(&mut teachers);
     drop_repeats(&mut students);
-    let teacher_names = named(&teachers, &parts::teacher_name);
-    let student_names = named(&students, &parts::student_name);
-    let prompts = parts::prompts(&task)?;
+    let teacher_names = named(&teachers, &build::teacher_name);
+    let student_names = named(&students, &build::student_name);
+    let prompts = build::prompts(&task)?;
     let grid = Grid::new(&task, &args.rows, args.k.as_deref(), settings.run.seeds)?;
-    let bases = students.iter().map(parts::student).collect::<anyhow::Result<Vec<_>>>()?;
+    let bases = students.iter().map(build::student).collect::<anyhow::Result<Vec<_>>>()?;
     let first = bases.first().context("there is always a student")?;
-    let embedder = parts::embedder(first)?;
+    let embedder = build::embedder(first)?;
 
     let mut folder = RunFolder::open_comparison(&args.out, &task, &settings, &prompts)?;
     let mut progress = Progress::new(quiet);
     for warning in &task.warnings {
         progress.show(Event::Warning(warning.to_string()));
     }
-    road::opened(&folder, &mut progress);
+    run::opened(&folder, &mut progress);
     let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
     let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {
         for (settings, name) in teachers.iter().zip(&teacher_names) {
-            let mut teacher = parts::teacher(settings)?;
-            watch(parts::said_of(&*teacher));
+            let mut teacher = build::teacher(settings)?;
+            watch(build::said_of(&*teacher));
             compare.gather(name, &mut *teacher, &embedder, watch)?;
         }
     }
@@ -127,8 +127,7 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         compare.train(name, base, watch)?;
     }
     let report = compare.finish(&embedder)?;
-    let models = compare.models();
-    let json = folder.write_comparison(&report, models, &markdown(&report))?;
+    let json = compare.write(&report)?;
     if args.json {
         println!("{json}");
         return Ok(());

@@ -5,8 +5,8 @@ mod template;
 use clap::Args;
 use serde_json::json;
 
-use super::{models::presence, parts};
-use crate::{sandbox, store};
+use super::{build, models::presence};
+use crate::{models, sandbox, student::BaseModel};
 
 pub use template::{TemplateCheckArgs, template_check};
 
@@ -23,7 +23,7 @@ pub struct DoctorArgs {
 
 /// Runs the command.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
-    let device = match parts::student_device() {
+    let device = match build::student_device() {
         Ok(device) => format!("{device:?}"),
         Err(error) => format!("none: {error}"),
     };
@@ -38,17 +38,16 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     .collect();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let teacher = check_pocket_teacher();
-    let student = store::student_base("pocket", &candle_core::Device::Cpu)
-        .map(|_| ())
-        .map_err(|e| e.to_string());
+    let student =
+        BaseModel::open("pocket", &candle_core::Device::Cpu).map(|_| ()).map_err(|e| e.to_string());
     let sound = |result: &Result<(), String>| match result {
         Ok(()) => "loads".to_owned(),
         Err(error) => format!("DOES NOT LOAD: {error}"),
     };
     let templates = template::verdicts(args.teacher.as_deref())?;
-    let models = store::known_models();
+    let models = models::known_models();
     if args.json {
-        let embedded: Vec<_> = store::embedded_sizes()
+        let embedded: Vec<_> = models::embedded_sizes()
             .into_iter()
             .map(|(role, bytes, sha256)| json!({"role": role, "bytes": bytes, "sha256": sha256}))
             .collect();
@@ -60,7 +59,7 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
             "{}",
             json!({
                 "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
-                "student_device": device, "home": store::home(), "embedded": embedded,
+                "student_device": device, "home": models::home(), "embedded": embedded,
                 "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher),
                 "pocket_student": sound(&student), "chat_templates": templates, "models": models,
             })
@@ -68,9 +67,9 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     } else {
         println!("promptmix {}  features: {}", env!("CARGO_PKG_VERSION"), features.join(", "));
         println!("{cores} cores; student runs on: {device}");
-        println!("own files: {}", store::home().display());
+        println!("own files: {}", models::home().display());
         println!("sockets: {}", sandbox::state());
-        for (role, bytes, sha256) in store::embedded_sizes() {
+        for (role, bytes, sha256) in models::embedded_sizes() {
             println!("built-in {role}: {:.1} MB, sha256 {}…", bytes as f64 / 1e6, &sha256[..16]);
         }
         println!("pocket teacher {}; pocket student {}", sound(&teacher), sound(&student));
@@ -94,5 +93,5 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
 
 fn check_pocket_teacher() -> Result<(), String> {
     let settings = crate::config::Settings::default();
-    parts::teacher(&settings).map(|_| ()).map_err(|error| error.to_string())
+    build::teacher(&settings).map(|_| ()).map_err(|error| error.to_string())
 }

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{gate::FailedGate, parts};
+use super::{build, exit_status::FailedGate};
 use crate::{
     config::Settings,
-    run::{
+    models,
+    report::{
         Record,
         card::{Base, Card},
     },
-    store,
-    student::export::{Checks, Draft, ExportError, Format, LIMIT},
+    student::{
+        BaseModel,
+        export::{Checks, Draft, ExportError, Format, LIMIT},
+    },
 };
 
 #[derive(Args)]
@@ -98,12 +101,12 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
 
 /// What the run's student was trained from, as far as it can still be found.
 fn base(settings: &Settings) -> Base {
-    let known = store::known_models();
-    let name = parts::student_name(settings);
+    let known = models::known_models();
+    let name = build::student_name(settings);
     let known = known
         .into_iter()
-        .find(|model| model.role == store::Role::Student && model.name == settings.student.model);
-    let found = store::student_base(&settings.student.model, &candle_core::Device::Cpu);
+        .find(|model| model.role == models::Role::Student && model.name == settings.student.model);
+    let found = BaseModel::open(&settings.student.model, &candle_core::Device::Cpu);
     Base {
         name,
         repo: known.map(|model| model.repo).filter(|repo| !repo.is_empty()),

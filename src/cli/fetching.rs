@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::store::pull::Progress;
+use crate::models::pull::Progress;
 
 /// One bar for one file after another.
 pub struct Bar {

@@ -3,26 +3,26 @@
 
 mod audit;
 mod bench;
+mod build;
 mod bundle;
 mod compare;
 mod doctor;
+mod exit_status;
 mod export;
 #[cfg(feature = "pull")]
 mod fetching;
-mod gate;
 mod models;
-mod parts;
 mod plan;
 mod predict;
 mod progress;
-mod road;
+mod run;
 mod table;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config, interrupt, sandbox, task::Task, teacher::worker, voice};
+use crate::{config, interrupt, sandbox, task::Task, teacher::worker, verbosity};
 
 /// Trains a small, private text classifier from a handful of labelled examples: a local language
 /// model writes texts near the class boundaries, relabels them, and a DistilBERT or BERT learns
@@ -289,8 +289,8 @@ pub fn main() -> ExitCode {
     if !cli.command.writes_for_others() {
         sandbox::keep_private();
     }
-    voice::set(cli.verbose);
-    if voice::facts() && !matches!(cli.command, Command::TeacherWorker) {
+    verbosity::set(cli.verbose);
+    if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
         eprintln!("sockets: {}", sandbox::state());
     }
     // The teacher's process is its parent's to end.
@@ -307,7 +307,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", told(&error));
-            ExitCode::from(if gate::is_failed(&error) { 1 } else { 2 })
+            ExitCode::from(if exit_status::is_failed(&error) { 1 } else { 2 })
         }
     }
 }
@@ -315,17 +315,17 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let quiet = cli.quiet;
     match cli.command {
-        Command::Demo(args) => road::demo(&args, quiet),
-        Command::Init(args) => road::init(&args),
+        Command::Demo(args) => run::demo(&args, quiet),
+        Command::Init(args) => run::init(&args),
         Command::Plan(args) => plan::plan(&args),
-        Command::Run(args) => road::run(&args, quiet),
-        Command::Generate(args) => road::generate(&args, quiet),
-        Command::Relabel(args) => road::relabel(&args, quiet),
-        Command::Filter(args) => road::filter(&args, quiet),
-        Command::Train(args) => road::train(&args, quiet),
-        Command::Eval(args) => road::eval(&args, quiet),
+        Command::Run(args) => run::run(&args, quiet),
+        Command::Generate(args) => run::generate(&args, quiet),
+        Command::Relabel(args) => run::relabel(&args, quiet),
+        Command::Filter(args) => run::filter(&args, quiet),
+        Command::Train(args) => run::train(&args, quiet),
+        Command::Eval(args) => run::eval(&args, quiet),
         Command::Compare(args) => compare::compare(&args, quiet),
-        Command::Import(args) => road::import(&args, quiet),
+        Command::Import(args) => run::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
         Command::Audit(args) => audit::audit(&args, quiet),

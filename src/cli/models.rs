@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::gate::FailedGate;
-use crate::store::{self, Inspected, KnownModel, LocalModel, Place, Role, Soundness, StoreError};
+use super::exit_status::FailedGate;
+use crate::models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness};
 
 #[derive(Args)]
 pub struct ModelsArgs {
@@ -20,7 +20,7 @@ impl ModelsArgs {
     pub fn connects(&self) -> bool {
         match self.action {
             #[cfg(feature = "pull")]
-            Action::Pull { .. } => store::pull::check_online().is_ok(),
+            Action::Pull { .. } => models::pull::check_online().is_ok(),
             _ => false,
         }
     }
@@ -109,7 +109,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
         Action::List { json } => list(*json),
         Action::Pull { name, files, keep_as, revision, json } => {
             if offline {
-                return Err(StoreError::Offline {
+                return Err(ModelError::Offline {
                     by: "--offline".to_owned(),
                     mend: "leave it out, or copy the model here and take it over with `promptmix models import`".to_owned(),
                 }
@@ -122,7 +122,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
             import(path, name.clone(), role.map(Role::from), licence, *json)
         }
         Action::Remove { name, role } => {
-            let path = store::remove(role.map(Role::from), name)?;
+            let path = models::remove(role.map(Role::from), name)?;
             println!("{}", path.display());
             Ok(())
         }
@@ -131,7 +131,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
 
 /// Where a model is, in a word.
 pub fn presence(model: &KnownModel) -> &'static str {
-    match store::present(model.role, &model.name).map(|found| found.place) {
+    match models::present(model.role, &model.name).map(|found| found.place) {
         Ok(Place::Embedded) => "built in",
         Ok(_) => "here",
         Err(_) => "not pulled",
@@ -153,19 +153,19 @@ struct Line {
     about: String,
 }
 
-fn line(model: KnownModel, lock: &store::Lock) -> Line {
-    let found = store::present(model.role, &model.name);
+fn line(model: KnownModel, lock: &models::Lock) -> Line {
+    let found = models::present(model.role, &model.name);
     let state = match &found {
         Ok(found) if found.place == Place::Embedded => "built in",
         Ok(found) if found.place == Place::Library => "library",
         Ok(found) if found.place == Place::Cache => "HF cache",
         Ok(_) => "here",
-        Err(StoreError::Incomplete { .. } | StoreError::Extra { .. }) => "damaged",
+        Err(ModelError::Incomplete { .. } | ModelError::Extra { .. }) => "damaged",
         Err(_) => "not pulled",
     };
     let locked = lock.find(model.role, &model.name);
     let files = found.as_ref().map(|found| found.files.as_slice()).unwrap_or_default();
-    let embedded = store::embedded_sizes().into_iter().find(|(role, ..)| *role == model.role);
+    let embedded = models::embedded_sizes().into_iter().find(|(role, ..)| *role == model.role);
     let embedded = embedded.filter(|_| model.embedded).map(|(_, bytes, _)| bytes as u64);
     let on_disk: u64 =
         files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum();
@@ -188,14 +188,14 @@ fn line(model: KnownModel, lock: &store::Lock) -> Line {
 }
 
 fn list(json: bool) -> anyhow::Result<()> {
-    let lock = store::Lock::read()?;
-    let mut models = store::known_models();
-    for (role, name) in store::library_names() {
+    let lock = models::Lock::read()?;
+    let mut models = models::known_models();
+    for (role, name) in models::library_names() {
         if models.iter().any(|model| model.role == role && model.name == name) {
             continue;
         }
         let locked = lock.find(role, &name);
-        let text = |of: fn(&store::Locked) -> &String| locked.map(of).cloned().unwrap_or_default();
+        let text = |of: fn(&models::Locked) -> &String| locked.map(of).cloned().unwrap_or_default();
         models.push(KnownModel {
             role,
             embedded: false,
@@ -264,8 +264,8 @@ fn pull(
     quiet: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    use store::pull::{Request, ad_hoc, pull};
-    let models = store::known_models();
+    use models::pull::{Request, ad_hoc, pull};
+    let models = models::known_models();
     let mut model = if name.contains('/') {
         let by_hand = ad_hoc(name, files)?;
         // The manifest's own files under the manifest's name, however they are asked for.
@@ -320,7 +320,7 @@ fn pull(
 }
 
 fn verify(names: &[String], json: bool) -> anyhow::Result<()> {
-    let files = store::inspect(names)?;
+    let files = models::inspect(names)?;
     let mut unsound = 0;
     for Inspected { name, role, file, path, sha256, soundness, .. } in &files {
         let (word, error) = match soundness {
@@ -368,22 +368,22 @@ fn import(
     );
     let is_student = path.is_dir() && path.join("model.safetensors").is_file();
     let role = role.unwrap_or(if is_student { Role::Student } else { Role::Teacher });
-    let files = store::files_at(role, path)?;
+    let files = models::files_at(role, path)?;
     let name = name.unwrap_or_else(|| match path.is_dir() || files.is_empty() {
-        true => store::plain_name(path),
-        false => store::plain_name(&files[0].1),
+        true => models::plain_name(path),
+        false => models::plain_name(&files[0].1),
     });
     let spec = path.to_str().ok_or_else(|| {
         anyhow::anyhow!("{} is not text in UTF-8\nhint: rename it", path.display())
     })?;
     // A bare file name would be looked for as a model's name as well.
     let spec = if path.components().count() == 1 { format!("./{spec}") } else { spec.to_owned() };
-    let mut model: LocalModel = store::local(role, &spec)?;
+    let mut model: LocalModel = models::local(role, &spec)?;
     model.name = name;
     if !licence.is_empty() {
         licence.clone_into(&mut model.licence);
     }
-    let folder = store::install(&model)?;
+    let folder = models::install(&model)?;
     if json {
         println!("{}", json!({"name": model.name, "role": role, "folder": folder}));
     } else {

@@ -4,20 +4,23 @@
 
 use std::cmp::Reverse;
 
-use super::{TaskArgs, parts};
+use super::{TaskArgs, build};
 use crate::{
-    augment::{Method as _, Setting, mixup::Mixup, published::Published},
+    augment::{Method as _, Setting, mixup::Mixup, paper::Published},
     config::{Partners, Settings},
     memory,
+    models::{self, Role},
     prompt::reply::LIST_CUE,
     relabel::{Questioner, confusable, judge},
-    store,
     student::{
         self,
         bench::{self, Planned},
     },
     task::Task,
-    teacher::{Measured, TeacherIdentity, llama::bench::Kind},
+    teacher::{
+        Measured, TeacherIdentity,
+        llama::bench::{BenchReport, Kind},
+    },
 };
 
 /// Tokens per second and billion weights that a CPU of the last years reads and writes; a rough
@@ -39,14 +42,14 @@ const NAMED: usize = 5;
 pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let task = Task::load(&args.task)?;
     let settings = Settings::resolve(&task.settings, &task.folder, &args.choices.overrides(&task))?;
-    let prompts = parts::prompts(&task)?;
-    let mut teacher = parts::teacher(&settings)?;
+    let prompts = build::prompts(&task)?;
+    let mut teacher = build::teacher(&settings)?;
     let seeds = task.draw_seeds(settings.run.seed);
 
     let nearest = match settings.augment.partners {
         Partners::Even => Vec::new(),
         Partners::Confusable => {
-            confusable(&task, &seeds, &parts::embedder(&parts::student(&settings)?)?)?
+            confusable(&task, &seeds, &build::embedder(&build::student(&settings)?)?)?
         }
     };
     let wanted = vec![settings.augment.per_class; task.classes.len()];
@@ -80,7 +83,7 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         .collect();
     let questioner = Questioner::new(&task, &prompts, &seeds, &settings.relabel);
     let questions = if questioner.needs_embedder() {
-        let embedder = parts::embedder(&parts::student(&settings)?)?;
+        let embedder = build::embedder(&build::student(&settings)?)?;
         questioner.ask(&texts, &embedder)?
     } else {
         questioner.ask_all(&texts)?
@@ -185,11 +188,12 @@ struct Estimate {
 
 impl Estimate {
     fn of(identity: &TeacherIdentity) -> Self {
-        let measured = store::speed(&identity.sha256).and_then(|report| {
-            let reads = report.measure(Kind::Labels)?.prompt_tokens_per_second;
-            let writes = report.measure(Kind::Decode)?.decode_tokens_per_second;
-            (reads > 0.0 && writes > 0.0).then_some(Self { reads, writes, measured: true })
-        });
+        let measured =
+            models::speed::<BenchReport>(Role::Teacher, &identity.sha256).and_then(|report| {
+                let reads = report.measure(Kind::Labels)?.prompt_tokens_per_second;
+                let writes = report.measure(Kind::Decode)?.decode_tokens_per_second;
+                (reads > 0.0 && writes > 0.0).then_some(Self { reads, writes, measured: true })
+            });
         let billions = identity.parameters as f64 / 1e9;
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64 / 2.0;
         measured.unwrap_or(Self {
@@ -246,7 +250,7 @@ impl Training {
             (false, 0) => (2 * each, 2 * each * all),
             (false, _) => (3 * each, each * (2 * all + student::steps(training, seeds, 0))),
         };
-        let base = parts::student(settings);
+        let base = build::student(settings);
         let memory = base
             .as_ref()
             .map_or(0, |base| student::most_memory(base, task.classes.len(), training));
@@ -266,7 +270,7 @@ impl Training {
                 texts: students * task.test.len(),
                 tokens_per_text: tokens,
             };
-            let report = store::student_speed(base.sha256());
+            let report = models::speed::<bench::StudentBenchReport>(Role::Student, base.sha256());
             anyhow::Ok(bench::estimate(&base, report.as_ref(), &planned))
         };
         Self { students, rows, steps, memory, time: time().map_err(|error| format!("{error:#}")) }

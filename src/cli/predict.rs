@@ -10,10 +10,12 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::parts;
-use crate::interrupt;
-use crate::student::{Classifier, Precision, Prediction, Texts};
-use crate::task;
+use super::build;
+use crate::{
+    interrupt,
+    student::{Classifier, Precision, Prediction, Texts},
+    task,
+};
 
 /// Bytes of stdin that are read ahead: what a pipe holds. A window of texts ends with them.
 const AHEAD: usize = 64 << 10;
@@ -47,7 +49,7 @@ pub struct PredictArgs {
 
 /// Runs the command.
 pub fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
-    let device = parts::student_device()?;
+    let device = build::student_device()?;
     let precision = match args.fast {
         true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,
         true => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{run::Event, voice};
+use crate::{pipeline::Event, verbosity};
 
 /// Draws the events of one stage after another.
 pub struct Progress {
@@ -45,8 +45,10 @@ impl Progress {
             Event::Advance { items, rejected, tokens } => self.advance(items, rejected, tokens),
             Event::End { summary } => self.end(&summary),
             Event::Warning(text) => self.say(&format!("warning: {text}")),
-            Event::Fact(text) if voice::facts() => self.say(&text),
-            Event::Text { what, text } if voice::texts() => self.say(&format!("{what}: {text}")),
+            Event::Fact(text) if verbosity::facts() => self.say(&text),
+            Event::Text { what, text } if verbosity::texts() => {
+                self.say(&format!("{what}: {text}"))
+            }
             Event::Fact(_) | Event::Text { .. } => {}
         }
     }

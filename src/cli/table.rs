@@ -2,11 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{
-    compare::points,
-    eval::Interval,
-    report::{Report, Row},
-};
+use crate::{compare::points, dataset::Row, eval::Interval, report::Report};
 
 /// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
 pub fn results(report: &Report) -> String {

@@ -1,6 +1,6 @@
 //! What is compared with what: rows, numbers of seeds per class, seeds.
 
-use crate::{report::Row, task::Task};
+use crate::{dataset::Row, task::Task};
 
 /// The axes of a comparison beside students and teachers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,11 +93,10 @@ pub(super) fn obstacle(task: &Task, row: Row, k: usize, first: bool) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store;
 
     #[test]
     fn rows_are_named_in_any_order_and_case() {
-        let task = store::demo_task().unwrap();
+        let task = crate::task::demo_task().unwrap();
         let names = ["a2", "SEEDS", "eda", "A2"].map(str::to_owned);
         let grid = Grid::new(&task, &names, Some(&[2, 0, 2]), 3).unwrap();
         assert_eq!(grid.rows, [Row::Seeds, Row::Eda, Row::A2]);
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_left_out_with_the_reason() {
-        let mut task = store::demo_task().unwrap();
+        let mut task = crate::task::demo_task().unwrap();
         task.pool.clear();
         let out = |k| -> Vec<Row> {
             Row::ALL.into_iter().filter(|row| obstacle(&task, *row, k, true).is_some()).collect()

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
+    dataset::Row,
     eval::Interval,
-    report::{Group, Line, Report, Row},
+    report::{Group, Line, Report},
 };
 
 /// The comparison of `report` as Markdown: a table for each k and student, then what was shown.
@@ -108,5 +109,5 @@ pub fn points(interval: &Interval) -> String {
 
 /// Foreign words as they are, also inside a table.
 fn cell(text: &str) -> String {
-    crate::run::card::plain(text)
+    crate::report::card::plain(text)
 }

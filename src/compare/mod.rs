@@ -21,11 +21,11 @@
 //! | `outcome` | from answers to the lines of the table, paired differences, costs |
 //! | `markdown` | the table for people |
 
-mod arm;
 mod grid;
 mod markdown;
 mod outcome;
 mod shots;
+mod training_set;
 
 use std::collections::HashMap;
 
@@ -35,16 +35,17 @@ pub use markdown::{markdown, points};
 use crate::{
     audit::redact,
     config::Settings,
+    dataset::{RelabelledText, Row, Said},
     embed::Embedder,
+    pipeline::{Counts, Job, PipelineError, School, Watch},
     prompt::Prompts,
-    relabel::RelabelledText,
-    report::{LeftOut, Report, Row},
-    run::{Counts, Job, RunError, RunFolder, Said, School, Watch},
+    report::{LeftOut, Report},
+    run::RunFolder,
     student::BaseModel,
     task::{LabelledText, Task},
     teacher::TeacherIdentity,
 };
-use arm::Arm;
+use training_set::Arm;
 
 /// A comparison in the making.
 pub struct Compare<'a> {
@@ -90,7 +91,7 @@ struct Main {
     counts: Counts,
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
-    dropped: Vec<crate::filter::DroppedText>,
+    dropped: Vec<crate::dataset::DroppedText>,
 }
 
 /// The key of the random streams of seed number `seed`.
@@ -191,7 +192,7 @@ impl<'a> Compare<'a> {
         name: &str,
         base: &BaseModel,
         watch: Watch<'_>,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), PipelineError> {
         let student = self.students.len();
         self.students.push(name.to_owned());
         for arm in &mut self.arms {
@@ -212,7 +213,9 @@ impl<'a> Compare<'a> {
         let said = school.train(self.run, &jobs, &mut *watch)?;
         let count = said.len();
         self.said.extend((0..).map(|arm| (arm, student)).zip(said));
-        watch(crate::run::Event::End { summary: format!("{count} students of {name} trained") });
+        watch(crate::pipeline::Event::End {
+            summary: format!("{count} students of {name} trained"),
+        });
         Ok(())
     }
 
@@ -238,7 +241,31 @@ impl<'a> Compare<'a> {
     ///
     /// # Errors
     /// Answers that do not fit the test set; the embedder passes on its errors.
-    pub fn finish(&self, embedder: &dyn Embedder) -> Result<Report, RunError> {
+    pub fn finish(&self, embedder: &dyn Embedder) -> Result<Report, PipelineError> {
         outcome::report(self, embedder)
+    }
+    /// Writes `compare.json`, `compare.md` and the report; returns the first.
+    ///
+    /// # Errors
+    /// A disk that does not take them.
+    pub fn write(&self, report: &Report) -> Result<String, PipelineError> {
+        let (models, markdown) = (self.models(), markdown(report));
+        let comparison = report.comparison.as_ref();
+        let json = serde_json::to_string_pretty(&serde_json::json!({
+            "task": report.task.name,
+            "task_sha256": report.task.sha256,
+            "test_rows": report.task.test_rows,
+            "rows": comparison.map(|comparison| &comparison.lines),
+            "differences": comparison.map(|comparison| &comparison.differences),
+            "left_out": comparison.map(|comparison| &comparison.left_out),
+            "models": models,
+            "warnings": report.warnings,
+            "provenance": report.provenance,
+        }));
+        let json = json.expect("a comparison holds nothing that JSON cannot write");
+        self.run.write("compare.json", format!("{json}\n").as_bytes())?;
+        self.run.write("compare.md", markdown.as_bytes())?;
+        report.write(self.run.path())?;
+        Ok(json)
     }
 }

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Compare, Main};
 use crate::{
+    dataset::Row,
     embed::Embedder,
     eval::{accuracy_interval, against, correct, macro_f1_interval},
-    report::{self, Comparison, Line, LineDifference, Models, Report, Row},
-    run::{
-        RunError,
-        assembly::{Arm, Assembly, Found},
-        ledger::Entry,
+    pipeline::PipelineError,
+    report::{
+        self, Comparison, Line, LineDifference, Models, Report,
+        build::{Arm, Assembly, Found},
     },
+    run::ledger::Entry,
     task::Task,
 };
 
@@ -87,7 +88,7 @@ impl Compare<'_> {
     ///
     /// # Errors
     /// Answers that do not fit the test set.
-    pub(super) fn comparison(&self, all: &[Answered<'_>]) -> Result<Comparison, RunError> {
+    pub(super) fn comparison(&self, all: &[Answered<'_>]) -> Result<Comparison, PipelineError> {
         let gold: Vec<usize> = self.task.test.iter().map(|item| item.label).collect();
         let costs = costs(self.run.ledger().entries());
         let name = |student: Option<usize>| student.map(|place| self.students[place].clone());
@@ -239,7 +240,10 @@ fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
 ///
 /// # Errors
 /// Answers that do not fit the test set; the embedder passes on its errors.
-pub(super) fn report(compare: &Compare<'_>, embedder: &dyn Embedder) -> Result<Report, RunError> {
+pub(super) fn report(
+    compare: &Compare<'_>,
+    embedder: &dyn Embedder,
+) -> Result<Report, PipelineError> {
     let all = compare.answered();
     let comparison = compare.comparison(&all)?;
     // What is shown closely: the setting whose texts were kept, the first one otherwise.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
-    filter::canonical,
+    dataset::canonical,
     task::{self, LabelledText, Task},
 };
 
@@ -83,7 +83,6 @@ fn evenly(room: &[usize], total: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store;
 
     fn texts(label: usize, names: &[&str]) -> Vec<LabelledText> {
         names.iter().map(|text| LabelledText { text: (*text).to_owned(), label }).collect()
@@ -91,14 +90,14 @@ mod tests {
 
     #[test]
     fn a_subset_is_the_one_that_a_run_draws() {
-        let task = store::demo_task().unwrap();
+        let task = crate::task::demo_task().unwrap();
         let source = source(&task, task.shots).unwrap();
         assert_eq!(draw(&task, &source, task.shots, 7), task.draw_seeds(7));
     }
 
     #[test]
     fn the_pool_helps_out_but_for_what_is_tested() {
-        let mut task = store::demo_task().unwrap();
+        let mut task = crate::task::demo_task().unwrap();
         task.pool.clear();
         let reason = source(&task, 3).unwrap_err();
         assert!(reason.contains(&task.classes[0].name) && reason.contains('3'), "{reason}");
@@ -118,7 +117,7 @@ mod tests {
         assert_eq!(evenly(&[10, 2, 10], 12), [5, 2, 5]);
         assert_eq!(evenly(&[1, 1], 5), [1, 1]);
         assert_eq!(evenly(&[9, 9, 9], 4).iter().sum::<usize>(), 4);
-        let task = store::demo_task().unwrap();
+        let task = crate::task::demo_task().unwrap();
         let real = [texts(0, &["a", "b", "c"]), texts(1, &["d", "e"])].concat();
         let drawn = draw_real(&task, &real, &texts(0, &["B!"]), 4, 1);
         let names: Vec<&str> = drawn.iter().map(|text| text.text.as_str()).collect();

@@ -3,19 +3,19 @@
 //! The order, later wins: the defaults below, the tables of `task.toml`, the flags
 //! (`--set student.epochs=3` reaches every one of them).
 
-mod published;
+mod paper;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use published::published;
+pub use paper::published;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
-    audit::pii::Scanner,
-    store::{self, Role},
+    models::{self, Role},
+    pii::Scanner,
     student::{OutOfRange, TrainSettings},
     teacher::{FlashAttention, KvType, Sampling, SplitMode, grammar::ListGrammar, replay},
 };
@@ -444,7 +444,7 @@ impl Settings {
             found.map_or_else(|| spec.to_owned(), |path| path.to_string_lossy().into_owned())
         };
         // A folder that happens to have the name of a model does not stand in for it.
-        let model = |role, spec: &str| match store::is_name(role, spec) {
+        let model = |role, spec: &str| match models::is_name(role, spec) {
             true => spec.to_owned(),
             false => absolute(spec),
         };

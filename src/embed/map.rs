@@ -12,7 +12,7 @@
 
 use rayon::prelude::*;
 
-use crate::vector::{dot, wide};
+use crate::simd::{dot, wide};
 
 /// Effective number of neighbours that a text keeps; a third of the others where there are fewer.
 const PERPLEXITY: f64 = 30.0;

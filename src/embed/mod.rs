@@ -7,37 +7,48 @@
 //! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
 pub mod map;
-pub mod words;
 
-use crate::student::{BaseModel, Result, SentenceEncoder};
+#[cfg(test)]
+pub(crate) mod fake_embedder;
+
+use std::{borrow::Cow, error::Error, fmt};
+
+use crate::hint::Hint;
 
 /// Turns texts into vectors whose nearness is likeness.
 pub trait Embedder: Send + Sync {
     /// One unit vector per text, in the order of the texts: `[texts][width]`.
-    fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>>;
+    ///
+    /// # Errors
+    /// Whatever keeps the encoder from reading the texts.
+    fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
 }
 
-/// Tokens per text: enough for the short texts this is for, and what all-MiniLM-L6-v2 was
-/// trained with.
-const MAX_LENGTH: usize = 128;
+/// Why texts could not be embedded: the error of whatever does it.
+#[derive(Debug)]
+pub struct EmbedError(Box<dyn Hint + Send + Sync>);
 
-/// Embeds with the mean of a pretrained encoder's last hidden states.
-pub struct EncoderEmbedder {
-    encoder: SentenceEncoder,
-}
-
-impl EncoderEmbedder {
-    /// An embedder over `base`, whose weights it shares.
-    pub fn new(base: BaseModel) -> Result<Self> {
-        Ok(Self { encoder: SentenceEncoder::new(&base)? })
+impl EmbedError {
+    pub fn new(error: impl Hint + Send + Sync + 'static) -> Self {
+        Self(Box::new(error))
     }
 }
 
-impl Embedder for EncoderEmbedder {
-    fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-        let mut embeddings = self.encoder.means(texts, MAX_LENGTH)?;
-        embeddings.iter_mut().for_each(|vector| normalise(vector));
-        Ok(embeddings)
+impl fmt::Display for EmbedError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Error for EmbedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Hint for EmbedError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.0.hint()
     }
 }
 
@@ -62,7 +73,7 @@ pub fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<
 }
 
 /// Scales to unit length; a zero vector stays as it is.
-fn normalise(vector: &mut [f32]) {
+pub(crate) fn normalise(vector: &mut [f32]) {
     let square = vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
     if square > 0.0 {
         let scale = (1.0 / square.sqrt()) as f32;

@@ -17,8 +17,7 @@
 use rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Tally;
-use super::{EvalError, in_range, same_length};
+use super::{EvalError, in_range, metrics::Tally, same_length};
 use crate::rng::Rng;
 
 /// Resamples for accuracy and differences: the quantiles are then steady to about 0.1 points.

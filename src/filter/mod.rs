@@ -3,46 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-
-use crate::{config::FilterSettings, relabel::RelabelledText, task::LabelledText};
-
-/// Why a text was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Drop {
-    /// Equals an earlier text, letter case and punctuation aside.
-    Duplicate,
-    /// ROUGE-L with an earlier text of the same label reaches the threshold.
-    NearDuplicate,
-    /// Equals a seed.
-    CopyOfSeed,
-    /// Equals a text of the test set.
-    LeakFromTest,
-    /// The teacher itself was not sure of the label.
-    Unsure,
-}
-
-impl Drop {
-    /// The reason in words.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Duplicate => "duplicate",
-            Self::NearDuplicate => "near-duplicate",
-            Self::CopyOfSeed => "copy of a seed",
-            Self::LeakFromTest => "stands in the test set",
-            Self::Unsure => "relabelled without confidence",
-        }
-    }
-}
-
-/// A row of `dropped.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DroppedText {
-    #[serde(flatten)]
-    pub row: RelabelledText,
-    pub dropped: Drop,
-}
+use crate::{
+    config::FilterSettings,
+    dataset::{Drop, DroppedText, RelabelledText, canonical},
+    task::LabelledText,
+};
 
 /// Splits `rows` into those to train on and those that are dropped, in order.
 pub fn apply(
@@ -85,13 +50,6 @@ pub fn apply(
     (kept, dropped)
 }
 
-/// Lower case, runs of letters and digits separated by one space.
-pub fn canonical(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
-}
-
 /// Whether ROUGE-L F1 = 2·LCS / (|a| + |b|) of two word lists is at least `threshold`
 /// (Lin 2004, with β = 1).
 fn rouge_l_reaches(a: &[String], b: &[String], threshold: f64) -> bool {
@@ -119,7 +77,7 @@ fn longest_common_subsequence(a: &[String], b: &[String]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::augment::AugmentedText;
+    use crate::dataset::AugmentedText;
 
     fn row(text: &str, relabel: &str, p: f32) -> RelabelledText {
         let augmented =

@@ -61,6 +61,30 @@ pub struct LabelledExample {
     pub name: String,
 }
 
+/// A question to the teacher about one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Class indices, in the order in which they are shown and scored.
+    pub candidates: Vec<usize>,
+    /// The text that is asked about.
+    pub text: String,
+    pub prompt: String,
+}
+
+impl Question {
+    /// The most probable of the candidates, given their `probabilities`.
+    pub fn winner(&self, probabilities: &[f32]) -> usize {
+        let best =
+            (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+        self.candidates[best.unwrap_or_default()]
+    }
+}
+
+/// A text as one bullet of a list.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The templates in force, and their hash.
 pub struct Prompts {
     environment: Environment<'static>,

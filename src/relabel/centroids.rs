@@ -2,8 +2,8 @@
 //! ones to each other are confusable.
 
 use crate::{
+    embed::EmbedError,
     embed::{Embedder, centroid, cosine},
-    student::StudentError,
     task::{LabelledText, Task},
 };
 
@@ -16,7 +16,7 @@ pub fn confusable(
     task: &Task,
     seeds: &[LabelledText],
     embedder: &dyn Embedder,
-) -> Result<Vec<Vec<usize>>, StudentError> {
+) -> Result<Vec<Vec<usize>>, EmbedError> {
     let centroids = centroids(task, seeds, embedder)?;
     let others = |(class, own): (usize, &Vec<f32>)| {
         let mut ranked = ranked(own, &centroids);
@@ -32,7 +32,7 @@ pub(super) fn centroids(
     task: &Task,
     seeds: &[LabelledText],
     embedder: &dyn Embedder,
-) -> Result<Vec<Vec<f32>>, StudentError> {
+) -> Result<Vec<Vec<f32>>, EmbedError> {
     let mut centroids = Vec::with_capacity(task.classes.len());
     for (index, class) in task.classes.iter().enumerate() {
         let mut anchors = vec![readable(&class.name)];
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::{
         augment::sample::{Sample, seed},
-        relabel::compass::Compass,
+        embed::fake_embedder::Compass,
     };
 
     #[test]

@@ -3,7 +3,10 @@
 //! even "none of these".
 
 use super::centroids::{ranked, readable};
-use crate::{embed::Embedder, student::StudentError, task::Task};
+use crate::{
+    embed::{EmbedError, Embedder},
+    task::Task,
+};
 
 /// The class of each of `answers`.
 ///
@@ -16,7 +19,7 @@ pub fn classes(
     task: &Task,
     answers: &[String],
     embedder: &dyn Embedder,
-) -> Result<Vec<usize>, StudentError> {
+) -> Result<Vec<usize>, EmbedError> {
     let names: Vec<String> = task.classes.iter().map(|class| readable(&class.name)).collect();
     let answers: Vec<String> = answers.iter().map(|answer| readable(tidy(answer))).collect();
     let named = |answer: &String| {
@@ -49,7 +52,7 @@ fn tidy(answer: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{augment::sample::Sample, relabel::compass::Compass};
+    use crate::{augment::sample::Sample, embed::fake_embedder::Compass};
 
     #[test]
     fn an_answer_names_its_class_or_the_nearest_of_all() {

@@ -3,54 +3,29 @@
 //! log-probabilities in place of a parsed answer).
 
 mod centroids;
-#[cfg(test)]
-pub(crate) mod compass;
 pub mod free_text;
 pub mod judge;
-
-use serde::{Deserialize, Serialize};
 
 pub use centroids::confusable;
 
 use crate::{
-    augment::{AugmentedText, one_line},
     config::RelabelSettings,
-    embed::Embedder,
-    prompt::{PromptError, Prompts, ShownClass, shown_classes},
-    student::StudentError,
+    embed::{EmbedError, Embedder},
+    prompt::{PromptError, Prompts, Question, ShownClass, one_line, shown_classes},
     task::{LabelledText, Task},
 };
 
-/// A row of `relabelled.jsonl`: a new text with the teacher's second opinion.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RelabelledText {
-    #[serde(flatten)]
-    pub augmented: AugmentedText,
-    /// Name of the most probable class.
-    pub relabel: String,
-    /// Its probability among the candidates.
-    pub p: f32,
-    /// Probability of each candidate, by class name; they add up to 1. Empty for imported rows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub probabilities: Vec<(String, f32)>,
+/// What the teacher says of one text.
+pub(crate) struct Answer {
+    pub class: usize,
+    /// Probability of each candidate class; empty where the answer was written, not scored.
+    pub probabilities: Vec<(usize, f32)>,
 }
 
-/// A question to the teacher about one text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Question {
-    /// Class indices, in the order in which they are shown and scored.
-    pub candidates: Vec<usize>,
-    /// The text that is asked about.
-    pub text: String,
-    pub prompt: String,
-}
-
-impl Question {
-    /// The most probable of the candidates, given their `probabilities`.
-    pub fn winner(&self, probabilities: &[f32]) -> usize {
-        let best =
-            (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-        self.candidates[best.unwrap_or_default()]
+impl Answer {
+    /// The probability of the class, where the teacher gave one.
+    pub(crate) fn confidence(&self) -> Option<f32> {
+        self.probabilities.iter().map(|(_, p)| *p).reduce(f32::max)
     }
 }
 
@@ -142,7 +117,7 @@ impl<'a> Questioner<'a> {
         &self,
         texts: &[String],
         embedder: &dyn Embedder,
-    ) -> Result<Vec<Vec<usize>>, StudentError> {
+    ) -> Result<Vec<Vec<usize>>, EmbedError> {
         let centroids = centroids::centroids(self.task, self.seeds, embedder)?;
         let nearest = |embedding: Vec<f32>| {
             let mut candidates = centroids::ranked(&embedding, &centroids);
@@ -160,5 +135,5 @@ pub enum QuestionError {
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
-    Embed(#[from] StudentError),
+    Embed(#[from] EmbedError),
 }

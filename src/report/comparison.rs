@@ -5,8 +5,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::Row;
-use crate::eval::Interval;
+use crate::{dataset::Row, eval::Interval};
 
 /// What `promptmix compare` found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

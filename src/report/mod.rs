@@ -18,15 +18,16 @@
 //!
 //! Shares, accuracies and α are fractions of 1 in the JSON and percent on the page.
 
+mod analysis;
+pub mod build;
+pub mod card;
 mod chart;
 mod comparison;
-mod insight;
-mod matrix;
+mod confusion;
+mod model;
 mod number;
 mod page;
-mod parts;
-mod privacy;
-mod row;
+mod record;
 #[cfg(test)]
 pub(crate) mod sample;
 mod verdict;
@@ -37,19 +38,24 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{eval::Interval, private, voice};
+use crate::{
+    audit::Privacy,
+    config::ConfigError,
+    dataset::Row,
+    embed::EmbedError,
+    eval::{EvalError, Interval},
+    run::{RunError, ledger::LedgerError},
+    verbosity,
+};
 
+pub use analysis::{Lexical, Map, Point, PointKind, Reliability};
 pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
-pub use insight::{Lexical, Map, Point, PointKind, Reliability};
-pub use page::render;
-pub use parts::{
+pub use model::{
     AlphaShare, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair, PairShare,
     Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
 };
-pub use privacy::{
-    Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, Privacy, PrivateValue,
-};
-pub use row::Row;
+pub use page::render;
+pub use record::Record;
 
 /// All that a run found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,11 +137,26 @@ pub enum ReportError {
         /// What is wrong, and where; quotes no text.
         message: String,
     },
+    /// Answers that do not fit the test set.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The map and the nearest texts need embeddings.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The task's own patterns of personal data.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The run folder that is reported on.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Its ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }
 
 impl ReportError {
     fn json(path: &Path, error: &serde_json::Error) -> Self {
-        Self::Json { path: path.to_owned(), message: voice::json_fault(error) }
+        Self::Json { path: path.to_owned(), message: verbosity::json_fault(error) }
     }
 }
 
@@ -168,7 +189,7 @@ impl Report {
             serde_json::to_string_pretty(self).map_err(|error| ReportError::json(&path, &error))?;
         json.push('\n');
         let write = |path: PathBuf, text: &str| {
-            private::replace(&path, text.as_bytes())
+            crate::fs::write_atomic(&path, text.as_bytes())
                 .map_err(|source| ReportError::Write { path, source })
         };
         write(path, &json)?;

@@ -17,8 +17,7 @@ use super::{
     ledger::{Entry, Ledger},
 };
 use crate::{
-    config::Settings, digest, private, prompt::Prompts, report::Report, task::Task,
-    teacher::TeacherIdentity, voice,
+    config::Settings, hash, prompt::Prompts, task::Task, teacher::TeacherIdentity, verbosity,
 };
 
 /// The empty file that marks the folder of a comparison.
@@ -26,8 +25,8 @@ const COMPARISON: &str = "comparison";
 
 /// An open run folder, locked against other programs.
 pub struct RunFolder {
-    pub(super) path: PathBuf,
-    pub(super) ledger: Ledger,
+    path: PathBuf,
+    pub(crate) ledger: Ledger,
     _lock: File,
 }
 
@@ -108,35 +107,6 @@ impl RunFolder {
             return Err(RunError::SingleRun { path: path.to_owned() });
         }
         Self::open_either(path, task, settings, prompts, true)
-    }
-
-    /// Writes `compare.json`, `compare.md` and the report; returns the first.
-    ///
-    /// # Errors
-    /// A disk that does not take them.
-    pub fn write_comparison(
-        &self,
-        report: &Report,
-        models: serde_json::Value,
-        markdown: &str,
-    ) -> Result<String, RunError> {
-        let comparison = report.comparison.as_ref();
-        let json = serde_json::to_string_pretty(&serde_json::json!({
-            "task": report.task.name,
-            "task_sha256": report.task.sha256,
-            "test_rows": report.task.test_rows,
-            "rows": comparison.map(|comparison| &comparison.lines),
-            "differences": comparison.map(|comparison| &comparison.differences),
-            "left_out": comparison.map(|comparison| &comparison.left_out),
-            "models": models,
-            "warnings": report.warnings,
-            "provenance": report.provenance,
-        }));
-        let json = json.expect("a comparison holds nothing that JSON cannot write");
-        self.write("compare.json", format!("{json}\n").as_bytes())?;
-        self.write("compare.md", markdown.as_bytes())?;
-        report.write(&self.path)?;
-        Ok(json)
     }
 
     /// Takes up an existing run folder with the task and the settings it was begun with.
@@ -232,7 +202,7 @@ impl RunFolder {
     /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
-        private::replace(&path, bytes).map_err(|source| RunError::Write { path, source })
+        crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
     /// Writes JSONL to `name`, which may lie in a folder below.
@@ -249,7 +219,7 @@ impl RunFolder {
         self.write(name, &bytes)
     }
 
-    pub(super) fn read_rows<T: DeserializeOwned>(
+    pub(crate) fn read_rows<T: DeserializeOwned>(
         &self,
         name: &str,
         hint: &'static str,
@@ -266,14 +236,14 @@ impl RunFolder {
             rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
                 path: path.clone(),
                 line: index + 1,
-                message: voice::json_fault(&error),
+                message: verbosity::json_fault(&error),
             })?);
         }
         Ok(rows)
     }
 
     /// Notes who answers, unless that is known.
-    pub(super) fn note_teacher(&mut self, identity: &TeacherIdentity) -> Result<(), RunError> {
+    pub(crate) fn note_teacher(&mut self, identity: &TeacherIdentity) -> Result<(), RunError> {
         let last = self.ledger.entries().iter().rev().find_map(|entry| match entry {
             Entry::Teacher { identity } => Some(identity),
             _ => None,
@@ -299,7 +269,7 @@ impl RunFolder {
     /// Notes that `stage` has come to its end, with the hashes of the `files` that it wrote or read
     /// and with those of its `decisions` (row, outcome) that are not known yet; unless the ledger
     /// says all that already and no other stage has written over the files since.
-    pub(super) fn finish_stage(
+    pub(crate) fn finish_stage(
         &mut self,
         stage: &str,
         counts: &[(&str, usize)],
@@ -339,10 +309,10 @@ impl RunFolder {
     }
 
     /// SHA-256 (hex) of the file `name`.
-    pub(super) fn hash(&self, name: &str) -> Result<String, RunError> {
+    pub(crate) fn hash(&self, name: &str) -> Result<String, RunError> {
         let path = self.path.join(name);
         let hint = "another program took the file away; run the same command again";
-        digest::of_file(&path).map_err(|source| RunError::Read { path, source, hint })
+        hash::of_file(&path).map_err(|source| RunError::Read { path, source, hint })
     }
 }
 
@@ -357,7 +327,7 @@ fn holds_other_files(path: &Path) -> bool {
 }
 
 /// Whether the texts came from elsewhere, after all that these entries say.
-pub(super) fn imported(entries: &[Entry]) -> bool {
+pub(crate) fn imported(entries: &[Entry]) -> bool {
     let stage = |wanted: &str| {
         entries
             .iter()
@@ -367,7 +337,7 @@ pub(super) fn imported(entries: &[Entry]) -> bool {
 }
 
 /// The settings that the run in the folder `path` was begun with.
-pub(super) fn read_settings(path: &Path) -> Result<Settings, RunError> {
+pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
     let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
     let path = path.join("settings.toml");
     let text = fs::read_to_string(&path).map_err(|source| RunError::Read {

@@ -15,8 +15,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::train::Said;
-use crate::{interrupt, prompt::reply::ReplyFault, teacher::TeacherIdentity, voice};
+use crate::{
+    dataset::Said, interrupt, prompt::reply::ReplyFault, teacher::TeacherIdentity, verbosity,
+};
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -209,7 +210,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), L
             message,
         };
         let parsed: Line =
-            serde_json::from_slice(line).map_err(|error| broken(voice::json_fault(&error)))?;
+            serde_json::from_slice(line).map_err(|error| broken(verbosity::json_fault(&error)))?;
         if parsed.prev != last || parsed.n != index {
             return Err(broken("the line does not continue the chain of hashes".to_owned()));
         }

@@ -1,88 +1,38 @@
-//! A run is a folder. Each stage reads the file that the last one wrote and writes the next, so any
-//! stage can be run alone, looked at with `jq`, resumed or replaced:
+//! The folder of a run on disk: its files, its lock and its ledger. Storage alone: what a stage does
+//! with them stands in [`crate::pipeline`].
 //!
 //! ```text
 //! settings.toml task.json ─ generate ─► augmented.jsonl ─ relabel ─► relabelled.jsonl
 //!     ─ filter ─► train.jsonl, dropped.jsonl ─ train ─► student/ ─ evaluate ─► report.json, report.html
 //! ```
 //!
-//! What costs time goes into the [`ledger`] the moment it is finished. A stage that is started again
-//! looks there first; killing the program at any point loses at most the requests in flight.
+//! Each stage reads the file that the one before it wrote, so any stage can be run alone, looked at with
+//! `jq`, resumed or replaced. What costs time goes into the [`ledger`] the moment it is finished; killing
+//! the program at any point loses at most the requests in flight.
 
-pub(crate) mod arms;
-pub(crate) mod assembly;
-mod calls;
-pub mod card;
-mod evaluate;
 mod files;
-mod filtering;
 mod folder;
-mod free_text;
-mod generate;
-pub(crate) mod gold;
-mod import;
 pub mod ledger;
-mod published;
-mod record;
-mod relabelling;
 mod replay;
-#[cfg(test)]
-mod scripted;
-pub(crate) mod sections;
-mod train;
 
 use std::{io, path::PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub use evaluate::evaluate;
-use files::read_json;
-pub use filtering::filter;
+pub(crate) use files::read_json;
+pub use files::{begun_with, read_texts};
 pub use folder::RunFolder;
-use folder::{imported, read_settings};
-pub use generate::generate;
-pub(crate) use generate::{Counts, Harvest, harvest, nearest};
-pub use import::import;
-pub use record::{Record, SyntheticText, begun_with};
-pub use relabelling::relabel;
-pub(crate) use relabelling::{Scoring, relabelled};
+pub(crate) use folder::{imported, read_settings};
 pub use replay::replay;
-pub(crate) use train::{Job, School};
-pub use train::{Said, TrainedRow, train};
 
-use crate::{
-    augment::Setting,
-    config::{ConfigError, Settings},
-    eval::EvalError,
-    prompt::{PromptError, Prompts},
-    relabel::QuestionError,
-    report::ReportError,
-    student::StudentError,
-    task::{LabelledText, Task},
-    teacher::TeacherError,
-};
 use ledger::LedgerError;
 
-/// Why a stage could not be finished. What it had done by then is in the ledger.
+/// Why a run folder cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Teacher(#[from] TeacherError),
-    #[error(transparent)]
-    Prompt(#[from] PromptError),
-    #[error(transparent)]
-    Question(#[from] QuestionError),
-    #[error(transparent)]
-    Student(#[from] StudentError),
-    #[error(transparent)]
-    Eval(#[from] EvalError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
     #[error(
         "cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again"
     )]
@@ -117,63 +67,10 @@ pub enum RunError {
         "{path} names no teacher\nhint: `replay:` takes the ledger of a run that has generated or relabelled texts"
     )]
     NoTeacher { path: PathBuf },
-    #[error(
-        "augment.partners is \"confusable\", but nothing says which classes are near each other\nhint: give a student, whose embeddings do, or set augment.partners=even"
-    )]
-    NoEmbedder,
-    #[error(
-        "no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}"
-    )]
-    NothingLeft { detail: String },
-}
-
-/// What a stage tells whoever is watching.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A stage begins with `total` items, `resumed` of which are known from before.
-    Begin { stage: &'static str, total: usize, resumed: usize },
-    /// `items` more are finished; of them `rejected` came to nothing; `tokens` were read or written.
-    Advance { items: usize, rejected: usize, tokens: usize },
-    /// The stage is over; a summary in words.
-    End { summary: String },
-    /// Something the user should know. Quotes no text.
-    Warning(String),
-    /// Something that `-v` shows. Quotes no text.
-    Fact(String),
-    /// A text of the task or of the teacher, private: `-vv` shows it.
-    Text { what: String, text: String },
-}
-
-/// What texts and labels depend on beside the teacher: the task and the few-shot subset of one seed.
-#[derive(Clone, Copy)]
-pub(crate) struct Scene<'a> {
-    pub task: &'a Task,
-    /// The few-shot subset.
-    pub seeds: &'a [LabelledText],
-    pub settings: &'a Settings,
-    pub prompts: &'a Prompts,
-    /// The seed of the prompts.
-    pub seed: u64,
-}
-
-impl<'a> Scene<'a> {
-    /// What a method of asking sees of it; `nearest` as [`Setting::nearest`] has it.
-    pub(crate) fn setting(&self, nearest: &'a [Vec<usize>]) -> Setting<'a> {
-        let Self { task, seeds, settings, prompts, seed } = *self;
-        Setting { task, seeds, prompts, settings: &settings.augment, nearest, seed }
-    }
-}
-
-/// Receives the events of a stage.
-pub type Watch<'a> = &'a mut (dyn FnMut(Event) + Send);
-
-/// The seeds that this run uses.
-fn run_seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {
-    task.draw_seeds(settings.run.seed)
 }
 
 /// SHA-256 (hex) over the JSON of `parts`: names a piece of work by everything it depends on.
-fn key(parts: &impl Serialize) -> String {
+pub(crate) fn key(parts: &impl Serialize) -> String {
     let json = serde_json::to_vec(parts).expect("keys are plain values");
     format!("{:x}", Sha256::digest(json))
 }

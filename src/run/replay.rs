@@ -79,7 +79,7 @@ fn of_texts(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
         let wrong =
             |message: String| RunError::Row { path: path.clone(), line: index + 1, message };
         let row: RecordedText = serde_json::from_slice(line)
-            .map_err(|error| wrong(crate::voice::json_fault(&error)))?;
+            .map_err(|error| wrong(crate::verbosity::json_fault(&error)))?;
         if row.text.trim().is_empty() {
             return Err(wrong("`text` is empty".to_owned()));
         }

@@ -8,13 +8,13 @@ use candle_core::Device;
 use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
-use super::blueprint::Blueprint;
-use super::config::Config;
-use super::network::Source;
-use super::weights::Checkpoint;
 #[cfg(test)]
 use super::weights::{self, Tensors};
-use super::{Result, StudentError, tokens, vocabulary};
+use super::{
+    Result, StudentError, config::Config, model_spec::Blueprint, network::Source, tokens,
+    vocabulary, weights::Checkpoint,
+};
+use crate::models::{self, StudentFiles};
 
 /// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
 /// are where a folder has them.
@@ -51,6 +51,20 @@ impl std::fmt::Debug for BaseModel {
 }
 
 impl BaseModel {
+    /// The encoder that `spec` means: `pocket`, a name of the manifest or the library, or a folder.
+    /// Every file has been checked.
+    ///
+    /// # Errors
+    /// A model that is not here or not what it should be, and those of [`Self::load`].
+    pub fn open(spec: &str, device: &Device) -> Result<Self> {
+        match models::student_files(spec)? {
+            StudentFiles::Embedded([config, weights, tokenizer]) => {
+                Self::from_bytes(config, weights, tokenizer, device)
+            }
+            StudentFiles::Folder(folder) => Self::load(&folder, device),
+        }
+    }
+
     /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (F32, F16 or BF16) and
     /// `tokenizer.json`, or where that is missing `vocab.txt`. The weights stay in their file until
     /// they are used.

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
-use super::parity::fixture;
-use super::*;
+use super::{parity::fixture, *};
 
 fn labels() -> Vec<String> {
     ["money", "travel"].map(str::to_owned).to_vec()

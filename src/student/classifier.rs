@@ -7,11 +7,14 @@ use std::sync::Arc;
 use candle_core::Device;
 use serde_json::{Map, Value};
 
-use super::blueprint::Blueprint;
-use super::classify::{check_temperature, run, softmax};
-use super::network::{Network, Source, network};
-use super::weights::{Weights, serialise};
-use super::{BaseModel, Pooling, Precision, Result, StudentError, checkpoint, tokens};
+use super::{
+    BaseModel, Pooling, Precision, Result, StudentError, checkpoint,
+    classify::{check_temperature, run, softmax},
+    model_spec::Blueprint,
+    network::{Network, Source, network},
+    tokens,
+    weights::{Weights, serialise},
+};
 
 /// Tokens per text where a checkpoint does not say what it was trained with.
 const USUAL_LENGTH: usize = 128;

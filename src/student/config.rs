@@ -8,8 +8,7 @@ use candle_nn::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::classify::check_temperature;
-use super::{Result, StudentError};
+use super::{Result, StudentError, classify::check_temperature};
 
 /// Which family of networks a checkpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::{hint::Hint, models::ModelError};
+
 /// A fault of the student: its files, its settings, or its training.
 #[derive(Debug, Error)]
 pub enum StudentError {
@@ -55,10 +57,15 @@ pub enum StudentError {
         "the training was broken off\nhint: run the same command again; it goes on from where it was, where its state was kept"
     )]
     Stopped,
+    /// The model cannot be had.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The tensor engine failed: out of memory, a device lost, a bug of ours.
     #[error("the tensor engine failed: {0}")]
     Engine(#[from] candle_core::Error),
 }
+
+impl Hint for StudentError {}
 
 /// What helps against a write that failed, unless `source` says so itself.
 fn mend(source: &std::io::Error) -> &'static str {

@@ -30,25 +30,27 @@
 
 mod base;
 pub mod bench;
-mod blueprint;
 mod checkpoint;
 mod classifier;
 mod classify;
 mod config;
 mod cpu;
-mod crew;
 mod dropout;
+mod embedder;
 mod error;
 pub mod export;
 mod graph;
+mod model_spec;
 mod network;
 mod optimizer;
+mod packed_batch;
+mod parallel;
 mod quantised;
-mod rows;
 mod tokens;
 mod train;
 mod vocabulary;
 mod weights;
+pub mod word_neighbours;
 
 #[cfg(test)]
 mod behaviour;
@@ -60,8 +62,9 @@ pub use classifier::Classifier;
 pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, calibrate, largest};
 pub use config::{Architecture, Config, Pooling};
 pub use cpu::Precision;
-pub use crew::{Crew, side_by_side};
+pub use embedder::EncoderEmbedder;
 pub use error::StudentError;
+pub use parallel::{Crew, side_by_side};
 pub use train::{
     ClassWeights, Corpus, Epoch, Example, Loss, OutOfRange, Snapshots, Stages, TrainOutcome,
     TrainSettings, TrainStep, Training, Validation, most_memory, steps,

@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
-use super::Result;
-use super::blueprint::Blueprint;
-use super::cpu::{CpuLearner, CpuNetwork, Precision};
-use super::dropout::Dropout;
-use super::graph::{GraphLearner, GraphNetwork};
-use super::rows::Rows;
+use super::{
+    Result,
+    cpu::{CpuLearner, CpuNetwork, Precision},
+    dropout::Dropout,
+    graph::{GraphLearner, GraphNetwork},
+    model_spec::Blueprint,
+    packed_batch::Rows,
+};
 
 /// The network that serves on `device`; `precision` is the CPU's.
 ///

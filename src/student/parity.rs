@@ -7,13 +7,15 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::blueprint::Blueprint;
-use super::dropout::Dropout;
-use super::graph::GraphLearner;
-use super::network::{Learner, Source, Update, learner, network};
-use super::rows::Rows;
-use super::weights::Checkpoint;
-use super::*;
+use super::{
+    dropout::Dropout,
+    graph::GraphLearner,
+    model_spec::Blueprint,
+    network::{Learner, Source, Update, learner, network},
+    packed_batch::Rows,
+    weights::Checkpoint,
+    *,
+};
 
 const FAMILIES: [&str; 2] = ["distilbert", "bert"];
 

@@ -22,9 +22,8 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::network::Source;
-use super::{Architecture, Result, StudentError};
-use crate::store::header;
+use super::{Architecture, Result, StudentError, network::Source};
+use crate::model_file;
 
 #[cfg(test)]
 pub(super) use source::{Tensors, tensors};
@@ -105,7 +104,7 @@ impl Checkpoint {
 
     fn new(bytes: Bytes, architecture: Architecture, origin: &str) -> Result<Self> {
         let fault = |message: String| StudentError::Weights { origin: origin.to_owned(), message };
-        header::safetensors::check(bytes.all()).map_err(|error| fault(error.to_string()))?;
+        model_file::safetensors::check(bytes.all()).map_err(|error| fault(error.to_string()))?;
         let (header, metadata) = SafeTensors::read_metadata(bytes.all()).map_err(|error| {
             fault(format!(
                 "{error}\nhint: the file is damaged, or no safetensors file; fetch it again"

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::voice;
+use crate::verbosity;
 
 /// How many faults one message lists; the rest are counted.
 pub const LISTED: usize = 20;
@@ -68,7 +68,7 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// A label that is no class of the task.
-    #[error("unknown label{}", voice::quoted(label))]
+    #[error("unknown label{}", verbosity::quoted(label))]
     UnknownLabel { label: String, classes: Vec<String> },
     /// A text without a single visible character.
     #[error("empty text")]
@@ -186,7 +186,7 @@ impl Problem {
                 r#"save the file as "UTF-8" instead of "UTF-8 with BOM", or: sed -i '1s/^\xef\xbb\xbf//' FILE"#.into()
             }
             Self::MissingColumn { found, .. } if found.len() == 1 && found[0].contains([';', '\t']) => {
-                format!("found one column only{}: columns must be separated by commas", voice::quoted(&found[0]))
+                format!("found one column only{}: columns must be separated by commas", verbosity::quoted(&found[0]))
             }
             Self::MissingColumn { found, .. } => format!(
                 "found {}; text_column and label_column under [data] say which columns to read",
@@ -321,7 +321,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 fn columns(found: &[String]) -> String {
     let is_name = |name: &&String| {
         let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
-        voice::texts() || (name.chars().count() <= 32 && name.chars().all(plain))
+        verbosity::texts() || (name.chars().count() <= 32 && name.chars().all(plain))
     };
     let names: Vec<String> = found.iter().filter(is_name).cloned().collect();
     match (names.len(), found.len() - names.len()) {

@@ -6,8 +6,10 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::Problem;
-use super::read::{Faults, Lines};
+use super::{
+    fault::Problem,
+    read::{Faults, Lines},
+};
 
 /// The name under which faults show the file.
 pub(super) const FILE: &str = "task.toml";

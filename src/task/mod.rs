@@ -29,6 +29,7 @@
 //! `manifest` reads `task.toml`, `read` the texts, `fault` says what is wrong, [`scaffold`]
 //! makes a new task from labelled examples.
 
+mod demo;
 mod fault;
 mod manifest;
 mod read;
@@ -44,6 +45,7 @@ use sha2::{Digest, Sha256};
 
 use crate::rng::Rng;
 
+pub use demo::demo_task;
 pub use fault::{Fault, LISTED, Place, Problem, TaskError, Warning};
 pub use read::{Cell, Row, TextStream, read_labelled, read_texts, stream_texts};
 pub use scaffold::{Scaffold, ScaffoldClass, scaffold};

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::fault::{Place, Problem, TaskError};
-use super::manifest::{FILE, bad_name};
-use super::normalised;
-use super::read::{Faults, Row, Source, labelled};
+use super::{
+    fault::{Place, Problem, TaskError},
+    manifest::{FILE, bad_name},
+    normalised,
+    read::{Faults, Row, Source, labelled},
+};
 
 /// A class found among the examples. Its description is still to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]

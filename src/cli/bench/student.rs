@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::{super::parts, BenchArgs, StudentArgs};
+use super::{BenchArgs, StudentArgs};
 use crate::{
-    store,
+    cli::build,
+    models::{self, Role},
     student::{
-        Classifier,
+        BaseModel, Classifier,
         bench::{self, Kind, Measure, StudentBenchReport, Subject, Workload},
     },
     task,
@@ -26,8 +27,8 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
         students: wanted.students,
         only: super::kinds(&args.only, &Kind::ALL, Kind::name)?,
     };
-    let device = parts::student_device()?;
-    let base = store::student_base(model, &device)?;
+    let device = build::student_device()?;
+    let base = BaseModel::open(model, &device)?;
     let classifies = workload.only.is_empty()
         || [Kind::Classify, Kind::ClassifyFast].iter().any(|kind| workload.only.contains(kind));
     // A folder that is no trained classifier serves as a base.
@@ -47,7 +48,7 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
     // A partial measurement is no basis for estimates.
     let whole = [Kind::Train, Kind::Classify, Kind::Students];
     if whole.iter().all(|kind| report.measure(*kind).is_some()) {
-        store::remember_student_speed(&report)?;
+        models::remember_speed(Role::Student, &report.sha256, &report)?;
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

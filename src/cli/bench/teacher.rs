@@ -7,10 +7,11 @@ use std::{
 
 use anyhow::Context;
 
-use super::{super::parts, BenchArgs};
+use super::BenchArgs;
 use crate::{
+    cli::build,
     config::Settings,
-    store,
+    models::{self, Role},
     teacher::{
         llama::bench::{BenchReport, Kind, Measure, Workload},
         worker,
@@ -35,7 +36,7 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
         label_tokens: wanted.label_tokens,
         only: super::kinds(&args.only, &Kind::ALL, Kind::name)?,
     };
-    let launch = parts::launch(&settings)?;
+    let launch = build::launch(&settings)?;
     if let Some(path) = &wanted.export {
         let prompts = worker::bench_prompts(&launch, &workload)?;
         let write = || -> std::io::Result<()> {
@@ -57,7 +58,7 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
     })?;
     // A partial measurement is no basis for estimates.
     if [Kind::Decode, Kind::Labels].iter().all(|kind| report.measure(*kind).is_some()) {
-        store::remember_speed(&report)?;
+        models::remember_speed(Role::Teacher, &report.sha256, &report)?;
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -16,7 +16,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    store::{self, Role, StoreError, header},
+    model_file,
+    models::{self, ModelError, Role},
     teacher::{
         chat::{self, CHATML, ChatTemplate, Difference},
         worker::Launch,
@@ -74,16 +75,16 @@ pub enum State {
 /// The templates of `asked`, or else of every teacher that is on this machine.
 pub fn verdicts(asked: Option<&str>) -> anyhow::Result<Vec<Verdict>> {
     if let Some(name) = asked {
-        let file = match !store::is_name(Role::Teacher, name) && Path::new(name).exists() {
+        let file = match !models::is_name(Role::Teacher, name) && Path::new(name).exists() {
             // Not checked before: what is wrong with it is part of the answer.
             true => PathBuf::from(name),
-            false => store::teacher_file(name)?,
+            false => models::teacher_file(name)?,
         };
         return Ok(vec![apart(name, &file)]);
     }
-    let known = store::known_models().into_iter().map(|model| (model.role, model.name));
+    let known = models::known_models().into_iter().map(|model| (model.role, model.name));
     let mut names: Vec<String> = Vec::new();
-    for (role, name) in known.chain(store::library_names()) {
+    for (role, name) in known.chain(models::library_names()) {
         if role == Role::Teacher && !names.contains(&name) {
             names.push(name);
         }
@@ -93,9 +94,9 @@ pub fn verdicts(asked: Option<&str>) -> anyhow::Result<Vec<Verdict>> {
 
 /// The verdict on a teacher of this machine; none if it is not here.
 fn of_name(name: &str) -> Option<Verdict> {
-    match store::teacher_file(name) {
+    match models::teacher_file(name) {
         Ok(file) => Some(apart(name, &file)),
-        Err(StoreError::NotPulled { .. } | StoreError::Unknown { .. }) => None,
+        Err(ModelError::NotPulled { .. } | ModelError::Unknown { .. }) => None,
         Err(error) => {
             Some(Verdict { message: Some(error.to_string()), ..Verdict::of(name, State::Unsound) })
         }
@@ -164,7 +165,7 @@ impl Verdict {
         let teacher = file.display().to_string();
         let failed =
             |state, message: String| Self { message: Some(message), ..Self::of(&teacher, state) };
-        let header = match header::check(file) {
+        let header = match model_file::check(file) {
             Ok(header) => header,
             Err(error) => return failed(State::Unsound, error.to_string()),
         };

@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::super::AlphaShare;
-use super::super::number::{count, share, whole_percent};
-use super::open;
+use super::{
+    super::{
+        AlphaShare,
+        number::{count, share, whole_percent},
+    },
+    open,
+};
 use crate::eval::wilson;
 
 /// Columns: the share relabelled by α, with Wilson's interval and the number of texts.

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::number::share;
-use super::escape;
+use super::{super::number::share, escape};
 
 /// A matrix too large for numbers: one small square per cell that holds anything, shaded by row.
 pub(in super::super) fn grid(matrix: &[Vec<u64>], classes: usize, title: &str) -> String {

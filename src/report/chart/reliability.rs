@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::super::number::{count, percent, whole_percent};
-use super::{across, open};
+use super::{
+    super::number::{count, percent, whole_percent},
+    across, open,
+};
 use crate::eval::{Bin, Calibration};
 
 /// Bins of fewer answers say little and are drawn pale.

@@ -7,8 +7,10 @@
 
 use std::fmt::Write as _;
 
-use super::super::{Class, Map, Point, PointKind};
-use super::{across, escape};
+use super::{
+    super::{Class, Map, Point, PointKind},
+    across, escape,
+};
 
 /// Colours of the style sheet (`--c0` …); tasks with more classes go around the circle of hues.
 pub(in super::super) const COLOURS: usize = 10;

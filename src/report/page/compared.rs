@@ -3,11 +3,18 @@
 
 use minijinja::{Value, context};
 
-use super::super::comparison::Group;
-use super::super::number::{compact, count, counted, duration, percent, span, whole_percent};
-use super::super::verdict::main;
-use super::super::{Comparison, LeftOut, Line, Report, Row, chart};
-use super::{reach, sections, svg};
+use super::{
+    super::{
+        comparison::Group,
+        number::{compact, count, counted, duration, percent, span, whole_percent},
+        verdict::main,
+    },
+    reach, sections, svg,
+};
+use crate::{
+    dataset::Row,
+    report::{Comparison, LeftOut, Line, Report, chart},
+};
 
 pub(super) fn compared(report: &Report) -> Option<Value> {
     let comparison = report.comparison.as_ref()?;

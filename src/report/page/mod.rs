@@ -1,8 +1,8 @@
 //! Turns a [`Report`] into the page: numbers become text, shares become SVG, and the templates beside
 //! this file lay them out and escape every text.
 
-mod closer;
 mod compared;
+mod diagnostics;
 mod privacy;
 mod sections;
 #[cfg(test)]
@@ -10,10 +10,8 @@ mod tests;
 
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::number::count;
-use super::verdict::verdict;
-use super::{Report, Row};
-use crate::eval::Interval;
+use super::{Report, number::count, verdict::verdict};
+use crate::{dataset::Row, eval::Interval};
 
 /// The templates, by the name under which they include each other.
 const TEMPLATES: [(&str, &str); 6] = [
@@ -60,9 +58,9 @@ pub fn render(report: &Report) -> String {
             funnel => sections::funnel(report),
             relabel => sections::relabel(report),
             confusion => sections::confusion(report),
-            map => closer::map(report),
-            reliability => closer::reliability(report),
-            diversity => closer::diversity(report),
+            map => diagnostics::map(report),
+            reliability => diagnostics::reliability(report),
+            diversity => diagnostics::diversity(report),
             privacy => privacy::privacy(report),
             examples => sections::examples(report),
             stages => sections::stages(report),

@@ -3,7 +3,10 @@
 use minijinja::{Value, context};
 
 use super::super::number::{count, counted, listed};
-use super::super::{CopiedText, HowCopied, Nearest, PrivateValue, Report};
+use crate::{
+    audit::{CopiedText, HowCopied, Nearest, PrivateValue},
+    report::Report,
+};
 
 /// Values and texts that are listed; the JSON has them all.
 const LISTED: usize = 100;

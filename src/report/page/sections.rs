@@ -2,13 +2,17 @@
 
 use minijinja::{Value, context};
 
-use super::super::matrix::Matrix;
-use super::super::number::{
-    count, counted, duration, listed, percent, points, points_span, share, span, whole_percent,
+use super::{
+    super::number::{
+        count, counted, duration, listed, percent, points, points_span, share, span, whole_percent,
+    },
+    model, name, reach, svg, words,
 };
-use super::super::{Difference, MistakenPair, PairShare, Report, Row, Scores, chart};
-use super::{model, name, reach, svg, words};
-use crate::eval::{Interval, wilson};
+use crate::{
+    dataset::Row,
+    eval::{Interval, wilson},
+    report::{Difference, MistakenPair, PairShare, Report, Scores, chart, confusion::Matrix},
+};
 
 /// Pairs of classes that are listed.
 const PAIRS: usize = 8;

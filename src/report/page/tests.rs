@@ -1,7 +1,10 @@
 use serde_json::Value;
 
-use super::super::{Funnel, Report, Row, sample};
 use super::render;
+use crate::{
+    dataset::Row,
+    report::{Funnel, Report, sample},
+};
 
 /// Every text of a report with `evil` before it, names of rows and of kinds of points excepted.
 fn poisoned(report: &Report, evil: &str) -> Report {

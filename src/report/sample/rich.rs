@@ -1,7 +1,10 @@
 //! Reports that hold all there is to draw, and comparisons of any size.
 
 use super::*;
-use crate::eval::{Bin, Calibration};
+use crate::{
+    audit::{Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, PrivateValue},
+    eval::{Bin, Calibration},
+};
 
 /// A number of 0 to 1 that depends on `seed` alone.
 fn chance(seed: usize) -> f64 {

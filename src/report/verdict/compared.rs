@@ -5,11 +5,18 @@
 
 use std::cmp::Ordering;
 
-use super::super::comparison::Group;
-use super::super::number::{counted, listed, percent, points, points_span, span};
-use super::super::{Comparison, Line, Row};
-use super::Verdict;
-use crate::eval::Interval;
+use super::{
+    super::{
+        comparison::Group,
+        number::{counted, listed, percent, points, points_span, span},
+    },
+    Verdict,
+};
+use crate::{
+    dataset::Row,
+    eval::Interval,
+    report::{Comparison, Line},
+};
 
 /// Settings that the details name one by one.
 const NAMED: usize = 4;

@@ -5,9 +5,11 @@
 
 mod compared;
 
-use super::number::{percent, points, points_span, span};
-use super::{Report, Row, Scores};
-use crate::eval::Interval;
+use super::{
+    Report, Scores,
+    number::{percent, points, points_span, span},
+};
+use crate::{dataset::Row, eval::Interval};
 
 pub(super) use compared::main;
 

@@ -1,7 +1,7 @@
 //! How long a run's students take: by what was measured on this machine, or by a rough guess.
 
-use super::super::{BaseModel, Pooling, blueprint::Blueprint};
 use super::{Kind, Measure, StudentBenchReport};
+use crate::student::{BaseModel, Pooling, model_spec::Blueprint};
 
 /// Multiplications and additions per second and core that a CPU of the last years spends on small
 /// networks; a rough guess, said to be one, for students that `bench` has not measured.

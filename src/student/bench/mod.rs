@@ -16,10 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use estimate::{Estimate, Planned, estimate};
 
-use super::blueprint::Blueprint;
 use super::{
     BaseModel, Classifier, Corpus, Crew, Example, Pooling, Precision, Result, StudentError,
-    TrainSettings, Training, side_by_side,
+    TrainSettings, Training, model_spec::Blueprint, side_by_side,
 };
 use crate::memory;
 

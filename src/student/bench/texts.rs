@@ -3,8 +3,10 @@
 
 use rand::Rng as _;
 
-use super::super::{BaseModel, Example, Result, StudentError};
-use super::Workload;
+use super::{
+    super::{BaseModel, Example, Result, StudentError},
+    Workload,
+};
 use crate::rng::Rng;
 
 /// Tokens of a sentence at every tenth of all sentences, from Banking77 (Casanueva et al. 2020, arXiv

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::super::Result;
-use super::super::rows::Rows;
+use crate::student::packed_batch::Rows;
 
 /// Tokens per pass, padding included.
 const BUDGET: usize = 2048;

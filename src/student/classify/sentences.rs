@@ -1,9 +1,13 @@
 //! Sentence embeddings: the mean of a pretrained encoder's last hidden states.
 
-use super::super::blueprint::Blueprint;
-use super::super::network::{Network, network};
-use super::super::{BaseModel, Pooling, Precision, Result};
-use super::run;
+use super::{
+    super::{
+        BaseModel, Pooling, Precision, Result,
+        network::{Network, network},
+    },
+    run,
+};
+use crate::student::model_spec::Blueprint;
 
 /// A pretrained encoder that turns texts into one vector each.
 pub struct SentenceEncoder {

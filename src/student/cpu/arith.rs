@@ -3,9 +3,11 @@
 
 use candle_nn::Activation;
 
-use super::super::dropout::Mask;
-use super::super::optimizer::{BETA1, BETA2, EPSILON, Factors};
-use crate::vector::{exp, wide};
+use super::super::{
+    dropout::Mask,
+    optimizer::{BETA1, BETA2, EPSILON, Factors},
+};
+use crate::simd::{exp, wide};
 
 /// Distribution function of the standard normal by erf, Abramowitz and Stegun 7.1.26 (error under
 /// 1.5e-7); `square` is e^(-x²/2), which the derivative needs as well.

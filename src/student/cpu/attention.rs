@@ -7,9 +7,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::dropout::Mask;
-use super::arith;
-use super::product::{Before, Matrix, Parts, Target, multiply};
+use super::{
+    super::dropout::Mask,
+    arith,
+    product::{Before, Matrix, Parts, Target, multiply},
+};
 
 /// The shape of an attention: `heads · depth` is the width.
 #[derive(Debug, Clone, Copy)]

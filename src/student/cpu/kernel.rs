@@ -45,7 +45,7 @@ impl View {
 /// Whether this processor has the instructions.
 pub(super) fn serves() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return crate::vector::has_avx512();
+    return crate::simd::has_avx512();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }

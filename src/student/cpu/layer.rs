@@ -9,11 +9,13 @@ use std::ops::Range;
 use candle_nn::Activation;
 use rayon::prelude::*;
 
-use super::super::dropout::Mask;
-use super::attention::{self, Heads};
-use super::layout;
-use super::product::{Before, Matrix, Target, product};
-use super::{Buffer, arith};
+use super::{
+    super::dropout::Mask,
+    Buffer, arith,
+    attention::{self, Heads},
+    layout,
+    product::{Before, Matrix, Target, product},
+};
 
 /// Numbers per task: below this a second thread costs more than it brings.
 pub(super) const CHUNK: usize = 1 << 14;

@@ -7,12 +7,12 @@
 
 use std::ops::Range;
 
-use super::super::Result;
-use super::super::blueprint::Blueprint;
-use super::super::network::Source;
-use super::super::rows::Rows;
-use super::arith;
-use super::pages::zeros;
+use super::{
+    super::{Result, network::Source},
+    arith,
+    pages::zeros,
+};
+use crate::student::{model_spec::Blueprint, packed_batch::Rows};
 
 /// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
 #[derive(Debug, Clone)]
@@ -220,9 +220,9 @@ impl Places {
 mod tests {
     use candle_core::Device;
 
-    use super::super::super::blueprint::Wanted;
     use super::super::super::{BaseModel, Pooling, parity::fixture};
     use super::*;
+    use crate::student::model_spec::Wanted;
 
     /// Whether `layout` holds exactly the tensors of `wanted`, in whatever order.
     fn holds(layout: &Layout, wanted: &[Wanted]) -> bool {

@@ -5,17 +5,24 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::blueprint::{Blueprint, HeadActivation};
-use super::super::dropout::{Dropout, Mask, Place};
-use super::super::network::{Learner, Slot, Source, State, Update};
-use super::super::optimizer::Factors;
-use super::super::rows::Rows;
-use super::super::{Result, StudentError};
-use super::arith::{self, AdamStep};
-use super::layer::{self, CHUNK, Dense, Gradients, Kept, Masks, Norm, Plain, Scratch};
-use super::layout::{Contents, Layout};
-use super::product::Before;
-use super::{Buffer, activate_head, pages, pool, pooled_rows};
+use super::{
+    super::{
+        Result, StudentError,
+        dropout::{Dropout, Mask, Place},
+        network::{Learner, Slot, Source, State, Update},
+        optimizer::Factors,
+    },
+    Buffer, activate_head,
+    arith::{self, AdamStep},
+    layer::{self, CHUNK, Dense, Gradients, Kept, Masks, Norm, Plain, Scratch},
+    layout::{Contents, Layout},
+    pages, pool, pooled_rows,
+    product::Before,
+};
+use crate::student::{
+    model_spec::{Blueprint, HeadActivation},
+    packed_batch::Rows,
+};
 
 /// The network with its optimiser.
 pub(in crate::student) struct CpuLearner {

@@ -29,8 +29,11 @@ mod product;
 
 use std::ops::Range;
 
-use super::blueprint::{Blueprint, HeadActivation};
-use super::{Pooling, rows::Rows};
+use super::{
+    Pooling,
+    model_spec::{Blueprint, HeadActivation},
+    packed_batch::Rows,
+};
 
 pub(super) use learn::CpuLearner;
 pub(super) use predict::CpuNetwork;

@@ -3,14 +3,21 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::blueprint::{Blueprint, LayerParts};
-use super::super::network::{Network, Source};
-use super::super::quantised::{QuantisedDense, QuantisedRows};
-use super::super::rows::Rows;
-use super::super::{Result, StudentError};
-use super::layer::{self, Dense, DenseLayers, Kept, Masks, Norm, Plain};
-use super::layout::{self, Contents, Layout};
-use super::{Buffer, activate_head, pool};
+use super::{
+    super::{
+        Result, StudentError,
+        network::{Network, Source},
+        quantised::{QuantisedDense, QuantisedRows},
+    },
+    Buffer, activate_head,
+    layer::{self, Dense, DenseLayers, Kept, Masks, Norm, Plain},
+    layout::{self, Contents, Layout},
+    pool,
+};
+use crate::student::{
+    model_spec::{Blueprint, LayerParts},
+    packed_batch::Rows,
+};
 
 /// The number type of the dense layers' arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

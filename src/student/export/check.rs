@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use super::super::tokens;
-use super::onnx::Interpreter;
-use super::{Compared, ExportError, Facts};
+use super::{super::tokens, Compared, ExportError, Facts, onnx::Interpreter};
 
 /// Texts of a run that the interpreter computes, which is slow, beside our own.
 const MOST: usize = 64;

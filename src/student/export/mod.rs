@@ -24,10 +24,12 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
-use super::blueprint::Blueprint;
-use super::config::{Architecture, Config, Pooling, TEMPERATURE_KEY};
-use super::weights::Checkpoint;
-use super::{Classifier, StudentError};
+use super::{
+    Classifier, StudentError,
+    config::{Architecture, Config, Pooling, TEMPERATURE_KEY},
+    model_spec::Blueprint,
+    weights::Checkpoint,
+};
 use onnx::Interpreter;
 
 /// Largest difference between two logits that the ONNX file may show: float32 summed in another

@@ -1,22 +1,24 @@
 //! The reference engine: candle's differentiable ops over padded rectangles. It is what a GPU runs,
 //! and, in F64, what the CPU's hand-written engine is held against.
 
-mod frame;
 mod net;
+mod padded_batch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use super::blueprint::Blueprint;
-use super::dropout::Dropout;
-use super::network::{Learner, Network, Slot, Source, State, Update};
-use super::optimizer::{BETA1, BETA2, EPSILON, Factors};
-use super::rows::Rows;
-use super::{Result, StudentError};
-use frame::Frame;
+use super::{
+    Result, StudentError,
+    dropout::Dropout,
+    model_spec::Blueprint,
+    network::{Learner, Network, Slot, Source, State, Update},
+    optimizer::{BETA1, BETA2, EPSILON, Factors},
+    packed_batch::Rows,
+};
 use net::{Pass, Tensors};
+use padded_batch::Frame;
 
 /// A network that predicts, op by op.
 pub(super) struct GraphNetwork {

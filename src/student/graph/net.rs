@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::{Module, ops};
 
-use super::super::blueprint::{Blueprint, HeadActivation, LayerParts};
-use super::super::dropout::{Dropout, Mask, Place};
-use super::super::network::Source;
-use super::super::{Result, StudentError};
-use super::frame::Frame;
+use super::{
+    super::{
+        Result, StudentError,
+        dropout::{Dropout, Mask, Place},
+        network::Source,
+    },
+    padded_batch::Frame,
+};
+use crate::student::model_spec::{Blueprint, HeadActivation, LayerParts};
 
 /// Tensors by their full Hugging Face names.
 pub(super) type Tensors = BTreeMap<String, Tensor>;

@@ -9,8 +9,10 @@
 
 use std::arch::x86_64::*;
 
-use super::kernel::{GROUP, PANEL, Panel, Tile, Window, by_rows};
-use super::rows::Place;
+use super::{
+    kernel::{GROUP, PANEL, Panel, Tile, Window, by_rows},
+    rows::Place,
+};
 
 /// Rows of the tallest tile.
 pub(super) const ROWS: usize = 14;

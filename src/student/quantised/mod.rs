@@ -39,7 +39,7 @@ mod tests;
 
 use rayon::prelude::*;
 
-use crate::vector::wide;
+use crate::simd::wide;
 use kernel::{GROUP, Kernel, Line, PANEL, Panel, Window};
 
 pub(super) use rows::QuantisedRows;

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::kernel::{GROUP, Kernel, Tile};
-use crate::vector::wide;
+use crate::simd::wide;
 
 /// Levels above the lowest.
 const STEPS: f32 = 255.0;

@@ -16,32 +16,33 @@
 //! and one that was broken off and taken up again ends where it would have ended.
 
 mod corpus;
-mod course;
-mod need;
-mod objective;
+mod init;
+mod loss;
+mod memory_estimate;
 mod plan;
 mod settings;
 mod snapshot;
-mod start;
 #[cfg(test)]
 mod tests;
+mod train_loop;
 
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::blueprint::Blueprint;
-use super::network::learner;
-use super::{BaseModel, Classifier, Result, StudentError, Temperature, calibrate};
+use super::{
+    BaseModel, Classifier, Result, StudentError, Temperature, calibrate, model_spec::Blueprint,
+    network::learner,
+};
 use crate::memory;
 pub use corpus::Corpus;
-use course::Course;
+use init::Start;
 use plan::Plan;
 pub use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
 pub use snapshot::Snapshots;
 use snapshot::{Keeper, Place, Snapshot};
-use start::Start;
+use train_loop::Course;
 
 /// A text with its class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -146,7 +147,7 @@ pub fn most_memory(base: &BaseModel, classes: usize, settings: &TrainSettings) -
     let config = base.config();
     let blueprint = Blueprint::new(config, settings.pooling, classes);
     let lengths = vec![settings.max_length.min(config.max_positions); settings.rows_per_pass()];
-    need::memory_need(&blueprint, config.vocab_size, copies(settings, true), &lengths)
+    memory_estimate::memory_need(&blueprint, config.vocab_size, copies(settings, true), &lengths)
 }
 
 /// Copies of the weights beside those of every training: a state is copied to be written, the best
@@ -219,7 +220,7 @@ impl<'a> Training<'a> {
         if device.is_cpu() {
             let need = self.need_of(&blueprint, &longest);
             let top = longest.first().copied().unwrap_or(0);
-            need::check(need, memory::available(), longest.len(), top)?;
+            memory_estimate::check(need, memory::available(), longest.len(), top)?;
         }
         let plan = Plan::new(self.settings, self.examples, self.seed);
         let mut keeper =
@@ -284,7 +285,7 @@ impl<'a> Training<'a> {
     fn need_of(&self, blueprint: &Blueprint, longest: &[usize]) -> u64 {
         let vocabulary = self.base.config().vocab_size;
         let copies = copies(self.settings, self.snapshots.is_some());
-        need::memory_need(blueprint, vocabulary, copies, longest)
+        memory_estimate::memory_need(blueprint, vocabulary, copies, longest)
     }
 
     /// The lengths of the longest texts, as many as go into one pass.

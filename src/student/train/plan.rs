@@ -3,8 +3,7 @@
 
 use rand::seq::SliceRandom;
 
-use super::super::optimizer::schedule;
-use super::{Example, Stages, TrainSettings};
+use super::{super::optimizer::schedule, Example, Stages, TrainSettings};
 use crate::rng::Rng;
 
 /// What the second stage's peak is of the first's, where it is not set.

@@ -15,10 +15,14 @@ use std::time::{Duration, Instant};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::super::network::{Slot, State};
-use super::super::{Result, StudentError};
-use super::Epoch;
-use super::start::Weights;
+use super::{
+    super::{
+        Result, StudentError,
+        network::{Slot, State},
+    },
+    Epoch,
+    init::Weights,
+};
 
 const FILE: &str = "training.safetensors";
 const PART: &str = "training.safetensors.part";

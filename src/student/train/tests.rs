@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use candle_core::Device;
 
-use super::super::classify::softmax;
-use super::super::parity::fixture;
-use super::*;
+use super::{
+    super::{classify::softmax, parity::fixture},
+    *,
+};
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 

@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use safetensors::Dtype;
 
-use super::super::blueprint::{Blueprint, Wanted};
-use super::super::config::Architecture;
-use super::{Checkpoint, Result};
+use super::{super::config::Architecture, Checkpoint, Result};
+use crate::student::model_spec::{Blueprint, Wanted};
 
 /// Faulty tensors listed in full; a wholly foreign file would list hundreds.
 const SHOWN: usize = 12;

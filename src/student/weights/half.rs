@@ -1,6 +1,6 @@
 //! Little-endian numbers of a file as f32: copied, or widened from 16 bits.
 
-use crate::vector::wide;
+use crate::simd::wide;
 
 /// Sign, exponent and fraction moved to their places in an f32 leave the exponent short by this
 /// much: a factor of 2^112.

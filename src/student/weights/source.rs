@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
-use super::super::blueprint::Wanted;
-use super::super::network::Source;
-use super::{LENGTH, Result, StudentError};
+use super::{super::network::Source, LENGTH, Result, StudentError};
+use crate::student::model_spec::Wanted;
 
 #[cfg(test)]
 /// Candle's tensors by their full Hugging Face name.

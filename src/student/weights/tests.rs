@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::super::blueprint::Blueprint;
-use super::super::config::{Config, Pooling};
-use super::*;
+use super::{
+    super::config::{Config, Pooling},
+    *,
+};
+use crate::student::model_spec::Blueprint;
 
 fn folder(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)

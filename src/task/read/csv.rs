@@ -4,8 +4,7 @@
 //! closes swallows the rest of the file) and knows where a record starts but not where its fields
 //! do, so [`fields`] walks each record once more for the places.
 
-use super::super::fault::Problem;
-use super::{Cell, Faults, Lines, Source};
+use super::{super::fault::Problem, Cell, Faults, Lines, Source};
 
 /// What [`fields`] says where the record may go on after its line.
 pub(super) const NEVER_CLOSED: &str = "the quote that opens here is never closed";

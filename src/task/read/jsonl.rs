@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::fault::Problem;
-use super::{Cell, Faults, Source};
+use super::{super::fault::Problem, Cell, Faults, Source};
 
 pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
     let Some(text) = source.text(faults) else {

@@ -8,8 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 
-use super::super::fault::Problem;
-use super::{Cell, Faults, Source};
+use super::{super::fault::Problem, Cell, Faults, Source};
 
 pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
     if source.bytes.is_empty() {

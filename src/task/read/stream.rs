@@ -8,8 +8,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::super::fault::{Place, Problem, TaskError};
-use super::{Cell, Faults, Lines, check_text, csv, ending, jsonl, read_texts};
+use super::{
+    super::fault::{Place, Problem, TaskError},
+    Cell, Faults, Lines, check_text, csv, ending, jsonl, read_texts,
+};
 
 /// Faults after which the first walk ends: nobody mends more of them at a time.
 const ENOUGH: usize = 1000;

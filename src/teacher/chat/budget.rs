@@ -5,7 +5,7 @@
 //! `~`, `+`, `*`, list and dict displays, filters, methods, and what is written into a `set` block or
 //! a macro. For that the compiled template is changed: operators become calls of filters of ours
 //! that do the same and count. What still escapes (a comparison of lists that hold each other, say)
-//! meets [`super::cage`].
+//! meets [`crate::teacher::chat::memory_limit`].
 
 use std::{borrow::Cow, cell::Cell};
 

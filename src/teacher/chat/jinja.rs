@@ -23,7 +23,7 @@ use minijinja::{
     value::{Kwargs, ObjectRepr, ValueKind},
 };
 
-use super::{budget, cage};
+use super::{budget, memory_limit};
 
 /// Steps a template may take; the largest real one takes a few thousand.
 const FUEL: u64 = 1_000_000;
@@ -53,7 +53,8 @@ impl Engine {
         budget::install(&mut environment, PLAIN.get_or_init(plain));
         let mut engine = Self { environment, source: training_marks_removed(source) };
         budget::foresee_constants(&engine.source, white_space())?;
-        let (_, longest) = cage::within(source.len(), || engine.compile().map(|(_, n)| ((), n)))?;
+        let (_, longest) =
+            memory_limit::within(source.len(), || engine.compile().map(|(_, n)| ((), n)))?;
         let fuel = FUEL.min(MOST_RAW / longest.max(1) as u64);
         engine.environment.set_fuel(Some(fuel));
         Ok(engine)

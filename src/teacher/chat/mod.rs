@@ -9,9 +9,9 @@
 //! The golden files in `tests/data/chat/` are written by transformers (`scripts/chat_golden.py`).
 
 mod budget;
-mod cage;
 mod family;
 mod jinja;
+mod memory_limit;
 #[cfg(test)]
 mod tests;
 mod thinking;
@@ -20,8 +20,8 @@ use std::collections::HashSet;
 
 use minijinja::{Error, ErrorKind, Value, context};
 
-pub use cage::cage;
 pub use family::{Difference, Family, family};
+pub use memory_limit::cage;
 pub use thinking::{TAGS, Tags, is_tag, strip_thinking};
 
 /// For models that bring no template: the most widely understood one.
@@ -117,7 +117,7 @@ impl ChatTemplate {
             eos_token => self.eos,
             ..self.switches.clone()
         };
-        cage::within(user.len(), || self.engine.render(variables, user.len()))
+        memory_limit::within(user.len(), || self.engine.render(variables, user.len()))
     }
 
     /// Breaks up control tokens that stand in a user's text as plain characters, so that the

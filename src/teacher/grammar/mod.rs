@@ -15,9 +15,9 @@
 
 mod cost;
 mod draw;
-mod pieces;
 #[cfg(test)]
 mod tests;
+mod token_bytes;
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::prompt::reply::parse_list;
 
 pub use cost::{GrammarCost, cost};
 pub use draw::draw_constrained;
-pub use pieces::{Pieces, Role};
+pub use token_bytes::{Pieces, Role};
 
 /// Longest line that is ever allowed, in characters: the parser refuses longer ones.
 const LONGEST: usize = 1000;

@@ -6,15 +6,15 @@ use llama_cpp_2::token::LlamaToken;
 use rayon::prelude::*;
 
 use super::{
-    super::{GenerateRequest, Generated, Step, StepSink, TeacherError},
     LlamaTeacher, Way,
-    alone::Alone,
     memory::{self, Need},
     prefix::PrefixTree,
     queue::{Admitted, Queue},
     reply::Reply,
+    sequential::Alone,
     session::{Cell, Spent},
 };
+use crate::teacher::{GenerateRequest, Generated, Step, StepSink, TeacherError};
 
 /// Logits per step above which the replies' tokens are drawn in parallel.
 const WORTH_SHARING: usize = 1 << 18;

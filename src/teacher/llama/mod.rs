@@ -11,7 +11,6 @@
 //! `deterministic` both go [`alone`], one sequence at a time. [`memory`] chooses the measures of the
 //! context. Sampling is our own.
 
-mod alone;
 pub mod bench;
 mod generate;
 mod memory;
@@ -19,6 +18,7 @@ mod prefix;
 mod queue;
 mod reply;
 mod score;
+mod sequential;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -46,7 +46,10 @@ use super::{
     chat::{self, CHATML, ChatTemplate},
     grammar::{Pieces, Role},
 };
-use crate::store::{self, StoreError, header};
+use crate::{
+    model_file,
+    models::{self, ModelError},
+};
 use memory::{Need, Shape};
 use prefix::PrefixTree;
 use serde::{Deserialize, Serialize};
@@ -419,7 +422,7 @@ fn check_file(path: &Path) -> Result<String, TeacherError> {
     if !path.is_file() {
         return Err(TeacherError::Missing { path: path.to_owned() });
     }
-    let header = header::check(path)
+    let header = model_file::check(path)
         .map_err(|error| TeacherError::Unsound { message: error.to_string() })?;
     if header.gguf().is_none() {
         return Err(TeacherError::Load {
@@ -428,10 +431,10 @@ fn check_file(path: &Path) -> Result<String, TeacherError> {
         });
     }
     // From the cache where the file is the one that was verified: a worker may start often.
-    store::sha256_of(path).map_err(|error| TeacherError::Read {
+    models::sha256_of(path).map_err(|error| TeacherError::Read {
         path: path.to_owned(),
         message: match error {
-            StoreError::Read { source, .. } => source.to_string(),
+            ModelError::Read { source, .. } => source.to_string(),
             other => other.to_string(),
         },
     })

@@ -10,16 +10,18 @@ use llama_cpp_2::token::LlamaToken;
 use rayon::prelude::*;
 
 use super::{
-    super::{ScoreRequest, Scored, Step as News, StepSink, TeacherError},
     LlamaTeacher, Way,
-    alone::Alone,
     memory::{MICRO_BATCH, Need},
     prefix::PrefixTree,
     queue::Queue,
+    sequential::Alone,
     session::{Cell, Spent},
     trie::{Step, Trie},
 };
-use crate::vector;
+use crate::{
+    simd,
+    teacher::{ScoreRequest, Scored, Step as News, StepSink, TeacherError},
+};
 
 /// Branches of one trie: a question with more candidates is asked in several parts.
 const MOST_BRANCHES: usize = 120;
@@ -290,7 +292,7 @@ impl Scoring<'_> {
 
 /// ln p of the tokens `next` and of the turn's end in a row of `logits` `[vocabulary]`.
 fn read(logits: &[f32], next: &[LlamaToken], ends: &[LlamaToken]) -> Step {
-    let total = vector::log_sum_exp(logits);
+    let total = simd::log_sum_exp(logits);
     let log_prob = |token: &LlamaToken| f64::from(logits[token.0 as usize]) - total;
     let end: f64 = ends.iter().map(|token| log_prob(token).exp()).sum();
     Step { next: next.iter().map(log_prob).collect(), end: end.max(f64::MIN_POSITIVE).ln() }

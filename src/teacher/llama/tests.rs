@@ -14,7 +14,7 @@ use super::{
     session::{Cell, Session},
 };
 use crate::{
-    store,
+    models,
     teacher::{
         FlashAttention, GenerateRequest, Generated, KvType, Sampling, ScoreRequest, Step, Wanted,
         normalise,
@@ -23,7 +23,7 @@ use crate::{
 
 fn teacher(options: LlamaOptions) -> LlamaTeacher {
     let options = LlamaOptions { threads: 2, gpu_layers: Some(0), ..options };
-    LlamaTeacher::load(&store::teacher_file("pocket").unwrap(), options).unwrap()
+    LlamaTeacher::load(&models::teacher_file("pocket").unwrap(), options).unwrap()
 }
 
 fn slots(slots: usize) -> LlamaOptions {
@@ -135,7 +135,7 @@ fn questions(names: &[&str], prompts: &[String]) -> Vec<ScoreRequest> {
 /// The pocket teacher with its weights as plain 32-bit numbers: what is left of the differences
 /// between batch shapes when 8-bit products do not round differently.
 fn unquantised() -> tempfile::NamedTempFile {
-    let mut source = File::open(store::teacher_file("pocket").unwrap()).unwrap();
+    let mut source = File::open(models::teacher_file("pocket").unwrap()).unwrap();
     let content = gguf_file::Content::read(&mut source).unwrap();
     let tensors: Vec<(String, QTensor)> = content
         .tensor_infos

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     rng::Rng,
-    vector::{CHUNK, chunk_maxima, chunk_weights, copy_clean, max, sum_weights, weight},
+    simd::{CHUNK, chunk_maxima, chunk_weights, copy_clean, max, sum_weights, weight},
 };
 
 /// How tokens are drawn. The defaults are the paper's: temperature 1, nothing cut off, nothing

@@ -3,9 +3,9 @@
 use std::sync::mpsc::{self, Receiver};
 
 use super::{
-    crew::{Launch, out_of_turn},
     process::{Heard, Process},
     protocol::{Command, Report},
+    worker_pool::{Launch, out_of_turn},
 };
 use crate::teacher::{
     TeacherError,

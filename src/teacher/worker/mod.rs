@@ -7,14 +7,14 @@
 //! by name, and goes on.
 
 mod bench;
-mod crew;
 mod process;
 mod protocol;
 mod queue;
 mod serve;
 mod supervisor;
+mod worker_pool;
 
 pub use bench::{bench, bench_prompts};
-pub use crew::Launch;
 pub use serve::serve;
 pub use supervisor::Supervised;
+pub use worker_pool::Launch;

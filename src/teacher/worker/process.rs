@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::protocol::{self, Command, Report};
-use crate::voice;
+use crate::verbosity;
 
 /// Variables of the worker's environment, unless the user has set them. OpenMP reads its own when
 /// the program is loaded, hence here: threads that spin while they wait cost far more than the work
@@ -55,7 +55,7 @@ impl Process {
     pub fn start(program: &Path, tell: impl Fn(Heard) + Send + 'static) -> io::Result<Self> {
         let mut command = Program::new(program);
         command.arg("teacher-worker");
-        if voice::texts() {
+        if verbosity::texts() {
             command.arg("-vv");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

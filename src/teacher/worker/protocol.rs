@@ -83,7 +83,7 @@ pub(super) fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<Opt
         return Err(torn());
     }
     serde_json::from_slice(&body).map(Some).map_err(|error| {
-        invalid(format!("a message cannot be read: {}", crate::voice::json_fault(&error)))
+        invalid(format!("a message cannot be read: {}", crate::verbosity::json_fault(&error)))
     })
 }
 

@@ -6,10 +6,10 @@
 use std::{collections::HashSet, time::Instant};
 
 use super::{
-    crew::{Crew, Launch, Slot, State, out_of_turn},
     process::{Fate, Heard},
     protocol::{Command, Report},
     queue::Queue,
+    worker_pool::{Crew, Launch, Slot, State, out_of_turn},
 };
 use crate::teacher::{
     GenerateRequest, Generated, Measured, News, Poison, ScoreRequest, Scored, Sink, Step, Teacher,

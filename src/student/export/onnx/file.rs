@@ -9,14 +9,16 @@ use std::path::Path;
 
 use prost::Message;
 
-use super::super::super::blueprint::Blueprint;
-use super::super::super::network::Source;
-use super::super::ExportError;
-use super::graph::{Form, Weight};
-use super::layout;
-use super::proto::{
-    Entry, FLOAT, GRAPH_INITIALIZER, Graph, MODEL_GRAPH, Model, Opset, TENSOR_RAW_DATA, TensorData,
+use super::{
+    super::{super::network::Source, ExportError},
+    graph::{Form, Weight},
+    layout,
+    proto::{
+        Entry, FLOAT, GRAPH_INITIALIZER, Graph, MODEL_GRAPH, Model, Opset, TENSOR_RAW_DATA,
+        TensorData,
+    },
 };
+use crate::student::model_spec::Blueprint;
 
 /// The operators' version: the first with `LayerNormalization`.
 const OPSET: i64 = 17;

@@ -11,10 +11,12 @@ use std::rc::Rc;
 
 use prost::Message;
 
-use super::super::ExportError;
-use super::layout::{IDS, LOGITS, MASK};
-use super::proto::{Attribute, FLOAT, Graph, INT64, Model, Node, TensorData};
-use super::tensor::{Tensor, Value, erf, layer_norm, softmax};
+use super::{
+    super::ExportError,
+    layout::{IDS, LOGITS, MASK},
+    proto::{Attribute, FLOAT, Graph, INT64, Model, Node, TensorData},
+    tensor::{Tensor, Value, erf, layer_norm, softmax},
+};
 
 /// A graph that was read from a file, ready to be computed.
 pub(in crate::student::export) struct Interpreter {

@@ -7,10 +7,12 @@
 
 use candle_nn::Activation;
 
-use super::super::super::Pooling;
-use super::super::super::blueprint::{Blueprint, HeadActivation, LayerParts};
-use super::graph::{self, Builder, Form, Name, Weight};
-use super::proto::{Extent, FLOAT, Graph, INT64};
+use super::{
+    super::super::Pooling,
+    graph::{self, Builder, Form, Name, Weight},
+    proto::{Extent, FLOAT, Graph, INT64},
+};
+use crate::student::model_spec::{Blueprint, HeadActivation, LayerParts};
 
 /// Names of the graph's inputs, `[batch, sequence]` of int64, and of its output,
 /// `[batch, classes]` of float.

@@ -4,16 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use super::graph::{Builder, Form};
-use super::proto::{Extent, Model};
-use super::tensor::{Tensor, Value};
-use super::*;
-use crate::student::Pooling;
-use crate::student::Result;
-use crate::student::blueprint::Blueprint;
-use crate::student::config::Config;
-use crate::student::export::ExportError;
-use crate::student::network::Source;
+use super::{
+    graph::{Builder, Form},
+    proto::{Extent, Model},
+    tensor::{Tensor, Value},
+    *,
+};
+use crate::student::{
+    Pooling, Result, config::Config, export::ExportError, model_spec::Blueprint, network::Source,
+};
 
 /// Weights that count: every tensor is 0, 1, 2, ...
 struct Counted;

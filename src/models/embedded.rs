@@ -1,0 +1,43 @@
+//! The models and the task that are part of the program itself.
+
+use std::{fs, path::PathBuf};
+
+use super::{ModelError, Role, private, sha256, trusted_home};
+
+/// The pocket teacher, a GGUF.
+pub const POCKET_TEACHER: &[u8] = include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
+
+/// The pocket student, a Hugging Face folder: config, weights, tokenizer.
+pub const POCKET_STUDENT: [&[u8]; 3] = [
+    include_bytes!("../../models/pocket/student/config.json"),
+    include_bytes!("../../models/pocket/student/model.safetensors"),
+    include_bytes!("../../models/pocket/student/tokenizer.json"),
+];
+
+/// The embedded model of this role as files: llama.cpp reads models from files only. They are written
+/// to [`home`] once, under their hash, and compared each time.
+pub fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, ModelError> {
+    let unpacked = |name: &str, path: PathBuf, bytes: &[u8]| {
+        if !fs::read(&path).is_ok_and(|found| found == bytes) {
+            private::replace(&path, bytes)?;
+        }
+        Ok((name.to_owned(), path))
+    };
+    let home = trusted_home()?;
+    let short = |bytes| sha256(bytes)[..12].to_owned();
+    match role {
+        Role::Teacher => {
+            let path = home.join(format!("pocket-teacher-{}.gguf", short(POCKET_TEACHER)));
+            Ok(vec![unpacked("pocket-teacher.gguf", path, POCKET_TEACHER)?])
+        }
+        Role::Student => {
+            let folder = home.join(format!("pocket-student-{}", short(POCKET_STUDENT[1])));
+            let names = ["config.json", "model.safetensors", "tokenizer.json"];
+            names
+                .into_iter()
+                .zip(POCKET_STUDENT)
+                .map(|(name, bytes)| unpacked(name, folder.join(name), bytes))
+                .collect()
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What `promptmix bench` measured on this machine, by the model's SHA-256.
+
+use std::{fs, path::PathBuf};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{ModelError, Role, home};
+
+fn file(role: Role, sha256: &str) -> PathBuf {
+    let prefix = match role {
+        Role::Teacher => "",
+        Role::Student => "student-",
+    };
+    home().join("bench").join(format!("{prefix}{sha256}.json"))
+}
+
+/// Keeps the `report` on the model with this SHA-256 for [`speed`].
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn remember_speed(role: Role, sha256: &str, report: &impl Serialize) -> Result<(), ModelError> {
+    let json =
+        serde_json::to_vec_pretty(report).expect("a report holds nothing that JSON cannot write");
+    super::private::replace(&file(role, sha256), &json)
+}
+
+/// The last report on the model with this SHA-256, if there is one that this version can read.
+pub fn speed<T: DeserializeOwned>(role: Role, sha256: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(file(role, sha256)).ok()?).ok()
+}

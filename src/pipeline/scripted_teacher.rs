@@ -1,0 +1,71 @@
+//! A teacher for tests that follows a script.
+
+use crate::teacher::{
+    GenerateRequest, Generated, Measured, News, ScoreRequest, Scored, Sink, Teacher, TeacherError,
+    TeacherIdentity,
+};
+
+/// Replies as it is told to, and scores all candidates alike.
+pub(crate) struct Scripted<'a> {
+    identity: TeacherIdentity,
+    /// The reply to a request.
+    script: Box<dyn FnMut(&GenerateRequest) -> String + 'a>,
+    /// Requests for texts that were answered.
+    pub replies: usize,
+    /// Questions that were scored.
+    pub scores: usize,
+}
+
+impl<'a> Scripted<'a> {
+    pub fn new(script: impl FnMut(&GenerateRequest) -> String + 'a) -> Self {
+        let identity = TeacherIdentity {
+            name: "scripted".to_owned(),
+            file: "scripted.gguf".into(),
+            sha256: "scripted".to_owned(),
+            parameters: 1,
+            template_sha256: String::new(),
+            context: 1000,
+        };
+        Self { identity, script: Box::new(script), replies: 0, scores: 0 }
+    }
+}
+
+impl Teacher for Scripted<'_> {
+    fn identity(&self) -> &TeacherIdentity {
+        &self.identity
+    }
+
+    fn measure(&mut self, _: &[String]) -> Result<Vec<Measured>, TeacherError> {
+        Ok(Vec::new())
+    }
+
+    fn generate(
+        &mut self,
+        requests: &[GenerateRequest],
+        sink: Sink<'_, Generated>,
+    ) -> Result<(), TeacherError> {
+        for (item, request) in requests.iter().enumerate() {
+            self.replies += 1;
+            let text = (self.script)(request);
+            let (complete, prompt_tokens, generated_tokens) = (true, 1, 1);
+            let reply = Generated { text, complete, prompt_tokens, generated_tokens };
+            sink(News::Answers(vec![(item, Ok(reply))])).map_err(TeacherError::Stopped)?;
+        }
+        Ok(())
+    }
+
+    fn score(
+        &mut self,
+        requests: &[ScoreRequest],
+        sink: Sink<'_, Scored>,
+    ) -> Result<(), TeacherError> {
+        for (item, request) in requests.iter().enumerate() {
+            self.scores += 1;
+            let count = request.candidates.len();
+            let (log_probs, tokens) = (vec![-1.0; count], vec![1; count]);
+            let scored = Scored { log_probs, tokens, prompt_tokens: 1 };
+            sink(News::Answers(vec![(item, Ok(scored))])).map_err(TeacherError::Stopped)?;
+        }
+        Ok(())
+    }
+}

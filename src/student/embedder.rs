@@ -1,0 +1,28 @@
+//! The pretrained encoder as the [`Embedder`] of the other modules.
+
+use super::{BaseModel, Result, SentenceEncoder};
+use crate::embed::{EmbedError, Embedder, normalise};
+
+/// Tokens per text: enough for the short texts this is for, and what all-MiniLM-L6-v2 was
+/// trained with.
+const MAX_LENGTH: usize = 128;
+
+/// Embeds with the mean of a pretrained encoder's last hidden states.
+pub struct EncoderEmbedder {
+    encoder: SentenceEncoder,
+}
+
+impl EncoderEmbedder {
+    /// An embedder over `base`, whose weights it shares.
+    pub fn new(base: BaseModel) -> Result<Self> {
+        Ok(Self { encoder: SentenceEncoder::new(&base)? })
+    }
+}
+
+impl Embedder for EncoderEmbedder {
+    fn embed(&self, texts: &[String]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
+        let mut embeddings = self.encoder.means(texts, MAX_LENGTH).map_err(EmbedError::new)?;
+        embeddings.iter_mut().for_each(|vector| normalise(vector));
+        Ok(embeddings)
+    }
+}

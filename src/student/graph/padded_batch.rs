@@ -1,0 +1,189 @@
+//! The rectangle that a batch is laid out on: GPUs want every text of a batch equally long.
+//!
+//! Cells behind a short text's end hold token 0. They are seen by nobody: attention hides them, no
+//! pooling takes them in, and what is given back is packed again. Dropout is asked for by packed
+//! index, so that the same numbers are dropped as where there is no padding at all.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::student::{Pooling, Result, dropout::Mask, packed_batch::Rows};
+
+/// Added to the attention score of a hidden cell: e to it is 0, in F32 as in F64.
+const HIDDEN_SCORE: f32 = -1e30;
+
+/// A batch with its padding.
+pub(crate) struct Frame {
+    /// (first packed token, number of tokens) of each text.
+    spans: Vec<(usize, usize)>,
+    /// Length of the longest text, at least 1.
+    pub seq: usize,
+    /// Token ids, `[texts * seq]`.
+    pub ids: Tensor,
+    /// Positions, `[texts * seq]`.
+    pub positions: Tensor,
+    /// Added to the attention scores, `[texts, 1, 1, seq]`.
+    pub bias: Tensor,
+    dtype: DType,
+}
+
+impl Frame {
+    /// Pads `rows`; numbers are of `dtype`.
+    pub fn new(rows: &Rows, dtype: DType, device: &Device) -> Result<Self> {
+        let seq = rows.longest().max(1);
+        let cells = rows.texts() * seq;
+        let (mut ids, mut bias) = (vec![0u32; cells], vec![HIDDEN_SCORE; cells]);
+        let mut spans = Vec::with_capacity(rows.texts());
+        for (text, span) in rows.spans().enumerate() {
+            let first = text * seq;
+            ids[first..first + span.len()].copy_from_slice(&rows.ids()[span.clone()]);
+            bias[first..first + span.len()].fill(0.0);
+            spans.push((span.start, span.len()));
+        }
+        let positions = (0..cells).map(|cell| (cell % seq) as u32).collect::<Vec<_>>();
+        Ok(Self {
+            seq,
+            ids: Tensor::from_vec(ids, cells, device)?,
+            positions: Tensor::from_vec(positions, cells, device)?,
+            bias: Tensor::from_vec(bias, (spans.len(), 1, 1, seq), device)?.to_dtype(dtype)?,
+            spans,
+            dtype,
+        })
+    }
+
+    /// Number of texts.
+    pub fn texts(&self) -> usize {
+        self.spans.len()
+    }
+
+    fn device(&self) -> &Device {
+        self.ids.device()
+    }
+
+    /// Hidden states `[texts * seq, width]` without the padding, `[tokens, width]`.
+    pub fn pack(&self, hidden: &Tensor) -> Result<Tensor> {
+        let cells = self.spans.iter().enumerate().flat_map(|(text, &(_, len))| {
+            let first = text * self.seq;
+            (first..first + len).map(|cell| cell as u32)
+        });
+        let cells = cells.collect::<Vec<_>>();
+        let count = cells.len();
+        Ok(hidden.index_select(&Tensor::from_vec(cells, count, self.device())?, 0)?)
+    }
+
+    /// One vector per text, `[texts, width]`, from hidden states `[texts * seq, width]`; zero for a
+    /// text without tokens.
+    pub fn pool(&self, hidden: &Tensor, pooling: Pooling) -> Result<Tensor> {
+        let mut shares = vec![0f32; self.texts() * self.seq];
+        for (&(_, len), shares) in self.spans.iter().zip(shares.chunks_exact_mut(self.seq)) {
+            match pooling {
+                Pooling::First => shares[..len.min(1)].fill(1.0),
+                Pooling::Mean => shares[..len].fill(1.0 / len as f32),
+            }
+        }
+        let shape = (self.texts(), self.seq, 1);
+        let shares = Tensor::from_vec(shares, shape, self.device())?.to_dtype(self.dtype)?;
+        let hidden = hidden.reshape((self.texts(), self.seq, hidden.dim(1)?))?;
+        Ok(hidden.broadcast_mul(&shares)?.sum(1)?)
+    }
+
+    /// Drops of `x`, `[texts * seq, width]`.
+    pub fn drop_rows(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+        if !mask.drops() {
+            return Ok(x);
+        }
+        let width = x.dim(1)?;
+        let mut factors = vec![1f32; x.elem_count()];
+        for (&(start, len), factors) in
+            self.spans.iter().zip(factors.chunks_exact_mut(self.seq * width))
+        {
+            fill(mask, start * width, &mut factors[..len * width]);
+        }
+        self.times(x, factors)
+    }
+
+    /// Drops of attention weights, `[texts, heads, seq, seq]`.
+    pub fn drop_squares(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+        if !mask.drops() {
+            return Ok(x);
+        }
+        let heads = x.dim(1)?;
+        let mut factors = vec![1f32; x.elem_count()];
+        let mut squares = factors.chunks_exact_mut(self.seq * self.seq);
+        let mut first = 0;
+        for &(_, len) in &self.spans {
+            for square in squares.by_ref().take(heads) {
+                for line in square.chunks_exact_mut(self.seq).take(len) {
+                    fill(mask, first, &mut line[..len]);
+                    first += len;
+                }
+            }
+        }
+        self.times(x, factors)
+    }
+
+    /// Drops of one vector per text, `[texts, width]`.
+    pub fn drop_texts(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+        if !mask.drops() {
+            return Ok(x);
+        }
+        let mut factors = vec![1f32; x.elem_count()];
+        fill(mask, 0, &mut factors);
+        self.times(x, factors)
+    }
+
+    fn times(&self, x: Tensor, factors: Vec<f32>) -> Result<Tensor> {
+        let factors = Tensor::from_vec(factors, x.shape(), self.device())?;
+        Ok((x * factors.to_dtype(self.dtype)?)?)
+    }
+}
+
+/// The factors of the numbers from packed index `first` on.
+fn fill(mask: Mask, first: usize, factors: &mut [f32]) {
+    for (at, factor) in factors.iter_mut().enumerate() {
+        *factor = mask.factor((first + at) as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::student::dropout::{Dropout, Place};
+
+    fn frame(texts: &[&[u32]]) -> Frame {
+        Frame::new(&Rows::new(texts), DType::F32, &Device::Cpu).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn cells_are_padded_pooled_and_packed() {
+        let frame = frame(&[&[5], &[6, 7], &[]]);
+        assert_eq!(frame.ids.to_vec1::<u32>().unwrap(), [5, 0, 6, 7, 0, 0]);
+        assert_eq!(frame.positions.to_vec1::<u32>().unwrap(), [0, 1, 0, 1, 0, 1]);
+        let hidden = Tensor::new(&[[1f32], [9.0], [2.0], [4.0], [9.0], [9.0]], &Device::Cpu);
+        let hidden = hidden.unwrap();
+        assert_eq!(numbers(&frame.pack(&hidden).unwrap()), [1.0, 2.0, 4.0]);
+        assert_eq!(numbers(&frame.pool(&hidden, Pooling::First).unwrap()), [1.0, 2.0, 0.0]);
+        assert_eq!(numbers(&frame.pool(&hidden, Pooling::Mean).unwrap()), [1.0, 3.0, 0.0]);
+    }
+
+    #[test]
+    fn dropout_counts_packed_numbers() {
+        let frame = frame(&[&[5], &[6, 7, 8]]);
+        let mask = Dropout::new(1, 2).at(Place::Output(0), 0.5);
+        let factor = |index: u32| mask.factor(index);
+        let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+
+        let rows = numbers(&frame.drop_rows(ones(&[6, 2]), mask).unwrap());
+        let packed = (0..8).map(factor).collect::<Vec<_>>();
+        assert_eq!((&rows[..2], &rows[6..]), (&packed[..2], &packed[2..]));
+        // One head's 1 x 1, then 3 x 3, once for each of two heads.
+        let squares = numbers(&frame.drop_squares(ones(&[2, 2, 3, 3]), mask).unwrap());
+        assert_eq!((squares[0], squares[9]), (factor(0), factor(1)));
+        assert_eq!(squares[18..], (2..20).map(factor).collect::<Vec<_>>());
+        let texts = numbers(&frame.drop_texts(ones(&[2, 4]), mask).unwrap());
+        assert_eq!(texts, packed);
+    }
+}

@@ -1,0 +1,191 @@
+//! What a network is made of: the tensors of DistilBERT and BERT by part and full name, and the
+//! numbers that are not weights. Both engines are built from this description.
+//!
+//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108) and BERT (Devlin et al. 2018, arXiv 1810.04805;
+//! also its small kin such as MiniLM and TinyBERT) are one network under two sets of names. BERT
+//! has token types (one text alone is type 0 throughout) and a dropout after the attention's dense
+//! layer; its head ends in tanh where DistilBERT's has a ReLU.
+
+use candle_nn::Activation;
+
+use super::{
+    Pooling,
+    config::{Architecture, Config},
+};
+
+/// A tensor by name and shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Full Hugging Face name, prefix included.
+    pub name: String,
+    /// Outermost first: a dense layer's weight is `[outputs, inputs]`.
+    pub shape: Vec<usize>,
+}
+
+/// A dense layer or a layer norm: the name in front of `.weight` and `.bias`.
+pub(crate) type Part = String;
+
+/// The parts of one transformer layer.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerParts {
+    pub query: Part,
+    pub key: Part,
+    pub value: Part,
+    pub output: Part,
+    pub attention_norm: Part,
+    pub up: Part,
+    pub down: Part,
+    pub norm: Part,
+}
+
+/// The activation between the head's two dense layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadActivation {
+    Relu,
+    Tanh,
+}
+
+/// Everything that an engine needs to know to lay a network out.
+#[derive(Debug, Clone)]
+pub(crate) struct Blueprint {
+    pub hidden: usize,
+    pub heads: usize,
+    pub intermediate: usize,
+    pub activation: Activation,
+    pub layer_norm_eps: f32,
+    /// Dropout after the embeddings and after the feed-forward layer.
+    pub dropout: f64,
+    /// Dropout of the attention weights.
+    pub attention_dropout: f64,
+    /// Dropout after the attention's dense layer.
+    pub output_dropout: f64,
+    /// Dropout in front of the classifier.
+    pub head_dropout: f64,
+    pub pooling: Pooling,
+    /// Rows of the word table: the vocabulary, or the words that a training cut it down to.
+    pub words_kept: usize,
+    pub max_positions: usize,
+    /// Rows of the token-type table.
+    pub token_types: usize,
+    /// Tables, by full name.
+    pub words: String,
+    pub positions: String,
+    /// BERT's token types.
+    pub types: Option<String>,
+    pub embedding_norm: Part,
+    pub layers: Vec<LayerParts>,
+    /// The head's first dense layer, `[hidden, hidden]`.
+    pub dense: Part,
+    pub head_activation: HeadActivation,
+    /// The head's second, `[classes, hidden]`.
+    pub classifier: Part,
+    /// 0 for an encoder without a head.
+    pub classes: usize,
+}
+
+impl Blueprint {
+    /// The network that `config` describes, under a head over `classes` classes (0: no head).
+    pub fn new(config: &Config, pooling: Pooling, classes: usize) -> Self {
+        let bert = config.architecture == Architecture::Bert;
+        let prefix = if bert { "bert" } else { "distilbert" };
+        let embeddings = |name: &str| format!("{prefix}.embeddings.{name}");
+        Self {
+            hidden: config.hidden_size,
+            heads: config.heads,
+            intermediate: config.intermediate_size,
+            activation: config.activation,
+            layer_norm_eps: config.layer_norm_eps as f32,
+            dropout: config.dropout,
+            attention_dropout: config.attention_dropout,
+            output_dropout: if bert { config.dropout } else { 0.0 },
+            head_dropout: config.head_dropout,
+            pooling,
+            words_kept: config.vocab_size,
+            max_positions: config.max_positions,
+            token_types: config.token_types,
+            words: embeddings("word_embeddings.weight"),
+            positions: embeddings("position_embeddings.weight"),
+            types: bert.then(|| embeddings("token_type_embeddings.weight")),
+            embedding_norm: embeddings("LayerNorm"),
+            layers: (0..config.layers).map(|at| layer(bert, at)).collect(),
+            dense: if bert { "bert.pooler.dense" } else { "pre_classifier" }.to_owned(),
+            head_activation: if bert { HeadActivation::Tanh } else { HeadActivation::Relu },
+            classifier: "classifier".to_owned(),
+            classes,
+        }
+    }
+
+    /// The encoder's tensors.
+    pub fn encoder_tensors(&self) -> Vec<Wanted> {
+        let width = self.hidden;
+        let mut wanted = Vec::new();
+        wanted.push(one(&self.words, &[self.words_kept, width]));
+        wanted.push(one(&self.positions, &[self.max_positions, width]));
+        wanted.extend(self.types.iter().map(|types| one(types, &[self.token_types, width])));
+        wanted.extend(norm(&self.embedding_norm, width));
+        for layer in &self.layers {
+            for part in [&layer.query, &layer.key, &layer.value, &layer.output] {
+                wanted.extend(dense(part, width, width));
+            }
+            wanted.extend(norm(&layer.attention_norm, width));
+            wanted.extend(dense(&layer.up, self.intermediate, width));
+            wanted.extend(dense(&layer.down, width, self.intermediate));
+            wanted.extend(norm(&layer.norm, width));
+        }
+        wanted
+    }
+
+    /// The head's first dense layer: a pretrained checkpoint may bring it.
+    pub fn dense_tensors(&self) -> Vec<Wanted> {
+        dense(&self.dense, self.hidden, self.hidden).into()
+    }
+
+    /// The head's classifier: only a trained checkpoint has it.
+    pub fn classifier_tensors(&self) -> Vec<Wanted> {
+        dense(&self.classifier, self.classes, self.hidden).into()
+    }
+
+    /// All tensors: encoder, and head where there are classes.
+    pub fn tensors(&self) -> Vec<Wanted> {
+        let mut wanted = self.encoder_tensors();
+        if self.classes > 0 {
+            wanted.extend(self.dense_tensors());
+            wanted.extend(self.classifier_tensors());
+        }
+        wanted
+    }
+
+    /// Numbers of all tensors together.
+    pub fn parameters(&self) -> usize {
+        self.tensors().iter().map(|wanted| wanted.shape.iter().product::<usize>()).sum()
+    }
+}
+
+fn layer(bert: bool, at: usize) -> LayerParts {
+    let part = |bert_name: &str, distilbert_name: &str| match bert {
+        true => format!("bert.encoder.layer.{at}.{bert_name}"),
+        false => format!("distilbert.transformer.layer.{at}.{distilbert_name}"),
+    };
+    LayerParts {
+        query: part("attention.self.query", "attention.q_lin"),
+        key: part("attention.self.key", "attention.k_lin"),
+        value: part("attention.self.value", "attention.v_lin"),
+        output: part("attention.output.dense", "attention.out_lin"),
+        attention_norm: part("attention.output.LayerNorm", "sa_layer_norm"),
+        up: part("intermediate.dense", "ffn.lin1"),
+        down: part("output.dense", "ffn.lin2"),
+        norm: part("output.LayerNorm", "output_layer_norm"),
+    }
+}
+
+fn one(name: &str, shape: &[usize]) -> Wanted {
+    Wanted { name: name.to_owned(), shape: shape.to_vec() }
+}
+
+fn dense(part: &str, outputs: usize, inputs: usize) -> [Wanted; 2] {
+    [one(&format!("{part}.weight"), &[outputs, inputs]), one(&format!("{part}.bias"), &[outputs])]
+}
+
+fn norm(part: &str, width: usize) -> [Wanted; 2] {
+    [one(&format!("{part}.weight"), &[width]), one(&format!("{part}.bias"), &[width])]
+}

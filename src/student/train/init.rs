@@ -1,0 +1,116 @@
+//! Where a training starts and how it ends: the pretrained weights under a fresh head, with a word
+//! table cut down to what is trained, and the way back to a whole checkpoint.
+//!
+//! **Only the words that occur are trained.** A word that no example contains has no gradient, and
+//! all that AdamW does to its row of the embedding table is to decay it. So the table is cut down
+//! to the words of the examples (ids renumbered), and at the end the other rows get their decay
+//! all at once. The outcome is the same; the time is not, since the table is half of a small
+//! encoder's weights.
+
+use std::collections::BTreeMap;
+
+use rand_distr::{Distribution, Normal};
+
+use crate::{
+    rng::Rng,
+    student::{Result, StudentError, model_spec::Blueprint, network::Source},
+};
+
+/// Weights by name.
+pub(crate) type Weights = BTreeMap<String, Vec<f32>>;
+
+/// The weights that a training starts from.
+pub(crate) struct Start<'a> {
+    base: &'a dyn Source,
+    /// The head: the classifier, and the dense layer where the checkpoint has none.
+    fresh: Weights,
+    /// Name of the word table.
+    words: String,
+    /// Ids of the rows of it that are trained, ascending.
+    kept: Vec<u32>,
+}
+
+impl<'a> Start<'a> {
+    /// A fresh classifier, drawn with `seed`, over the weights of `base`; its first dense layer is
+    /// drawn too unless `brings_dense`. Weights come from Normal(0, `range`), biases are zero.
+    ///
+    /// `ids` are renumbered to the rows of the cut table, and `blueprint` to its size.
+    ///
+    /// # Errors
+    /// A `range` that is no standard deviation.
+    pub fn new(
+        base: &'a dyn Source,
+        brings_dense: bool,
+        range: f64,
+        seed: u64,
+        blueprint: &mut Blueprint,
+        ids: &mut [Vec<u32>],
+    ) -> Result<Self> {
+        let normal = Normal::new(0.0, range).map_err(|error| {
+            StudentError::Training(format!(
+                "initializer_range {range}: {error}\nhint: config.json of the student is at fault"
+            ))
+        })?;
+        let mut fresh = Weights::new();
+        let heads = [blueprint.dense_tensors(), blueprint.classifier_tensors()];
+        for (item, head) in heads.into_iter().enumerate().skip(usize::from(brings_dense)) {
+            let mut rng = Rng::for_item(seed, "student-head", item as u64);
+            for tensor in head {
+                let len = tensor.shape.iter().product();
+                let values = match tensor.shape.len() {
+                    1 => vec![0.0; len],
+                    _ => (0..len).map(|_| normal.sample(&mut rng) as f32).collect(),
+                };
+                fresh.insert(tensor.name, values);
+            }
+        }
+        let mut kept = ids.iter().flatten().copied().collect::<Vec<_>>();
+        kept.sort_unstable();
+        kept.dedup();
+        let new_id = |id: &u32| kept.partition_point(|kept| kept < id) as u32;
+        ids.iter_mut().flatten().for_each(|id| *id = new_id(id));
+        blueprint.words_kept = kept.len();
+        Ok(Self { base, fresh, words: blueprint.words.clone(), kept })
+    }
+
+    /// Puts the trained rows back into the whole table, of `vocabulary` rows; the others keep
+    /// `unused_kept` of themselves, the product of all their decays.
+    pub fn put_back(
+        &self,
+        weights: &mut Weights,
+        vocabulary: usize,
+        unused_kept: f64,
+    ) -> Result<()> {
+        let trained = weights.remove(&self.words).unwrap_or_default();
+        let width = trained.len() / self.kept.len().max(1);
+        let mut whole = vec![0f32; vocabulary * width];
+        self.base.read(&self.words, &mut whole)?;
+        whole.iter_mut().for_each(|value| *value = (f64::from(*value) * unused_kept) as f32);
+        for (&id, row) in self.kept.iter().zip(trained.chunks_exact(width.max(1))) {
+            whole[id as usize * width..][..width].copy_from_slice(row);
+        }
+        weights.insert(self.words.clone(), whole);
+        Ok(())
+    }
+}
+
+impl Source for Start<'_> {
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
+        if name == self.words {
+            return self.base.rows(name, &self.kept, out);
+        }
+        match self.fresh.get(name) {
+            Some(values) => out.copy_from_slice(values),
+            None => self.base.read(name, out)?,
+        }
+        Ok(())
+    }
+
+    fn rows(&self, name: &str, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        if name == self.words {
+            let ids = ids.iter().map(|&id| self.kept[id as usize]).collect::<Vec<_>>();
+            return self.base.rows(name, &ids, out);
+        }
+        self.base.rows(name, ids, out)
+    }
+}

@@ -1,0 +1,21 @@
+//! The task of `promptmix demo`, part of the program itself.
+
+use super::{Task, TaskError};
+
+/// The help-desk task of `promptmix demo`.
+const DEMO_TASK: &str = include_str!("../../models/pocket/demo/task.toml");
+
+/// The files that [`DEMO_TASK`] names.
+const DEMO_FILES: [(&str, &[u8]); 3] = [
+    ("seeds.jsonl", include_bytes!("../../models/pocket/demo/seeds.jsonl")),
+    ("pool.jsonl", include_bytes!("../../models/pocket/demo/pool.jsonl")),
+    ("test.jsonl", include_bytes!("../../models/pocket/demo/test.jsonl")),
+];
+
+/// The task of `promptmix demo`.
+///
+/// # Errors
+/// None in practice: a test loads it.
+pub fn demo_task() -> Result<Task, TaskError> {
+    Task::load_embedded(DEMO_TASK, &DEMO_FILES)
+}

@@ -1,13 +1,13 @@
 //! Loops over long rows of numbers that the processor takes eight or sixteen at a time: what the student's
 //! loops and the teacher's sampler and scorer have in common.
 //!
-//! A loop is written once, plainly, and compiled three times by [`wide!`]. There is no `mul_add`:
+//! A loop is written once, plainly, and compiled three times by [`multiversion!`]. There is no `mul_add`:
 //! without the FMA instruction it is a call into the maths library per number. And so all versions
 //! give the same bits. (On aarch64 NEON is part of every processor: one version serves.)
 
 /// Compiles a loop for any x86-64, for AVX2 and for AVX-512, and picks at run time. Functions called
 /// from the body must be `#[inline(always)]` to be compiled along.
-macro_rules! wide {
+macro_rules! multiversion {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
@@ -36,7 +36,7 @@ macro_rules! wide {
         }
     };
 }
-pub(crate) use wide;
+pub(crate) use multiversion;
 
 /// Whether the processor takes sixteen numbers at a time.
 #[cfg(target_arch = "x86_64")]
@@ -48,7 +48,7 @@ pub(crate) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
-wide! {
+multiversion! {
     /// Scalar product of two vectors of equal width.
     pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
@@ -152,14 +152,14 @@ fn weight_of(x: &[f32], top: f32, scale: f32) -> f32 {
     sum
 }
 
-wide! {
+multiversion! {
     /// The largest of `x`; NaN is passed over, and of nothing it is -inf.
     pub(crate) fn max(x: &[f32]) -> f32 {
         max_of(x)
     }
 }
 
-wide! {
+multiversion! {
     /// Copies `x` to `out` with NaN as -inf and +inf as the largest number, and writes the maximum
     /// of each [`CHUNK`] to `tops`.
     pub(crate) fn copy_clean(x: &[f32], out: &mut [f32], tops: &mut [f32]) {
@@ -173,7 +173,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Maximum of each [`CHUNK`] of `x`.
     pub(crate) fn chunk_maxima(x: &[f32], tops: &mut [f32]) {
         for (x, top) in x.chunks(CHUNK).zip(tops) {
@@ -182,7 +182,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Sum of e^((x - top) · scale) over each [`CHUNK`] of `x`.
     pub(crate) fn chunk_weights(x: &[f32], top: f32, scale: f32, sums: &mut [f32]) {
         for (x, sum) in x.chunks(CHUNK).zip(sums) {
@@ -191,7 +191,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Sum of e^((x - top) · scale) over `x`: chunks in f32, their sum in f64. NaN counts as -inf.
     pub(crate) fn sum_weights(x: &[f32], top: f32, scale: f32) -> f64 {
         let mut total = 0.0;

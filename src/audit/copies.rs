@@ -9,7 +9,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use tokenizers::NormalizedString;
 
-use super::reference_texts::{Customer, Origin};
+use super::reference_texts::{Origin, ReferenceTexts};
 use crate::dataset::canonical;
 
 /// Shared words from which a run counts as copied.
@@ -46,7 +46,7 @@ pub struct Wording<'a> {
 }
 
 impl<'a> Wording<'a> {
-    pub fn of(customer: &Customer<'a>) -> Self {
+    pub fn of(customer: &ReferenceTexts<'a>) -> Self {
         let mut wording = Self {
             exact: HashMap::new(),
             normal: HashMap::new(),
@@ -174,9 +174,9 @@ mod tests {
     use super::*;
     use crate::audit::reference_texts::Source;
 
-    fn customer<'a>(texts: &[&'a str]) -> Customer<'a> {
+    fn customer<'a>(texts: &[&'a str]) -> ReferenceTexts<'a> {
         let origin = |number| Origin { source: Source::Seed, number };
-        Customer { texts: (1..).map(origin).zip(texts.iter().copied()).collect() }
+        ReferenceTexts { texts: (1..).map(origin).zip(texts.iter().copied()).collect() }
     }
 
     #[test]

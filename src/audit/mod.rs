@@ -30,7 +30,7 @@ pub use findings::{
     Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, Privacy, PrivateValue,
 };
 pub use nearest::nearest;
-pub use reference_texts::Customer;
+pub use reference_texts::ReferenceTexts;
 
 use crate::{
     dataset::SyntheticText,
@@ -58,7 +58,12 @@ impl<'a> Text<'a> {
 
 /// Looks at `texts` for personal data and wording of the customer's; values are masked unless they are to
 /// be shown. Embeddings are another matter: [`nearest`].
-pub fn look(texts: &[Text<'_>], customer: &Customer<'_>, scanner: &Scanner, show: bool) -> Privacy {
+pub fn look(
+    texts: &[Text<'_>],
+    customer: &ReferenceTexts<'_>,
+    scanner: &Scanner,
+    show: bool,
+) -> Privacy {
     let found: Vec<(&Text<'_>, Finding)> = texts
         .iter()
         .flat_map(|text| scanner.find(text.text).into_iter().map(move |finding| (text, finding)))
@@ -109,7 +114,7 @@ pub fn look(texts: &[Text<'_>], customer: &Customer<'_>, scanner: &Scanner, show
     }
 }
 
-fn wording(texts: &[Text<'_>], customer: &Customer<'_>) -> (Copies, Vec<CopiedText>) {
+fn wording(texts: &[Text<'_>], customer: &ReferenceTexts<'_>) -> (Copies, Vec<CopiedText>) {
     let wording = Wording::of(customer);
     let (mut copies, mut copied) = (Copies::default(), Vec::new());
     for text in texts {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{
     Near, Nearest, Text,
-    reference_texts::{Customer, Source},
+    reference_texts::{ReferenceTexts, Source},
 };
 use crate::embed::{EmbedError, Embedder, cosine};
 
@@ -23,7 +23,7 @@ const QUANTILES: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.95, 1.0];
 /// The embedder's own.
 pub fn nearest(
     texts: &[Text<'_>],
-    customer: &Customer<'_>,
+    customer: &ReferenceTexts<'_>,
     all: bool,
     embedder: &dyn Embedder,
 ) -> Result<Option<Nearest>, EmbedError> {
@@ -89,8 +89,9 @@ mod tests {
     #[test]
     fn quantiles_and_the_nearest_by_hand() {
         let origin = |source| Origin { source, number: 1 };
-        let customer =
-            Customer { texts: vec![(origin(Source::Seed), "xx"), (origin(Source::Pool), "aa")] };
+        let customer = ReferenceTexts {
+            texts: vec![(origin(Source::Seed), "xx"), (origin(Source::Pool), "aa")],
+        };
         let text = |line, text| Text { file: "train.jsonl", line, text };
         let texts = [text(1, "xxx"), text(2, "aaa"), text(3, "ax")];
         let all = nearest(&texts, &customer, true, &Toy).unwrap().unwrap();

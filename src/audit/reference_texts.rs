@@ -41,11 +41,11 @@ impl fmt::Display for Origin {
 }
 
 /// The customer's texts, each with where it comes from.
-pub struct Customer<'a> {
+pub struct ReferenceTexts<'a> {
     pub texts: Vec<(Origin, &'a str)>,
 }
 
-impl<'a> Customer<'a> {
+impl<'a> ReferenceTexts<'a> {
     pub fn of(task: &'a Task) -> Self {
         let descriptions = task.classes.iter().map(|class| class.description.as_str());
         let parts: [(Source, Vec<&str>); 4] = [
@@ -73,7 +73,7 @@ impl<'a> Customer<'a> {
 
 /// The first text of the customer's that holds a value.
 pub struct Values<'a> {
-    customer: &'a Customer<'a>,
+    customer: &'a ReferenceTexts<'a>,
     scanner: &'a Scanner,
     /// Values that were found, in the form in which they are compared.
     keys: HashMap<String, usize>,
@@ -85,7 +85,7 @@ const SURE: usize = 8;
 
 impl<'a> Values<'a> {
     /// Reads all texts of the customer's.
-    pub fn of(customer: &'a Customer<'a>, scanner: &'a Scanner) -> Self {
+    pub fn of(customer: &'a ReferenceTexts<'a>, scanner: &'a Scanner) -> Self {
         let mut keys = HashMap::new();
         for (at, (_, text)) in customer.texts.iter().enumerate() {
             for key in scanner.find(text).into_iter().flat_map(|finding| finding.keys) {
@@ -154,7 +154,7 @@ mod tests {
     fn a_value_is_found_however_it_is_written() {
         let scanner = Scanner::new(&BTreeMap::new()).unwrap();
         let seed = |number| Origin { source: Source::Seed, number };
-        let customer = Customer {
+        let customer = ReferenceTexts {
             texts: vec![
                 (seed(1), "write to Anna@Example.org"),
                 (seed(2), "reach us at (030) 901820"),

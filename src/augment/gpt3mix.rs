@@ -10,7 +10,7 @@
 
 use rand::{Rng as _, seq::SliceRandom};
 
-use super::{Ask, Method, Setting, Written, class_by_class};
+use super::{Method, ParsedText, PromptContext, PromptRequest, class_by_class};
 use crate::{
     dataset::AugmentedText,
     prompt::{
@@ -30,27 +30,27 @@ impl Method for Gpt3Mix {
     /// seeds nothing is asked.
     fn plan_round(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         round: usize,
         missing: &[usize],
-    ) -> Result<Vec<Ask>, PromptError> {
-        let Setting { task, seeds, prompts, settings, .. } = *setting;
+    ) -> Result<Vec<PromptRequest>, PromptError> {
+        let PromptContext { task, seeds, prompts, settings, .. } = *context;
         let classes: Vec<usize> = (0..task.classes.len())
             .filter(|class| seeds.iter().any(|seed| seed.label == *class))
             .collect();
         if classes.is_empty() {
             return Ok(Vec::new());
         }
-        class_by_class(setting, "gpt3mix", round, missing, |_, id, rng| {
+        class_by_class(context, "gpt3mix", round, missing, |_, id, rng| {
             let mut shown = classes.clone();
             shown.shuffle(rng);
             shown.truncate(settings.classes_shown);
             let seed = rng.random();
-            let examples = labelled(setting, &shown, seed);
+            let examples = labelled(context, &shown, seed);
             let count = settings.texts_per_request;
-            Ok(Ask {
+            Ok(PromptRequest {
                 id,
-                prompt: prompts.gpt3mix(task, &names(setting, &shown), &examples, count)?,
+                prompt: prompts.gpt3mix(task, &names(context, &shown), &examples, count)?,
                 major: shown[0],
                 shown,
                 mix: None,
@@ -62,17 +62,17 @@ impl Method for Gpt3Mix {
 
     fn read(
         &self,
-        setting: &Setting<'_>,
-        ask: &Ask,
+        context: &PromptContext<'_>,
+        ask: &PromptRequest,
         reply: &str,
         complete: bool,
-    ) -> Result<Vec<Written>, ReplyFault> {
-        let names = names(setting, &ask.shown);
-        let longest = setting.settings.longest;
+    ) -> Result<Vec<ParsedText>, ReplyFault> {
+        let names = names(context, &ask.shown);
+        let longest = context.settings.longest;
         let texts = parse_labelled_list(reply, &names, ask.count, longest, complete)?;
         Ok(texts
             .into_iter()
-            .map(|(text, place)| Written { text, class: ask.shown[place] })
+            .map(|(text, place)| ParsedText { text, class: ask.shown[place] })
             .collect())
     }
 
@@ -84,36 +84,36 @@ impl Method for Gpt3Mix {
     /// that order. The probabilities of the answer are the row's soft label.
     fn questions(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         rows: &[AugmentedText],
     ) -> Option<Result<Vec<Question>, PromptError>> {
-        Some(rows.iter().map(|row| question(setting, row)).collect())
+        Some(rows.iter().map(|row| question(context, row)).collect())
     }
 }
 
-fn question(setting: &Setting<'_>, row: &AugmentedText) -> Result<Question, PromptError> {
-    let Setting { task, prompts, .. } = *setting;
+fn question(context: &PromptContext<'_>, row: &AugmentedText) -> Result<Question, PromptError> {
+    let PromptContext { task, prompts, .. } = *context;
     let place = |name: &String| task.classes.iter().position(|class| class.name == *name);
     let mut candidates: Vec<usize> = row.shown.iter().filter_map(place).collect();
     if candidates.is_empty() {
         // A row that no request of ours made.
         candidates = (0..task.classes.len()).collect();
     }
-    let examples = labelled(setting, &candidates, row.seed.unwrap_or_default());
-    let names = names(setting, &candidates);
+    let examples = labelled(context, &candidates, row.seed.unwrap_or_default());
+    let names = names(context, &candidates);
     let prompt = prompts.gpt3mix_label(task, &names, &examples, &one_line(&row.text))?;
     Ok(Question { candidates, text: row.text.clone(), prompt })
 }
 
 /// The seeds of the classes `shown` with their names, in the random order that belongs to the
 /// request with this `seed`.
-fn labelled(setting: &Setting<'_>, shown: &[usize], seed: u64) -> Vec<LabelledExample> {
+fn labelled(context: &PromptContext<'_>, shown: &[usize], seed: u64) -> Vec<LabelledExample> {
     let of_class = |class: &usize| {
         let class = *class;
-        let seeds = setting.seeds.iter().filter(move |seed| seed.label == class);
+        let seeds = context.seeds.iter().filter(move |seed| seed.label == class);
         seeds.map(move |seed| LabelledExample {
             text: one_line(&seed.text),
-            name: setting.task.classes[class].name.clone(),
+            name: context.task.classes[class].name.clone(),
         })
     };
     let mut examples: Vec<LabelledExample> = shown.iter().flat_map(of_class).collect();
@@ -121,8 +121,8 @@ fn labelled(setting: &Setting<'_>, shown: &[usize], seed: u64) -> Vec<LabelledEx
     examples
 }
 
-fn names<'a>(setting: &Setting<'a>, shown: &[usize]) -> Vec<&'a str> {
-    shown.iter().map(|class| setting.task.classes[*class].name.as_str()).collect()
+fn names<'a>(context: &PromptContext<'a>, shown: &[usize]) -> Vec<&'a str> {
+    shown.iter().map(|class| context.task.classes[*class].name.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
         Sample::new(&["lost", "PIN", "fee", "seedless"], seeds)
     }
 
-    fn row(ask: &Ask, text: &str, sample: &Sample) -> AugmentedText {
+    fn row(ask: &PromptRequest, text: &str, sample: &Sample) -> AugmentedText {
         AugmentedText {
             text: text.to_owned(),
             shown: ask.shown.iter().map(|class| sample.task.classes[*class].name.clone()).collect(),
@@ -157,7 +157,7 @@ mod tests {
     fn requests_show_labelled_seeds_of_some_classes() {
         let mut sample = sample();
         sample.settings.classes_shown = 2;
-        let asks = Gpt3Mix.plan_round(&sample.setting(), 1, &[300]).unwrap();
+        let asks = Gpt3Mix.plan_round(&sample.context(), 1, &[300]).unwrap();
         assert_eq!((asks.len(), asks[7].id.as_str()), (100, "1.0.7"));
         let mut times = [0; 4];
         for ask in &asks {
@@ -198,16 +198,16 @@ mod tests {
     #[test]
     fn without_seeds_nothing_is_asked() {
         let sample = Sample::new(&["a", "b"], Vec::new());
-        assert!(Gpt3Mix.plan_round(&sample.setting(), 0, &[5]).unwrap().is_empty());
+        assert!(Gpt3Mix.plan_round(&sample.context(), 0, &[5]).unwrap().is_empty());
     }
 
     #[test]
     fn the_teacher_says_the_class_out_of_those_shown() {
         let sample = sample();
-        let setting = sample.setting();
-        let mut ask = Gpt3Mix.plan_round(&setting, 0, &[1]).unwrap().remove(0);
+        let context = sample.context();
+        let mut ask = Gpt3Mix.plan_round(&context, 0, &[1]).unwrap().remove(0);
         ask.shown = vec![2, 0];
-        let read = |reply| Gpt3Mix.read(&setting, &ask, reply, true);
+        let read = |reply| Gpt3Mix.read(&context, &ask, reply, true);
         let texts = read("1. a (class: lost)\n2. b (class: fee)\n3. c (class: lost)").unwrap();
         let classes: Vec<usize> = texts.iter().map(|text| text.class).collect();
         assert_eq!((texts[1].text.as_str(), classes), ("b", vec![0, 2, 0]));
@@ -218,15 +218,15 @@ mod tests {
     #[test]
     fn the_question_shows_the_examples_of_the_request() {
         let sample = sample();
-        let setting = sample.setting();
+        let context = sample.context();
         let bullets = |prompt: &str| {
             let lines = prompt.lines().filter(|line| line.starts_with("- "));
             lines.map(str::to_owned).collect::<Vec<_>>()
         };
-        let asks = Gpt3Mix.plan_round(&setting, 0, &[30]).unwrap();
+        let asks = Gpt3Mix.plan_round(&context, 0, &[30]).unwrap();
         let rows: Vec<AugmentedText> =
             asks.iter().map(|ask| row(ask, "is it\ngone?", &sample)).collect();
-        let questions = Gpt3Mix.questions(&setting, &rows).unwrap().unwrap();
+        let questions = Gpt3Mix.questions(&context, &rows).unwrap().unwrap();
         for (ask, question) in asks.iter().zip(&questions) {
             assert_eq!(bullets(&ask.prompt), bullets(&question.prompt));
             assert_eq!(ask.shown, question.candidates);
@@ -240,10 +240,10 @@ mod tests {
     #[test]
     fn log_probabilities_become_a_soft_label() {
         let sample = sample();
-        let setting = sample.setting();
-        let mut ask = Gpt3Mix.plan_round(&setting, 0, &[1]).unwrap().remove(0);
+        let context = sample.context();
+        let mut ask = Gpt3Mix.plan_round(&context, 0, &[1]).unwrap().remove(0);
         ask.shown = vec![2, 0];
-        let questions = Gpt3Mix.questions(&setting, &[row(&ask, "gone", &sample)]);
+        let questions = Gpt3Mix.questions(&context, &[row(&ask, "gone", &sample)]);
         let question = questions.unwrap().unwrap().remove(0);
         // The teacher gives `fee` 3 % and `lost` 9 %, the rest to other words: 1 to 3.
         let log_probs = [0.03f32, 0.09].map(f32::ln).to_vec();

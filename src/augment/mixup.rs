@@ -4,7 +4,7 @@
 use rand::{Rng as _, seq::SliceRandom};
 use rand_distr::{Beta, Distribution};
 
-use super::{Ask, Method, Setting, class_by_class, examples};
+use super::{Method, PromptContext, PromptRequest, class_by_class, examples};
 use crate::{
     prompt::{PromptError, shown_classes},
     rng::Rng,
@@ -17,13 +17,13 @@ pub struct Mixup;
 impl Method for Mixup {
     fn plan_round(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         round: usize,
         missing: &[usize],
-    ) -> Result<Vec<Ask>, PromptError> {
-        class_by_class(setting, "augment", round, missing, |class, id, rng| {
-            let mix = Mix::draw(setting, class, rng);
-            mix.ask(setting, id, rng)
+    ) -> Result<Vec<PromptRequest>, PromptError> {
+        class_by_class(context, "augment", round, missing, |class, id, rng| {
+            let mix = Mix::draw(context, class, rng);
+            mix.ask(context, id, rng)
         })
     }
 
@@ -45,27 +45,27 @@ pub(super) struct Mix {
 
 impl Mix {
     /// Draws what is mixed into `class`.
-    pub fn draw(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Self {
-        let shown = draw_shown(setting, class, rng);
+    pub fn draw(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Self {
+        let shown = draw_shown(context, class, rng);
         let others: Vec<usize> = shown.iter().copied().filter(|other| *other != class).collect();
-        let minor = match setting.nearest.get(class) {
+        let minor = match context.nearest.get(class) {
             None => others[rng.random_range(0..others.len())],
             Some(ranked) => draw_near(ranked, &others, rng),
         };
-        let percent = draw_percent(setting.settings.beta, rng);
+        let percent = draw_percent(context.settings.beta, rng);
         Self { shown, major: class, minor, percent }
     }
 
     /// The request `id` for texts that are mixed so.
     pub fn ask(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         id: String,
         rng: &mut Rng,
-    ) -> Result<Ask, PromptError> {
+    ) -> Result<PromptRequest, PromptError> {
         let Self { shown, major, minor, percent } = self;
-        let Setting { task, prompts, settings, .. } = *setting;
-        let classes = shown_classes(task, shown, |class| examples(setting, class, rng));
+        let PromptContext { task, prompts, settings, .. } = *context;
+        let classes = shown_classes(task, shown, |class| examples(context, class, rng));
         let place = |class| shown.iter().position(|shown| shown == class).unwrap_or_default();
         let count = settings.texts_per_request;
         let pair = (place(major), place(minor));
@@ -73,7 +73,7 @@ impl Mix {
             true => truncated(*percent),
             false => (*percent, 100 - percent),
         };
-        Ok(Ask {
+        Ok(PromptRequest {
             id,
             prompt: prompts.mixup(task, &classes, pair, percents, count)?,
             shown: shown.clone(),
@@ -87,12 +87,12 @@ impl Mix {
 
 /// The class itself and `augment.classes_shown - 1` others, in random order; the others evenly, or the
 /// more often the nearer they are.
-pub(super) fn draw_shown(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Vec<usize> {
-    let others = setting.settings.classes_shown - 1;
-    let mut shown: Vec<usize> = match setting.nearest.get(class) {
+pub(super) fn draw_shown(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<usize> {
+    let others = context.settings.classes_shown - 1;
+    let mut shown: Vec<usize> = match context.nearest.get(class) {
         None => {
             let mut all: Vec<usize> =
-                (0..setting.task.classes.len()).filter(|other| *other != class).collect();
+                (0..context.task.classes.len()).filter(|other| *other != class).collect();
             all.shuffle(rng);
             all.truncate(others);
             all
@@ -177,7 +177,7 @@ mod tests {
         for (truncated, wanted) in [(false, "45%"), (true, "44%")] {
             two.settings.truncated_percent = truncated;
             let mut rng = Rng::for_item(1, "test", 0);
-            let ask = mix.ask(&two.setting(), "x".to_owned(), &mut rng).unwrap();
+            let ask = mix.ask(&two.context(), "x".to_owned(), &mut rng).unwrap();
             let wanted = format!("55% to the class class 0 and {wanted} to the class class 1.");
             assert!(ask.prompt.ends_with(&wanted), "{}", ask.prompt);
             assert_eq!(ask.mix, Some((1, 55)));
@@ -195,7 +195,7 @@ mod tests {
         for nearest in [Vec::new(), vec![(0..9).filter(|class| *class != 3).collect(); 9]] {
             many.nearest = nearest;
             for item in 0..200 {
-                let shown = draw_shown(&many.setting(), 3, &mut Rng::for_item(1, "test", item));
+                let shown = draw_shown(&many.context(), 3, &mut Rng::for_item(1, "test", item));
                 assert_eq!(shown.len(), 4);
                 assert_eq!(shown.iter().filter(|class| **class == 3).count(), 1);
                 let mut unique = shown.clone();
@@ -207,7 +207,7 @@ mod tests {
         let mut two = sample(2);
         for nearest in [Vec::new(), vec![vec![1], vec![0]]] {
             two.nearest = nearest;
-            let shown = draw_shown(&two.setting(), 0, &mut Rng::for_item(1, "test", 0));
+            let shown = draw_shown(&two.context(), 0, &mut Rng::for_item(1, "test", 0));
             assert_eq!(shown.len(), 2);
         }
     }
@@ -216,7 +216,7 @@ mod tests {
     fn partners(sample: &Sample) -> Vec<usize> {
         let mut times = vec![0; sample.task.classes.len()];
         for item in 0..20_000 {
-            let mix = Mix::draw(&sample.setting(), 0, &mut Rng::for_item(1, "test", item));
+            let mix = Mix::draw(&sample.context(), 0, &mut Rng::for_item(1, "test", item));
             assert!(mix.major == 0 && mix.shown.contains(&mix.minor));
             times[mix.minor] += 1;
         }

@@ -3,7 +3,7 @@
 //!
 //! A way that asks a teacher is a [`Method`]: it plans the requests of a round and reads the texts out
 //! of the replies. Who asks, counts, asks again and writes down is one piece of code for all of them
-//! (`run::harvest`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
+//! (`run::generate_texts`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
 //! no examples or no descriptions. [`eda`] asks nobody.
 
 pub mod continuation;
@@ -30,7 +30,7 @@ use crate::{
 
 /// What a method asks about.
 #[derive(Clone, Copy)]
-pub struct Setting<'a> {
+pub struct PromptContext<'a> {
     pub task: &'a Task,
     /// The few-shot subset.
     pub seeds: &'a [LabelledText],
@@ -44,7 +44,7 @@ pub struct Setting<'a> {
 
 /// A text out of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct ParsedText {
     pub text: String,
     /// The class that it was asked to belong to, or that the teacher gave it.
     pub class: usize,
@@ -61,10 +61,10 @@ pub trait Method: Sync {
     /// A template that does not render.
     fn plan_round(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         round: usize,
         missing: &[usize],
-    ) -> Result<Vec<Ask>, PromptError>;
+    ) -> Result<Vec<PromptRequest>, PromptError>;
 
     /// The texts of a reply; `complete` as [`parse_list`] has it.
     ///
@@ -72,12 +72,12 @@ pub trait Method: Sync {
     /// The first fault of a reply that is not of the form asked for.
     fn read(
         &self,
-        setting: &Setting<'_>,
-        ask: &Ask,
+        context: &PromptContext<'_>,
+        ask: &PromptRequest,
         reply: &str,
         complete: bool,
-    ) -> Result<Vec<Written>, ReplyFault> {
-        listed(setting, ask, ask.count, reply, complete)
+    ) -> Result<Vec<ParsedText>, ReplyFault> {
+        listed(context, ask, ask.count, reply, complete)
     }
 
     /// Whether the teacher chooses the classes: then only the number of all texts is wanted, not one
@@ -98,7 +98,7 @@ pub trait Method: Sync {
     /// A template that does not render.
     fn questions(
         &self,
-        _setting: &Setting<'_>,
+        _setting: &PromptContext<'_>,
         _rows: &[AugmentedText],
     ) -> Option<Result<Vec<Question>, PromptError>> {
         None
@@ -107,7 +107,7 @@ pub trait Method: Sync {
 
 /// One request to the teacher for new texts, in terms of the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct PromptRequest {
     /// `round.class.number`: names the request in the ledger.
     pub id: String,
     /// Classes in the order in which the prompt shows them.
@@ -127,14 +127,14 @@ pub struct Ask {
 
 /// The `count` texts of a numbered list, of the class that was asked for.
 fn listed(
-    setting: &Setting<'_>,
-    ask: &Ask,
+    context: &PromptContext<'_>,
+    ask: &PromptRequest,
     count: usize,
     reply: &str,
     complete: bool,
-) -> Result<Vec<Written>, ReplyFault> {
-    let texts = parse_list(reply, count, setting.settings.longest, complete)?;
-    Ok(texts.into_iter().map(|text| Written { text, class: ask.major }).collect())
+) -> Result<Vec<ParsedText>, ReplyFault> {
+    let texts = parse_list(reply, count, context.settings.longest, complete)?;
+    Ok(texts.into_iter().map(|text| ParsedText { text, class: ask.major }).collect())
 }
 
 /// The place of a request in its random stream.
@@ -145,16 +145,16 @@ pub(crate) fn item(round: usize, class: usize, number: usize) -> u64 {
 /// The requests for each class's `missing` texts, `texts` in each, made by `ask` from (class, number,
 /// random stream). Classes take turns, so that the first rows of a run show all of them.
 pub(crate) fn class_by_class(
-    setting: &Setting<'_>,
+    context: &PromptContext<'_>,
     stage: &str,
     round: usize,
     missing: &[usize],
-    mut ask: impl FnMut(usize, String, &mut Rng) -> Result<Ask, PromptError>,
-) -> Result<Vec<Ask>, PromptError> {
+    mut ask: impl FnMut(usize, String, &mut Rng) -> Result<PromptRequest, PromptError>,
+) -> Result<Vec<PromptRequest>, PromptError> {
     let mut asks = Vec::new();
     for (class, &wanted) in missing.iter().enumerate() {
-        for number in 0..wanted.div_ceil(setting.settings.texts_per_request) {
-            let mut rng = Rng::for_item(setting.seed, stage, item(round, class, number));
+        for number in 0..wanted.div_ceil(context.settings.texts_per_request) {
+            let mut rng = Rng::for_item(context.seed, stage, item(round, class, number));
             asks.push((number, class, ask(class, format!("{round}.{class}.{number}"), &mut rng)?));
         }
     }
@@ -163,9 +163,9 @@ pub(crate) fn class_by_class(
 }
 
 /// The seeds of `class`, each as one line, in random order.
-pub(crate) fn examples(setting: &Setting<'_>, class: usize, rng: &mut Rng) -> Vec<String> {
+pub(crate) fn examples(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<String> {
     use rand::seq::SliceRandom;
-    let seeds = setting.seeds.iter().filter(|seed| seed.label == class);
+    let seeds = context.seeds.iter().filter(|seed| seed.label == class);
     let mut examples: Vec<String> = seeds.map(|seed| one_line(&seed.text)).collect();
     examples.shuffle(rng);
     examples

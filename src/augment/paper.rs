@@ -8,7 +8,7 @@
 
 use rand::Rng as _;
 
-use super::{Ask, Method, Setting, Written, item, listed, mixup::Mix};
+use super::{Method, ParsedText, PromptContext, PromptRequest, item, listed, mixup::Mix};
 use crate::{
     dataset::AugmentedText,
     prompt::{PromptError, reply::ReplyFault},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A text that is wanted, and what was found for it.
-pub(crate) struct Wish {
+pub(crate) struct PendingText {
     mix: Mix,
     /// Counts the texts of its class.
     number: usize,
@@ -25,17 +25,17 @@ pub(crate) struct Wish {
     found: Vec<AugmentedText>,
 }
 
-impl Wish {
+impl PendingText {
     /// `augment.per_class` of each class; classes take turns.
-    pub fn all(setting: &Setting<'_>) -> Vec<Self> {
-        let classes = setting.task.classes.len();
-        let wish = |number: usize, class: usize| {
-            let mut rng = Rng::for_item(setting.seed, "published", item(0, class, number));
-            let mix = Mix::draw(setting, class, &mut rng);
+    pub fn all(context: &PromptContext<'_>) -> Vec<Self> {
+        let classes = context.task.classes.len();
+        let pending = |number: usize, class: usize| {
+            let mut rng = Rng::for_item(context.seed, "published", item(0, class, number));
+            let mix = Mix::draw(context, class, &mut rng);
             Self { mix, number, requests: 0, found: Vec::new() }
         };
-        (0..setting.settings.per_class)
-            .flat_map(|number| (0..classes).map(move |class| wish(number, class)))
+        (0..context.settings.per_class)
+            .flat_map(|number| (0..classes).map(move |class| pending(number, class)))
             .collect()
     }
 
@@ -48,8 +48,8 @@ impl Wish {
     ///
     /// # Errors
     /// A template that does not render.
-    pub fn asks(&mut self, setting: &Setting<'_>) -> Result<Vec<Ask>, PromptError> {
-        let settings = setting.settings;
+    pub fn asks(&mut self, context: &PromptContext<'_>) -> Result<Vec<PromptRequest>, PromptError> {
+        let settings = context.settings;
         let requests = |texts: usize| texts.div_ceil(settings.texts_per_request);
         let most = settings.tries * requests(settings.unique_per_text);
         let needed = requests(settings.unique_per_text.saturating_sub(self.found.len()));
@@ -58,8 +58,8 @@ impl Wish {
         let ask = |attempt: usize| {
             let (class, number) = (self.class(), self.number);
             let place = item(attempt, class, number);
-            let mut rng = Rng::for_item(setting.seed, "published.request", place);
-            self.mix.ask(setting, format!("{attempt}.{class}.{number}"), &mut rng)
+            let mut rng = Rng::for_item(context.seed, "published.request", place);
+            self.mix.ask(context, format!("{attempt}.{class}.{number}"), &mut rng)
         };
         (first..self.requests).map(ask).collect()
     }
@@ -86,19 +86,19 @@ impl Wish {
 /// Asking as published, as far as it is that of a [`Method`]: later requests depend on what each
 /// text's own have brought.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Published;
+pub(crate) struct PaperMixup;
 
-impl Method for Published {
+impl Method for PaperMixup {
     /// The requests with which a run begins.
     fn plan_round(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         _round: usize,
         _missing: &[usize],
-    ) -> Result<Vec<Ask>, PromptError> {
+    ) -> Result<Vec<PromptRequest>, PromptError> {
         let mut asks = Vec::new();
-        for mut wish in Wish::all(setting) {
-            asks.extend(wish.asks(setting)?);
+        for mut pending in PendingText::all(context) {
+            asks.extend(pending.asks(context)?);
         }
         Ok(asks)
     }
@@ -106,14 +106,14 @@ impl Method for Published {
     /// As many texts as the reply has lines, up to those asked for.
     fn read(
         &self,
-        setting: &Setting<'_>,
-        ask: &Ask,
+        context: &PromptContext<'_>,
+        ask: &PromptRequest,
         reply: &str,
         complete: bool,
-    ) -> Result<Vec<Written>, ReplyFault> {
+    ) -> Result<Vec<ParsedText>, ReplyFault> {
         let lines = reply.lines().filter(|line| !line.trim().is_empty()).count();
         let count = if lines < ask.count { lines.max(1) } else { ask.count };
-        listed(setting, ask, count, reply, complete)
+        listed(context, ask, count, reply, complete)
     }
 }
 
@@ -131,10 +131,10 @@ mod tests {
     #[test]
     fn a_short_list_counts_for_what_it_holds() {
         let sample = sample();
-        let setting = sample.setting();
-        let ask = &Published.plan_round(&setting, 0, &[]).unwrap()[0];
+        let context = sample.context();
+        let ask = &PaperMixup.plan_round(&context, 0, &[]).unwrap()[0];
         let read = |reply: &str| {
-            let texts = Published.read(&setting, ask, reply, true);
+            let texts = PaperMixup.read(&context, ask, reply, true);
             texts.map(|texts| texts.into_iter().map(|text| text.text).collect::<Vec<_>>())
         };
         assert_eq!(read("1. one\n2. two").unwrap(), ["one", "two"]);
@@ -151,45 +151,45 @@ mod tests {
     #[test]
     fn a_text_is_asked_for_until_enough_are_found() {
         let sample = sample();
-        let setting = sample.setting();
-        let mut wishes = Wish::all(&setting);
-        let classes: Vec<usize> = wishes.iter().map(Wish::class).collect();
+        let context = sample.context();
+        let mut pending = PendingText::all(&context);
+        let classes: Vec<usize> = pending.iter().map(PendingText::class).collect();
         assert_eq!(classes, [0, 1, 2, 0, 1, 2]);
-        let wish = &mut wishes[3];
+        let pending = &mut pending[3];
         // 10 texts take 4 requests of 3 at least. They mix the same and differ in their streams.
-        let asks = wish.asks(&setting).unwrap();
+        let asks = pending.asks(&context).unwrap();
         let ids: Vec<&str> = asks.iter().map(|ask| ask.id.as_str()).collect();
         assert_eq!(ids, ["0.0.1", "1.0.1", "2.0.1", "3.0.1"]);
         assert!(asks.iter().all(|ask| ask.mix == asks[0].mix && ask.shown == asks[0].shown));
         assert!(asks[1..].iter().all(|ask| ask.seed != asks[0].seed));
         // 6 different ones are found: 4 are missing, 2 requests. Letter case makes a difference.
-        let new = ["a", "b", "a", "c", "A", "d", "e", "b"].map(|found| wish.take(text(found)));
+        let new = ["a", "b", "a", "c", "A", "d", "e", "b"].map(|found| pending.take(text(found)));
         assert_eq!(new, [true, true, false, true, true, true, true, false]);
-        assert_eq!(wish.asks(&setting).unwrap().len(), 2);
+        assert_eq!(pending.asks(&context).unwrap().len(), 2);
         for found in ["f", "g", "h", "i"] {
-            wish.take(text(found));
+            pending.take(text(found));
         }
-        assert!(wish.asks(&setting).unwrap().is_empty());
+        assert!(pending.asks(&context).unwrap().is_empty());
     }
 
     #[test]
     fn asking_comes_to_an_end() {
         let sample = sample();
-        let setting = sample.setting();
-        let mut wish = Wish::all(&setting).remove(0);
+        let context = sample.context();
+        let mut pending = PendingText::all(&context).remove(0);
         let mut requests = 0;
         loop {
-            let asks = wish.asks(&setting).unwrap();
+            let asks = pending.asks(&context).unwrap();
             if asks.is_empty() {
                 break;
             }
             requests += asks.len();
-            wish.take(text("always the same"));
+            pending.take(text("always the same"));
         }
         // 3 tries of 4 requests.
         assert_eq!(requests, 12);
-        assert_eq!(wish.keep(1).unwrap().text, "always the same");
-        assert!(Wish::all(&setting).remove(0).keep(1).is_none());
+        assert_eq!(pending.keep(1).unwrap().text, "always the same");
+        assert!(PendingText::all(&context).remove(0).keep(1).is_none());
     }
 
     #[test]
@@ -197,12 +197,12 @@ mod tests {
         let mut sample = sample();
         sample.settings.per_class = 200;
         let mut kept = [0_usize; 2];
-        for mut wish in Wish::all(&sample.setting()) {
-            wish.take(text("0"));
-            wish.take(text("1"));
-            kept[wish.keep(1).unwrap().text.parse::<usize>().unwrap()] += 1;
+        for mut pending in PendingText::all(&sample.context()) {
+            pending.take(text("0"));
+            pending.take(text("1"));
+            kept[pending.keep(1).unwrap().text.parse::<usize>().unwrap()] += 1;
         }
         assert!(kept[0] + kept[1] == 600 && kept[0].abs_diff(300) < 60, "{kept:?}");
-        assert_eq!(Published.plan_round(&sample.setting(), 0, &[]).unwrap().len(), 600 * 4);
+        assert_eq!(PaperMixup.plan_round(&sample.context(), 0, &[]).unwrap().len(), 600 * 4);
     }
 }

@@ -3,7 +3,7 @@
 
 use rand::Rng as _;
 
-use super::{Ask, Method, Setting, class_by_class, examples, mixup::draw_shown};
+use super::{Method, PromptContext, PromptRequest, class_by_class, examples, mixup::draw_shown};
 use crate::prompt::{PromptError, shown_classes};
 
 /// Asks for texts of one class.
@@ -13,17 +13,17 @@ pub struct Plain;
 impl Method for Plain {
     fn plan_round(
         &self,
-        setting: &Setting<'_>,
+        context: &PromptContext<'_>,
         round: usize,
         missing: &[usize],
-    ) -> Result<Vec<Ask>, PromptError> {
-        let Setting { task, prompts, settings, .. } = *setting;
-        class_by_class(setting, "plain", round, missing, |class, id, rng| {
-            let shown = draw_shown(setting, class, rng);
-            let classes = shown_classes(task, &shown, |class| examples(setting, class, rng));
+    ) -> Result<Vec<PromptRequest>, PromptError> {
+        let PromptContext { task, prompts, settings, .. } = *context;
+        class_by_class(context, "plain", round, missing, |class, id, rng| {
+            let shown = draw_shown(context, class, rng);
+            let classes = shown_classes(task, &shown, |class| examples(context, class, rng));
             let place = shown.iter().position(|shown| *shown == class).unwrap_or_default();
             let count = settings.texts_per_request;
-            Ok(Ask {
+            Ok(PromptRequest {
                 id,
                 prompt: prompts.plain(task, &classes, place, count)?,
                 shown,

@@ -1,15 +1,15 @@
-//! A small setting for the tests of the methods.
+//! A small context for the tests of the methods.
 
 use std::path::PathBuf;
 
-use super::Setting;
+use super::PromptContext;
 use crate::{
     config::AugmentSettings,
     prompt::Prompts,
     task::{Class, LabelledText, Task},
 };
 
-/// What a [`Setting`] borrows from.
+/// What a [`PromptContext`] borrows from.
 pub(crate) struct Sample {
     pub task: Task,
     pub seeds: Vec<LabelledText>,
@@ -49,8 +49,8 @@ impl Sample {
         Self { task, seeds, prompts, settings, nearest: Vec::new() }
     }
 
-    pub fn setting(&self) -> Setting<'_> {
+    pub fn context(&self) -> PromptContext<'_> {
         let Self { task, seeds, prompts, settings, nearest } = self;
-        Setting { task, seeds, prompts, settings, nearest, seed: 1 }
+        PromptContext { task, seeds, prompts, settings, nearest, seed: 1 }
     }
 }

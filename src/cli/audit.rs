@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::{build, exit_status::FailedGate, run};
 use crate::{
-    audit::{self, Chain, Changed, Customer, Privacy, Text},
+    audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
     run::{begun_with, read_texts},
 };
@@ -193,7 +193,7 @@ fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
         .iter()
         .flat_map(|(file, texts)| texts.iter().map(move |text| Text::of(file, text)))
         .collect();
-    let customer = Customer::of(&task);
+    let customer = ReferenceTexts::of(&task);
     let mut privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, args.show);
     // What was done, not what is set: the setting may be younger than the file.
     privacy.redacted = files.iter().flat_map(|(_, texts)| texts).any(|text| text.redacted > 0);

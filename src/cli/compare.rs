@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::{Manner, build, progress::Progress, quoted, run, table};
+use super::{TeacherArgs, build, progress::Progress, quoted, run, table};
 use crate::{
     compare::{Compare, Grid},
     config::{self, Settings},
-    dataset::Row,
+    dataset::Variant,
     pipeline::Event,
     run::RunFolder,
     task::{self, Task},
@@ -40,7 +40,7 @@ pub(super) struct CompareArgs {
     /// embeddings find the nearest classes for all
     #[arg(long, value_name = "MODEL")]
     student: Vec<String>,
-    /// The one seed of all random choices
+    /// The one seed of all random model_args
     #[arg(long)]
     seed: Option<u64>,
     /// Let the teacher decode as fast as it can: a comparison that is killed and taken up again may
@@ -48,7 +48,7 @@ pub(super) struct CompareArgs {
     #[arg(long)]
     fast: bool,
     #[command(flatten)]
-    manner: Manner,
+    teacher_args: TeacherArgs,
     /// Any setting, for example `--set augment.per_class=40`
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
     set: Vec<String>,
@@ -66,7 +66,7 @@ impl CompareArgs {
         overrides.extend(self.set.iter().cloned());
         overrides.extend(self.seed.map(|seed| format!("run.seed={seed}")));
         overrides.extend(self.seeds.map(|seeds| format!("run.seeds={seeds}")));
-        overrides.extend(self.manner.overrides());
+        overrides.extend(self.teacher_args.overrides());
         overrides
     }
 }
@@ -144,7 +144,8 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
             path("compare.md").display(),
             path("compare.json").display()
         );
-        if report.comparison.is_some_and(|all| all.lines.iter().any(|line| line.row == Row::A2)) {
+        if report.comparison.is_some_and(|all| all.lines.iter().any(|line| line.row == Variant::A2))
+        {
             let task =
                 args.task.as_ref().map_or_else(|| "TASK".into(), |task| task.display().to_string());
             eprintln!("a student to keep: promptmix run {task} --out DIR");

@@ -46,13 +46,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the whole road on an embedded task with embedded models
+    /// Show the whole run on an embedded task with embedded models
     Demo(DemoArgs),
     /// Make a task folder from a file of labelled examples
     Init(InitArgs),
     /// Say what a run would ask and cost, without asking
     Plan(TaskArgs),
-    /// Walk the whole road: generate, relabel, filter, train, eval
+    /// Walk the whole run: generate, relabel, filter, train, eval
     Run(RunArgs),
     /// Stage 1: let the teacher write new texts
     Generate(RunArgs),
@@ -125,7 +125,7 @@ struct DemoArgs {
     #[arg(long, default_value = "promptmix-demo")]
     out: PathBuf,
     #[command(flatten)]
-    choices: Choices,
+    model_args: ModelArgs,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -150,7 +150,7 @@ struct InitArgs {
 
 /// Flags that go before the task's own settings.
 #[derive(Args, Clone)]
-pub(crate) struct Choices {
+pub(crate) struct ModelArgs {
     /// The teacher: a GGUF file, a name from `promptmix models list`, or `replay:FILE` for recorded
     /// answers
     #[arg(long, value_name = "MODEL")]
@@ -159,11 +159,11 @@ pub(crate) struct Choices {
     /// folder of such a name)
     #[arg(long, value_name = "MODEL")]
     student: Option<String>,
-    /// The one seed of all random choices
+    /// The one seed of all random model_args
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
-    manner: Manner,
+    teacher_args: TeacherArgs,
     /// The behaviour of the published code, faults included, for comparisons with the paper
     ///
     /// As settings, over those of the task and under --set; `plan --paper` shows them all. Partners
@@ -186,7 +186,7 @@ pub(crate) struct Choices {
 
 /// How the teacher works; a run that exists can be taken up with others.
 #[derive(Args, Clone, Copy)]
-pub(crate) struct Manner {
+pub(crate) struct TeacherArgs {
     /// Let each answer depend on its request alone: slower, but the same rows each time
     #[arg(long)]
     deterministic: bool,
@@ -195,7 +195,7 @@ pub(crate) struct Manner {
     in_process: bool,
 }
 
-impl Manner {
+impl TeacherArgs {
     fn overrides(self) -> Vec<String> {
         let flags = [
             ("teacher.deterministic=true", self.deterministic),
@@ -210,7 +210,7 @@ fn quoted(key: &str, value: &str) -> String {
     format!("{key}={}", toml::Value::String(value.to_owned()))
 }
 
-impl Choices {
+impl ModelArgs {
     /// As `table.key=value` overrides of what `task` says; the special flags are only short for them.
     fn overrides(&self, task: &Task) -> Vec<String> {
         let mut overrides = if self.paper { config::published(&task.settings) } else { Vec::new() };
@@ -218,7 +218,7 @@ impl Choices {
         overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
         overrides.extend(self.student.as_ref().map(|value| quoted("student.model", value)));
         overrides.extend(self.seed.map(|value| format!("run.seed={value}")));
-        overrides.extend(self.manner.overrides());
+        overrides.extend(self.teacher_args.overrides());
         overrides
     }
 }
@@ -228,7 +228,7 @@ struct TaskArgs {
     /// A task.toml or the folder that holds it
     task: PathBuf,
     #[command(flatten)]
-    choices: Choices,
+    model_args: ModelArgs,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -257,7 +257,7 @@ struct TeacherStageArgs {
     #[command(flatten)]
     stage: StageArgs,
     #[command(flatten)]
-    manner: Manner,
+    teacher_args: TeacherArgs,
 }
 
 #[derive(Args)]

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 
 use super::{TaskArgs, build};
 use crate::{
-    augment::{Method as _, Setting, mixup::Mixup, paper::Published},
+    augment::{Method as _, PromptContext, mixup::Mixup, paper::PaperMixup},
     config::{Partners, Settings},
     memory,
     models::{self, Role},
@@ -41,7 +41,8 @@ const NAMED: usize = 5;
 /// Runs the command.
 pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let task = Task::load(&args.task)?;
-    let settings = Settings::resolve(&task.settings, &task.folder, &args.choices.overrides(&task))?;
+    let settings =
+        Settings::resolve(&task.settings, &task.folder, &args.model_args.overrides(&task))?;
     let prompts = build::prompts(&task)?;
     let mut teacher = build::teacher(&settings)?;
     let seeds = task.draw_seeds(settings.run.seed);
@@ -53,7 +54,7 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         }
     };
     let wanted = vec![settings.augment.per_class; task.classes.len()];
-    let setting = Setting {
+    let context = PromptContext {
         task: &task,
         seeds: &seeds,
         prompts: &prompts,
@@ -62,8 +63,8 @@ pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         seed: settings.run.seed,
     };
     let asks = match settings.augment.unique_per_text {
-        0 => Mixup.plan_round(&setting, 0, &wanted)?,
-        _ => Published.plan_round(&setting, 0, &wanted)?,
+        0 => Mixup.plan_round(&context, 0, &wanted)?,
+        _ => PaperMixup.plan_round(&context, 0, &wanted)?,
     };
     let asked: Vec<String> = asks.iter().map(|ask| ask.prompt.clone()).collect();
     let asked = teacher.measure(&asked)?;

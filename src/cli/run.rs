@@ -1,11 +1,11 @@
-//! `demo`, `init`, `run`, the stages and `import`: the commands that walk the road.
+//! `demo`, `init`, `run`, the stages and `import`: the commands that walk the run.
 
 use std::path::Path;
 
 use anyhow::Context;
 
 use super::{
-    Choices, DemoArgs, ImportArgs, InitArgs, RunArgs, StageArgs, TeacherStageArgs, build,
+    DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TeacherStageArgs, build,
     progress::Progress, table,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// An open run with everything that its stages need.
-struct Road {
+struct OpenRun {
     folder: RunFolder,
     task: Task,
     settings: Settings,
@@ -28,9 +28,9 @@ struct Road {
     progress: Progress,
 }
 
-impl Road {
-    fn begin(task: Task, choices: &Choices, out: &Path, quiet: bool) -> anyhow::Result<Self> {
-        let overrides = choices.overrides(&task);
+impl OpenRun {
+    fn begin(task: Task, model_args: &ModelArgs, out: &Path, quiet: bool) -> anyhow::Result<Self> {
+        let overrides = model_args.overrides(&task);
         let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
         let prompts = build::prompts(&task)?;
         let folder = RunFolder::open(out, &task, &settings, &prompts)?;
@@ -94,7 +94,7 @@ impl Road {
         Ok(pipeline::evaluate(folder, task, settings, prompts, teacher, &embedder, &name, watch)?)
     }
 
-    /// The whole road.
+    /// The whole run.
     fn walk(&mut self) -> anyhow::Result<Report> {
         let mut teacher = build::teacher(&self.settings)?;
         self.progress.show(build::said_of(&*teacher));
@@ -122,50 +122,50 @@ pub(crate) fn opened(folder: &RunFolder, progress: &mut Progress) {
 /// `promptmix demo`
 pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = task::demo_task()?;
-    let mut road = Road::begin(task, &args.choices, &args.out, quiet)?;
-    road.say(
+    let mut run = OpenRun::begin(task, &args.model_args, &args.out, quiet)?;
+    run.say(
         quiet,
         &format!(
             "{} examples of {} classes: a tiny local teacher writes and relabels, a small student learns\n",
-            road.task.shots * road.task.classes.len(),
-            road.task.classes.len(),
+            run.task.shots * run.task.classes.len(),
+            run.task.classes.len(),
         ),
     );
-    let report = road.walk()?;
+    let report = run.walk()?;
     finish(&report, &args.out, args.json, quiet)
 }
 
 /// `promptmix run`
 pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
-    let report = road.walk()?;
+    let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
+    let report = run.walk()?;
     finish(&report, &args.out, args.task.json, quiet)
 }
 
 /// `promptmix generate`
 pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
-    let mut teacher = build::teacher(&road.settings)?;
-    road.progress.show(build::said_of(&*teacher));
-    road.generate(&mut *teacher)?;
+    let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
+    let mut teacher = build::teacher(&run.settings)?;
+    run.progress.show(build::said_of(&*teacher));
+    run.generate(&mut *teacher)?;
     written(&args.out, "augmented.jsonl", args.task.json)
 }
 
 /// `promptmix relabel`
 pub fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
-    let StageArgs { run, json } = &args.stage;
-    let mut road = Road::reopen(run, &args.manner.overrides(), quiet)?;
-    let mut teacher = build::teacher(&road.settings)?;
-    road.progress.show(build::said_of(&*teacher));
-    road.relabel(&mut *teacher)?;
-    written(run, "relabelled.jsonl", *json)
+    let StageArgs { run: folder, json } = &args.stage;
+    let mut run = OpenRun::reopen(folder, &args.teacher_args.overrides(), quiet)?;
+    let mut teacher = build::teacher(&run.settings)?;
+    run.progress.show(build::said_of(&*teacher));
+    run.relabel(&mut *teacher)?;
+    written(folder, "relabelled.jsonl", *json)
 }
 
 /// `promptmix filter`
 pub fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    Road::reopen(&args.run, &[], quiet)?.filter()?;
+    OpenRun::reopen(&args.run, &[], quiet)?.filter()?;
     written(&args.run, "train.jsonl", args.json)
 }
 
@@ -178,37 +178,37 @@ pub(crate) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
             path.display()
         );
     }
-    let mut road = Road::reopen(path, &["filter.redact=true".to_owned()], quiet)?;
-    road.folder.change_settings(&road.settings)?;
-    road.filter()
+    let mut run = OpenRun::reopen(path, &["filter.redact=true".to_owned()], quiet)?;
+    run.folder.change_settings(&run.settings)?;
+    run.filter()
 }
 
 /// `promptmix train`
 pub fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    Road::reopen(&args.run, &[], quiet)?.train()?;
+    OpenRun::reopen(&args.run, &[], quiet)?.train()?;
     written(&args.run, "student", args.json)
 }
 
 /// `promptmix eval`
 pub fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
-    let StageArgs { run, json } = &args.stage;
-    let mut road = Road::reopen(run, &args.manner.overrides(), quiet)?;
+    let StageArgs { run: folder, json } = &args.stage;
+    let mut run = OpenRun::reopen(folder, &args.teacher_args.overrides(), quiet)?;
     // Imported texts were written by somebody else: no teacher of ours is judged.
-    let report = if road.folder.is_imported() {
-        road.evaluate(None)?
+    let report = if run.folder.is_imported() {
+        run.evaluate(None)?
     } else {
-        let mut teacher = build::teacher(&road.settings)?;
-        road.progress.show(build::said_of(&*teacher));
-        road.evaluate(Some(&mut *teacher))?
+        let mut teacher = build::teacher(&run.settings)?;
+        run.progress.show(build::said_of(&*teacher));
+        run.evaluate(Some(&mut *teacher))?
     };
-    finish(&report, run, *json, quiet)
+    finish(&report, folder, *json, quiet)
 }
 
 /// `promptmix import`
 pub fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut road = Road::begin(task, &args.task.choices, &args.out, quiet)?;
-    let Road { folder, task, progress, .. } = &mut road;
+    let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
+    let OpenRun { folder, task, progress, .. } = &mut run;
     pipeline::import(folder, task, &args.file, &mut |event| progress.show(event))?;
     written(&args.out, "augmented.jsonl", args.task.json)
 }

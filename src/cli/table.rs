@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{compare::points, dataset::Row, eval::Interval, report::Report};
+use crate::{compare::points, dataset::Variant, eval::Interval, report::Report};
 
 /// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
 pub fn results(report: &Report) -> String {
@@ -61,7 +61,7 @@ pub fn comparison(report: &Report) -> String {
         let mut lines = vec![header.map(str::to_owned)];
         for line in &group.lines {
             let against =
-                group.difference(line.row, Row::Seeds).map_or_else(String::new, |interval| {
+                group.difference(line.row, Variant::Seeds).map_or_else(String::new, |interval| {
                     let mark = if interval.includes_zero() { "" } else { " *" };
                     format!("{}{mark}", points(&interval))
                 });

@@ -1,12 +1,12 @@
 //! What is compared with what: rows, numbers of seeds per class, seeds.
 
-use crate::{dataset::Row, task::Task};
+use crate::{dataset::Variant, task::Task};
 
 /// The axes of a comparison beside students and teachers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grid {
     /// In the table's order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Variant>,
     /// Labelled seeds per class.
     pub shots: Vec<usize>,
     /// How often everything is done, each time with another few-shot subset, other prompts and
@@ -45,14 +45,14 @@ impl Grid {
         let mut named = rows
             .iter()
             .map(|given| {
-                Row::from_key(given).ok_or_else(|| GridError::UnknownRow {
+                Variant::from_key(given).ok_or_else(|| GridError::UnknownRow {
                     given: given.clone(),
-                    known: Row::ALL.map(Row::key).join(", "),
+                    known: Variant::ALL.map(Variant::key).join(", "),
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
         if named.is_empty() {
-            named = Row::ALL.into_iter().filter(|row| *row != Row::RealAll).collect();
+            named = Variant::ALL.into_iter().filter(|row| *row != Variant::RealAll).collect();
         }
         named.sort_unstable();
         named.dedup();
@@ -71,20 +71,22 @@ impl Grid {
 
 /// Why `row` cannot be run on `task` with `k` seeds per class; `first` says whether no smaller
 /// comparison was listed before.
-pub(super) fn obstacle(task: &Task, row: Row, k: usize, first: bool) -> Option<String> {
+pub(super) fn obstacle(task: &Task, row: Variant, k: usize, first: bool) -> Option<String> {
     let why = match row {
-        Row::Seeds | Row::Eda | Row::Continuation | Row::Gpt3Mix if k == 0 => {
+        Variant::Seeds | Variant::Eda | Variant::Continuation | Variant::Gpt3Mix if k == 0 => {
             "it starts from labelled seeds, and there are none"
         }
-        Row::NoExamples if k == 0 => "without seeds no row shows examples: it is A2",
-        Row::NoDescriptions if task.classes.iter().all(|class| class.description.is_empty()) => {
+        Variant::NoExamples if k == 0 => "without seeds no row shows examples: it is A2",
+        Variant::NoDescriptions
+            if task.classes.iter().all(|class| class.description.is_empty()) =>
+        {
             "no class has a description: it is A2"
         }
-        Row::NoDescriptions if k == 0 => "without seeds and descriptions there are only names",
-        Row::Real | Row::RealAll if task.pool.is_empty() => {
+        Variant::NoDescriptions if k == 0 => "without seeds and descriptions there are only names",
+        Variant::Real | Variant::RealAll if task.pool.is_empty() => {
             "the task names no real training texts (`pool` in the [data] table of task.toml)"
         }
-        Row::RealAll if !first => "it hardly depends on k: see the first",
+        Variant::RealAll if !first => "it hardly depends on k: see the first",
         _ => return None,
     };
     Some(why.to_owned())
@@ -99,7 +101,7 @@ mod tests {
         let task = crate::task::demo_task().unwrap();
         let names = ["a2", "SEEDS", "eda", "A2"].map(str::to_owned);
         let grid = Grid::new(&task, &names, Some(&[2, 0, 2]), 3).unwrap();
-        assert_eq!(grid.rows, [Row::Seeds, Row::Eda, Row::A2]);
+        assert_eq!(grid.rows, [Variant::Seeds, Variant::Eda, Variant::A2]);
         assert_eq!(grid.shots, [2, 0]);
         let all = Grid::new(&task, &[], None, 3).unwrap();
         assert_eq!((all.rows.len(), all.shots.as_slice()), (12, [task.shots].as_slice()));
@@ -111,11 +113,14 @@ mod tests {
     fn what_makes_no_sense_is_left_out_with_the_reason() {
         let mut task = crate::task::demo_task().unwrap();
         task.pool.clear();
-        let out = |k| -> Vec<Row> {
-            Row::ALL.into_iter().filter(|row| obstacle(&task, *row, k, true).is_some()).collect()
+        let out = |k| -> Vec<Variant> {
+            Variant::ALL
+                .into_iter()
+                .filter(|row| obstacle(&task, *row, k, true).is_some())
+                .collect()
         };
-        assert_eq!(out(2), [Row::Real, Row::RealAll]);
+        assert_eq!(out(2), [Variant::Real, Variant::RealAll]);
         assert_eq!(out(0).len(), 8, "{:?}", out(0));
-        assert!(!out(0).contains(&Row::A2) && !out(0).contains(&Row::NoMixup));
+        assert!(!out(0).contains(&Variant::A2) && !out(0).contains(&Variant::NoMixup));
     }
 }

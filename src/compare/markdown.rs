@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     eval::Interval,
     report::{Group, Line, Report},
 };
@@ -27,7 +27,7 @@ pub fn markdown(report: &Report) -> String {
         }
     }
     let own = comparison.differences.iter().filter(|d| d.against.is_none());
-    let shown: Vec<_> = own.filter(|d| d.b != Row::Seeds).collect();
+    let shown: Vec<_> = own.filter(|d| d.b != Variant::Seeds).collect();
     if !shown.is_empty() {
         out.push_str("\n## The method against its rivals\n\n");
         for d in shown {
@@ -76,7 +76,7 @@ pub fn markdown(report: &Report) -> String {
 }
 
 fn row(line: &Line, group: &Group<'_>) -> String {
-    let against = group.difference(line.row, Row::Seeds);
+    let against = group.difference(line.row, Variant::Seeds);
     let against = against.map_or_else(String::new, |interval| match interval.includes_zero() {
         true => format!("{}, not shown", points(&interval)),
         false => points(&interval),

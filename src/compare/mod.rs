@@ -5,8 +5,8 @@
 //! rows ask alike is asked once, and a comparison that was killed goes on where it stopped. It walks
 //!
 //! ```text
-//! for each teacher, k, row, seed:  texts ─► labels ─► filter ─► arm     (a training set and its cost)
-//! for each student, arm:           one student's answers to the test set
+//! for each teacher, k, row, seed:  texts ─► labels ─► filter ─► training_set     (a training set and its cost)
+//! for each student, training_set:           one student's answers to the test set
 //! for each student, teacher, k, row:  a line with its interval          compare.json, .md, report
 //! ```
 //!
@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `grid` | which rows, numbers of seeds, students and teachers; what cannot be run, and why |
 //! | `shots` | the few-shot subset of a seed, and draws from the real data |
-//! | `arm` | the training set of each row |
+//! | `training_set` | the training set of each row |
 //! | `outcome` | from answers to the lines of the table, paired differences, costs |
 //! | `markdown` | the table for people |
 
@@ -35,9 +35,9 @@ pub use markdown::{markdown, points};
 use crate::{
     audit::redact,
     config::Settings,
-    dataset::{RelabelledText, Row, Said},
+    dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
-    pipeline::{Counts, Job, PipelineError, School, Watch},
+    pipeline::{Counts, PipelineError, StudentTrainer, TrainingJob, Watch},
     prompt::Prompts,
     report::{LeftOut, Report},
     run::RunFolder,
@@ -45,7 +45,7 @@ use crate::{
     task::{LabelledText, Task},
     teacher::TeacherIdentity,
 };
-use training_set::Arm;
+use training_set::TrainingSet;
 
 /// A comparison in the making.
 pub struct Compare<'a> {
@@ -58,13 +58,13 @@ pub struct Compare<'a> {
     grid: Grid,
     /// The few-shot subset of each (k, seed).
     subsets: HashMap<(usize, u64), Vec<LabelledText>>,
-    arms: Vec<Arm>,
+    training_sets: Vec<TrainingSet>,
     /// What each teacher says of the test set.
     judged: Vec<Judged>,
     teachers: Vec<(String, TeacherIdentity)>,
     students: Vec<String>,
-    /// By (arm, student): the name in the ledger and the answers.
-    said: HashMap<(usize, usize), (String, Said)>,
+    /// By (training_set, student): the name in the ledger and the answers.
+    said: HashMap<(usize, usize), (String, TestPredictions)>,
     /// Rows that cannot be run on this task.
     left_out: Vec<LeftOut>,
     /// Rows that one of the teachers cannot serve.
@@ -155,7 +155,7 @@ impl<'a> Compare<'a> {
             prompts,
             grid,
             subsets,
-            arms: Vec::new(),
+            training_sets: Vec::new(),
             judged: Vec::new(),
             teachers: Vec::new(),
             students: Vec::new(),
@@ -173,17 +173,17 @@ impl<'a> Compare<'a> {
     }
 
     /// The rows that are run, with their numbers of seeds per class.
-    fn cells(&self) -> impl Iterator<Item = (Row, usize)> {
+    fn cells(&self) -> impl Iterator<Item = (Variant, usize)> {
         let rows =
             self.grid.shots.iter().flat_map(|&k| self.grid.rows.iter().map(move |r| (*r, k)));
         rows.filter(|&(row, k)| !self.left_out.iter().any(|out| (out.row, out.k) == (row, k)))
     }
 
-    fn runs(&self, row: Row, k: usize) -> bool {
+    fn runs(&self, row: Variant, k: usize) -> bool {
         self.cells().any(|cell| cell == (row, k))
     }
 
-    /// Trains a student for each arm and seed on `base`, called `name`.
+    /// Trains a student for each training_set and seed on `base`, called `name`.
     ///
     /// # Errors
     /// A student that cannot be trained, a disk that does not take the result.
@@ -195,24 +195,24 @@ impl<'a> Compare<'a> {
     ) -> Result<(), PipelineError> {
         let student = self.students.len();
         self.students.push(name.to_owned());
-        for arm in &mut self.arms {
-            redact::examples(self.settings, &mut arm.examples)?;
+        for training_set in &mut self.training_sets {
+            redact::examples(self.settings, &mut training_set.examples)?;
         }
-        let jobs: Vec<Job<'_>> = self
-            .arms
+        let jobs: Vec<TrainingJob<'_>> = self
+            .training_sets
             .iter()
-            .map(|arm| Job {
-                row: arm.row,
-                seed: arm.seed,
-                examples: &arm.examples,
-                training: arm.training.as_ref().unwrap_or(&self.settings.student.training),
+            .map(|training_set| TrainingJob {
+                row: training_set.row,
+                seed: training_set.seed,
+                examples: &training_set.examples,
+                training: training_set.training.as_ref().unwrap_or(&self.settings.student.training),
                 save: None,
             })
             .collect();
-        let school = School { task: self.task, settings: self.settings, base };
+        let school = StudentTrainer { task: self.task, settings: self.settings, base };
         let said = school.train(self.run, &jobs, &mut *watch)?;
         let count = said.len();
-        self.said.extend((0..).map(|arm| (arm, student)).zip(said));
+        self.said.extend((0..).map(|training_set| (training_set, student)).zip(said));
         watch(crate::pipeline::Event::End {
             summary: format!("{count} students of {name} trained"),
         });
@@ -229,7 +229,7 @@ impl<'a> Compare<'a> {
                 serde_json::json!({"name": name, "file": identity.file, "sha256": identity.sha256})
             })
             .collect();
-        let paper = self.cells().any(|(row, _)| row == Row::Paper);
+        let paper = self.cells().any(|(row, _)| row == Variant::Paper);
         serde_json::json!({
             "teachers": teachers,
             "students": self.students,

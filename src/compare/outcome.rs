@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Compare, Main};
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     embed::Embedder,
     eval::{accuracy_interval, against, correct, macro_f1_interval},
     pipeline::PipelineError,
     report::{
         self, Comparison, Line, LineDifference, Models, Report,
-        build::{Arm, Assembly, Found},
+        build::{Assembly, Found, VariantPredictions},
     },
     run::ledger::Entry,
     task::Task,
@@ -19,7 +19,7 @@ use crate::{
 
 /// All answers of one row, k, student and teacher, seed by seed.
 pub(super) struct Answered<'a> {
-    pub row: Row,
+    pub row: Variant,
     pub k: usize,
     pub student: Option<usize>,
     pub teacher: Option<usize>,
@@ -39,7 +39,7 @@ impl Compare<'_> {
     /// Everything that was answered, in the order of the table: k, student, teacher, row.
     pub(super) fn answered(&self) -> Vec<Answered<'_>> {
         let mut all: Vec<Answered<'_>> = Vec::new();
-        let mut at: HashMap<(Row, usize, Option<usize>, Option<usize>), usize> = HashMap::new();
+        let mut at: HashMap<(Variant, usize, Option<usize>, Option<usize>), usize> = HashMap::new();
         let mut find = |all: &mut Vec<Answered<'_>>, row, k, student, teacher| -> usize {
             *at.entry((row, k, student, teacher)).or_insert_with(|| {
                 all.push(Answered {
@@ -56,23 +56,29 @@ impl Compare<'_> {
                 all.len() - 1
             })
         };
-        for (place, arm) in self.arms.iter().enumerate() {
+        for (place, training_set) in self.training_sets.iter().enumerate() {
             for student in 0..self.students.len() {
                 let Some((key, said)) = self.said.get(&(place, student)) else { continue };
-                let here = find(&mut all, arm.row, arm.k, Some(student), arm.teacher);
+                let here = find(
+                    &mut all,
+                    training_set.row,
+                    training_set.k,
+                    Some(student),
+                    training_set.teacher,
+                );
                 let entry = &mut all[here];
                 entry.predicted.push(&said.predicted);
                 entry.confidence.push(&said.confidence);
-                entry.train_rows += arm.examples.len();
-                if let Some((moved, of)) = arm.changed {
+                entry.train_rows += training_set.examples.len();
+                if let Some((moved, of)) = training_set.changed {
                     let before = entry.changed.unwrap_or_default();
                     entry.changed = Some((before.0 + moved, before.1 + of));
                 }
-                entry.keys.push((&arm.keys, Some(key)));
+                entry.keys.push((&training_set.keys, Some(key)));
             }
         }
         for judged in &self.judged {
-            let here = find(&mut all, Row::Teacher, judged.k, None, Some(judged.teacher));
+            let here = find(&mut all, Variant::Teacher, judged.k, None, Some(judged.teacher));
             let entry = &mut all[here];
             entry.predicted.push(&judged.predicted);
             entry.confidence.push(&judged.confidence);
@@ -169,14 +175,14 @@ fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered
         let same = |a: Option<usize>, b: Option<usize>| a.is_none() || b.is_none() || a == b;
         a.k == b.k && same(a.student, b.student) && same(a.teacher, b.teacher)
     };
-    let of = |row: Row| all.iter().filter(move |entry| entry.row == row);
+    let of = |row: Variant| all.iter().filter(move |entry| entry.row == row);
     let mut pairs = Vec::new();
-    for base in of(Row::Seeds) {
-        let others = all.iter().filter(|entry| entry.row != Row::Seeds);
+    for base in of(Variant::Seeds) {
+        let others = all.iter().filter(|entry| entry.row != Variant::Seeds);
         pairs.extend(others.filter(|entry| alike(entry, base)).map(|entry| (entry, base)));
     }
-    for method in of(Row::A2) {
-        let rivals = all.iter().filter(|entry| !matches!(entry.row, Row::Seeds | Row::A2));
+    for method in of(Variant::A2) {
+        let rivals = all.iter().filter(|entry| !matches!(entry.row, Variant::Seeds | Variant::A2));
         pairs.extend(rivals.filter(|entry| alike(entry, method)).map(|entry| (method, entry)));
     }
     pairs
@@ -186,7 +192,7 @@ fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered
 /// student, two students of one teacher.
 fn models<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
     let judged: Vec<&Answered<'_>> =
-        all.iter().filter(|entry| matches!(entry.row, Row::A2 | Row::Teacher)).collect();
+        all.iter().filter(|entry| matches!(entry.row, Variant::A2 | Variant::Teacher)).collect();
     let mut pairs = Vec::new();
     for (place, &a) in judged.iter().enumerate() {
         pairs.extend(judged[place + 1..].iter().filter_map(|&b| {
@@ -236,7 +242,7 @@ fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
     entries.iter().filter_map(cost).collect()
 }
 
-/// The report: the comparison, and the method's first setting seen closely.
+/// The report: the comparison, and the method's first prompt_context seen closely.
 ///
 /// # Errors
 /// Answers that do not fit the test set; the embedder passes on its errors.
@@ -246,17 +252,17 @@ pub(super) fn report(
 ) -> Result<Report, PipelineError> {
     let all = compare.answered();
     let comparison = compare.comparison(&all)?;
-    // What is shown closely: the setting whose texts were kept, the first one otherwise.
+    // What is shown closely: the prompt_context whose texts were kept, the first one otherwise.
     let main = compare.main.as_ref();
     let k = main
         .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.shots), |main| main.k);
     let (closer, seed) = main.map_or((0, 0), |main| (main.teacher, main.seed));
     let first = |place: Option<usize>| place.is_none_or(|place| place == 0);
     let shown = |place: Option<usize>| place.is_none_or(|place| place == closer);
-    let table: Vec<Arm> = all
+    let table: Vec<VariantPredictions> = all
         .iter()
         .filter(|entry| entry.k == k && first(entry.student) && shown(entry.teacher))
-        .map(|entry| Arm {
+        .map(|entry| VariantPredictions {
             row: entry.row,
             predicted: entry.predicted.iter().map(|seed| seed.to_vec()).collect(),
             confidence: entry.confidence.iter().map(|seed| seed.to_vec()).collect(),
@@ -320,7 +326,7 @@ mod tests {
     use super::*;
 
     fn answered(
-        row: Row,
+        row: Variant,
         k: usize,
         student: Option<usize>,
         teacher: Option<usize>,
@@ -341,13 +347,13 @@ mod tests {
     #[test]
     fn only_what_shares_k_student_and_teacher_is_held_against_each_other() {
         let all = [
-            answered(Row::Seeds, 2, Some(0), None),
-            answered(Row::Eda, 2, Some(0), None),
-            answered(Row::A2, 2, Some(0), Some(0)),
-            answered(Row::A2, 2, Some(0), Some(1)),
-            answered(Row::Teacher, 2, None, Some(0)),
-            answered(Row::Seeds, 2, Some(1), None),
-            answered(Row::A2, 5, Some(0), Some(0)),
+            answered(Variant::Seeds, 2, Some(0), None),
+            answered(Variant::Eda, 2, Some(0), None),
+            answered(Variant::A2, 2, Some(0), Some(0)),
+            answered(Variant::A2, 2, Some(0), Some(1)),
+            answered(Variant::Teacher, 2, None, Some(0)),
+            answered(Variant::Seeds, 2, Some(1), None),
+            answered(Variant::A2, 5, Some(0), Some(0)),
         ];
         let place = |wanted: &Answered<'_>| all.iter().position(|one| std::ptr::eq(one, wanted));
         let found: Vec<(usize, usize)> =
@@ -361,13 +367,13 @@ mod tests {
     #[test]
     fn teachers_and_students_are_held_against_each_other_one_at_a_time() {
         let all = [
-            answered(Row::A2, 2, Some(0), Some(0)),
-            answered(Row::A2, 2, Some(0), Some(1)),
-            answered(Row::A2, 2, Some(1), Some(0)),
-            answered(Row::A1, 2, Some(0), Some(1)),
-            answered(Row::Teacher, 2, None, Some(0)),
-            answered(Row::Teacher, 2, None, Some(1)),
-            answered(Row::Teacher, 5, None, Some(1)),
+            answered(Variant::A2, 2, Some(0), Some(0)),
+            answered(Variant::A2, 2, Some(0), Some(1)),
+            answered(Variant::A2, 2, Some(1), Some(0)),
+            answered(Variant::A1, 2, Some(0), Some(1)),
+            answered(Variant::Teacher, 2, None, Some(0)),
+            answered(Variant::Teacher, 2, None, Some(1)),
+            answered(Variant::Teacher, 5, None, Some(1)),
         ];
         let place = |wanted: &Answered<'_>| all.iter().position(|one| std::ptr::eq(one, wanted));
         let found: Vec<(usize, usize)> =

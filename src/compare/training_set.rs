@@ -8,10 +8,10 @@ use crate::{
         Method, continuation::Continuation, eda, gpt3mix::Gpt3Mix, mixup::Mixup, plain::Plain,
     },
     config::{FilterSettings, Settings, StudentSettings},
-    dataset::{AugmentedText, DroppedText, RelabelledText, Row},
+    dataset::{AugmentedText, DroppedText, RelabelledText, Variant},
     embed::Embedder,
     filter,
-    pipeline::{self, Event, Harvest, PipelineError, Scene, Scoring, Watch, examples},
+    pipeline::{self, Context, Event, Generation, PipelineError, Scoring, Watch, examples},
     report::{LeftOut, build::sections},
     student::{BaseModel, Example, TrainSettings},
     task::{LabelledText, Task},
@@ -19,14 +19,14 @@ use crate::{
 };
 
 /// What one student is trained on.
-pub(crate) struct Arm {
-    pub row: Row,
+pub(crate) struct TrainingSet {
+    pub row: Variant,
     pub k: usize,
     pub seed: u64,
     /// Which teacher, by its place; none for rows that need none.
     pub teacher: Option<usize>,
     pub examples: Vec<Example>,
-    /// How, where it is not the settings' way.
+    /// How, where it is not the settings' source.
     pub training: Option<TrainSettings>,
     /// Names of the teacher's calls in the ledger.
     pub keys: Vec<String>,
@@ -35,9 +35,9 @@ pub(crate) struct Arm {
 }
 
 /// How the texts of some rows are made.
-struct Way<'a> {
+struct TextSource<'a> {
     /// The rows that are trained on them.
-    rows: &'static [Row],
+    rows: &'static [Variant],
     method: &'a dyn Method,
     /// What the prompts show of the task.
     task: &'a Task,
@@ -49,7 +49,7 @@ struct Way<'a> {
 
 /// Texts with their labels, before and after the filter.
 struct Texts {
-    harvest: Harvest,
+    generate_texts: Generation,
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
     dropped: Vec<DroppedText>,
@@ -66,22 +66,22 @@ impl Compare<'_> {
     /// A student whose word table cannot be read.
     pub fn gather_seeds(&mut self, base: &BaseModel) -> Result<(), PipelineError> {
         let seeds: Vec<LabelledText> = self.subsets.values().flatten().cloned().collect();
-        let neighbours = match self.grid.rows.contains(&Row::Eda) {
+        let neighbours = match self.grid.rows.contains(&Variant::Eda) {
             true => Some(eda::neighbours(base, &seeds)?),
             false => None,
         };
         let per_class = self.settings.augment.per_class;
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
-            if self.runs(Row::Seeds, k) {
-                self.push(Row::Seeds, (k, seed), Vec::new(), None);
+            if self.runs(Variant::Seeds, k) {
+                self.push(Variant::Seeds, (k, seed), Vec::new(), None);
             }
-            if let Some(neighbours) = neighbours.as_ref().filter(|_| self.runs(Row::Eda, k)) {
+            if let Some(neighbours) = neighbours.as_ref().filter(|_| self.runs(Variant::Eda, k)) {
                 let stream = stream(self.settings, seed);
                 let texts = eda::augment(self.task, &subset, per_class, neighbours, stream);
                 let kept = self.exact(texts, &subset);
                 let examples = self.labels(&self.settings.student).asked(&kept)?;
-                self.push(Row::Eda, (k, seed), examples, None);
+                self.push(Variant::Eda, (k, seed), examples, None);
             }
         }
         Ok(())
@@ -102,7 +102,7 @@ impl Compare<'_> {
         self.teachers.push((name.to_owned(), teacher.identity().clone()));
         let mut bare = self.task.clone();
         bare.classes.iter_mut().for_each(|class| class.description.clear());
-        let way = |rows, method| Way {
+        let source = |rows, method| TextSource {
             rows,
             method,
             task: self.task,
@@ -111,27 +111,29 @@ impl Compare<'_> {
             settings: self.settings,
         };
         let paper = self.paper.clone();
-        let ways = [
-            Way { relabels: false, ..way(&[Row::Continuation], &Continuation) },
-            way(&[Row::Gpt3Mix], &Gpt3Mix),
-            way(&[Row::NoMixup], &Plain),
-            Way { task: &bare, ..way(&[Row::NoDescriptions], &Mixup) },
-            Way { shows_examples: false, ..way(&[Row::NoExamples], &Mixup) },
-            Way { settings: &paper, ..way(&[Row::Paper], &Mixup) },
-            way(&[Row::A1, Row::A2], &Mixup),
+        let sources = [
+            TextSource { relabels: false, ..source(&[Variant::Continuation], &Continuation) },
+            source(&[Variant::Gpt3Mix], &Gpt3Mix),
+            source(&[Variant::NoMixup], &Plain),
+            TextSource { task: &bare, ..source(&[Variant::NoDescriptions], &Mixup) },
+            TextSource { shows_examples: false, ..source(&[Variant::NoExamples], &Mixup) },
+            TextSource { settings: &paper, ..source(&[Variant::Paper], &Mixup) },
+            source(&[Variant::A1, Variant::A2], &Mixup),
         ];
         for k in self.grid.shots.clone() {
-            for way in &ways {
-                let rows: Vec<Row> =
-                    way.rows.iter().copied().filter(|row| self.runs(*row, k)).collect();
+            for source in &sources {
+                let rows: Vec<Variant> =
+                    source.rows.iter().copied().filter(|row| self.runs(*row, k)).collect();
                 if rows.is_empty() || !self.recorded(&rows, k, place, teacher) {
                     continue;
                 }
-                self.every_seed(way, &rows, (k, place), teacher, embedder, &mut *watch)?;
+                self.every_seed(source, &rows, (k, place), teacher, embedder, &mut *watch)?;
             }
-            if self.runs(Row::Teacher, k) && self.recorded(&[Row::Teacher], k, place, teacher) {
+            if self.runs(Variant::Teacher, k)
+                && self.recorded(&[Variant::Teacher], k, place, teacher)
+            {
                 let judged = self.judge(k, place, teacher, embedder, &mut *watch);
-                self.unless_too_long(judged, &[Row::Teacher], k, place)?;
+                self.unless_too_long(judged, &[Variant::Teacher], k, place)?;
             }
         }
         Ok(())
@@ -142,8 +144,8 @@ impl Compare<'_> {
     /// trained at all.
     fn every_seed(
         &mut self,
-        way: &Way<'_>,
-        rows: &[Row],
+        source: &TextSource<'_>,
+        rows: &[Variant],
         (k, place): (usize, usize),
         teacher: &mut dyn Teacher,
         embedder: &dyn Embedder,
@@ -151,12 +153,12 @@ impl Compare<'_> {
     ) -> Result<(), PipelineError> {
         let (mut count, mut kept, mut empty) = (0, 0, false);
         for seed in 0..self.grid.seeds {
-            let texts = self.texts(way, (k, seed), teacher, embedder, &mut *watch);
+            let texts = self.texts(source, (k, seed), teacher, embedder, &mut *watch);
             let Some(texts) = self.unless_too_long(texts, rows, k, place)? else { return Ok(()) };
-            count += texts.harvest.texts.len();
+            count += texts.generate_texts.texts.len();
             kept += texts.kept.len();
             empty |= texts.kept.is_empty();
-            self.take(way, rows, (k, seed), place, texts)?;
+            self.take(source, rows, (k, seed), place, texts)?;
         }
         if kept == 0 || (k == 0 && empty) {
             let why = match count {
@@ -173,8 +175,14 @@ impl Compare<'_> {
 
     /// Whether `teacher` can be asked for `rows`. One that answers from recorded texts has those of
     /// the method, written for the task's own number of seeds, and nothing else.
-    fn recorded(&mut self, rows: &[Row], k: usize, place: usize, teacher: &dyn Teacher) -> bool {
-        let method = rows.iter().all(|row| matches!(row, Row::A1 | Row::A2));
+    fn recorded(
+        &mut self,
+        rows: &[Variant],
+        k: usize,
+        place: usize,
+        teacher: &dyn Teacher,
+    ) -> bool {
+        let method = rows.iter().all(|row| matches!(row, Variant::A1 | Variant::A2));
         if teacher.scores_any_text() || (method && k == self.task.shots) {
             return true;
         }
@@ -187,20 +195,22 @@ impl Compare<'_> {
     }
 
     /// Drops what there is of the rows of `teacher` and notes why.
-    fn forget(&mut self, rows: &[Row], k: usize, teacher: usize, reason: &str) {
+    fn forget(&mut self, rows: &[Variant], k: usize, teacher: usize, reason: &str) {
         let place = (k, Some(teacher));
-        self.arms.retain(|arm| !(rows.contains(&arm.row) && (arm.k, arm.teacher) == place));
-        if rows.contains(&Row::Teacher) {
+        self.training_sets.retain(|training_set| {
+            !(rows.contains(&training_set.row) && (training_set.k, training_set.teacher) == place)
+        });
+        if rows.contains(&Variant::Teacher) {
             self.judged.retain(|judged| (judged.k, Some(judged.teacher)) != place);
         }
         let main = self.main.as_ref().map(|main| (main.k, Some(main.teacher)));
-        if rows.contains(&Row::A2) && main == Some(place) {
+        if rows.contains(&Variant::A2) && main == Some(place) {
             self.main = None;
         }
         self.skip(rows, k, teacher, reason);
     }
 
-    fn skip(&mut self, rows: &[Row], k: usize, teacher: usize, reason: &str) {
+    fn skip(&mut self, rows: &[Variant], k: usize, teacher: usize, reason: &str) {
         let teacher = self.teachers.get(teacher).map(|(name, _)| name.clone());
         let left_out =
             |&row| LeftOut { row, k, teacher: teacher.clone(), reason: reason.to_owned() };
@@ -213,7 +223,7 @@ impl Compare<'_> {
     fn unless_too_long<T>(
         &mut self,
         made: Result<T, PipelineError>,
-        rows: &[Row],
+        rows: &[Variant],
         k: usize,
         teacher: usize,
     ) -> Result<Option<T>, PipelineError> {
@@ -227,32 +237,38 @@ impl Compare<'_> {
         }
     }
 
-    /// Lets the teacher write and label the texts of one way, k and seed.
+    /// Lets the teacher write and label the texts of one source, k and seed.
     fn texts(
         &mut self,
-        way: &Way<'_>,
+        source: &TextSource<'_>,
         (k, seed): (usize, u64),
         teacher: &mut dyn Teacher,
         embedder: &dyn Embedder,
         watch: Watch<'_>,
     ) -> Result<Texts, PipelineError> {
         let subset = &self.subsets[&(k, seed)];
-        let (settings, prompts) = (way.settings, self.prompts);
+        let (settings, prompts) = (source.settings, self.prompts);
         // Recorded texts are the same ones for every seed.
         let asked = if teacher.scores_any_text() { seed } else { 0 };
-        let scene = Scene {
-            task: way.task,
-            seeds: if way.shows_examples { &self.subsets[&(k, asked)] } else { &[] },
+        let context = Context {
+            task: source.task,
+            seeds: if source.shows_examples { &self.subsets[&(k, asked)] } else { &[] },
             settings,
             prompts,
             seed: stream(settings, asked),
         };
-        let nearest = pipeline::nearest(&scene, Some(embedder))?;
-        let harvest =
-            pipeline::harvest(self.run, &scene, way.method, &nearest, teacher, &mut *watch)?;
-        let texts = harvest.texts.clone();
-        let scoring = Scoring { stage: "relabel", scene };
-        let own = way.method.questions(&scene.setting(&nearest), &texts).transpose()?;
+        let nearest = pipeline::nearest(&context, Some(embedder))?;
+        let generate_texts = pipeline::generate_texts(
+            self.run,
+            &context,
+            source.method,
+            &nearest,
+            teacher,
+            &mut *watch,
+        )?;
+        let texts = generate_texts.texts.clone();
+        let scoring = Scoring { stage: "relabel", context };
+        let own = source.method.questions(&context.for_prompts(&nearest), &texts).transpose()?;
         let answers = match own {
             Some(questions) => Some(scoring.answer(
                 self.run,
@@ -261,7 +277,7 @@ impl Compare<'_> {
                 &BTreeMap::new(),
                 &mut *watch,
             )?),
-            None if way.relabels => {
+            None if source.relabels => {
                 let bare: Vec<String> = texts.iter().map(|text| text.text.clone()).collect();
                 Some(scoring.classify(self.run, teacher, embedder, &bare, &mut *watch)?)
             }
@@ -275,7 +291,7 @@ impl Compare<'_> {
         };
         let mut gold = subset.clone();
         if settings.relabel.gold {
-            let seen = Scoring { stage: "relabel", scene: Scene { seeds: subset, ..scene } };
+            let seen = Scoring { stage: "relabel", context: Context { seeds: subset, ..context } };
             let (labelled, more) =
                 pipeline::gold::relabelled(self.run, &seen, teacher, embedder, &mut *watch)?;
             gold = labelled;
@@ -284,51 +300,51 @@ impl Compare<'_> {
         let (kept, dropped) =
             filter::apply(relabelled.clone(), subset, &self.task.test, &settings.filter);
         let folder = format!("texts/teacher{}", self.teachers.len());
-        let last = way.rows.last().map_or("texts", |row| row.key());
+        let last = source.rows.last().map_or("texts", |row| row.key());
         self.run.write_rows(&format!("{folder}/{last}.k{k}.seed{seed}.jsonl"), &kept)?;
-        Ok(Texts { harvest, relabelled, kept, dropped, gold, keys })
+        Ok(Texts { generate_texts, relabelled, kept, dropped, gold, keys })
     }
 
-    /// Makes the arms of `rows` from their texts.
+    /// Makes the training_sets of `rows` from their texts.
     fn take(
         &mut self,
-        way: &Way<'_>,
-        rows: &[Row],
+        source: &TextSource<'_>,
+        rows: &[Variant],
         (k, seed): (usize, u64),
         teacher: usize,
         texts: Texts,
     ) -> Result<(), PipelineError> {
-        let Texts { harvest, relabelled, kept, dropped, gold, keys } = texts;
-        let student = &way.settings.student;
+        let Texts { generate_texts, relabelled, kept, dropped, gold, keys } = texts;
+        let student = &source.settings.student;
         let moved = relabelled.iter().filter(|row| row.relabel != row.augmented.major).count();
         for &row in rows {
             let examples = match row {
-                Row::A1 | Row::Continuation => self.labels(student).asked(&kept)?,
-                row => self.labels(student).relabelled(&kept, row == Row::Gpt3Mix)?,
+                Variant::A1 | Variant::Continuation => self.labels(student).asked(&kept)?,
+                row => self.labels(student).relabelled(&kept, row == Variant::Gpt3Mix)?,
             };
-            let mut own = harvest.keys.clone();
-            let labelled = !matches!(row, Row::A1 | Row::Continuation);
+            let mut own = generate_texts.keys.clone();
+            let labelled = !matches!(row, Variant::A1 | Variant::Continuation);
             if labelled {
                 own.extend(keys.iter().cloned());
             }
             self.push(row, (k, seed), examples, Some((teacher, own)));
-            if let Some(arm) = self.arms.last_mut().filter(|_| labelled) {
-                arm.changed = Some((moved, relabelled.len()));
-                for (example, gold) in arm.examples.iter_mut().zip(&gold) {
+            if let Some(training_set) = self.training_sets.last_mut().filter(|_| labelled) {
+                training_set.changed = Some((moved, relabelled.len()));
+                for (example, gold) in training_set.examples.iter_mut().zip(&gold) {
                     example.label = gold.label;
                 }
-                arm.training = match row {
-                    Row::Paper => Some(student.training.clone()),
+                training_set.training = match row {
+                    Variant::Paper => Some(student.training.clone()),
                     // Soft labels are what it is about.
-                    Row::Gpt3Mix => {
+                    Variant::Gpt3Mix => {
                         Some(TrainSettings { soft_labels: 1.0, ..student.training.clone() })
                     }
                     _ => None,
                 };
             }
         }
-        if rows.contains(&Row::A2) && self.main.is_none() {
-            let counts = harvest.counts;
+        if rows.contains(&Variant::A2) && self.main.is_none() {
+            let counts = generate_texts.counts;
             self.main = Some(Main { k, seed, teacher, counts, relabelled, kept, dropped });
         }
         Ok(())
@@ -345,16 +361,17 @@ impl Compare<'_> {
     ) -> Result<(), PipelineError> {
         let test: Vec<String> = self.task.test.iter().map(|item| item.text.clone()).collect();
         for seed in 0..self.grid.seeds {
-            let scene = Scene {
+            let context = Context {
                 task: self.task,
                 seeds: &self.subsets[&(k, seed)],
                 settings: self.settings,
                 prompts: self.prompts,
                 seed: stream(self.settings, seed),
             };
-            let scoring = Scoring { stage: "test", scene };
+            let scoring = Scoring { stage: "test", context };
             let answers = scoring.classify(self.run, teacher, embedder, &test, &mut *watch)?;
-            let (predicted, confidence) = sections::heard(self.task, &answers.answers);
+            let (predicted, confidence) =
+                sections::teacher_predictions(self.task, &answers.answers);
             let keys = answers.keys;
             self.judged.push(Judged { k, teacher: place, predicted, confidence, keys });
         }
@@ -374,14 +391,16 @@ impl Compare<'_> {
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
             let stream = stream(self.settings, seed);
-            let like =
-                self.arms.iter().find(|arm| (arm.row, arm.k, arm.seed) == (Row::A2, k, seed));
+            let like = self.training_sets.iter().find(|training_set| {
+                (training_set.row, training_set.k, training_set.seed) == (Variant::A2, k, seed)
+            });
             let asked = self.settings.augment.per_class * self.task.classes.len();
-            let total = like.map_or(asked, |arm| arm.examples.len() - subset.len());
-            for (row, total) in [(Row::Real, total), (Row::RealAll, usize::MAX)] {
+            let total =
+                like.map_or(asked, |training_set| training_set.examples.len() - subset.len());
+            for (row, total) in [(Variant::Real, total), (Variant::RealAll, usize::MAX)] {
                 if self.runs(row, k) {
                     let texts = shots::draw_real(self.task, &real, &subset, total, stream);
-                    if row == Row::Real && texts.len() < total {
+                    if row == Variant::Real && texts.len() < total {
                         fewer.get_or_insert((texts.len(), total));
                     }
                     let example = |text: &LabelledText| Example::new(&text.text, text.label);
@@ -405,10 +424,10 @@ impl Compare<'_> {
         examples::Labels { path: self.run.path(), classes: &self.task.classes, student }
     }
 
-    /// Adds an arm: the gold seeds and `examples`.
+    /// Adds an training_set: the gold seeds and `examples`.
     fn push(
         &mut self,
-        row: Row,
+        row: Variant,
         (k, seed): (usize, u64),
         examples: Vec<Example>,
         asked: Option<(usize, Vec<String>)>,
@@ -417,7 +436,16 @@ impl Compare<'_> {
         all.extend(examples);
         let (teacher, keys) = asked.map_or((None, Vec::new()), |(place, keys)| (Some(place), keys));
         let (examples, training, changed) = (all, None, None);
-        self.arms.push(Arm { row, k, seed, teacher, examples, training, keys, changed });
+        self.training_sets.push(TrainingSet {
+            row,
+            k,
+            seed,
+            teacher,
+            examples,
+            training,
+            keys,
+            changed,
+        });
     }
 
     /// `texts` without exact doubles, copies of seeds and what stands in the test set. EDA's are

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! generate ─ AugmentedText ─► relabel ─ RelabelledText ─► filter ─ DroppedText
-//!                                                           └─ RelabelledText ─► train ─ TrainedRow
+//!                                                           └─ RelabelledText ─► train ─ TrainedStudent
 //! ```
 
 mod variant;
 
 use serde::{Deserialize, Serialize};
 
-pub use variant::Row;
+pub use variant::Variant;
 
 /// A row of `augmented.jsonl`: a new text and where it came from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct RelabelledText {
 /// Why a text was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Drop {
+pub enum DropReason {
     /// Equals an earlier text, letter case and punctuation aside.
     Duplicate,
     /// ROUGE-L with an earlier text of the same label reaches the threshold.
@@ -66,7 +66,7 @@ pub enum Drop {
     Unsure,
 }
 
-impl Drop {
+impl DropReason {
     /// The reason in words.
     pub fn describe(self) -> &'static str {
         match self {
@@ -84,22 +84,22 @@ impl Drop {
 pub struct DroppedText {
     #[serde(flatten)]
     pub row: RelabelledText,
-    pub dropped: Drop,
+    pub dropped: DropReason,
 }
 
 /// One trained student's predictions on the test set, as class indices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainedRow {
-    pub row: Row,
+pub struct TrainedStudent {
+    pub row: Variant,
     pub seed: u64,
     pub train_rows: usize,
     #[serde(flatten)]
-    pub said: Said,
+    pub said: TestPredictions,
 }
 
 /// What a student says about the test set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+pub struct TestPredictions {
     /// Class indices.
     pub predicted: Vec<usize>,
     /// The probability of each predicted class.

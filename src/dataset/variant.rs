@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A row of the result table. The order is the table's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Row {
+pub enum Variant {
     /// A student trained on the labelled seeds alone.
     #[serde(rename = "seeds")]
     Seeds,
@@ -47,7 +47,7 @@ pub enum Row {
     RealAll,
 }
 
-impl Row {
+impl Variant {
     /// All rows, in the table's order.
     pub const ALL: [Self; 13] = [
         Self::Seeds,
@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn keys_are_what_json_holds_and_come_back() {
-        for row in Row::ALL {
+        for row in Variant::ALL {
             assert_eq!(serde_json::to_value(row).unwrap(), row.key());
-            assert_eq!(Row::from_key(&row.key().to_lowercase()), Some(row));
+            assert_eq!(Variant::from_key(&row.key().to_lowercase()), Some(row));
         }
-        assert!(Row::from_key("a3").is_none() && Row::ALL.is_sorted());
+        assert!(Variant::from_key("a3").is_none() && Variant::ALL.is_sorted());
     }
 }

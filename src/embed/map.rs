@@ -12,7 +12,7 @@
 
 use rayon::prelude::*;
 
-use crate::simd::{dot, wide};
+use crate::simd::{dot, multiversion};
 
 /// Effective number of neighbours that a text keeps; a third of the others where there are fewer.
 const PERPLEXITY: f64 = 30.0;
@@ -179,7 +179,7 @@ struct Forces {
     push: [f32; 2],
 }
 
-wide! {
+multiversion! {
     /// The forces at (`own_x`, `own_y`) of the points at (`x`, `y`), which `pull` as given.
     fn forces(pull: &[f32], x: &[f32], y: &[f32], own_x: f32, own_y: f32) -> Forces {
         let mut sums = [[0.0_f32; LANES]; 5];
@@ -223,7 +223,7 @@ fn add_forces(
     }
 }
 
-wide! {
+multiversion! {
     /// Squared distance of `a` and `b`.
     fn square(a: &[f32], b: &[f32]) -> f32 {
         let mut lanes = [0.0_f32; LANES];

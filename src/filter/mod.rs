@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     config::FilterSettings,
-    dataset::{Drop, DroppedText, RelabelledText, canonical},
+    dataset::{DropReason, DroppedText, RelabelledText, canonical},
     task::LabelledText,
 };
 
@@ -26,15 +26,15 @@ pub fn apply(
         let words: Vec<String> = key.split(' ').map(str::to_owned).collect();
         let earlier = words_by_label.entry(row.relabel.clone()).or_default();
         let reason = if test.contains(&key) {
-            Some(Drop::LeakFromTest)
+            Some(DropReason::LeakFromTest)
         } else if seeds.contains(&key) {
-            Some(Drop::CopyOfSeed)
+            Some(DropReason::CopyOfSeed)
         } else if seen.contains(&key) {
-            Some(Drop::Duplicate)
+            Some(DropReason::Duplicate)
         } else if row.p < settings.min_probability {
-            Some(Drop::Unsure)
+            Some(DropReason::Unsure)
         } else if earlier.iter().any(|other| rouge_l_reaches(&words, other, settings.rouge_l)) {
-            Some(Drop::NearDuplicate)
+            Some(DropReason::NearDuplicate)
         } else {
             None
         };
@@ -100,15 +100,15 @@ mod tests {
         ];
         let settings = FilterSettings { min_probability: 0.5, ..FilterSettings::default() };
         let (kept, dropped) = apply(rows, &seeds, &test, &settings);
-        let reasons: Vec<Drop> = dropped.iter().map(|row| row.dropped).collect();
+        let reasons: Vec<DropReason> = dropped.iter().map(|row| row.dropped).collect();
         assert_eq!(
             reasons,
             [
-                Drop::CopyOfSeed,
-                Drop::LeakFromTest,
-                Drop::Duplicate,
-                Drop::NearDuplicate,
-                Drop::Unsure
+                DropReason::CopyOfSeed,
+                DropReason::LeakFromTest,
+                DropReason::Duplicate,
+                DropReason::NearDuplicate,
+                DropReason::Unsure
             ]
         );
         assert_eq!(kept.len(), 2, "a near-double with another label is kept: {kept:?}");

@@ -4,16 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Event, PipelineError, Scene, Watch, relabel::Scoring, run_seeds};
+use super::{Context, Event, PipelineError, Watch, relabel::Scoring, run_seeds};
 use crate::{
-    audit::{self, Customer},
+    audit::{self, ReferenceTexts},
     config::Settings,
-    dataset::{RelabelledText, Row, TrainedRow},
+    dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
     prompt::Prompts,
     report::{
         self, Report,
-        build::{Arm, Assembly, Found, sections},
+        build::{Assembly, Found, VariantPredictions, sections},
     },
     run::{RunFolder, ledger::Entry, read_json, read_texts},
     task::Task,
@@ -35,7 +35,7 @@ pub fn evaluate(
     student_name: &str,
     watch: Watch<'_>,
 ) -> Result<Report, PipelineError> {
-    let trained: Vec<TrainedRow> = read_json(&run.path().join("predictions.json"))?;
+    let trained: Vec<TrainedStudent> = read_json(&run.path().join("predictions.json"))?;
     let mut table = students(&trained);
     let eight_bits = eight_bits(&trained, task);
     let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
@@ -48,15 +48,15 @@ pub fn evaluate(
     let seeds = run_seeds(task, settings);
     if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
         let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-        let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
-        let scoring = Scoring { stage: "test", scene };
+        let context = Context { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+        let scoring = Scoring { stage: "test", context };
         let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
         watch(Event::End {
             summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
         });
-        let (predicted, confidence) = sections::heard(task, &answers);
-        table.push(Arm {
-            row: Row::Teacher,
+        let (predicted, confidence) = sections::teacher_predictions(task, &answers);
+        table.push(VariantPredictions {
+            row: Variant::Teacher,
             predicted: vec![predicted],
             confidence: vec![confidence],
             train_rows: 0,
@@ -87,13 +87,13 @@ fn privacy(
     settings: &Settings,
     embedder: &dyn Embedder,
 ) -> Result<audit::Privacy, PipelineError> {
-    let customer = Customer::of(task);
+    let customer = ReferenceTexts::of(task);
     let kept = read_texts(run.path(), TRAIN)?.unwrap_or_default();
     let text = |row| audit::Text::of(TRAIN, row);
     let texts: Vec<audit::Text<'_>> = kept.iter().map(text).collect();
     let privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, false);
     let nearest = audit::nearest(&texts, &customer, false, embedder)?;
-    // What was done, not what is set: the setting may be younger than the file.
+    // What was done, not what is set: the prompt_context may be younger than the file.
     let redacted = kept.iter().any(|row| row.redacted > 0);
     Ok(audit::Privacy { nearest, redacted, ..privacy })
 }
@@ -117,12 +117,12 @@ fn other_texts(run: &RunFolder) -> Result<Option<String>, PipelineError> {
 }
 
 /// The students' rows.
-fn students(trained: &[TrainedRow]) -> Vec<Arm> {
-    let mut by_row: BTreeMap<Row, Vec<&TrainedRow>> = BTreeMap::new();
+fn students(trained: &[TrainedStudent]) -> Vec<VariantPredictions> {
+    let mut by_row: BTreeMap<Variant, Vec<&TrainedStudent>> = BTreeMap::new();
     for row in trained.iter().filter(|row| !row.said.predicted.is_empty()) {
         by_row.entry(row.row).or_default().push(row);
     }
-    let arm = |(row, students): (Row, Vec<&TrainedRow>)| Arm {
+    let arm = |(row, students): (Variant, Vec<&TrainedStudent>)| VariantPredictions {
         row,
         predicted: students.iter().map(|student| student.said.predicted.clone()).collect(),
         confidence: students.iter().map(|student| student.said.confidence.clone()).collect(),
@@ -132,7 +132,7 @@ fn students(trained: &[TrainedRow]) -> Vec<Arm> {
 }
 
 /// What 8 bits cost the student that is kept, on the test set.
-fn eight_bits(trained: &[TrainedRow], task: &Task) -> Option<report::EightBits> {
+fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBits> {
     let (exact, fast) =
         trained.iter().find_map(|row| Some((&row.said.predicted, row.said.fast.as_ref()?)))?;
     let share = |right: usize| right as f64 / task.test.len().max(1) as f64;

@@ -6,7 +6,7 @@ use super::{Event, PipelineError, Watch, run_seeds};
 use crate::{
     audit::redact::{self, RedactedText},
     config::Settings,
-    dataset::{Drop, DroppedText, RelabelledText},
+    dataset::{DropReason, DroppedText, RelabelledText},
     filter,
     run::RunFolder,
     task::Task,
@@ -37,7 +37,7 @@ pub fn filter(
         .collect();
     run.write_rows("train.jsonl", &redacted)?;
     run.write_rows("dropped.jsonl", &dropped)?;
-    let mut reasons: BTreeMap<Drop, usize> = BTreeMap::new();
+    let mut reasons: BTreeMap<DropReason, usize> = BTreeMap::new();
     for row in &dropped {
         *reasons.entry(row.dropped).or_default() += 1;
     }

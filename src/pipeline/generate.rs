@@ -1,7 +1,7 @@
 //! The stage `generate`: asks the teacher for new texts until each class has as many as wanted, or
 //! the tries are used up. Writes `augmented.jsonl`.
 //!
-//! [`harvest`] is the asking, for the method and for its rivals alike.
+//! [`generate_texts`] is the asking, for the method and for its rivals alike.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    Event, PipelineError, Scene, Watch,
+    Context, Event, PipelineError, Watch,
     calls::{Missing, restarted, skipped},
     paper, run_seeds,
 };
 use crate::{
-    augment::{Ask, Method, Setting, Written, mixup::Mixup},
+    augment::{Method, ParsedText, PromptContext, PromptRequest, mixup::Mixup},
     config::{AugmentSettings, Partners, Settings},
     dataset::{AugmentedText, canonical},
     embed::Embedder,
@@ -25,7 +25,7 @@ use crate::{
     relabel::confusable,
     run::{RunFolder, key, ledger::Entry},
     task::Task,
-    teacher::{GenerateRequest, Generated, News, Teacher, Wanted},
+    teacher::{GenerateRequest, Generated, Teacher, TeacherEvent, Wanted},
     verbosity,
 };
 
@@ -43,10 +43,10 @@ pub fn generate(
     watch: Watch<'_>,
 ) -> Result<Vec<AugmentedText>, PipelineError> {
     let seeds = run_seeds(task, settings);
-    let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
-    let nearest = nearest(&scene, embedder)?;
-    let Harvest { texts, counts, .. } =
-        harvest(run, &scene, &Mixup, &nearest, teacher, &mut *watch)?;
+    let context = Context { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+    let nearest = nearest(&context, embedder)?;
+    let Generation { texts, counts, .. } =
+        generate_texts(run, &context, &Mixup, &nearest, teacher, &mut *watch)?;
     run.write_rows("augmented.jsonl", &texts)?;
     run.finish_stage("generate", &counts.entries(), &["task.json", "augmented.jsonl"], Vec::new())?;
     let summary = format!(
@@ -64,20 +64,20 @@ pub fn generate(
 /// # Errors
 /// An embedder that is missing or fails.
 pub(crate) fn nearest(
-    scene: &Scene<'_>,
+    context: &Context<'_>,
     embedder: Option<&dyn Embedder>,
 ) -> Result<Vec<Vec<usize>>, PipelineError> {
-    match (scene.settings.augment.partners, embedder) {
+    match (context.settings.augment.partners, embedder) {
         (Partners::Even, _) => Ok(Vec::new()),
         (Partners::Confusable, Some(embedder)) => {
-            Ok(confusable(scene.task, scene.seeds, embedder)?)
+            Ok(confusable(context.task, context.seeds, embedder)?)
         }
         (Partners::Confusable, None) => Err(PipelineError::NoEmbedder),
     }
 }
 
 /// New texts, and what it took to get them.
-pub(crate) struct Harvest {
+pub(crate) struct Generation {
     /// At most as many of each class as wanted; `id` counts them.
     pub texts: Vec<AugmentedText>,
     pub counts: Counts,
@@ -105,21 +105,22 @@ impl Counts {
     /// Counts the reply to `ask`: its texts as rows, each with its class; none where it is refused.
     pub(crate) fn rows(
         &mut self,
-        setting: &Setting<'_>,
+        prompt_context: &PromptContext<'_>,
         method: &dyn Method,
-        ask: &Ask,
+        ask: &PromptRequest,
         reply: &Known,
         teacher_sha256: &str,
     ) -> Vec<(usize, AugmentedText)> {
         self.calls += 1;
         self.asked += ask.count;
-        let Ok(written) = method.read(setting, ask, &reply.text, reply.complete) else {
+        let Ok(written) = method.read(prompt_context, ask, &reply.text, reply.complete) else {
             self.refused += 1;
             return Vec::new();
         };
         self.parsed += written.len();
-        let row =
-            |Written { text, class }| (class, row(setting.task, ask, text, class, teacher_sha256));
+        let row = |ParsedText { text, class }| {
+            (class, row(prompt_context.task, ask, text, class, teacher_sha256))
+        };
         written.into_iter().map(row).collect()
     }
 
@@ -141,19 +142,19 @@ impl Counts {
 ///
 /// # Errors
 /// As [`generate`].
-pub(crate) fn harvest(
+pub(crate) fn generate_texts(
     run: &mut RunFolder,
-    scene: &Scene<'_>,
+    context: &Context<'_>,
     method: &dyn Method,
     nearest: &[Vec<usize>],
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
-) -> Result<Harvest, PipelineError> {
-    let (task, augment) = (scene.task, &scene.settings.augment);
+) -> Result<Generation, PipelineError> {
+    let (task, augment) = (context.task, &context.settings.augment);
     if method.keeps_one() && augment.unique_per_text > 0 {
-        return paper::harvest(run, scene, nearest, teacher, watch);
+        return paper::generate_texts(run, context, nearest, teacher, watch);
     }
-    let setting = scene.setting(nearest);
+    let prompt_context = context.for_prompts(nearest);
     let classes = task.classes.len();
     // A pile for each class, or one for all.
     let (piles, wanted) = match method.any_class() {
@@ -168,14 +169,14 @@ pub(crate) fn harvest(
     for round in 0..augment.tries {
         let missing: Vec<usize> =
             texts.iter().map(|texts| wanted.saturating_sub(texts.len())).collect();
-        let asks = method.plan_round(&setting, round, &missing)?;
+        let asks = method.plan_round(&prompt_context, round, &missing)?;
         if asks.is_empty() {
             break;
         }
-        let replies = replies(run, &setting, method, teacher, &asks, &mut *watch)?;
+        let replies = replies(run, &prompt_context, method, teacher, &asks, &mut *watch)?;
         for (ask, (key, reply)) in asks.iter().zip(replies) {
             keys.push(key);
-            for (class, row) in counts.rows(&setting, method, ask, &reply, &teacher_sha256) {
+            for (class, row) in counts.rows(&prompt_context, method, ask, &reply, &teacher_sha256) {
                 if seen.insert(canonical(&row.text)) {
                     texts[if piles == 1 { 0 } else { class }].push(row);
                 }
@@ -188,21 +189,21 @@ pub(crate) fn harvest(
         texts,
         wanted,
         augment.tries,
-        Harvest { texts: Vec::new(), counts, keys },
+        Generation { texts: Vec::new(), counts, keys },
         watch,
     ))
 }
 
-/// `harvest` with the `wanted` first texts of each pile, one for each class or one for all. Who
+/// `generate_texts` with the `wanted` first texts of each pile, one for each class or one for all. Who
 /// watches is told what is missing.
 pub(crate) fn gathered(
     task: &Task,
     mut piles: Vec<Vec<AugmentedText>>,
     wanted: usize,
     tries: usize,
-    mut harvest: Harvest,
+    mut generate_texts: Generation,
     watch: Watch<'_>,
-) -> Harvest {
+) -> Generation {
     let all = piles.len() == 1;
     for (pile, texts) in piles.iter_mut().enumerate() {
         if texts.len() < wanted {
@@ -214,12 +215,12 @@ pub(crate) fn gathered(
         }
         texts.truncate(wanted);
     }
-    harvest.texts = piles.into_iter().flatten().collect();
-    for (id, row) in harvest.texts.iter_mut().enumerate() {
+    generate_texts.texts = piles.into_iter().flatten().collect();
+    for (id, row) in generate_texts.texts.iter_mut().enumerate() {
         row.id = id;
     }
-    harvest.counts.kept = harvest.texts.len();
-    harvest
+    generate_texts.counts.kept = generate_texts.texts.len();
+    generate_texts
 }
 
 /// A reply, from the teacher or from the ledger.
@@ -232,15 +233,16 @@ pub(crate) struct Known {
 /// The replies to `asks`, each with the name of its call.
 pub(crate) fn replies(
     run: &mut RunFolder,
-    setting: &Setting<'_>,
+    prompt_context: &PromptContext<'_>,
     method: &dyn Method,
     teacher: &mut dyn Teacher,
-    asks: &[Ask],
+    asks: &[PromptRequest],
     watch: Watch<'_>,
 ) -> Result<Vec<(String, Known)>, PipelineError> {
-    let task = setting.task;
-    let AugmentSettings { sampling, max_tokens, constrained, longest, .. } = *setting.settings;
-    let request = |ask: &Ask| GenerateRequest {
+    let task = prompt_context.task;
+    let AugmentSettings { sampling, max_tokens, constrained, longest, .. } =
+        *prompt_context.settings;
+    let request = |ask: &PromptRequest| GenerateRequest {
         id: ask.id.clone(),
         prompt: ask.prompt.clone(),
         cue: LIST_CUE.to_owned(),
@@ -257,7 +259,7 @@ pub(crate) fn replies(
     };
     let requests: Vec<GenerateRequest> = asks.iter().map(request).collect();
     let fault = |item: usize, reply: &Generated| {
-        method.read(setting, &asks[item], &reply.text, reply.complete).err()
+        method.read(prompt_context, &asks[item], &reply.text, reply.complete).err()
     };
     written(run, "generate", &requests, &fault, teacher, watch)
 }
@@ -295,10 +297,12 @@ pub(crate) fn written(
         missing.items.iter().map(|item| requests[*item].clone()).collect();
     let ledger = &mut run.ledger;
     let mut clock = Instant::now();
-    teacher.generate(&open, &mut |news| {
-        let answers = match news {
-            News::Answers(answers) => answers,
-            News::Restarted(reason) => return restarted(ledger, stage, reason, &mut *watch),
+    teacher.generate(&open, &mut |event| {
+        let answers = match event {
+            TeacherEvent::Answers(answers) => answers,
+            TeacherEvent::Restarted(reason) => {
+                return restarted(ledger, stage, reason, &mut *watch);
+            }
         };
         let seconds = clock.elapsed().as_secs_f64() / answers.len().max(1) as f64;
         clock = Instant::now();
@@ -353,7 +357,13 @@ pub(crate) fn written(
 }
 
 /// The row of a text out of the reply to `ask`.
-fn row(task: &Task, ask: &Ask, text: String, class: usize, teacher_sha256: &str) -> AugmentedText {
+fn row(
+    task: &Task,
+    ask: &PromptRequest,
+    text: String,
+    class: usize,
+    teacher_sha256: &str,
+) -> AugmentedText {
     let name = |class: usize| task.classes[class].name.clone();
     AugmentedText {
         id: 0,

@@ -26,7 +26,7 @@ struct Row {
     relabel: String,
 }
 
-/// The seeds of `scoring`'s scene, in order, with the teacher's labels, and the names of its calls in
+/// The seeds of `scoring`'s context, in order, with the teacher's labels, and the names of its calls in
 /// the ledger. A seed that the teacher's process did not survive keeps its label.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub(crate) fn relabelled(
     embedder: &dyn Embedder,
     watch: Watch<'_>,
 ) -> Result<(Vec<LabelledText>, Vec<String>), PipelineError> {
-    let seeds = scoring.scene.seeds;
+    let seeds = scoring.context.seeds;
     let texts: Vec<String> = seeds.iter().map(|seed| seed.text.clone()).collect();
     let answers = scoring.classify(run, teacher, embedder, &texts, watch)?;
     let labelled = seeds
@@ -108,8 +108,8 @@ mod tests {
     use crate::{
         augment::sample::{Sample, seed},
         dataset::{AugmentedText, RelabelledText},
-        embed::fake_embedder::Compass,
-        pipeline::{relabel, scripted_teacher::Scripted},
+        embed::fake_embedder::FakeEmbedder,
+        pipeline::{relabel, scripted_teacher::ScriptedTeacher},
         run::ledger::Entry,
     };
 
@@ -130,8 +130,8 @@ mod tests {
         };
         run.write_rows("augmented.jsonl", &[row("one"), row("two")]).unwrap();
 
-        let compass = Compass(vec![("a", 0.0), ("b", 90.0), ("neither", 80.0)]);
-        let mut teacher = Scripted::new(|request| {
+        let embedder = FakeEmbedder(vec![("a", 0.0), ("b", 90.0), ("neither", 80.0)]);
+        let mut teacher = ScriptedTeacher::new(|request| {
             assert_eq!((request.sampling.temperature, request.cue.as_str()), (0.0, ""));
             let answer = match request.prompt.lines().last() {
                 Some("one") => "A.",
@@ -143,7 +143,7 @@ mod tests {
             answer.to_owned()
         });
         let watch: Watch<'_> = &mut |_| {};
-        let rows = relabel(&mut run, task, &settings, prompts, &mut teacher, &compass, watch);
+        let rows = relabel(&mut run, task, &settings, prompts, &mut teacher, &embedder, watch);
         assert_eq!((teacher.replies, teacher.scores), (4, 0));
         let label = |row: &RelabelledText| (row.relabel.clone(), row.p, row.probabilities.len());
         let found: Vec<_> = rows.unwrap().iter().map(label).collect();

@@ -17,15 +17,15 @@ mod train;
 pub use evaluate::evaluate;
 pub use filter::filter;
 pub use generate::generate;
-pub(crate) use generate::{Counts, Harvest, harvest, nearest};
+pub(crate) use generate::{Counts, Generation, generate_texts, nearest};
 pub use import::import;
 pub use relabel::relabel;
 pub(crate) use relabel::{Scoring, relabelled};
 pub use train::train;
-pub(crate) use train::{Job, School};
+pub(crate) use train::{StudentTrainer, TrainingJob};
 
 use crate::{
-    augment::Setting,
+    augment::PromptContext,
     config::{ConfigError, Settings},
     embed::EmbedError,
     eval::EvalError,
@@ -90,7 +90,7 @@ pub enum Event {
 
 /// What texts and labels depend on beside the teacher: the task and the few-shot subset of one seed.
 #[derive(Clone, Copy)]
-pub(crate) struct Scene<'a> {
+pub(crate) struct Context<'a> {
     pub task: &'a Task,
     /// The few-shot subset.
     pub seeds: &'a [LabelledText],
@@ -100,11 +100,11 @@ pub(crate) struct Scene<'a> {
     pub seed: u64,
 }
 
-impl<'a> Scene<'a> {
-    /// What a method of asking sees of it; `nearest` as [`Setting::nearest`] has it.
-    pub(crate) fn setting(&self, nearest: &'a [Vec<usize>]) -> Setting<'a> {
+impl<'a> Context<'a> {
+    /// What a method of asking sees of it; `nearest` as [`PromptContext::nearest`] has it.
+    pub(crate) fn for_prompts(&self, nearest: &'a [Vec<usize>]) -> PromptContext<'a> {
         let Self { task, seeds, settings, prompts, seed } = *self;
-        Setting { task, seeds, prompts, settings: &settings.augment, nearest, seed }
+        PromptContext { task, seeds, prompts, settings: &settings.augment, nearest, seed }
     }
 }
 

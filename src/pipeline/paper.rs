@@ -1,57 +1,58 @@
 //! Asking as the published code does: many requests for each text, one text kept.
 
 use super::{
-    PipelineError, Scene, Watch,
-    generate::{Counts, Harvest, gathered, replies},
+    Context, PipelineError, Watch,
+    generate::{Counts, Generation, gathered, replies},
 };
 use crate::{
-    augment::paper::{Published, Wish},
+    augment::paper::{PaperMixup, PendingText},
     dataset::AugmentedText,
     run::RunFolder,
     teacher::Teacher,
 };
 
-/// As [`crate::pipeline::generate::harvest`] for the method itself, where `augment.unique_per_text` is set.
+/// As [`crate::pipeline::generate::generate_texts`] for the method itself, where `augment.unique_per_text` is set.
 ///
 /// # Errors
 /// The same.
-pub(crate) fn harvest(
+pub(crate) fn generate_texts(
     run: &mut RunFolder,
-    scene: &Scene<'_>,
+    context: &Context<'_>,
     nearest: &[Vec<usize>],
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
-) -> Result<Harvest, PipelineError> {
-    let (task, augment) = (scene.task, &scene.settings.augment);
-    let setting = scene.setting(nearest);
+) -> Result<Generation, PipelineError> {
+    let (task, augment) = (context.task, &context.settings.augment);
+    let prompt_context = context.for_prompts(nearest);
     run.note_teacher(teacher.identity())?;
     let teacher_sha256 = teacher.identity().sha256.clone();
-    let mut wishes = Wish::all(&setting);
+    let mut pending = PendingText::all(&prompt_context);
     let (mut counts, mut keys) = (Counts::default(), Vec::new());
     loop {
         let (mut asks, mut owners) = (Vec::new(), Vec::new());
-        for (owner, wish) in wishes.iter_mut().enumerate() {
-            asks.extend(wish.asks(&setting)?);
+        for (owner, pending) in pending.iter_mut().enumerate() {
+            asks.extend(pending.asks(&prompt_context)?);
             owners.resize(asks.len(), owner);
         }
         if asks.is_empty() {
             break;
         }
-        let replies = replies(run, &setting, &Published, teacher, &asks, &mut *watch)?;
+        let replies = replies(run, &prompt_context, &PaperMixup, teacher, &asks, &mut *watch)?;
         for ((ask, owner), (key, reply)) in asks.iter().zip(owners).zip(replies) {
             keys.push(key);
-            for (_, row) in counts.rows(&setting, &Published, ask, &reply, &teacher_sha256) {
-                counts.unique += usize::from(wishes[owner].take(row));
+            for (_, row) in counts.rows(&prompt_context, &PaperMixup, ask, &reply, &teacher_sha256)
+            {
+                counts.unique += usize::from(pending[owner].take(row));
             }
         }
     }
     let mut piles: Vec<Vec<AugmentedText>> = vec![Vec::new(); task.classes.len()];
-    for wish in wishes {
-        let class = wish.class();
-        piles[class].extend(wish.keep(scene.seed));
+    for pending in pending {
+        let class = pending.class();
+        piles[class].extend(pending.keep(context.seed));
     }
-    let harvest = Harvest { texts: Vec::new(), counts, keys };
-    Ok(gathered(task, piles, augment.per_class, augment.tries, harvest, watch))
+    let generate_texts = Generation { texts: Vec::new(), counts, keys };
+    Ok(gathered(task, piles, augment.per_class, augment.tries, generate_texts, watch))
 }
 
 #[cfg(test)]
@@ -62,7 +63,7 @@ mod tests {
     use crate::{
         augment::sample::{Sample, seed},
         config::Settings,
-        pipeline::{Event, generate, scripted_teacher::Scripted},
+        pipeline::{Event, generate, scripted_teacher::ScriptedTeacher},
     };
 
     #[test]
@@ -78,7 +79,7 @@ mod tests {
         // The second request of each text is answered with a reply that is no list, the first text of
         // class b with the same three lines whatever is asked.
         let mut asked: HashMap<String, usize> = HashMap::new();
-        let mut teacher = Scripted::new(|request| {
+        let mut teacher = ScriptedTeacher::new(|request| {
             let [attempt, class, number] =
                 *request.id.split('.').map(|part| part.parse().unwrap()).collect::<Vec<usize>>()
             else {
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!(asked, wanted.map(|(name, count)| (name.to_owned(), count)).into());
         assert!(replies == 27 && warnings.is_empty(), "{warnings:?}");
 
-        let mut silent = Scripted::new(|request| panic!("{} is asked again", request.id));
+        let mut silent = ScriptedTeacher::new(|request| panic!("{} is asked again", request.id));
         let again = generate(&mut run, task, &settings, prompts, &mut silent, None, &mut |_| {});
         assert_eq!(again.unwrap(), texts);
     }

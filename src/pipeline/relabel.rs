@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Event, PipelineError, Scene, Watch,
+    Context, Event, PipelineError, Watch,
     calls::{Missing, restarted, skipped},
     gold, run_seeds,
 };
@@ -19,7 +19,7 @@ use crate::{
     relabel::{Answer, Questioner, judge},
     run::{RunFolder, ledger::Entry},
     task::Task,
-    teacher::{News, ScoreRequest, Scored, Teacher},
+    teacher::{ScoreRequest, Scored, Teacher, TeacherEvent},
     verbosity,
 };
 
@@ -40,8 +40,8 @@ pub fn relabel(
         run.read_rows("augmented.jsonl", "run the stage `generate` first, or `import` texts")?;
     let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
     let seeds = run_seeds(task, settings);
-    let scene = Scene { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
-    let scoring = Scoring { stage: "relabel", scene };
+    let context = Context { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
+    let scoring = Scoring { stage: "relabel", context };
     let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
     if settings.relabel.gold {
         let (labelled, _) = gold::relabelled(run, &scoring, teacher, embedder, &mut *watch)?;
@@ -103,7 +103,7 @@ pub(crate) struct Answers {
 pub(crate) struct Scoring<'a> {
     /// The name under which calls stand in the ledger.
     pub stage: &'static str,
-    pub scene: Scene<'a>,
+    pub context: Context<'a>,
 }
 
 impl Scoring<'_> {
@@ -116,7 +116,7 @@ impl Scoring<'_> {
         texts: &[String],
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
-        let Scene { task, seeds, settings, prompts, .. } = self.scene;
+        let Context { task, seeds, settings, prompts, .. } = self.context;
         let questioner = Questioner::new(task, prompts, seeds, &settings.relabel);
         let questions = questioner.ask(texts, embedder)?;
         if settings.relabel.free_text && teacher.scores_any_text() {
@@ -139,7 +139,7 @@ impl Scoring<'_> {
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
         let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
-        let normalise = self.scene.settings.relabel.length_normalisation;
+        let normalise = self.context.settings.relabel.length_normalisation;
         let answers = questions
             .iter()
             .zip(scores)
@@ -164,7 +164,7 @@ impl Scoring<'_> {
         questions: &[Question],
         watch: Watch<'_>,
     ) -> Result<(Priors, Vec<String>), PipelineError> {
-        if !self.scene.settings.relabel.contextual_calibration {
+        if !self.context.settings.relabel.contextual_calibration {
             return Ok(Default::default());
         }
         let lists: BTreeSet<&Vec<usize>> =
@@ -174,7 +174,7 @@ impl Scoring<'_> {
             empty.extend(questioner.content_free(candidates)?);
         }
         let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
-        let normalise = self.scene.settings.relabel.length_normalisation;
+        let normalise = self.context.settings.relabel.length_normalisation;
         let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
         for (question, scored) in empty.into_iter().zip(scores) {
             let answer = scored.map(|scored| judge::probabilities(&scored, normalise, None));
@@ -197,7 +197,7 @@ impl Scoring<'_> {
         run.note_teacher(teacher.identity())?;
         let identity = teacher.identity().clone();
         let request = |item: usize| {
-            let name = |class: &usize| self.scene.task.classes[*class].name.clone();
+            let name = |class: &usize| self.context.task.classes[*class].name.clone();
             ScoreRequest {
                 id: format!("{stage}{kind}.{item}"),
                 prompt: questions[item].prompt.clone(),
@@ -229,10 +229,12 @@ impl Scoring<'_> {
         let requests: Vec<ScoreRequest> = missing.items.iter().map(|item| request(*item)).collect();
         let ledger = &mut run.ledger;
         let mut clock = Instant::now();
-        teacher.score(&requests, &mut |news| {
-            let answers = match news {
-                News::Answers(answers) => answers,
-                News::Restarted(reason) => return restarted(ledger, stage, reason, &mut *watch),
+        teacher.score(&requests, &mut |event| {
+            let answers = match event {
+                TeacherEvent::Answers(answers) => answers,
+                TeacherEvent::Restarted(reason) => {
+                    return restarted(ledger, stage, reason, &mut *watch);
+                }
             };
             let seconds = clock.elapsed().as_secs_f64() / answers.len().max(1) as f64;
             clock = Instant::now();

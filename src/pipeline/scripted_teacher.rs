@@ -1,12 +1,12 @@
 //! A teacher for tests that follows a script.
 
 use crate::teacher::{
-    GenerateRequest, Generated, Measured, News, ScoreRequest, Scored, Sink, Teacher, TeacherError,
-    TeacherIdentity,
+    GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Teacher, TeacherError,
+    TeacherEvent, TeacherIdentity,
 };
 
 /// Replies as it is told to, and scores all candidates alike.
-pub(crate) struct Scripted<'a> {
+pub(crate) struct ScriptedTeacher<'a> {
     identity: TeacherIdentity,
     /// The reply to a request.
     script: Box<dyn FnMut(&GenerateRequest) -> String + 'a>,
@@ -16,7 +16,7 @@ pub(crate) struct Scripted<'a> {
     pub scores: usize,
 }
 
-impl<'a> Scripted<'a> {
+impl<'a> ScriptedTeacher<'a> {
     pub fn new(script: impl FnMut(&GenerateRequest) -> String + 'a) -> Self {
         let identity = TeacherIdentity {
             name: "scripted".to_owned(),
@@ -30,7 +30,7 @@ impl<'a> Scripted<'a> {
     }
 }
 
-impl Teacher for Scripted<'_> {
+impl Teacher for ScriptedTeacher<'_> {
     fn identity(&self) -> &TeacherIdentity {
         &self.identity
     }
@@ -49,7 +49,7 @@ impl Teacher for Scripted<'_> {
             let text = (self.script)(request);
             let (complete, prompt_tokens, generated_tokens) = (true, 1, 1);
             let reply = Generated { text, complete, prompt_tokens, generated_tokens };
-            sink(News::Answers(vec![(item, Ok(reply))])).map_err(TeacherError::Stopped)?;
+            sink(TeacherEvent::Answers(vec![(item, Ok(reply))])).map_err(TeacherError::Stopped)?;
         }
         Ok(())
     }
@@ -64,7 +64,7 @@ impl Teacher for Scripted<'_> {
             let count = request.candidates.len();
             let (log_probs, tokens) = (vec![-1.0; count], vec![1; count]);
             let scored = Scored { log_probs, tokens, prompt_tokens: 1 };
-            sink(News::Answers(vec![(item, Ok(scored))])).map_err(TeacherError::Stopped)?;
+            sink(TeacherEvent::Answers(vec![(item, Ok(scored))])).map_err(TeacherError::Stopped)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     audit::redact,
     config::Settings,
-    dataset::{RelabelledText, Row, Said, TrainedRow},
+    dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
     interrupt,
     run::{RunError, RunFolder, key, ledger::Entry},
     student::{
@@ -39,8 +39,8 @@ const FILES: [&str; 5] = [
 ];
 
 /// One student to be trained.
-pub(crate) struct Job<'a> {
-    pub row: Row,
+pub(crate) struct TrainingJob<'a> {
+    pub row: Variant,
     /// Counts the students of a row; the initial weights and the order of the examples follow from
     /// it and the run's seed.
     pub seed: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// What the students of a run have in common.
-pub(crate) struct School<'a> {
+pub(crate) struct StudentTrainer<'a> {
     pub task: &'a Task,
     pub settings: &'a Settings,
     pub base: &'a BaseModel,
@@ -68,7 +68,7 @@ pub fn train(
     settings: &Settings,
     base: &BaseModel,
     watch: Watch<'_>,
-) -> Result<Vec<TrainedRow>, PipelineError> {
+) -> Result<Vec<TrainedStudent>, PipelineError> {
     let rows: Vec<RelabelledText> = run.read_rows("train.jsonl", "run the stage `filter` first")?;
     if rows.is_empty() {
         return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
@@ -77,9 +77,9 @@ pub fn train(
     let gold = examples::gold(&run_seeds(task, settings));
     let taught = examples::gold(&gold::seeds(run, task, settings)?);
     let mut arms = [
-        (Row::Seeds, gold.clone()),
-        (Row::A1, [gold, labels.asked(&rows)?].concat()),
-        (Row::A2, [taught, labels.relabelled(&rows, false)?].concat()),
+        (Variant::Seeds, gold.clone()),
+        (Variant::A1, [gold, labels.asked(&rows)?].concat()),
+        (Variant::A2, [taught, labels.relabelled(&rows, false)?].concat()),
     ];
     for (_, examples) in &mut arms {
         redact::examples(settings, examples)?;
@@ -87,22 +87,22 @@ pub fn train(
     let mut jobs = Vec::new();
     for seed in 0..settings.run.seeds {
         for (row, examples) in &arms {
-            let keep = *row == Row::A2 && seed == 0;
+            let keep = *row == Variant::A2 && seed == 0;
             // Without a test set there is nothing to compare: only the student itself is trained.
             if keep || (!task.test.is_empty() && !examples.is_empty()) {
                 let save = keep.then(|| run.path().join("student"));
                 let training = &settings.student.training;
-                jobs.push(Job { row: *row, seed, examples, training, save });
+                jobs.push(TrainingJob { row: *row, seed, examples, training, save });
             }
         }
     }
-    let said = School { task, settings, base }.train(run, &jobs, &mut *watch)?;
-    let trained: Vec<TrainedRow> = jobs
+    let said = StudentTrainer { task, settings, base }.train(run, &jobs, &mut *watch)?;
+    let trained: Vec<TrainedStudent> = jobs
         .iter()
         .zip(said)
         .map(|(job, (_, said))| {
             let (row, seed, train_rows) = (job.row, job.seed, job.examples.len());
-            TrainedRow { row, seed, train_rows, said }
+            TrainedStudent { row, seed, train_rows, said }
         })
         .collect();
     run.write(
@@ -114,7 +114,7 @@ pub fn train(
     Ok(trained)
 }
 
-impl School<'_> {
+impl StudentTrainer<'_> {
     /// Trains the students of `jobs`, several at a time, and asks them about the test set. Those that
     /// the ledger knows are not trained again. Each comes with its name in the ledger.
     ///
@@ -123,20 +123,20 @@ impl School<'_> {
     pub(crate) fn train(
         &self,
         run: &mut RunFolder,
-        jobs: &[Job<'_>],
+        jobs: &[TrainingJob<'_>],
         watch: Watch<'_>,
-    ) -> Result<Vec<(String, Said)>, PipelineError> {
+    ) -> Result<Vec<(String, TestPredictions)>, PipelineError> {
         let Self { task, settings, base } = *self;
         let labels: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
         let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
         let identity = base.identity();
         let named = jobs.iter().map(|job| {
-            let Job { row, seed, examples, training, .. } = job;
+            let TrainingJob { row, seed, examples, training, .. } = job;
             let parts = (row.key(), seed, examples, training, settings.run.seed, &identity, &test);
             (key(&parts), job)
         });
-        let jobs: Vec<(String, &Job<'_>)> = named.collect();
-        let mut known: HashMap<String, Said> = HashMap::new();
+        let jobs: Vec<(String, &TrainingJob<'_>)> = named.collect();
+        let mut known: HashMap<String, TestPredictions> = HashMap::new();
         for entry in run.ledger.entries() {
             if let Entry::Student { key, said, .. } = entry {
                 known.insert(key.clone(), said.clone());
@@ -144,13 +144,13 @@ impl School<'_> {
         }
         // The folder may hold a student of other settings: beside it stands whose it is.
         let mark = run.path().join("student.key");
-        let lacks_folder = |key: &str, job: &Job<'_>| {
+        let lacks_folder = |key: &str, job: &TrainingJob<'_>| {
             job.save.as_ref().is_some_and(|path| {
                 let marked = fs::read_to_string(&mark).is_ok_and(|mark| mark == key);
                 !(marked && path.join("config.json").exists())
             })
         };
-        let open: Vec<&(String, &Job<'_>)> = jobs
+        let open: Vec<&(String, &TrainingJob<'_>)> = jobs
             .iter()
             .filter(|(key, job)| !known.contains_key(key) || lacks_folder(key, job))
             .collect();
@@ -159,7 +159,7 @@ impl School<'_> {
         let texts = open.iter().flat_map(|(_, job)| job.examples);
         let texts = texts.map(|example| example.text.as_str());
         let corpus = Corpus::new(base, texts, settings.student.training.max_length)?;
-        let ready: Vec<(&str, &Job<'_>, Training<'_>)> = open
+        let ready: Vec<(&str, &TrainingJob<'_>, Training<'_>)> = open
             .into_iter()
             .map(|(key, job)| {
                 // Of the students that only serve the comparison, nothing but their answers is kept.
@@ -178,14 +178,14 @@ impl School<'_> {
         let crew = Crew::new(base, ready.len(), need);
         let shared = Mutex::new((&mut run.ledger, &mut known, watch));
         let stopped = AtomicBool::new(false);
-        let train_one = |key: &str, job: &Job<'_>, training: &Training<'_>| {
+        let train_one = |key: &str, job: &TrainingJob<'_>, training: &Training<'_>| {
             let clock = Instant::now();
             // A student that is kept saves its state before the program ends.
             let saves = job.save.as_ref().map(|_| interrupt::hold());
             let student = training.run(&mut |_| interrupt::flow())?.classifier;
             drop(saves);
             let (predicted, confidence) = sure(&student.predict(&test)?);
-            let mut said = Said { predicted, confidence, fast: None };
+            let mut said = TestPredictions { predicted, confidence, fast: None };
             let _whole = job.save.as_ref().map(|_| interrupt::hold());
             if let Some(folder) = &job.save {
                 let fault = |source| RunError::Write { path: mark.clone(), source };

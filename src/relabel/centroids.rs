@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::{
         augment::sample::{Sample, seed},
-        embed::fake_embedder::Compass,
+        embed::fake_embedder::FakeEmbedder,
     };
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
         for class in &mut sample.task.classes[1..] {
             class.description.clear();
         }
-        let compass = Compass(vec![
+        let embedder = FakeEmbedder(vec![
             ("lost card", 10.0),
             ("described as lost_card", 30.0),
             ("x", 50.0),
@@ -84,7 +84,7 @@ mod tests {
             ("fee", 40.0),
             ("other", 200.0),
         ]);
-        let nearest = confusable(&sample.task, &sample.seeds, &compass).unwrap();
+        let nearest = confusable(&sample.task, &sample.seeds, &embedder).unwrap();
         assert_eq!(nearest, [[2, 1, 3], [2, 0, 3], [0, 1, 3], [1, 2, 0]]);
     }
 }

@@ -52,12 +52,12 @@ fn tidy(answer: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{augment::sample::Sample, embed::fake_embedder::Compass};
+    use crate::{augment::sample::Sample, embed::fake_embedder::FakeEmbedder};
 
     #[test]
     fn an_answer_names_its_class_or_the_nearest_of_all() {
         let task = Sample::new(&["lost_card", "PIN", "exchange rate"], Vec::new()).task;
-        let compass = Compass(vec![
+        let embedder = FakeEmbedder(vec![
             ("lost card", 0.0),
             ("PIN", 90.0),
             ("exchange rate", 180.0),
@@ -80,8 +80,8 @@ mod tests {
         ];
         let texts: Vec<String> = answers.iter().map(|(text, _)| (*text).to_owned()).collect();
         let wanted: Vec<usize> = answers.iter().map(|(_, class)| *class).collect();
-        assert_eq!(classes(&task, &texts, &compass).unwrap(), wanted);
-        assert_eq!(classes(&task, &texts[..3], &compass).unwrap(), wanted[..3]);
-        assert!(classes(&task, &[], &compass).unwrap().is_empty());
+        assert_eq!(classes(&task, &texts, &embedder).unwrap(), wanted);
+        assert_eq!(classes(&task, &texts[..3], &embedder).unwrap(), wanted[..3]);
+        assert!(classes(&task, &[], &embedder).unwrap().is_empty());
     }
 }

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{dataset::Row, eval::Calibration};
+use crate::{dataset::Variant, eval::Calibration};
 
 /// A model's confidence held against its accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
-    /// Which model: [`Row::Teacher`] or a student's row.
-    pub row: Row,
+    /// Which model: [`Variant::Teacher`] or a student's row.
+    pub row: Variant,
     /// Over the test set (students: over all training seeds).
     #[serde(flatten)]
     pub calibration: Calibration,

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{dataset::Row, eval::Interval};
+use crate::{dataset::Variant, eval::Interval};
 
 /// What `promptmix compare` found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Comparison {
 /// of one seed: what making this student once would cost, also where work was shared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    pub row: Row,
+    pub row: Variant,
     /// Labelled seeds per class.
     pub k: usize,
     /// Absent for the teacher itself.
@@ -58,8 +58,8 @@ pub struct Line {
 /// Accuracy of row `a` minus accuracy of row `b`, paired by seed and test text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LineDifference {
-    pub a: Row,
-    pub b: Row,
+    pub a: Variant,
+    pub b: Variant,
     pub k: usize,
     pub student: Option<String>,
     pub teacher: Option<String>,
@@ -97,7 +97,7 @@ impl LineDifference {
 /// A row that was not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    pub row: Row,
+    pub row: Variant,
     pub k: usize,
     /// Whose row it is, where it is not every teacher's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,7 +213,7 @@ impl Group<'_> {
 
     /// Whether `row` is better (`Some(Greater)`), worse, or not shown to differ from `than`; `None`
     /// where the two were not held against each other.
-    pub fn shown(&self, row: Row, than: Row) -> Option<Ordering> {
+    pub fn shown(&self, row: Variant, than: Variant) -> Option<Ordering> {
         let difference = self.difference(row, than)?;
         Some(match difference.includes_zero() {
             true => Ordering::Equal,
@@ -221,12 +221,12 @@ impl Group<'_> {
         })
     }
 
-    pub fn line(&self, row: Row) -> Option<&Line> {
+    pub fn line(&self, row: Variant) -> Option<&Line> {
         self.lines.iter().find(|line| line.row == row).copied()
     }
 
     /// Accuracy of `a` minus accuracy of `b`, whichever way round it was stored.
-    pub fn difference(&self, a: Row, b: Row) -> Option<Interval> {
+    pub fn difference(&self, a: Variant, b: Variant) -> Option<Interval> {
         self.differences.iter().find_map(|difference| match (difference.a, difference.b) {
             pair if pair == (a, b) => Some(difference.interval),
             pair if pair == (b, a) => Some(difference.interval.negated()),
@@ -250,14 +250,14 @@ mod tests {
         assert_eq!(pairs[0], (0, Some("bert"), Some("big")));
         assert_eq!(pairs[4], (2, Some("bert"), Some("small")));
         for group in &groups {
-            let rows: Vec<Row> = group.lines.iter().map(|line| line.row).collect();
+            let rows: Vec<Variant> = group.lines.iter().map(|line| line.row).collect();
             assert!(rows.is_sorted() && rows.windows(2).all(|pair| pair[0] != pair[1]), "{rows:?}");
-            assert_eq!(rows.contains(&Row::Seeds), group.k > 0, "no seeds, no row of seeds");
-            assert!(rows.contains(&Row::Teacher) && rows.contains(&Row::NoExamples));
+            assert_eq!(rows.contains(&Variant::Seeds), group.k > 0, "no seeds, no row of seeds");
+            assert!(rows.contains(&Variant::Teacher) && rows.contains(&Variant::NoExamples));
             assert!(group.lines.iter().all(|line| fits(line.student.as_deref(), group.student)));
         }
-        let there = groups[1].difference(Row::A2, Row::Seeds).unwrap();
-        assert_eq!(there.mean, -groups[1].difference(Row::Seeds, Row::A2).unwrap().mean);
+        let there = groups[1].difference(Variant::A2, Variant::Seeds).unwrap();
+        assert_eq!(there.mean, -groups[1].difference(Variant::Seeds, Variant::A2).unwrap().mean);
     }
 
     #[test]
@@ -272,11 +272,12 @@ mod tests {
 
         // A row without a student and one without a teacher, which were held against each other.
         let mut comparison = sample::comparison(&[2], &["bert"], &["big"]);
-        comparison.lines.retain(|line| matches!(line.row, Row::Seeds | Row::Teacher));
+        comparison.lines.retain(|line| matches!(line.row, Variant::Seeds | Variant::Teacher));
         let groups = comparison.groups();
         assert_eq!(groups.len(), 1);
         assert!(
-            groups[0].lines.len() == 2 && groups[0].difference(Row::Teacher, Row::Seeds).is_some()
+            groups[0].lines.len() == 2
+                && groups[0].difference(Variant::Teacher, Variant::Seeds).is_some()
         );
     }
 }

@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     audit::Privacy,
     config::ConfigError,
-    dataset::Row,
+    dataset::Variant,
     embed::EmbedError,
     eval::{EvalError, Interval},
     run::{RunError, ledger::LedgerError},
@@ -162,12 +162,12 @@ impl ReportError {
 
 impl Report {
     /// Scores of one row, where it was run.
-    pub fn scores(&self, row: Row) -> Option<&Scores> {
+    pub fn scores(&self, row: Variant) -> Option<&Scores> {
         self.results.iter().find(|scores| scores.row == row)
     }
 
     /// Accuracy of `a` minus accuracy of `b`, whichever way round it was stored.
-    pub fn difference(&self, a: Row, b: Row) -> Option<Interval> {
+    pub fn difference(&self, a: Variant, b: Variant) -> Option<Interval> {
         self.differences.iter().find_map(|difference| {
             if (difference.a, difference.b) == (a, b) {
                 Some(difference.interval)
@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn a_difference_reads_both_ways() {
         let report = sample::tickets();
-        let there = report.difference(Row::A2, Row::A1).unwrap();
-        let back = report.difference(Row::A1, Row::A2).unwrap();
+        let there = report.difference(Variant::A2, Variant::A1).unwrap();
+        let back = report.difference(Variant::A1, Variant::A2).unwrap();
         assert_eq!((there.mean, there.low), (-back.mean, -back.high));
-        assert!(report.difference(Row::Teacher, Row::Seeds).is_none());
+        assert!(report.difference(Variant::Teacher, Variant::Seeds).is_none());
     }
 }

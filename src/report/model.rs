@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{dataset::Row, eval::Interval};
+use crate::{dataset::Variant, eval::Interval};
 
 /// The task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct EightBits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Which model.
-    pub row: Row,
+    pub row: Variant,
     /// Accuracy, mean over seeds, with its 95 % interval.
     pub accuracy: Interval,
     /// Macro-F1, mean over seeds, with its 95 % interval.
@@ -85,9 +85,9 @@ pub struct Scores {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// The row that is hoped to be better.
-    pub a: Row,
+    pub a: Variant,
     /// The row it is held against.
-    pub b: Row,
+    pub b: Variant,
     /// `mean`, `low` and `high`, -1 to 1, beside `a` and `b` in the JSON.
     #[serde(flatten)]
     pub interval: Interval,
@@ -157,7 +157,7 @@ pub struct AlphaShare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Confusion {
     /// Which model.
-    pub row: Row,
+    pub row: Variant,
     /// Counts, `[true class][predicted class]`, in the task's order.
     pub matrix: Vec<Vec<u64>>,
     /// The pairs that are mistaken most often, the worst first.

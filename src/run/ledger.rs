@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    dataset::Said, interrupt, prompt::reply::ReplyFault, teacher::TeacherIdentity, verbosity,
+    dataset::TestPredictions, interrupt, prompt::reply::ReplyFault, teacher::TeacherIdentity,
+    verbosity,
 };
 
 /// Why the ledger cannot be read or written.
@@ -85,7 +86,7 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         base_sha256: String,
         #[serde(flatten)]
-        said: Said,
+        said: TestPredictions,
         seconds: f64,
     },
     /// What a stage decided about one row of the file that it read.

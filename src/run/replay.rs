@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::{
         run::ledger::Ledger,
-        teacher::{News, ScoreRequest, Teacher, TeacherIdentity},
+        teacher::{ScoreRequest, Teacher, TeacherEvent, TeacherIdentity},
     };
 
     fn identity(sha256: &str) -> TeacherIdentity {
@@ -152,8 +152,8 @@ mod tests {
         assert_eq!(teacher.identity(), &identity("new"));
         let mut answers = Vec::new();
         teacher
-            .score(&[ask("known"), ask("poison")], &mut |news| {
-                if let News::Answers(more) = news {
+            .score(&[ask("known"), ask("poison")], &mut |event| {
+                if let TeacherEvent::Answers(more) = event {
                     answers.extend(more);
                 }
                 Ok(())

@@ -11,7 +11,7 @@ use tokenizers::Tokenizer;
 #[cfg(test)]
 use super::weights::{self, Tensors};
 use super::{
-    Result, StudentError, config::Config, model_spec::Blueprint, network::Source, tokens,
+    Result, StudentError, config::Config, model_spec::ModelSpec, network::Source, tokens,
     vocabulary, weights::Checkpoint,
 };
 use crate::models::{self, StudentFiles};
@@ -113,7 +113,7 @@ impl BaseModel {
         device: &Device,
         origin: String,
     ) -> Result<Self> {
-        checkpoint.check(&Blueprint::new(&config, config.pooling, 0))?;
+        checkpoint.check(&ModelSpec::new(&config, config.pooling, 0))?;
         let tokenizer = tokens::read(&files["tokenizer.json"], &origin)?;
         let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
         let inner = Inner { origin, config, checkpoint, tokenizer, files, device };
@@ -187,7 +187,7 @@ impl BaseModel {
     pub fn word_vectors(&self, ids: &[u32]) -> Result<Vec<f32>> {
         let Inner { config, checkpoint, .. } = &*self.inner;
         let mut vectors = vec![0.0; ids.len() * config.hidden_size];
-        let words = Blueprint::new(config, config.pooling, 0).words;
+        let words = ModelSpec::new(config, config.pooling, 0).words;
         checkpoint.rows(&words, ids, &mut vectors)?;
         Ok(vectors)
     }
@@ -197,9 +197,9 @@ impl BaseModel {
 impl Inner {
     /// Encoder, and the head's first dense layer where the checkpoint has it, read afresh; F32.
     pub fn tensors(&self) -> Result<Tensors> {
-        let blueprint = Blueprint::new(&self.config, self.config.pooling, 0);
-        let mut wanted = blueprint.encoder_tensors();
-        wanted.extend(blueprint.dense_tensors());
+        let spec = ModelSpec::new(&self.config, self.config.pooling, 0);
+        let mut wanted = spec.encoder_tensors();
+        wanted.extend(spec.dense_tensors());
         wanted.retain(|wanted| self.checkpoint.holds(&wanted.name));
         weights::tensors(&*self.checkpoint, &wanted, &self.device)
     }

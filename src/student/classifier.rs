@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     BaseModel, Pooling, Precision, Result, StudentError, checkpoint,
     classify::{check_temperature, run, softmax},
-    model_spec::Blueprint,
+    model_spec::ModelSpec,
     network::{Network, Source, network},
     tokens,
     weights::{Weights, serialise},
@@ -60,8 +60,8 @@ impl Classifier {
         precision: Precision,
     ) -> Result<Self> {
         let inner = &*base.inner;
-        let blueprint = Blueprint::new(&inner.config, pooling, labels.len());
-        let network = network(blueprint, source.clone(), &inner.device, precision)?;
+        let spec = ModelSpec::new(&inner.config, pooling, labels.len());
+        let network = network(spec, source.clone(), &inner.device, precision)?;
         Ok(Self { base, labels, pooling, max_length, temperature, source, network })
     }
 
@@ -85,7 +85,7 @@ impl Classifier {
             message: "there is no id2label with the numbers 0, 1, 2, ...\nhint: this is a pretrained encoder, not a trained classifier; train it first".to_owned(),
         })?;
         let checkpoint = base.inner.checkpoint.clone();
-        checkpoint.check(&Blueprint::new(config, config.pooling, labels.len()))?;
+        checkpoint.check(&ModelSpec::new(config, config.pooling, labels.len()))?;
         let max_length = config.max_length.unwrap_or(USUAL_LENGTH).min(config.max_positions);
         let (pooling, temperature) = (config.pooling, config.temperature);
         Self::new(base, checkpoint, labels, pooling, max_length, temperature, precision)
@@ -157,10 +157,10 @@ impl Classifier {
             self.max_length,
             self.temperature,
         );
-        let blueprint = Blueprint::new(&inner.config, self.pooling, self.labels.len());
+        let spec = ModelSpec::new(&inner.config, self.pooling, self.labels.len());
         let mut files = inner.files.clone();
         files.insert("config.json".to_owned(), json(&config));
-        let weights = serialise(&*self.source, &blueprint.tensors())?;
+        let weights = serialise(&*self.source, &spec.tensors())?;
         files.insert("model.safetensors".to_owned(), weights);
         self.add_tokenizer_config(&mut files);
         checkpoint::write_folder(folder, &files)
@@ -170,7 +170,7 @@ impl Classifier {
     #[cfg(test)]
     pub(super) fn tensors(&self) -> super::weights::Tensors {
         let config = &self.base.inner.config;
-        let wanted = Blueprint::new(config, self.pooling, self.labels.len()).tensors();
+        let wanted = ModelSpec::new(config, self.pooling, self.labels.len()).tensors();
         super::weights::tensors(&*self.source, &wanted, &Device::Cpu).unwrap()
     }
 

@@ -13,7 +13,7 @@
 //! | `config` | `config.json`, read strictly and kept whole for the way back out |
 //! | `weights` | `model.safetensors`, mapped and checked: names, aliases, shapes, number types |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
-//! | `blueprint`, `network` | what a network is made of; the seam between the engines and the rest |
+//! | `spec`, `network` | what a network is made of; the seam between the engines and the rest |
 //! | `cpu` | the engine written by hand, for CPUs |
 //! | `quantised` | dense layers in 8 bits |
 //! | `graph` | the engine of candle's differentiable ops: GPUs, and the tests' ruler |

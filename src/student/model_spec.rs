@@ -47,7 +47,7 @@ pub(crate) enum HeadActivation {
 
 /// Everything that an engine needs to know to lay a network out.
 #[derive(Debug, Clone)]
-pub(crate) struct Blueprint {
+pub(crate) struct ModelSpec {
     pub hidden: usize,
     pub heads: usize,
     pub intermediate: usize,
@@ -83,7 +83,7 @@ pub(crate) struct Blueprint {
     pub classes: usize,
 }
 
-impl Blueprint {
+impl ModelSpec {
     /// The network that `config` describes, under a head over `classes` classes (0: no head).
     pub fn new(config: &Config, pooling: Pooling, classes: usize) -> Self {
         let bert = config.architecture == Architecture::Bert;

@@ -1,8 +1,8 @@
 //! The seam between the engines that compute and all that trains, classifies and embeds with them.
 //!
 //! There are two engines: `cpu`, forward and backward written by hand over packed rows, and `graph`,
-//! candle's differentiable ops, for GPUs and as the reference. Both are built from a [`Blueprint`]
-//! and a [`Source`] of weights, take the same [`Rows`], draw the same [`Dropout`] and give the same
+//! candle's differentiable ops, for GPUs and as the reference. Both are built from a [`ModelSpec`]
+//! and a [`Source`] of weights, take the same [`PackedBatch`], draw the same [`Dropout`] and give the same
 //! numbers within 1e-5; which of them serves is a question of the device alone.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use super::{
     cpu::{CpuLearner, CpuNetwork, Precision},
     dropout::Dropout,
     graph::{GraphLearner, GraphNetwork},
-    model_spec::Blueprint,
-    packed_batch::Rows,
+    model_spec::ModelSpec,
+    packed_batch::PackedBatch,
 };
 
 /// The network that serves on `device`; `precision` is the CPU's.
@@ -24,15 +24,15 @@ use super::{
 /// # Errors
 /// What the source cannot read, and what the device cannot hold.
 pub(super) fn network(
-    blueprint: Blueprint,
+    spec: ModelSpec,
     source: Arc<dyn Source>,
     device: &Device,
     precision: Precision,
 ) -> Result<Box<dyn Network>> {
     if device.is_cpu() {
-        return Ok(Box::new(CpuNetwork::new(blueprint, source, precision)?));
+        return Ok(Box::new(CpuNetwork::new(spec, source, precision)?));
     }
-    Ok(Box::new(GraphNetwork::new(blueprint, source, device)?))
+    Ok(Box::new(GraphNetwork::new(spec, source, device)?))
 }
 
 /// The learner that serves on `device`.
@@ -40,14 +40,14 @@ pub(super) fn network(
 /// # Errors
 /// As [`network`].
 pub(super) fn learner(
-    blueprint: Blueprint,
+    spec: ModelSpec,
     source: &dyn Source,
     device: &Device,
 ) -> Result<Box<dyn Learner>> {
     if device.is_cpu() {
-        return Ok(Box::new(CpuLearner::new(blueprint, source)?));
+        return Ok(Box::new(CpuLearner::new(spec, source)?));
     }
-    Ok(Box::new(GraphLearner::new(blueprint, source, device)?))
+    Ok(Box::new(GraphLearner::new(spec, source, device)?))
 }
 
 /// Where weights are read from: a checkpoint, or one with a fresh head and a table cut down.
@@ -64,17 +64,17 @@ pub(super) trait Source: Send + Sync {
 /// A network that predicts. Shared by threads: each call works in buffers of its own.
 pub(super) trait Network: Send + Sync {
     /// Last hidden states of all tokens, `[tokens, hidden]`.
-    fn hidden(&self, rows: &Rows) -> Result<Vec<f32>>;
+    fn hidden(&self, rows: &PackedBatch) -> Result<Vec<f32>>;
 
     /// One score per class, `[texts, classes]`; without dropout.
-    fn logits(&self, rows: &Rows) -> Result<Vec<f32>>;
+    fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>>;
 }
 
 /// A network that is trained: weights, gradients and AdamW's moments on one device.
 pub(super) trait Learner: Send {
     /// Logits `[texts, classes]` under dropout (`None`: without), and what [`Learner::backward`]
     /// needs is kept.
-    fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>>;
+    fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>>;
 
     /// Adds the gradients of every weight, given the loss's gradient with respect to the logits of
     /// the last [`Learner::forward`], `[texts, classes]`. Once for each forward pass.

@@ -9,13 +9,13 @@ use std::ops::Range;
 
 /// One batch of texts as token ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rows {
+pub struct PackedBatch {
     ids: Vec<u32>,
     /// (first token, number of tokens) of each text.
     spans: Vec<(usize, usize)>,
 }
 
-impl Rows {
+impl PackedBatch {
     /// Lays texts out one after another.
     pub fn new(texts: &[&[u32]]) -> Self {
         let mut rows = Self::default();
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn texts_stand_one_after_another() {
-        let rows = Rows::new(&[&[5, 6, 7], &[], &[8]]);
+        let rows = PackedBatch::new(&[&[5, 6, 7], &[], &[8]]);
         assert_eq!((rows.texts(), rows.tokens(), rows.longest()), (3, 4, 3));
         assert_eq!(rows.ids(), [5, 6, 7, 8]);
         assert_eq!(rows.spans().collect::<Vec<_>>(), [0..3, 3..3, 3..4]);

@@ -10,26 +10,26 @@ use candle_core::{DType, Device, Tensor};
 use super::{
     dropout::Dropout,
     graph::GraphLearner,
-    model_spec::Blueprint,
+    model_spec::ModelSpec,
     network::{Learner, Source, Update, learner, network},
-    packed_batch::Rows,
+    packed_batch::PackedBatch,
     weights::Checkpoint,
     *,
 };
 
 const FAMILIES: [&str; 2] = ["distilbert", "bert"];
 
-type Engine = fn(Blueprint, &dyn Source) -> Box<dyn Learner>;
+type Engine = fn(ModelSpec, &dyn Source) -> Box<dyn Learner>;
 
 /// The ruler first, then what serves.
 const ENGINES: [(&str, Engine); 2] = [("graph in F64", ruler), ("the CPU's", serving)];
 
-fn ruler(blueprint: Blueprint, source: &dyn Source) -> Box<dyn Learner> {
-    Box::new(GraphLearner::with_dtype(blueprint, source, DType::F64, &Device::Cpu).unwrap())
+fn ruler(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
+    Box::new(GraphLearner::with_dtype(spec, source, DType::F64, &Device::Cpu).unwrap())
 }
 
-fn serving(blueprint: Blueprint, source: &dyn Source) -> Box<dyn Learner> {
-    learner(blueprint, source, &Device::Cpu).unwrap()
+fn serving(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
+    learner(spec, source, &Device::Cpu).unwrap()
 }
 
 /// A fixture's folder.
@@ -44,9 +44,9 @@ fn expected(family: &str) -> BTreeMap<String, Tensor> {
 }
 
 /// The fixture's network over three classes.
-fn blueprint(family: &str, pooling: Pooling) -> Blueprint {
+fn spec(family: &str, pooling: Pooling) -> ModelSpec {
     let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-    Blueprint::new(base.config(), pooling, 3)
+    ModelSpec::new(base.config(), pooling, 3)
 }
 
 /// The fixture's tensors, classifier included.
@@ -57,8 +57,8 @@ fn tensors(family: &str) -> std::sync::Arc<Checkpoint> {
 
 /// A learner over the fixture's weights.
 fn build(engine: Engine, family: &str, pooling: Pooling) -> Box<dyn Learner> {
-    let blueprint = blueprint(family, pooling);
-    engine(blueprint, &*tensors(family))
+    let spec = spec(family, pooling);
+    engine(spec, &*tensors(family))
 }
 
 /// Mean cross-entropy of three texts, one of each class, and its gradient.
@@ -113,17 +113,17 @@ fn texts_of(expected: &BTreeMap<String, Tensor>, prefix: &str) -> Vec<Vec<u32>> 
         .collect()
 }
 
-fn rows(texts: &[Vec<u32>]) -> Rows {
-    Rows::new(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+fn rows(texts: &[Vec<u32>]) -> PackedBatch {
+    PackedBatch::new(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 /// Three texts of unlike lengths.
-fn ragged() -> Rows {
-    Rows::new(&[&[2, 10, 11, 12, 3], &[2, 30, 3], &[2, 40, 41, 42, 43, 10, 3]])
+fn ragged() -> PackedBatch {
+    PackedBatch::new(&[&[2, 10, 11, 12, 3], &[2, 30, 3], &[2, 40, 41, 42, 43, 10, 3]])
 }
 
 /// Texts' states out of `[texts, seq, width]`, one after another.
-fn packed(hidden: &Tensor, rows: &Rows) -> Vec<f32> {
+fn packed(hidden: &Tensor, rows: &PackedBatch) -> Vec<f32> {
     let (_, seq, width) = hidden.dims3().unwrap();
     let all = floats(hidden);
     let text = |(text, span): (usize, std::ops::Range<usize>)| {
@@ -166,8 +166,8 @@ fn hidden_states_equal_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        let blueprint = blueprint(family, Pooling::First);
-        let network = network(blueprint, tensors(family), &Device::Cpu, Precision::F32).unwrap();
+        let spec = spec(family, Pooling::First);
+        let network = network(spec, tensors(family), &Device::Cpu, Precision::F32).unwrap();
         let hidden = network.hidden(&rows).unwrap();
         assert!(distance(&hidden, &packed(&expected["hidden"], &rows)) < 1e-5, "{family}");
         let logits = network.logits(&rows).unwrap();
@@ -293,8 +293,8 @@ fn eight_bits_are_near_and_repeat() {
     for family in FAMILIES {
         let rows = ragged();
         let logits = |precision| {
-            let blueprint = blueprint(family, Pooling::First);
-            let network = network(blueprint, tensors(family), &Device::Cpu, precision).unwrap();
+            let spec = spec(family, Pooling::First);
+            let network = network(spec, tensors(family), &Device::Cpu, precision).unwrap();
             network.logits(&rows).unwrap()
         };
         let (exact, fast) = (logits(Precision::F32), logits(Precision::Int8));
@@ -366,8 +366,8 @@ fn hidden_states_equal_those_of_candle_transformers() {
     let [ids, mask] = ["ids", "mask"].map(|name| expected[name].to_dtype(DType::U32).unwrap());
     let theirs = stock.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap();
     let rows = rows(&texts(&expected));
-    let blueprint = blueprint("bert", Pooling::First);
-    let ours = network(blueprint, tensors("bert"), &Device::Cpu, Precision::F32)
+    let spec = spec("bert", Pooling::First);
+    let ours = network(spec, tensors("bert"), &Device::Cpu, Precision::F32)
         .unwrap()
         .hidden(&rows)
         .unwrap();

@@ -2,8 +2,8 @@
 //! ends the engine ends the program.
 
 use super::{
-    GenerateRequest, Generated, Measured, News, ScoreRequest, Scored, Sink, Step, Teacher,
-    TeacherError, TeacherIdentity, llama::LlamaTeacher,
+    GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Step, Teacher, TeacherError,
+    TeacherEvent, TeacherIdentity, llama::LlamaTeacher,
 };
 
 /// [`LlamaTeacher`] without a supervisor.
@@ -24,9 +24,9 @@ impl Teacher for InProcess {
         sink: Sink<'_, Generated>,
     ) -> Result<(), TeacherError> {
         self.0.generate(requests, &mut |step| match step {
-            Step::Done(done) => {
-                sink(News::Answers(done.into_iter().map(|(at, reply)| (at, Ok(reply))).collect()))
-            }
+            Step::Done(done) => sink(TeacherEvent::Answers(
+                done.into_iter().map(|(at, reply)| (at, Ok(reply))).collect(),
+            )),
             Step::Began(_) | Step::Alive => Ok(()),
         })
     }
@@ -37,9 +37,9 @@ impl Teacher for InProcess {
         sink: Sink<'_, Scored>,
     ) -> Result<(), TeacherError> {
         self.0.score(requests, &mut |step| match step {
-            Step::Done(done) => {
-                sink(News::Answers(done.into_iter().map(|(at, scored)| (at, Ok(scored))).collect()))
-            }
+            Step::Done(done) => sink(TeacherEvent::Answers(
+                done.into_iter().map(|(at, scored)| (at, Ok(scored))).collect(),
+            )),
             Step::Began(_) | Step::Alive => Ok(()),
         })
     }

@@ -277,15 +277,16 @@ pub type Answer<T> = Result<T, Poison>;
 
 /// What a teacher tells while it works.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News<T> {
+pub enum TeacherEvent<T> {
     /// Answers, each with the index of its request, in any order; each index comes once.
     Answers(Vec<(usize, Answer<T>)>),
     /// The engine ended unexpectedly and is being started again; why.
     Restarted(String),
 }
 
-/// Receives news as they come. An error stops the work and comes back as [`TeacherError::Stopped`].
-pub type Sink<'a, T> = &'a mut dyn FnMut(News<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
+/// Receives event as they come. An error stops the work and comes back as [`TeacherError::Stopped`].
+pub type Sink<'a, T> =
+    &'a mut dyn FnMut(TeacherEvent<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// What an engine reports while it works on a list of requests, by their indices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use std::{
 
 use promptmix::sandbox;
 
-use crate::support::{Bench, TINY};
+use crate::support::{TINY, TestDir};
 
 /// The commands that have to work behind the gap, in an order in which each has what it needs.
 fn commands(small: &[&'static str]) -> Vec<Vec<&'static str>> {
@@ -35,7 +35,7 @@ fn commands(small: &[&'static str]) -> Vec<Vec<&'static str>> {
 }
 
 /// `program` with the words of `before` in front of it.
-fn within(bench: &Bench, before: &[&str], words: &[&str]) -> Output {
+fn within(bench: &TestDir, before: &[&str], words: &[&str]) -> Output {
     let mut command = Command::new(before[0]);
     command.args(&before[1..]).args(words);
     command.current_dir(bench.path("")).env_clear();
@@ -92,7 +92,7 @@ fn without_any_interface_all_works() {
         eprintln!("SKIPPED: this machine does not allow network namespaces (`unshare -rn`)");
         return;
     }
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let seen = within(&bench, &NO_NETWORK, &["cat", "/proc/net/dev", "/proc/net/route"]);
     let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
@@ -111,7 +111,7 @@ fn no_socket_is_asked_for_but_local_ones() {
         eprintln!("SKIPPED: no strace, or it may not trace here");
         return;
     }
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let trace = bench.path("trace.txt");
     let tracer = ["strace", "-f", "-e", TRACED, "-o", trace.to_str().unwrap()];
@@ -134,7 +134,7 @@ fn the_tracer_sees_sockets_also_refused_ones() {
         eprintln!("SKIPPED: no strace, or it may not trace here");
         return;
     }
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let connect = ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9"];
     let trace = bench.path("trace.txt");
     let tracer = ["strace", "-f", "-e", TRACED, "-o", trace.to_str().unwrap()];

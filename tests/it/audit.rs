@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::support::{Bench, json, json_lines, rows};
+use crate::support::{TestDir, json, json_lines, rows};
 
 /// Students that are hardly trained: what they reach does not matter here.
 const QUICK: [&str; 6] =
@@ -23,7 +23,7 @@ const RAW: [&str; 8] = [
 ];
 
 /// A task whose second half of seeds (one of each class is drawn) and pool hold personal data.
-fn task(bench: &Bench) -> String {
+fn task(bench: &TestDir) -> String {
     let task = bench.task("pool = \"pool.jsonl\"\n[audit.patterns]\nbadge = '\\bEMP-\\d{5}\\b'\n");
     bench.write(
         "task/seeds.jsonl",
@@ -54,7 +54,7 @@ const TEXTS: [(&str, &str); 9] = [
     ("on 2024-01-31 at 12:30 version 1.2.3.4-rc of order 4711 was a mess", "password_reset"),
 ];
 
-fn import(bench: &Bench, task: &str, texts: &[(&str, &str)]) {
+fn import(bench: &TestDir, task: &str, texts: &[(&str, &str)]) {
     let line = |(text, label): &(&str, &str)| {
         let row = serde_json::json!({"text": text, "major": label, "relabel": label, "p": 0.9});
         format!("{row}\n")
@@ -65,14 +65,14 @@ fn import(bench: &Bench, task: &str, texts: &[(&str, &str)]) {
     bench.ok(&["filter", "out"]);
 }
 
-fn audit(bench: &Bench, more: &[&str]) -> Value {
+fn audit(bench: &TestDir, more: &[&str]) -> Value {
     let args: &[&str] = &["audit", "out", "--json", "--no-nearest"];
     serde_json::from_str(&bench.ok(&[args, more].concat())).expect("JSON")
 }
 
 #[test]
 fn leaks_phantoms_and_copies_are_counted_and_masked() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS);
     assert_eq!(rows(&bench.path("out/train.jsonl")).len(), TEXTS.len(), "the filter keeps them");
@@ -141,7 +141,7 @@ fn leaks_phantoms_and_copies_are_counted_and_masked() {
 
 #[test]
 fn masked_texts_are_trained_on_and_shown() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS);
     let said = bench.program(&["audit", "out", "--redact"]).output().unwrap();
@@ -185,7 +185,7 @@ fn masked_texts_are_trained_on_and_shown() {
 
 #[test]
 fn the_report_says_what_leaks() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS);
     for stage in ["train", "eval"] {
@@ -201,7 +201,7 @@ fn the_report_says_what_leaks() {
 
 #[test]
 fn the_chain_is_followed_to_where_it_breaks() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS[8..]);
     let out = bench.path("out");
@@ -246,7 +246,7 @@ fn the_chain_is_followed_to_where_it_breaks() {
 fn a_folder_that_is_locked_or_not_writable_is_read() {
     use std::os::unix::fs::PermissionsExt;
 
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS[..1]);
     let out = bench.path("out");
@@ -260,7 +260,7 @@ fn a_folder_that_is_locked_or_not_writable_is_read() {
 
 #[test]
 fn a_pattern_that_is_none_is_named() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("[audit.patterns]\nbadge = \"(\"\n");
     let errors = bench.fails(&["plan", task.to_str().unwrap()]);
     assert!(errors.contains("audit.patterns: \"badge\"") && errors.contains("hint:"), "{errors}");
@@ -290,7 +290,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_gate_that_looked_at_nothing_fails() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS[..1]);
     let gate = ["audit", "out", "--no-nearest", "--fail-on", "leak"];
@@ -318,7 +318,7 @@ fn a_gate_that_looked_at_nothing_fails() {
 
 #[test]
 fn masking_writes_nothing_where_something_is_amiss() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     import(&bench, &task, &TEXTS[..2]);
     let out = bench.path("out");

@@ -11,7 +11,7 @@ use promptmix::report::{self, Report};
 use serde_json::{Value, json};
 
 use self::chromium::Chromium;
-use crate::support::{Bench, SMALL, json as read_json};
+use crate::support::{SMALL, TestDir, json as read_json};
 
 /// A browser, or a loud remark that there is none.
 fn browser() -> Option<Chromium> {
@@ -185,7 +185,7 @@ fn filled(report: &Value) -> Value {
 #[test]
 fn every_chart_of_a_report_is_drawn_and_nothing_complains() {
     let Some(mut browser) = browser() else { return };
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     bench.ok(&[&["run", task.to_str().unwrap(), "--out", "out"], &SMALL[..]].concat());
     let run = read_json(&bench.path("out/report.json"));

@@ -4,21 +4,21 @@ use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 
-use crate::support::Bench;
+use crate::support::TestDir;
 
 const TEACHER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
 const STUDENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/student");
 
 /// A bench with the keys `key` and `key.pub`.
-fn with_keys() -> Bench {
-    let bench = Bench::new();
+fn with_keys() -> TestDir {
+    let bench = TestDir::new();
     bench.ok(&["bundle", "keygen", "key"]);
     bench
 }
 
 /// Makes the bundle `name` with both pocket models; without the program it is small.
-fn create(bench: &Bench, name: &str, more: &[&str]) -> Vec<u8> {
+fn create(bench: &TestDir, name: &str, more: &[&str]) -> Vec<u8> {
     let args =
         ["bundle", "create", name, "--key", "key", "--teacher", TEACHER, "--student", STUDENT];
     bench.ok(&[&args, more].concat());
@@ -26,7 +26,7 @@ fn create(bench: &Bench, name: &str, more: &[&str]) -> Vec<u8> {
 }
 
 /// Runs the program, whose verdict must be that the bundle is no good: exit code 1; its stderr.
-fn refused(bench: &Bench, args: &[&str]) -> String {
+fn refused(bench: &TestDir, args: &[&str]) -> String {
     let output = bench.run(args);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{errors}");
@@ -45,7 +45,7 @@ fn a_bundle_goes_over_the_gap_and_works_there() {
     assert_eq!(told["origin_proven"], true);
     assert_eq!(told["models"].as_array().unwrap().len(), 2);
 
-    let there = Bench::new();
+    let there = TestDir::new();
     fs::copy(here.path("b"), there.path("b")).unwrap();
     fs::copy(here.path("key.pub"), there.path("key.pub")).unwrap();
     let import =

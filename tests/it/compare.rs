@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Bench, assert_same_calls, json};
+use crate::support::{TestDir, assert_same_calls, json};
 
 const SMALL: [&str; 8] = [
     "--set",
@@ -18,7 +18,7 @@ const SMALL: [&str; 8] = [
 ];
 
 /// A task with real training texts.
-fn task(bench: &Bench) -> PathBuf {
+fn task(bench: &TestDir) -> PathBuf {
     let texts = [
         ("the monitor shows nothing but stripes", "hardware_fault"),
         ("one key of my keyboard is stuck", "hardware_fault"),
@@ -61,7 +61,7 @@ fn timeless(comparison: &Value) -> Vec<Value> {
 
 #[test]
 fn every_row_has_its_line_or_its_reason() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     let task = task.to_str().unwrap();
     let rows = "seeds,EDA,continuation,GPT3Mix,no-mixup,no-descriptions,no-examples,paper,A1,A2,teacher,real,real-all";
@@ -111,7 +111,7 @@ fn every_row_has_its_line_or_its_reason() {
 
 #[test]
 fn a_comparison_that_is_killed_ends_with_the_same_table() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let command = |out: &'static str| {
         let rows = "seeds,EDA,continuation,GPT3Mix,no-mixup,paper,A1,A2,teacher,real";
         [&["compare", "--out", out, "--rows", rows], &SMALL[..]].concat()
@@ -137,7 +137,7 @@ fn a_comparison_that_is_killed_ends_with_the_same_table() {
 
 #[test]
 fn models_of_the_same_name_are_told_apart() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = task(&bench);
     let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
     for folder in ["a", "b"] {
@@ -167,7 +167,7 @@ fn models_of_the_same_name_are_told_apart() {
 
 #[test]
 fn rows_whose_prompts_do_not_fit_are_left_out() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     // The pocket teacher takes 1024 tokens.
     let long = |text: &str| format!("{text} {}", "and so on and so forth ".repeat(80));
@@ -196,7 +196,7 @@ fn rows_whose_prompts_do_not_fit_are_left_out() {
 
 #[test]
 fn a_comparison_that_cannot_be_says_why() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let path = task.to_str().unwrap();
     let errors = bench.fails(&["compare", path, "--rows", "A3"]);

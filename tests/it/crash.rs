@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::Bench;
+use crate::support::TestDir;
 
 #[test]
 fn every_killed_run_ends_like_an_undisturbed_one() {
@@ -11,7 +11,7 @@ fn every_killed_run_ends_like_an_undisturbed_one() {
         eprintln!("SKIPPED: no python3, which scripts/crash is written in");
         return;
     }
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let output = Command::new("python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/crash"))
         .args(["--kills", "12", "--seed", "7", "--program", env!("CARGO_BIN_EXE_promptmix")])

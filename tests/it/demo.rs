@@ -2,11 +2,11 @@
 
 use std::{fs, io::Write as _, process::Stdio};
 
-use crate::support::{Bench, SMALL, json, json_lines, result_rows, rows};
+use crate::support::{SMALL, TestDir, json, json_lines, result_rows, rows};
 
 #[test]
 fn the_demo_walks_the_whole_road() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let stdout = bench.ok(&[&["demo", "--out", "out"], &SMALL[..]].concat());
     for row in ["seeds only", "A1", "A2", "teacher itself"] {
         assert!(stdout.contains(row), "{stdout}");
@@ -73,7 +73,7 @@ fn the_demo_walks_the_whole_road() {
 
 #[test]
 fn stages_alone_do_what_a_run_does() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
     bench.ok(&[&["run", task, "--out", "whole", "--deterministic"], &SMALL[..]].concat());
@@ -89,7 +89,7 @@ fn stages_alone_do_what_a_run_does() {
 
 #[test]
 fn doctor_plan_and_lists_speak_json() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let doctor: serde_json::Value = serde_json::from_str(&bench.ok(&["doctor", "--json"])).unwrap();
     assert_eq!(doctor["pocket_teacher"], "loads");
@@ -113,7 +113,7 @@ fn doctor_plan_and_lists_speak_json() {
 
 #[test]
 fn init_makes_a_task_that_runs_once_it_is_described() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.write("examples.csv", "text,label\n\"I forgot it, again\",password\nno signal,wifi\n");
     let stdout = bench.ok(&["init", "examples.csv", "mine"]);
     assert!(stdout.contains("password") && stdout.contains("no description"), "{stdout}");
@@ -124,7 +124,7 @@ fn init_makes_a_task_that_runs_once_it_is_described() {
 
 #[test]
 fn what_bench_measures_of_a_student_is_what_plan_estimates_with() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let plan = |more: &[&str]| -> serde_json::Value {
         let plan = [&["plan", task.to_str().unwrap(), "--json"], more].concat();
@@ -173,7 +173,7 @@ fn what_bench_measures_of_a_student_is_what_plan_estimates_with() {
 #[cfg(unix)]
 #[test]
 fn nobody_reading_on_is_no_fault() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let mut child = bench
         .program(&["models", "list"])
         .stdout(Stdio::piped())

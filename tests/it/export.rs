@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::support::{Bench, SMALL, json_lines, rows};
+use crate::support::{SMALL, TestDir, json_lines, rows};
 
 #[test]
 fn a_run_is_exported_with_its_card() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     bench.ok(&[&["run", "task", "--out", "out"], &SMALL[..]].concat());
     let said = bench.ok(&["export", "out", "--to", "shared/model", "--json", "--license", "mit"]);
@@ -42,7 +42,7 @@ fn a_run_is_exported_with_its_card() {
 
 #[test]
 fn a_student_alone_is_exported_too() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let short = ["--set", "student.min_steps=1", "--set", "student.epochs=1"];
     bench.ok(&[&["run", "task", "--out", "out"], &SMALL[..], &short].concat());

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Bench, SMALL, TINY, check_failure, count};
+use crate::support::{SMALL, TINY, TestDir, check_failure, count};
 
 #[test]
 fn faults_of_a_task_are_named_with_their_place() {
@@ -34,7 +34,7 @@ fn faults_of_a_task_are_named_with_their_place() {
         ("task.toml", "name = \n".into(), "task.toml:1"),
     ];
     for (file, content, place) in cases {
-        let bench = Bench::new();
+        let bench = TestDir::new();
         let task = bench.task("shots = 1");
         // `shots` is a key of the top level.
         let toml = fs::read_to_string(task.join("task.toml")).unwrap().replace("shots = 1", "");
@@ -49,7 +49,7 @@ fn faults_of_a_task_are_named_with_their_place() {
 
 #[test]
 fn settings_and_flags_are_checked() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("[student]\nepoch = 3");
     assert!(bench.fails(&["run", "task", "--out", "out"]).contains("epoch"));
     bench.task("");
@@ -61,7 +61,7 @@ fn settings_and_flags_are_checked() {
 
 #[test]
 fn models_that_are_missing_or_broken_are_named() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let run = |teacher: &str| bench.fails(&["run", "task", "--out", "out", "--teacher", teacher]);
     assert!(run("nowhere.gguf").contains("nowhere.gguf"));
@@ -88,7 +88,7 @@ fn models_that_are_missing_or_broken_are_named() {
 
 #[test]
 fn a_folder_that_is_no_run_is_left_alone() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     bench.write("out/thesis.txt", "precious");
     assert!(bench.fails(&["run", "task", "--out", "out"]).contains("not a run folder"));
@@ -99,7 +99,7 @@ fn a_folder_that_is_no_run_is_left_alone() {
 
 #[test]
 fn a_run_folder_keeps_to_its_task() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     bench.ok(&[&["generate", "task", "--out", "out"], &SMALL[..]].concat());
     let toml = fs::read_to_string(bench.path("task/task.toml")).unwrap();
@@ -110,7 +110,7 @@ fn a_run_folder_keeps_to_its_task() {
 
 #[test]
 fn a_ledger_that_was_changed_is_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let command = [&["generate", "task", "--out", "out"], &SMALL[..]].concat();
     bench.ok(&command);
@@ -121,7 +121,7 @@ fn a_ledger_that_was_changed_is_refused() {
 }
 
 /// Runs `script` as root of a private mount namespace, where small file systems can be mounted.
-fn in_mount_namespace(bench: &Bench, script: &str) -> Option<std::process::Output> {
+fn in_mount_namespace(bench: &TestDir, script: &str) -> Option<std::process::Output> {
     let possible = Command::new("unshare")
         .args(["-rm", "sh", "-c", "mkdir -p \"$0\" && mount -t tmpfs none \"$0\""])
         .arg(bench.path("mount"))
@@ -145,7 +145,7 @@ fn in_mount_namespace(bench: &Bench, script: &str) -> Option<std::process::Outpu
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     // The first run fills a tiny disk; once it has grown, the same command goes on.
     let script = "mount -t tmpfs -o size=24k none mount && \
@@ -169,7 +169,7 @@ fn a_full_disk_loses_nothing() {
 
 #[test]
 fn a_read_only_run_folder_is_an_error() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let script = "mount -t tmpfs none mount && mount -o remount,ro mount && $P run task --out mount/run $SMALL";
     if let Some(output) = in_mount_namespace(&bench, script) {
@@ -182,7 +182,7 @@ const STAGES: &str = "set -e; $P generate task --out mount/run $TINY >&2; $P rel
 
 #[test]
 fn a_disk_that_is_full_when_the_student_is_saved_loses_nothing() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let script = format!(
         "mount -t tmpfs -o size=64m none mount && {STAGES} \
@@ -202,7 +202,7 @@ fn a_disk_that_is_full_when_the_student_is_saved_loses_nothing() {
 
 #[test]
 fn rights_that_are_lost_in_mid_run_are_an_error_and_come_back() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let script = format!(
         "mount -t tmpfs -o size=64m none mount && {STAGES} \
@@ -219,7 +219,7 @@ fn rights_that_are_lost_in_mid_run_are_an_error_and_come_back() {
 
 #[test]
 fn a_teacher_that_vanishes_or_is_replaced_is_refused_and_welcome_back() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
     let model = bench.path("teacher.gguf");
@@ -250,7 +250,7 @@ fn a_teacher_that_vanishes_or_is_replaced_is_refused_and_welcome_back() {
 #[test]
 #[cfg(unix)]
 fn a_teacher_replaced_while_its_process_is_down_is_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let pocket = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
     let mut other = fs::read(pocket).unwrap();
@@ -282,7 +282,7 @@ fn a_teacher_replaced_while_its_process_is_down_is_refused() {
 
 #[test]
 fn a_torn_last_line_is_cut_off_and_told() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let command = [&["generate", "task", "--out", "out"], &TINY[..]].concat();
     bench.ok(&command);

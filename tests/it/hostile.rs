@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::Bench;
+use crate::support::TestDir;
 
 fn text(text: &[u8]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text].concat()
@@ -41,7 +41,7 @@ fn hostile_teachers_are_refused_before_llama_cpp_sees_them() {
         (gguf([1, 0], &[], [4, 1 << 40], 0), "does not lie inside"),
         (gguf([1, 0], &[], [4, 5], 0), "cut short"),
     ];
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     for (bytes, why) in cases {
         bench.write("evil.gguf", bytes);
@@ -57,7 +57,7 @@ fn hostile_teachers_are_refused_before_llama_cpp_sees_them() {
 #[test]
 fn hostile_students_are_refused() {
     let student = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/student");
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     bench.write("student/x", "");
     for file in ["config.json", "tokenizer.json"] {
@@ -88,7 +88,7 @@ fn hostile_students_are_refused() {
 }
 
 /// The pocket teacher with another chat template.
-fn with_template(bench: &Bench, template: &str) {
+fn with_template(bench: &TestDir, template: &str) {
     let whole =
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf"))
             .unwrap();
@@ -105,7 +105,7 @@ fn with_template(bench: &Bench, template: &str) {
 
 #[test]
 fn doctor_shows_what_a_template_does() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let look = || {
         let told = bench.ok(&["doctor", "--teacher", "teacher.gguf", "--json"]);
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();

@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use self::server::{Reply, Seen, Server};
-use crate::support::{Bench, SMALL, check_failure, json_lines};
+use crate::support::{SMALL, TestDir, check_failure, json_lines};
 
 const NAME: &str = "qwen2.5-0.5b-instruct";
 const REPO: &str = "Qwen/Qwen2.5-0.5B-Instruct-GGUF";
@@ -62,7 +62,7 @@ fn hub_and_cdn() -> (Server, Server) {
     (hub, cdn)
 }
 
-fn pull(bench: &Bench, hub: &Server, args: &[&str]) -> Command {
+fn pull(bench: &TestDir, hub: &Server, args: &[&str]) -> Command {
     let mut command = bench.program(&[&["models", "pull"], args].concat());
     command.env("HF_ENDPOINT", hub.url());
     command
@@ -80,16 +80,16 @@ fn fails(mut command: Command) -> String {
     errors
 }
 
-fn home(bench: &Bench) -> PathBuf {
+fn home(bench: &TestDir) -> PathBuf {
     bench.path(".cache/promptmix")
 }
 
-fn library(bench: &Bench) -> PathBuf {
+fn library(bench: &TestDir) -> PathBuf {
     home(bench).join("models/teacher").join(NAME)
 }
 
 /// Every file that an unfinished pull left.
-fn staged(bench: &Bench) -> Vec<PathBuf> {
+fn staged(bench: &TestDir) -> Vec<PathBuf> {
     let folder = home(bench).join("models/.pull").join(format!("teacher-{NAME}")).join(COMMIT);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
@@ -105,7 +105,7 @@ fn first_bytes(server: &Server) -> Vec<u64> {
 
 #[test]
 fn a_model_comes_whole_and_is_checked_before_every_use() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (teachers, cdn) = hub_and_cdn();
     let output = succeeds(pull(&bench, &teachers, &[NAME]));
     let line = String::from_utf8(output.stdout).unwrap();
@@ -168,7 +168,7 @@ fn a_model_comes_whole_and_is_checked_before_every_use() {
 
 #[test]
 fn a_cut_line_is_gone_on_with_in_the_same_call() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let bytes = gguf();
     let hub = Server::start(move |seen, before| {
         let reply = plain(&bytes, seen, COMMIT);
@@ -181,7 +181,7 @@ fn a_cut_line_is_gone_on_with_in_the_same_call() {
 
 #[test]
 fn a_cut_pull_is_gone_on_with_by_the_next() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let bytes = gguf();
     let broken = Server::start(move |seen, before| match before {
         0 => plain(&bytes, seen, COMMIT),
@@ -202,7 +202,7 @@ fn a_cut_pull_is_gone_on_with_by_the_next() {
 
 #[test]
 fn a_server_without_parts_and_a_part_of_another_file_do_no_harm() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let bytes = gguf();
     let broken = Server::start(move |seen, before| match before {
         0 => plain(&bytes, seen, COMMIT),
@@ -221,7 +221,7 @@ fn a_server_without_parts_and_a_part_of_another_file_do_no_harm() {
 
 #[test]
 fn a_file_with_another_hash_than_the_hub_claims_is_refused_and_fetched_afresh() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (bytes, claim) = (gguf(), "5".repeat(64));
     let etag = claim.clone();
     let lying = Server::start(move |seen, _| {
@@ -239,7 +239,7 @@ fn a_file_with_another_hash_than_the_hub_claims_is_refused_and_fetched_afresh() 
 
 #[test]
 fn a_file_with_another_hash_than_the_lock_says_is_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     succeeds(pull(&bench, &hub(), &[NAME]));
     bench.ok(&["models", "remove", NAME]);
     let lock = home(&bench).join("models.lock.toml");
@@ -258,7 +258,7 @@ fn a_file_with_another_hash_than_the_lock_says_is_refused() {
 
 #[test]
 fn the_pinned_commit_is_asked_for_until_another_is_wanted() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     succeeds(pull(&bench, &hub(), &[NAME]));
     bench.ok(&["models", "remove", NAME]);
     // The repo has moved on; a hub that answers with another commit than asked for is refused.
@@ -274,7 +274,7 @@ fn the_pinned_commit_is_asked_for_until_another_is_wanted() {
 
 #[test]
 fn the_token_goes_to_the_hub_and_nowhere_else() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (hub, cdn) = hub_and_cdn();
     let mut command = pull(&bench, &hub, &[NAME]);
     command.env("HF_TOKEN", "hf_secret");
@@ -294,7 +294,7 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
 /// Why redirects are not left to `hf-hub`. Should this fail, it was mended there.
 #[test]
 fn hf_hub_itself_would_send_the_token_along() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (hub, cdn) = hub_and_cdn();
     let api = hf_hub::api::sync::ApiBuilder::from_cache(hf_hub::Cache::new(bench.path("cache")))
         .with_endpoint(hub.url())
@@ -308,7 +308,7 @@ fn hf_hub_itself_would_send_the_token_along() {
 
 #[test]
 fn every_refusal_is_explained() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     for (status, code, wanted) in [
         (401, "", "HF_TOKEN"),
         (403, "GatedRepo", "accept its licence"),
@@ -333,7 +333,7 @@ fn every_refusal_is_explained() {
 
 #[test]
 fn a_busy_hub_is_asked_again() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let bytes = gguf();
     let hub = Server::start(move |seen, before| match before {
         0 => Reply::status(503),
@@ -344,7 +344,7 @@ fn a_busy_hub_is_asked_again() {
 
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     for (commit, etag) in [
         ("../../../../../escaped", "abc"),
         (COMMIT, "../../../../../escaped"),
@@ -373,7 +373,7 @@ fn names_that_lead_elsewhere_are_refused() {
 
 #[test]
 fn a_file_that_is_no_model_is_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = Server::start(|seen, _| plain(b"<html>please log in</html>", seen, COMMIT));
     // The header check stands before every parser.
     let errors = fails(pull(&bench, &hub, &[NAME]));
@@ -383,7 +383,7 @@ fn a_file_that_is_no_model_is_refused() {
 
 #[test]
 fn offline_means_no_connection() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = hub();
     let mut by_variable = pull(&bench, &hub, &[NAME]);
     by_variable.env("HF_HUB_OFFLINE", "1");
@@ -397,7 +397,7 @@ fn offline_means_no_connection() {
 
 #[test]
 fn a_proxy_is_used() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let proxy = hub();
     for variable in ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
         let mut command = pull(&bench, &proxy, &[NAME]);
@@ -415,7 +415,7 @@ fn a_proxy_is_used() {
 
 #[test]
 fn a_repo_that_nobody_listed_can_be_pulled_too() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = hub();
     succeeds(pull(&bench, &hub, &["somebody/Tiny-GGUF", "tiny-q4.gguf"]));
     assert!(home(&bench).join("models/teacher/tiny-q4/tiny-q4.gguf").is_file());
@@ -425,7 +425,7 @@ fn a_repo_that_nobody_listed_can_be_pulled_too() {
 
 #[test]
 fn pulls_at_the_same_time_do_not_tread_on_each_other() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = hub();
     let children: Vec<_> = ["smollm2-360m-instruct", NAME, NAME, "qwen3-0.6b"]
         .map(|name| pull(&bench, &hub, &[name, "-q"]).stdout(Stdio::null()).spawn().unwrap())

@@ -1,10 +1,10 @@
 //! Texts that were written elsewhere go through the second half of the road.
 
-use crate::support::{Bench, SMALL, json, result_rows, rows};
+use crate::support::{SMALL, TestDir, json, result_rows, rows};
 
 #[test]
 fn imported_texts_are_trained_on() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
     let rows_in = (0..8).map(|n| {
@@ -25,7 +25,7 @@ fn imported_texts_are_trained_on() {
 
 #[test]
 fn texts_without_labels_of_a_teacher_are_relabelled_next() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
     bench.write(
@@ -40,7 +40,7 @@ fn texts_without_labels_of_a_teacher_are_relabelled_next() {
 
 #[test]
 fn a_row_that_does_not_fit_is_named() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
     for (line, wanted) in [

@@ -10,7 +10,7 @@ use std::{
 
 use promptmix::run::ledger;
 
-use crate::support::{Bench, STUDENT, TINY, count, rows};
+use crate::support::{STUDENT, TINY, TestDir, count, rows};
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
@@ -32,7 +32,7 @@ fn is_alive(process: u32) -> bool {
     })
 }
 
-fn start(bench: &Bench, args: &[&str], hook: &str) -> Child {
+fn start(bench: &TestDir, args: &[&str], hook: &str) -> Child {
     let errors = fs::File::create(bench.path("errors.txt")).unwrap();
     let mut command = bench.program(args);
     command.env("PROMPTMIX_TEST_CRASH", hook).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -40,7 +40,7 @@ fn start(bench: &Bench, args: &[&str], hook: &str) -> Child {
 }
 
 /// Sends `signal`; the program ends in time, says how to go on, and takes its worker along.
-fn stop(bench: &Bench, mut child: Child, signal: &str, what: &str) -> String {
+fn stop(bench: &TestDir, mut child: Child, signal: &str, what: &str) -> String {
     let workers = children(child.id());
     let clock = Instant::now();
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
@@ -77,7 +77,7 @@ fn check(folder: &Path) {
 
 #[test]
 fn the_teacher_is_stopped_in_each_stage_of_its_work() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let args =
         [&["run", "task", "--out", "out", "--set", "augment.per_class=100"], &TINY[..2]].concat();
@@ -108,7 +108,7 @@ fn the_teacher_is_stopped_in_each_stage_of_its_work() {
 
 #[test]
 fn a_training_that_is_stopped_keeps_its_state() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     // Without a test set only the student that is kept is trained.
     let toml = fs::read_to_string(task.join("task.toml")).unwrap();
@@ -143,7 +143,7 @@ fn a_training_that_is_stopped_keeps_its_state() {
 
 #[test]
 fn a_comparison_and_a_pipe_are_stopped() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let args = [&["compare", "task", "--out", "out", "--set", "augment.per_class=100"], &TINY[..2]];
     let child = start(&bench, &args.concat(), "");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{Bench, SMALL, json_lines};
+use crate::support::{SMALL, TestDir, json_lines};
 
 fn pocket(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pocket").join(name).display().to_string()
@@ -10,7 +10,7 @@ fn pocket(name: &str) -> String {
 
 #[test]
 fn an_imported_model_is_used_by_name_and_removed() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let teacher = pocket("teacher/pocket-teacher.gguf");
     bench.ok(&["models", "import", &teacher, "--name", "mine", "--licence", "MIT"]);
     bench.ok(&["models", "import", &pocket("student"), "--name", "own"]);
@@ -45,7 +45,7 @@ fn an_imported_model_is_used_by_name_and_removed() {
 
 #[test]
 fn names_and_paths_that_cannot_be_are_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let teacher = pocket("teacher/pocket-teacher.gguf");
     for name in ["../up", "a/b", ".hidden", ""] {
         let errors = bench.fails(&["models", "import", &teacher, "--name", name]);
@@ -65,7 +65,7 @@ fn names_and_paths_that_cannot_be_are_refused() {
 #[cfg(unix)]
 fn the_library_is_for_its_owner_alone_and_an_interruption_leaves_nothing_in_it() {
     use std::os::unix::fs::PermissionsExt;
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let models = bench.path(".cache/promptmix/models");
     bench.write(".cache/promptmix/models/.staging/new/half.gguf", "GGUF and no more");
     bench.ok(&["models", "import", &pocket("teacher/pocket-teacher.gguf"), "--name", "mine"]);
@@ -78,7 +78,7 @@ fn the_library_is_for_its_owner_alone_and_an_interruption_leaves_nothing_in_it()
 
 #[test]
 fn a_hugging_face_cache_is_read_and_never_written() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let repo = "hf/hub/models--distilbert--distilbert-base-uncased";
     let commit = "0123456789abcdef0123456789abcdef01234567";
     bench.write(&format!("{repo}/refs/main"), commit);
@@ -103,7 +103,7 @@ fn a_hugging_face_cache_is_read_and_never_written() {
 
 #[test]
 fn a_model_that_lost_a_file_is_named() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.ok(&["models", "import", &pocket("student"), "--name", "own"]);
     bench.ok(&["models", "import", &pocket("teacher/pocket-teacher.gguf"), "--name", "mine"]);
     let models = bench.path(".cache/promptmix/models");
@@ -121,7 +121,7 @@ fn a_model_that_lost_a_file_is_named() {
 #[test]
 #[cfg(unix)]
 fn the_cache_of_hashes_is_no_way_around_the_check() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.ok(&["models", "import", &pocket("teacher/pocket-teacher.gguf"), "--name", "mine"]);
     let task = bench.task("");
     let plan = ["plan", task.to_str().unwrap(), "--teacher", "mine"];

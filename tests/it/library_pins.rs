@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Output};
 
 use sha2::{Digest, Sha256};
 
-use crate::support::{Bench, json_lines};
+use crate::support::{TestDir, json_lines};
 
 fn pocket(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pocket").join(name).display().to_string()
@@ -36,7 +36,7 @@ pub fn part(number: u16) -> Vec<u8> {
 
 #[test]
 fn a_model_in_two_files_is_imported_and_verified() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.write("big/big-00001-of-00002.gguf", part(0));
     bench.write("big/big-00002-of-00002.gguf", part(1));
     for path in ["big", "big/big-00001-of-00002.gguf"] {
@@ -53,7 +53,7 @@ fn a_model_in_two_files_is_imported_and_verified() {
 
 #[test]
 fn a_file_that_was_put_beside_a_model_is_none_of_it() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let teacher = pocket("teacher/pocket-teacher.gguf");
     bench.ok(&["models", "import", &teacher, "--name", "mine"]);
     bench.ok(&["models", "import", &pocket("student"), "--name", "own"]);
@@ -89,7 +89,7 @@ fn a_file_that_was_put_beside_a_model_is_none_of_it() {
 
 #[test]
 fn a_name_wins_over_a_folder_that_happens_to_lie_here() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let task = task.to_str().unwrap();
     let plan = |student: &str| said(&bench.run(&["plan", task, "--student", student]));
@@ -107,7 +107,7 @@ fn a_name_wins_over_a_folder_that_happens_to_lie_here() {
 
 #[test]
 fn a_folder_with_several_models_is_not_guessed_at() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let bytes = fs::read(pocket("teacher/pocket-teacher.gguf")).unwrap();
     bench.write("both/a-q4.gguf", &bytes);
     bench.write("both/b-q8.gguf", &bytes);
@@ -117,7 +117,7 @@ fn a_folder_with_several_models_is_not_guessed_at() {
 
 #[test]
 fn a_list_writes_nothing() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let list = bench.ok(&["models", "list"]);
     assert!(list.contains("built in"), "{list}");
     assert!(!bench.path(".cache/promptmix").exists());
@@ -130,7 +130,7 @@ const NAME: &str = "distilbert-base-uncased";
 #[test]
 #[cfg(unix)]
 fn a_blob_of_the_hugging_face_cache_is_what_its_name_says() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let folder = format!("{REPO}/snapshots/{COMMIT}");
     bench.write(&format!("{REPO}/refs/main"), COMMIT);
     for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
@@ -169,7 +169,7 @@ fn a_blob_of_the_hugging_face_cache_is_what_its_name_says() {
 
 #[test]
 fn a_model_of_the_hugging_face_cache_is_pinned_at_its_first_use() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let folder = format!("{REPO}/snapshots/{COMMIT}");
     bench.write(&format!("{REPO}/refs/main"), COMMIT);
     for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
@@ -204,7 +204,7 @@ fn a_model_of_the_hugging_face_cache_is_pinned_at_its_first_use() {
 #[cfg(unix)]
 fn a_home_that_others_could_have_made_is_not_believed() {
     use std::os::unix::fs::PermissionsExt;
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let tmp = bench.path("tmp");
     fs::create_dir(&tmp).unwrap();
     let verify = || {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::Bench;
+use crate::support::TestDir;
 
 /// A trained student of three classes, so small that a thousand texts take no time.
 const STUDENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/bert");
 
-fn start(bench: &Bench, more: &[&str]) -> (Child, ChildStdin, ChildStdout) {
+fn start(bench: &TestDir, more: &[&str]) -> (Child, ChildStdin, ChildStdout) {
     let args = [&["predict", "--model", STUDENT], more].concat();
     let mut command = bench.program(&args);
     let mut child = command
@@ -32,7 +32,7 @@ fn rows(text: &str) -> Vec<Value> {
 
 #[test]
 fn who_waits_for_an_answer_gets_it() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (mut child, mut stdin, stdout) = start(&bench, &[]);
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
@@ -51,7 +51,7 @@ fn who_waits_for_an_answer_gets_it() {
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_does_not_grow_with_the_input() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (mut child, mut stdin, stdout) = start(&bench, &[]);
     let mut answers = BufReader::new(stdout);
     let mut go = |count: usize| {
@@ -82,7 +82,7 @@ fn memory_does_not_grow_with_the_input() {
 
 #[test]
 fn a_reader_that_has_enough_ends_it_quietly() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let (mut child, mut stdin, stdout) = start(&bench, &["--abstain-below", "0.5"]);
     writeln!(stdin, "my card").unwrap();
     let mut answers = BufReader::new(stdout);
@@ -103,7 +103,7 @@ fn a_reader_that_has_enough_ends_it_quietly() {
 
 #[test]
 fn below_the_bound_there_is_no_label() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let file = bench.write("texts.txt", "my card\nthe train\n");
     let file = file.to_str().unwrap();
     let predict = |more: &[&str]| {
@@ -128,7 +128,7 @@ fn below_the_bound_there_is_no_label() {
 
 #[test]
 fn every_format_gives_the_same_answers_and_a_fault_none() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let predict = |name: &str, text: &str| {
         let file = bench.write(name, text);
         bench.ok(&["predict", "--model", STUDENT, "--file", file.to_str().unwrap()])

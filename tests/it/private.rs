@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Bench, TINY, count};
+use crate::support::{TINY, TestDir, count};
 
 /// The program under the umask that hides nothing.
-fn open_handed(bench: &Bench, args: &[&str]) -> Command {
+fn open_handed(bench: &TestDir, args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 0000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_promptmix")]);
     command.args(args).current_dir(bench.path("")).env_clear().env("HOME", bench.path(""));
@@ -44,7 +44,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn folders_and_files_are_for_their_user_alone() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let run = |args: &[&str]| {
         let output = open_handed(&bench, args).output().unwrap();
@@ -83,7 +83,7 @@ fn folders_and_files_are_for_their_user_alone() {
 
 #[test]
 fn a_folder_that_others_may_read_is_told() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let generate = [&["generate", "task", "--out", "out"], &TINY[..]].concat();
     assert!(!said(&bench.run(&generate)).contains("chmod"));
@@ -96,7 +96,7 @@ fn a_folder_that_others_may_read_is_told() {
 const MARKER: &str = "zebramarker";
 
 /// Runs the command three times; the marker shows with `-vv` alone.
-fn marked(bench: &Bench, args: &[&str], crash: &str, code: i32) {
+fn marked(bench: &TestDir, args: &[&str], crash: &str, code: i32) {
     for (flag, shown) in [("--quiet", false), ("-v", false), ("-vv", true)] {
         let _ = fs::remove_dir_all(bench.path("out"));
         let mut command = bench.program(&[args, &[flag]].concat());
@@ -109,7 +109,7 @@ fn marked(bench: &Bench, args: &[&str], crash: &str, code: i32) {
 
 #[test]
 fn texts_are_told_with_vv_alone() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let row = |text: &str, label: &str| {
         format!("{{\"text\": \"{text} {MARKER}\", \"label\": \"{label}\"}}\n")
     };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{Bench, json, result_rows, rows};
+use crate::support::{TestDir, json, result_rows, rows};
 
 const TINY: [&str; 8] = [
     "--set",
@@ -17,12 +17,12 @@ const TINY: [&str; 8] = [
 
 #[test]
 fn a_run_is_repeated_from_its_ledger_without_a_model() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.ok(&[&["demo", "--out", "first"], &TINY[..]].concat());
     let ledger = fs::read(bench.path("first/ledger.jsonl")).unwrap();
 
     // Another machine, which has nothing but the ledger.
-    let other = Bench::new();
+    let other = TestDir::new();
     other.write("shared/ledger.jsonl", ledger);
     for (from, to) in [("shared/ledger.jsonl", "second"), ("second", "third")] {
         let teacher = format!("replay:{from}");
@@ -48,7 +48,7 @@ fn a_run_is_repeated_from_its_ledger_without_a_model() {
 
 #[test]
 fn recorded_texts_answer_by_class_and_by_text() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let line = |n: usize| {
         let (major, noun) = [("password_reset", "password"), ("hardware_fault", "printer")][n % 2];
@@ -79,7 +79,7 @@ fn recorded_texts_answer_by_class_and_by_text() {
 
 #[test]
 fn recordings_that_do_not_serve_are_named() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let fails = |file: &str| {
         let teacher = format!("replay:{file}");
@@ -118,7 +118,7 @@ fn the_recorded_questions_are_relabelled_as_they_were() {
         eprintln!("SKIPPED: there is no {}", folder.display());
         return;
     }
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let recorded = rows(&folder.join("augmented.jsonl"));
     let classes: String = json(&folder.join("descriptions.json"))
         .as_object()

@@ -2,11 +2,11 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
-use crate::support::{Bench, SMALL, assert_same_calls, count, json};
+use crate::support::{SMALL, TestDir, assert_same_calls, count, json};
 
 #[test]
 fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     // Without the flag a reply may depend on what is decoded beside it: the same calls, other rows.
     bench.ok(&[&["demo", "--out", "calm", "--deterministic"], &SMALL[..]].concat());
     let command = [&["demo", "--out", "killed", "--deterministic"], &SMALL[..]].concat();
@@ -31,7 +31,7 @@ fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
 
 #[test]
 fn a_finished_run_costs_nothing_to_repeat() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let task = bench.task("");
     let command = [&["run", task.to_str().unwrap(), "--out", "out"], &SMALL[..]].concat();
     bench.ok(&command);
@@ -42,7 +42,7 @@ fn a_finished_run_costs_nothing_to_repeat() {
 
 #[test]
 fn a_second_program_is_refused() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let command = [&["demo", "--out", "out"], &SMALL[..]].concat();
     let mut first =
         bench.program(&command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own for each test, with the program's home in it.
-pub struct Bench {
+pub struct TestDir {
     folder: TempDir,
 }
 
@@ -43,7 +43,7 @@ pub const TINY: [&str; 10] = [
     "teacher.slots=4",
 ];
 
-impl Bench {
+impl TestDir {
     pub fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }
     }

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Bench, SMALL, rows};
+use crate::support::{SMALL, TestDir, rows};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -50,7 +50,7 @@ fn is_alive(process: u32) -> bool {
     })
 }
 
-fn start(bench: &Bench, args: &[&str]) -> Child {
+fn start(bench: &TestDir, args: &[&str]) -> Child {
     let errors = fs::File::create(bench.path("errors.txt")).unwrap();
     bench.program(args).stdout(Stdio::null()).stderr(errors).spawn().unwrap()
 }
@@ -90,7 +90,7 @@ fn kill_workers(run: &Child, ledger: &Path, times: u32) -> u32 {
 
 #[test]
 fn a_worker_killed_again_and_again_loses_and_doubles_nothing() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     // Little work at a time, and much of it.
     let more = ["--deterministic", "--set", "augment.per_class=60"];
@@ -119,7 +119,7 @@ fn a_worker_killed_again_and_again_loses_and_doubles_nothing() {
 
 #[test]
 fn a_request_that_aborts_the_engine_is_named_and_skipped() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let run = [&["run", "task", "--out", "out"], &SMALL[..]].concat();
     let output = bench
@@ -151,7 +151,7 @@ fn a_request_that_aborts_the_engine_is_named_and_skipped() {
 
 #[test]
 fn a_hung_engine_is_replaced() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let watchdog = ["--set", "teacher.watchdog_seconds=2"];
     let output = bench
@@ -169,7 +169,7 @@ fn a_hung_engine_is_replaced() {
 
 #[test]
 fn an_engine_that_never_loads_is_an_error() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let output = bench
         .program(&["run", "task", "--out", "out"])
@@ -183,7 +183,7 @@ fn an_engine_that_never_loads_is_an_error() {
 
 #[test]
 fn several_workers_share_the_work() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let walk = |out: &str, replicas: &str| {
         let set = format!("teacher.replicas={replicas}");
@@ -203,7 +203,7 @@ fn several_workers_share_the_work() {
 
 #[test]
 fn the_same_rows_with_and_without_a_worker() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     for (out, flag) in [("apart", "--quiet"), ("within", "--in-process")] {
         let choices = ["--deterministic", flag];
@@ -216,7 +216,7 @@ fn the_same_rows_with_and_without_a_worker() {
 
 #[test]
 fn a_worker_never_outlives_its_parent() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     bench.task("");
     let more = ["--set", "augment.per_class=200"];
     let ledger = bench.path("out/ledger.jsonl");

@@ -29,14 +29,14 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    of_teacher: TeacherArgs,
+    of_teacher: TeacherBenchArgs,
     #[command(flatten)]
     of_student: StudentArgs,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "Of a teacher")]
-struct TeacherArgs {
+struct TeacherBenchArgs {
     /// Requests side by side; 0 = chosen from the model
     #[arg(long, conflicts_with = "student")]
     slots: Option<usize>,

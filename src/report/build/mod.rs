@@ -7,7 +7,7 @@ use super::{Report, ReportError};
 use crate::{
     audit::redact,
     config::Settings,
-    dataset::{RelabelledText, Row},
+    dataset::{RelabelledText, Variant},
     embed::Embedder,
     eval::{self, accuracy_interval, against, macro_f1_interval},
     prompt::Prompts,
@@ -19,15 +19,15 @@ use crate::{
 
 /// What a report is about.
 pub(crate) struct Found<'a> {
-    pub table: &'a [Arm],
+    pub table: &'a [VariantPredictions],
     pub relabelled: &'a [RelabelledText],
     pub kept: &'a [RelabelledText],
     pub funnel: report::Funnel,
 }
 
 /// What the models of one row of the table said about the test set.
-pub(crate) struct Arm {
-    pub row: Row,
+pub(crate) struct VariantPredictions {
+    pub row: Variant,
     /// Class indices, `[seeds][rows]`.
     pub predicted: Vec<Vec<usize>>,
     /// Their probabilities; lists are empty where an older ledger has none.
@@ -60,7 +60,7 @@ impl Assembly<'_> {
         let task = self.task;
         let classes = task.classes.len();
         let gold: Vec<usize> = task.test.iter().map(|item| item.label).collect();
-        let correct = |arm: &Arm| eval::correct(&arm.predicted, &gold);
+        let correct = |arm: &VariantPredictions| eval::correct(&arm.predicted, &gold);
         let mut results = Vec::new();
         for arm in table {
             results.push(report::Scores {
@@ -72,13 +72,13 @@ impl Assembly<'_> {
                 test_rows: gold.len(),
             });
         }
-        let find = |row: Row| table.iter().find(|arm| arm.row == row);
+        let find = |row: Variant| table.iter().find(|arm| arm.row == row);
         let mut differences = Vec::new();
         let pairs = [
-            (Row::A1, Row::Seeds),
-            (Row::A2, Row::Seeds),
-            (Row::A2, Row::A1),
-            (Row::A2, Row::Teacher),
+            (Variant::A1, Variant::Seeds),
+            (Variant::A2, Variant::Seeds),
+            (Variant::A2, Variant::A1),
+            (Variant::A2, Variant::Teacher),
         ];
         for (a, b) in pairs {
             if let (Some(left), Some(right)) = (find(a), find(b)) {
@@ -86,9 +86,9 @@ impl Assembly<'_> {
                 differences.push(report::Difference { a, b, interval });
             }
         }
-        let a2 = find(Row::A2);
-        let confusion = a2.map(|arm| sections::confusion(task, &gold, &arm.predicted, Row::A2));
-        let reliability = [find(Row::Teacher), a2].into_iter().flatten().filter_map(|arm| {
+        let a2 = find(Variant::A2);
+        let confusion = a2.map(|arm| sections::confusion(task, &gold, &arm.predicted, Variant::A2));
+        let reliability = [find(Variant::Teacher), a2].into_iter().flatten().filter_map(|arm| {
             sections::reliability(arm.row, &gold, &arm.predicted, &arm.confidence)
         });
         let predicted = a2.map_or(&[][..], |arm| &arm.predicted[0]);

@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
-    dataset::{AugmentedText, RelabelledText, Row},
+    dataset::{AugmentedText, RelabelledText, Variant},
     embed::{Embedder, map},
     eval::{self, Calibration},
     relabel::Answer,
@@ -28,7 +28,10 @@ const MISTAKEN_TEXTS: usize = 5;
 
 /// What the teacher said of each test text, as class and confidence. A text that its process did not
 /// survive counts as wrong, with confidence 0. A teacher that wrote its answers has no confidences.
-pub(crate) fn heard(task: &Task, answers: &[Option<Answer>]) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn teacher_predictions(
+    task: &Task,
+    answers: &[Option<Answer>],
+) -> (Vec<usize>, Vec<f32>) {
     let said = |(answer, item): (&Option<Answer>, &LabelledText)| match answer {
         Some(answer) => (answer.class, answer.confidence()),
         None => ((item.label + 1) % task.classes.len(), Some(0.0)),
@@ -94,7 +97,7 @@ pub(crate) fn confusion(
     task: &Task,
     gold: &[usize],
     predicted: &[Vec<usize>],
-    row: Row,
+    row: Variant,
 ) -> report::Confusion {
     let classes = task.classes.len();
     let mut matrix = vec![vec![0; classes]; classes];
@@ -134,7 +137,7 @@ pub(crate) fn confusion(
 /// `[seeds][rows]`. `None` without a test set, where a seed has no confidences (ledgers written
 /// before they were noted), and where one is no probability.
 pub(crate) fn reliability(
-    row: Row,
+    row: Variant,
     gold: &[usize],
     predicted: &[Vec<usize>],
     confidence: &[Vec<f32>],

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Record, Report};
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     eval::Interval,
     report,
     student::{
@@ -245,18 +245,18 @@ impl Tables {
             results: results.collect(),
             differences: differences.collect(),
             test_rows: report.results.first().map_or(0, |scores| scores.test_rows),
-            own_seeds: report.scores(Row::A2).map_or(0, |scores| scores.seeds),
+            own_seeds: report.scores(Variant::A2).map_or(0, |scores| scores.seeds),
         }
     }
 }
 
 /// What the rows of the table are.
-fn name(row: Row) -> &'static str {
+fn name(row: Variant) -> &'static str {
     match row {
-        Row::Seeds => "student of the labelled examples alone",
-        Row::A1 => "student of the labels that were asked for",
-        Row::A2 => "this classifier's row: labels after relabelling",
-        Row::Teacher => "the teacher itself",
+        Variant::Seeds => "student of the labelled examples alone",
+        Variant::A1 => "student of the labels that were asked for",
+        Variant::A2 => "this classifier's row: labels after relabelling",
+        Variant::Teacher => "the teacher itself",
         rival => rival.name(),
     }
 }

@@ -12,7 +12,7 @@ use super::{
     reach, sections, svg,
 };
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     report::{Comparison, LeftOut, Line, Report, chart},
 };
 
@@ -61,33 +61,35 @@ fn follows(report: &Report) -> String {
 }
 
 /// What a row learnt from, in a line.
-fn note(row: Row) -> &'static str {
+fn note(row: Variant) -> &'static str {
     match row {
-        Row::Seeds => "the labelled examples alone",
-        Row::Eda => "their words replaced, inserted, swapped, deleted",
-        Row::Continuation => "examples of one class, continued by the teacher",
-        Row::Gpt3Mix => "examples of several classes, continued; soft labels",
-        Row::NoMixup => "each text asked to belong to one class",
-        Row::NoDescriptions => "prompts with examples only",
-        Row::NoExamples => "prompts with descriptions only (zero-shot)",
-        Row::Paper => "the published code, faults included",
-        Row::A1 => "PromptMix, labels as asked for",
-        Row::A2 => "PromptMix, labels from the teacher’s second look",
-        Row::Teacher => "the language model classifies the test set",
-        Row::Real => "up to as many real texts as A2 has generated ones",
-        Row::RealAll => "every real training text there is",
+        Variant::Seeds => "the labelled examples alone",
+        Variant::Eda => "their words replaced, inserted, swapped, deleted",
+        Variant::Continuation => "examples of one class, continued by the teacher",
+        Variant::Gpt3Mix => "examples of several classes, continued; soft labels",
+        Variant::NoMixup => "each text asked to belong to one class",
+        Variant::NoDescriptions => "prompts with examples only",
+        Variant::NoExamples => "prompts with descriptions only (zero-shot)",
+        Variant::Paper => "the published code, faults included",
+        Variant::A1 => "PromptMix, labels as asked for",
+        Variant::A2 => "PromptMix, labels from the teacher’s second look",
+        Variant::Teacher => "the language model classifies the test set",
+        Variant::Real => "up to as many real texts as A2 has generated ones",
+        Variant::RealAll => "every real training text there is",
     }
 }
 
 /// The style sheet's class of a row's bar.
-fn colour(row: Row) -> &'static str {
+fn colour(row: Variant) -> &'static str {
     match row {
-        Row::A2 => "student",
-        Row::NoMixup | Row::NoDescriptions | Row::NoExamples | Row::Paper | Row::A1 => {
-            "student faint"
-        }
-        Row::Teacher | Row::Real | Row::RealAll => "teacher",
-        Row::Seeds | Row::Eda | Row::Continuation | Row::Gpt3Mix => "plain",
+        Variant::A2 => "student",
+        Variant::NoMixup
+        | Variant::NoDescriptions
+        | Variant::NoExamples
+        | Variant::Paper
+        | Variant::A1 => "student faint",
+        Variant::Teacher | Variant::Real | Variant::RealAll => "teacher",
+        Variant::Seeds | Variant::Eda | Variant::Continuation | Variant::Gpt3Mix => "plain",
     }
 }
 
@@ -104,7 +106,7 @@ fn row(line: &Line, chance: Option<f64>) -> Value {
     context! {
         name => row.name(),
         note => note(row),
-        method => row == Row::A2,
+        method => row == Variant::A2,
         bar => svg(chart::bar(line.accuracy, colour(row), chance, &title)),
         accuracy => percent(line.accuracy.mean),
         accuracy_span => span(line.accuracy),
@@ -136,7 +138,7 @@ fn seeds(group: &Group<'_>) -> Option<String> {
 
 /// The paired differences, by the row that is held against.
 fn differences(group: &Group<'_>) -> Option<Value> {
-    let reach_of = |differences: &[(Row, Row)]| {
+    let reach_of = |differences: &[(Variant, Variant)]| {
         reach(
             group
                 .differences
@@ -146,8 +148,11 @@ fn differences(group: &Group<'_>) -> Option<Value> {
         )
     };
     let mut parts = Vec::new();
-    let mut rest: Vec<(Row, Row)> = group.differences.iter().map(|one| (one.a, one.b)).collect();
-    let mut add = |heading: &str, pairs: Vec<(Row, Row)>, named: &dyn Fn(Row, Row) -> String| {
+    let mut rest: Vec<(Variant, Variant)> =
+        group.differences.iter().map(|one| (one.a, one.b)).collect();
+    let mut add = |heading: &str,
+                   pairs: Vec<(Variant, Variant)>,
+                   named: &dyn Fn(Variant, Variant) -> String| {
         if pairs.is_empty() {
             return;
         }
@@ -161,8 +166,9 @@ fn differences(group: &Group<'_>) -> Option<Value> {
         parts.push(context! { heading, rows, reach => format!("{:.0}", reach * 100.0) });
     };
     // What every row gains over the seeds, what the method gains over every row, and what is left.
-    let (seeds, others): (Vec<_>, Vec<_>) = rest.drain(..).partition(|(_, b)| *b == Row::Seeds);
-    let (method, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(a, _)| *a == Row::A2);
+    let (seeds, others): (Vec<_>, Vec<_>) = rest.drain(..).partition(|(_, b)| *b == Variant::Seeds);
+    let (method, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(a, _)| *a == Variant::A2);
     add("Each row − seeds only", seeds, &|a, _| a.name().into());
     add("A2 − each row", method, &|_, b| b.name().into());
     add("Others", others, &|a, b| format!("{} − {}", a.name(), b.name()));
@@ -190,12 +196,12 @@ fn tables(groups: &[Group<'_>]) -> Vec<Value> {
                 .iter()
                 .map(|group| if one_k { group.models(groups) } else { format!("k = {}", group.k) })
                 .collect();
-            let rows: Vec<Value> = Row::ALL
+            let rows: Vec<Value> = Variant::ALL
                 .into_iter()
                 .filter(|&row| columns.iter().any(|group| group.line(row).is_some()))
                 .map(|row| {
                     let cells: Vec<Value> = columns.iter().map(|group| cell(group, row)).collect();
-                    context! { name => row.name(), method => row == Row::A2, cells }
+                    context! { name => row.name(), method => row == Variant::A2, cells }
                 })
                 .collect();
             context! { name, heads, rows }
@@ -203,9 +209,9 @@ fn tables(groups: &[Group<'_>]) -> Vec<Value> {
         .collect()
 }
 
-fn cell(group: &Group<'_>, row: Row) -> Value {
+fn cell(group: &Group<'_>, row: Variant) -> Value {
     let Some(line) = group.line(row) else { return context! { accuracy => () } };
-    let (mark, said) = match group.shown(row, Row::Seeds) {
+    let (mark, said) = match group.shown(row, Variant::Seeds) {
         Some(std::cmp::Ordering::Greater) => ("▲", "better than seeds only"),
         Some(std::cmp::Ordering::Less) => ("▼", "worse than seeds only"),
         Some(std::cmp::Ordering::Equal) => ("○", "no difference to seeds only shown"),
@@ -230,7 +236,7 @@ fn models(comparison: &Comparison) -> Option<Value> {
 
 /// Rows that were not run, by reason.
 fn left_out(comparison: &Comparison) -> Vec<Value> {
-    let mut rows: Vec<(Row, String, Vec<usize>)> = Vec::new();
+    let mut rows: Vec<(Variant, String, Vec<usize>)> = Vec::new();
     for LeftOut { row, k, teacher, reason } in &comparison.left_out {
         let whose = teacher.as_ref().map_or_else(String::new, |name| format!("{name}: "));
         let reason = format!("{whose}{reason}");

@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 
 use super::{model, svg};
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     eval::{Bin, Calibration, Interval},
     report::{
         Lexical, Map, Point, PointKind, Report, chart,
@@ -107,7 +107,7 @@ pub(crate) fn reliability(report: &Report) -> Vec<Value> {
         .filter(|of| of.calibration.bins.iter().any(|bin| bin.rows > 0))
         .map(|of| {
             let calibration = &of.calibration;
-            let class = if of.row == Row::Teacher { "teacher" } else { "student" };
+            let class = if of.row == Variant::Teacher { "teacher" } else { "student" };
             let answers: usize = calibration.bins.iter().map(|bin| bin.rows).sum();
             let model = model(of.row);
             let title = format!(

@@ -11,7 +11,7 @@ mod tests;
 use minijinja::{AutoEscape, Environment, Value, context};
 
 use super::{Report, number::count, verdict::verdict};
-use crate::{dataset::Row, eval::Interval};
+use crate::{dataset::Variant, eval::Interval};
 
 /// The templates, by the name under which they include each other.
 const TEMPLATES: [(&str, &str); 6] = [
@@ -83,31 +83,31 @@ fn reach<'a>(intervals: impl Iterator<Item = &'a Interval>) -> f64 {
 }
 
 /// What each row is called, and a line on what it learnt from.
-fn name(row: Row) -> (&'static str, &'static str) {
+fn name(row: Variant) -> (&'static str, &'static str) {
     match row {
-        Row::Seeds => ("Seeds only", "student, labelled examples alone"),
-        Row::A1 => ("Generated texts", "student, before relabelling (A1)"),
-        Row::A2 => ("Relabelled texts", "student, after relabelling (A2)"),
-        Row::Teacher => ("Teacher", "the language model itself"),
+        Variant::Seeds => ("Seeds only", "student, labelled examples alone"),
+        Variant::A1 => ("Generated texts", "student, before relabelling (A1)"),
+        Variant::A2 => ("Relabelled texts", "student, after relabelling (A2)"),
+        Variant::Teacher => ("Teacher", "the language model itself"),
         rival => (rival.name(), "student"),
     }
 }
 
 /// The row in a few words, within a sentence.
-fn words(row: Row) -> &'static str {
+fn words(row: Variant) -> &'static str {
     match row {
-        Row::Seeds => "seeds only",
-        Row::A1 => "generated",
-        Row::A2 => "relabelled",
-        Row::Teacher => "teacher",
+        Variant::Seeds => "seeds only",
+        Variant::A1 => "generated",
+        Variant::A2 => "relabelled",
+        Variant::Teacher => "teacher",
         rival => rival.key(),
     }
 }
 
 /// The model of a row, at the head of a sentence.
-fn model(row: Row) -> String {
+fn model(row: Variant) -> String {
     match row {
-        Row::Teacher => "Teacher".into(),
+        Variant::Teacher => "Teacher".into(),
         row => format!("Student, {}", row.name()),
     }
 }

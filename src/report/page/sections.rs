@@ -9,7 +9,7 @@ use super::{
     model, name, reach, svg, words,
 };
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     eval::{Interval, wilson},
     report::{Difference, MistakenPair, PairShare, Report, Scores, chart, confusion::Matrix},
 };
@@ -73,8 +73,8 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 pub(super) fn results(report: &Report) -> Option<Value> {
     // The method first, then what it is held against.
-    let order = [Row::A2, Row::A1, Row::Seeds, Row::Teacher];
-    let others = Row::ALL.into_iter().filter(|row| !order.contains(row));
+    let order = [Variant::A2, Variant::A1, Variant::Seeds, Variant::Teacher];
+    let others = Variant::ALL.into_iter().filter(|row| !order.contains(row));
     let rows: Vec<&Scores> =
         order.into_iter().chain(others).filter_map(|row| report.scores(row)).collect();
     if rows.is_empty() {
@@ -89,9 +89,9 @@ pub(super) fn results(report: &Report) -> Option<Value> {
 fn result(scores: &Scores, chance: Option<f64>) -> Value {
     let (name, note) = name(scores.row);
     let class = match scores.row {
-        Row::A2 => "student",
-        Row::A1 => "student faint",
-        Row::Teacher => "teacher",
+        Variant::A2 => "student",
+        Variant::A1 => "student faint",
+        Variant::Teacher => "teacher",
         _ => "plain",
     };
     let title = format!(
@@ -99,7 +99,7 @@ fn result(scores: &Scores, chance: Option<f64>) -> Value {
         percent(scores.accuracy.mean),
         span(scores.accuracy)
     );
-    let is_teacher = scores.row == Row::Teacher;
+    let is_teacher = scores.row == Variant::Teacher;
     context! {
         name, note,
         bar => svg(chart::bar(scores.accuracy, class, chance, &title)),

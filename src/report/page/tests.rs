@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::render;
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     report::{Funnel, Report, sample},
 };
 
@@ -13,7 +13,7 @@ fn poisoned(report: &Report, evil: &str) -> Report {
             Value::String(text) => {
                 let known = ["seed", "synthetic", "test_error", "exact", "normalised", "words"]
                     .contains(&text.as_str())
-                    || Row::ALL.iter().any(|row| row.key() == text);
+                    || Variant::ALL.iter().any(|row| row.key() == text);
                 if !known {
                     text.insert_str(0, evil);
                 }
@@ -77,7 +77,7 @@ fn a_comparison_shows_every_line_and_says_what_was_left_out() {
         section.split("</section>").next().unwrap_or_default().to_owned()
     };
     let section = rows(&report);
-    for row in Row::ALL {
+    for row in Variant::ALL {
         assert!(section.contains(&format!("<th scope=\"row\">{}", row.name())), "{row:?}");
     }
     assert!(!section.contains("<details"), "one setting is not folded away");

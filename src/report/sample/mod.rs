@@ -73,15 +73,15 @@ pub(crate) fn tickets() -> Report {
             eight_bits: Some(EightBits { accuracy_f32: 0.867, accuracy: 0.865, same_class: 0.994 }),
         },
         results: vec![
-            scores(Row::Seeds, interval(0.31, 0.262, 0.358), interval(0.274, 0.231, 0.322), 3, 14),
-            scores(Row::A1, interval(0.77, 0.738, 0.801), interval(0.755, 0.72, 0.789), 3, 713),
-            scores(Row::A2, interval(0.812, 0.79, 0.831), interval(0.803, 0.778, 0.826), 3, 702),
-            scores(Row::Teacher, interval(0.848, 0.806, 0.883), interval(0.841, 0.798, 0.88), 1, 0),
+            scores(Variant::Seeds, interval(0.31, 0.262, 0.358), interval(0.274, 0.231, 0.322), 3, 14),
+            scores(Variant::A1, interval(0.77, 0.738, 0.801), interval(0.755, 0.72, 0.789), 3, 713),
+            scores(Variant::A2, interval(0.812, 0.79, 0.831), interval(0.803, 0.778, 0.826), 3, 702),
+            scores(Variant::Teacher, interval(0.848, 0.806, 0.883), interval(0.841, 0.798, 0.88), 1, 0),
         ],
         differences: vec![
-            Difference { a: Row::A2, b: Row::A1, interval: interval(0.042, 0.01, 0.071) },
-            Difference { a: Row::A2, b: Row::Seeds, interval: interval(0.502, 0.447, 0.556) },
-            Difference { a: Row::A2, b: Row::Teacher, interval: interval(-0.036, -0.077, 0.004) },
+            Difference { a: Variant::A2, b: Variant::A1, interval: interval(0.042, 0.01, 0.071) },
+            Difference { a: Variant::A2, b: Variant::Seeds, interval: interval(0.502, 0.447, 0.556) },
+            Difference { a: Variant::A2, b: Variant::Teacher, interval: interval(-0.036, -0.077, 0.004) },
         ],
         funnel: Funnel {
             asked: 1050,
@@ -118,7 +118,7 @@ pub(crate) fn tickets() -> Report {
             ],
         }),
         confusion: Some(Confusion {
-            row: Row::A2,
+            row: Variant::A2,
             matrix: vec![
                 vec![121, 17, 2, 0, 0, 1, 3],
                 vec![22, 113, 4, 0, 0, 0, 5],
@@ -208,10 +208,10 @@ fn seven_long() -> Report {
     for class in &mut report.task.classes {
         class.name = format!("{} (reported by an employee through the portal)", class.name);
     }
-    report.results.retain(|scores| matches!(scores.row, Row::Seeds | Row::A1));
+    report.results.retain(|scores| matches!(scores.row, Variant::Seeds | Variant::A1));
     report.differences.clear();
     if let Some(confusion) = &mut report.confusion {
-        confusion.row = Row::A1;
+        confusion.row = Variant::A1;
     }
     for example in &mut report.examples {
         example.relabelled = None;
@@ -243,7 +243,7 @@ fn many() -> Report {
     if let Some(relabel) = &mut report.relabel {
         relabel.flow = matrix.clone();
     }
-    report.confusion = Some(Confusion { row: Row::A2, matrix, pairs: Vec::new() });
+    report.confusion = Some(Confusion { row: Variant::A2, matrix, pairs: Vec::new() });
     report
 }
 

@@ -21,16 +21,16 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
     let mut comparison = Comparison::default();
     for &k in ks {
         for (place, &student) in students.iter().enumerate() {
-            for row in [Row::Seeds, Row::Eda].into_iter().filter(|_| k > 0) {
+            for row in [Variant::Seeds, Variant::Eda].into_iter().filter(|_| k > 0) {
                 comparison.lines.push(line(row, k, Some(student), None, place));
             }
-            for row in [Row::Real, Row::RealAll] {
+            for row in [Variant::Real, Variant::RealAll] {
                 comparison.lines.push(line(row, k, Some(student), None, place));
             }
             for (other, &teacher) in teachers.iter().enumerate() {
                 let place = place + 2 * other;
-                for row in Row::ALL {
-                    let shows_seeds = row != Row::NoExamples;
+                for row in Variant::ALL {
+                    let shows_seeds = row != Variant::NoExamples;
                     if row.needs_teacher() && row.needs_student() && (k > 0 || !shows_seeds) {
                         comparison.lines.push(line(row, k, Some(student), Some(teacher), place));
                     }
@@ -38,7 +38,7 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
             }
         }
         for (place, &teacher) in teachers.iter().enumerate() {
-            comparison.lines.push(line(Row::Teacher, k, None, Some(teacher), place));
+            comparison.lines.push(line(Variant::Teacher, k, None, Some(teacher), place));
         }
     }
     for &k in ks {
@@ -49,7 +49,7 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
         }
     }
     for &k in ks.iter().filter(|k| **k == 0) {
-        for row in [Row::Seeds, Row::Eda, Row::Continuation, Row::Gpt3Mix] {
+        for row in [Variant::Seeds, Variant::Eda, Variant::Continuation, Variant::Gpt3Mix] {
             let reason = "it learns from seeds, and this column has none".into();
             comparison.left_out.push(LeftOut { row, k, teacher: None, reason });
         }
@@ -57,29 +57,35 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
     comparison
 }
 
-fn line(row: Row, k: usize, student: Option<&str>, teacher: Option<&str>, place: usize) -> Line {
+fn line(
+    row: Variant,
+    k: usize,
+    student: Option<&str>,
+    teacher: Option<&str>,
+    place: usize,
+) -> Line {
     let (base, train_rows) = match row {
-        Row::Seeds => (0.41, (k * 7) as f64),
-        Row::Eda => (0.44, (k * 7 * 9) as f64),
-        Row::Continuation => (0.69, 641.4),
-        Row::Gpt3Mix => (0.715, 655.0),
-        Row::NoMixup => (0.742, 688.2),
-        Row::NoDescriptions => (0.731, 664.6),
-        Row::NoExamples => (0.722, 671.8),
-        Row::Paper => (0.768, 699.4),
-        Row::A1 => (0.77, 713.2),
-        Row::A2 => (0.812, 702.6),
-        Row::Teacher => (0.848, 0.0),
-        Row::Real => (0.871, 702.6),
-        Row::RealAll => (0.903, 4200.0),
+        Variant::Seeds => (0.41, (k * 7) as f64),
+        Variant::Eda => (0.44, (k * 7 * 9) as f64),
+        Variant::Continuation => (0.69, 641.4),
+        Variant::Gpt3Mix => (0.715, 655.0),
+        Variant::NoMixup => (0.742, 688.2),
+        Variant::NoDescriptions => (0.731, 664.6),
+        Variant::NoExamples => (0.722, 671.8),
+        Variant::Paper => (0.768, 699.4),
+        Variant::A1 => (0.77, 713.2),
+        Variant::A2 => (0.812, 702.6),
+        Variant::Teacher => (0.848, 0.0),
+        Variant::Real => (0.871, 702.6),
+        Variant::RealAll => (0.903, 4200.0),
     };
     let steps = if base > 0.5 { 0.006 } else { 0.03 };
     let mean = base + steps * (k as f64 - 2.0) - 0.04 * place as f64 * chance(row as usize);
     let mean = mean.min(0.95);
     let half = 0.018 + 0.02 * chance(row as usize * 31 + k);
     let (calls, prompt, written) = match row {
-        Row::Teacher => (336.0, 139_440.0, 336.0),
-        Row::A1 | Row::NoMixup | Row::Gpt3Mix => (350.0, 214_320.0, 31_870.0),
+        Variant::Teacher => (336.0, 139_440.0, 336.0),
+        Variant::A1 | Variant::NoMixup | Variant::Gpt3Mix => (350.0, 214_320.0, 31_870.0),
         row if row.needs_teacher() => (1308.0, 616_438.0, 32_828.0),
         _ => (0.0, 0.0, 0.0),
     };
@@ -91,10 +97,11 @@ fn line(row: Row, k: usize, student: Option<&str>, teacher: Option<&str>, place:
         teacher: teacher.map(str::to_owned),
         accuracy: interval(mean, mean - half, mean + half * 0.9),
         macro_f1: interval(mean - 0.013, mean - 0.013 - half, mean - 0.013 + half),
-        seeds: if row == Row::Teacher { 1 } else { 5 },
+        seeds: if row == Variant::Teacher { 1 } else { 5 },
         test_rows: 336,
         train_rows,
-        relabelled: matches!(row, Row::A2 | Row::Paper | Row::NoExamples).then_some(0.243),
+        relabelled: matches!(row, Variant::A2 | Variant::Paper | Variant::NoExamples)
+            .then_some(0.243),
         teacher_calls: calls,
         tokens: prompt + written,
         prompt_tokens: prompt,
@@ -105,7 +112,7 @@ fn line(row: Row, k: usize, student: Option<&str>, teacher: Option<&str>, place:
 }
 
 fn differences(comparison: &mut Comparison, k: usize, student: &str, teacher: &str) {
-    let found = |row: Row| {
+    let found = |row: Variant| {
         comparison.lines.iter().find(|line| {
             line.row == row
                 && line.k == k
@@ -114,9 +121,11 @@ fn differences(comparison: &mut Comparison, k: usize, student: &str, teacher: &s
         })
     };
     let mut all = Vec::new();
-    for b in [Row::Seeds, Row::A2] {
-        for a in Row::ALL.into_iter().filter(|&a| a != b && (b, a) != (Row::A2, Row::Seeds)) {
-            let (a, b) = if b == Row::A2 { (b, a) } else { (a, b) };
+    for b in [Variant::Seeds, Variant::A2] {
+        for a in
+            Variant::ALL.into_iter().filter(|&a| a != b && (b, a) != (Variant::A2, Variant::Seeds))
+        {
+            let (a, b) = if b == Variant::A2 { (b, a) } else { (a, b) };
             let (Some(one), Some(other)) = (found(a), found(b)) else { continue };
             let mean = one.accuracy.mean - other.accuracy.mean;
             let half = 0.02 + 0.02 * chance(a as usize * 7 + b as usize + k);
@@ -135,7 +144,7 @@ fn differences(comparison: &mut Comparison, k: usize, student: &str, teacher: &s
 }
 
 /// A model that is a little too sure.
-fn reliability(row: Row, answers: usize, excess: f64) -> Reliability {
+fn reliability(row: Variant, answers: usize, excess: f64) -> Reliability {
     let bins: Vec<Bin> = (0..15)
         .map(|bin| {
             let confidence = (f64::from(bin) + 0.5) / 15.0;
@@ -248,7 +257,7 @@ fn add_pairs(report: &mut Report) {
 pub(crate) fn rich() -> Report {
     let mut report = tickets();
     report.reliability =
-        vec![reliability(Row::Teacher, 336, 0.3), reliability(Row::A2, 1680, 0.12)];
+        vec![reliability(Variant::Teacher, 336, 0.3), reliability(Variant::A2, 1680, 0.12)];
     report.map = Some(scattered(7, 800));
     report.diversity = diversity();
     report.privacy = Some(privacy());
@@ -324,7 +333,7 @@ pub(crate) fn compared_widely() -> Report {
     ));
     if let Some(comparison) = &mut report.comparison {
         let reason = "the task has no training pool: [data] pool is not set in task.toml".into();
-        comparison.left_out.push(LeftOut { row: Row::RealAll, k: 2, teacher: None, reason });
+        comparison.left_out.push(LeftOut { row: Variant::RealAll, k: 2, teacher: None, reason });
     }
     report.task.classes.extend((0..3).map(|n| class(&format!("another_{n}"), "One more.")));
     report.map = Some(scattered(10, 1000));
@@ -335,7 +344,7 @@ pub(crate) fn compared_widely() -> Report {
 pub(super) fn mapped_many() -> Report {
     let mut report = super::many();
     report.map = Some(scattered(77, 1000));
-    report.reliability = vec![reliability(Row::A2, 5000, 0.4)];
+    report.reliability = vec![reliability(Variant::A2, 5000, 0.4)];
     report.diversity = diversity();
     add_pairs(&mut report);
     report

@@ -13,7 +13,7 @@ use super::{
     Verdict,
 };
 use crate::{
-    dataset::Row,
+    dataset::Variant,
     eval::Interval,
     report::{Comparison, Line},
 };
@@ -25,7 +25,7 @@ const NAMED: usize = 4;
 pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
     let groups = comparison.groups();
     let main = groups.get(main(&groups)?)?;
-    let row = [Row::A2, Row::A1, Row::Paper]
+    let row = [Variant::A2, Variant::A1, Variant::Paper]
         .into_iter()
         .find(|&row| main.line(row).is_some())
         .unwrap_or(main.lines.first()?.row);
@@ -44,8 +44,8 @@ pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
 
 /// The group that is spoken of first: one that answers whether the method pays, where there is one.
 pub(in super::super) fn main(groups: &[Group<'_>]) -> Option<usize> {
-    let answers = |group: &Group<'_>| group.difference(Row::A2, Row::Seeds).is_some();
-    let speaks = |group: &Group<'_>| group.line(Row::A2).is_some();
+    let answers = |group: &Group<'_>| group.difference(Variant::A2, Variant::Seeds).is_some();
+    let speaks = |group: &Group<'_>| group.line(Variant::A2).is_some();
     let place = groups.iter().position(answers).or_else(|| groups.iter().position(speaks));
     place.or(if groups.is_empty() { None } else { Some(0) })
 }
@@ -55,13 +55,13 @@ fn headline(group: &Group<'_>, line: &Line, setting: &str) -> String {
     let name = name(row);
     let reached = percent(line.accuracy.mean);
     let texts = counted(line.test_rows as u64, "test text");
-    let seeds = group.line(Row::Seeds).filter(|_| row != Row::Seeds);
+    let seeds = group.line(Variant::Seeds).filter(|_| row != Variant::Seeds);
     let Some(seeds) = seeds else {
         let range = span(line.accuracy);
         return format!("With {setting}, {name} reaches {reached} ({range}) on {texts}.");
     };
     let base = percent(seeds.accuracy.mean);
-    let Some(difference) = group.difference(row, Row::Seeds) else {
+    let Some(difference) = group.difference(row, Variant::Seeds) else {
         return format!(
             "With {setting}, {name} reaches {reached} on {texts}, seeds only {base}; the difference was not tested."
         );
@@ -81,18 +81,18 @@ fn headline(group: &Group<'_>, line: &Line, setting: &str) -> String {
 }
 
 /// The row within a sentence.
-fn name(row: Row) -> &'static str {
+fn name(row: Variant) -> &'static str {
     match row {
-        Row::A2 => "PromptMix (A2)",
-        Row::A1 => "PromptMix before relabelling (A1)",
-        Row::Teacher => "the teacher itself",
-        Row::Seeds => "seeds only",
+        Variant::A2 => "PromptMix (A2)",
+        Variant::A1 => "PromptMix before relabelling (A1)",
+        Variant::Teacher => "the teacher itself",
+        Variant::Seeds => "seeds only",
         row => row.name(),
     }
 }
 
 /// The rows of `group` that compare with `than` as `wanted`.
-fn rows(group: &Group<'_>, wanted: Ordering, than: Row) -> Vec<Row> {
+fn rows(group: &Group<'_>, wanted: Ordering, than: Variant) -> Vec<Variant> {
     let rows = group.lines.iter().map(|line| line.row).filter(|&row| row != than);
     rows.filter(|&row| group.shown(row, than) == Some(wanted)).collect()
 }
@@ -100,13 +100,14 @@ fn rows(group: &Group<'_>, wanted: Ordering, than: Row) -> Vec<Row> {
 /// Which rows beat the seeds alone, and which were not shown to. Many that are better are counted,
 /// the others always named.
 fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
-    let shown: Vec<(Ordering, Vec<(Row, Interval)>)> =
+    let shown: Vec<(Ordering, Vec<(Variant, Interval)>)> =
         [Ordering::Greater, Ordering::Equal, Ordering::Less]
             .into_iter()
             .map(|wanted| {
-                let rows = rows(group, wanted, Row::Seeds).into_iter();
+                let rows = rows(group, wanted, Variant::Seeds).into_iter();
                 let rows = rows.filter(|row| !for_orientation(*row));
-                let rows = rows.filter_map(|row| Some((row, group.difference(row, Row::Seeds)?)));
+                let rows =
+                    rows.filter_map(|row| Some((row, group.difference(row, Variant::Seeds)?)));
                 (wanted, rows.collect())
             })
             .collect();
@@ -142,7 +143,7 @@ fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
 }
 
 /// What the row was shown to be better than, and what not.
-fn against_others(group: &Group<'_>, row: Row, setting: &str) -> Option<String> {
+fn against_others(group: &Group<'_>, row: Variant, setting: &str) -> Option<String> {
     let parts: Vec<String> = [
         (Ordering::Less, "is better than"),
         (Ordering::Equal, "is not shown to differ from"),
@@ -150,24 +151,26 @@ fn against_others(group: &Group<'_>, row: Row, setting: &str) -> Option<String> 
     ]
     .into_iter()
     .filter_map(|(wanted, word)| {
-        let rows = rows(group, wanted, row).into_iter().filter(|&other| other != Row::Seeds);
+        let rows = rows(group, wanted, row).into_iter().filter(|&other| other != Variant::Seeds);
         let rows: Vec<&str> = rows.map(name).collect();
         (!rows.is_empty()).then(|| format!("{word} {}", listed(&rows)))
     })
     .collect();
-    (row != Row::Seeds && !parts.is_empty())
+    (row != Variant::Seeds && !parts.is_empty())
         .then(|| capital(&format!("{setting}{} {}.", name(row), parts.join("; it "))))
 }
 
 /// Rows that no method competes with: the teacher, and texts that people wrote.
-fn for_orientation(row: Row) -> bool {
-    matches!(row, Row::Teacher | Row::Real | Row::RealAll)
+fn for_orientation(row: Variant) -> bool {
+    matches!(row, Variant::Teacher | Variant::Real | Variant::RealAll)
 }
 
 /// In how many settings the row beats the seeds alone.
-fn elsewhere(groups: &[Group<'_>], row: Row) -> Option<String> {
-    let tested: Vec<(&Group<'_>, Ordering)> =
-        groups.iter().filter_map(|group| Some((group, group.shown(row, Row::Seeds)?))).collect();
+fn elsewhere(groups: &[Group<'_>], row: Variant) -> Option<String> {
+    let tested: Vec<(&Group<'_>, Ordering)> = groups
+        .iter()
+        .filter_map(|group| Some((group, group.shown(row, Variant::Seeds)?)))
+        .collect();
     if tested.len() < 2 {
         return None;
     }
@@ -209,11 +212,13 @@ mod tests {
     #[test]
     fn better_is_said_of_paired_intervals_alone() {
         let mut comparison = sample::comparison(&[2], &["bert"], &["big"]);
-        for (a, low, high) in
-            [(Row::A2, 0.3, 0.5), (Row::Eda, -0.01, 0.04), (Row::Continuation, -0.1, -0.02)]
-        {
+        for (a, low, high) in [
+            (Variant::A2, 0.3, 0.5),
+            (Variant::Eda, -0.01, 0.04),
+            (Variant::Continuation, -0.1, -0.02),
+        ] {
             let place =
-                comparison.differences.iter_mut().find(|one| (one.a, one.b) == (a, Row::Seeds));
+                comparison.differences.iter_mut().find(|one| (one.a, one.b) == (a, Variant::Seeds));
             let mean = (low + high) / 2.0;
             place.expect("a pair of the sample").interval = Interval { mean, low, high };
         }
@@ -249,8 +254,8 @@ mod tests {
             said.details[0]
         );
         assert!(!said.details[1].contains("better"), "{}", said.details[1]);
-        let few = [Row::A1, Row::Eda, Row::Teacher, Row::Real];
-        comparison.differences.retain(|one| few.contains(&one.a) && one.b == Row::Seeds);
+        let few = [Variant::A1, Variant::Eda, Variant::Teacher, Variant::Real];
+        comparison.differences.retain(|one| few.contains(&one.a) && one.b == Variant::Seeds);
         for one in &mut comparison.differences {
             one.interval = Interval { mean: 0.1, low: 0.05, high: 0.15 };
         }

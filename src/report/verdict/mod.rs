@@ -9,7 +9,7 @@ use super::{
     Report, Scores,
     number::{percent, points, points_span, span},
 };
-use crate::{dataset::Row, eval::Interval};
+use crate::{dataset::Variant, eval::Interval};
 
 pub(super) use compared::main;
 
@@ -24,8 +24,9 @@ pub(super) fn verdict(report: &Report) -> Verdict {
     if let Some(verdict) = report.comparison.as_ref().and_then(compared::verdict) {
         return verdict;
     }
-    let best =
-        [Row::A2, Row::A1, Row::Seeds, Row::Teacher].into_iter().find_map(|row| report.scores(row));
+    let best = [Variant::A2, Variant::A1, Variant::Seeds, Variant::Teacher]
+        .into_iter()
+        .find_map(|row| report.scores(row));
     let Some(main) = best else {
         return Verdict {
             headline: format!(
@@ -51,38 +52,39 @@ pub(super) fn verdict(report: &Report) -> Verdict {
         span(main.accuracy),
         super::number::count(main.test_rows as u64),
     );
-    match report.scores(Row::Seeds).filter(|_| main.row != Row::Seeds) {
+    match report.scores(Variant::Seeds).filter(|_| main.row != Variant::Seeds) {
         Some(seeds) => headline += &format!("; seeds only: {}.", percent(seeds.accuracy.mean)),
         None => headline.push('.'),
     }
     let mut details = Vec::new();
-    if main.row == Row::A2 && report.scores(Row::A1).is_some() {
+    if main.row == Variant::A2 && report.scores(Variant::A1).is_some() {
         details.push(sentence(
-            report.difference(Row::A2, Row::A1),
+            report.difference(Variant::A2, Variant::A1),
             "Relabelling the generated texts",
             "training on the labels they were asked for",
         ));
     }
-    if matches!(main.row, Row::A1 | Row::A2) && report.scores(Row::Seeds).is_some() {
+    if matches!(main.row, Variant::A1 | Variant::A2) && report.scores(Variant::Seeds).is_some() {
         details.push(sentence(
-            report.difference(main.row, Row::Seeds),
+            report.difference(main.row, Variant::Seeds),
             "Adding generated texts",
             "training on the seeds only",
         ));
     }
-    if let Some(teacher) = report.scores(Row::Teacher).filter(|_| main.row != Row::Teacher) {
-        details.push(against_teacher(main, teacher, report.difference(main.row, Row::Teacher)));
+    if let Some(teacher) = report.scores(Variant::Teacher).filter(|_| main.row != Variant::Teacher)
+    {
+        details.push(against_teacher(main, teacher, report.difference(main.row, Variant::Teacher)));
     }
     Verdict { headline, details }
 }
 
 /// Who reached it, at the head of a sentence.
-fn subject(row: Row) -> &'static str {
+fn subject(row: Variant) -> &'static str {
     match row {
-        Row::A2 => "The student trained on relabelled boundary texts",
-        Row::A1 => "The student trained on generated texts, not relabelled,",
-        Row::Seeds => "The student trained on the seeds only",
-        Row::Teacher => "The teacher itself",
+        Variant::A2 => "The student trained on relabelled boundary texts",
+        Variant::A1 => "The student trained on generated texts, not relabelled,",
+        Variant::Seeds => "The student trained on the seeds only",
+        Variant::Teacher => "The teacher itself",
         rival => rival.name(),
     }
 }
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn missing_rows_are_not_spoken_of() {
         let mut report = sample::tickets();
-        report.results.retain(|scores| scores.row == Row::Seeds);
+        report.results.retain(|scores| scores.row == Variant::Seeds);
         let seeds = verdict(&report);
         assert!(seeds.headline.starts_with("The student trained on the seeds only reaches 31.0"));
         assert!(seeds.headline.ends_with("texts.") && seeds.details.is_empty());

@@ -1,7 +1,7 @@
 //! How long a run's students take: by what was measured on this machine, or by a rough guess.
 
 use super::{Kind, Measure, StudentBenchReport};
-use crate::student::{BaseModel, Pooling, model_spec::Blueprint};
+use crate::student::{BaseModel, Pooling, model_spec::ModelSpec};
 
 /// Multiplications and additions per second and core that a CPU of the last years spends on small
 /// networks; a rough guess, said to be one, for students that `bench` has not measured.
@@ -36,9 +36,9 @@ pub fn estimate(
     if let Some(seconds) = report.and_then(|report| by_report(report, planned)) {
         return Estimate { seconds, measured: true };
     }
-    let blueprint = Blueprint::new(base.config(), Pooling::First, 0);
+    let spec = ModelSpec::new(base.config(), Pooling::First, 0);
     // Looking a word up multiplies nothing.
-    let dense = (blueprint.parameters() - blueprint.words_kept * blueprint.hidden) as f64;
+    let dense = (spec.parameters() - spec.words_kept * spec.hidden) as f64;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.min(planned.students.max(1)) as f64;
     let trained = planned.steps as f64 * planned.tokens_per_step;

@@ -18,7 +18,7 @@ pub use estimate::{Estimate, Planned, estimate};
 
 use super::{
     BaseModel, Classifier, Corpus, Crew, Example, Pooling, Precision, Result, StudentError,
-    TrainSettings, Training, model_spec::Blueprint, side_by_side,
+    TrainSettings, Training, model_spec::ModelSpec, side_by_side,
 };
 use crate::memory;
 
@@ -180,7 +180,7 @@ pub fn bench(
         .num_threads(threads)
         .build()
         .map_err(|error| StudentError::Training(error.to_string()))?;
-    let parameters = Blueprint::new(base.config(), Pooling::First, labels.len()).parameters();
+    let parameters = ModelSpec::new(base.config(), Pooling::First, labels.len()).parameters();
     let max_length = workload.equal_length.unwrap_or(workload.max_length);
     let bench = Bench { base, labels, examples, workload, threads, max_length };
     let mut peak_memory_bytes = memory::peak();

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::super::Result;
-use crate::student::packed_batch::Rows;
+use crate::student::packed_batch::PackedBatch;
 
 /// Tokens per pass, padding included.
 const BUDGET: usize = 2048;
@@ -45,7 +45,7 @@ fn pack(lengths: &[usize], threads: usize) -> Vec<Vec<usize>> {
 pub(in crate::student) fn run(
     texts: &[Vec<u32>],
     parallel: bool,
-    forward: impl Fn(&Rows) -> Result<Vec<f32>> + Sync,
+    forward: impl Fn(&PackedBatch) -> Result<Vec<f32>> + Sync,
 ) -> Result<Vec<Vec<f32>>> {
     let lengths = texts.iter().map(Vec::len).collect::<Vec<_>>();
     // One text needs no threads: asking how many there are would start them.
@@ -53,7 +53,7 @@ pub(in crate::student) fn run(
     let passes = pack(&lengths, threads);
     let one = |pass: &Vec<usize>| {
         let rows = pass.iter().map(|&at| texts[at].as_slice()).collect::<Vec<_>>();
-        forward(&Rows::new(&rows))
+        forward(&PackedBatch::new(&rows))
     };
     let results = if threads > 1 && passes.len() >= threads {
         passes.par_iter().map(one).collect::<Result<Vec<_>>>()

@@ -7,7 +7,7 @@ use super::{
     },
     run,
 };
-use crate::student::model_spec::Blueprint;
+use crate::student::model_spec::ModelSpec;
 
 /// A pretrained encoder that turns texts into one vector each.
 pub struct SentenceEncoder {
@@ -19,9 +19,9 @@ impl SentenceEncoder {
     /// The encoder of `base`, on its device.
     pub fn new(base: &BaseModel) -> Result<Self> {
         let inner = &*base.inner;
-        let blueprint = Blueprint::new(&inner.config, Pooling::Mean, 0);
+        let spec = ModelSpec::new(&inner.config, Pooling::Mean, 0);
         let source = inner.checkpoint.clone();
-        let network = network(blueprint, source, &inner.device, Precision::F32)?;
+        let network = network(spec, source, &inner.device, Precision::F32)?;
         Ok(Self { base: base.clone(), network })
     }
 

@@ -1,5 +1,5 @@
 //! The inner loops: plain Rust over slices, written so that the compiler vectorises them, and
-//! compiled for AVX2 and AVX-512 as well by [`wide!`].
+//! compiled for AVX2 and AVX-512 as well by [`multiversion!`].
 
 use candle_nn::Activation;
 
@@ -7,7 +7,7 @@ use super::super::{
     dropout::Mask,
     optimizer::{BETA1, BETA2, EPSILON, Factors},
 };
-use crate::simd::{exp, wide};
+use crate::simd::{exp, multiversion};
 
 /// Distribution function of the standard normal by erf, Abramowitz and Stegun 7.1.26 (error under
 /// 1.5e-7); `square` is e^(-x²/2), which the derivative needs as well.
@@ -46,7 +46,7 @@ fn gate(kind: Activation, x: f32) -> (f32, f32) {
     }
 }
 
-wide! {
+multiversion! {
     /// `x · gate(x)` for ReLU, SiLU and both GELUs; any other kind counts as the exact GELU.
     pub(super) fn activate(kind: Activation, x: &[f32], out: &mut [f32]) {
         #[inline(always)]
@@ -65,7 +65,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Backward of [`activate`] at `x`: `grad`, of what came out, becomes that of what went in.
     pub(super) fn activate_backward(kind: Activation, x: &[f32], grad: &mut [f32]) {
         #[inline(always)]
@@ -114,7 +114,7 @@ fn moments(x: &[f32], eps: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + eps).sqrt())
 }
 
-wide! {
+multiversion! {
     /// `out += x`.
     pub(super) fn add(x: &[f32], out: &mut [f32]) {
         for (out, &x) in out.iter_mut().zip(x) {
@@ -123,7 +123,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Adds columns `from..from + sum.len()` of every row of `x` to `sum`.
     pub(super) fn sum_columns(x: &[f32], width: usize, from: usize, sum: &mut [f32]) {
         for row in x.chunks_exact(width) {
@@ -134,7 +134,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// `x` times the factors `first..` of a mask.
     pub(super) fn masked(mask: Mask, first: u32, x: &[f32], out: &mut [f32]) {
         for (at, (out, &x)) in (0u32..).zip(out.iter_mut().zip(x)) {
@@ -143,7 +143,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// [`masked`] in place.
     pub(super) fn mask(mask: Mask, first: u32, x: &mut [f32]) {
         for (at, x) in (0u32..).zip(x.iter_mut()) {
@@ -152,7 +152,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Layer norm of rows as wide as `weight`.
     pub(super) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
         let width = weight.len();
@@ -162,7 +162,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// `sum = sum · mask + x`, and the layer norm of that into `out`; the mask's factors are
     /// counted from `first`.
     pub(super) fn residual_norm(
@@ -194,7 +194,7 @@ fn norm_row(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) 
     }
 }
 
-wide! {
+multiversion! {
     /// Backward of layer norm for some rows: `dx` is written (it may hold anything), `dweight` and
     /// `dbias` are added to.
     pub(super) fn layer_norm_backward(
@@ -220,7 +220,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Softmax of `scale · row`, in place.
     pub(super) fn softmax(scale: f32, row: &mut [f32]) {
         let mut top = f32::NEG_INFINITY;
@@ -237,7 +237,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Backward of [`softmax`]: `grad`, of the weights, becomes that of the scores.
     pub(super) fn softmax_backward(scale: f32, weights: &[f32], grad: &mut [f32]) {
         let mean = sum_of(weights.len(), |at| weights[at] * grad[at]);
@@ -247,7 +247,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// Sum of squares, in f64 (an f32 sum over millions of gradients loses digits).
     pub(super) fn sum_squares(x: &[f32]) -> f64 {
         // A loop, for `map` would be compiled without AVX2. Four rows of lanes, so that no sum waits
@@ -305,7 +305,7 @@ impl AdamStep {
     }
 }
 
-wide! {
+multiversion! {
     /// AdamW with decoupled decay (Loshchilov and Hutter 2019), parameters and moments in place.
     pub(super) fn adamw(
         step: AdamStep, params: &mut [f32], first: &mut [f32], second: &mut [f32], grad: &[f32],

@@ -16,7 +16,7 @@ use super::pages::zeros;
 
 /// Numbers of a vector.
 const LANES: usize = 16;
-/// Rows of a tile.
+/// PackedBatch of a tile.
 const ROWS: usize = 8;
 /// Vectors of a tile's row: with eight rows 24 sums, which leaves registers for four and one more.
 const VECTORS: usize = 3;

@@ -12,7 +12,7 @@ use super::{
     arith,
     pages::zeros,
 };
-use crate::student::{model_spec::Blueprint, packed_batch::Rows};
+use crate::student::{model_spec::ModelSpec, packed_batch::PackedBatch};
 
 /// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
 #[derive(Debug, Clone)]
@@ -73,37 +73,36 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Lays out those tensors of `blueprint` that `contents` names.
-    pub fn new(blueprint: &Blueprint, contents: Contents) -> Self {
+    /// Lays out those tensors of `spec` that `contents` names.
+    pub fn new(spec: &ModelSpec, contents: Contents) -> Self {
         let mut place = Places::default();
-        let width = blueprint.hidden;
+        let width = spec.hidden;
         let words = match contents {
-            Contents::All => place.take(&blueprint.words, blueprint.words_kept * width),
+            Contents::All => place.take(&spec.words, spec.words_kept * width),
             Contents::NoWords | Contents::NoMatrices => 0..0,
         };
-        let positions = place.take(&blueprint.positions, blueprint.max_positions * width);
-        let types =
-            blueprint.types.as_ref().map(|name| place.take(name, blueprint.token_types * width));
+        let positions = place.take(&spec.positions, spec.max_positions * width);
+        let types = spec.types.as_ref().map(|name| place.take(name, spec.token_types * width));
         let tables = 0..place.len;
-        let with_head = blueprint.classes > 0;
-        let matrices: Vec<Matrices> = blueprint
+        let with_head = spec.classes > 0;
+        let matrices: Vec<Matrices> = spec
             .layers
             .iter()
             .filter(|_| contents != Contents::NoMatrices)
             .map(|layer| Matrices {
                 qkv: place.matrix(&[&layer.query, &layer.key, &layer.value], width, width),
                 output: place.matrix(&[&layer.output], width, width),
-                up: place.matrix(&[&layer.up], blueprint.intermediate, width),
-                down: place.matrix(&[&layer.down], width, blueprint.intermediate),
+                up: place.matrix(&[&layer.up], spec.intermediate, width),
+                down: place.matrix(&[&layer.down], width, spec.intermediate),
             })
             .collect();
         let head = with_head.then(|| {
-            let dense = place.matrix(&[&blueprint.dense], width, width);
-            [dense, place.matrix(&[&blueprint.classifier], blueprint.classes, width)]
+            let dense = place.matrix(&[&spec.dense], width, width);
+            [dense, place.matrix(&[&spec.classifier], spec.classes, width)]
         });
         let decayed = place.len;
-        let embedding_norm = place.norm(&blueprint.embedding_norm, width);
-        let layers = blueprint
+        let embedding_norm = place.norm(&spec.embedding_norm, width);
+        let layers = spec
             .layers
             .iter()
             .zip(matrices.into_iter().chain(std::iter::repeat_with(Matrices::default)))
@@ -111,15 +110,15 @@ impl Layout {
                 qkv: place.linear(&[&layer.query, &layer.key, &layer.value], of.qkv, width, width),
                 output: place.linear(&[&layer.output], of.output, width, width),
                 attention_norm: place.norm(&layer.attention_norm, width),
-                up: place.linear(&[&layer.up], of.up, blueprint.intermediate, width),
-                down: place.linear(&[&layer.down], of.down, width, blueprint.intermediate),
+                up: place.linear(&[&layer.up], of.up, spec.intermediate, width),
+                down: place.linear(&[&layer.down], of.down, width, spec.intermediate),
                 norm: place.norm(&layer.norm, width),
             })
             .collect();
         let head = head.map(|[dense, classifier]| {
-            let dense = place.linear(&[&blueprint.dense], dense, width, width);
-            let classes = blueprint.classes;
-            [dense, place.linear(&[&blueprint.classifier], classifier, classes, width)]
+            let dense = place.linear(&[&spec.dense], dense, width, width);
+            let classes = spec.classes;
+            [dense, place.linear(&[&spec.classifier], classifier, classes, width)]
         });
         Self {
             words,
@@ -141,7 +140,7 @@ impl Layout {
     }
 
     /// Adds to the words' vectors `[tokens, width]` those of their positions and token types.
-    pub fn add_places(&self, weights: &[f32], rows: &Rows, width: usize, words: &mut [f32]) {
+    pub fn add_places(&self, weights: &[f32], rows: &PackedBatch, width: usize, words: &mut [f32]) {
         let positions = &weights[self.positions.clone()];
         let types = self.types.as_ref().map(|types| &weights[types.clone()][..width]);
         for (position, words) in rows.positions().zip(words.chunks_exact_mut(width)) {
@@ -239,10 +238,10 @@ mod tests {
     fn a_layout_holds_every_tensor_once() {
         for family in ["distilbert", "bert"] {
             let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-            let blueprint = Blueprint::new(base.config(), Pooling::First, 3);
-            let layout = Layout::new(&blueprint, Contents::All);
-            assert!(holds(&layout, &blueprint.tensors()));
-            assert_eq!(layout.len, blueprint.parameters());
+            let spec = ModelSpec::new(base.config(), Pooling::First, 3);
+            let layout = Layout::new(&spec, Contents::All);
+            assert!(holds(&layout, &spec.tensors()));
+            assert_eq!(layout.len, spec.parameters());
         }
     }
 }

@@ -20,13 +20,13 @@ use super::{
     product::Before,
 };
 use crate::student::{
-    model_spec::{Blueprint, HeadActivation},
-    packed_batch::Rows,
+    model_spec::{HeadActivation, ModelSpec},
+    packed_batch::PackedBatch,
 };
 
 /// The network with its optimiser.
 pub(in crate::student) struct CpuLearner {
-    blueprint: Blueprint,
+    spec: ModelSpec,
     layout: Layout,
     weights: Vec<f32>,
     gradients: Vec<f32>,
@@ -40,7 +40,7 @@ pub(in crate::student) struct CpuLearner {
 /// What the last forward pass left for its backward pass.
 #[derive(Default)]
 struct Pass {
-    rows: Rows,
+    rows: PackedBatch,
     spans: Vec<Range<usize>>,
     dropout: Option<Dropout>,
     /// Input of the embedding's norm, `[tokens, width]`.
@@ -58,9 +58,9 @@ struct Pass {
 }
 
 impl CpuLearner {
-    /// Reads every tensor of `blueprint`.
-    pub fn new(blueprint: Blueprint, source: &dyn Source) -> Result<Self> {
-        let layout = Layout::new(&blueprint, Contents::All);
+    /// Reads every tensor of `spec`.
+    pub fn new(spec: ModelSpec, source: &dyn Source) -> Result<Self> {
+        let layout = Layout::new(&spec, Contents::All);
         let weights = layout.read(source)?;
         let pass = Pass {
             states: (0..=layout.layers.len()).map(|_| Buffer::default()).collect(),
@@ -75,7 +75,7 @@ impl CpuLearner {
             second: zeros(),
             gathered: false,
             pass,
-            blueprint,
+            spec,
             layout,
         })
     }
@@ -95,7 +95,7 @@ impl CpuLearner {
 #[derive(Clone, Copy)]
 struct Drops<'a> {
     dropout: Option<Dropout>,
-    blueprint: &'a Blueprint,
+    spec: &'a ModelSpec,
 }
 
 impl Drops<'_> {
@@ -107,33 +107,33 @@ impl Drops<'_> {
     }
 
     fn embeddings(self) -> Mask {
-        self.at(Place::Embeddings, self.blueprint.dropout)
+        self.at(Place::Embeddings, self.spec.dropout)
     }
 
     fn head(self) -> Mask {
-        self.at(Place::Head, self.blueprint.head_dropout)
+        self.at(Place::Head, self.spec.head_dropout)
     }
 
     fn layer(self, layer: usize) -> Masks {
         Masks {
-            attention: self.at(Place::Attention(layer), self.blueprint.attention_dropout),
-            output: self.at(Place::Output(layer), self.blueprint.output_dropout),
-            feed_forward: self.at(Place::FeedForward(layer), self.blueprint.dropout),
+            attention: self.at(Place::Attention(layer), self.spec.attention_dropout),
+            output: self.at(Place::Output(layer), self.spec.output_dropout),
+            feed_forward: self.at(Place::FeedForward(layer), self.spec.dropout),
         }
     }
 }
 
 impl Learner for CpuLearner {
-    fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>> {
+    fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>> {
         let [dense, classifier] = self.head()?.clone();
-        let Self { blueprint, layout, weights, pass, .. } = self;
-        let drops = Drops { dropout, blueprint };
-        let (width, shape) = (blueprint.hidden, blueprint.shape());
+        let Self { spec, layout, weights, pass, .. } = self;
+        let drops = Drops { dropout, spec };
+        let (width, shape) = (spec.hidden, spec.shape());
         let len = rows.tokens() * width;
-        if let Some(id) = rows.ids().iter().find(|&&id| id as usize >= blueprint.words_kept) {
+        if let Some(id) = rows.ids().iter().find(|&&id| id as usize >= spec.words_kept) {
             return Err(StudentError::Training(format!(
                 "word {id} of a table of {}\nhint: this is a fault of the program, please report it",
-                blueprint.words_kept
+                spec.words_kept
             )));
         }
         pass.rows = rows.clone();
@@ -146,7 +146,7 @@ impl Learner for CpuLearner {
             sum.copy_from_slice(&words[id as usize * width..][..width]);
         }
         layout.add_places(weights, rows, width, sums);
-        let norm = Norm::of(&layout.embedding_norm, weights, blueprint.layer_norm_eps);
+        let norm = Norm::of(&layout.embedding_norm, weights, spec.layer_norm_eps);
         let x = pass.states[0].of(len);
         norm.forward(sums, x);
         layer::drop_out(drops.embeddings(), x);
@@ -161,20 +161,20 @@ impl Learner for CpuLearner {
 
         let hidden = pass.states[layout.layers.len()].of(len);
         let pooled = pass.pooled.of(rows.texts() * width);
-        pool(blueprint.pooling, rows, hidden, pooled);
+        pool(spec.pooling, rows, hidden, pooled);
         let active = pass.active.of(pooled.len());
         Dense::of(&dense, weights).forward(pooled, active);
-        activate_head(blueprint.head_activation, active);
+        activate_head(spec.head_activation, active);
         let dropped = pass.dropped.of(active.len());
         arith::masked(drops.head(), 0, active, dropped);
-        let mut logits = vec![0f32; rows.texts() * blueprint.classes];
+        let mut logits = vec![0f32; rows.texts() * spec.classes];
         Dense::of(&classifier, weights).forward(dropped, &mut logits);
         Ok(logits)
     }
 
     fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
         let [dense, classifier] = self.head()?.clone();
-        let Self { blueprint, layout, weights, gradients, pass, gathered, .. } = self;
+        let Self { spec, layout, weights, gradients, pass, gathered, .. } = self;
         let before = match std::mem::replace(gathered, true) {
             true => Before::Kept,
             false => {
@@ -185,8 +185,8 @@ impl Learner for CpuLearner {
             }
         };
         let mut gradients = Gradients { values: gradients, before };
-        let drops = Drops { dropout: pass.dropout, blueprint };
-        let (width, shape) = (blueprint.hidden, blueprint.shape());
+        let drops = Drops { dropout: pass.dropout, spec };
+        let (width, shape) = (spec.hidden, spec.shape());
         let (texts, len) = (pass.rows.texts() * width, pass.rows.tokens() * width);
 
         gradients.dense(&classifier, pass.dropped.of(texts), dlogits);
@@ -194,7 +194,7 @@ impl Learner for CpuLearner {
         Dense::of(&classifier, weights).backward(dlogits, inner, Before::Forgotten);
         arith::mask(drops.head(), 0, inner);
         for (grad, &active) in inner.iter_mut().zip(&*pass.active.of(texts)) {
-            *grad *= match blueprint.head_activation {
+            *grad *= match spec.head_activation {
                 HeadActivation::Relu => f32::from(u8::from(active > 0.0)),
                 HeadActivation::Tanh => 1.0 - active * active,
             };
@@ -206,7 +206,7 @@ impl Learner for CpuLearner {
         let grad = pass.grad.of(len);
         grad.fill(0.0);
         for (span, dpooled) in pass.rows.spans().zip(dpooled.chunks_exact(width)) {
-            let (rows, share) = pooled_rows(blueprint.pooling, span);
+            let (rows, share) = pooled_rows(spec.pooling, span);
             for grad in grad[rows.start * width..rows.end * width].chunks_exact_mut(width) {
                 grad.iter_mut().zip(dpooled).for_each(|(grad, dpooled)| *grad = dpooled * share);
             }
@@ -230,7 +230,7 @@ impl Learner for CpuLearner {
         }
 
         layer::drop_out(drops.embeddings(), grad);
-        let norm = Norm::of(&layout.embedding_norm, weights, blueprint.layer_norm_eps);
+        let norm = Norm::of(&layout.embedding_norm, weights, spec.layer_norm_eps);
         let dsums = pass.other.of(len);
         gradients.norm(&layout.embedding_norm, &norm, pass.sums.of(len), grad, dsums);
         let tokens = pass.rows.ids().iter().zip(pass.rows.positions());

@@ -31,8 +31,8 @@ use std::ops::Range;
 
 use super::{
     Pooling,
-    model_spec::{Blueprint, HeadActivation},
-    packed_batch::Rows,
+    model_spec::{HeadActivation, ModelSpec},
+    packed_batch::PackedBatch,
 };
 
 pub(super) use learn::CpuLearner;
@@ -55,7 +55,7 @@ impl Buffer {
     }
 }
 
-impl Blueprint {
+impl ModelSpec {
     fn shape(&self) -> layer::Shape {
         layer::Shape {
             heads: attention::Heads { heads: self.heads, depth: self.hidden / self.heads },
@@ -75,7 +75,7 @@ fn pooled_rows(pooling: Pooling, span: Range<usize>) -> (Range<usize>, f32) {
 }
 
 /// One vector per text, `[texts, width]`, from hidden states `[tokens, width]`.
-fn pool(pooling: Pooling, rows: &Rows, hidden: &[f32], out: &mut [f32]) {
+fn pool(pooling: Pooling, rows: &PackedBatch, hidden: &[f32], out: &mut [f32]) {
     let width = hidden.len() / rows.tokens().max(1);
     out.fill(0.0);
     for (span, out) in rows.spans().zip(out.chunks_exact_mut(width.max(1))) {

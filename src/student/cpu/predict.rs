@@ -15,8 +15,8 @@ use super::{
     pool,
 };
 use crate::student::{
-    model_spec::{Blueprint, LayerParts},
-    packed_batch::Rows,
+    model_spec::{LayerParts, ModelSpec},
+    packed_batch::PackedBatch,
 };
 
 /// The number type of the dense layers' arithmetic.
@@ -97,7 +97,7 @@ impl DenseLayers for Quantised<'_> {
 
 /// The network.
 pub(in crate::student) struct CpuNetwork {
-    blueprint: Blueprint,
+    spec: ModelSpec,
     layout: Layout,
     weights: Vec<f32>,
     /// The layers' matrices in 8 bits; empty where they are in F32.
@@ -119,39 +119,35 @@ struct Workspace {
 
 impl CpuNetwork {
     /// Reads the weights; those of the words stay in `source`.
-    pub fn new(
-        blueprint: Blueprint,
-        source: Arc<dyn Source>,
-        precision: Precision,
-    ) -> Result<Self> {
+    pub fn new(spec: ModelSpec, source: Arc<dyn Source>, precision: Precision) -> Result<Self> {
         let contents = match precision {
             Precision::F32 => Contents::NoWords,
             Precision::Int8 => Contents::NoMatrices,
         };
-        let layout = Layout::new(&blueprint, contents);
+        let layout = Layout::new(&spec, contents);
         let weights = layout.read(&*source)?;
         let mut eight = Vec::new();
         if precision == Precision::Int8 {
-            for (parts, at) in blueprint.layers.iter().zip(&layout.layers) {
+            for (parts, at) in spec.layers.iter().zip(&layout.layers) {
                 eight.push(Eight::read(&*source, parts, at, &weights)?);
             }
         }
-        Ok(Self { blueprint, layout, weights, eight, source, free: Mutex::default() })
+        Ok(Self { spec, layout, weights, eight, source, free: Mutex::default() })
     }
 
     /// Runs `f` on the last hidden states, `[tokens, hidden]`.
-    fn with_hidden<R>(&self, rows: &Rows, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    fn with_hidden<R>(&self, rows: &PackedBatch, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         let lock = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut space = lock().pop().unwrap_or_default();
-        let width = self.blueprint.hidden;
+        let width = self.spec.hidden;
         let len = rows.tokens() * width;
         let Workspace { kept, hidden, other, quantised } = &mut space;
         let (mut x, mut out) = (hidden.of(len), other.of(len));
-        self.source.rows(&self.blueprint.words, rows.ids(), out)?;
+        self.source.rows(&self.spec.words, rows.ids(), out)?;
         self.layout.add_places(&self.weights, rows, width, out);
-        let eps = self.blueprint.layer_norm_eps;
+        let eps = self.spec.layer_norm_eps;
         Norm::of(&self.layout.embedding_norm, &self.weights, eps).forward(out, x);
-        let shape = self.blueprint.shape();
+        let shape = self.spec.shape();
         let spans: Vec<Range<usize>> = rows.spans().collect();
         for (at, layer) in self.layout.layers.iter().enumerate() {
             let weights = &self.weights;
@@ -176,20 +172,20 @@ impl CpuNetwork {
 }
 
 impl Network for CpuNetwork {
-    fn hidden(&self, rows: &Rows) -> Result<Vec<f32>> {
+    fn hidden(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
         self.with_hidden(rows, <[f32]>::to_vec)
     }
 
-    fn logits(&self, rows: &Rows) -> Result<Vec<f32>> {
+    fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
         let Some(head) = &self.layout.head else { return Ok(Vec::new()) };
         self.with_hidden(rows, |hidden| {
             let [dense, classifier] = head.each_ref().map(|at| Dense::of(at, &self.weights));
-            let mut pooled = vec![0f32; rows.texts() * self.blueprint.hidden];
-            pool(self.blueprint.pooling, rows, hidden, &mut pooled);
+            let mut pooled = vec![0f32; rows.texts() * self.spec.hidden];
+            pool(self.spec.pooling, rows, hidden, &mut pooled);
             let mut inner = vec![0f32; pooled.len()];
             dense.forward(&pooled, &mut inner);
-            activate_head(self.blueprint.head_activation, &mut inner);
-            let mut logits = vec![0f32; rows.texts() * self.blueprint.classes];
+            activate_head(self.spec.head_activation, &mut inner);
+            let mut logits = vec![0f32; rows.texts() * self.spec.classes];
             classifier.forward(&inner, &mut logits);
             logits
         })

@@ -24,7 +24,7 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows of `columns` numbers, one after another.
+    /// PackedBatch of `columns` numbers, one after another.
     pub fn new(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len() / columns.max(1);
         Self { values, rows, columns, row_step: columns, column_step: 1 }
@@ -70,12 +70,12 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Rows of `columns` numbers, one after another.
+    /// PackedBatch of `columns` numbers, one after another.
     pub fn new(values: &'a mut [f32], columns: usize) -> Self {
         Self::strided(values, columns)
     }
 
-    /// Rows that begin `step` numbers apart.
+    /// PackedBatch that begin `step` numbers apart.
     pub fn strided(values: &'a mut [f32], step: usize) -> Self {
         let (start, len) = (values.as_mut_ptr(), values.len());
         Self { start, len, step, _owner: PhantomData }
@@ -108,7 +108,7 @@ impl Parts {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
     }
 
-    /// Rows for a product to write, from `from` on and `step` apart.
+    /// PackedBatch for a product to write, from `from` on and `step` apart.
     ///
     /// # Safety
     /// Nobody else has the numbers that the product writes.
@@ -124,7 +124,7 @@ impl Parts {
 const SHARED: usize = 1 << 20;
 /// A cut falls on a multiple of this, so that no thread works on half a vector.
 const GRAIN: usize = 64;
-/// Rows or columns of a piece, at least: `gemm` adds up those of small ones in another order.
+/// PackedBatch or columns of a piece, at least: `gemm` adds up those of small ones in another order.
 const LEAST: usize = 2 * GRAIN;
 
 /// Matrix product `a · b` into `target`, by all threads of the current pool.

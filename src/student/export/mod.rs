@@ -27,7 +27,7 @@ use candle_core::Device;
 use super::{
     Classifier, StudentError,
     config::{Architecture, Config, Pooling, TEMPERATURE_KEY},
-    model_spec::Blueprint,
+    model_spec::ModelSpec,
     weights::Checkpoint,
 };
 use onnx::Interpreter;
@@ -223,11 +223,11 @@ impl Draft {
         let weights = Checkpoint::open(&weights, config.architecture, &origin)?;
         draft.facts.sha256 = weights.sha256().to_owned();
         let (pooling, classes) = (draft.facts.pooling, draft.facts.labels.len());
-        let blueprint = Blueprint::new(&config, pooling, classes);
-        draft.facts.parameters = blueprint.parameters();
+        let spec = ModelSpec::new(&config, pooling, classes);
+        draft.facts.parameters = spec.parameters();
         if format != Format::HuggingFace {
             let about = about(&draft.facts);
-            onnx::write(&draft.folder.join(ONNX_FILE), &blueprint, &weights, &about)?;
+            onnx::write(&draft.folder.join(ONNX_FILE), &spec, &weights, &about)?;
         }
         Ok(draft)
     }

@@ -12,47 +12,47 @@ use candle_core::{DType, Device, Tensor, Var};
 use super::{
     Result, StudentError,
     dropout::Dropout,
-    model_spec::Blueprint,
+    model_spec::ModelSpec,
     network::{Learner, Network, Slot, Source, State, Update},
     optimizer::{BETA1, BETA2, EPSILON, Factors},
-    packed_batch::Rows,
+    packed_batch::PackedBatch,
 };
 use net::{Pass, Tensors};
-use padded_batch::Frame;
+use padded_batch::PaddedBatch;
 
 /// A network that predicts, op by op.
 pub(super) struct GraphNetwork {
-    blueprint: Blueprint,
+    spec: ModelSpec,
     tensors: Tensors,
     device: Device,
 }
 
 impl GraphNetwork {
-    /// Reads every tensor of `blueprint` from `source` onto `device`.
+    /// Reads every tensor of `spec` from `source` onto `device`.
     ///
     /// # Errors
     /// What the source cannot read, and what the device cannot hold.
-    pub fn new(blueprint: Blueprint, source: Arc<dyn Source>, device: &Device) -> Result<Self> {
-        let tensors = net::read(&blueprint, &*source, DType::F32, device)?;
-        Ok(Self { blueprint, tensors, device: device.clone() })
+    pub fn new(spec: ModelSpec, source: Arc<dyn Source>, device: &Device) -> Result<Self> {
+        let tensors = net::read(&spec, &*source, DType::F32, device)?;
+        Ok(Self { spec, tensors, device: device.clone() })
     }
 
-    fn run(&self, rows: &Rows, of: fn(&Pass) -> Result<Tensor>) -> Result<Vec<f32>> {
+    fn run(&self, rows: &PackedBatch, of: fn(&Pass) -> Result<Tensor>) -> Result<Vec<f32>> {
         if rows.texts() == 0 {
             return Ok(Vec::new());
         }
-        let frame = Frame::new(rows, DType::F32, &self.device)?;
-        let Self { blueprint, tensors, .. } = self;
-        floats(&of(&Pass { blueprint, tensors, frame: &frame, dropout: None })?)
+        let padded = PaddedBatch::new(rows, DType::F32, &self.device)?;
+        let Self { spec, tensors, .. } = self;
+        floats(&of(&Pass { spec, tensors, padded: &padded, dropout: None })?)
     }
 }
 
 impl Network for GraphNetwork {
-    fn hidden(&self, rows: &Rows) -> Result<Vec<f32>> {
-        self.run(rows, |pass| pass.frame.pack(&pass.hidden()?))
+    fn hidden(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
+        self.run(rows, |pass| pass.padded.pack(&pass.hidden()?))
     }
 
-    fn logits(&self, rows: &Rows) -> Result<Vec<f32>> {
+    fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
         self.run(rows, |pass| pass.logits())
     }
 }
@@ -68,7 +68,7 @@ struct Param {
 
 /// A network that is trained, op by op.
 pub(super) struct GraphLearner {
-    blueprint: Blueprint,
+    spec: ModelSpec,
     params: BTreeMap<String, Param>,
     /// The same weights as the network sees them.
     tensors: Tensors,
@@ -79,23 +79,23 @@ pub(super) struct GraphLearner {
 }
 
 impl GraphLearner {
-    /// Reads every tensor of `blueprint` from `source` onto `device`.
+    /// Reads every tensor of `spec` from `source` onto `device`.
     ///
     /// # Errors
     /// What the source cannot read, and what the device cannot hold.
-    pub fn new(blueprint: Blueprint, source: &dyn Source, device: &Device) -> Result<Self> {
-        Self::with_dtype(blueprint, source, DType::F32, device)
+    pub fn new(spec: ModelSpec, source: &dyn Source, device: &Device) -> Result<Self> {
+        Self::with_dtype(spec, source, DType::F32, device)
     }
 
     /// The same in another number type: F64 is the tests' ruler.
     pub fn with_dtype(
-        blueprint: Blueprint,
+        spec: ModelSpec,
         source: &dyn Source,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
         let mut params = BTreeMap::new();
-        for (name, tensor) in net::read(&blueprint, source, dtype, device)? {
+        for (name, tensor) in net::read(&spec, source, dtype, device)? {
             let (first, second) = (tensor.zeros_like()?, tensor.zeros_like()?);
             let var = Var::from_tensor(&tensor)?;
             params.insert(name, Param { var, gradient: None, first, second });
@@ -103,7 +103,7 @@ impl GraphLearner {
         let tensors =
             params.iter().map(|(name, param)| (name.clone(), param.var.as_tensor().clone()));
         let tensors = tensors.collect();
-        Ok(Self { blueprint, params, tensors, logits: None, dtype, device: device.clone() })
+        Ok(Self { spec, params, tensors, logits: None, dtype, device: device.clone() })
     }
 
     /// Norm of all gradients together; a weight without one is a fault.
@@ -121,10 +121,10 @@ impl GraphLearner {
 }
 
 impl Learner for GraphLearner {
-    fn forward(&mut self, rows: &Rows, dropout: Option<Dropout>) -> Result<Vec<f32>> {
-        let frame = Frame::new(rows, self.dtype, &self.device)?;
-        let Self { blueprint, tensors, .. } = self;
-        let logits = Pass { blueprint, tensors, frame: &frame, dropout }.logits()?;
+    fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>> {
+        let padded = PaddedBatch::new(rows, self.dtype, &self.device)?;
+        let Self { spec, tensors, .. } = self;
+        let logits = Pass { spec, tensors, padded: &padded, dropout }.logits()?;
         let values = floats(&logits)?;
         self.logits = Some(logits);
         Ok(values)

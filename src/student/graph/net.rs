@@ -12,22 +12,22 @@ use super::{
         dropout::{Dropout, Mask, Place},
         network::Source,
     },
-    padded_batch::Frame,
+    padded_batch::PaddedBatch,
 };
-use crate::student::model_spec::{Blueprint, HeadActivation, LayerParts};
+use crate::student::model_spec::{HeadActivation, LayerParts, ModelSpec};
 
 /// Tensors by their full Hugging Face names.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
 
-/// Reads every tensor of `blueprint`.
+/// Reads every tensor of `spec`.
 pub(super) fn read(
-    blueprint: &Blueprint,
+    spec: &ModelSpec,
     source: &dyn Source,
     dtype: DType,
     device: &Device,
 ) -> Result<Tensors> {
     let mut tensors = Tensors::new();
-    for wanted in blueprint.tensors() {
+    for wanted in spec.tensors() {
         let mut values = vec![0f32; wanted.shape.iter().product()];
         source.read(&wanted.name, &mut values)?;
         let tensor = Tensor::from_vec(values, wanted.shape.as_slice(), device)?.to_dtype(dtype)?;
@@ -38,9 +38,9 @@ pub(super) fn read(
 
 /// A forward pass over `tensors`.
 pub(super) struct Pass<'a> {
-    pub blueprint: &'a Blueprint,
+    pub spec: &'a ModelSpec,
     pub tensors: &'a Tensors,
-    pub frame: &'a Frame,
+    pub padded: &'a PaddedBatch,
     pub dropout: Option<Dropout>,
 }
 
@@ -66,22 +66,22 @@ impl Pass<'_> {
     fn norm(&self, part: &str, x: &Tensor) -> Result<Tensor> {
         let weight = self.tensor(&format!("{part}.weight"))?;
         let bias = self.tensor(&format!("{part}.bias"))?;
-        Ok(ops::layer_norm_slow(x, weight, bias, self.blueprint.layer_norm_eps)?)
+        Ok(ops::layer_norm_slow(x, weight, bias, self.spec.layer_norm_eps)?)
     }
 
     /// Last hidden states, `[texts * seq, hidden]`.
     pub fn hidden(&self) -> Result<Tensor> {
-        let Self { blueprint, frame, .. } = self;
-        let words = self.tensor(&blueprint.words)?.index_select(&frame.ids, 0)?;
-        let positions = self.tensor(&blueprint.positions)?.index_select(&frame.positions, 0)?;
+        let Self { spec, padded, .. } = self;
+        let words = self.tensor(&spec.words)?.index_select(&padded.ids, 0)?;
+        let positions = self.tensor(&spec.positions)?.index_select(&padded.positions, 0)?;
         let mut x = (words + positions)?;
-        if let Some(types) = &blueprint.types {
+        if let Some(types) = &spec.types {
             // One text alone is type 0 throughout.
-            x = (x + self.tensor(types)?.index_select(&frame.ids.zeros_like()?, 0)?)?;
+            x = (x + self.tensor(types)?.index_select(&padded.ids.zeros_like()?, 0)?)?;
         }
-        let x = self.norm(&blueprint.embedding_norm, &x)?;
-        let mut x = frame.drop_rows(x, self.mask(Place::Embeddings, blueprint.dropout))?;
-        for (at, layer) in blueprint.layers.iter().enumerate() {
+        let x = self.norm(&spec.embedding_norm, &x)?;
+        let mut x = padded.drop_rows(x, self.mask(Place::Embeddings, spec.dropout))?;
+        for (at, layer) in spec.layers.iter().enumerate() {
             x = self.layer(at, layer, &x)?;
         }
         Ok(x)
@@ -89,38 +89,38 @@ impl Pass<'_> {
 
     /// A post-norm transformer layer: attention and feed-forward, each added to its input and normed.
     fn layer(&self, at: usize, parts: &LayerParts, x: &Tensor) -> Result<Tensor> {
-        let Self { blueprint, frame, .. } = self;
+        let Self { spec, padded, .. } = self;
         let (cells, width) = x.dims2()?;
-        let depth = width / blueprint.heads;
+        let depth = width / spec.heads;
         let split = |part: &str| -> Result<Tensor> {
             let x =
-                self.dense(part, x)?.reshape((frame.texts(), frame.seq, blueprint.heads, depth))?;
+                self.dense(part, x)?.reshape((padded.texts(), padded.seq, spec.heads, depth))?;
             Ok(x.transpose(1, 2)?.contiguous()?)
         };
         let q = (split(&parts.query)? * (1.0 / (depth as f64).sqrt()))?;
         let (k, v) = (split(&parts.key)?, split(&parts.value)?);
-        let weights = ops::softmax(&q.matmul(&k.t()?)?.broadcast_add(&frame.bias)?, D::Minus1)?;
-        let mask = self.mask(Place::Attention(at), blueprint.attention_dropout);
-        let mixed = frame.drop_squares(weights, mask)?.matmul(&v)?;
+        let weights = ops::softmax(&q.matmul(&k.t()?)?.broadcast_add(&padded.bias)?, D::Minus1)?;
+        let mask = self.mask(Place::Attention(at), spec.attention_dropout);
+        let mixed = padded.drop_squares(weights, mask)?.matmul(&v)?;
         let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((cells, width))?;
-        let mask = self.mask(Place::Output(at), blueprint.output_dropout);
-        let mixed = frame.drop_rows(self.dense(&parts.output, &mixed)?, mask)?;
+        let mask = self.mask(Place::Output(at), spec.output_dropout);
+        let mixed = padded.drop_rows(self.dense(&parts.output, &mixed)?, mask)?;
         let x = self.norm(&parts.attention_norm, &(mixed + x)?)?;
-        let inner = blueprint.activation.forward(&self.dense(&parts.up, &x)?)?;
-        let mask = self.mask(Place::FeedForward(at), blueprint.dropout);
-        let outer = frame.drop_rows(self.dense(&parts.down, &inner)?, mask)?;
+        let inner = spec.activation.forward(&self.dense(&parts.up, &x)?)?;
+        let mask = self.mask(Place::FeedForward(at), spec.dropout);
+        let outer = padded.drop_rows(self.dense(&parts.down, &inner)?, mask)?;
         self.norm(&parts.norm, &(outer + x)?)
     }
 
     /// One score per class, `[texts, classes]`.
     pub fn logits(&self) -> Result<Tensor> {
-        let Self { blueprint, frame, .. } = self;
-        let x = self.dense(&blueprint.dense, &frame.pool(&self.hidden()?, blueprint.pooling)?)?;
-        let x = match blueprint.head_activation {
+        let Self { spec, padded, .. } = self;
+        let x = self.dense(&spec.dense, &padded.pool(&self.hidden()?, spec.pooling)?)?;
+        let x = match spec.head_activation {
             HeadActivation::Relu => x.relu()?,
             HeadActivation::Tanh => x.tanh()?,
         };
-        let x = frame.drop_texts(x, self.mask(Place::Head, blueprint.head_dropout))?;
-        self.dense(&blueprint.classifier, &x)
+        let x = padded.drop_texts(x, self.mask(Place::Head, spec.head_dropout))?;
+        self.dense(&spec.classifier, &x)
     }
 }

@@ -6,13 +6,13 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::student::{Pooling, Result, dropout::Mask, packed_batch::Rows};
+use crate::student::{Pooling, Result, dropout::Mask, packed_batch::PackedBatch};
 
 /// Added to the attention score of a hidden cell: e to it is 0, in F32 as in F64.
 const HIDDEN_SCORE: f32 = -1e30;
 
 /// A batch with its padding.
-pub(crate) struct Frame {
+pub(crate) struct PaddedBatch {
     /// (first packed token, number of tokens) of each text.
     spans: Vec<(usize, usize)>,
     /// Length of the longest text, at least 1.
@@ -26,9 +26,9 @@ pub(crate) struct Frame {
     dtype: DType,
 }
 
-impl Frame {
+impl PaddedBatch {
     /// Pads `rows`; numbers are of `dtype`.
-    pub fn new(rows: &Rows, dtype: DType, device: &Device) -> Result<Self> {
+    pub fn new(rows: &PackedBatch, dtype: DType, device: &Device) -> Result<Self> {
         let seq = rows.longest().max(1);
         let cells = rows.texts() * seq;
         let (mut ids, mut bias) = (vec![0u32; cells], vec![HIDDEN_SCORE; cells]);
@@ -149,8 +149,8 @@ mod tests {
     use super::*;
     use crate::student::dropout::{Dropout, Place};
 
-    fn frame(texts: &[&[u32]]) -> Frame {
-        Frame::new(&Rows::new(texts), DType::F32, &Device::Cpu).unwrap()
+    fn padded(texts: &[&[u32]]) -> PaddedBatch {
+        PaddedBatch::new(&PackedBatch::new(texts), DType::F32, &Device::Cpu).unwrap()
     }
 
     fn numbers(tensor: &Tensor) -> Vec<f32> {
@@ -159,31 +159,31 @@ mod tests {
 
     #[test]
     fn cells_are_padded_pooled_and_packed() {
-        let frame = frame(&[&[5], &[6, 7], &[]]);
-        assert_eq!(frame.ids.to_vec1::<u32>().unwrap(), [5, 0, 6, 7, 0, 0]);
-        assert_eq!(frame.positions.to_vec1::<u32>().unwrap(), [0, 1, 0, 1, 0, 1]);
+        let padded = padded(&[&[5], &[6, 7], &[]]);
+        assert_eq!(padded.ids.to_vec1::<u32>().unwrap(), [5, 0, 6, 7, 0, 0]);
+        assert_eq!(padded.positions.to_vec1::<u32>().unwrap(), [0, 1, 0, 1, 0, 1]);
         let hidden = Tensor::new(&[[1f32], [9.0], [2.0], [4.0], [9.0], [9.0]], &Device::Cpu);
         let hidden = hidden.unwrap();
-        assert_eq!(numbers(&frame.pack(&hidden).unwrap()), [1.0, 2.0, 4.0]);
-        assert_eq!(numbers(&frame.pool(&hidden, Pooling::First).unwrap()), [1.0, 2.0, 0.0]);
-        assert_eq!(numbers(&frame.pool(&hidden, Pooling::Mean).unwrap()), [1.0, 3.0, 0.0]);
+        assert_eq!(numbers(&padded.pack(&hidden).unwrap()), [1.0, 2.0, 4.0]);
+        assert_eq!(numbers(&padded.pool(&hidden, Pooling::First).unwrap()), [1.0, 2.0, 0.0]);
+        assert_eq!(numbers(&padded.pool(&hidden, Pooling::Mean).unwrap()), [1.0, 3.0, 0.0]);
     }
 
     #[test]
     fn dropout_counts_packed_numbers() {
-        let frame = frame(&[&[5], &[6, 7, 8]]);
+        let padded = padded(&[&[5], &[6, 7, 8]]);
         let mask = Dropout::new(1, 2).at(Place::Output(0), 0.5);
         let factor = |index: u32| mask.factor(index);
         let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
 
-        let rows = numbers(&frame.drop_rows(ones(&[6, 2]), mask).unwrap());
+        let rows = numbers(&padded.drop_rows(ones(&[6, 2]), mask).unwrap());
         let packed = (0..8).map(factor).collect::<Vec<_>>();
         assert_eq!((&rows[..2], &rows[6..]), (&packed[..2], &packed[2..]));
         // One head's 1 x 1, then 3 x 3, once for each of two heads.
-        let squares = numbers(&frame.drop_squares(ones(&[2, 2, 3, 3]), mask).unwrap());
+        let squares = numbers(&padded.drop_squares(ones(&[2, 2, 3, 3]), mask).unwrap());
         assert_eq!((squares[0], squares[9]), (factor(0), factor(1)));
         assert_eq!(squares[18..], (2..20).map(factor).collect::<Vec<_>>());
-        let texts = numbers(&frame.drop_texts(ones(&[2, 4]), mask).unwrap());
+        let texts = numbers(&padded.drop_texts(ones(&[2, 4]), mask).unwrap());
         assert_eq!(texts, packed);
     }
 }

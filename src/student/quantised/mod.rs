@@ -39,7 +39,7 @@ mod tests;
 
 use rayon::prelude::*;
 
-use crate::simd::wide;
+use crate::simd::multiversion;
 use kernel::{GROUP, Kernel, Line, PANEL, Panel, Window};
 
 pub(super) use rows::QuantisedRows;
@@ -179,7 +179,7 @@ impl QuantisedDense {
     }
 }
 
-wide! {
+multiversion! {
     /// Levels of an output's weights, into the panel's lines, and their sum.
     fn pack(weight: &[f32], inverse: f32, lane: usize, panel: &mut [Line]) -> i32 {
         let (line, byte) = (lane * GROUP / Line::BYTES, lane * GROUP % Line::BYTES);

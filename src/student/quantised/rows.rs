@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::kernel::{GROUP, Kernel, Tile};
-use crate::simd::wide;
+use crate::simd::multiversion;
 
 /// Levels above the lowest.
 const STEPS: f32 = 255.0;
@@ -148,7 +148,7 @@ fn more(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
-wide! {
+multiversion! {
     /// The smallest and the largest of `x` and zero; NaN where a number is NaN or infinite.
     pub(super) fn range(x: &[f32]) -> (f32, f32) {
         let (mut low, mut high, mut none) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
@@ -198,7 +198,7 @@ fn levels(x: &[f32], inverse: f32, zero: f32, out: &mut [u8; CHUNK]) {
     }
 }
 
-wide! {
+multiversion! {
     /// Lays out a row of a tile as groups of bytes, the rows' groups in turn.
     pub(super) fn bytes(x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
         let (step, at) = (place.height * GROUP, place.row * GROUP);
@@ -214,7 +214,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// As [`bytes`], each level in 16 bits.
     pub(super) fn words(x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
         let (step, at) = (place.height * GROUP * 2, place.row * GROUP * 2);

@@ -13,7 +13,7 @@ use rand_distr::{Distribution, Normal};
 
 use crate::{
     rng::Rng,
-    student::{Result, StudentError, model_spec::Blueprint, network::Source},
+    student::{Result, StudentError, model_spec::ModelSpec, network::Source},
 };
 
 /// Weights by name.
@@ -34,7 +34,7 @@ impl<'a> Start<'a> {
     /// A fresh classifier, drawn with `seed`, over the weights of `base`; its first dense layer is
     /// drawn too unless `brings_dense`. Weights come from Normal(0, `range`), biases are zero.
     ///
-    /// `ids` are renumbered to the rows of the cut table, and `blueprint` to its size.
+    /// `ids` are renumbered to the rows of the cut table, and `spec` to its size.
     ///
     /// # Errors
     /// A `range` that is no standard deviation.
@@ -43,7 +43,7 @@ impl<'a> Start<'a> {
         brings_dense: bool,
         range: f64,
         seed: u64,
-        blueprint: &mut Blueprint,
+        spec: &mut ModelSpec,
         ids: &mut [Vec<u32>],
     ) -> Result<Self> {
         let normal = Normal::new(0.0, range).map_err(|error| {
@@ -52,7 +52,7 @@ impl<'a> Start<'a> {
             ))
         })?;
         let mut fresh = Weights::new();
-        let heads = [blueprint.dense_tensors(), blueprint.classifier_tensors()];
+        let heads = [spec.dense_tensors(), spec.classifier_tensors()];
         for (item, head) in heads.into_iter().enumerate().skip(usize::from(brings_dense)) {
             let mut rng = Rng::for_item(seed, "student-head", item as u64);
             for tensor in head {
@@ -69,8 +69,8 @@ impl<'a> Start<'a> {
         kept.dedup();
         let new_id = |id: &u32| kept.partition_point(|kept| kept < id) as u32;
         ids.iter_mut().flatten().for_each(|id| *id = new_id(id));
-        blueprint.words_kept = kept.len();
-        Ok(Self { base, fresh, words: blueprint.words.clone(), kept })
+        spec.words_kept = kept.len();
+        Ok(Self { base, fresh, words: spec.words.clone(), kept })
     }
 
     /// Puts the trained rows back into the whole table, of `vocabulary` rows; the others keep

@@ -1,6 +1,6 @@
 //! How much memory a training takes, known before anything is allocated.
 
-use crate::student::{Result, StudentError, model_spec::Blueprint};
+use crate::student::{Result, StudentError, model_spec::ModelSpec};
 
 /// Copies of each weight: itself, its gradient and AdamW's two moments.
 const COPIES: usize = 4;
@@ -16,18 +16,18 @@ const WORKING: usize = 3;
 /// `extra` copies of it, the whole checkpoint that comes out (`vocabulary` words), and what a pass
 /// over texts of these `lengths` keeps for its way back.
 pub(crate) fn memory_need(
-    blueprint: &Blueprint,
+    spec: &ModelSpec,
     vocabulary: usize,
     extra: usize,
     lengths: &[usize],
 ) -> u64 {
     let floats = |count: usize| 4 * count as u64;
-    let weights = blueprint.parameters();
-    let result = weights + (vocabulary.saturating_sub(blueprint.words_kept)) * blueprint.hidden;
+    let weights = spec.parameters();
+    let result = weights + (vocabulary.saturating_sub(spec.words_kept)) * spec.hidden;
     let tokens = lengths.iter().sum::<usize>();
-    let pairs = lengths.iter().map(|len| len * len).sum::<usize>() * blueprint.heads;
-    let layer = tokens * (WIDE * blueprint.hidden + INNER * blueprint.intermediate) + pairs;
-    let activations = (blueprint.layers.len() + WORKING) * layer;
+    let pairs = lengths.iter().map(|len| len * len).sum::<usize>() * spec.heads;
+    let layer = tokens * (WIDE * spec.hidden + INNER * spec.intermediate) + pairs;
+    let activations = (spec.layers.len() + WORKING) * layer;
     floats((COPIES + extra) * weights + result) + floats(activations)
 }
 
@@ -56,16 +56,16 @@ mod tests {
             "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
             "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu"}"#;
         let config = Config::parse(config, "test").unwrap();
-        let mut blueprint = Blueprint::new(&config, Pooling::First, 2);
-        assert_eq!(blueprint.parameters(), 109_483_778);
-        let still = memory_need(&blueprint, 30_522, 0, &[]);
+        let mut spec = ModelSpec::new(&config, Pooling::First, 2);
+        assert_eq!(spec.parameters(), 109_483_778);
+        let still = memory_need(&spec, 30_522, 0, &[]);
         assert_eq!(still, 109_483_778 * 4 * 5);
-        assert_eq!(memory_need(&blueprint, 30_522, 1, &[]), 109_483_778 * 4 * 6);
+        assert_eq!(memory_need(&spec, 30_522, 1, &[]), 109_483_778 * 4 * 6);
         // Fewer words are trained, the checkpoint stays as large.
-        blueprint.words_kept = 522;
-        assert_eq!(still - memory_need(&blueprint, 30_522, 0, &[]), 30_000 * 768 * 4 * 4);
+        spec.words_kept = 522;
+        assert_eq!(still - memory_need(&spec, 30_522, 0, &[]), 30_000 * 768 * 4 * 4);
         // A longer text costs more than its share: its pairs.
-        let of = |lengths: &[usize]| memory_need(&blueprint, 30_522, 0, lengths);
+        let of = |lengths: &[usize]| memory_need(&spec, 30_522, 0, lengths);
         assert!(of(&[100]) - of(&[]) > of(&[50, 50]) - of(&[]));
     }
 

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    BaseModel, Classifier, Result, StudentError, Temperature, calibrate, model_spec::Blueprint,
+    BaseModel, Classifier, Result, StudentError, Temperature, calibrate, model_spec::ModelSpec,
     network::learner,
 };
 use crate::memory;
@@ -145,9 +145,9 @@ pub struct Training<'a> {
 /// texts are: every word of the vocabulary is trained, every text is as long as it may be.
 pub fn most_memory(base: &BaseModel, classes: usize, settings: &TrainSettings) -> u64 {
     let config = base.config();
-    let blueprint = Blueprint::new(config, settings.pooling, classes);
+    let spec = ModelSpec::new(config, settings.pooling, classes);
     let lengths = vec![settings.max_length.min(config.max_positions); settings.rows_per_pass()];
-    memory_estimate::memory_need(&blueprint, config.vocab_size, copies(settings, true), &lengths)
+    memory_estimate::memory_need(&spec, config.vocab_size, copies(settings, true), &lengths)
 }
 
 /// Copies of the weights beside those of every training: a state is copied to be written, the best
@@ -191,8 +191,8 @@ impl<'a> Training<'a> {
         let mut words = ids.iter().flatten().collect::<Vec<_>>();
         words.sort_unstable();
         words.dedup();
-        let blueprint = Blueprint { words_kept: words.len(), ..self.blueprint() };
-        Ok(self.need_of(&blueprint, &self.longest(&ids)))
+        let spec = ModelSpec { words_kept: words.len(), ..self.spec() };
+        Ok(self.need_of(&spec, &self.longest(&ids)))
     }
 
     /// Fine-tunes under a fresh classification head over the labels; `progress` is called after
@@ -211,14 +211,13 @@ impl<'a> Training<'a> {
         let (config, device) = (&inner.config, &inner.device);
         let mut ids = self.ids()?;
         let longest = self.longest(&ids);
-        let mut blueprint = self.blueprint();
+        let mut spec = self.spec();
         let checkpoint = &*inner.checkpoint;
-        let brings_dense = checkpoint.holds(&format!("{}.weight", blueprint.dense));
+        let brings_dense = checkpoint.holds(&format!("{}.weight", spec.dense));
         let range = config.initializer_range;
-        let start =
-            Start::new(checkpoint, brings_dense, range, self.seed, &mut blueprint, &mut ids)?;
+        let start = Start::new(checkpoint, brings_dense, range, self.seed, &mut spec, &mut ids)?;
         if device.is_cpu() {
-            let need = self.need_of(&blueprint, &longest);
+            let need = self.need_of(&spec, &longest);
             let top = longest.first().copied().unwrap_or(0);
             memory_estimate::check(need, memory::available(), longest.len(), top)?;
         }
@@ -226,7 +225,7 @@ impl<'a> Training<'a> {
         let mut keeper =
             self.snapshots.clone().map(|snapshots| Keeper::new(snapshots, self.fingerprint()));
         let mut course = Course {
-            learner: learner(blueprint, &start, device)?,
+            learner: learner(spec, &start, device)?,
             settings: self.settings,
             examples: self.examples,
             ids: &ids,
@@ -269,8 +268,8 @@ impl<'a> Training<'a> {
         Ok(TrainOutcome { classifier, temperature, validation, history: place.history })
     }
 
-    fn blueprint(&self) -> Blueprint {
-        Blueprint::new(self.base.config(), self.settings.pooling, self.labels.len())
+    fn spec(&self) -> ModelSpec {
+        ModelSpec::new(self.base.config(), self.settings.pooling, self.labels.len())
     }
 
     fn max_length(&self) -> usize {
@@ -282,10 +281,10 @@ impl<'a> Training<'a> {
         Corpus::ids(self.corpus, self.base, &texts, self.settings.max_length)
     }
 
-    fn need_of(&self, blueprint: &Blueprint, longest: &[usize]) -> u64 {
+    fn need_of(&self, spec: &ModelSpec, longest: &[usize]) -> u64 {
         let vocabulary = self.base.config().vocab_size;
         let copies = copies(self.settings, self.snapshots.is_some());
-        memory_estimate::memory_need(blueprint, vocabulary, copies, longest)
+        memory_estimate::memory_need(spec, vocabulary, copies, longest)
     }
 
     /// The lengths of the longest texts, as many as go into one pass.

@@ -12,7 +12,7 @@ use crate::student::{
     Result, StudentError,
     dropout::Dropout,
     network::{Learner, Slot, Update},
-    packed_batch::Rows,
+    packed_batch::PackedBatch,
 };
 
 /// A training under way.
@@ -83,7 +83,7 @@ impl Course<'_> {
         for (pass, part) in batch.chunks(rows_per_pass).enumerate() {
             let texts = part.iter().map(|&at| self.ids[at].as_slice()).collect::<Vec<_>>();
             let dropout = Dropout::new(self.seed, (self.place.step * passes + pass) as u64);
-            let logits = self.learner.forward(&Rows::new(&texts), Some(dropout))?;
+            let logits = self.learner.forward(&PackedBatch::new(&texts), Some(dropout))?;
             let mut gradient = vec![0f32; logits.len()];
             let rows =
                 logits.chunks_exact(self.classes).zip(gradient.chunks_exact_mut(self.classes));
@@ -189,7 +189,7 @@ impl Course<'_> {
         let mut judged = Judged { loss: 0.0, accuracy: 0.0, logits: Vec::new() };
         for part in held.chunks(self.settings.rows_per_pass()) {
             let texts = part.iter().map(|&at| self.ids[at].as_slice()).collect::<Vec<_>>();
-            judged.logits.extend(self.learner.forward(&Rows::new(&texts), None)?);
+            judged.logits.extend(self.learner.forward(&PackedBatch::new(&texts), None)?);
         }
         for (&at, logits) in held.iter().zip(judged.logits.chunks_exact(self.classes)) {
             let logs = log_softmax(logits, 1.0);

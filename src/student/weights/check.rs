@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use safetensors::Dtype;
 
 use super::{super::config::Architecture, Checkpoint, Result};
-use crate::student::model_spec::{Blueprint, Wanted};
+use crate::student::model_spec::{ModelSpec, Wanted};
 
 /// Faulty tensors listed in full; a wholly foreign file would list hundreds.
 const SHOWN: usize = 12;
@@ -21,26 +21,26 @@ pub(super) fn unreadable(name: &str, dtype: Dtype) -> String {
 }
 
 impl Checkpoint {
-    /// Checks that the file holds the network: the encoder, and where the blueprint has classes
+    /// Checks that the file holds the network: the encoder, and where the spec has classes
     /// its whole head. The head's first dense layer may lack where it has none.
     ///
     /// # Errors
     /// One error lists every tensor at fault.
-    pub fn check(&self, blueprint: &Blueprint) -> Result<()> {
-        let dense = blueprint.dense_tensors();
-        let mut wanted = blueprint.encoder_tensors();
-        if blueprint.classes > 0 || dense.iter().any(|wanted| self.holds(&wanted.name)) {
+    pub fn check(&self, spec: &ModelSpec) -> Result<()> {
+        let dense = spec.dense_tensors();
+        let mut wanted = spec.encoder_tensors();
+        if spec.classes > 0 || dense.iter().any(|wanted| self.holds(&wanted.name)) {
             wanted.extend(dense);
         }
-        if blueprint.classes > 0 {
-            wanted.extend(blueprint.classifier_tensors());
+        if spec.classes > 0 {
+            wanted.extend(spec.classifier_tensors());
         }
         let mut faults = Vec::new();
-        if !blueprint.encoder_tensors().iter().any(|wanted| self.holds(&wanted.name)) {
+        if !spec.encoder_tensors().iter().any(|wanted| self.holds(&wanted.name)) {
             faults.extend(self.foreign());
         }
         faults.extend(wanted.iter().filter_map(|wanted| self.look_up(wanted)));
-        faults.extend(self.left_over(blueprint, &wanted));
+        faults.extend(self.left_over(spec, &wanted));
         if faults.is_empty() {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Checkpoint {
     }
 
     /// Tensors inside the encoder that the network has no place for.
-    fn left_over(&self, blueprint: &Blueprint, wanted: &[Wanted]) -> Vec<String> {
+    fn left_over(&self, spec: &ModelSpec, wanted: &[Wanted]) -> Vec<String> {
         let names = wanted.iter().map(|wanted| wanted.name.as_str()).collect::<BTreeSet<_>>();
         let (prefix, layer) = match self.architecture {
             Architecture::DistilBert => ("distilbert.", "distilbert.transformer.layer."),
@@ -92,7 +92,7 @@ impl Checkpoint {
             }
             let number = name.strip_prefix(layer).and_then(|rest| rest.split('.').next());
             match number.and_then(|number| number.parse::<usize>().ok()) {
-                Some(at) if at >= blueprint.layers.len() => *layers.entry(at).or_default() += 1,
+                Some(at) if at >= spec.layers.len() => *layers.entry(at).or_default() += 1,
                 _ if name.ends_with("token_type_embeddings.weight") => faults.push(format!(
                     "{name} {:?} is one too many: a DistilBERT has no token types",
                     entry.shape
@@ -106,7 +106,7 @@ impl Checkpoint {
         faults.extend(layers.into_iter().map(|(at, count)| {
             format!(
                 "config.json says {} layers, the file holds layer {at} ({layer}{at}, {count} tensors)",
-                blueprint.layers.len()
+                spec.layers.len()
             )
         }));
         faults

@@ -1,6 +1,6 @@
 //! Little-endian numbers of a file as f32: copied, or widened from 16 bits.
 
-use crate::simd::wide;
+use crate::simd::multiversion;
 
 /// Sign, exponent and fraction moved to their places in an f32 leave the exponent short by this
 /// much: a factor of 2^112.
@@ -13,7 +13,7 @@ pub(super) fn from_f32(from: &[[u8; 4]], out: &mut [f32]) {
     }
 }
 
-wide! {
+multiversion! {
     /// IEEE half precision, exact: numbers below the normal ones, infinities and NaN too.
     pub(super) fn from_f16(from: &[[u8; 2]], out: &mut [f32]) {
         for (out, &bytes) in out.iter_mut().zip(from) {
@@ -26,7 +26,7 @@ wide! {
     }
 }
 
-wide! {
+multiversion! {
     /// The upper half of an f32.
     pub(super) fn from_bf16(from: &[[u8; 2]], out: &mut [f32]) {
         for (out, &bytes) in out.iter_mut().zip(from) {

@@ -8,7 +8,7 @@ use super::{
     super::config::{Config, Pooling},
     *,
 };
-use crate::student::model_spec::Blueprint;
+use crate::student::model_spec::ModelSpec;
 
 fn folder(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
@@ -39,7 +39,7 @@ fn changed(
     let bytes = safetensors::serialize(&tensors, None).unwrap();
     let config = config(family);
     let file = Checkpoint::owned(bytes, config.architecture, "m")?;
-    file.check(&Blueprint::new(&config, Pooling::First, classes))?;
+    file.check(&ModelSpec::new(&config, Pooling::First, classes))?;
     Ok(file)
 }
 
@@ -55,11 +55,11 @@ fn zeros(shape: &[usize], dtype: DType) -> Tensor {
 fn a_mapped_file_reads_as_candle_reads_it_whole_and_by_rows() {
     for family in ["distilbert", "bert"] {
         let file = open(family);
-        let blueprint = Blueprint::new(&config(family), Pooling::First, 3);
-        file.check(&blueprint).unwrap();
+        let spec = ModelSpec::new(&config(family), Pooling::First, 3);
+        file.check(&spec).unwrap();
         let exact = raw(family);
         for _ in 0..2 {
-            for wanted in blueprint.tensors() {
+            for wanted in spec.tensors() {
                 let mut values = vec![0.0; wanted.shape.iter().product()];
                 file.read(&wanted.name, &mut values).unwrap();
                 let tensor = exact[&wanted.name].flatten_all().unwrap();
@@ -67,13 +67,13 @@ fn a_mapped_file_reads_as_candle_reads_it_whole_and_by_rows() {
             }
         }
         let mut rows = vec![0.0; 3 * 16];
-        file.rows(&blueprint.words, &[7, 0, 7], &mut rows).unwrap();
-        let table = exact[&blueprint.words].to_vec2::<f32>().unwrap();
+        file.rows(&spec.words, &[7, 0, 7], &mut rows).unwrap();
+        let table = exact[&spec.words].to_vec2::<f32>().unwrap();
         assert_eq!(rows, [&*table[7], &*table[0], &*table[7]].concat());
-        let error = file.rows(&blueprint.words, &[73], &mut [0.0; 16]).unwrap_err().to_string();
+        let error = file.rows(&spec.words, &[73], &mut [0.0; 16]).unwrap_err().to_string();
         assert!(error.contains("has 73 rows, row 73 is asked for\nhint: "), "{error}");
-        assert!(file.read(&blueprint.words, &mut rows).is_err());
-        assert!(file.rows(&blueprint.words, &[0], &mut rows).is_err());
+        assert!(file.read(&spec.words, &mut rows).is_err());
+        assert!(file.rows(&spec.words, &[0], &mut rows).is_err());
         assert!(file.read("distilbert.nothing", &mut rows).is_err());
     }
 }
@@ -173,7 +173,7 @@ fn another_family_is_recognised_and_a_tensor_under_two_names_is_a_fault() {
     let config = config("distilbert");
     let path = folder("bert").join("model.safetensors");
     let file = Checkpoint::open(&path, config.architecture, "m").unwrap();
-    let error = file.check(&Blueprint::new(&config, Pooling::First, 0)).unwrap_err().to_string();
+    let error = file.check(&ModelSpec::new(&config, Pooling::First, 0)).unwrap_err().to_string();
     assert!(error.contains("such as bert.embeddings.LayerNorm.bias"), "{error}");
     let error = told(changed("bert", 3, |tensors| {
         tensors.insert("embeddings.LayerNorm.gamma".to_owned(), zeros(&[16], DType::F32));
@@ -221,7 +221,7 @@ fn a_damaged_file_is_refused_before_it_is_used() {
 #[test]
 fn what_is_written_reads_back_and_opens_in_candle() {
     let file = open("distilbert");
-    let wanted = Blueprint::new(&config("distilbert"), Pooling::First, 3).tensors();
+    let wanted = ModelSpec::new(&config("distilbert"), Pooling::First, 3).tensors();
     let bytes = serialise(&file, &wanted).unwrap();
     let again = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
     assert_eq!(again.len(), wanted.len());

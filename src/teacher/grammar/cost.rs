@@ -5,7 +5,7 @@ use std::time::Instant;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::{ListGrammar, Pieces, Role, draw_constrained};
+use super::{ListGrammar, Role, TokenBytes, draw_constrained};
 use crate::{
     rng::Rng,
     teacher::sampler::{Row, Sampler, Sampling},
@@ -59,7 +59,7 @@ pub fn cost(vocabulary: usize) -> GrammarCost {
     GrammarCost { vocabulary: pieces.len(), draw, draw_min_p, checked, refused, mask }
 }
 
-fn made_up(vocabulary: usize, rng: &mut Rng) -> Pieces {
+fn made_up(vocabulary: usize, rng: &mut Rng) -> TokenBytes {
     let word = |rng: &mut Rng| -> Vec<u8> {
         (0..rng.random_range(2..9)).map(|_| rng.random_range(b'a'..=b'z')).collect()
     };
@@ -76,7 +76,7 @@ fn made_up(vocabulary: usize, rng: &mut Rng) -> Pieces {
         };
         (piece, Role::Text)
     });
-    Pieces::new((0..=255).map(|byte| (vec![byte], Role::Text)).chain(words))
+    TokenBytes::new((0..=255).map(|byte| (vec![byte], Role::Text)).chain(words))
 }
 
 /// Microseconds that `work` takes: the best of some runs, for others are other programs' time too.

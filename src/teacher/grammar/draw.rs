@@ -1,6 +1,6 @@
 //! Draws tokens that the grammar accepts.
 
-use super::{ListState, Pieces};
+use super::{ListState, TokenBytes};
 use crate::{
     rng::Rng,
     teacher::sampler::{Row, Rule, Sampler, Sampling},
@@ -18,7 +18,7 @@ pub fn draw_constrained(
     sampling: &Sampling,
     row: Row<'_>,
     state: &ListState,
-    pieces: &Pieces,
+    pieces: &TokenBytes,
     rng: &mut Rng,
 ) -> Option<i32> {
     let bar = |row: &mut [f32]| {

@@ -25,7 +25,7 @@ use crate::prompt::reply::parse_list;
 
 pub use cost::{GrammarCost, cost};
 pub use draw::draw_constrained;
-pub use token_bytes::{Pieces, Role};
+pub use token_bytes::{Role, TokenBytes};
 
 /// Longest line that is ever allowed, in characters: the parser refuses longer ones.
 const LONGEST: usize = 1000;

@@ -7,9 +7,9 @@ use crate::{
     teacher::sampler::{Row, Sampler, Sampling},
 };
 
-fn vocabulary(texts: impl IntoIterator<Item = Vec<u8>>) -> Pieces {
+fn vocabulary(texts: impl IntoIterator<Item = Vec<u8>>) -> TokenBytes {
     let special = [(b"</s>".to_vec(), Role::End), (b"<s>".to_vec(), Role::Control)];
-    Pieces::new(special.into_iter().chain(texts.into_iter().map(|text| (text, Role::Text))))
+    TokenBytes::new(special.into_iter().chain(texts.into_iter().map(|text| (text, Role::Text))))
 }
 
 fn all_bytes() -> impl Iterator<Item = Vec<u8>> {
@@ -48,7 +48,7 @@ fn odd_pieces(rng: &mut Rng) -> Vec<Vec<u8>> {
 /// refusals; gives it with its number of tokens.
 fn write(
     grammar: ListGrammar,
-    pieces: &Pieces,
+    pieces: &TokenBytes,
     rng: &mut Rng,
     propose: impl Fn(&mut Rng) -> i32,
 ) -> (String, usize) {

@@ -43,14 +43,14 @@ struct Facts {
 
 /// A vocabulary.
 #[derive(Debug, Clone)]
-pub struct Pieces {
+pub struct TokenBytes {
     bytes: Vec<u8>,
     /// Where each token's bytes end.
     ends: Vec<u32>,
     facts: Vec<Facts>,
 }
 
-impl Pieces {
+impl TokenBytes {
     /// Takes the tokens in order of their ids: the bytes that each writes, and what it is.
     pub fn new(tokens: impl IntoIterator<Item = (Vec<u8>, Role)>) -> Self {
         let mut pieces = Self { bytes: Vec::new(), ends: Vec::new(), facts: Vec::new() };

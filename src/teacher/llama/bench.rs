@@ -12,7 +12,7 @@ use super::{
         GenerateRequest, Sampling, TeacherError, Wanted,
         grammar::{self, GrammarCost},
     },
-    LlamaTeacher, Way, generate, memory,
+    DecodeMode, LlamaTeacher, generate, memory,
     score::{self, Question},
     session::Spent,
     trie::Trie,
@@ -20,7 +20,7 @@ use super::{
 use crate::rng::Rng;
 
 /// One at a time, with the whole prompt evaluated each time.
-const AFRESH: Way = Way::OneByOne { reuse: false };
+const AFRESH: DecodeMode = DecodeMode::OneByOne { reuse: false };
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -190,7 +190,8 @@ impl<'a> Bench<'a> {
     }
 
     fn warm_up(&self) -> Result<(), TeacherError> {
-        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, Way::Together).map(|_| ())
+        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, DecodeMode::Together)
+            .map(|_| ())
     }
 
     fn measure(&self, kind: Kind) -> Result<Measure, TeacherError> {
@@ -200,13 +201,15 @@ impl<'a> Bench<'a> {
         let few = &self.prompts[..self.prompts.len().div_ceil(4)];
         let started = Instant::now();
         let (items, reply, names, spent) = match kind {
-            Kind::Generate => self.generate(&self.prompts, new, Way::Together)?,
+            Kind::Generate => self.generate(&self.prompts, new, DecodeMode::Together)?,
             Kind::GenerateSingle => self.generate(few, new, AFRESH)?,
-            Kind::Decode => self.generate(&equal, new, Way::Together)?,
-            Kind::LabelsGenerated => self.generate(&self.prompts, 10, Way::Together)?,
-            Kind::Labels => self.score(&self.prompts, labels, label_tokens, Way::Together)?,
+            Kind::Decode => self.generate(&equal, new, DecodeMode::Together)?,
+            Kind::LabelsGenerated => self.generate(&self.prompts, 10, DecodeMode::Together)?,
+            Kind::Labels => {
+                self.score(&self.prompts, labels, label_tokens, DecodeMode::Together)?
+            }
             Kind::LabelsSingle => self.score(few, labels, label_tokens, AFRESH)?,
-            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), Way::Together)?,
+            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), DecodeMode::Together)?,
         };
         let seconds = started.elapsed().as_secs_f64();
         let generated = items * reply;
@@ -243,7 +246,7 @@ impl<'a> Bench<'a> {
         &self,
         prompts: &[Vec<LlamaToken>],
         new: usize,
-        way: Way,
+        way: DecodeMode,
     ) -> Result<(usize, usize, usize, Spent), TeacherError> {
         let requests: Vec<GenerateRequest> = (0..prompts.len())
             .map(|item| GenerateRequest {
@@ -268,7 +271,7 @@ impl<'a> Bench<'a> {
         prompts: &[Vec<LlamaToken>],
         labels: usize,
         (fewest, most): (usize, usize),
-        way: Way,
+        way: DecodeMode,
     ) -> Result<(usize, usize, usize, Spent), TeacherError> {
         let names: Vec<Vec<LlamaToken>> = (0..labels)
             .map(|label| {

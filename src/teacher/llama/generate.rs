@@ -6,7 +6,7 @@ use llama_cpp_2::token::LlamaToken;
 use rayon::prelude::*;
 
 use super::{
-    LlamaTeacher, Way,
+    DecodeMode, LlamaTeacher,
     memory::{self, Need},
     prefix::PrefixTree,
     queue::{Admitted, Queue},
@@ -30,7 +30,7 @@ pub(super) fn run(
     teacher: &LlamaTeacher,
     requests: &[GenerateRequest],
     prompts: &[Vec<LlamaToken>],
-    way: Way,
+    way: DecodeMode,
     step: StepSink<'_, Generated>,
 ) -> Result<Spent, TeacherError> {
     if requests.is_empty() {
@@ -46,8 +46,8 @@ pub(super) fn run(
     let needs: Vec<Need> = requests.iter().zip(prompts).map(need).collect();
     let work = Writing { teacher, requests, prompts: &slices, needs: &needs, tree: &tree };
     match way {
-        Way::Together => work.together(step),
-        Way::OneByOne { reuse } => work.one_by_one(reuse, step),
+        DecodeMode::Together => work.together(step),
+        DecodeMode::OneByOne { reuse } => work.one_by_one(reuse, step),
     }
 }
 

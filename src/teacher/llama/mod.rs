@@ -44,7 +44,7 @@ use super::{
     FlashAttention, GenerateRequest, Generated, KvType, Measured, ScoreRequest, Scored, SplitMode,
     StepSink, TeacherError, TeacherIdentity,
     chat::{self, CHATML, ChatTemplate},
-    grammar::{Pieces, Role},
+    grammar::{Role, TokenBytes},
 };
 use crate::{
     model_file,
@@ -93,7 +93,7 @@ pub struct LlamaTeacher {
     /// Whether layers of the model lie on a GPU.
     gpu: bool,
     /// What each token writes.
-    pieces: Pieces,
+    pieces: TokenBytes,
     /// Control tokens that a reply may not hold.
     banned: Vec<i32>,
     /// The same and the ends of a turn: for replies that may not end by themselves.
@@ -104,7 +104,7 @@ pub struct LlamaTeacher {
 
 /// How requests are served.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum DecodeMode {
     /// Side by side, sharing what they have in common.
     Together,
     /// One sequence at a time; with `reuse` each keeps what it shares with the last one.
@@ -171,7 +171,7 @@ impl LlamaTeacher {
             numbered.filter(|(_, role)| wanted.contains(role)).map(|(token, _)| token.0).collect()
         };
         let (banned, never) = (with(&[Role::Control]), with(&[Role::Control, Role::End]));
-        let pieces = Pieces::new(tokens.iter().zip(&roles).map(|(&token, &role)| {
+        let pieces = TokenBytes::new(tokens.iter().zip(&roles).map(|(&token, &role)| {
             let bytes = vocab.token_to_piece(token, false, None);
             let role = if chat::is_tag(&bytes) { Role::Control } else { role };
             (bytes, role)
@@ -246,8 +246,12 @@ impl LlamaTeacher {
     }
 
     /// One sequence at a time if the settings want it.
-    fn way(&self) -> Way {
-        if self.options.deterministic { Way::OneByOne { reuse: true } } else { Way::Together }
+    fn way(&self) -> DecodeMode {
+        if self.options.deterministic {
+            DecodeMode::OneByOne { reuse: true }
+        } else {
+            DecodeMode::Together
+        }
     }
 
     /// The measures of a context for `needs`; without a `tree` they go one at a time.

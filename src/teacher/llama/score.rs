@@ -10,7 +10,7 @@ use llama_cpp_2::token::LlamaToken;
 use rayon::prelude::*;
 
 use super::{
-    LlamaTeacher, Way,
+    DecodeMode, LlamaTeacher,
     memory::{MICRO_BATCH, Need},
     prefix::PrefixTree,
     queue::Queue,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     simd,
-    teacher::{ScoreRequest, Scored, Step as News, StepSink, TeacherError},
+    teacher::{ScoreRequest, Scored, Step as TeacherEvent, StepSink, TeacherError},
 };
 
 /// Branches of one trie: a question with more candidates is asked in several parts.
@@ -120,7 +120,7 @@ impl Answers<'_> {
 pub(super) fn run(
     teacher: &LlamaTeacher,
     questions: &[Question<'_>],
-    way: Way,
+    way: DecodeMode,
     step: StepSink<'_, Scored>,
 ) -> Result<Spent, TeacherError> {
     if questions.is_empty() {
@@ -148,8 +148,8 @@ pub(super) fn run(
     let answers = Answers { questions, found: vec![Vec::new(); questions.len()] };
     let work = Scoring { teacher, parts: &parts, prompts: &prompts, needs: &needs, tree: &tree };
     match way {
-        Way::Together => work.together(answers, step),
-        Way::OneByOne { reuse } => work.one_by_one(answers, reuse, step),
+        DecodeMode::Together => work.together(answers, step),
+        DecodeMode::OneByOne { reuse } => work.one_by_one(answers, reuse, step),
     }
 }
 
@@ -184,7 +184,7 @@ impl Scoring<'_> {
             }
             if !admitted.is_empty() {
                 let begun = admitted.iter().map(|entry| self.parts[entry.request].question);
-                step(News::Began(begun.collect())).map_err(TeacherError::Stopped)?;
+                step(TeacherEvent::Began(begun.collect())).map_err(TeacherError::Stopped)?;
             }
             // Which entry and which node of its trie each row belongs to.
             let mut place_of: Vec<(usize, usize)> = vec![(usize::MAX, 0); cells.len()];
@@ -212,7 +212,7 @@ impl Scoring<'_> {
                 for ((index, node), step) in found {
                     steps[index][node] = step;
                 }
-                step(News::Alive).map_err(TeacherError::Stopped)
+                step(TeacherEvent::Alive).map_err(TeacherError::Stopped)
             })?;
             peak = peak.max(queue.prefix_cells() + cells.len());
             let mut done = Vec::new();
@@ -221,7 +221,7 @@ impl Scoring<'_> {
                 done.extend(answers.take(entry.request, &self.parts[entry.request], steps)?);
             }
             if !done.is_empty() {
-                step(News::Done(done)).map_err(TeacherError::Stopped)?;
+                step(TeacherEvent::Done(done)).map_err(TeacherError::Stopped)?;
             }
         }
         queue.finish()?;
@@ -249,14 +249,14 @@ impl Scoring<'_> {
         let mut alone = Alone::new(self.teacher.session(shape)?, reuse);
         for &number in &self.tree.order {
             let part = &self.parts[number];
-            step(News::Began(vec![part.question])).map_err(TeacherError::Stopped)?;
+            step(TeacherEvent::Began(vec![part.question])).map_err(TeacherError::Stopped)?;
             let mut steps = vec![Step::default(); part.trie.nodes.len()];
             let ends = &self.teacher.ends;
             let next = self.nexts(number, 0);
             alone.prompt(
                 self.prompts[number],
                 |logits| steps[0] = read(logits, &next, ends),
-                || step(News::Alive).map_err(TeacherError::Stopped),
+                || step(TeacherEvent::Alive).map_err(TeacherError::Stopped),
             )?;
             let branches = alone.branch(part.trie.branches)?;
             let mut cells = Vec::new();
@@ -265,11 +265,11 @@ impl Scoring<'_> {
                 for (cell, logits) in rows {
                     steps[cell + 1] = read(logits, &self.nexts(number, cell + 1), ends);
                 }
-                step(News::Alive).map_err(TeacherError::Stopped)
+                step(TeacherEvent::Alive).map_err(TeacherError::Stopped)
             })?;
             alone.prune(&branches)?;
             let done = answers.take(number, part, &steps)?.into_iter().collect();
-            step(News::Done(done)).map_err(TeacherError::Stopped)?;
+            step(TeacherEvent::Done(done)).map_err(TeacherError::Stopped)?;
         }
         Ok(alone.spent(self.needs))
     }

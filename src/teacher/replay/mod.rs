@@ -17,8 +17,8 @@ use std::{
 };
 
 use super::{
-    Answer, GenerateRequest, Generated, Measured, News, Poison, ScoreRequest, Scored, Sink,
-    Teacher, TeacherError, TeacherIdentity,
+    Answer, GenerateRequest, Generated, Measured, Poison, ScoreRequest, Scored, Sink, Teacher,
+    TeacherError, TeacherEvent, TeacherIdentity,
 };
 pub use texts::RecordedText;
 use texts::Texts;
@@ -186,5 +186,6 @@ fn deliver<T>(answers: Vec<Answer<T>>, sink: Sink<'_, T>) -> Result<(), TeacherE
     if answers.is_empty() {
         return Ok(());
     }
-    sink(News::Answers(answers.into_iter().enumerate().collect())).map_err(TeacherError::Stopped)
+    sink(TeacherEvent::Answers(answers.into_iter().enumerate().collect()))
+        .map_err(TeacherError::Stopped)
 }

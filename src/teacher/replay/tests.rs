@@ -36,8 +36,8 @@ fn question(text: &str, candidates: &[&str]) -> ScoreRequest {
 fn generate(replay: &mut Replay, asks: &[GenerateRequest]) -> Vec<Answer<Generated>> {
     let mut answers = Vec::new();
     replay
-        .generate(asks, &mut |news| {
-            answers.push(news);
+        .generate(asks, &mut |event| {
+            answers.push(event);
             Ok(())
         })
         .unwrap();
@@ -47,16 +47,16 @@ fn generate(replay: &mut Replay, asks: &[GenerateRequest]) -> Vec<Answer<Generat
 fn score(replay: &mut Replay, questions: &[ScoreRequest]) -> Vec<Answer<Scored>> {
     let mut answers = Vec::new();
     replay
-        .score(questions, &mut |news| {
-            answers.push(news);
+        .score(questions, &mut |event| {
+            answers.push(event);
             Ok(())
         })
         .unwrap();
     answers.into_iter().flat_map(in_order).collect()
 }
 
-fn in_order<T>(news: News<T>) -> Vec<Answer<T>> {
-    let News::Answers(answers) = news else { panic!("nothing is restarted") };
+fn in_order<T>(event: TeacherEvent<T>) -> Vec<Answer<T>> {
+    let TeacherEvent::Answers(answers) = event else { panic!("nothing is restarted") };
     assert!(answers.iter().enumerate().all(|(place, (at, _))| *at == place));
     answers.into_iter().map(|(_, answer)| answer).collect()
 }

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver};
 
 use super::{
-    process::{Heard, Process},
+    process::{Process, WorkerMessage},
     protocol::{Command, Report},
     worker_pool::{Launch, out_of_turn},
 };
@@ -21,7 +21,7 @@ pub fn bench(
     workload: &Workload,
     mut done: impl FnMut(&Measure),
 ) -> Result<BenchReport, TeacherError> {
-    let mut talk = Talk::begin(launch)?;
+    let mut talk = WorkerConnection::begin(launch)?;
     talk.say(Command::Bench(workload.clone()));
     loop {
         match talk.hear()? {
@@ -37,7 +37,7 @@ pub fn bench(
 /// # Errors
 /// As [`bench`].
 pub fn bench_prompts(launch: &Launch, workload: &Workload) -> Result<Vec<Vec<i32>>, TeacherError> {
-    let mut talk = Talk::begin(launch)?;
+    let mut talk = WorkerConnection::begin(launch)?;
     talk.say(Command::BenchPrompts(workload.clone()));
     match talk.hear()? {
         Report::BenchPrompts(prompts) => Ok(prompts),
@@ -46,12 +46,12 @@ pub fn bench_prompts(launch: &Launch, workload: &Workload) -> Result<Vec<Vec<i32
 }
 
 /// A worker without a supervisor: a measurement that dies is not taken up again.
-struct Talk {
+struct WorkerConnection {
     process: Option<Process>,
-    inbox: Receiver<Heard>,
+    inbox: Receiver<WorkerMessage>,
 }
 
-impl Talk {
+impl WorkerConnection {
     fn begin(launch: &Launch) -> Result<Self, TeacherError> {
         let (post, inbox) = mpsc::channel();
         let process = Process::start(&launch.program, move |heard| {
@@ -72,11 +72,11 @@ impl Talk {
 
     fn hear(&mut self) -> Result<Report, TeacherError> {
         match self.inbox.recv() {
-            Ok(Heard::Report(report)) => match *report {
+            Ok(WorkerMessage::Report(report)) => match *report {
                 Report::Failed(error) => Err(error),
                 report => Ok(report),
             },
-            Ok(Heard::Ended(_)) | Err(_) => {
+            Ok(WorkerMessage::Ended(_)) | Err(_) => {
                 let fate = self.process.take().map(|process| process.fate().text);
                 Err(TeacherError::Worker {
                     message: format!("ended in the middle of it: {}", fate.unwrap_or_default()),

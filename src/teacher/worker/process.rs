@@ -27,7 +27,7 @@ const KEPT_LINES: usize = 2;
 const KEPT_CHARS: usize = 300;
 
 /// What comes from a worker.
-pub(super) enum Heard {
+pub(super) enum WorkerMessage {
     Report(Box<Report>),
     /// The pipe has ended, or broke the protocol in the way that is said.
     Ended(Option<String>),
@@ -51,8 +51,11 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program teacher-worker`. `tell` is called, in a thread of its own, with all that the
-    /// worker says, and with [`Heard::Ended`] last.
-    pub fn start(program: &Path, tell: impl Fn(Heard) + Send + 'static) -> io::Result<Self> {
+    /// worker says, and with [`WorkerMessage::Ended`] last.
+    pub fn start(
+        program: &Path,
+        tell: impl Fn(WorkerMessage) + Send + 'static,
+    ) -> io::Result<Self> {
         let mut command = Program::new(program);
         command.arg("teacher-worker");
         if verbosity::texts() {
@@ -86,14 +89,14 @@ impl Process {
             let mut output = BufReader::new(output);
             let fault = loop {
                 match protocol::read(&mut output) {
-                    Ok(Some(report)) => tell(Heard::Report(Box::new(report))),
+                    Ok(Some(report)) => tell(WorkerMessage::Report(Box::new(report))),
                     Ok(None) => break None,
                     // It died while it spoke.
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break None,
                     Err(error) => break Some(error.to_string()),
                 }
             };
-            tell(Heard::Ended(fault));
+            tell(WorkerMessage::Ended(fault));
         });
         let kept = Arc::new(Mutex::new(VecDeque::new()));
         let keep = Arc::clone(&kept);

@@ -20,7 +20,7 @@ enum Trial {
 
 /// Requests for one call of one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct WorkItem {
     /// Which requests, in the order in which they are sent.
     pub requests: Vec<usize>,
     trial: Trial,
@@ -28,7 +28,7 @@ pub(super) struct Piece {
 
 /// Requests that are waiting, in work, or answered.
 pub(super) struct Queue {
-    waiting: VecDeque<Piece>,
+    waiting: VecDeque<WorkItem>,
     answered: Vec<bool>,
     open: usize,
     /// Deaths of a worker that had this request alone.
@@ -39,7 +39,8 @@ impl Queue {
     /// All requests 0..`order.len()` are to be asked, in the given `order`, in contiguous pieces of
     /// at most `size`.
     pub fn new(order: &[usize], size: usize) -> Self {
-        let piece = |requests: &[usize]| Piece { requests: requests.to_vec(), trial: Trial::Fresh };
+        let piece =
+            |requests: &[usize]| WorkItem { requests: requests.to_vec(), trial: Trial::Fresh };
         Self {
             waiting: order.chunks(size.max(1)).map(piece).collect(),
             answered: vec![false; order.len()],
@@ -49,7 +50,7 @@ impl Queue {
     }
 
     /// The next piece of work, if any is waiting.
-    pub fn next(&mut self) -> Option<Piece> {
+    pub fn next(&mut self) -> Option<WorkItem> {
         self.waiting.pop_front()
     }
 
@@ -72,13 +73,18 @@ impl Queue {
     }
 
     /// Requests of `piece` without an answer.
-    pub fn unanswered(&self, piece: &Piece) -> Vec<usize> {
+    pub fn unanswered(&self, piece: &WorkItem) -> Vec<usize> {
         piece.requests.iter().copied().filter(|request| !self.answered[*request]).collect()
     }
 
     /// A worker died over `piece`, having begun with `begun`. A request that was alone in as many
     /// deaths as `patience` says is given up and returned; the others are waiting again.
-    pub fn died(&mut self, piece: &Piece, begun: &HashSet<usize>, patience: u8) -> Option<usize> {
+    pub fn died(
+        &mut self,
+        piece: &WorkItem,
+        begun: &HashSet<usize>,
+        patience: u8,
+    ) -> Option<usize> {
         let left = self.unanswered(piece);
         let (suspects, rest): (Vec<usize>, Vec<usize>) =
             left.iter().partition(|request| begun.contains(request));
@@ -118,7 +124,7 @@ impl Queue {
         let trial =
             if trial == Trial::Together && requests.len() == 1 { Trial::Alone } else { trial };
         if !requests.is_empty() {
-            self.waiting.push_front(Piece { requests, trial });
+            self.waiting.push_front(WorkItem { requests, trial });
         }
     }
 }

@@ -6,19 +6,19 @@
 use std::{collections::HashSet, time::Instant};
 
 use super::{
-    process::{Fate, Heard},
+    process::{Fate, WorkerMessage},
     protocol::{Command, Report},
     queue::Queue,
-    worker_pool::{Crew, Launch, Slot, State, out_of_turn},
+    worker_pool::{Launch, Slot, State, WorkerPool, out_of_turn},
 };
 use crate::teacher::{
-    GenerateRequest, Generated, Measured, News, Poison, ScoreRequest, Scored, Sink, Step, Teacher,
-    TeacherError, TeacherIdentity,
+    GenerateRequest, Generated, Measured, Poison, ScoreRequest, Scored, Sink, Step, Teacher,
+    TeacherError, TeacherEvent, TeacherIdentity,
 };
 
 /// Bytes of prompts that are sent at once.
 const PIECE_BYTES: usize = 64 << 20;
-/// Pieces per worker, where there are several workers: enough that they end together.
+/// TokenBytes per worker, where there are several workers: enough that they end together.
 const PIECES: usize = 4;
 /// Deaths over one request alone after which it is poison. A kill from outside says less about the
 /// request than an end of its own.
@@ -29,7 +29,7 @@ const FRUITLESS: usize = 24;
 
 /// A teacher in worker processes.
 pub struct Supervised {
-    crew: Crew,
+    crew: WorkerPool,
 }
 
 impl Supervised {
@@ -39,7 +39,7 @@ impl Supervised {
     /// Whatever the engine says of the model; a program that does not start; a worker that dies
     /// while loading, twice.
     pub fn start(launch: Launch) -> Result<Self, TeacherError> {
-        Ok(Self { crew: Crew::start(launch)? })
+        Ok(Self { crew: WorkerPool::start(launch)? })
     }
 
     /// Puts `requests` to the workers until each one is answered or given up.
@@ -89,10 +89,12 @@ impl Supervised {
             let (mut answers, mut outcome) = (Vec::new(), Ok(()));
             for (slot, heard) in self.crew.listen() {
                 let handled = match heard {
-                    Heard::Report(report) => self.report(slot, *report, shift, &mut answers),
-                    Heard::Ended(fault) => {
+                    WorkerMessage::Report(report) => {
+                        self.report(slot, *report, shift, &mut answers)
+                    }
+                    WorkerMessage::Ended(fault) => {
                         let fate = self.crew.bury(slot, fault);
-                        let told = sink(News::Restarted(fate.text.clone()));
+                        let told = sink(TeacherEvent::Restarted(fate.text.clone()));
                         self.died(slot, &fate, shift).and(told.map_err(TeacherError::Stopped))
                     }
                 };
@@ -120,8 +122,8 @@ impl Supervised {
             answered: true,
         };
         let mut poison = None;
-        self.run_shift(&mut shift, &mut |news| {
-            if let News::Answers(answers) = news {
+        self.run_shift(&mut shift, &mut |event| {
+            if let TeacherEvent::Answers(answers) = event {
                 poison = answers.into_iter().find_map(|(_, answer)| answer.err());
             }
             Ok(())
@@ -273,7 +275,7 @@ impl Teacher for Supervised {
                 let state = &mut self.crew.slots[slot].state;
                 let measuring = matches!(state, State::Measuring);
                 match heard {
-                    Heard::Report(report) if measuring => {
+                    WorkerMessage::Report(report) if measuring => {
                         *state = State::Idle;
                         outcome = Some(match *report {
                             Report::Measured(measured) => Ok(measured),
@@ -281,8 +283,8 @@ impl Teacher for Supervised {
                             other => Err(out_of_turn(&other)),
                         });
                     }
-                    Heard::Report(report) => self.crew.loaded(slot, *report)?,
-                    Heard::Ended(fault) => {
+                    WorkerMessage::Report(report) => self.crew.loaded(slot, *report)?,
+                    WorkerMessage::Ended(fault) => {
                         let loading =
                             matches!(std::mem::replace(state, State::Off), State::Loading);
                         let fate = self.crew.bury(slot, fault);
@@ -401,5 +403,5 @@ fn deliver<T>(
     if answers.is_empty() {
         return Ok(());
     }
-    sink(News::Answers(answers)).map_err(TeacherError::Stopped)
+    sink(TeacherEvent::Answers(answers)).map_err(TeacherError::Stopped)
 }

@@ -1,5 +1,5 @@
 //! The workers of one teacher: starts them, hears them all through one channel, buries the dead,
-//! ends those that fall silent. A worker is loading, idle, busy with one [`Piece`] of work, or off.
+//! ends those that fall silent. A worker is loading, idle, busy with one [`WorkItem`] of work, or off.
 
 use std::{
     collections::HashSet,
@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    process::{Fate, Heard, Process},
+    process::{Fate, Process, WorkerMessage},
     protocol::{Command, Report},
-    queue::Piece,
+    queue::WorkItem,
 };
 use crate::teacher::{TeacherError, TeacherIdentity, llama::LlamaOptions};
 
@@ -56,23 +56,23 @@ impl Launch {
 }
 
 /// All workers of a teacher.
-pub(crate) struct Crew {
+pub(crate) struct WorkerPool {
     launch: Launch,
     pub identity: TeacherIdentity,
     pub slots: Vec<Slot>,
-    post: Sender<Letter>,
-    inbox: Receiver<Letter>,
+    post: Sender<Envelope>,
+    inbox: Receiver<Envelope>,
     started: u64,
 }
 
 /// From which slot, from which of its processes, what.
-type Letter = (usize, u64, Heard);
+type Envelope = (usize, u64, WorkerMessage);
 
 pub(crate) enum State {
     Off,
     Loading,
     Idle,
-    Busy { piece: Piece, begun: HashSet<usize> },
+    Busy { piece: WorkItem, begun: HashSet<usize> },
     Measuring,
 }
 
@@ -101,7 +101,7 @@ impl Slot {
     }
 }
 
-impl Crew {
+impl WorkerPool {
     /// Starts the workers and waits until all have loaded the model.
     ///
     /// # Errors
@@ -133,8 +133,8 @@ impl Crew {
         while crew.slots.iter().any(|slot| matches!(slot.state, State::Loading)) {
             for (slot, heard) in crew.listen() {
                 match heard {
-                    Heard::Report(report) => crew.loaded(slot, *report)?,
-                    Heard::Ended(fault) => {
+                    WorkerMessage::Report(report) => crew.loaded(slot, *report)?,
+                    WorkerMessage::Ended(fault) => {
                         let fate = crew.bury(slot, fault);
                         crew.died_loading(slot, &fate)?;
                     }
@@ -231,7 +231,7 @@ impl Crew {
     }
 
     /// Waits for words of the workers, all that have come. Kills workers that are silent for too long.
-    pub fn listen(&mut self) -> Vec<(usize, Heard)> {
+    pub fn listen(&mut self) -> Vec<(usize, WorkerMessage)> {
         let watchdog = self.launch.watchdog;
         let first = self.slots.iter().filter_map(|slot| slot.deadline(watchdog)).min();
         let patience = first.map_or(Duration::from_secs(3600), |deadline| {

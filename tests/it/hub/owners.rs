@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     library_pins::part,
-    support::{Bench, json_lines},
+    support::{TestDir, json_lines},
 };
 
 #[test]
 fn a_model_in_two_files_is_pulled() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = Server::start(|seen, _| {
         let number = u16::from(seen.path.contains("00002-of"));
         plain(&part(number), seen, COMMIT)
@@ -28,7 +28,7 @@ fn a_model_in_two_files_is_pulled() {
 
 #[test]
 fn another_repo_cannot_take_a_name() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = hub();
     // A name of the manifest.
     let errors = fails(pull(&bench, &hub, &["evil/x", &format!("{NAME}.gguf")]));
@@ -55,7 +55,7 @@ fn another_repo_cannot_take_a_name() {
 
 #[test]
 fn what_is_pinned_is_known_before_a_byte_comes() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     succeeds(pull(&bench, &hub(), &[NAME]));
     bench.ok(&["models", "remove", NAME]);
     // Another size, and a hash that the hub does not say.
@@ -81,7 +81,7 @@ fn what_is_pinned_is_known_before_a_byte_comes() {
 
 #[test]
 fn a_file_that_no_disk_holds_is_not_begun() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let bytes = gguf();
     let hub = Server::start(move |seen, _| {
         let huge = (1u64 << 60).to_string();
@@ -94,7 +94,7 @@ fn a_file_that_no_disk_holds_is_not_begun() {
 
 #[test]
 fn the_files_of_a_model_are_of_one_commit() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let hub = Server::start(|seen, before| {
         let name = seen.path.rsplit('/').next().unwrap();
         let commit = if before == 0 { COMMIT } else { NEWER };
@@ -106,7 +106,7 @@ fn the_files_of_a_model_are_of_one_commit() {
 
 #[test]
 fn a_disk_that_fails_costs_no_download() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     // The lock file cannot be written: a folder is in the way of its draft.
     let hub = hub();
     bench.write(".cache/promptmix/models/teacher", "a file in the way");
@@ -121,7 +121,7 @@ fn a_disk_that_fails_costs_no_download() {
 /// Names that differ after their last dot have locks of their own, and who waits is told for whom.
 #[test]
 fn a_pull_waits_for_its_like_alone() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let slow = Server::start(|_, _| {
         std::thread::sleep(std::time::Duration::from_secs(4));
         Reply::status(404)
@@ -144,7 +144,7 @@ fn a_pull_waits_for_its_like_alone() {
 
 #[test]
 fn passwords_and_tokens_are_told_to_nobody() {
-    let bench = Bench::new();
+    let bench = TestDir::new();
     let mut command = pull(&bench, &hub(), &[NAME]);
     command.env("HF_ENDPOINT", "http://me:hunter2@127.0.0.1:1").env("HF_TOKEN", "hf_secret");
     let errors = fails(command);

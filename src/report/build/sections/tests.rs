@@ -74,7 +74,7 @@ fn the_texts_that_most_seeds_get_wrong_come_first() {
     let gold = [0, 0, 0, 1, 2];
     // t1 is taken for b once, t2 twice (and once for c), t3 for c once.
     let predicted = [vec![0, 0, 1, 1, 2], vec![0, 1, 1, 2, 2], vec![0, 0, 2, 1, 2]];
-    let found = confusion(&task, &gold, &predicted, Row::A2);
+    let found = confusion(&task, &gold, &predicted, Variant::A2);
     assert_eq!(found.matrix, [[5, 3, 1], [0, 2, 1], [0, 0, 3]]);
     let pairs: Vec<_> = found
         .pairs
@@ -90,27 +90,27 @@ fn the_texts_that_most_seeds_get_wrong_come_first() {
             ("b", "c", 1, &[text("t3")]),
         ]
     );
-    assert!(confusion(&task, &gold, &[gold.to_vec()], Row::A2).pairs.is_empty());
+    assert!(confusion(&task, &gold, &[gold.to_vec()], Variant::A2).pairs.is_empty());
 }
 
 #[test]
 fn seeds_are_pooled_for_reliability() {
     let (predicted, confidence) = ([vec![0, 1], vec![0, 0]], [vec![0.5, 0.5], vec![0.5, 0.5]]);
-    let found = reliability(Row::A2, &[0, 0], &predicted, &confidence).expect("all is there");
+    let found = reliability(Variant::A2, &[0, 0], &predicted, &confidence).expect("all is there");
     // Three of four are right at 0.5.
     assert!((found.calibration.ece - 0.25).abs() < 1e-9, "{found:?}");
     assert_eq!(found.calibration.bins[7].rows, 4);
     // A student of an older ledger has none, the others' share would mislead.
-    assert!(reliability(Row::A2, &[0, 0], &predicted, &[vec![0.5, 0.5], vec![]]).is_none());
-    assert!(reliability(Row::A2, &[0, 0], &predicted, &[]).is_none());
-    assert!(reliability(Row::A2, &[], &[], &[]).is_none());
+    assert!(reliability(Variant::A2, &[0, 0], &predicted, &[vec![0.5, 0.5], vec![]]).is_none());
+    assert!(reliability(Variant::A2, &[0, 0], &predicted, &[]).is_none());
+    assert!(reliability(Variant::A2, &[], &[], &[]).is_none());
 }
 
 #[test]
 fn a_text_without_an_answer_is_wrong_for_certain() {
     let task = task(&[("t0", 2), ("t1", 1)]);
     let answer = Answer { class: 1, probabilities: vec![(0, 0.3), (1, 0.7)] };
-    let (predicted, confidence) = heard(&task, &[None, Some(answer)]);
+    let (predicted, confidence) = teacher_predictions(&task, &[None, Some(answer)]);
     assert_eq!((predicted[1], confidence), (1, vec![0.0, 0.7]));
     assert_ne!(predicted[0], 2);
 }

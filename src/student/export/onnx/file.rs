@@ -18,7 +18,7 @@ use super::{
         TensorData,
     },
 };
-use crate::student::model_spec::Blueprint;
+use crate::student::model_spec::ModelSpec;
 
 /// The operators' version: the first with `LayerNormalization`.
 const OPSET: i64 = 17;
@@ -27,18 +27,18 @@ const IR_VERSION: i64 = 8;
 /// What protobuf's readers take.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Writes the classifier that `blueprint` describes, with the weights of `source`, to `path`;
+/// Writes the classifier that `spec` describes, with the weights of `source`, to `path`;
 /// `about` is kept in the file's metadata. Returns the number of bytes.
 ///
 /// # Errors
 /// [`ExportError::TooLarge`] from 2 GiB on; what reading a weight or writing says.
 pub(in crate::student::export) fn write(
     path: &Path,
-    blueprint: &Blueprint,
+    spec: &ModelSpec,
     source: &dyn Source,
     about: &[(&str, String)],
 ) -> Result<u64, ExportError> {
-    let (graph, weights) = layout::lay_out(blueprint);
+    let (graph, weights) = layout::lay_out(spec);
     let model = head(about);
     let bodies: u64 = weights.iter().map(|weight| field_length(body_length(weight))).sum();
     let graph_length = graph.encoded_len() as u64 + bodies;

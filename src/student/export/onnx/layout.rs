@@ -12,7 +12,7 @@ use super::{
     graph::{self, Builder, Form, Name, Weight},
     proto::{Extent, FLOAT, Graph, INT64},
 };
-use crate::student::model_spec::{Blueprint, HeadActivation, LayerParts};
+use crate::student::model_spec::{HeadActivation, LayerParts, ModelSpec};
 
 /// Names of the graph's inputs, `[batch, sequence]` of int64, and of its output,
 /// `[batch, classes]` of float.
@@ -20,12 +20,12 @@ pub(super) const IDS: &str = "input_ids";
 pub(super) const MASK: &str = "attention_mask";
 pub(super) const LOGITS: &str = "logits";
 
-/// The graph of the classifier that `blueprint` describes, without its weights, and what these are.
-pub(super) fn lay_out(blueprint: &Blueprint) -> (Graph, Vec<Weight>) {
-    let mut room = Room { net: blueprint, to: Builder::default() };
+/// The graph of the classifier that `spec` describes, without its weights, and what these are.
+pub(super) fn lay_out(spec: &ModelSpec) -> (Graph, Vec<Weight>) {
+    let mut room = Room { net: spec, to: Builder::default() };
     let mut hidden = room.embeddings();
     let bias = room.mask_bias();
-    for parts in &blueprint.layers {
+    for parts in &spec.layers {
         hidden = room.layer(parts, &hidden, &bias);
     }
     let pooled = room.pool(&hidden);
@@ -33,12 +33,12 @@ pub(super) fn lay_out(blueprint: &Blueprint) -> (Graph, Vec<Weight>) {
     let free = |name: &str| Extent::Free(name.to_owned());
     let rectangle = || vec![free("batch"), free("sequence")];
     let inputs = [IDS, MASK].map(|name| graph::value(name, INT64, rectangle())).into();
-    let shape = vec![free("batch"), Extent::Fixed(blueprint.classes as i64)];
+    let shape = vec![free("batch"), Extent::Fixed(spec.classes as i64)];
     room.to.finish("classifier", inputs, graph::value(LOGITS, FLOAT, shape))
 }
 
 struct Room<'a> {
-    net: &'a Blueprint,
+    net: &'a ModelSpec,
     to: Builder,
 }
 

@@ -11,7 +11,7 @@ use super::{
     *,
 };
 use crate::student::{
-    Pooling, Result, config::Config, export::ExportError, model_spec::Blueprint, network::Source,
+    Pooling, Result, config::Config, export::ExportError, model_spec::ModelSpec, network::Source,
 };
 
 /// Weights that count: every tensor is 0, 1, 2, ...
@@ -34,20 +34,20 @@ impl Source for Counted {
     }
 }
 
-fn blueprint(model_type: &str, pooling: Pooling) -> Blueprint {
+fn spec(model_type: &str, pooling: Pooling) -> ModelSpec {
     let config = serde_json::json!({
         "model_type": model_type, "vocab_size": 10, "max_position_embeddings": 5, "type_vocab_size": 2,
         "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 6,
         "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 6,
     });
     let config = Config::parse(config.to_string().as_bytes(), "a test").unwrap();
-    Blueprint::new(&config, pooling, 3)
+    ModelSpec::new(&config, pooling, 3)
 }
 
-fn written(blueprint: &Blueprint) -> (Model, u64, u64) {
+fn written(spec: &ModelSpec) -> (Model, u64, u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let said = write(&path, blueprint, &Counted, &[("labels", "[\"a\"]".to_owned())]).unwrap();
+    let said = write(&path, spec, &Counted, &[("labels", "[\"a\"]".to_owned())]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     (Model::decode(bytes.as_slice()).unwrap(), said, bytes.len() as u64)
 }
@@ -55,7 +55,7 @@ fn written(blueprint: &Blueprint) -> (Model, u64, u64) {
 #[test]
 fn the_streamed_file_is_the_message_it_should_be() {
     for model_type in ["distilbert", "bert"] {
-        let (model, said, length) = written(&blueprint(model_type, Pooling::First));
+        let (model, said, length) = written(&spec(model_type, Pooling::First));
         assert_eq!(said, length);
         // Written in one piece by prost, the message is as long.
         assert_eq!(model.encoded_len() as u64, length);
@@ -82,7 +82,7 @@ fn the_streamed_file_is_the_message_it_should_be() {
 #[test]
 fn every_value_is_made_once_and_before_it_is_used() {
     for (model_type, pooling) in [("distilbert", Pooling::First), ("bert", Pooling::Mean)] {
-        let (model, ..) = written(&blueprint(model_type, pooling));
+        let (model, ..) = written(&spec(model_type, pooling));
         let graph = model.graph.unwrap();
         let mut known: HashSet<&str> = HashSet::new();
         for name in graph.input.iter().map(|input| &input.name) {
@@ -113,7 +113,7 @@ fn every_value_is_made_once_and_before_it_is_used() {
 
 #[test]
 fn a_file_beyond_protobufs_bound_is_refused_before_it_is_begun() {
-    let mut large = blueprint("bert", Pooling::First);
+    let mut large = spec("bert", Pooling::First);
     large.words_kept = 150_000_000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");

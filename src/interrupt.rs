@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How long a write may keep the program from ending.
-pub const PATIENCE: Duration = Duration::from_millis(1500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 static HELD: RwLock<()> = RwLock::new(());
@@ -29,10 +29,12 @@ static LEFTOVERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// While it lives the program waits with ending, for a while.
 #[must_use = "it holds as long as it lives"]
-pub struct Hold(#[allow(dead_code, reason = "it is dropped")] Option<RwLockReadGuard<'static, ()>>);
+pub(crate) struct Hold(
+    #[allow(dead_code, reason = "it is dropped")] Option<RwLockReadGuard<'static, ()>>,
+);
 
 /// Something is to be brought to its end: a file, a line. Holds may be nested.
-pub fn hold() -> Hold {
+pub(crate) fn hold() -> Hold {
     Hold(HELD.read().ok())
 }
 
@@ -40,16 +42,16 @@ pub fn hold() -> Hold {
 /// with all that is in it.
 #[must_use = "its path is removed when it goes"]
 #[derive(Debug)]
-pub struct Leftover(PathBuf);
+pub(crate) struct Leftover(PathBuf);
 
 impl Leftover {
     /// Takes charge of `path`, whether it is there yet or not.
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         LEFTOVERS.lock().unwrap_or_else(|held| held.into_inner()).push(path.clone());
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -97,17 +99,17 @@ fn remove_all(deadline: Instant) {
 }
 
 /// Whether the program is about to end.
-pub fn asked() -> bool {
+pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
 /// Whether a loop is to go on.
-pub fn flow() -> ControlFlow<()> {
+pub(crate) fn flow() -> ControlFlow<()> {
     if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// From here on a signal ends the program: `say` is called first, the exit code is 2.
-pub fn on_signal(say: impl Fn() + Send + 'static) {
+pub(crate) fn on_signal(say: impl Fn() + Send + 'static) {
     // A second handler cannot be set; the first one serves.
     let _ = ctrlc::set_handler(move || {
         ASKED.store(true, Ordering::Relaxed);
@@ -128,7 +130,7 @@ pub fn on_signal(say: impl Fn() + Send + 'static) {
 
 /// Waits for the end that a signal has asked for. What the other threads have to say by then, mostly
 /// that they were stopped, is of no interest.
-pub fn wait_for_the_end() -> ! {
+pub(crate) fn wait_for_the_end() -> ! {
     loop {
         thread::sleep(Duration::from_secs(1));
     }

@@ -1,66 +1,89 @@
 //! # promptmix: the map of the house
 //!
-//! A few labelled examples and a description of each class go in; a local language model (the
-//! *teacher*) writes new texts near the class boundaries and relabels them; a small transformer
-//! (the *student*) is fine-tuned on the result. Data flows one way:
+//! A few labelled examples and a description of each class go in. A local language model (the *teacher*)
+//! writes new texts near the class boundaries and relabels them; a small transformer (the *student*) is
+//! fine-tuned on the result. Data flows one way:
 //!
 //! ```text
 //! task ──► augment ──► relabel ──► filter ──► student ──► eval ──► report
 //! ```
 //!
+//! A module uses only what stands below it in this table; `tests/it/house.rs` reads the table and the `use`
+//! lines of `src/` and fails where they differ.
+//!
 //! | module | what it is for |
 //! |---|---|
-//! | [`task`] | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
-//! | [`config`] | `task.toml` and flags become one validated `Settings`; every default is visible there |
-//! | [`prompt`] | renders the templates of `prompts/`, parses the replies |
-//! | [`teacher`] | the `Teacher` seam; `teacher::llama` is the engine on llama.cpp, `teacher::worker` the supervised process it runs in, `teacher::replay` answers from a recording |
-//! | [`augment`] | how new text is made: mixup, and its rivals |
-//! | [`relabel`] | nearest classes and label scores |
-//! | [`filter`] | near-duplicates, copies of seeds, leaks from the test set |
-//! | [`audit`] | the ledger's chain, personal data and copied wording in what is trained on, masks |
-//! | [`embed`] | sentence embeddings, their map in two dimensions, neighbouring words |
-//! | [`student`] | encoders, optimiser, trainer, predictor, Hugging Face checkpoints, ONNX |
-//! | [`eval`] | metrics, confidence intervals, calibration, diversity |
-//! | [`report`] | `report.json` and one HTML page |
-//! | [`run`] | the run folder: stages, ledger, resume, and the report and model card of what came out |
-//! | [`compare`] | every row of the paper's table on one task, over several seeds |
-//! | [`store`] | the model manifest, where models are found, how they are checked |
-//! | [`bundle`] | one signed archive that carries program, models and sources to a machine without a network |
-//! | [`sandbox`] | takes the network away from the process |
-//! | [`interrupt`] | Ctrl-C: what is waited for before the program ends |
-//! | [`voice`] | how much is said on stderr; raw text with `-vv` alone |
-//! | `vector` | loops over long rows, compiled for AVX2 and AVX-512 as well: exponentials, sums, maxima |
-//! | `private`, `digest` | files for their owner alone that are replaced whole; the SHA-256 of a file |
-//! | `memory` | how much memory is free, and the most that this process held |
-//! | [`cli`] | the commands; the only place that prints |
+//! | `cli` | the commands, one file each; the only place that prints |
+//! | `compare` | every row of the paper's table on one task, over several seeds |
+//! | `pipeline` | the stages of a run as functions, and the one loop that talks to the teacher |
+//! | `report` | `report.json`, the HTML page, the model card; `report::build` turns a run folder into a report |
+//! | `run` | the run folder: files, lock, ledger, replay. Storage only: it knows no stage |
+//! | `audit` | the ledger's chain, personal data and copied wording in what is trained on, masks |
+//! | `filter` | near-duplicates, copies of seeds, leaks from the test set |
+//! | `relabel` | the nearest classes of a text, questions about it, probabilities from label scores |
+//! | `augment` | how new text is made: mixup, and the baselines it is compared with |
+//! | `dataset` | the rows that pass between the stages, and the variants of the result table |
+//! | `config` | `task.toml` and flags become one validated `Settings`, put together from what each engine can be told |
+//! | `student` | the network: checkpoints, engines (CPU, graph, 8 bits), training, classification, export |
+//! | `teacher` | `trait Teacher`: llama.cpp, the supervised process it runs in, chat templates, grammar, replay |
+//! | `bundle` | one signed archive that carries program, models and sources to a machine without a network |
+//! | `models` | the model manifest and library: which file a name means, and whether it is what it should be |
+//! | `embed` | `trait Embedder`, cosine similarity, a map of texts in two dimensions |
+//! | `prompt` | renders the templates of `prompts/`, parses the replies |
+//! | `task` | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
+//! | `eval` | metrics, confidence intervals, calibration, diversity |
+//! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
+//! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `simd`, `rng` | the ground: no sockets, Ctrl-C, atomic writes, SHA-256, free memory, how much is said, hints of errors, loops for AVX2 and AVX-512, keyed random streams |
 
-pub mod audit;
-pub mod augment;
-pub mod bundle;
+mod audit;
+mod augment;
+mod bundle;
 pub mod cli;
-pub mod compare;
-pub mod config;
-pub mod dataset;
-pub mod embed;
-pub mod eval;
-pub mod filter;
+mod compare;
+mod config;
+mod dataset;
+mod embed;
+mod eval;
+mod filter;
 mod fs;
 mod hash;
 mod hint;
-pub mod interrupt;
+mod interrupt;
 mod memory;
-pub mod model_file;
-pub mod models;
-pub mod pii;
-pub mod pipeline;
-pub mod prompt;
-pub mod relabel;
-pub mod report;
-pub mod rng;
-pub mod run;
-pub mod sandbox;
+mod model_file;
+mod models;
+mod pii;
+mod pipeline;
+mod prompt;
+mod relabel;
+mod report;
+mod rng;
+mod run;
+mod sandbox;
 mod simd;
-pub mod student;
-pub mod task;
-pub mod teacher;
-pub mod verbosity;
+mod student;
+mod task;
+mod teacher;
+mod verbosity;
+
+pub use verbosity::panic as describe_panic;
+
+/// What the fuzz targets and the end-to-end tests reach; no interface for anybody else.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{
+        model_file::{Header, check_bytes, safetensors},
+        prompt::reply::{parse_labelled_list, parse_list},
+        report::{Report, render},
+        run::ledger::{Entry, parse as parse_ledger},
+        sandbox::install_here as install_sandbox,
+        task::{Task, TaskError},
+        teacher::chat::ChatTemplate,
+    };
+
+    /// Whether the reader of bundles accepts `bytes`.
+    pub fn is_bundle(bytes: &[u8]) -> bool {
+        crate::bundle::inspect(bytes).is_ok()
+    }
+}

@@ -6,8 +6,6 @@ use std::{
     process::{self, ExitCode},
 };
 
-use promptmix::verbosity;
-
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|info| {
         if is_broken_pipe(info) {
@@ -18,7 +16,7 @@ fn main() -> ExitCode {
             io::stderr(),
             "error: promptmix has a fault of its own: {}\n\
              hint: what was finished is safe; please report this with the command that led to it",
-            verbosity::panic(info.location(), info)
+            promptmix::describe_panic(info.location(), info)
         );
     }));
     panic::catch_unwind(promptmix::cli::main).unwrap_or(ExitCode::from(2))

@@ -13,13 +13,13 @@ use rand_core::{RngCore, impls};
 /// assert_eq!(a.random::<u64>(), b.random::<u64>());
 /// ```
 #[derive(Debug, Clone)]
-pub struct Rng {
+pub(crate) struct Rng {
     state: u64,
 }
 
 impl Rng {
     /// The stream of item number `item` of `stage` in a run with `seed`.
-    pub fn for_item(seed: u64, stage: &str, item: u64) -> Self {
+    pub(crate) fn for_item(seed: u64, stage: &str, item: u64) -> Self {
         // FNV-1a spreads the stage's name; SplitMix's finaliser mixes the three keys.
         let stage = stage.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

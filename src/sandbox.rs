@@ -23,7 +23,7 @@ use std::{fmt, sync::OnceLock};
 
 /// Whether the kernel refuses sockets to this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// The filter stands.
     Refused,
     /// This command opens connections, or has not asked for the filter.
@@ -46,7 +46,7 @@ static STATE: OnceLock<State> = OnceLock::new();
 
 /// Takes the network away from this process, for good. Called once, before there are other threads:
 /// those inherit it.
-pub fn install() -> &'static State {
+pub(crate) fn install() -> &'static State {
     STATE.get_or_init(|| match filter::apply() {
         Ok(()) => State::Refused,
         Err(reason) => State::NotEnforced(reason),
@@ -64,7 +64,7 @@ pub fn install_here() -> Result<(), String> {
 
 /// What this process writes from here on is for its user alone: folders 0700, files 0600, whatever the
 /// umask was.
-pub fn keep_private() {
+pub(crate) fn keep_private() {
     #[cfg(unix)]
     // SAFETY: it takes a number and cannot fail.
     unsafe {
@@ -73,7 +73,7 @@ pub fn keep_private() {
 }
 
 /// A process that ends in a crash shall not write its memory, with all the texts in it, to a file.
-pub fn leave_no_core() {
+pub(crate) fn leave_no_core() {
     #[cfg(unix)]
     {
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -85,7 +85,7 @@ pub fn leave_no_core() {
 }
 
 /// What [`install`] came to; [`State::Open`] where it was not called.
-pub fn state() -> &'static State {
+pub(crate) fn state() -> &'static State {
     STATE.get().unwrap_or(&State::Open)
 }
 

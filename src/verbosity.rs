@@ -9,27 +9,27 @@ use std::{
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
 /// Sets how often `-v` was given.
-pub fn set(level: u8) {
+pub(crate) fn set(level: u8) {
     LEVEL.store(level, Ordering::Relaxed);
 }
 
 /// `-v`: paths, hashes, counts; no text.
-pub fn facts() -> bool {
+pub(crate) fn facts() -> bool {
     LEVEL.load(Ordering::Relaxed) >= 1
 }
 
 /// `-vv`: texts too.
-pub fn texts() -> bool {
+pub(crate) fn texts() -> bool {
     LEVEL.load(Ordering::Relaxed) >= 2
 }
 
 /// ` "text"`, or nothing where texts are not shown: for the end of a message.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if texts() { format!(" {text:?}") } else { String::new() }
 }
 
 /// What is wrong with a line of JSON. serde quotes the value that it did not like, which may be a text.
-pub fn json_fault(error: &serde_json::Error) -> String {
+pub(crate) fn json_fault(error: &serde_json::Error) -> String {
     let told = error.to_string();
     // These quote nothing but names of our own.
     let harmless = !error.is_data() || told.starts_with("missing field");

@@ -14,19 +14,21 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{hash, verbosity};
+use crate::{hash, hint::Hint, verbosity};
 
 /// Why the ledger cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {source}\nhint: `audit` takes the folder of a run or of a comparison")]
-pub struct ChainError {
+pub(crate) struct ChainError {
     path: PathBuf,
     source: io::Error,
 }
 
+impl Hint for ChainError {}
+
 /// What the chain of a ledger is worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// Whole lines that continue the chain, from the first on.
     pub lines: usize,
     /// SHA-256 (hex) of the last of them; of nothing where there is none.
@@ -47,7 +49,7 @@ pub struct Chain {
 
 /// A line that does not continue the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Break {
+pub(crate) struct Break {
     /// Counted from 1.
     pub line: usize,
     /// Lines before it that are beyond doubt.
@@ -71,7 +73,7 @@ struct Link {
 ///
 /// # Errors
 /// A ledger that cannot be read.
-pub fn follow(folder: &Path) -> Result<Chain, ChainError> {
+pub(crate) fn follow(folder: &Path) -> Result<Chain, ChainError> {
     let path = folder.join("ledger.jsonl");
     let bytes = fs::read(&path).map_err(|source| ChainError { path, source })?;
     Ok(chain(&bytes))
@@ -133,7 +135,7 @@ fn chain(bytes: &[u8]) -> Chain {
 
 /// A file that is no longer what the run wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Changed {
+pub(crate) struct Changed {
     pub file: String,
     /// Whether it is gone, or cannot be read.
     pub missing: bool,
@@ -144,7 +146,7 @@ pub struct Changed {
 ///
 /// A name that leads out of the folder, over a link or to anything but a plain file is taken for a
 /// missing file: the ledger may come from somebody else.
-pub fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
+pub(crate) fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
     let mut changed = BTreeMap::new();
     for (name, wanted) in &chain.files {
         let now = within(folder, name).and_then(|path| hash::of_file(&path).ok());

@@ -13,14 +13,14 @@ use super::reference_texts::{Origin, ReferenceTexts};
 use crate::dataset::canonical;
 
 /// Shared words from which a run counts as copied.
-pub const SHARED_WORDS: usize = 8;
+pub(super) const SHARED_WORDS: usize = 8;
 /// Words by which suffixes are sorted. A run that is longer is followed to its end in one of the texts
 /// that hold it: that there is a longer one in another of them may be missed.
 const SORTED: usize = 64;
 
 /// How much of a text is somebody else's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Copied {
+pub(super) enum Copied {
     /// Letter for letter, but for white space at the ends.
     Exact,
     /// But for letter case, white space, punctuation and the form of letters.
@@ -30,7 +30,7 @@ pub enum Copied {
 }
 
 /// The customer's texts, prepared for comparisons.
-pub struct Wording<'a> {
+pub(super) struct Wording<'a> {
     exact: HashMap<&'a str, Origin>,
     normal: HashMap<String, Origin>,
     /// Each known word's number.
@@ -46,7 +46,7 @@ pub struct Wording<'a> {
 }
 
 impl<'a> Wording<'a> {
-    pub fn of(customer: &ReferenceTexts<'a>) -> Self {
+    pub(super) fn of(customer: &ReferenceTexts<'a>) -> Self {
         let mut wording = Self {
             exact: HashMap::new(),
             normal: HashMap::new(),
@@ -82,7 +82,7 @@ impl<'a> Wording<'a> {
 
     /// How much of `text` is the customer's, and whose; nothing where it is fewer than
     /// [`SHARED_WORDS`] words.
-    pub fn copied(&self, text: &str) -> Option<(Copied, Origin)> {
+    pub(super) fn copied(&self, text: &str) -> Option<(Copied, Origin)> {
         if let Some(origin) = self.exact.get(text.trim()) {
             return Some((Copied::Exact, *origin));
         }

@@ -20,17 +20,17 @@ mod chain;
 mod copies;
 mod findings;
 mod nearest;
-pub mod redact;
+pub(crate) mod redact;
 mod reference_texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use chain::{Break, Chain, ChainError, Changed, changed_files, follow};
-pub use findings::{
+pub(crate) use chain::{Chain, ChainError, Changed, changed_files, follow};
+pub(crate) use findings::{
     Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, Privacy, PrivateValue,
 };
-pub use nearest::nearest;
-pub use reference_texts::ReferenceTexts;
+pub(crate) use nearest::nearest;
+pub(crate) use reference_texts::ReferenceTexts;
 
 use crate::{
     dataset::SyntheticText,
@@ -41,7 +41,7 @@ use reference_texts::{Source, Values};
 
 /// A synthetic text and where it stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Text<'a> {
+pub(crate) struct Text<'a> {
     /// The name of the file in the run folder.
     pub file: &'a str,
     /// From 1.
@@ -51,14 +51,14 @@ pub struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// A line of the file `file`.
-    pub fn of(file: &'a str, found: &'a SyntheticText) -> Self {
+    pub(crate) fn of(file: &'a str, found: &'a SyntheticText) -> Self {
         Self { file, line: found.line, text: &found.text }
     }
 }
 
 /// Looks at `texts` for personal data and wording of the customer's; values are masked unless they are to
 /// be shown. Embeddings are another matter: [`nearest`].
-pub fn look(
+pub(crate) fn look(
     texts: &[Text<'_>],
     customer: &ReferenceTexts<'_>,
     scanner: &Scanner,

@@ -21,7 +21,7 @@ const QUANTILES: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.95, 1.0];
 ///
 /// # Errors
 /// The embedder's own.
-pub fn nearest(
+pub(crate) fn nearest(
     texts: &[Text<'_>],
     customer: &ReferenceTexts<'_>,
     all: bool,

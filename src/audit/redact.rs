@@ -12,7 +12,7 @@ use crate::{
 
 /// A row of `train.jsonl` that says how much of it was masked.
 #[derive(Serialize)]
-pub struct RedactedText<'a> {
+pub(crate) struct RedactedText<'a> {
     #[serde(flatten)]
     pub row: &'a RelabelledText,
     /// Marks in the text; absent where there are none.
@@ -33,7 +33,10 @@ pub(crate) fn scanner(settings: &Settings) -> Result<Option<Scanner>, ConfigErro
 ///
 /// # Errors
 /// A pattern of the task's that is none.
-pub fn rows(settings: &Settings, rows: &mut [RelabelledText]) -> Result<Vec<usize>, ConfigError> {
+pub(crate) fn rows(
+    settings: &Settings,
+    rows: &mut [RelabelledText],
+) -> Result<Vec<usize>, ConfigError> {
     let Some(scanner) = scanner(settings)? else { return Ok(vec![0; rows.len()]) };
     Ok(rows.iter_mut().map(|row| mask(&scanner, &mut row.augmented.text)).collect())
 }
@@ -42,7 +45,7 @@ pub fn rows(settings: &Settings, rows: &mut [RelabelledText]) -> Result<Vec<usiz
 ///
 /// # Errors
 /// As [`rows`].
-pub fn examples(settings: &Settings, examples: &mut [Example]) -> Result<(), ConfigError> {
+pub(crate) fn examples(settings: &Settings, examples: &mut [Example]) -> Result<(), ConfigError> {
     let Some(scanner) = scanner(settings)? else { return Ok(()) };
     for example in examples {
         mask(&scanner, &mut example.text);

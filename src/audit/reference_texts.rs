@@ -14,7 +14,7 @@ use crate::{
 
 /// Where a text of the customer's comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
+pub(crate) enum Source {
     Seed,
     Pool,
     Test,
@@ -23,7 +23,7 @@ pub enum Source {
 
 /// Which text: the source and its number there, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub(crate) struct Origin {
     pub source: Source,
     pub number: usize,
 }
@@ -41,12 +41,12 @@ impl fmt::Display for Origin {
 }
 
 /// The customer's texts, each with where it comes from.
-pub struct ReferenceTexts<'a> {
+pub(crate) struct ReferenceTexts<'a> {
     pub texts: Vec<(Origin, &'a str)>,
 }
 
 impl<'a> ReferenceTexts<'a> {
-    pub fn of(task: &'a Task) -> Self {
+    pub(crate) fn of(task: &'a Task) -> Self {
         let descriptions = task.classes.iter().map(|class| class.description.as_str());
         let parts: [(Source, Vec<&str>); 4] = [
             (Source::Seed, task.seeds.iter().map(|item| item.text.as_str()).collect()),
@@ -61,18 +61,18 @@ impl<'a> ReferenceTexts<'a> {
     }
 
     /// How many texts come from `source`.
-    pub fn count(&self, source: Source) -> usize {
+    pub(crate) fn count(&self, source: Source) -> usize {
         self.texts.iter().filter(|(origin, _)| origin.source == source).count()
     }
 
     /// The texts that somebody wrote: all but the descriptions.
-    pub fn written(&self) -> impl Iterator<Item = (Origin, &'a str)> + '_ {
+    pub(crate) fn written(&self) -> impl Iterator<Item = (Origin, &'a str)> + '_ {
         self.texts.iter().filter(|(origin, _)| origin.source != Source::Description).copied()
     }
 }
 
 /// The first text of the customer's that holds a value.
-pub struct Values<'a> {
+pub(super) struct Values<'a> {
     customer: &'a ReferenceTexts<'a>,
     scanner: &'a Scanner,
     /// Values that were found, in the form in which they are compared.
@@ -85,7 +85,7 @@ const SURE: usize = 8;
 
 impl<'a> Values<'a> {
     /// Reads all texts of the customer's.
-    pub fn of(customer: &'a ReferenceTexts<'a>, scanner: &'a Scanner) -> Self {
+    pub(super) fn of(customer: &'a ReferenceTexts<'a>, scanner: &'a Scanner) -> Self {
         let mut keys = HashMap::new();
         for (at, (_, text)) in customer.texts.iter().enumerate() {
             for key in scanner.find(text).into_iter().flat_map(|finding| finding.keys) {
@@ -97,7 +97,7 @@ impl<'a> Values<'a> {
 
     /// For each of `findings`, with the value as it was written: which text of the customer's holds it,
     /// however it separates its groups. In one pass over the customer's texts.
-    pub fn origins(&self, findings: &[(&Finding, &str)]) -> Vec<Option<Origin>> {
+    pub(super) fn origins(&self, findings: &[(&Finding, &str)]) -> Vec<Option<Origin>> {
         let mut wanted: HashMap<String, Option<usize>> = HashMap::new();
         for (finding, value) in findings {
             let value = squeezed(value);

@@ -11,7 +11,7 @@ use crate::prompt::{PromptError, shown_classes};
 
 /// Asks for more texts like the seeds of one class.
 #[derive(Debug, Clone, Copy)]
-pub struct Continuation;
+pub(crate) struct Continuation;
 
 impl Method for Continuation {
     fn plan_round(

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// α: the share of words that are edited.
-pub const RATE: f64 = 0.05;
+pub(crate) const RATE: f64 = 0.05;
 
 /// Draws for one text before the next seed or operation has its turn. A deletion leaves every second
 /// text of a dozen words as it was, and nine in ten of two words.
@@ -47,7 +47,7 @@ const OPERATIONS: [Operation; 4] =
 ///
 /// # Errors
 /// The student cannot be read.
-pub fn neighbours(base: &BaseModel, seeds: &[LabelledText]) -> Result<Neighbours> {
+pub(crate) fn neighbours(base: &BaseModel, seeds: &[LabelledText]) -> Result<Neighbours> {
     let words = seeds.iter().flat_map(|seed| seed.text.split_whitespace());
     // In a small student's table "the" is near many a noun.
     Neighbours::new(base, words, is_stop_word)
@@ -56,7 +56,7 @@ pub fn neighbours(base: &BaseModel, seeds: &[LabelledText]) -> Result<Neighbours
 /// `per_class` new texts of each class that has seeds, unlike the seeds and each other (letter case
 /// and punctuation aside). Seeds and operations take turns, classes too. Where the seeds do not
 /// give as many texts, as in a class of one word, there are fewer.
-pub fn augment(
+pub(crate) fn augment(
     task: &Task,
     seeds: &[LabelledText],
     per_class: usize,
@@ -131,7 +131,7 @@ fn edits(words: usize) -> usize {
 
 /// Synonym replacement: `count` random words that are no stop words and have synonyms (all of them
 /// where they are fewer), each replaced by a random synonym wherever it stands.
-pub fn replace(
+pub(crate) fn replace(
     words: &[String],
     count: usize,
     neighbours: &Neighbours,
@@ -156,7 +156,7 @@ pub fn replace(
 
 /// Random insertion: `count` times a random synonym of a random word that is no stop word, at a random
 /// place. Nothing where no word has synonyms.
-pub fn insert(
+pub(crate) fn insert(
     words: &[String],
     count: usize,
     neighbours: &Neighbours,
@@ -173,7 +173,7 @@ pub fn insert(
 }
 
 /// Random swap: `count` times two random words change places. Nothing where there is one word.
-pub fn swap(words: &[String], count: usize, rng: &mut impl rand::Rng) -> Vec<String> {
+pub(crate) fn swap(words: &[String], count: usize, rng: &mut impl rand::Rng) -> Vec<String> {
     let mut words = words.to_vec();
     for _ in 0..count {
         if words.len() > 1 {
@@ -188,7 +188,7 @@ pub fn swap(words: &[String], count: usize, rng: &mut impl rand::Rng) -> Vec<Str
 }
 
 /// Random deletion: each word goes with probability `p`; were none left, one random word stays.
-pub fn delete(words: &[String], p: f64, rng: &mut impl rand::Rng) -> Vec<String> {
+pub(crate) fn delete(words: &[String], p: f64, rng: &mut impl rand::Rng) -> Vec<String> {
     if words.len() < 2 {
         return words.to_vec();
     }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Asks for texts with their classes.
 #[derive(Debug, Clone, Copy)]
-pub struct Gpt3Mix;
+pub(crate) struct Gpt3Mix;
 
 impl Method for Gpt3Mix {
     /// `missing` holds one number: the teacher chooses the classes. Each request shows

@@ -12,7 +12,7 @@ use crate::{
 
 /// The method.
 #[derive(Debug, Clone, Copy)]
-pub struct Mixup;
+pub(crate) struct Mixup;
 
 impl Method for Mixup {
     fn plan_round(
@@ -45,7 +45,7 @@ pub(super) struct Mix {
 
 impl Mix {
     /// Draws what is mixed into `class`.
-    pub fn draw(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Self {
+    pub(super) fn draw(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Self {
         let shown = draw_shown(context, class, rng);
         let others: Vec<usize> = shown.iter().copied().filter(|other| *other != class).collect();
         let minor = match context.nearest.get(class) {
@@ -57,7 +57,7 @@ impl Mix {
     }
 
     /// The request `id` for texts that are mixed so.
-    pub fn ask(
+    pub(super) fn ask(
         &self,
         context: &PromptContext<'_>,
         id: String,

@@ -6,12 +6,12 @@
 //! (`run::generate_texts`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
 //! no examples or no descriptions. [`eda`] asks nobody.
 
-pub mod continuation;
-pub mod eda;
-pub mod gpt3mix;
-pub mod mixup;
+pub(crate) mod continuation;
+pub(crate) mod eda;
+pub(crate) mod gpt3mix;
+pub(crate) mod mixup;
 pub(crate) mod paper;
-pub mod plain;
+pub(crate) mod plain;
 #[cfg(test)]
 pub(crate) mod sample;
 
@@ -30,7 +30,7 @@ use crate::{
 
 /// What a method asks about.
 #[derive(Clone, Copy)]
-pub struct PromptContext<'a> {
+pub(crate) struct PromptContext<'a> {
     pub task: &'a Task,
     /// The few-shot subset.
     pub seeds: &'a [LabelledText],
@@ -44,14 +44,14 @@ pub struct PromptContext<'a> {
 
 /// A text out of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParsedText {
+pub(crate) struct ParsedText {
     pub text: String,
     /// The class that it was asked to belong to, or that the teacher gave it.
     pub class: usize,
 }
 
 /// A way of asking a teacher for new texts.
-pub trait Method: Sync {
+pub(crate) trait Method: Sync {
     /// The requests of one round. `missing[class]` texts are still wanted of each class.
     ///
     /// Everything random about a request derives from (seed, round, number), so that a round can be
@@ -107,7 +107,7 @@ pub trait Method: Sync {
 
 /// One request to the teacher for new texts, in terms of the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PromptRequest {
+pub(crate) struct PromptRequest {
     /// `round.class.number`: names the request in the ledger.
     pub id: String,
     /// Classes in the order in which the prompt shows them.

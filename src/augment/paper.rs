@@ -27,7 +27,7 @@ pub(crate) struct PendingText {
 
 impl PendingText {
     /// `augment.per_class` of each class; classes take turns.
-    pub fn all(context: &PromptContext<'_>) -> Vec<Self> {
+    pub(crate) fn all(context: &PromptContext<'_>) -> Vec<Self> {
         let classes = context.task.classes.len();
         let pending = |number: usize, class: usize| {
             let mut rng = Rng::for_item(context.seed, "published", item(0, class, number));
@@ -40,7 +40,7 @@ impl PendingText {
     }
 
     /// The class that the text is to belong to for the most part.
-    pub fn class(&self) -> usize {
+    pub(crate) fn class(&self) -> usize {
         self.mix.major
     }
 
@@ -48,7 +48,10 @@ impl PendingText {
     ///
     /// # Errors
     /// A template that does not render.
-    pub fn asks(&mut self, context: &PromptContext<'_>) -> Result<Vec<PromptRequest>, PromptError> {
+    pub(crate) fn asks(
+        &mut self,
+        context: &PromptContext<'_>,
+    ) -> Result<Vec<PromptRequest>, PromptError> {
         let settings = context.settings;
         let requests = |texts: usize| texts.div_ceil(settings.texts_per_request);
         let most = settings.tries * requests(settings.unique_per_text);
@@ -65,7 +68,7 @@ impl PendingText {
     }
 
     /// Takes a text up unless it is there already, and says whether it did.
-    pub fn take(&mut self, row: AugmentedText) -> bool {
+    pub(crate) fn take(&mut self, row: AugmentedText) -> bool {
         let is_new = self.found.iter().all(|other| other.text != row.text);
         if is_new {
             self.found.push(row);
@@ -74,7 +77,7 @@ impl PendingText {
     }
 
     /// One of the texts found, each with the same probability. `seed` is that of the prompts.
-    pub fn keep(mut self, seed: u64) -> Option<AugmentedText> {
+    pub(crate) fn keep(mut self, seed: u64) -> Option<AugmentedText> {
         if self.found.is_empty() {
             return None;
         }

@@ -8,7 +8,7 @@ use crate::prompt::{PromptError, shown_classes};
 
 /// Asks for texts of one class.
 #[derive(Debug, Clone, Copy)]
-pub struct Plain;
+pub(crate) struct Plain;
 
 impl Method for Plain {
     fn plan_round(

@@ -24,7 +24,7 @@ pub(crate) fn seed(text: &str, label: usize) -> LabelledText {
 
 impl Sample {
     /// Tickets of these classes, each with a description that says so.
-    pub fn new(classes: &[&str], seeds: Vec<LabelledText>) -> Self {
+    pub(crate) fn new(classes: &[&str], seeds: Vec<LabelledText>) -> Self {
         let class = |name: &&str| Class {
             name: (*name).to_owned(),
             description: format!("described as {name}"),
@@ -49,7 +49,7 @@ impl Sample {
         Self { task, seeds, prompts, settings, nearest: Vec::new() }
     }
 
-    pub fn context(&self) -> PromptContext<'_> {
+    pub(crate) fn context(&self) -> PromptContext<'_> {
         let Self { task, seeds, prompts, settings, nearest } = self;
         PromptContext { task, seeds, prompts, settings, nearest, seed: 1 }
     }

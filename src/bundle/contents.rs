@@ -13,13 +13,13 @@ use super::{
 use crate::{models::LocalModel, prompt};
 
 /// Where a member's bytes come from.
-pub enum Content {
+pub(super) enum Content {
     Bytes(Vec<u8>),
     File(PathBuf),
 }
 
 /// One file that is to go in.
-pub struct Entry {
+pub(super) struct Entry {
     pub path: String,
     pub kind: Kind,
     pub executable: bool,
@@ -27,7 +27,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn text(path: &str, kind: Kind, text: &str) -> Self {
+    pub(super) fn text(path: &str, kind: Kind, text: &str) -> Self {
         Self {
             path: path.to_owned(),
             kind,
@@ -36,12 +36,12 @@ impl Entry {
         }
     }
 
-    pub fn file(path: String, kind: Kind, executable: bool, file: PathBuf) -> Self {
+    pub(super) fn file(path: String, kind: Kind, executable: bool, file: PathBuf) -> Self {
         Self { path, kind, executable, content: Content::File(file) }
     }
 
     /// Bytes that will be read.
-    pub fn size(&self) -> Result<u64, BundleError> {
+    pub(super) fn size(&self) -> Result<u64, BundleError> {
         match &self.content {
             Content::Bytes(bytes) => Ok(bytes.len() as u64),
             Content::File(path) => fs::metadata(path)
@@ -53,7 +53,7 @@ impl Entry {
 
 /// All but the bill of materials, and the models' part of the index. Dependencies are fetched into
 /// `scratch`, if the sources are wanted.
-pub fn gather(
+pub(super) fn gather(
     selection: &Selection,
     scratch: &Path,
 ) -> Result<(Vec<Entry>, Vec<ModelEntry>), BundleError> {

@@ -22,7 +22,7 @@ use crate::models::{self, LocalModel};
 
 /// What is to go into a bundle besides prompts, notes and bill.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The program's file.
     pub program: Option<PathBuf>,
     pub models: Vec<LocalModel>,
@@ -37,7 +37,7 @@ pub struct Selection {
 /// # Errors
 /// `out` exists, a file cannot be read or is written to meanwhile, a name cannot be in a bundle, `git` or
 /// `cargo vendor` fail, the disk is full.
-pub fn create(
+pub(crate) fn create(
     out: &Path,
     selection: &Selection,
     key: &SigningKey,

@@ -17,14 +17,14 @@ use crate::models::{self, LocalModel, ModelError, Role};
 
 /// Where things go. Models always go into the library.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Destinations<'a> {
+pub(crate) struct Destinations<'a> {
     pub program: Option<&'a Path>,
     pub source: Option<&'a Path>,
 }
 
 /// What was taken over.
 #[derive(Debug)]
-pub struct Imported {
+pub(crate) struct Imported {
     pub summary: Summary,
     /// Each model, and its folder.
     pub models: Vec<(Role, String, PathBuf)>,
@@ -37,7 +37,7 @@ pub struct Imported {
 /// # Errors
 /// As [`super::verify`]; a destination exists; the bundle lacks what is asked for; the library refuses a
 /// model.
-pub fn import(
+pub(crate) fn import(
     path: &Path,
     trust: &Trust,
     to: Destinations,

@@ -14,22 +14,22 @@ use super::{BundleError, LONGEST_INDEX, PIECE, paths};
 use crate::models::Role;
 
 /// The first field of each index.
-pub const FORMAT: &str = "promptmix-bundle-1";
+pub(super) const FORMAT: &str = "promptmix-bundle-1";
 /// The last eight bytes of each bundle.
-pub const MARK: &[u8; 8] = b"PMIXBND1";
+pub(super) const MARK: &[u8; 8] = b"PMIXBND1";
 /// Bytes after the index: public key, signature, length of the index, mark.
-pub const TAIL: u64 = 32 + 64 + 8 + 8;
+pub(super) const TAIL: u64 = 32 + 64 + 8 + 8;
 /// Magic number of the skippable frame, and the length of its header.
 const SKIPPABLE: u32 = 0x184D_2A5B;
-pub const FRAME_HEAD: u64 = 8;
+pub(super) const FRAME_HEAD: u64 = 8;
 /// Bytes of a tar's block, and of its end.
 const BLOCK: u64 = 512;
-pub const TAR_END: u64 = 2 * BLOCK;
+pub(super) const TAR_END: u64 = 2 * BLOCK;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(crate) enum Kind {
     Note,
     Program,
     Prompt,
@@ -41,7 +41,7 @@ pub enum Kind {
 /// One file of the tar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Member {
+pub(super) struct Member {
     pub path: String,
     pub kind: Kind,
     /// `0644` or `0755`.
@@ -55,7 +55,7 @@ pub struct Member {
 /// One zstd frame: a piece of the tar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Segment {
+pub(super) struct Segment {
     /// Bytes of the file: from, and how many.
     pub offset: u64,
     pub length: u64,
@@ -68,7 +68,7 @@ pub struct Segment {
 /// A model, as `promptmix models list` will show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ModelEntry {
+pub(super) struct ModelEntry {
     pub role: Role,
     pub name: String,
     pub licence: String,
@@ -79,7 +79,7 @@ pub struct ModelEntry {
 /// All that is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Index {
+pub(super) struct Index {
     pub format: String,
     pub created_by: String,
     pub built_for: String,
@@ -91,7 +91,7 @@ pub struct Index {
 }
 
 impl Member {
-    pub fn is_executable(&self) -> bool {
+    pub(super) fn is_executable(&self) -> bool {
         self.mode == "0755"
     }
 
@@ -99,7 +99,7 @@ impl Member {
     ///
     /// # Errors
     /// The tar format has no room for the name.
-    pub fn header(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn header(&self) -> io::Result<Vec<u8>> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(if self.is_executable() { 0o755 } else { 0o644 });
@@ -113,7 +113,7 @@ impl Member {
     }
 
     /// Zero bytes after the content.
-    pub fn padding(&self) -> u64 {
+    pub(super) fn padding(&self) -> u64 {
         (BLOCK - self.size % BLOCK) % BLOCK
     }
 
@@ -131,7 +131,7 @@ impl Index {
     ///
     /// # Errors
     /// The index is longer than a reader would take.
-    pub fn signed(&self, key: &SigningKey) -> Result<Vec<u8>, BundleError> {
+    pub(super) fn signed(&self, key: &SigningKey) -> Result<Vec<u8>, BundleError> {
         let json = serde_json::to_vec(self).expect("an index is JSON");
         if json.len() as u64 > LONGEST_INDEX {
             return Err(BundleError::TooMuch { what: "too many files" });
@@ -144,7 +144,7 @@ impl Index {
     ///
     /// # Errors
     /// [`BundleError::Hostile`] with the first thing that does not fit.
-    pub fn parse(json: &[u8], end: u64) -> Result<Self, BundleError> {
+    pub(super) fn parse(json: &[u8], end: u64) -> Result<Self, BundleError> {
         let hostile = |what: String| BundleError::Hostile { what };
         let index: Self = serde_json::from_slice(json)
             .map_err(|error| error.to_string().chars().take(200).collect::<String>())
@@ -254,12 +254,12 @@ impl Index {
     }
 
     /// Bytes of the whole tar.
-    pub fn tar_length(&self) -> Option<u64> {
+    pub(super) fn tar_length(&self) -> Option<u64> {
         self.members.iter().try_fold(TAR_END, |sum, member| sum.checked_add(member.span()?))
     }
 
     /// Which members the segment `number` holds parts of, and which bytes of them: for people.
-    pub fn place(&self, number: usize) -> String {
+    pub(super) fn place(&self, number: usize) -> String {
         let segment = &self.segments[number];
         let from: u64 = self.segments[..number].iter().map(|segment| segment.raw).sum();
         let to = from + segment.raw;
@@ -293,7 +293,7 @@ impl Index {
 }
 
 /// Most bytes that zstd makes of one piece.
-pub fn longest_segment() -> u64 {
+pub(super) fn longest_segment() -> u64 {
     zstd::zstd_safe::compress_bound(PIECE) as u64
 }
 
@@ -302,7 +302,7 @@ fn is_sha256(text: &str) -> bool {
 }
 
 /// A skippable frame around the signed `json`.
-pub fn footer(json: &[u8], key: &SigningKey) -> Vec<u8> {
+pub(super) fn footer(json: &[u8], key: &SigningKey) -> Vec<u8> {
     let signature: Signature = key.sign(json);
     let mut bytes = frame_head(json.len() as u64).to_vec();
     bytes.extend_from_slice(json);
@@ -314,7 +314,7 @@ pub fn footer(json: &[u8], key: &SigningKey) -> Vec<u8> {
 }
 
 /// The header of the skippable frame around an index of `length` bytes, at most [`LONGEST_INDEX`].
-pub fn frame_head(length: u64) -> [u8; 8] {
+pub(super) fn frame_head(length: u64) -> [u8; 8] {
     let [a, b, c, d] = SKIPPABLE.to_le_bytes();
     let [e, f, g, h, ..] = (length + TAIL).to_le_bytes();
     [a, b, c, d, e, f, g, h]

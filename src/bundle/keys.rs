@@ -18,7 +18,7 @@ use super::BundleError;
 /// Names a public key: the first 32 hex digits of the SHA-256 of its DER form, as
 /// `openssl pkey -pubin -in FILE -outform der | sha256sum` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(String);
+pub(crate) struct Fingerprint(String);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl fmt::Display for Fingerprint {
 }
 
 /// The name of `key`.
-pub fn fingerprint(key: &VerifyingKey) -> Fingerprint {
+pub(crate) fn fingerprint(key: &VerifyingKey) -> Fingerprint {
     let der = key.to_public_key_der().expect("a public key has a DER form");
     Fingerprint(format!("{:x}", Sha256::digest(der.as_bytes()))[..32].to_owned())
 }
@@ -36,7 +36,7 @@ pub fn fingerprint(key: &VerifyingKey) -> Fingerprint {
 ///
 /// # Errors
 /// The file cannot be read or holds no such key.
-pub fn private_key(path: &Path) -> Result<(SigningKey, bool), BundleError> {
+pub(crate) fn private_key(path: &Path) -> Result<(SigningKey, bool), BundleError> {
     let (text, open) = read(path)?;
     let key = SigningKey::from_pkcs8_pem(&text).map_err(|error| {
         let message = if text.contains("ENCRYPTED") {
@@ -53,7 +53,7 @@ pub fn private_key(path: &Path) -> Result<(SigningKey, bool), BundleError> {
 ///
 /// # Errors
 /// The file cannot be read or holds no such key.
-pub fn public_key(path: &Path) -> Result<VerifyingKey, BundleError> {
+pub(crate) fn public_key(path: &Path) -> Result<VerifyingKey, BundleError> {
     let (text, _) = read(path)?;
     let key = |message| BundleError::Key { path: path.to_owned(), what: "public Ed25519", message };
     let found = VerifyingKey::from_public_key_pem(&text).map_err(|error| key(error.to_string()))?;
@@ -85,7 +85,7 @@ fn is_open(_: &fs::Metadata) -> bool {
 ///
 /// # Errors
 /// A file exists or cannot be written; the system has no random numbers.
-pub fn generate(path: &Path) -> Result<(std::path::PathBuf, Fingerprint), BundleError> {
+pub(crate) fn generate(path: &Path) -> Result<(std::path::PathBuf, Fingerprint), BundleError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
     let public = std::path::PathBuf::from(name);

@@ -37,28 +37,29 @@ mod hostile;
 
 use std::{io, path::PathBuf};
 
-pub use create::{Selection, create};
-pub use import::{Destinations, Imported, import};
-pub use index::Kind;
-pub use keys::{Fingerprint, fingerprint, generate, private_key, public_key};
-pub use read::{Trust, inspect, verify};
-pub use sbom::bill;
-#[doc(hidden)]
-pub use write::sealed;
+pub(crate) use create::{Selection, create};
+pub(crate) use import::{Destinations, import};
+pub(crate) use keys::{Fingerprint, generate, private_key, public_key};
+pub(crate) use read::inspect;
+pub(crate) use read::{Trust, verify};
+pub(crate) use sbom::bill;
 
-use crate::models::{ModelError, Role};
+use crate::{
+    hint::Hint,
+    models::{ModelError, Role},
+};
 
 /// Largest piece of the tar that one frame holds, in bytes.
-pub const PIECE: usize = 4 << 20;
+pub(crate) const PIECE: usize = 4 << 20;
 /// Longest index, in bytes.
-pub const LONGEST_INDEX: u64 = 64 << 20;
+pub(crate) const LONGEST_INDEX: u64 = 64 << 20;
 
 /// Told how many of how many bytes are done.
-pub type Watch<'a> = &'a mut dyn FnMut(u64, u64);
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// What a bundle holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// As `promptmix 0.1.0`.
     pub created_by: String,
     /// Machine that the program in it was built for, as `x86_64-linux`; empty without a program.
@@ -77,7 +78,7 @@ pub struct Summary {
 
 /// One model of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CarriedModel {
+pub(crate) struct CarriedModel {
     pub role: Role,
     pub name: String,
     /// As an SPDX expression; empty where nobody said.
@@ -87,7 +88,7 @@ pub struct CarriedModel {
 
 /// Why a bundle is refused or cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum BundleError {
+pub(crate) enum BundleError {
     #[error(
         "no bundle, or its end was changed, cut off or added to: {what} (there stands the index of the bundle)\nhint: copy it again from where it was made; do not use this one"
     )]
@@ -139,6 +140,8 @@ pub enum BundleError {
     Store(Box<ModelError>),
 }
 
+impl Hint for BundleError {}
+
 impl From<ModelError> for BundleError {
     fn from(error: ModelError) -> Self {
         Self::Store(Box::new(error))
@@ -147,7 +150,7 @@ impl From<ModelError> for BundleError {
 
 impl BundleError {
     /// Whether this is a verdict on the bundle, and not a mistake or an accident.
-    pub fn is_verdict(&self) -> bool {
+    pub(crate) fn is_verdict(&self) -> bool {
         matches!(
             self,
             Self::End { .. }

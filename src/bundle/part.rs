@@ -14,7 +14,7 @@ use crate::interrupt::Leftover;
 
 /// The place of a file or folder that is being made. What is there when this goes is removed.
 #[derive(Debug)]
-pub struct Part {
+pub(super) struct Part {
     part: Leftover,
     // Removed while it is still locked: fields go in this order.
     _mark: Leftover,
@@ -26,7 +26,7 @@ impl Part {
     ///
     /// # Errors
     /// Another process makes the same; the folder cannot be written to.
-    pub fn beside(goal: &Path, what: &str) -> Result<Self, BundleError> {
+    pub(super) fn beside(goal: &Path, what: &str) -> Result<Self, BundleError> {
         let name = goal.file_name().unwrap_or_default().to_string_lossy();
         let path = goal.with_file_name(format!(".{name}.promptmix-{what}"));
         let mark = goal.with_file_name(format!(".{name}.promptmix-{what}-lock"));
@@ -63,7 +63,7 @@ impl Part {
         Ok(part)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.part.path()
     }
 
@@ -71,7 +71,7 @@ impl Part {
     ///
     /// # Errors
     /// The name is taken, or cannot be written.
-    pub fn finish_file(&self, to: &Path) -> Result<(), BundleError> {
+    pub(super) fn finish_file(&self, to: &Path) -> Result<(), BundleError> {
         let fail = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => BundleError::Exists { path: to.to_owned() },
             _ => BundleError::Write { path: to.to_owned(), source: error },
@@ -93,7 +93,7 @@ impl Part {
     ///
     /// # Errors
     /// The name is taken, or cannot be written.
-    pub fn finish_folder(&self, to: &Path) -> Result<(), BundleError> {
+    pub(super) fn finish_folder(&self, to: &Path) -> Result<(), BundleError> {
         if fs::symlink_metadata(to).is_ok() {
             return Err(BundleError::Exists { path: to.to_owned() });
         }
@@ -117,7 +117,7 @@ fn is_at(_: &File, path: &Path) -> bool {
 }
 
 /// Sets the mode of a file or folder whatever the umask is.
-pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     return fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]

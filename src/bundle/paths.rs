@@ -17,7 +17,7 @@ const LONGEST_SHOWN: usize = 200;
 ///
 /// # Errors
 /// The rule that it breaks.
-pub fn check(path: &str) -> Result<(), &'static str> {
+pub(super) fn check(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("it is empty");
     }
@@ -59,7 +59,7 @@ fn steers(letter: char) -> bool {
 ///
 /// # Errors
 /// The rule that it breaks.
-pub fn check_shown(text: &str) -> Result<(), &'static str> {
+pub(super) fn check_shown(text: &str) -> Result<(), &'static str> {
     if text.len() > LONGEST_SHOWN {
         return Err("it is longer than 200 bytes");
     }
@@ -70,7 +70,7 @@ pub fn check_shown(text: &str) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// The rule that it breaks.
-pub fn check_model(name: &str) -> Result<(), &'static str> {
+pub(super) fn check_model(name: &str) -> Result<(), &'static str> {
     check(name)?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
     if name.len() > 128 {
@@ -99,7 +99,7 @@ fn is_device(part: &str) -> bool {
 ///
 /// # Errors
 /// The path that clashes with another, and how.
-pub fn check_all<'a>(
+pub(super) fn check_all<'a>(
     paths: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), (&'a str, &'static str)> {
     let mut seen = HashSet::new();

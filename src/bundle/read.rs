@@ -21,7 +21,7 @@ const NAMED: usize = 12;
 
 /// Whose signature counts.
 #[derive(Debug, Clone)]
-pub enum Trust {
+pub(crate) enum Trust {
     /// That of the key inside: the content is whole, but anybody can have made it.
     Embedded,
     /// That of this key alone.
@@ -32,7 +32,7 @@ pub enum Trust {
 ///
 /// # Errors
 /// A verdict ([`BundleError::is_verdict`]) or a file that cannot be read.
-pub fn verify(path: &Path, trust: &Trust, watch: Watch) -> Result<Summary, BundleError> {
+pub(crate) fn verify(path: &Path, trust: &Trust, watch: Watch) -> Result<Summary, BundleError> {
     let mut bundle = Bundle::open_file(path, trust)?;
     bundle.walk(&mut Nowhere, watch)?;
     Ok(bundle.summary())
@@ -42,14 +42,14 @@ pub fn verify(path: &Path, trust: &Trust, watch: Watch) -> Result<Summary, Bundl
 ///
 /// # Errors
 /// A verdict.
-pub fn inspect(bytes: &[u8]) -> Result<Summary, BundleError> {
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Summary, BundleError> {
     let mut bundle = Bundle::open(Cursor::new(bytes), Path::new("memory"), &Trust::Embedded)?;
     bundle.walk(&mut Nowhere, &mut |_, _| {})?;
     Ok(bundle.summary())
 }
 
 /// Where the members' contents go.
-pub trait Sink {
+pub(super) trait Sink {
     /// The next member begins.
     fn begin(&mut self, member: &Member) -> Result<(), BundleError>;
     /// Some of its bytes, each of them once and in order.
@@ -59,7 +59,7 @@ pub trait Sink {
 }
 
 /// Where nothing is kept.
-pub struct Nowhere;
+pub(super) struct Nowhere;
 
 impl Sink for Nowhere {
     fn begin(&mut self, _: &Member) -> Result<(), BundleError> {
@@ -76,7 +76,7 @@ impl Sink for Nowhere {
 }
 
 /// A bundle whose index is authentic and makes sense.
-pub struct Bundle<R> {
+pub(super) struct Bundle<R> {
     file: R,
     path: std::path::PathBuf,
     length: u64,
@@ -85,7 +85,7 @@ pub struct Bundle<R> {
 }
 
 impl Bundle<io::BufReader<std::fs::File>> {
-    pub fn open_file(path: &Path, trust: &Trust) -> Result<Self, BundleError> {
+    pub(super) fn open_file(path: &Path, trust: &Trust) -> Result<Self, BundleError> {
         let read = |source| BundleError::Read { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(read)?;
         if file.metadata().map_err(read)?.is_dir() {
@@ -97,7 +97,7 @@ impl Bundle<io::BufReader<std::fs::File>> {
 
 impl<R: Read + Seek> Bundle<R> {
     /// Reads the end of the file; allocates no more than the file is long.
-    pub fn open(mut file: R, path: &Path, trust: &Trust) -> Result<Self, BundleError> {
+    pub(super) fn open(mut file: R, path: &Path, trust: &Trust) -> Result<Self, BundleError> {
         let read = |source| BundleError::Read { path: path.to_owned(), source };
         let ending = |what| BundleError::End { what };
         let length = file.seek(SeekFrom::End(0)).map_err(read)?;
@@ -133,13 +133,13 @@ impl<R: Read + Seek> Bundle<R> {
         Ok(Self { file, path: path.to_owned(), length, index, signer })
     }
 
-    pub fn index(&self) -> &Index {
+    pub(super) fn index(&self) -> &Index {
         &self.index
     }
 
     /// Goes through all segments and gives the members' contents to `sink`. Once one segment is found
     /// changed, the others are only hashed, so that the message names them all.
-    pub fn walk(&mut self, sink: &mut dyn Sink, watch: Watch) -> Result<(), BundleError> {
+    pub(super) fn walk(&mut self, sink: &mut dyn Sink, watch: Watch) -> Result<(), BundleError> {
         let Self { file, path, index, .. } = self;
         let read = |source| BundleError::Read { path: path.clone(), source };
         let total = index.segments.last().map_or(0, |segment| segment.offset + segment.length);
@@ -171,7 +171,7 @@ impl<R: Read + Seek> Bundle<R> {
         Err(BundleError::Changed { places })
     }
 
-    pub fn summary(&self) -> Summary {
+    pub(super) fn summary(&self) -> Summary {
         let Index { members, models, created_by, built_for, .. } = &self.index;
         let count = |kind| members.iter().filter(|member| member.kind == kind).count();
         let size = |path: &str| {

@@ -102,7 +102,7 @@ pub(super) fn write(members: &[Member], models: &[ModelEntry]) -> String {
 }
 
 /// The bill of this program alone.
-pub fn bill() -> String {
+pub(crate) fn bill() -> String {
     write(&[], &[])
 }
 

@@ -10,14 +10,14 @@ use std::{
 use super::{BundleError, contents::Entry, index::Kind};
 
 /// Folder of the sources in a bundle.
-pub const FOLDER: &str = "source/";
+pub(super) const FOLDER: &str = "source/";
 
 /// The files of `checkout` that git tracks, `cargo vendor`ed crates (copied into `scratch`) and the
 /// configuration that points cargo to them.
 ///
 /// # Errors
 /// `checkout` is none, a tracked file is a link or missing, git or cargo fail.
-pub fn gather(checkout: &Path, scratch: &Path) -> Result<Vec<Entry>, BundleError> {
+pub(super) fn gather(checkout: &Path, scratch: &Path) -> Result<Vec<Entry>, BundleError> {
     let mut entries = tracked(checkout)?;
     if !entries.iter().any(|entry| entry.path == "source/Cargo.lock") {
         return Err(BundleError::Tool {

@@ -8,7 +8,7 @@ use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
 use super::{
     BundleError, PIECE,
-    index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END, footer},
+    index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END},
 };
 
 /// From this size on a member has frames of its own, so that a changed byte is named exactly.
@@ -20,7 +20,7 @@ const LEVEL_MODEL: i32 = 1;
 const LEVEL_OTHER: i32 = 9;
 
 /// A bundle that is being written.
-pub struct Writer<W> {
+pub(super) struct Writer<W> {
     out: W,
     /// Tar that is not compressed yet.
     piece: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Writer<W> {
 
 /// Why a member could not be added: its reader, or our writer.
 #[derive(Debug)]
-pub enum AddError {
+pub(super) enum AddError {
     Read(io::Error),
     Write(io::Error),
     /// The reader gave fewer or more bytes than it was to have.
@@ -39,11 +39,11 @@ pub enum AddError {
 }
 
 impl<W: Write> Writer<W> {
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self { out, piece: Vec::new(), written: 0, members: Vec::new(), segments: Vec::new() }
     }
 
-    pub fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &[Member] {
         &self.members
     }
 
@@ -51,7 +51,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// [`AddError`].
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         (path, kind, executable): (&str, Kind, bool),
         size: u64,
@@ -101,7 +101,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// As of [`Writer::add`]; too many members.
-    pub fn finish(
+    pub(super) fn finish(
         mut self,
         models: Vec<ModelEntry>,
         built_for: String,
@@ -155,13 +155,13 @@ impl<W: Write> Writer<W> {
 
 /// Why the end could not be written.
 #[derive(Debug)]
-pub enum FinishError {
+pub(super) enum FinishError {
     Add(AddError),
     Index(BundleError),
 }
 
 /// One zstd frame that holds `bytes`, with their number and checksum.
-pub fn frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+pub(super) fn frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     let mut compressor = Compressor::new(level)?;
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
@@ -170,7 +170,7 @@ pub fn frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
 
 /// A bundle of `frames` and `index`, whatever they are, signed with a key that everybody knows. It is
 /// for fuzzing: random bytes would not get past the signature.
-#[doc(hidden)]
-pub fn sealed(frames: &[u8], index: &[u8]) -> Vec<u8> {
-    [frames, &footer(index, &SigningKey::from_bytes(&[7; 32]))].concat()
+#[cfg(test)]
+pub(crate) fn sealed(frames: &[u8], index: &[u8]) -> Vec<u8> {
+    [frames, &super::index::footer(index, &SigningKey::from_bytes(&[7; 32]))].concat()
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub struct AuditArgs {
+pub(super) struct AuditArgs {
     /// The folder of a run or of a comparison
     run: PathBuf,
     /// End with 1 if there is any: leak, phantom, copy; several with commas
@@ -104,7 +104,7 @@ impl Record {
 }
 
 /// Runs the command.
-pub fn audit(args: &AuditArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn audit(args: &AuditArgs, quiet: bool) -> anyhow::Result<()> {
     let mut record = Record::of(args)?;
     // What was tampered with is not written over.
     let redacts = args.redact && record.faults().is_empty();

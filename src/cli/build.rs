@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::Context;
 use candle_core::Device;
 
+use super::error::CommandError;
 use crate::{
     config::Settings,
     models,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// The device of the student: the GPU that this build is for, the CPU otherwise.
-pub fn student_device() -> anyhow::Result<Device> {
+pub(super) fn student_device() -> anyhow::Result<Device> {
     if cfg!(feature = "cuda") {
         return Device::new_cuda(0).context(
             "no CUDA device for the student\nhint: a build without --features cuda uses the CPU",
@@ -37,14 +38,17 @@ pub fn student_device() -> anyhow::Result<Device> {
 }
 
 /// How the teacher that the settings name is started.
-pub fn launch(settings: &Settings) -> anyhow::Result<Launch> {
+pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     let teacher = &settings.teacher;
     let chat_template = match teacher.chat_template.as_deref() {
         Some("chatml") => Some(LlamaTeacher::CHATML.to_owned()),
-        Some(path) => Some(
-            fs::read_to_string(path)
-                .with_context(|| format!("cannot read the chat template {path}\nhint: `teacher.chat_template` is a Jinja file, or \"chatml\""))?,
-        ),
+        Some(path) => Some(fs::read_to_string(path).map_err(|source| {
+            CommandError::new(
+                format!("cannot read the chat template {path}"),
+                "`teacher.chat_template` is a Jinja file, or \"chatml\"",
+            )
+            .caused_by(source)
+        })?),
         None => None,
     };
     let options = LlamaOptions {
@@ -73,7 +77,7 @@ pub fn launch(settings: &Settings) -> anyhow::Result<Launch> {
 
 /// The teacher that the settings name: in a process of its own, unless they want it in this one or
 /// name a recording.
-pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
+pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
     if let Some(file) = settings.teacher.model.strip_prefix(replay::SCHEME) {
         return Ok(Box::new(run::replay(Path::new(file))?));
     }
@@ -85,7 +89,7 @@ pub fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
 }
 
 /// Which file answers.
-pub fn said_of(teacher: &dyn Teacher) -> Event {
+pub(super) fn said_of(teacher: &dyn Teacher) -> Event {
     let identity = teacher.identity();
     Event::Fact(format!(
         "teacher: {} ({}, sha256 {}, {} tokens)",
@@ -97,19 +101,19 @@ pub fn said_of(teacher: &dyn Teacher) -> Event {
 }
 
 /// The student's starting point that the settings name.
-pub fn student(settings: &Settings) -> anyhow::Result<BaseModel> {
+pub(super) fn student(settings: &Settings) -> anyhow::Result<BaseModel> {
     Ok(BaseModel::open(&settings.student.model, &student_device()?)?)
 }
 
 /// What the student is called in reports: the last part of its path, or its name.
-pub fn student_name(settings: &Settings) -> String {
+pub(super) fn student_name(settings: &Settings) -> String {
     let model = &settings.student.model;
     let name = Path::new(model).file_name().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| model.clone())
 }
 
 /// What the teacher is called in a comparison: the name of its file without the ending, or its own.
-pub fn teacher_name(settings: &Settings) -> String {
+pub(super) fn teacher_name(settings: &Settings) -> String {
     let model = &settings.teacher.model;
     let (recorded, path) = match model.strip_prefix(replay::SCHEME) {
         Some(path) => ("recorded ", path),
@@ -123,12 +127,12 @@ pub fn teacher_name(settings: &Settings) -> String {
 }
 
 /// Sentence embeddings by the student's own starting point.
-pub fn embedder(base: &BaseModel) -> anyhow::Result<EncoderEmbedder> {
+pub(super) fn embedder(base: &BaseModel) -> anyhow::Result<EncoderEmbedder> {
     Ok(EncoderEmbedder::new(base.clone())?)
 }
 
 /// The task's own prompts where it has some, the built-in ones otherwise.
-pub fn prompts(task: &Task) -> anyhow::Result<Prompts> {
+pub(super) fn prompts(task: &Task) -> anyhow::Result<Prompts> {
     let own = task.folder.join("prompts");
     Ok(Prompts::load((!task.folder.as_os_str().is_empty()).then_some(own.as_path()))?)
 }

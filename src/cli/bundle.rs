@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub struct BundleArgs {
+pub(super) struct BundleArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -97,7 +97,7 @@ struct ImportArgs {
 }
 
 /// Runs the command. What was changed, or signed by somebody else, is a failed gate.
-pub fn bundle(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn bundle(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
     act(args, quiet).map_err(|error| {
         match error.downcast_ref().is_some_and(BundleError::is_verdict) {
             true => FailedGate::because(format!("{error:#}")).into(),

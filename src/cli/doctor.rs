@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{build, models::presence};
 use crate::{models, sandbox, student::BaseModel};
 
-pub use template::{TemplateCheckArgs, template_check};
+pub(super) use template::{TemplateCheckArgs, template_check};
 
 #[derive(Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// Look at the chat template of this teacher alone: a GGUF file, or a name from
     /// `promptmix models list`
     #[arg(long, value_name = "MODEL")]
@@ -22,7 +22,7 @@ pub struct DoctorArgs {
 }
 
 /// Runs the command.
-pub fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
+pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
     let device = match build::student_device() {
         Ok(device) => format!("{device:?}"),
         Err(error) => format!("none: {error}"),

@@ -2,12 +2,15 @@
 //! the command itself. A failed gate ends the program with 1, a mistake or an accident with 2, so that a
 //! script can tell them apart.
 
+use crate::hint::Hint;
 use std::error::Error;
 
 /// A check that failed; it says what an error would say.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct FailedGate(Box<dyn Error + Send + Sync>);
+
+impl Hint for FailedGate {}
 
 impl FailedGate {
     /// With the reason, which ends with what can be done.

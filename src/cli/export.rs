@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub struct ExportArgs {
+pub(super) struct ExportArgs {
     /// A run folder, or the folder of a trained student
     from: PathBuf,
     /// The folder to make
@@ -54,7 +54,7 @@ enum Form {
 }
 
 /// Runs the command.
-pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
+pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let format = match args.format {
         Form::Hf => Format::HuggingFace,
         Form::Onnx => Format::Onnx,

@@ -7,6 +7,7 @@ mod build;
 mod bundle;
 mod compare;
 mod doctor;
+mod error;
 mod exit_status;
 mod export;
 #[cfg(feature = "pull")]
@@ -306,7 +307,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", told(&error));
+            eprintln!("{}", error::render(&error));
             ExitCode::from(if exit_status::is_failed(&error) { 1 } else { 2 })
         }
     }
@@ -336,17 +337,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::TemplateCheck(args) => doctor::template_check(&args),
         Command::TeacherWorker => Ok(worker::serve()?),
     }
-}
-
-/// An error with its causes, but for those that it has told already.
-fn told(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 /// The last words where a signal ends the program.

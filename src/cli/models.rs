@@ -9,7 +9,7 @@ use super::exit_status::FailedGate;
 use crate::models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness};
 
 #[derive(Args)]
-pub struct ModelsArgs {
+pub(super) struct ModelsArgs {
     #[command(subcommand)]
     action: Action,
 }
@@ -17,7 +17,7 @@ pub struct ModelsArgs {
 impl ModelsArgs {
     /// Whether the command may open connections: only in a build that can, and where the environment
     /// does not forbid it.
-    pub fn connects(&self) -> bool {
+    pub(super) fn connects(&self) -> bool {
         match self.action {
             #[cfg(feature = "pull")]
             Action::Pull { .. } => models::pull::check_online().is_ok(),
@@ -104,7 +104,7 @@ impl From<RoleArg> for Role {
 }
 
 /// Runs the command. `offline` is the flag of that name.
-pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<()> {
+pub(super) fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<()> {
     match &args.action {
         Action::List { json } => list(*json),
         Action::Pull { name, files, keep_as, revision, json } => {
@@ -130,7 +130,7 @@ pub fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::Result<(
 }
 
 /// Where a model is, in a word.
-pub fn presence(model: &KnownModel) -> &'static str {
+pub(super) fn presence(model: &KnownModel) -> &'static str {
     match models::present(model.role, &model.name).map(|found| found.place) {
         Ok(Place::Embedded) => "built in",
         Ok(_) => "here",

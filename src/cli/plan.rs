@@ -39,7 +39,7 @@ const TEXTS_MEASURED: usize = 500;
 const NAMED: usize = 5;
 
 /// Runs the command.
-pub fn plan(args: &TaskArgs) -> anyhow::Result<()> {
+pub(super) fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let task = Task::load(&args.task)?;
     let settings =
         Settings::resolve(&task.settings, &task.folder, &args.model_args.overrides(&task))?;

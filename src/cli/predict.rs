@@ -23,7 +23,7 @@ const AHEAD: usize = 64 << 10;
 const LONGEST: usize = 16 << 20;
 
 #[derive(Args)]
-pub struct PredictArgs {
+pub(super) struct PredictArgs {
     /// The folder of a trained student
     #[arg(long)]
     model: PathBuf,
@@ -48,7 +48,7 @@ pub struct PredictArgs {
 }
 
 /// Runs the command.
-pub fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
     let device = build::student_device()?;
     let precision = match args.fast {
         true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::{pipeline::Event, verbosity};
 
 /// Draws the events of one stage after another.
-pub struct Progress {
+pub(super) struct Progress {
     quiet: bool,
     bar: Option<ProgressBar>,
     stage: &'static str,
@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         Self {
             quiet,
             bar: None,
@@ -36,7 +36,7 @@ impl Progress {
     }
 
     /// Shows `event`.
-    pub fn show(&mut self, event: Event) {
+    pub(super) fn show(&mut self, event: Event) {
         if self.quiet {
             return;
         }

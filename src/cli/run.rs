@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{
     DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TeacherStageArgs, build,
-    progress::Progress, table,
+    error::CommandError, progress::Progress, table,
 };
 use crate::{
     config::{Partners, Settings},
@@ -120,7 +120,7 @@ pub(crate) fn opened(folder: &RunFolder, progress: &mut Progress) {
 }
 
 /// `promptmix demo`
-pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = task::demo_task()?;
     let mut run = OpenRun::begin(task, &args.model_args, &args.out, quiet)?;
     run.say(
@@ -136,7 +136,7 @@ pub fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix run`
-pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
     let report = run.walk()?;
@@ -144,7 +144,7 @@ pub fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix generate`
-pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
     let mut teacher = build::teacher(&run.settings)?;
@@ -154,7 +154,7 @@ pub fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix relabel`
-pub fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, json } = &args.stage;
     let mut run = OpenRun::reopen(folder, &args.teacher_args.overrides(), quiet)?;
     let mut teacher = build::teacher(&run.settings)?;
@@ -164,7 +164,7 @@ pub fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix filter`
-pub fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     OpenRun::reopen(&args.run, &[], quiet)?.filter()?;
     written(&args.run, "train.jsonl", args.json)
 }
@@ -173,10 +173,11 @@ pub fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
 pub(crate) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
     // Nothing is written before all is known to be there that is needed.
     if read_texts(path, "relabelled.jsonl")?.is_none() {
-        anyhow::bail!(
-            "{} has no relabelled.jsonl, so there is nothing to mask\nhint: `--redact` takes a run whose texts were relabelled or imported; a comparison and a run to come take `redact = true` under [filter] in task.toml",
-            path.display()
-        );
+        return Err(CommandError::new(
+            format!("{} has no relabelled.jsonl, so there is nothing to mask", path.display()),
+            "`--redact` takes a run whose texts were relabelled or imported; for a comparison or a run to come set `redact = true` under [filter] in task.toml",
+        )
+        .into());
     }
     let mut run = OpenRun::reopen(path, &["filter.redact=true".to_owned()], quiet)?;
     run.folder.change_settings(&run.settings)?;
@@ -184,13 +185,13 @@ pub(crate) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix train`
-pub fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     OpenRun::reopen(&args.run, &[], quiet)?.train()?;
     written(&args.run, "student", args.json)
 }
 
 /// `promptmix eval`
-pub fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, json } = &args.stage;
     let mut run = OpenRun::reopen(folder, &args.teacher_args.overrides(), quiet)?;
     // Imported texts were written by somebody else: no teacher of ours is judged.
@@ -205,7 +206,7 @@ pub fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix import`
-pub fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
     let OpenRun { folder, task, progress, .. } = &mut run;
@@ -214,7 +215,7 @@ pub fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix init`
-pub fn init(args: &InitArgs) -> anyhow::Result<()> {
+pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let made = task::scaffold(&args.examples, &args.out, &args.text_column, &args.label_column)?;
     if args.json {
         let classes: Vec<_> = made

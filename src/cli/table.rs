@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{compare::points, dataset::Variant, eval::Interval, report::Report};
 
 /// The rows of `report` with accuracy and macro-F1 in percent and their 95 % intervals.
-pub fn results(report: &Report) -> String {
+pub(super) fn results(report: &Report) -> String {
     let mut out = String::new();
     if report.results.is_empty() {
         return "no test set, so there is nothing to compare; the student was trained\n".to_owned();
@@ -52,7 +52,7 @@ pub fn results(report: &Report) -> String {
 }
 
 /// All rows of a comparison, a table for each number of seeds per class, student and teacher.
-pub fn comparison(report: &Report) -> String {
+pub(super) fn comparison(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
     let mut out = String::new();
     for group in comparison.groups() {

@@ -1,10 +1,10 @@
 //! What is compared with what: rows, numbers of seeds per class, seeds.
 
-use crate::{dataset::Variant, task::Task};
+use crate::{dataset::Variant, hint::Hint, task::Task};
 
 /// The axes of a comparison beside students and teachers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grid {
+pub(crate) struct Grid {
     /// In the table's order.
     pub rows: Vec<Variant>,
     /// Labelled seeds per class.
@@ -16,7 +16,7 @@ pub struct Grid {
 
 /// A comparison that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GridError {
+pub(crate) enum GridError {
     #[error("--rows {given}: no row of that name\nhint: the rows are {known}")]
     UnknownRow { given: String, known: String },
     #[error(
@@ -27,13 +27,15 @@ pub enum GridError {
     NoShots,
 }
 
+impl Hint for GridError {}
+
 impl Grid {
     /// The rows called `rows` (all but `real-all` where none is given), with `shots` seeds per class
     /// (the task's own where none is given).
     ///
     /// # Errors
     /// A name that no row has; a task without a test set.
-    pub fn new(
+    pub(crate) fn new(
         task: &Task,
         rows: &[String],
         shots: Option<&[usize]>,

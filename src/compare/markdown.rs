@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The comparison of `report` as Markdown: a table for each k and student, then what was shown.
-pub fn markdown(report: &Report) -> String {
+pub(crate) fn markdown(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
     let test = report.task.test_rows;
     let mut out = format!(
@@ -102,7 +102,7 @@ fn row(line: &Line, group: &Group<'_>) -> String {
 }
 
 /// A difference in points of accuracy, with its interval.
-pub fn points(interval: &Interval) -> String {
+pub(crate) fn points(interval: &Interval) -> String {
     let Interval { mean, low, high } = interval;
     format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }

@@ -29,8 +29,8 @@ mod training_set;
 
 use std::collections::HashMap;
 
-pub use grid::{Grid, GridError};
-pub use markdown::{markdown, points};
+pub(crate) use grid::{Grid, GridError};
+pub(crate) use markdown::{markdown, points};
 
 use crate::{
     audit::redact,
@@ -48,7 +48,7 @@ use crate::{
 use training_set::TrainingSet;
 
 /// A comparison in the making.
-pub struct Compare<'a> {
+pub(crate) struct Compare<'a> {
     pub(crate) run: &'a mut RunFolder,
     task: &'a Task,
     settings: &'a Settings,
@@ -102,7 +102,7 @@ fn stream(settings: &Settings, seed: u64) -> u64 {
 impl<'a> Compare<'a> {
     /// Draws the few-shot subsets; rows that cannot be run are noted with the reason. The second
     /// settings are those of the row `paper`.
-    pub fn new(
+    pub(crate) fn new(
         run: &'a mut RunFolder,
         task: &'a Task,
         (settings, paper): (&'a Settings, Settings),
@@ -168,7 +168,7 @@ impl<'a> Compare<'a> {
     }
 
     /// Whether a teacher is needed at all.
-    pub fn needs_teacher(&self) -> bool {
+    pub(crate) fn needs_teacher(&self) -> bool {
         self.cells().any(|(row, _)| row.needs_teacher())
     }
 
@@ -187,7 +187,7 @@ impl<'a> Compare<'a> {
     ///
     /// # Errors
     /// A student that cannot be trained, a disk that does not take the result.
-    pub fn train(
+    pub(crate) fn train(
         &mut self,
         name: &str,
         base: &BaseModel,
@@ -221,7 +221,7 @@ impl<'a> Compare<'a> {
 
     /// Who was compared: the teachers by name, file and sha256, the students by name, and the settings
     /// of the row `paper`, for `compare.json`.
-    pub fn models(&self) -> serde_json::Value {
+    pub(crate) fn models(&self) -> serde_json::Value {
         let teachers: Vec<_> = self
             .teachers
             .iter()
@@ -241,14 +241,14 @@ impl<'a> Compare<'a> {
     ///
     /// # Errors
     /// Answers that do not fit the test set; the embedder passes on its errors.
-    pub fn finish(&self, embedder: &dyn Embedder) -> Result<Report, PipelineError> {
+    pub(crate) fn finish(&self, embedder: &dyn Embedder) -> Result<Report, PipelineError> {
         outcome::report(self, embedder)
     }
     /// Writes `compare.json`, `compare.md` and the report; returns the first.
     ///
     /// # Errors
     /// A disk that does not take them.
-    pub fn write(&self, report: &Report) -> Result<String, PipelineError> {
+    pub(crate) fn write(&self, report: &Report) -> Result<String, PipelineError> {
         let (models, markdown) = (self.models(), markdown(report));
         let comparison = report.comparison.as_ref();
         let json = serde_json::to_string_pretty(&serde_json::json!({

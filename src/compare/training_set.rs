@@ -10,7 +10,7 @@ use crate::{
     config::{FilterSettings, Settings, StudentSettings},
     dataset::{AugmentedText, DroppedText, RelabelledText, Variant},
     embed::Embedder,
-    filter,
+    filter, hint,
     pipeline::{self, Context, Event, Generation, PipelineError, Scoring, Watch, examples},
     report::{LeftOut, build::sections},
     student::{BaseModel, Example, TrainSettings},
@@ -64,7 +64,7 @@ impl Compare<'_> {
     ///
     /// # Errors
     /// A student whose word table cannot be read.
-    pub fn gather_seeds(&mut self, base: &BaseModel) -> Result<(), PipelineError> {
+    pub(crate) fn gather_seeds(&mut self, base: &BaseModel) -> Result<(), PipelineError> {
         let seeds: Vec<LabelledText> = self.subsets.values().flatten().cloned().collect();
         let neighbours = match self.grid.rows.contains(&Variant::Eda) {
             true => Some(eda::neighbours(base, &seeds)?),
@@ -91,7 +91,7 @@ impl Compare<'_> {
     ///
     /// # Errors
     /// Whatever stops the teacher or the disk; finished calls are in the ledger by then.
-    pub fn gather(
+    pub(crate) fn gather(
         &mut self,
         name: &str,
         teacher: &mut dyn Teacher,
@@ -229,8 +229,12 @@ impl Compare<'_> {
     ) -> Result<Option<T>, PipelineError> {
         match made {
             Err(PipelineError::Teacher(error @ TeacherError::TooLong { .. })) => {
-                let error = error.to_string();
-                self.forget(rows, k, teacher, error.lines().next().unwrap_or_default());
+                self.forget(
+                    rows,
+                    k,
+                    teacher,
+                    hint::one_line(&error).lines().next().unwrap_or_default(),
+                );
                 Ok(None)
             }
             made => made.map(Some),
@@ -385,7 +389,7 @@ impl Compare<'_> {
     ///
     /// # Errors
     /// None in practice: real texts are of known classes.
-    pub fn gather_real(&mut self) -> Result<(), PipelineError> {
+    pub(crate) fn gather_real(&mut self) -> Result<(), PipelineError> {
         let real = shots::real(self.task);
         let mut fewer = None;
         for (k, seed) in self.places() {

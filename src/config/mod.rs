@@ -9,11 +9,12 @@ mod tests;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use paper::published;
+pub(crate) use paper::published;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::{
+    hint::Hint,
     models::{self, Role},
     pii::Scanner,
     student::{OutOfRange, TrainSettings},
@@ -33,10 +34,12 @@ pub enum ConfigError {
     Override { given: String, message: String },
 }
 
+impl Hint for ConfigError {}
+
 /// Everything a run is made with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub run: RunSettings,
     pub teacher: TeacherSettings,
     pub augment: AugmentSettings,
@@ -48,7 +51,7 @@ pub struct Settings {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RunSettings {
+pub(crate) struct RunSettings {
     /// The one seed from which every random choice derives.
     pub seed: u64,
     /// Students trained per row of the result table. The paper asks for 3 or more; 5 narrow the
@@ -64,7 +67,7 @@ impl Default for RunSettings {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct TeacherSettings {
+pub(crate) struct TeacherSettings {
     /// A GGUF file, a name from `promptmix models list`, `pocket`, or `replay:FILE`: what was
     /// recorded answers, the `ledger.jsonl` of a run or a JSONL file of texts with their labels.
     pub model: String,
@@ -126,7 +129,7 @@ impl Default for TeacherSettings {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct AugmentSettings {
+pub(crate) struct AugmentSettings {
     /// New texts per class (paper: 100).
     pub per_class: usize,
     /// Texts asked for in one request (paper: 3).
@@ -162,7 +165,7 @@ pub struct AugmentSettings {
 /// Which classes are shown beside the one that texts are wanted of, and mixed into it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Partners {
+pub(crate) enum Partners {
     /// All with the same probability. The default, as published: nearness gains nothing on the demo
     /// task (A2 83.3 % instead of 84.2 %, A1 81.5 instead of 79.9, each inside the other's interval),
     /// whose few classes are nearly all shown anyhow.
@@ -195,7 +198,7 @@ impl Default for AugmentSettings {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RelabelSettings {
+pub(crate) struct RelabelSettings {
     /// Nearest classes among which the teacher chooses (paper: 5).
     pub candidates: usize,
     /// Up to this many classes all of them are candidates: scoring a few names more costs almost
@@ -231,7 +234,7 @@ impl Default for RelabelSettings {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FilterSettings {
+pub(crate) struct FilterSettings {
     /// Texts whose ROUGE-L F1 with an earlier one of their class reaches this are dropped.
     pub rouge_l: f64,
     /// Texts whose relabelling probability is below this are dropped; 0 keeps all, as the paper does.
@@ -251,7 +254,7 @@ impl Default for FilterSettings {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct AuditSettings {
+pub(crate) struct AuditSettings {
     /// Kinds of personal data beside the built-in ones: names with regular expressions (those of the
     /// regex crate: no look-around, no back-references), for example
     /// `patterns = { badge = '\bEMP-\d{5}\b' }`.
@@ -263,7 +266,7 @@ impl AuditSettings {
     ///
     /// # Errors
     /// A pattern that is none, with its name.
-    pub fn scanner(&self) -> Result<Scanner, ConfigError> {
+    pub(crate) fn scanner(&self) -> Result<Scanner, ConfigError> {
         Scanner::new(&self.patterns)
             .map_err(|error| ConfigError::Invalid { message: format!("audit.patterns: {error}") })
     }
@@ -271,7 +274,7 @@ impl AuditSettings {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct StudentSettings {
+pub(crate) struct StudentSettings {
     /// A Hugging Face folder of a DistilBERT or BERT, a name from `promptmix models list`, or `pocket`.
     pub model: String,
     /// How it is trained.
@@ -302,7 +305,11 @@ impl Settings {
     ///
     /// # Errors
     /// Unknown keys, wrong types, values out of range; each names its key.
-    pub fn resolve(task: &Table, folder: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+    pub(crate) fn resolve(
+        task: &Table,
+        folder: &Path,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut settings = Self::parse(task.clone())?;
         settings.make_paths_absolute(folder);
         let mut table = Table::try_from(&settings)
@@ -320,7 +327,7 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::resolve`].
-    pub fn with(&self, overrides: &[String]) -> Result<Self, ConfigError> {
+    pub(crate) fn with(&self, overrides: &[String]) -> Result<Self, ConfigError> {
         let table = Table::try_from(self)
             .map_err(|error| ConfigError::Invalid { message: error.to_string() })?;
         Self::resolve(&table, Path::new(""), overrides)
@@ -333,7 +340,7 @@ impl Settings {
     }
 
     /// The settings as TOML, every value written out.
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("settings hold nothing that TOML cannot write")
     }
 

@@ -65,7 +65,7 @@ const SIZES: [&str; 14] = [
 
 /// The overrides (`table.key=value`, for [`crate::config::Settings::resolve`] and [`crate::config::Settings::with`])
 /// that restore the published behaviour for a task whose `task.toml` holds the tables `task`.
-pub fn published(task: &Table) -> Vec<String> {
+pub(crate) fn published(task: &Table) -> Vec<String> {
     let says = |given: &str| {
         let key = given.split_once('=').map_or(given, |(key, _)| key);
         key.split_once('.')

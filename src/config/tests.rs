@@ -24,7 +24,7 @@ fn the_students_table_holds_its_training() {
         "[student]\nmodel = \"x\"\nclip_norm = 2\nclass_weights = \"balanced\"\nsnapshot_steps = 9";
     let student = Settings::resolve(&task.parse().unwrap(), Path::new("."), &[]).unwrap().student;
     assert_eq!((student.model.as_str(), student.training.clip_norm), ("x", 2.0));
-    assert_eq!(student.training.class_weights, crate::student::ClassWeights::Balanced);
+    assert_eq!(student.training.class_weights, crate::student::train::ClassWeights::Balanced);
     assert_eq!((student.snapshot_steps, student.training.min_steps), (9, 60));
 }
 
@@ -73,7 +73,7 @@ fn the_published_behaviour_lies_between_the_task_and_the_flags() {
     // What belongs to the task's models stays as the task has it; what it does not say is the paper's.
     let training = &settings.student.training;
     assert_eq!((sampling.min_p, training.learning_rate), (0.1, 5e-4));
-    assert_eq!((training.stages, training.min_steps), (crate::student::Stages::Mixed, 0));
+    assert_eq!((training.stages, training.min_steps), (crate::student::train::Stages::Mixed, 0));
 
     // A run knows all of it from its settings.toml, and with() reaches the same.
     let later = Settings::resolve(&task, Path::new("."), &[]).unwrap().with(&overrides).unwrap();

@@ -9,11 +9,11 @@ mod variant;
 
 use serde::{Deserialize, Serialize};
 
-pub use variant::Variant;
+pub(crate) use variant::Variant;
 
 /// A row of `augmented.jsonl`: a new text and where it came from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AugmentedText {
+pub(crate) struct AugmentedText {
     pub id: usize,
     pub text: String,
     /// Name of the class asked for.
@@ -38,7 +38,7 @@ pub struct AugmentedText {
 
 /// A row of `relabelled.jsonl`: a new text with the teacher's second opinion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RelabelledText {
+pub(crate) struct RelabelledText {
     #[serde(flatten)]
     pub augmented: AugmentedText,
     /// Name of the most probable class.
@@ -53,7 +53,7 @@ pub struct RelabelledText {
 /// Why a text was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DropReason {
+pub(crate) enum DropReason {
     /// Equals an earlier text, letter case and punctuation aside.
     Duplicate,
     /// ROUGE-L with an earlier text of the same label reaches the threshold.
@@ -68,7 +68,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// The reason in words.
-    pub fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
             Self::NearDuplicate => "near-duplicate",
@@ -81,7 +81,7 @@ impl DropReason {
 
 /// A row of `dropped.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DroppedText {
+pub(crate) struct DroppedText {
     #[serde(flatten)]
     pub row: RelabelledText,
     pub dropped: DropReason,
@@ -89,7 +89,7 @@ pub struct DroppedText {
 
 /// One trained student's predictions on the test set, as class indices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainedStudent {
+pub(crate) struct TrainedStudent {
     pub row: Variant,
     pub seed: u64,
     pub train_rows: usize,
@@ -113,7 +113,7 @@ pub struct TestPredictions {
 
 /// A line of a run's file of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntheticText {
+pub(crate) struct SyntheticText {
     /// From 1.
     pub line: usize,
     /// Names the text in all files of the run.
@@ -124,7 +124,7 @@ pub struct SyntheticText {
 }
 
 /// Lower case, runs of letters and digits separated by one space.
-pub fn canonical(text: &str) -> String {
+pub(crate) fn canonical(text: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")

@@ -34,7 +34,7 @@ const LANES: usize = 16;
 /// Equal vectors of an otherwise varied set lie at the same point; where all are equal (or there is
 /// one), they lie in the middle. Time grows with n²: 800 vectors of width 384 take half a second on two
 /// cores.
-pub fn place(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
+pub(crate) fn place(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
     let start = main_directions(vectors);
     let points = if vectors.len() < FEWEST { None } else { neighbours_kept(vectors, &start) };
     fit(points.unwrap_or(start))

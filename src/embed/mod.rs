@@ -6,7 +6,7 @@
 //! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
 //! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
-pub mod map;
+pub(crate) mod map;
 
 #[cfg(test)]
 pub(crate) mod fake_embedder;
@@ -16,7 +16,7 @@ use std::{borrow::Cow, error::Error, fmt};
 use crate::hint::Hint;
 
 /// Turns texts into vectors whose nearness is likeness.
-pub trait Embedder: Send + Sync {
+pub(crate) trait Embedder: Send + Sync {
     /// One unit vector per text, in the order of the texts: `[texts][width]`.
     ///
     /// # Errors
@@ -29,7 +29,7 @@ pub trait Embedder: Send + Sync {
 pub struct EmbedError(Box<dyn Hint + Send + Sync>);
 
 impl EmbedError {
-    pub fn new(error: impl Hint + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(error: impl Hint + Send + Sync + 'static) -> Self {
         Self(Box::new(error))
     }
 }
@@ -53,7 +53,7 @@ impl Hint for EmbedError {
 }
 
 /// Cosine of the angle between two vectors of equal width; 0 where one of them is zero.
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| {
         a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
     };
@@ -62,7 +62,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Mean of vectors of equal width, scaled to unit length; `None` of no vectors.
-pub fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
+pub(crate) fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
     let mut vectors = vectors.into_iter();
     let mut sum = vectors.next()?.to_vec();
     for vector in vectors {

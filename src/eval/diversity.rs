@@ -27,7 +27,7 @@ const EPSILON: f64 = 0.1;
 
 /// How varied one set of texts is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Diversity {
+pub(crate) struct Diversity {
     /// How many texts.
     pub texts: usize,
     /// Different word pairs as a share of all word pairs (Li et al. 2016, arXiv 1510.03055), over as
@@ -44,7 +44,7 @@ pub struct Diversity {
 
 /// Measures `sets` of texts so that they compare; one entry for each, zeros for an empty one.
 /// Deterministic.
-pub fn diversity(sets: &[Vec<&str>]) -> Vec<Diversity> {
+pub(crate) fn diversity(sets: &[Vec<&str>]) -> Vec<Diversity> {
     let mut numbers = HashMap::new();
     let sets: Vec<Vec<Vec<u32>>> = sets
         .iter()

@@ -58,7 +58,7 @@ impl Interval {
 }
 
 /// Wilson's score interval for `hits` of `rows` (Wilson 1927); 0 to 1 for no rows.
-pub fn wilson(hits: usize, rows: usize) -> Interval {
+pub(crate) fn wilson(hits: usize, rows: usize) -> Interval {
     if rows == 0 {
         return Interval { mean: 0.0, low: 0.0, high: 1.0 };
     }
@@ -79,7 +79,7 @@ pub fn wilson(hits: usize, rows: usize) -> Interval {
 ///
 /// # Errors
 /// [`EvalError`] where there is no seed or row, or seeds differ in their number of rows.
-pub fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
+pub(crate) fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
     let rows = shape(correct.iter().map(Vec::len))?;
     let hits: usize = correct.iter().map(|seed| seed.iter().filter(|&&hit| hit).count()).sum();
     if correct.len() == 1 || hits == 0 || hits == rows * correct.len() {
@@ -95,7 +95,7 @@ pub fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
 ///
 /// # Errors
 /// [`EvalError`] where either is empty or their shapes differ.
-pub fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
+pub(crate) fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
     same_length("training seeds of the two models", a.len(), b.len())?;
     let (rows_a, rows_b) = (shape(a.iter().map(Vec::len))?, shape(b.iter().map(Vec::len))?);
     same_length("test rows of the two models", rows_a, rows_b)?;
@@ -113,7 +113,7 @@ pub fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, E
 ///
 /// # Errors
 /// As [`paired_difference`].
-pub fn against(left: &[Vec<bool>], right: &[Vec<bool>]) -> Result<Interval, EvalError> {
+pub(crate) fn against(left: &[Vec<bool>], right: &[Vec<bool>]) -> Result<Interval, EvalError> {
     match (left, right) {
         ([one], many) if many.len() > 1 => paired_difference(&vec![one.clone(); many.len()], many),
         (many, [one]) if many.len() > 1 => paired_difference(many, &vec![one.clone(); many.len()]),
@@ -127,7 +127,7 @@ pub fn against(left: &[Vec<bool>], right: &[Vec<bool>]) -> Result<Interval, Eval
 ///
 /// # Errors
 /// [`EvalError`] where there is no seed or row, shapes differ, or a class lies outside the task.
-pub fn macro_f1_interval(
+pub(crate) fn macro_f1_interval(
     gold: &[usize],
     predicted: &[Vec<usize>],
     classes: usize,

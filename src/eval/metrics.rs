@@ -1,12 +1,12 @@
 //! Point scores of one list of predictions.
 
-use serde::{Deserialize, Serialize};
-
+#[cfg(test)]
 use super::{EvalError, in_range, same_length};
 
 /// Scores of one model on one test set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Metrics {
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Metrics {
     /// Share of rows predicted right, 0 to 1.
     pub accuracy: f64,
     /// Unweighted mean F1 of the classes that occur in the test set, 0 to 1.
@@ -18,8 +18,9 @@ pub struct Metrics {
 }
 
 /// Scores of one class; 0 where a denominator is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ClassMetrics {
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ClassMetrics {
     /// Of the rows predicted as this class, the share that is.
     pub precision: f64,
     /// Of the rows of this class, the share that was found.
@@ -30,6 +31,7 @@ pub struct ClassMetrics {
     pub support: usize,
 }
 
+#[cfg(test)]
 impl Metrics {
     /// Scores `predicted` against `gold`, both `[rows]` of class indices below `classes`.
     ///
@@ -38,7 +40,11 @@ impl Metrics {
     ///
     /// # Errors
     /// [`EvalError`] where the lists are empty, differ in length or name a class outside the task.
-    pub fn new(gold: &[usize], predicted: &[usize], classes: usize) -> Result<Self, EvalError> {
+    pub(crate) fn new(
+        gold: &[usize],
+        predicted: &[usize],
+        classes: usize,
+    ) -> Result<Self, EvalError> {
         same_length("rows of gold and of predicted labels", gold.len(), predicted.len())?;
         if gold.is_empty() {
             return Err(EvalError::Empty { what: "test row" });
@@ -103,6 +109,7 @@ impl Tally {
         if seen == 0 { 0.0 } else { sum / seen as f64 }
     }
 
+    #[cfg(test)]
     fn class(&self, class: usize) -> ClassMetrics {
         let (hits, gold, predicted) = (self.hits[class], self.gold[class], self.predicted[class]);
         ClassMetrics {
@@ -114,6 +121,7 @@ impl Tally {
     }
 }
 
+#[cfg(test)]
 fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -14,12 +14,10 @@ mod diversity;
 mod interval;
 mod metrics;
 
-pub use calibration::{Bin, Calibration};
-pub use diversity::{Diversity, diversity};
-pub use interval::{
-    Interval, accuracy_interval, against, macro_f1_interval, paired_difference, wilson,
-};
-pub use metrics::{ClassMetrics, Metrics};
+use crate::hint::Hint;
+pub(crate) use calibration::{Bin, Calibration};
+pub(crate) use diversity::diversity;
+pub(crate) use interval::{Interval, accuracy_interval, against, macro_f1_interval, wilson};
 
 /// Why predictions could not be scored. Rows and classes count from 0, as in the slices given.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -69,8 +67,10 @@ pub enum EvalError {
     },
 }
 
+impl Hint for EvalError {}
+
 /// Which predictions are right, `[seeds][rows]`; `gold` is `[rows]`.
-pub fn correct(predicted: &[impl AsRef<[usize]>], gold: &[usize]) -> Vec<Vec<bool>> {
+pub(crate) fn correct(predicted: &[impl AsRef<[usize]>], gold: &[usize]) -> Vec<Vec<bool>> {
     let right = |seed: &[usize]| {
         seed.iter().zip(gold).map(|(said, true_class)| said == true_class).collect()
     };

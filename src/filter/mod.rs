@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Splits `rows` into those to train on and those that are dropped, in order.
-pub fn apply(
+pub(crate) fn apply(
     rows: Vec<RelabelledText>,
     seeds: &[LabelledText],
     test: &[LabelledText],

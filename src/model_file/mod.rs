@@ -10,7 +10,7 @@
 //!
 //! Which format a file has is told by its first bytes, never by its name.
 
-pub mod gguf;
+pub(crate) mod gguf;
 pub mod safetensors;
 #[cfg(test)]
 mod tests;
@@ -21,17 +21,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use gguf::Gguf;
-pub use safetensors::Safetensors;
+use crate::hint::Hint;
+pub(crate) use gguf::Gguf;
+pub(crate) use safetensors::Safetensors;
 
 /// Why a file is not let near a parser.
 #[derive(Debug, thiserror::Error)]
-pub enum HeaderError {
+pub(crate) enum HeaderError {
     #[error("cannot read {path}: {source}\nhint: is it there, and may you read it?")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path}: {fault}")]
     Unsound { path: PathBuf, fault: Fault },
 }
+
+impl Hint for HeaderError {}
 
 /// What cannot be true of a file, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +103,7 @@ impl Header {
 ///
 /// # Errors
 /// A file that cannot be read, and one whose header cannot be true.
-pub fn check(path: &Path) -> Result<Header, HeaderError> {
+pub(crate) fn check(path: &Path) -> Result<Header, HeaderError> {
     let header = check_one(path)?;
     let Some(split) = header.gguf().and_then(|gguf| gguf.split) else {
         return Ok(header);
@@ -131,7 +134,7 @@ pub fn check(path: &Path) -> Result<Header, HeaderError> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn check_one(path: &Path) -> Result<Header, HeaderError> {
+pub(crate) fn check_one(path: &Path) -> Result<Header, HeaderError> {
     let read = |source| HeaderError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
     let length = file.metadata().map_err(read)?;

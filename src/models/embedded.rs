@@ -5,10 +5,11 @@ use std::{fs, path::PathBuf};
 use super::{ModelError, Role, private, sha256, trusted_home};
 
 /// The pocket teacher, a GGUF.
-pub const POCKET_TEACHER: &[u8] = include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
+pub(super) const POCKET_TEACHER: &[u8] =
+    include_bytes!("../../models/pocket/teacher/pocket-teacher.gguf");
 
 /// The pocket student, a Hugging Face folder: config, weights, tokenizer.
-pub const POCKET_STUDENT: [&[u8]; 3] = [
+pub(super) const POCKET_STUDENT: [&[u8]; 3] = [
     include_bytes!("../../models/pocket/student/config.json"),
     include_bytes!("../../models/pocket/student/model.safetensors"),
     include_bytes!("../../models/pocket/student/tokenizer.json"),
@@ -16,7 +17,7 @@ pub const POCKET_STUDENT: [&[u8]; 3] = [
 
 /// The embedded model of this role as files: llama.cpp reads models from files only. They are written
 /// to [`home`] once, under their hash, and compared each time.
-pub fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, ModelError> {
+pub(super) fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, ModelError> {
     let unpacked = |name: &str, path: PathBuf, bytes: &[u8]| {
         if !fs::read(&path).is_ok_and(|found| found == bytes) {
             private::replace(&path, bytes)?;

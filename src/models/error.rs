@@ -3,11 +3,11 @@
 use std::{io, path::PathBuf};
 
 use super::Role;
-use crate::model_file::HeaderError;
+use crate::{hint::Hint, model_file::HeaderError};
 
 /// Why a model cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum ModelError {
+pub(crate) enum ModelError {
     #[error(
         "there is no {role} {name:?}: no such file or folder, and no model of that name is known\nhint: give a path, or one of {known}"
     )]
@@ -75,3 +75,5 @@ pub enum ModelError {
     #[error(transparent)]
     Header(#[from] HeaderError),
 }
+
+impl Hint for ModelError {}

@@ -12,10 +12,9 @@ use super::{
 
 /// One file of a model, as it was found.
 #[derive(Debug)]
-pub struct Inspected {
+pub(crate) struct Inspected {
     pub name: String,
     pub role: Role,
-    pub place: Place,
     pub file: String,
     pub path: PathBuf,
     /// SHA-256 (hex); empty for a file that cannot be read.
@@ -25,7 +24,7 @@ pub struct Inspected {
 
 /// What the look at it came to.
 #[derive(Debug)]
-pub enum Soundness {
+pub(crate) enum Soundness {
     /// The file is what the manifest or the lock file says.
     Sound,
     /// Nobody knows what it should be; its header holds.
@@ -40,7 +39,7 @@ pub enum Soundness {
 ///
 /// # Errors
 /// A name that is not known, a lock file that cannot be read.
-pub fn inspect(names: &[String]) -> Result<Vec<Inspected>, ModelError> {
+pub(crate) fn inspect(names: &[String]) -> Result<Vec<Inspected>, ModelError> {
     // One that cannot be read is an error even where there is no model to look up in it.
     Lock::read()?;
     let models = if names.is_empty() { present() } else { asked(names)? };
@@ -58,8 +57,8 @@ pub fn inspect(names: &[String]) -> Result<Vec<Inspected>, ModelError> {
                 let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let sha256 = verify::hash_file(&path).unwrap_or_default();
                 let soundness = Soundness::Unsound(resolve::extra(path.clone(), &name));
-                let (name, place) = (name.clone(), found.place);
-                all.push(Inspected { name, role, place, file, path, sha256, soundness });
+                let name = name.clone();
+                all.push(Inspected { name, role, file, path, sha256, soundness });
             }
         }
         let complete = found.files.iter().all(|(_, path)| path.is_file());
@@ -87,8 +86,8 @@ pub fn inspect(names: &[String]) -> Result<Vec<Inspected>, ModelError> {
                 Ok(()) => Soundness::Unknown,
                 Err(error) => Soundness::Unsound(error),
             };
-            let (name, place) = (name.clone(), found.place);
-            all.push(Inspected { name, role, place, file, path, sha256, soundness });
+            let name = name.clone();
+            all.push(Inspected { name, role, file, path, sha256, soundness });
         }
     }
     Ok(all)

@@ -21,7 +21,7 @@ use super::{
 
 /// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalModel {
+pub(crate) struct LocalModel {
     /// As it is asked for.
     pub name: String,
     pub role: Role,
@@ -32,17 +32,17 @@ pub struct LocalModel {
 }
 
 /// The folder of all models.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     home().join("models")
 }
 
 /// The folder of one model, whether it is there or not.
-pub fn folder(role: Role, name: &str) -> PathBuf {
+pub(super) fn folder(role: Role, name: &str) -> PathBuf {
     root().join(role.to_string()).join(name)
 }
 
 /// The models in the library, sorted.
-pub fn names() -> Vec<(Role, String)> {
+pub(crate) fn names() -> Vec<(Role, String)> {
     let of = |role: Role| {
         let entries = fs::read_dir(root().join(role.to_string())).into_iter().flatten().flatten();
         let names = entries
@@ -68,7 +68,7 @@ pub(super) fn name_of(role: Role, path: &Path) -> Option<String> {
 ///
 /// # Errors
 /// As [`crate::models::teacher_file`] and [`crate::student::BaseModel::open`], and a model of which a file is missing.
-pub fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
+pub(crate) fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
     let found = resolve::locate(role, spec)?;
     let needed: &[&str] = match role {
         Role::Teacher => &[],
@@ -99,7 +99,7 @@ pub fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
 
 /// A name for the model at `path`: the file's without its ending, or the folder's, in characters that
 /// a name may have.
-pub fn plain_name(path: &Path) -> String {
+pub(crate) fn plain_name(path: &Path) -> String {
     // A link keeps its own name: in the Hugging Face cache it leads to one that is a hash. Only `.` and
     // `..` have none.
     let absolute = match path.file_name() {
@@ -128,7 +128,7 @@ pub fn plain_name(path: &Path) -> String {
 /// # Errors
 /// A name or file name that leads elsewhere, a file that is not what the manifest or the lock says, a
 /// header that cannot be true, another model of that name, a full disk.
-pub fn install(model: &LocalModel) -> Result<PathBuf, ModelError> {
+pub(crate) fn install(model: &LocalModel) -> Result<PathBuf, ModelError> {
     check_names(model)?;
     let guard = lock::hold()?;
     let staging = root().join(".staging");
@@ -279,7 +279,7 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, String), ModelError> {
 ///
 /// # Errors
 /// A model that is not in the library, and one of two roles where none is named.
-pub fn remove(role: Option<Role>, name: &str) -> Result<PathBuf, ModelError> {
+pub(crate) fn remove(role: Option<Role>, name: &str) -> Result<PathBuf, ModelError> {
     manifest::check_name("model", name, "`promptmix models list` shows the names")?;
     let guard = lock::hold()?;
     let roles =

@@ -18,7 +18,7 @@ use super::{ModelError, Role, home, library, private, trusted_home};
 /// One model as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Locked {
+pub(crate) struct Locked {
     pub name: String,
     pub role: Role,
     /// `owner/name` on the hub; empty where the model came from a file or a bundle.
@@ -36,7 +36,7 @@ pub struct Locked {
 /// One file of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LockedFile {
+pub(crate) struct LockedFile {
     pub name: String,
     /// Bytes.
     pub size: u64,
@@ -46,14 +46,14 @@ pub struct LockedFile {
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub(crate) struct Lock {
     #[serde(default, rename = "model", skip_serializing_if = "Vec::is_empty")]
     models: Vec<Locked>,
 }
 
 const FILE: &str = "models.lock.toml";
 
-pub fn path() -> PathBuf {
+pub(super) fn path() -> PathBuf {
     home().join(FILE)
 }
 
@@ -62,7 +62,7 @@ impl Lock {
     ///
     /// # Errors
     /// A file that cannot be read or is not a lock file.
-    pub fn read() -> Result<Self, ModelError> {
+    pub(crate) fn read() -> Result<Self, ModelError> {
         let path = trusted_home()?.join(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => toml::from_str(&text).map_err(|error| ModelError::Lock {
@@ -74,13 +74,13 @@ impl Lock {
         }
     }
 
-    pub fn find(&self, role: Role, name: &str) -> Option<&Locked> {
+    pub(crate) fn find(&self, role: Role, name: &str) -> Option<&Locked> {
         self.models.iter().find(|model| model.role == role && model.name == name)
     }
 
     /// Writes down `model`, in the place of what was known of it. The guard shows that no other
     /// program changes the file meanwhile.
-    pub fn put(_guard: &Guard, model: Locked) -> Result<(), ModelError> {
+    pub(crate) fn put(_guard: &Guard, model: Locked) -> Result<(), ModelError> {
         let mut lock = Self::read()?;
         lock.models.retain(|other| other.role != model.role || other.name != model.name);
         lock.models.push(model);
@@ -89,7 +89,7 @@ impl Lock {
     }
 
     /// Forgets a model.
-    pub fn forget(_guard: &Guard, role: Role, name: &str) -> Result<(), ModelError> {
+    pub(crate) fn forget(_guard: &Guard, role: Role, name: &str) -> Result<(), ModelError> {
         let mut lock = Self::read()?;
         lock.models.retain(|other| other.role != role || other.name != name);
         lock.write()
@@ -104,18 +104,18 @@ impl Lock {
 
 /// While it lives, no other process changes library or lock file.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     _file: File,
 }
 
 /// Waits until no other process changes the library.
-pub fn hold() -> Result<Guard, ModelError> {
+pub(super) fn hold() -> Result<Guard, ModelError> {
     lock_file(library::root().join(".lock"), "another promptmix that changes the library")
 }
 
 /// Waits for the lock on the file at `path`, which is made where it is missing, and says that it waits
 /// for `whom`. The system gives it up with the process, however that ends.
-pub fn lock_file(path: PathBuf, whom: &str) -> Result<Guard, ModelError> {
+pub(super) fn lock_file(path: PathBuf, whom: &str) -> Result<Guard, ModelError> {
     trusted_home()?;
     if let Some(parent) = path.parent() {
         private::folder(parent)?;

@@ -10,7 +10,7 @@ use super::{ModelError, Role, library, lock::Lock};
 /// One entry of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KnownModel {
+pub(crate) struct KnownModel {
     pub name: String,
     pub role: Role,
     #[serde(default)]
@@ -38,7 +38,7 @@ pub struct KnownModel {
 /// One file of a model. Size and hash are there only where somebody checked them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KnownFile {
+pub(crate) struct KnownFile {
     pub name: String,
     /// Bytes.
     #[serde(default)]
@@ -60,17 +60,17 @@ static MODELS: LazyLock<Vec<KnownModel>> = LazyLock::new(|| {
 });
 
 /// Every model that is known by name.
-pub fn known_models() -> Vec<KnownModel> {
+pub(crate) fn known_models() -> Vec<KnownModel> {
     MODELS.clone()
 }
 
 /// The entry of a name.
-pub fn known(role: Role, name: &str) -> Option<KnownModel> {
+pub(super) fn known(role: Role, name: &str) -> Option<KnownModel> {
     MODELS.iter().find(|model| model.role == role && model.name == name).cloned()
 }
 
 /// The Hugging Face cache of this user, which may not exist.
-pub fn hub_cache() -> Cache {
+pub(super) fn hub_cache() -> Cache {
     match std::env::var_os("HF_HUB_CACHE").filter(|value| !value.is_empty()) {
         Some(folder) => Cache::new(folder.into()),
         None => Cache::from_env(),
@@ -87,7 +87,7 @@ impl KnownModel {
     ///
     /// # Errors
     /// [`ModelError::NotPulled`] with the first file that is missing.
-    pub fn cached(&self) -> Result<Vec<PathBuf>, ModelError> {
+    pub(crate) fn cached(&self) -> Result<Vec<PathBuf>, ModelError> {
         let cache = hub_cache();
         let repo = cache.repo(self.hub_repo(&self.revision));
         let pinned = Lock::read()?.find(self.role, &self.name).map(|locked| locked.commit.clone());
@@ -110,7 +110,7 @@ impl KnownModel {
     }
 
     /// Whether the manifest vouches for every file.
-    pub fn is_pinned(&self) -> bool {
+    pub(crate) fn is_pinned(&self) -> bool {
         self.embedded || self.files.iter().all(|file| file.sha256.is_some())
     }
 }
@@ -120,7 +120,11 @@ impl KnownModel {
 ///
 /// # Errors
 /// [`ModelError::Name`] says what is wrong with it.
-pub fn check_name(what: &'static str, name: &str, mend: &'static str) -> Result<(), ModelError> {
+pub(super) fn check_name(
+    what: &'static str,
+    name: &str,
+    mend: &'static str,
+) -> Result<(), ModelError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     let reason = if name.is_empty() || name.len() > 128 {
         "it must have between 1 and 128 characters"

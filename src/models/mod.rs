@@ -14,7 +14,7 @@ mod lock;
 mod manifest;
 mod private;
 #[cfg(feature = "pull")]
-pub mod pull;
+pub(crate) mod pull;
 mod resolve;
 mod speed;
 mod split;
@@ -28,21 +28,21 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use error::ModelError;
-pub use inspect::{Inspected, Soundness, inspect};
-pub use library::{
+pub(crate) use error::ModelError;
+pub(crate) use inspect::{Inspected, Soundness, inspect};
+pub(crate) use library::{
     LocalModel, install, local, names as library_names, plain_name, remove, root as library_root,
 };
-pub use lock::{Lock, Locked, LockedFile};
-pub use manifest::{KnownFile, KnownModel, known_models};
-pub use resolve::{Found, Place, files_at, is_name, locate, present};
-pub use speed::{remember_speed, speed};
-pub use verify::sha256_of;
+pub(crate) use lock::{Lock, Locked};
+pub(crate) use manifest::{KnownModel, known_models};
+pub(crate) use resolve::{Place, files_at, is_name, present};
+pub(crate) use speed::{remember_speed, speed};
+pub(crate) use verify::sha256_of;
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     Teacher,
     Student,
 }
@@ -62,14 +62,14 @@ impl std::fmt::Display for Role {
 /// # Errors
 /// A name that is not known or not on this machine, a file that is not what the manifest or the lock
 /// file says, a header that cannot be true.
-pub fn teacher_file(spec: &str) -> Result<PathBuf, ModelError> {
+pub(crate) fn teacher_file(spec: &str) -> Result<PathBuf, ModelError> {
     let mut found = resolve::locate(Role::Teacher, spec)?;
     found.check()?;
     Ok(found.files.swap_remove(0).1)
 }
 
 /// Where the files of an encoder are.
-pub enum StudentFiles {
+pub(crate) enum StudentFiles {
     /// Part of the program: config, weights, tokenizer.
     Embedded([&'static [u8]; 3]),
     /// A Hugging Face folder.
@@ -81,7 +81,7 @@ pub enum StudentFiles {
 ///
 /// # Errors
 /// As [`teacher_file`].
-pub fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
+pub(crate) fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
     if spec == "pocket" {
         return Ok(StudentFiles::Embedded(embedded::POCKET_STUDENT));
     }
@@ -95,7 +95,7 @@ pub fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
 }
 
 /// Bytes and sha256 (hex) of the embedded models together, for `doctor`.
-pub fn embedded_sizes() -> [(Role, usize, String); 2] {
+pub(crate) fn embedded_sizes() -> [(Role, usize, String); 2] {
     let [config, weights, tokenizer] = embedded::POCKET_STUDENT;
     [
         (Role::Teacher, embedded::POCKET_TEACHER.len(), sha256(embedded::POCKET_TEACHER)),
@@ -105,7 +105,7 @@ pub fn embedded_sizes() -> [(Role, usize, String); 2] {
 
 /// The folder of the program's own files: `PROMPTMIX_HOME`, or `promptmix` in the user's cache folder.
 /// A user without any of them gets one beside everybody's temporary files.
-pub fn home() -> PathBuf {
+pub(crate) fn home() -> PathBuf {
     named_home().unwrap_or_else(shared_home)
 }
 

@@ -10,12 +10,12 @@ fn told(path: &Path) -> impl FnOnce(io::Error) -> ModelError + '_ {
 }
 
 /// Makes `path` and what is missing above it, for the owner alone.
-pub fn folder(path: &Path) -> Result<(), ModelError> {
+pub(super) fn folder(path: &Path) -> Result<(), ModelError> {
     crate::fs::create_private_dir(path).map_err(told(path))
 }
 
 /// Puts `bytes` in the place of what `path` held, in a folder that may be missing.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     if let Some(parent) = path.parent() {
         folder(parent)?;
     }
@@ -24,12 +24,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 
 /// Makes a rename in `folder` outlast a power cut. Where folders cannot be synced, nothing is lost
 /// but that promise.
-pub fn sync_folder(folder: &Path) {
+pub(super) fn sync_folder(folder: &Path) {
     let _ = crate::fs::sync_dir(folder);
 }
 
 /// Deletes a folder with all in it; one that is not there is fine.
-pub fn clear(path: &Path) -> Result<(), ModelError> {
+pub(super) fn clear(path: &Path) -> Result<(), ModelError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(told(path)(error)),
         _ => Ok(()),

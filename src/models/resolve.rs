@@ -35,7 +35,7 @@ const STUDENT_FILES: [&str; 7] = [
 
 /// A model that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     pub role: Role,
     /// Its name; empty for a path outside the library.
     pub name: String,
@@ -46,7 +46,7 @@ pub struct Found {
 
 /// Where it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     Embedded,
     Library,
     Cache,
@@ -57,7 +57,7 @@ pub enum Place {
 ///
 /// # Errors
 /// A name that is not known, a model that is not on this machine, a folder that is not whole.
-pub fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
+pub(crate) fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
     let path = Path::new(spec);
     let looks_like_path =
         spec.contains(['/', '\\']) || path.extension().is_some_and(|extension| extension == "gguf");
@@ -81,7 +81,7 @@ pub fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
 }
 
 /// Whether a model is known by this name, on this machine or not.
-pub fn is_name(role: Role, name: &str) -> bool {
+pub(crate) fn is_name(role: Role, name: &str) -> bool {
     manifest::known(role, name).is_some()
         || (manifest::check_name("model", name, "").is_ok() && library::folder(role, name).is_dir())
 }
@@ -115,7 +115,7 @@ pub(crate) fn extra(path: PathBuf, name: &str) -> ModelError {
 ///
 /// # Errors
 /// As [`locate`].
-pub fn present(role: Role, name: &str) -> Result<Found, ModelError> {
+pub(crate) fn present(role: Role, name: &str) -> Result<Found, ModelError> {
     if manifest::known(role, name).is_some_and(|model| model.embedded) {
         let (name, place) = (name.to_owned(), Place::Embedded);
         return Ok(Found { role, name, place, files: Vec::new() });
@@ -126,7 +126,7 @@ pub fn present(role: Role, name: &str) -> Result<Found, ModelError> {
 }
 
 /// Finds the model of this name.
-pub fn named(role: Role, name: &str) -> Result<Found, ModelError> {
+pub(super) fn named(role: Role, name: &str) -> Result<Found, ModelError> {
     let known = manifest::known(role, name);
     let found = |place, files| Ok(Found { role, name: name.to_owned(), place, files });
     if known.as_ref().is_some_and(|model| model.embedded) {
@@ -161,7 +161,7 @@ fn unknown(role: Role, name: &str) -> ModelError {
 ///
 /// # Errors
 /// A folder without a model, and a part that is missing.
-pub fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
+pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
     let missing =
         |file: &str| ModelError::Incomplete { path: path.to_owned(), file: file.to_owned() };
     let file_name = |path: &Path| {
@@ -214,7 +214,7 @@ fn only_gguf(folder: &Path) -> Result<Option<PathBuf>, ModelError> {
 ///
 /// # Errors
 /// A lock file that cannot be read.
-pub fn wanted(role: Role, name: &str, file: &str) -> Result<Wanted, ModelError> {
+pub(super) fn wanted(role: Role, name: &str, file: &str) -> Result<Wanted, ModelError> {
     if name.is_empty() {
         return Ok(Wanted::default());
     }
@@ -256,7 +256,7 @@ impl Found {
     ///
     /// # Errors
     /// The first file that is not what it should be.
-    pub fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         self.whole()?;
         for (name, path) in self.files.iter().filter(|(_, path)| path.is_file()) {
             for wanted in self.known_of(name, path)? {
@@ -286,7 +286,7 @@ impl Found {
     ///
     /// # Errors
     /// A file that is missing, and one that nobody knows.
-    pub fn whole(&self) -> Result<(), ModelError> {
+    pub(crate) fn whole(&self) -> Result<(), ModelError> {
         if self.place != Place::Library {
             return Ok(());
         }
@@ -371,7 +371,7 @@ impl Found {
     }
 
     /// SHA-256 of every file, from the cache where it is known.
-    pub fn hashes(&self) -> Result<Vec<String>, ModelError> {
+    pub(crate) fn hashes(&self) -> Result<Vec<String>, ModelError> {
         self.files.iter().map(|(_, path)| verify::sha256_of(path)).collect()
     }
 }
@@ -400,7 +400,7 @@ fn has_header(path: &Path) -> bool {
 
 /// The bounds check of one model file, whatever its model's other files are; files of other kinds have
 /// no header.
-pub fn check_header(path: &Path) -> Result<(), ModelError> {
+pub(super) fn check_header(path: &Path) -> Result<(), ModelError> {
     if has_header(path) {
         model_file::check_one(path)?;
     }
@@ -409,7 +409,7 @@ pub fn check_header(path: &Path) -> Result<(), ModelError> {
 
 /// The bounds check of a model that begins with `first`: its other parts lie beside it, each in its
 /// place.
-pub fn check_whole(first: &Path) -> Result<(), ModelError> {
+pub(super) fn check_whole(first: &Path) -> Result<(), ModelError> {
     if has_header(first) {
         model_file::check(first)?;
     }

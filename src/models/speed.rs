@@ -18,13 +18,17 @@ fn file(role: Role, sha256: &str) -> PathBuf {
 ///
 /// # Errors
 /// A folder that cannot be written.
-pub fn remember_speed(role: Role, sha256: &str, report: &impl Serialize) -> Result<(), ModelError> {
+pub(crate) fn remember_speed(
+    role: Role,
+    sha256: &str,
+    report: &impl Serialize,
+) -> Result<(), ModelError> {
     let json =
         serde_json::to_vec_pretty(report).expect("a report holds nothing that JSON cannot write");
     super::private::replace(&file(role, sha256), &json)
 }
 
 /// The last report on the model with this SHA-256, if there is one that this version can read.
-pub fn speed<T: DeserializeOwned>(role: Role, sha256: &str) -> Option<T> {
+pub(crate) fn speed<T: DeserializeOwned>(role: Role, sha256: &str) -> Option<T> {
     serde_json::from_slice(&fs::read(file(role, sha256)).ok()?).ok()
 }

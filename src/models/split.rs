@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every file of the model whose first is `path`, in order; `path` alone where the model is whole.
-pub fn parts(path: &Path) -> Vec<PathBuf> {
+pub(super) fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((stem, count)) = first(name) else { return vec![path.to_owned()] };
     (1..=count)

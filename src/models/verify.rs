@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_secs(3);
 
 /// What a file should be, and who says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     pub size: Option<u64>,
     pub sha256: Option<String>,
     /// The manifest or the lock file, for errors.
@@ -36,7 +36,7 @@ pub struct Wanted {
 impl Wanted {
     /// Compares with what a file of `size` bytes and this hash is. `sha256` is asked for only where
     /// one is wanted.
-    pub fn hold(
+    pub(crate) fn hold(
         &self,
         path: &Path,
         size: u64,
@@ -57,7 +57,7 @@ impl Wanted {
     }
 
     /// Holds the file at `path` against this; its hash comes from the cache where it is known.
-    pub fn check(&self, path: &Path) -> Result<(), ModelError> {
+    pub(crate) fn check(&self, path: &Path) -> Result<(), ModelError> {
         let size = metadata(path)?.len();
         self.hold(path, size, || sha256_of(path))
     }
@@ -67,7 +67,7 @@ impl Wanted {
 ///
 /// # Errors
 /// A file that cannot be read. A cache that cannot be read or written costs only time.
-pub fn sha256_of(path: &Path) -> Result<String, ModelError> {
+pub(crate) fn sha256_of(path: &Path) -> Result<String, ModelError> {
     let before = metadata(path)?;
     let key = key(path, &before);
     let file = trusted_home()?.join("verified.json");
@@ -113,15 +113,15 @@ fn changed(_meta: &Metadata) -> Option<SystemTime> {
 }
 
 /// SHA-256 (hex) of a file, read from end to end.
-pub fn hash_file(path: &Path) -> Result<String, ModelError> {
+pub(super) fn hash_file(path: &Path) -> Result<String, ModelError> {
     crate::hash::of_file(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
 }
 
-pub fn hex(hash: Sha256) -> String {
+pub(super) fn hex(hash: Sha256) -> String {
     format!("{:x}", hash.finalize())
 }
 
-pub fn metadata(path: &Path) -> Result<Metadata, ModelError> {
+pub(super) fn metadata(path: &Path) -> Result<Metadata, ModelError> {
     fs::metadata(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
 }
 

@@ -15,7 +15,7 @@ pub(super) const LONGEST_NAME: usize = 32;
 /// Why a pattern is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{name:?}: {message}")]
-pub struct PatternError {
+pub(crate) struct PatternError {
     pub name: String,
     pub message: String,
 }

@@ -23,7 +23,7 @@ use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, ops::Range};
 
 use regex::Regex;
 
-pub use custom::PatternError;
+pub(crate) use custom::PatternError;
 
 use window::Window;
 
@@ -91,7 +91,7 @@ const KINDS: [Kind; 5] = [
 
 /// Something personal in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The kind; [`Scanner::name`] names it.
     pub kind: usize,
     /// Where it stands, in bytes.
@@ -102,7 +102,7 @@ pub struct Finding {
 }
 
 /// Finds and masks personal data.
-pub struct Scanner {
+pub(crate) struct Scanner {
     kinds: Vec<Kind>,
 }
 
@@ -117,7 +117,7 @@ impl Scanner {
     ///
     /// # Errors
     /// A pattern that is none, is too large, or matches nothing at all; a name that is taken.
-    pub fn new(patterns: &BTreeMap<String, String>) -> Result<Self, PatternError> {
+    pub(crate) fn new(patterns: &BTreeMap<String, String>) -> Result<Self, PatternError> {
         let mut kinds: Vec<Kind> = KINDS.into_iter().chain(national::KINDS).collect();
         for (name, pattern) in patterns {
             let kind = custom::kind(name, pattern, &kinds)?;
@@ -127,12 +127,12 @@ impl Scanner {
     }
 
     /// The name of one kind.
-    pub fn name(&self, kind: usize) -> &str {
+    pub(crate) fn name(&self, kind: usize) -> &str {
         &self.kinds[kind].name
     }
 
     /// `value` of a kind as it is shown to people who should recognise it and not learn it.
-    pub fn masked(&self, kind: usize, value: &str) -> String {
+    pub(crate) fn masked(&self, kind: usize, value: &str) -> String {
         match self.kinds[kind].rank {
             ADDRESS => mask::address(value),
             _ => mask::number(value),
@@ -141,7 +141,7 @@ impl Scanner {
 
     /// All findings in `text` in their order; none overlaps another, and none touches a mark that
     /// [`Self::redact`] has set.
-    pub fn find(&self, text: &str) -> Vec<Finding> {
+    pub(crate) fn find(&self, text: &str) -> Vec<Finding> {
         let mut candidates = self.candidates(text);
         let marks = self.marks(text);
         candidates.retain(|candidate| {
@@ -172,7 +172,7 @@ impl Scanner {
 
     /// `text` with a mark such as `[EMAIL]` in the place of each finding, and their number. A text that
     /// was masked comes back as it is.
-    pub fn redact(&self, text: &str) -> (String, usize) {
+    pub(crate) fn redact(&self, text: &str) -> (String, usize) {
         let mut masked = text.to_owned();
         let mut count = 0;
         // What stands beside a mark may be found only now; each round leaves less that is no mark.

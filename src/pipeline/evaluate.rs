@@ -25,7 +25,7 @@ use crate::{
 /// # Errors
 /// Students that were not trained yet, and whatever stops the teacher or the disk.
 #[expect(clippy::too_many_arguments, reason = "the stage joins all parts of the road")]
-pub fn evaluate(
+pub(crate) fn evaluate(
     run: &mut RunFolder,
     task: &Task,
     settings: &Settings,

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// A missing or damaged `relabelled.jsonl`, a disk that does not take the result.
-pub fn filter(
+pub(crate) fn filter(
     run: &mut RunFolder,
     task: &Task,
     settings: &Settings,

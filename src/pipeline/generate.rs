@@ -33,7 +33,7 @@ use crate::{
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk; finished replies are in the ledger by then.
-pub fn generate(
+pub(crate) fn generate(
     run: &mut RunFolder,
     task: &Task,
     settings: &Settings,

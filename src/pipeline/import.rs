@@ -26,7 +26,7 @@ struct ImportedText {
 ///
 /// # Errors
 /// Rows that are no JSON, have no text, or name a class the task does not know: file and line are named.
-pub fn import(
+pub(crate) fn import(
     run: &mut RunFolder,
     task: &Task,
     file: &std::path::Path,

@@ -14,14 +14,14 @@ mod relabel;
 mod scripted_teacher;
 mod train;
 
-pub use evaluate::evaluate;
-pub use filter::filter;
-pub use generate::generate;
+pub(crate) use evaluate::evaluate;
+pub(crate) use filter::filter;
+pub(crate) use generate::generate;
 pub(crate) use generate::{Counts, Generation, generate_texts, nearest};
-pub use import::import;
-pub use relabel::relabel;
+pub(crate) use import::import;
+pub(crate) use relabel::relabel;
 pub(crate) use relabel::{Scoring, relabelled};
-pub use train::train;
+pub(crate) use train::train;
 pub(crate) use train::{StudentTrainer, TrainingJob};
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     config::{ConfigError, Settings},
     embed::EmbedError,
     eval::EvalError,
+    hint::Hint,
     prompt::{PromptError, Prompts},
     relabel::QuestionError,
     report::ReportError,
@@ -40,7 +41,7 @@ use crate::{
 
 /// Why a stage could not be finished. What it had done by then is in the ledger.
 #[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
+pub(crate) enum PipelineError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -71,9 +72,11 @@ pub enum PipelineError {
     NothingLeft { detail: String },
 }
 
+impl Hint for PipelineError {}
+
 /// What a stage tells whoever is watching.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A stage begins with `total` items, `resumed` of which are known from before.
     Begin { stage: &'static str, total: usize, resumed: usize },
     /// `items` more are finished; of them `rejected` came to nothing; `tokens` were read or written.
@@ -109,7 +112,7 @@ impl<'a> Context<'a> {
 }
 
 /// Receives the events of a stage.
-pub type Watch<'a> = &'a mut (dyn FnMut(Event) + Send);
+pub(crate) type Watch<'a> = &'a mut (dyn FnMut(Event) + Send);
 
 /// The seeds that this run uses.
 fn run_seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {

@@ -27,7 +27,7 @@ use crate::{
 ///
 /// # Errors
 /// A missing or damaged `augmented.jsonl`, and whatever stops the teacher or the disk.
-pub fn relabel(
+pub(crate) fn relabel(
     run: &mut RunFolder,
     task: &Task,
     settings: &Settings,

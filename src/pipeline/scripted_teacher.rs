@@ -17,7 +17,7 @@ pub(crate) struct ScriptedTeacher<'a> {
 }
 
 impl<'a> ScriptedTeacher<'a> {
-    pub fn new(script: impl FnMut(&GenerateRequest) -> String + 'a) -> Self {
+    pub(super) fn new(script: impl FnMut(&GenerateRequest) -> String + 'a) -> Self {
         let identity = TeacherIdentity {
             name: "scripted".to_owned(),
             file: "scripted.gguf".into(),

@@ -62,7 +62,7 @@ pub(crate) struct StudentTrainer<'a> {
 ///
 /// # Errors
 /// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
-pub fn train(
+pub(crate) fn train(
     run: &mut RunFolder,
     task: &Task,
     settings: &Settings,

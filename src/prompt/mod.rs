@@ -5,7 +5,7 @@
 //! `task.toml`, in any language; a file there replaces the built-in one of the same name. The hash
 //! over all templates is part of each run's provenance.
 
-pub mod reply;
+pub(crate) mod reply;
 
 use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
 
@@ -13,7 +13,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::task::Task;
+use crate::{hint::Hint, task::Task};
 
 const BUILT_IN: [(&str, &str); 8] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
@@ -27,13 +27,13 @@ const BUILT_IN: [(&str, &str); 8] = [
 ];
 
 /// The templates of this program: file name and text.
-pub fn built_in() -> &'static [(&'static str, &'static str)] {
+pub(crate) fn built_in() -> &'static [(&'static str, &'static str)] {
     &BUILT_IN
 }
 
 /// Why a prompt could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum PromptError {
+pub(crate) enum PromptError {
     #[error("cannot read the template {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path}: no template of that name is known\nhint: the names are {known}")]
@@ -44,9 +44,11 @@ pub enum PromptError {
     Render { name: &'static str, message: String },
 }
 
+impl Hint for PromptError {}
+
 /// One class as a template sees it.
 #[derive(Debug, Clone, Serialize)]
-pub struct ShownClass {
+pub(crate) struct ShownClass {
     pub number: usize,
     pub name: String,
     pub description: String,
@@ -55,7 +57,7 @@ pub struct ShownClass {
 
 /// A text and its class as a template sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LabelledExample {
+pub(crate) struct LabelledExample {
     pub text: String,
     /// Name of its class.
     pub name: String,
@@ -63,7 +65,7 @@ pub struct LabelledExample {
 
 /// A question to the teacher about one text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Question {
+pub(crate) struct Question {
     /// Class indices, in the order in which they are shown and scored.
     pub candidates: Vec<usize>,
     /// The text that is asked about.
@@ -73,7 +75,7 @@ pub struct Question {
 
 impl Question {
     /// The most probable of the candidates, given their `probabilities`.
-    pub fn winner(&self, probabilities: &[f32]) -> usize {
+    pub(crate) fn winner(&self, probabilities: &[f32]) -> usize {
         let best =
             (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
         self.candidates[best.unwrap_or_default()]
@@ -86,7 +88,7 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// The templates in force, and their hash.
-pub struct Prompts {
+pub(crate) struct Prompts {
     environment: Environment<'static>,
     sha256: String,
 }
@@ -96,7 +98,7 @@ impl Prompts {
     ///
     /// # Errors
     /// An unreadable file, a file with a name no prompt has, a template that does not compile.
-    pub fn load(folder: Option<&Path>) -> Result<Self, PromptError> {
+    pub(crate) fn load(folder: Option<&Path>) -> Result<Self, PromptError> {
         let mut sources: BTreeMap<&'static str, String> =
             BUILT_IN.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
         if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
@@ -118,13 +120,13 @@ impl Prompts {
     }
 
     /// SHA-256 (hex) over the names and texts of all templates.
-    pub fn sha256(&self) -> &str {
+    pub(crate) fn sha256(&self) -> &str {
         &self.sha256
     }
 
     /// The request for `count` texts that belong to `major` and `minor`, indices into `shown`, with
     /// these percentages.
-    pub fn mixup(
+    pub(crate) fn mixup(
         &self,
         task: &Task,
         shown: &[ShownClass],
@@ -147,7 +149,7 @@ impl Prompts {
     }
 
     /// The request for `count` texts of the class `major`, an index into `shown`.
-    pub fn plain(
+    pub(crate) fn plain(
         &self,
         task: &Task,
         shown: &[ShownClass],
@@ -166,7 +168,7 @@ impl Prompts {
     }
 
     /// The request for `count` more texts of `class`, of which nothing is shown but its examples.
-    pub fn continuation(
+    pub(crate) fn continuation(
         &self,
         task: &Task,
         class: &ShownClass,
@@ -183,7 +185,7 @@ impl Prompts {
     }
 
     /// The request for `count` more texts like `examples`, each with its class, one of `names`.
-    pub fn gpt3mix(
+    pub(crate) fn gpt3mix(
         &self,
         task: &Task,
         names: &[&str],
@@ -202,7 +204,7 @@ impl Prompts {
     }
 
     /// The question which of `names` follows `text`, as it does each of `examples`.
-    pub fn gpt3mix_label(
+    pub(crate) fn gpt3mix_label(
         &self,
         task: &Task,
         names: &[&str],
@@ -221,7 +223,7 @@ impl Prompts {
     }
 
     /// The question to which of the `shown` classes `text` belongs.
-    pub fn relabel(
+    pub(crate) fn relabel(
         &self,
         task: &Task,
         shown: &[ShownClass],
@@ -268,7 +270,7 @@ fn replace_from(
 }
 
 /// The classes `indices` of `task`, numbered in that order, each with the `examples` given for it.
-pub fn shown_classes(
+pub(crate) fn shown_classes(
     task: &Task,
     indices: &[usize],
     mut examples: impl FnMut(usize) -> Vec<String>,

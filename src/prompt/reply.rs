@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The reply is made to begin with this, so that no preamble can precede the list.
-pub const LIST_CUE: &str = "1.";
+pub(crate) const LIST_CUE: &str = "1.";
 
 /// Why a reply was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Errors
 /// What the embedder says.
-pub fn confusable(
+pub(crate) fn confusable(
     task: &Task,
     seeds: &[LabelledText],
     embedder: &dyn Embedder,

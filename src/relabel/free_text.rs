@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// What the embedder says.
-pub fn classes(
+pub(crate) fn classes(
     task: &Task,
     answers: &[String],
     embedder: &dyn Embedder,

@@ -8,11 +8,15 @@
 use crate::teacher::{Scored, normalise};
 
 /// The texts without content, those of the paper.
-pub const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
+pub(crate) const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
 
 /// The probabilities of the candidates of `scored`; they add up to 1. `prior` is the answer to the
 /// texts without content.
-pub fn probabilities(scored: &Scored, length_normalise: bool, prior: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn probabilities(
+    scored: &Scored,
+    length_normalise: bool,
+    prior: Option<&[f32]>,
+) -> Vec<f32> {
     let mut log_probs = scored.log_probs.clone();
     if length_normalise {
         for (log_prob, tokens) in log_probs.iter_mut().zip(&scored.tokens) {
@@ -26,7 +30,7 @@ pub fn probabilities(scored: &Scored, length_normalise: bool, prior: Option<&[f3
 }
 
 /// The mean of `answers`: the prior of their candidates. `None` without answers.
-pub fn prior(answers: &[Vec<f32>]) -> Option<Vec<f32>> {
+pub(crate) fn prior(answers: &[Vec<f32>]) -> Option<Vec<f32>> {
     let mut sum = answers.first()?.clone();
     for answer in &answers[1..] {
         sum.iter_mut().zip(answer).for_each(|(sum, value)| *sum += value);

@@ -3,14 +3,15 @@
 //! log-probabilities in place of a parsed answer).
 
 mod centroids;
-pub mod free_text;
-pub mod judge;
+pub(crate) mod free_text;
+pub(crate) mod judge;
 
-pub use centroids::confusable;
+pub(crate) use centroids::confusable;
 
 use crate::{
     config::RelabelSettings,
     embed::{EmbedError, Embedder},
+    hint::Hint,
     prompt::{PromptError, Prompts, Question, ShownClass, one_line, shown_classes},
     task::{LabelledText, Task},
 };
@@ -30,7 +31,7 @@ impl Answer {
 }
 
 /// Turns texts into questions with their nearest classes as candidates.
-pub struct Questioner<'a> {
+pub(crate) struct Questioner<'a> {
     task: &'a Task,
     prompts: &'a Prompts,
     seeds: &'a [LabelledText],
@@ -38,7 +39,7 @@ pub struct Questioner<'a> {
 }
 
 impl<'a> Questioner<'a> {
-    pub fn new(
+    pub(crate) fn new(
         task: &'a Task,
         prompts: &'a Prompts,
         seeds: &'a [LabelledText],
@@ -50,7 +51,7 @@ impl<'a> Questioner<'a> {
     }
 
     /// Whether the nearest classes have to be found (an embedder is needed then).
-    pub fn needs_embedder(&self) -> bool {
+    pub(crate) fn needs_embedder(&self) -> bool {
         self.candidates < self.task.classes.len()
     }
 
@@ -59,7 +60,7 @@ impl<'a> Questioner<'a> {
     ///
     /// # Errors
     /// Embedding and rendering pass on theirs.
-    pub fn ask(
+    pub(crate) fn ask(
         &self,
         texts: &[String],
         embedder: &dyn Embedder,
@@ -71,7 +72,7 @@ impl<'a> Questioner<'a> {
     }
 
     /// The same with every class as a candidate, which takes no embedder.
-    pub fn ask_all(&self, texts: &[String]) -> Result<Vec<Question>, QuestionError> {
+    pub(crate) fn ask_all(&self, texts: &[String]) -> Result<Vec<Question>, QuestionError> {
         let all: Vec<usize> = (0..self.task.classes.len()).collect();
         self.questions(texts, vec![all; texts.len()])
     }
@@ -80,7 +81,10 @@ impl<'a> Questioner<'a> {
     ///
     /// # Errors
     /// As [`Self::ask`].
-    pub fn content_free(&self, candidates: &[usize]) -> Result<Vec<Question>, QuestionError> {
+    pub(crate) fn content_free(
+        &self,
+        candidates: &[usize],
+    ) -> Result<Vec<Question>, QuestionError> {
         let texts = judge::CONTENT_FREE.map(str::to_owned);
         self.questions(&texts, vec![candidates.to_vec(); texts.len()])
     }
@@ -131,9 +135,11 @@ impl<'a> Questioner<'a> {
 
 /// Why no question could be made.
 #[derive(Debug, thiserror::Error)]
-pub enum QuestionError {
+pub(crate) enum QuestionError {
     #[error(transparent)]
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
 }
+
+impl Hint for QuestionError {}

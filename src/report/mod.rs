@@ -19,8 +19,8 @@
 //! Shares, accuracies and α are fractions of 1 in the JSON and percent on the page.
 
 mod analysis;
-pub mod build;
-pub mod card;
+pub(crate) mod build;
+pub(crate) mod card;
 mod chart;
 mod comparison;
 mod confusion;
@@ -44,18 +44,19 @@ use crate::{
     dataset::Variant,
     embed::EmbedError,
     eval::{EvalError, Interval},
+    hint::Hint,
     run::{RunError, ledger::LedgerError},
     verbosity,
 };
 
-pub use analysis::{Lexical, Map, Point, PointKind, Reliability};
-pub use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
-pub use model::{
+pub(crate) use analysis::{Lexical, Map, Point, PointKind, Reliability};
+pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
+pub(crate) use model::{
     AlphaShare, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair, PairShare,
     Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
 };
 pub use page::render;
-pub use record::Record;
+pub(crate) use record::Record;
 
 /// All that a run found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,6 +154,8 @@ pub enum ReportError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
+
+impl Hint for ReportError {}
 
 impl ReportError {
     fn json(path: &Path, error: &serde_json::Error) -> Self {

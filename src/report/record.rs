@@ -21,7 +21,7 @@ use crate::{
 
 /// The facts of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub(crate) struct Record {
     pub task: Task,
     pub settings: Settings,
     /// Absent where the run was not evaluated.
@@ -40,12 +40,12 @@ pub struct Record {
 
 impl Record {
     /// Whether the folder `path` looks like a run.
-    pub fn is_at(path: &Path) -> bool {
+    pub(crate) fn is_at(path: &Path) -> bool {
         path.join("task.json").is_file() && path.join("ledger.jsonl").is_file()
     }
 
     /// Where a run keeps its student.
-    pub fn student(path: &Path) -> PathBuf {
+    pub(crate) fn student(path: &Path) -> PathBuf {
         path.join("student")
     }
 
@@ -53,7 +53,7 @@ impl Record {
     ///
     /// # Errors
     /// A file that is missing or was changed, with its line.
-    pub fn read(path: &Path) -> Result<Self, ReportError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, ReportError> {
         let report = path.join("report.json");
         let report = report.is_file().then(|| Report::read(&report)).transpose()?;
         let ledger = path.join("ledger.jsonl");

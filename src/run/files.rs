@@ -56,7 +56,7 @@ pub(super) fn sweep(path: &Path) {
 ///
 /// # Errors
 /// A file that cannot be read, a line that is no row.
-pub fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<SyntheticText>>, RunError> {
+pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<SyntheticText>>, RunError> {
     #[derive(serde::Deserialize)]
     struct Row {
         id: usize,
@@ -86,7 +86,7 @@ pub fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<SyntheticText>>,
 ///
 /// # Errors
 /// A file that is missing or was changed, with its line.
-pub fn begun_with(path: &Path) -> Result<(Task, Settings), RunError> {
+pub(crate) fn begun_with(path: &Path) -> Result<(Task, Settings), RunError> {
     Ok((read_json(&path.join("task.json"))?, read_settings(path)?))
 }
 

@@ -24,7 +24,7 @@ use crate::{
 const COMPARISON: &str = "comparison";
 
 /// An open run folder, locked against other programs.
-pub struct RunFolder {
+pub(crate) struct RunFolder {
     path: PathBuf,
     pub(crate) ledger: Ledger,
     _lock: File,
@@ -35,7 +35,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder with other files, of another task, in use, or not writable.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         task: &Task,
         settings: &Settings,
@@ -96,7 +96,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// The same, and a folder that holds a single run.
-    pub fn open_comparison(
+    pub(crate) fn open_comparison(
         path: &Path,
         task: &Task,
         settings: &Settings,
@@ -110,7 +110,7 @@ impl RunFolder {
     }
 
     /// Takes up an existing run folder with the task and the settings it was begun with.
-    pub fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
+    pub(crate) fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
         let settings = read_settings(path)?;
         let task = read_json(&path.join("task.json"))?;
         Ok((Self::lock(path)?, task, settings))
@@ -120,7 +120,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// A disk that does not take them.
-    pub fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
+    pub(crate) fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
         let text = settings.to_toml();
         let begun = self.ledger.entries().iter().rev().find_map(|entry| match entry {
             Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
@@ -164,16 +164,16 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), ledger, _lock: lock })
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
     /// What the user should know about the folder as it was found.
-    pub fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.ledger.was_torn() {
             remarks.push(format!(
@@ -195,7 +195,7 @@ impl RunFolder {
     }
 
     /// Whether the texts of this run were written elsewhere.
-    pub fn is_imported(&self) -> bool {
+    pub(crate) fn is_imported(&self) -> bool {
         imported(self.ledger.entries())
     }
 

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    dataset::TestPredictions, interrupt, prompt::reply::ReplyFault, teacher::TeacherIdentity,
-    verbosity,
+    dataset::TestPredictions, hint::Hint, interrupt, prompt::reply::ReplyFault,
+    teacher::TeacherIdentity, verbosity,
 };
 
 /// Why the ledger cannot be read or written.
@@ -34,6 +34,8 @@ pub enum LedgerError {
     )]
     Broken { path: PathBuf, line: usize, message: String },
 }
+
+impl Hint for LedgerError {}
 
 /// One fact of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,7 +120,7 @@ struct Line {
 }
 
 /// The open ledger of a run folder, with all its entries in memory.
-pub struct Ledger {
+pub(crate) struct Ledger {
     path: PathBuf,
     file: File,
     length: u64,
@@ -132,7 +134,7 @@ impl Ledger {
     ///
     /// # Errors
     /// An unreadable file, a broken chain (with its line).
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
         let read = |source| LedgerError::Read { path: path.to_owned(), source };
         let write = |source| LedgerError::Write { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
@@ -153,12 +155,12 @@ impl Ledger {
 
     /// Whether the last line was cut short, as by a power cut, and taken out: what it told is done
     /// again.
-    pub fn was_torn(&self) -> bool {
+    pub(crate) fn was_torn(&self) -> bool {
         self.torn
     }
 
     /// Everything that is known, oldest first.
-    pub fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
@@ -166,7 +168,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Nothing is kept of a write that failed half-way.
-    pub fn append(&mut self, entries: Vec<Entry>) -> Result<(), LedgerError> {
+    pub(crate) fn append(&mut self, entries: Vec<Entry>) -> Result<(), LedgerError> {
         if entries.is_empty() {
             return Ok(());
         }

@@ -12,7 +12,7 @@
 
 mod files;
 mod folder;
-pub mod ledger;
+pub(crate) mod ledger;
 mod replay;
 
 use std::{io, path::PathBuf};
@@ -21,11 +21,12 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub(crate) use files::read_json;
-pub use files::{begun_with, read_texts};
-pub use folder::RunFolder;
+pub(crate) use files::{begun_with, read_texts};
+pub(crate) use folder::RunFolder;
 pub(crate) use folder::{imported, read_settings};
-pub use replay::replay;
+pub(crate) use replay::replay;
 
+use crate::hint::Hint;
 use ledger::LedgerError;
 
 /// Why a run folder cannot be read or written.
@@ -68,6 +69,8 @@ pub enum RunError {
     )]
     NoTeacher { path: PathBuf },
 }
+
+impl Hint for RunError {}
 
 /// SHA-256 (hex) over the JSON of `parts`: names a piece of work by everything it depends on.
 pub(crate) fn key(parts: &impl Serialize) -> String {

@@ -24,7 +24,7 @@ use crate::teacher::{
 /// # Errors
 /// An unreadable file, a ledger that was changed or names no teacher, a row that does not fit (with
 /// its line).
-pub fn replay(file: &Path) -> Result<Replay, RunError> {
+pub(crate) fn replay(file: &Path) -> Result<Replay, RunError> {
     let path = if file.is_dir() { file.join("ledger.jsonl") } else { file.to_owned() };
     let bytes = fs::read(&path).map_err(|source| RunError::Read {
         path: path.clone(),

@@ -23,7 +23,7 @@ const COMPANIONS: [&str; 4] =
 
 /// A pretrained DistilBERT or BERT. Cloning shares everything.
 #[derive(Clone)]
-pub struct BaseModel {
+pub(crate) struct BaseModel {
     pub(super) inner: Arc<Inner>,
 }
 
@@ -56,7 +56,7 @@ impl BaseModel {
     ///
     /// # Errors
     /// A model that is not here or not what it should be, and those of [`Self::load`].
-    pub fn open(spec: &str, device: &Device) -> Result<Self> {
+    pub(crate) fn open(spec: &str, device: &Device) -> Result<Self> {
         match models::student_files(spec)? {
             StudentFiles::Embedded([config, weights, tokenizer]) => {
                 Self::from_bytes(config, weights, tokenizer, device)
@@ -71,7 +71,7 @@ impl BaseModel {
     ///
     /// # Errors
     /// Names the file, and in the weights every tensor that is missing, misshapen or one too many.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+    pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         let origin = folder.display().to_string();
         let config = Config::parse(&read(&folder.join("config.json"))?, &origin)?;
         let weights = folder.join("model.safetensors");
@@ -93,7 +93,7 @@ impl BaseModel {
     }
 
     /// The same from memory, for a student that is embedded in the binary.
-    pub fn from_bytes(
+    pub(crate) fn from_bytes(
         config: &[u8],
         weights: &[u8],
         tokenizer: &[u8],
@@ -121,12 +121,12 @@ impl BaseModel {
     }
 
     /// SHA-256 (hex) of the checkpoint's `model.safetensors`, worked out at the first call.
-    pub fn sha256(&self) -> &str {
+    pub(crate) fn sha256(&self) -> &str {
         self.inner.checkpoint.sha256()
     }
 
     /// SHA-256 (hex) of everything that a training of it depends on: weights, network, tokenizer.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.sha256());
         let config = serde_json::to_vec(&self.inner.config.raw).expect("it was read from JSON");
@@ -138,18 +138,18 @@ impl BaseModel {
     }
 
     /// What `config.json` says.
-    pub fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.inner.config
     }
 
     /// The device that the weights are on.
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.inner.device
     }
 
     /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
     /// encoder's own limit, if that is shorter).
-    pub fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
+    pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
         let Inner { config, tokenizer, origin, .. } = &*self.inner;
         let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
         tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
@@ -157,7 +157,7 @@ impl BaseModel {
 
     /// The tokens of the vocabulary with their ids, in order of id: words, pieces such as `##ing`,
     /// special ones.
-    pub fn vocabulary(&self) -> Vec<(u32, String)> {
+    pub(crate) fn vocabulary(&self) -> Vec<(u32, String)> {
         let Inner { config, tokenizer, .. } = &*self.inner;
         let tokens = tokenizer.get_vocab(false).into_iter().map(|(token, id)| (id, token));
         let mut tokens =
@@ -170,7 +170,7 @@ impl BaseModel {
     ///
     /// # Errors
     /// The tokenizer fails.
-    pub fn single_token(&self, text: &str) -> Result<Option<u32>> {
+    pub(crate) fn single_token(&self, text: &str) -> Result<Option<u32>> {
         let Inner { tokenizer, origin, .. } = &*self.inner;
         let encoding = tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| tokens::fault(origin, &error))?;
@@ -184,7 +184,7 @@ impl BaseModel {
     ///
     /// # Errors
     /// An id that the table does not have.
-    pub fn word_vectors(&self, ids: &[u32]) -> Result<Vec<f32>> {
+    pub(crate) fn word_vectors(&self, ids: &[u32]) -> Result<Vec<f32>> {
         let Inner { config, checkpoint, .. } = &*self.inner;
         let mut vectors = vec![0.0; ids.len() * config.hidden_size];
         let words = ModelSpec::new(config, config.pooling, 0).words;
@@ -196,7 +196,7 @@ impl BaseModel {
 #[cfg(test)]
 impl Inner {
     /// Encoder, and the head's first dense layer where the checkpoint has it, read afresh; F32.
-    pub fn tensors(&self) -> Result<Tensors> {
+    pub(super) fn tensors(&self) -> Result<Tensors> {
         let spec = ModelSpec::new(&self.config, self.config.pooling, 0);
         let mut wanted = spec.encoder_tensors();
         wanted.extend(spec.dense_tensors());

@@ -20,7 +20,7 @@ use super::{
 const USUAL_LENGTH: usize = 128;
 
 /// A text classifier.
-pub struct Classifier {
+pub(crate) struct Classifier {
     base: BaseModel,
     labels: Vec<String>,
     pooling: Pooling,
@@ -69,7 +69,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`BaseModel::load`]; and where the checkpoint has no `id2label` or no classifier.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+    pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         Self::load_with(folder, device, Precision::F32)
     }
 
@@ -77,7 +77,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`Classifier::load`].
-    pub fn load_with(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
+    pub(crate) fn load_with(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let base = BaseModel::load(folder, device)?;
         let config = base.config();
         let labels = config.labels().ok_or_else(|| StudentError::Config {
@@ -92,12 +92,13 @@ impl Classifier {
     }
 
     /// The classes, in the order of the probabilities.
-    pub fn labels(&self) -> &[String] {
+    pub(crate) fn labels(&self) -> &[String] {
         &self.labels
     }
 
     /// What logits are divided by before they become probabilities.
-    pub fn temperature(&self) -> f64 {
+    #[cfg(test)]
+    pub(crate) fn temperature(&self) -> f64 {
         self.temperature
     }
 
@@ -106,7 +107,7 @@ impl Classifier {
     ///
     /// # Errors
     /// A temperature that is not a positive number.
-    pub fn with_temperature(mut self, temperature: f64) -> Result<Self> {
+    pub(crate) fn with_temperature(mut self, temperature: f64) -> Result<Self> {
         if let Some(message) = check_temperature(temperature) {
             return Err(StudentError::Training(message));
         }
@@ -118,7 +119,7 @@ impl Classifier {
     ///
     /// # Errors
     /// Weights that can no longer be read.
-    pub fn with_precision(&self, precision: Precision) -> Result<Self> {
+    pub(crate) fn with_precision(&self, precision: Precision) -> Result<Self> {
         let (base, source, labels) = (self.base.clone(), self.source.clone(), self.labels.clone());
         let Self { pooling, max_length, temperature, .. } = *self;
         Self::new(base, source, labels, pooling, max_length, temperature, precision)
@@ -126,7 +127,7 @@ impl Classifier {
 
     /// One score per class for each text, in the order of the texts, before the temperature:
     /// `[texts][classes]`.
-    pub fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let inner = &*self.base.inner;
         let tokenizer = tokens::limited(&inner.tokenizer, self.max_length, &inner.origin)?;
         let ids = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
@@ -141,7 +142,7 @@ impl Classifier {
     }
 
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.
-    pub fn predict(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn predict(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let logits = self.logits(texts)?;
         Ok(logits.iter().map(|logits| softmax(logits, self.temperature)).collect())
     }
@@ -149,7 +150,7 @@ impl Classifier {
     /// Writes a folder that [`Classifier::load`] and `transformers` open: `config.json`,
     /// `model.safetensors`, `tokenizer.json` and what belongs to it. The folder appears whole or
     /// not at all; an older student there is replaced.
-    pub fn save(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let inner = &*self.base.inner;
         let config = inner.config.for_classifier(
             &self.labels,

@@ -12,7 +12,7 @@ use super::{Result, StudentError, classify::check_temperature};
 
 /// Which family of networks a checkpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
+pub(crate) enum Architecture {
     /// DistilBERT (Sanh et al. 2019, arXiv 1910.01108).
     DistilBert,
     /// BERT (Devlin et al. 2018, arXiv 1810.04805) and its small kin such as MiniLM.
@@ -22,7 +22,7 @@ pub enum Architecture {
 /// How the hidden vectors of a text become one vector for the classification head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Pooling {
+pub(crate) enum Pooling {
     /// The first token's, as in Hugging Face's `...ForSequenceClassification`.
     #[default]
     First,
@@ -32,7 +32,7 @@ pub enum Pooling {
 
 /// The network that a `config.json` describes.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// DistilBERT or BERT.
     pub architecture: Architecture,
     /// Tokens in the vocabulary.
@@ -78,7 +78,7 @@ pub(super) const TEMPERATURE_KEY: &str = "promptmix_temperature";
 
 impl Config {
     /// Reads the bytes of a `config.json`; `origin` names the model in errors.
-    pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
+    pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
         let fault = |message: String| StudentError::Config { origin: origin.to_owned(), message };
         let raw: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;

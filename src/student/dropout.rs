@@ -47,12 +47,12 @@ const PLACES: u64 = 1 << 20;
 
 impl Dropout {
     /// The dropout of pass `step` of a training with `seed`.
-    pub fn new(seed: u64, step: u64) -> Self {
+    pub(super) fn new(seed: u64, step: u64) -> Self {
         Self { seed, step }
     }
 
     /// The mask of one place, where a `share` is dropped.
-    pub fn at(self, place: Place, share: f64) -> Mask {
+    pub(super) fn at(self, place: Place, share: f64) -> Mask {
         let mut rng = Rng::for_item(self.seed, "dropout", self.step * PLACES + place.number());
         let word = rng.next_u64();
         Mask {
@@ -74,17 +74,17 @@ pub(super) struct Mask {
 
 impl Mask {
     /// The mask that drops nothing.
-    pub const NONE: Self = Self { keys: [0; 2], threshold: 0, kept: 1.0 };
+    pub(super) const NONE: Self = Self { keys: [0; 2], threshold: 0, kept: 1.0 };
 
     /// Whether anything is dropped.
     #[inline(always)]
-    pub fn drops(&self) -> bool {
+    pub(super) fn drops(&self) -> bool {
         self.threshold > 0
     }
 
     /// The factor of number `index`.
     #[inline(always)]
-    pub fn factor(&self, index: u32) -> f32 {
+    pub(super) fn factor(&self, index: u32) -> f32 {
         // Two rounds of Chris Wellons' lowbias32, a key in front of each.
         let mut x = index ^ self.keys[0];
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);

@@ -8,13 +8,13 @@ use crate::embed::{EmbedError, Embedder, normalise};
 const MAX_LENGTH: usize = 128;
 
 /// Embeds with the mean of a pretrained encoder's last hidden states.
-pub struct EncoderEmbedder {
+pub(crate) struct EncoderEmbedder {
     encoder: SentenceEncoder,
 }
 
 impl EncoderEmbedder {
     /// An embedder over `base`, whose weights it shares.
-    pub fn new(base: BaseModel) -> Result<Self> {
+    pub(crate) fn new(base: BaseModel) -> Result<Self> {
         Ok(Self { encoder: SentenceEncoder::new(&base)? })
     }
 }

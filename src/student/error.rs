@@ -8,7 +8,7 @@ use crate::{hint::Hint, models::ModelError};
 
 /// A fault of the student: its files, its settings, or its training.
 #[derive(Debug, Error)]
-pub enum StudentError {
+pub(crate) enum StudentError {
     /// A file of a model folder cannot be read.
     #[error("cannot read {}: {source}\nhint: a student folder holds config.json, model.safetensors and tokenizer.json", path.display())]
     Read {

@@ -29,7 +29,7 @@
 //! Nothing here is global: students may be trained side by side ([`side_by_side`]).
 
 mod base;
-pub mod bench;
+pub(crate) mod bench;
 mod checkpoint;
 mod classifier;
 mod classify;
@@ -38,7 +38,7 @@ mod cpu;
 mod dropout;
 mod embedder;
 mod error;
-pub mod export;
+pub(crate) mod export;
 mod graph;
 mod model_spec;
 mod network;
@@ -47,28 +47,29 @@ mod packed_batch;
 mod parallel;
 mod quantised;
 mod tokens;
-mod train;
+pub(crate) mod train;
 mod vocabulary;
 mod weights;
-pub mod word_neighbours;
+pub(crate) mod word_neighbours;
 
 #[cfg(test)]
 mod behaviour;
 #[cfg(test)]
 mod parity;
 
-pub use base::BaseModel;
-pub use classifier::Classifier;
-pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, calibrate, largest};
-pub use config::{Architecture, Config, Pooling};
-pub use cpu::Precision;
-pub use embedder::EncoderEmbedder;
-pub use error::StudentError;
-pub use parallel::{Crew, side_by_side};
-pub use train::{
-    ClassWeights, Corpus, Epoch, Example, Loss, OutOfRange, Snapshots, Stages, TrainOutcome,
-    TrainSettings, TrainStep, Training, Validation, most_memory, steps,
+pub(crate) use base::BaseModel;
+pub(crate) use classifier::Classifier;
+pub(crate) use classify::{Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest};
+#[cfg(test)]
+pub(crate) use config::Config;
+pub(crate) use config::{Architecture, Pooling};
+pub(crate) use cpu::Precision;
+pub(crate) use embedder::EncoderEmbedder;
+pub(crate) use error::StudentError;
+pub(crate) use parallel::{Crew, side_by_side};
+pub(crate) use train::{
+    Corpus, Example, OutOfRange, Snapshots, TrainSettings, Training, most_memory, steps,
 };
 
 /// Result of everything the student does.
-pub type Result<T> = std::result::Result<T, StudentError>;
+pub(crate) type Result<T> = std::result::Result<T, StudentError>;

@@ -85,7 +85,7 @@ pub(crate) struct ModelSpec {
 
 impl ModelSpec {
     /// The network that `config` describes, under a head over `classes` classes (0: no head).
-    pub fn new(config: &Config, pooling: Pooling, classes: usize) -> Self {
+    pub(super) fn new(config: &Config, pooling: Pooling, classes: usize) -> Self {
         let bert = config.architecture == Architecture::Bert;
         let prefix = if bert { "bert" } else { "distilbert" };
         let embeddings = |name: &str| format!("{prefix}.embeddings.{name}");
@@ -116,7 +116,7 @@ impl ModelSpec {
     }
 
     /// The encoder's tensors.
-    pub fn encoder_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn encoder_tensors(&self) -> Vec<Wanted> {
         let width = self.hidden;
         let mut wanted = Vec::new();
         wanted.push(one(&self.words, &[self.words_kept, width]));
@@ -136,17 +136,17 @@ impl ModelSpec {
     }
 
     /// The head's first dense layer: a pretrained checkpoint may bring it.
-    pub fn dense_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn dense_tensors(&self) -> Vec<Wanted> {
         dense(&self.dense, self.hidden, self.hidden).into()
     }
 
     /// The head's classifier: only a trained checkpoint has it.
-    pub fn classifier_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn classifier_tensors(&self) -> Vec<Wanted> {
         dense(&self.classifier, self.classes, self.hidden).into()
     }
 
     /// All tensors: encoder, and head where there are classes.
-    pub fn tensors(&self) -> Vec<Wanted> {
+    pub(super) fn tensors(&self) -> Vec<Wanted> {
         let mut wanted = self.encoder_tensors();
         if self.classes > 0 {
             wanted.extend(self.dense_tensors());
@@ -156,7 +156,7 @@ impl ModelSpec {
     }
 
     /// Numbers of all tensors together.
-    pub fn parameters(&self) -> usize {
+    pub(super) fn parameters(&self) -> usize {
         self.tensors().iter().map(|wanted| wanted.shape.iter().product::<usize>()).sum()
     }
 }

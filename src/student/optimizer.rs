@@ -35,7 +35,7 @@ pub(super) struct Factors {
 
 impl Factors {
     /// The numbers of `update` where the gradients have the global norm `norm`.
-    pub fn new(update: Update, norm: f64) -> Self {
+    pub(super) fn new(update: Update, norm: f64) -> Self {
         let clip = match update.clip_norm > 0.0 {
             true => (update.clip_norm / (norm + CLIP_EPSILON)).min(1.0),
             false => 1.0,
@@ -50,7 +50,7 @@ impl Factors {
     }
 
     /// What decay leaves of the weight `name`.
-    pub fn keep_of(&self, name: &str) -> f64 {
+    pub(super) fn keep_of(&self, name: &str) -> f64 {
         if decays(name) { self.keep } else { 1.0 }
     }
 }

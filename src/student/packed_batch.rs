@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// One batch of texts as token ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PackedBatch {
+pub(super) struct PackedBatch {
     ids: Vec<u32>,
     /// (first token, number of tokens) of each text.
     spans: Vec<(usize, usize)>,
@@ -17,7 +17,7 @@ pub struct PackedBatch {
 
 impl PackedBatch {
     /// Lays texts out one after another.
-    pub fn new(texts: &[&[u32]]) -> Self {
+    pub(super) fn new(texts: &[&[u32]]) -> Self {
         let mut rows = Self::default();
         for text in texts {
             rows.spans.push((rows.ids.len(), text.len()));
@@ -27,32 +27,32 @@ impl PackedBatch {
     }
 
     /// Token ids, `[tokens]`.
-    pub fn ids(&self) -> &[u32] {
+    pub(super) fn ids(&self) -> &[u32] {
         &self.ids
     }
 
     /// Number of texts.
-    pub fn texts(&self) -> usize {
+    pub(super) fn texts(&self) -> usize {
         self.spans.len()
     }
 
     /// Number of tokens of all texts together.
-    pub fn tokens(&self) -> usize {
+    pub(super) fn tokens(&self) -> usize {
         self.ids.len()
     }
 
     /// Tokens of the longest text.
-    pub fn longest(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         self.spans.iter().map(|&(_, len)| len).max().unwrap_or(0)
     }
 
     /// The tokens of each text, as rows of a `[tokens, width]` matrix.
-    pub fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
+    pub(super) fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
         self.spans.iter().map(|&(start, len)| start..start + len)
     }
 
     /// Place of each token in its text, `[tokens]`.
-    pub fn positions(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
         self.spans.iter().flat_map(|&(_, len)| 0..len as u32)
     }
 }

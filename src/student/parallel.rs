@@ -19,7 +19,7 @@ const SHARE: f64 = 0.9;
 
 /// How many trainings run side by side, and with how many threads each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crew {
+pub(crate) struct Crew {
     /// Trainings side by side.
     pub workers: usize,
     /// Threads of each.
@@ -29,7 +29,7 @@ pub struct Crew {
 impl Crew {
     /// For `jobs` trainings of `base` that take up to `need` bytes of memory each. The results do
     /// not depend on it.
-    pub fn new(base: &BaseModel, jobs: usize, need: u64) -> Self {
+    pub(crate) fn new(base: &BaseModel, jobs: usize, need: u64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if !base.device().is_cpu() {
             return Self { workers: 1, threads: cores };
@@ -53,7 +53,11 @@ impl Crew {
 ///
 /// # Errors
 /// Only where a thread cannot be started; what `work` returns is passed on as it is.
-pub fn side_by_side<J, R>(crew: Crew, jobs: &[J], work: impl Fn(&J) -> R + Sync) -> Result<Vec<R>>
+pub(crate) fn side_by_side<J, R>(
+    crew: Crew,
+    jobs: &[J],
+    work: impl Fn(&J) -> R + Sync,
+) -> Result<Vec<R>>
 where
     J: Sync,
     R: Send,

@@ -89,7 +89,7 @@ impl Bytes {
 impl Checkpoint {
     /// Maps a file; `origin` names the model in errors. The file must not be written to while it
     /// is open (a student is saved beside the old one and renamed).
-    pub fn open(path: &Path, architecture: Architecture, origin: &str) -> Result<Self> {
+    pub(super) fn open(path: &Path, architecture: Architecture, origin: &str) -> Result<Self> {
         let fault = |source| StudentError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(fault)?;
         // SAFETY: the map is read only; who cuts the file short meanwhile ends this process.
@@ -98,7 +98,7 @@ impl Checkpoint {
     }
 
     /// A file that is in memory already.
-    pub fn owned(bytes: Vec<u8>, architecture: Architecture, origin: &str) -> Result<Self> {
+    pub(super) fn owned(bytes: Vec<u8>, architecture: Architecture, origin: &str) -> Result<Self> {
         Self::new(Bytes::Owned(bytes), architecture, origin)
     }
 
@@ -135,12 +135,12 @@ impl Checkpoint {
     }
 
     /// Whether the file has the tensor (full name).
-    pub fn holds(&self, name: &str) -> bool {
+    pub(super) fn holds(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
     /// SHA-256 of the file, hex; worked out when it is first asked for.
-    pub fn sha256(&self) -> &str {
+    pub(super) fn sha256(&self) -> &str {
         self.sha256.get_or_init(|| {
             let mut hash = Sha256::new();
             let mut at = 0;

@@ -23,7 +23,7 @@ const NEAREST: usize = 10;
 const BLOCK: usize = 1024;
 /// The nearest words of some words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Neighbours {
+pub(crate) struct Neighbours {
     /// By [`key`].
     words: HashMap<String, Vec<String>>,
 }
@@ -35,7 +35,7 @@ impl Neighbours {
     ///
     /// # Errors
     /// The tokenizer or the weights cannot be read.
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         base: &BaseModel,
         words: impl IntoIterator<Item = &'a str>,
         left_out: impl Fn(&str) -> bool,
@@ -70,7 +70,7 @@ impl Neighbours {
 
     /// The nearest words of `word`, the nearest first, letter case and punctuation around it aside;
     /// none of a word that is not known.
-    pub fn of(&self, word: &str) -> &[String] {
+    pub(crate) fn of(&self, word: &str) -> &[String] {
         self.words.get(&key(word)).map_or(&[], Vec::as_slice)
     }
 }
@@ -88,12 +88,12 @@ impl<W: AsRef<str>, N: Into<String>, I: IntoIterator<Item = N>> FromIterator<(W,
 }
 
 /// A word without the punctuation around it.
-pub fn bare(word: &str) -> &str {
+pub(crate) fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
 /// What words are looked up by.
-pub fn key(word: &str) -> String {
+pub(crate) fn key(word: &str) -> String {
     bare(word).to_lowercase()
 }
 

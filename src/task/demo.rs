@@ -16,6 +16,6 @@ const DEMO_FILES: [(&str, &[u8]); 3] = [
 ///
 /// # Errors
 /// None in practice: a test loads it.
-pub fn demo_task() -> Result<Task, TaskError> {
+pub(crate) fn demo_task() -> Result<Task, TaskError> {
     Task::load_embedded(DEMO_TASK, &DEMO_FILES)
 }

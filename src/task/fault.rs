@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::verbosity;
+use crate::{hint::Hint, verbosity};
 
 /// How many faults one message lists; the rest are counted.
-pub const LISTED: usize = 20;
+pub(crate) const LISTED: usize = 20;
 
 /// Where a fault is. Lines and columns start at 1; columns count characters, not bytes.
 /// In a Parquet file the line is the row and the column the number of the column.
@@ -250,6 +250,8 @@ pub enum TaskError {
     #[error("{}: cannot be written: {source}\nhint: check the folder and its permissions", .path.display())]
     Write { path: PathBuf, source: std::io::Error },
 }
+
+impl Hint for TaskError {}
 
 impl TaskError {
     pub(super) fn one(place: Place, problem: Problem) -> Self {

@@ -45,10 +45,11 @@ use sha2::{Digest, Sha256};
 
 use crate::rng::Rng;
 
-pub use demo::demo_task;
-pub use fault::{Fault, LISTED, Place, Problem, TaskError, Warning};
-pub use read::{Cell, Row, TextStream, read_labelled, read_texts, stream_texts};
-pub use scaffold::{Scaffold, ScaffoldClass, scaffold};
+pub(crate) use demo::demo_task;
+pub use fault::TaskError;
+pub(crate) use fault::{Place, Problem, Warning};
+pub(crate) use read::{Row, read_labelled, read_texts, stream_texts};
+pub(crate) use scaffold::scaffold;
 
 use manifest::{FILE, Manifest, Placed, Shots};
 use read::{Faults, Source};
@@ -263,7 +264,7 @@ pub(crate) fn draw(
 }
 
 /// A text in lower case with its white space collapsed: what "the same text" means.
-pub fn normalised(text: &str) -> String {
+pub(crate) fn normalised(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").to_lowercase()
 }

@@ -19,7 +19,7 @@ use super::{
 
 /// A class found among the examples. Its description is still to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScaffoldClass {
+pub(crate) struct ScaffoldClass {
     pub name: String,
     /// Examples written to `seeds.jsonl`.
     pub count: usize,
@@ -27,7 +27,7 @@ pub struct ScaffoldClass {
 
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scaffold {
+pub(crate) struct Scaffold {
     pub folder: PathBuf,
     /// The classes, all without a description, in the order of first appearance.
     pub classes: Vec<ScaffoldClass>,
@@ -42,7 +42,7 @@ pub struct Scaffold {
 /// [`TaskError::Faults`] for broken examples, unusable labels, one text under two labels or fewer
 /// than two classes; [`TaskError::FolderNotEmpty`]; [`TaskError::Write`]. Nothing is written before
 /// the examples are known to be sound.
-pub fn scaffold(
+pub(crate) fn scaffold(
     examples: &Path,
     out: &Path,
     text_column: &str,

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// [`LlamaTeacher`] without a supervisor.
-pub struct InProcess(pub LlamaTeacher);
+pub(crate) struct InProcess(pub LlamaTeacher);
 
 impl Teacher for InProcess {
     fn identity(&self) -> &TeacherIdentity {

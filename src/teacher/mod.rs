@@ -5,25 +5,26 @@
 //! in a child process that [`worker`] starts, watches and replaces; [`InProcess`] runs it here, for
 //! profiling. [`replay`] needs no model: it answers from what was recorded.
 
-pub mod chat;
-pub mod grammar;
+pub(crate) mod chat;
+pub(crate) mod grammar;
 mod in_process;
-pub mod llama;
-pub mod replay;
+pub(crate) mod llama;
+pub(crate) mod replay;
 mod sampler;
-pub mod worker;
+pub(crate) mod worker;
 
 use std::{error::Error, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use in_process::InProcess;
-pub use sampler::{Row, Sampler, Sampling};
+use crate::hint::Hint;
+pub(crate) use in_process::InProcess;
+pub(crate) use sampler::{Row, Sampler, Sampling};
 
 /// Why a teacher could not serve.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
-pub enum TeacherError {
+pub(crate) enum TeacherError {
     #[error(
         "the teacher model {path} does not exist\nhint: give a GGUF file with --teacher FILE, or `pocket` for the embedded one"
     )]
@@ -80,6 +81,8 @@ pub enum TeacherError {
     Stopped(#[source] Box<dyn Error + Send + Sync>),
 }
 
+impl Hint for TeacherError {}
+
 /// Which model answered: part of every row's provenance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TeacherIdentity {
@@ -108,7 +111,7 @@ impl TeacherIdentity {
 /// How a model is laid over several devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SplitMode {
+pub(crate) enum SplitMode {
     /// All of it on one device.
     None,
     #[default]
@@ -119,7 +122,7 @@ pub enum SplitMode {
 /// Whether attention runs in one fused operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum FlashAttention {
+pub(crate) enum FlashAttention {
     /// Where the device has it.
     #[default]
     Auto,
@@ -130,7 +133,7 @@ pub enum FlashAttention {
 /// Type of the numbers in the cache of keys and values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KvType {
+pub(crate) enum KvType {
     F32,
     #[default]
     F16,
@@ -142,7 +145,7 @@ pub enum KvType {
 
 /// Asks for new text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GenerateRequest {
+pub(crate) struct GenerateRequest {
     /// Names the request in errors.
     pub id: String,
     /// The user's turn.
@@ -167,7 +170,7 @@ pub struct GenerateRequest {
 impl GenerateRequest {
     /// SHA-256 (hex) of everything that the reply of `teacher` depends on: the name of the call in
     /// the ledger.
-    pub fn key(&self, teacher: &TeacherIdentity) -> String {
+    pub(crate) fn key(&self, teacher: &TeacherIdentity) -> String {
         let Self { prompt, cue, lines, longest, constrained, seed, max_tokens, sampling, .. } =
             self;
         let form = (cue, lines, longest, constrained, max_tokens);
@@ -177,14 +180,14 @@ impl GenerateRequest {
 
 /// The classes that a new text is to lie between, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     pub major: String,
     pub minor: String,
 }
 
 /// A reply, cue included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Generated {
+pub(crate) struct Generated {
     pub text: String,
     /// False if the reply ran into `max_tokens`.
     pub complete: bool,
@@ -194,7 +197,7 @@ pub struct Generated {
 
 /// Asks how probable each of `candidates` is as the whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScoreRequest {
+pub(crate) struct ScoreRequest {
     pub id: String,
     pub prompt: String,
     pub candidates: Vec<String>,
@@ -205,7 +208,7 @@ pub struct ScoreRequest {
 
 impl ScoreRequest {
     /// As [`GenerateRequest::key`].
-    pub fn key(&self, teacher: &TeacherIdentity) -> String {
+    pub(crate) fn key(&self, teacher: &TeacherIdentity) -> String {
         digest(&(teacher.work(), &self.prompt, &self.candidates))
     }
 }
@@ -217,7 +220,7 @@ fn digest(parts: &impl Serialize) -> String {
 
 /// One score for each candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Scored {
+pub(crate) struct Scored {
     /// ln p(candidate and then the end of the turn | prompt), natural logarithm; finite.
     pub log_probs: Vec<f32>,
     /// Tokens of each candidate's name.
@@ -226,11 +229,6 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// The probabilities renormalised over the candidates; they add up to 1.
-    pub fn probabilities(&self) -> Vec<f32> {
-        normalise(&self.log_probs)
-    }
-
     /// The same with what is impossible (ln 0) as the smallest number, since infinities can be
     /// neither sent nor kept as JSON.
     ///
@@ -250,7 +248,7 @@ impl Scored {
 }
 
 /// Softmax over natural logarithms.
-pub fn normalise(log_probs: &[f32]) -> Vec<f32> {
+pub(crate) fn normalise(log_probs: &[f32]) -> Vec<f32> {
     let top = log_probs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f32> = log_probs.iter().map(|value| (value - top).exp()).collect();
     let sum: f32 = weights.iter().sum();
@@ -259,7 +257,7 @@ pub fn normalise(log_probs: &[f32]) -> Vec<f32> {
 
 /// A prompt as the model sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// The whole text, chat template included, up to the reply.
     pub rendered: String,
     pub tokens: usize,
@@ -268,16 +266,16 @@ pub struct Measured {
 /// A request that cannot be answered: it ended the engine each time it was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
-pub struct Poison {
+pub(crate) struct Poison {
     /// How it ended the engine.
     pub reason: String,
 }
 
-pub type Answer<T> = Result<T, Poison>;
+pub(crate) type Answer<T> = Result<T, Poison>;
 
 /// What a teacher tells while it works.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TeacherEvent<T> {
+pub(crate) enum TeacherEvent<T> {
     /// Answers, each with the index of its request, in any order; each index comes once.
     Answers(Vec<(usize, Answer<T>)>),
     /// The engine ended unexpectedly and is being started again; why.
@@ -285,12 +283,12 @@ pub enum TeacherEvent<T> {
 }
 
 /// Receives event as they come. An error stops the work and comes back as [`TeacherError::Stopped`].
-pub type Sink<'a, T> =
+pub(crate) type Sink<'a, T> =
     &'a mut dyn FnMut(TeacherEvent<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// What an engine reports while it works on a list of requests, by their indices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Step<T> {
+pub(crate) enum Step<T> {
     /// Work on these requests begins.
     Began(Vec<usize>),
     Done(Vec<(usize, T)>),
@@ -299,10 +297,11 @@ pub enum Step<T> {
 }
 
 /// Receives an engine's steps. An error stops the work and comes back as [`TeacherError::Stopped`].
-pub type StepSink<'a, T> = &'a mut dyn FnMut(Step<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
+pub(crate) type StepSink<'a, T> =
+    &'a mut dyn FnMut(Step<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
 /// A model that writes and scores.
-pub trait Teacher {
+pub(crate) trait Teacher {
     fn identity(&self) -> &TeacherIdentity;
 
     /// Whether any text can be scored, those of the test set too.

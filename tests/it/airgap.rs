@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use promptmix::sandbox;
+use promptmix::testing::install_sandbox;
 
 use crate::support::{TINY, TestDir};
 
@@ -148,7 +148,7 @@ fn the_tracer_sees_sockets_also_refused_ones() {
     fs::write(&trace, "").unwrap();
     let path = trace.clone();
     let output = thread::spawn(move || {
-        if let Err(reason) = sandbox::install_here() {
+        if let Err(reason) = install_sandbox() {
             eprintln!("SKIPPED: {reason}");
             return None;
         }

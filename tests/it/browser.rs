@@ -7,7 +7,7 @@ mod chromium;
 
 use std::path::Path;
 
-use promptmix::report::{self, Report};
+use promptmix::testing::{Report, render};
 use serde_json::{Value, json};
 
 use self::chromium::Chromium;
@@ -194,7 +194,7 @@ fn every_chart_of_a_report_is_drawn_and_nothing_complains() {
     // The same run with everything there is to draw.
     let filled = filled(&run);
     let whole: Report = serde_json::from_value(filled.clone()).unwrap();
-    let path = bench.write("whole.html", report::render(&whole));
+    let path = bench.write("whole.html", render(&whole));
     check(&mut browser, &path, &filled);
     the_map_is_sifted_without_a_script(&mut browser, &path);
     the_keyboard_gets_everywhere(&mut browser, &path);

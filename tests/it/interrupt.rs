@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use promptmix::run::ledger;
+use promptmix::testing::parse_ledger;
 
 use crate::support::{STUDENT, TINY, TestDir, count, rows};
 
@@ -61,7 +61,7 @@ fn stop(bench: &TestDir, mut child: Child, signal: &str, what: &str) -> String {
 fn check(folder: &Path) {
     let path = folder.join("ledger.jsonl");
     let bytes = fs::read(&path).unwrap();
-    let (entries, _, whole) = ledger::parse(&path, &bytes).expect("a sound chain");
+    let (entries, _, whole) = parse_ledger(&path, &bytes).expect("a sound chain");
     assert!(whole == bytes.len() && !entries.is_empty());
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -16,7 +16,7 @@ fn said(output: &Output) -> String {
 }
 
 /// Part `number` (from 0) of a GGUF in two files, with no tensors in it.
-pub fn part(number: u16) -> Vec<u8> {
+pub(crate) fn part(number: u16) -> Vec<u8> {
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();
     bytes.extend(0u64.to_le_bytes());
     bytes.extend(3u64.to_le_bytes());

@@ -13,6 +13,7 @@ mod demo;
 mod export;
 mod faults;
 mod hostile;
+mod house;
 #[cfg(feature = "pull")]
 mod hub;
 mod imported;

@@ -12,12 +12,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own for each test, with the program's home in it.
-pub struct TestDir {
+pub(crate) struct TestDir {
     folder: TempDir,
 }
 
 /// Settings that make a run a matter of seconds.
-pub const SMALL: [&str; 8] = [
+pub(crate) const SMALL: [&str; 8] = [
     "--set",
     "augment.per_class=12",
     "--set",
@@ -29,8 +29,9 @@ pub const SMALL: [&str; 8] = [
 ];
 
 /// A student so small that it is trained in no time, and little work for the teacher.
-pub const STUDENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/distilbert");
-pub const TINY: [&str; 10] = [
+pub(crate) const STUDENT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/distilbert");
+pub(crate) const TINY: [&str; 10] = [
     "--student",
     STUDENT,
     "--set",
@@ -44,15 +45,15 @@ pub const TINY: [&str; 10] = [
 ];
 
 impl TestDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         fs::write(&path, text).expect("a file");
@@ -60,7 +61,7 @@ impl TestDir {
     }
 
     /// The program, not yet started.
-    pub fn program(&self, args: &[&str]) -> Command {
+    pub(crate) fn program(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_promptmix"));
         command
             .args(args)
@@ -71,12 +72,12 @@ impl TestDir {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.program(args).output().expect("the program starts")
     }
 
     /// Runs the program, which must succeed; its stdout.
-    pub fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?} failed: {errors}");
@@ -84,12 +85,12 @@ impl TestDir {
     }
 
     /// Runs the program, which must fail as users are promised: exit code 2, no panic; its stderr.
-    pub fn fails(&self, args: &[&str]) -> String {
+    pub(crate) fn fails(&self, args: &[&str]) -> String {
         check_failure(&self.run(args))
     }
 
     /// Runs the program and kills it as soon as `ledger` has `wanted` lines of `kind`.
-    pub fn killed_after(&self, args: &[&str], ledger: &Path, kind: &str, wanted: usize) {
+    pub(crate) fn killed_after(&self, args: &[&str], ledger: &Path, kind: &str, wanted: usize) {
         let mut child =
             self.program(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(120);
@@ -103,7 +104,7 @@ impl TestDir {
     }
 
     /// A small task of two classes; `toml` is appended to its task.toml.
-    pub fn task(&self, toml: &str) -> PathBuf {
+    pub(crate) fn task(&self, toml: &str) -> PathBuf {
         self.write("task/seeds.jsonl", concat!(
             "{\"text\": \"I forgot my password\", \"label\": \"password_reset\"}\n",
             "{\"text\": \"my password has expired\", \"label\": \"password_reset\"}\n",
@@ -129,7 +130,7 @@ impl TestDir {
 }
 
 /// Lines of the ledger of one kind, as far as they are whole.
-pub fn count(ledger: &Path, kind: &str) -> usize {
+pub(crate) fn count(ledger: &Path, kind: &str) -> usize {
     let text = fs::read_to_string(ledger).unwrap_or_default();
     text.lines()
         .filter(|line| line.contains(&format!("\"kind\":\"{kind}\"")) && line.ends_with('}'))
@@ -137,7 +138,7 @@ pub fn count(ledger: &Path, kind: &str) -> usize {
 }
 
 /// The ledgers of two folders hold the same calls, and each of them once.
-pub fn assert_same_calls(calm: &Path, killed: &Path) {
+pub(crate) fn assert_same_calls(calm: &Path, killed: &Path) {
     let keys = |folder: &Path| -> Vec<String> {
         let rows = rows(&folder.join("ledger.jsonl"));
         rows.iter().filter_map(|row| Some(row.get("key")?.as_str()?.to_owned())).collect()
@@ -148,7 +149,7 @@ pub fn assert_same_calls(calm: &Path, killed: &Path) {
 }
 
 /// Exit code 2, an error that begins as such, no trace of a panic.
-pub fn check_failure(output: &Output) -> String {
+pub(crate) fn check_failure(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("error: "), "{errors}");
@@ -159,22 +160,22 @@ pub fn check_failure(output: &Output) -> String {
 }
 
 /// The rows of a report's result table, by name.
-pub fn result_rows(report: &Value) -> Vec<&str> {
+pub(crate) fn result_rows(report: &Value) -> Vec<&str> {
     let results = report["results"].as_array().expect("a table");
     results.iter().map(|row| row["row"].as_str().expect("a name")).collect()
 }
 
-pub fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     let text =
         fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).expect("JSON")
 }
 
-pub fn json_lines(text: &str) -> Vec<Value> {
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
-pub fn rows(path: &Path) -> Vec<Value> {
+pub(crate) fn rows(path: &Path) -> Vec<Value> {
     json_lines(
         &fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
     )

@@ -25,7 +25,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub struct TemplateCheckArgs {
+pub(crate) struct TemplateCheckArgs {
     file: PathBuf,
 }
 
@@ -37,7 +37,7 @@ const LONGEST_LINE: usize = 160;
 
 /// What is to be said of a teacher's template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// As it was asked for.
     pub teacher: String,
     pub state: State,
@@ -59,7 +59,7 @@ pub struct Verdict {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub(super) enum State {
     AsKnown,
     DiffersInWhiteSpace,
     Differs,
@@ -73,7 +73,7 @@ pub enum State {
 }
 
 /// The templates of `asked`, or else of every teacher that is on this machine.
-pub fn verdicts(asked: Option<&str>) -> anyhow::Result<Vec<Verdict>> {
+pub(super) fn verdicts(asked: Option<&str>) -> anyhow::Result<Vec<Verdict>> {
     if let Some(name) = asked {
         let file = match !models::is_name(Role::Teacher, name) && Path::new(name).exists() {
             // Not checked before: what is wrong with it is part of the answer.
@@ -129,7 +129,7 @@ fn apart(teacher: &str, file: &Path) -> Verdict {
 }
 
 /// Runs the hidden command: prints the verdict as JSON.
-pub fn template_check(args: &TemplateCheckArgs) -> anyhow::Result<()> {
+pub(crate) fn template_check(args: &TemplateCheckArgs) -> anyhow::Result<()> {
     chat::cage();
     bound();
     let verdict = Verdict::look(&args.file);

@@ -222,7 +222,7 @@ fn one_set_of_answers_stands_against_every_seed() {
 fn macro_f1_of_the_whole_and_around_it() {
     let gold: Vec<usize> = (0..120).map(|row| row % 3).collect();
     let guess: Vec<usize> = (0..120).map(|row| if row % 10 == 0 { 0 } else { row % 3 }).collect();
-    let whole = crate::eval::Metrics::new(&gold, &guess, 3).unwrap().macro_f1;
+    let whole = crate::eval::metrics::Metrics::new(&gold, &guess, 3).unwrap().macro_f1;
     let interval = macro_f1_interval(&gold, &[guess.clone(), guess], 3).unwrap();
     close(interval.mean, whole, 1e-12);
     assert!(interval.low < whole && whole < interval.high);

@@ -6,10 +6,10 @@ use crate::model_file::{Fault, Stop};
 
 /// The largest header there may be. The largest known ones, of vocabularies of 256 000 tokens with
 /// their merges, have some 20 MB.
-pub const MOST_HEADER: u64 = 256 << 20;
+pub(super) const MOST_HEADER: u64 = 256 << 20;
 
 /// A reader that knows how much is left.
-pub struct Bytes<R> {
+pub(super) struct Bytes<R> {
     inner: R,
     /// Bytes read so far.
     at: u64,
@@ -18,25 +18,30 @@ pub struct Bytes<R> {
 }
 
 impl<R: Read> Bytes<R> {
-    pub fn new(inner: R, length: u64) -> Self {
+    pub(super) fn new(inner: R, length: u64) -> Self {
         Self { inner, at: 0, length }
     }
 
-    pub fn at(&self) -> u64 {
+    pub(super) fn at(&self) -> u64 {
         self.at
     }
 
-    pub fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.length
     }
 
     /// What a header may still take.
-    pub fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.length.min(MOST_HEADER).saturating_sub(self.at)
     }
 
     /// Refuses `count` things of at least `least` bytes each where there is no room for them.
-    pub fn room(&self, count: u64, least: u64, what: impl FnOnce() -> String) -> Result<(), Fault> {
+    pub(super) fn room(
+        &self,
+        count: u64,
+        least: u64,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Fault> {
         if count.checked_mul(least).is_some_and(|needed| needed <= self.left()) {
             return Ok(());
         }
@@ -47,7 +52,7 @@ impl<R: Read> Bytes<R> {
         )))
     }
 
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
         self.enough(N as u64)?;
         let mut bytes = [0; N];
         self.inner.read_exact(&mut bytes)?;
@@ -55,16 +60,16 @@ impl<R: Read> Bytes<R> {
         Ok(bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, Stop> {
+    pub(super) fn u32(&mut self) -> Result<u32, Stop> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub fn u64(&mut self) -> Result<u64, Stop> {
+    pub(super) fn u64(&mut self) -> Result<u64, Stop> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// A text: its length and as many bytes, at most `most` of them.
-    pub fn text(&mut self, most: u64, what: impl Fn() -> String) -> Result<Vec<u8>, Stop> {
+    pub(super) fn text(&mut self, most: u64, what: impl Fn() -> String) -> Result<Vec<u8>, Stop> {
         let length = self.u64()?;
         if length > most {
             let message = format!("{} would be {length} bytes long, {most} at most", what());
@@ -82,7 +87,7 @@ impl<R: Read> Bytes<R> {
     }
 
     /// Passes over bytes.
-    pub fn skip(&mut self, count: u64) -> Result<(), Stop> {
+    pub(super) fn skip(&mut self, count: u64) -> Result<(), Stop> {
         self.enough(count)?;
         let passed = std::io::copy(&mut self.inner.by_ref().take(count), &mut std::io::sink())?;
         self.at += passed;

@@ -1,7 +1,7 @@
 //! The types of values and of tensors, as ggml has them.
 
 /// Bytes of a value of fixed size, by its GGUF type; `None` for texts, arrays and unknown types.
-pub fn value_bytes(kind: u32) -> Option<u64> {
+pub(super) fn value_bytes(kind: u32) -> Option<u64> {
     match kind {
         UINT8 | INT8 | BOOL => Some(1),
         UINT16 | INT16 => Some(2),
@@ -11,23 +11,23 @@ pub fn value_bytes(kind: u32) -> Option<u64> {
     }
 }
 
-pub const UINT8: u32 = 0;
-pub const INT8: u32 = 1;
-pub const UINT16: u32 = 2;
-pub const INT16: u32 = 3;
-pub const UINT32: u32 = 4;
-pub const INT32: u32 = 5;
-pub const FLOAT32: u32 = 6;
-pub const BOOL: u32 = 7;
-pub const TEXT: u32 = 8;
-pub const ARRAY: u32 = 9;
-pub const UINT64: u32 = 10;
-pub const INT64: u32 = 11;
-pub const FLOAT64: u32 = 12;
+pub(super) const UINT8: u32 = 0;
+pub(super) const INT8: u32 = 1;
+pub(super) const UINT16: u32 = 2;
+pub(super) const INT16: u32 = 3;
+pub(super) const UINT32: u32 = 4;
+pub(super) const INT32: u32 = 5;
+pub(super) const FLOAT32: u32 = 6;
+pub(super) const BOOL: u32 = 7;
+pub(super) const TEXT: u32 = 8;
+pub(super) const ARRAY: u32 = 9;
+pub(super) const UINT64: u32 = 10;
+pub(super) const INT64: u32 = 11;
+pub(super) const FLOAT64: u32 = 12;
 
 /// Elements and bytes of a block of a tensor type: `enum ggml_type` of `ggml.h` and the sizes in
 /// `ggml-common.h`. A test holds them against the ggml that is linked.
-pub fn block(kind: u32) -> Option<(u64, u64)> {
+pub(super) fn block(kind: u32) -> Option<(u64, u64)> {
     Some(match kind {
         0 => (1, 4),      // F32
         1 => (1, 2),      // F16

@@ -31,10 +31,10 @@ use std::{
 
 use super::{Fault, Stop};
 use bytes::Bytes;
-pub use vocabulary::Vocabulary;
+pub(crate) use vocabulary::Vocabulary;
 
 /// How each GGUF begins.
-pub const MAGIC: &[u8; 4] = b"GGUF";
+pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
 
 const LONGEST_KEY: u64 = 65_535;
 /// Such as a whole tokenizer.json; the longest known have some 30 MB.

@@ -11,7 +11,7 @@ const SPARE: u64 = 64 << 20;
 ///
 /// # Errors
 /// [`ModelError::Full`] says how much is missing.
-pub fn check<'a>(
+pub(super) fn check<'a>(
     folder: &Path,
     files: impl Iterator<Item = (&'a str, u64)>,
 ) -> Result<(), ModelError> {

@@ -18,7 +18,7 @@ const ATTEMPTS: u32 = 4;
 
 /// Fetches `remote` to `path`. What an earlier attempt left in `path.part` is gone on with; a file that
 /// is there in full length is not asked for again.
-pub fn fetch(
+pub(super) fn fetch(
     hub: &Hub,
     remote: &Remote,
     file: &str,
@@ -139,7 +139,7 @@ fn copy(
 }
 
 /// Asks again while an answer may yet come.
-pub fn patiently<T>(ask: impl FnMut() -> Result<T, Miss>) -> Result<T, ModelError> {
+pub(super) fn patiently<T>(ask: impl FnMut() -> Result<T, Miss>) -> Result<T, ModelError> {
     attempts(ATTEMPTS, |misses| thread::sleep(pause(misses)), ask)
 }
 

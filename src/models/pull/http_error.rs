@@ -3,7 +3,7 @@
 use std::env;
 
 /// A status that is no success.
-pub struct Refusal<'a> {
+pub(super) struct Refusal<'a> {
     pub status: u16,
     /// `x-error-code`, as far as the hub sends one.
     pub code: &'a str,
@@ -18,7 +18,7 @@ pub struct Refusal<'a> {
 }
 
 /// Message and mend of a refusal.
-pub fn refused(refusal: &Refusal) -> (String, String) {
+pub(super) fn refused(refusal: &Refusal) -> (String, String) {
     let Refusal { status, code, token, at_home, server, endpoint, repo } = *refusal;
     let page = format!("{endpoint}/{repo}");
     let with = if token { "the token in HF_TOKEN was sent" } else { "no token was sent" };
@@ -78,7 +78,7 @@ pub fn refused(refusal: &Refusal) -> (String, String) {
 
 /// Message and mend where no answer came at all. The client asks the first proxy variable that is
 /// set, whatever the scheme of the address.
-pub fn no_connection(error: &str, endpoint: &str) -> (String, String) {
+pub(super) fn no_connection(error: &str, endpoint: &str) -> (String, String) {
     let proxy = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"].into_iter().find_map(|name| {
         let set = |name: &str| env::var(name).is_ok_and(|value| !value.is_empty());
         let small = name.to_ascii_lowercase();

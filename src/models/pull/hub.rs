@@ -19,7 +19,7 @@ const HOPS: usize = 8;
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The hub, for one repo.
-pub struct Hub {
+pub(super) struct Hub {
     repo: ApiRepo,
     endpoint: String,
     /// The same for messages: without name and password.
@@ -30,7 +30,7 @@ pub struct Hub {
 
 /// What the hub says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remote {
+pub(super) struct Remote {
     pub commit: String,
     pub etag: String,
     /// Bytes.
@@ -40,7 +40,7 @@ pub struct Remote {
 }
 
 /// An answer with a body.
-pub struct Answer {
+pub(super) struct Answer {
     pub status: u16,
     /// First byte and whole size, of a `Content-Range`.
     pub range: Option<(u64, u64)>,
@@ -53,22 +53,22 @@ pub struct Answer {
 }
 
 /// Why no answer came.
-pub enum Miss {
+pub(super) enum Miss {
     /// It may come when asked again: the line was cut, the server is busy.
     Perhaps(Box<ModelError>),
     Never(Box<ModelError>),
 }
 
 impl Miss {
-    pub fn perhaps(error: ModelError) -> Self {
+    pub(super) fn perhaps(error: ModelError) -> Self {
         Self::Perhaps(Box::new(error))
     }
 
-    pub fn never(error: ModelError) -> Self {
+    pub(super) fn never(error: ModelError) -> Self {
         Self::Never(Box::new(error))
     }
 
-    pub fn into_error(self) -> ModelError {
+    pub(super) fn into_error(self) -> ModelError {
         match self {
             Self::Perhaps(error) | Self::Never(error) => *error,
         }
@@ -77,7 +77,7 @@ impl Miss {
 
 impl Hub {
     /// With `HF_ENDPOINT`, `HF_TOKEN` (or the token that `hf auth login` left) and the proxy variables.
-    pub fn open(model: &KnownModel) -> Result<Self, ModelError> {
+    pub(super) fn open(model: &KnownModel) -> Result<Self, ModelError> {
         let set = |variable: &str| env::var(variable).ok().filter(|value| !value.trim().is_empty());
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
         let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
@@ -112,7 +112,7 @@ impl Hub {
     }
 
     /// An error of this model.
-    pub fn fault(&self, file: &str, message: String, mend: impl Into<String>) -> ModelError {
+    pub(super) fn fault(&self, file: &str, message: String, mend: impl Into<String>) -> ModelError {
         ModelError::Fetch {
             name: self.model.name.clone(),
             file: file.to_owned(),
@@ -127,7 +127,7 @@ impl Hub {
     }
 
     /// Commit, etag and size of a file.
-    pub fn metadata(&self, revision: &str, file: &str) -> Result<Remote, ModelError> {
+    pub(super) fn metadata(&self, revision: &str, file: &str) -> Result<Remote, ModelError> {
         let url = self.url(revision, file);
         let answer = crate::models::pull::fetch::patiently(|| self.get(&url, file, "bytes=0-0"))?;
         let missing = |what: &str| {
@@ -162,7 +162,7 @@ impl Hub {
     }
 
     /// Asks for a range of a file, following redirects; the token goes to the hub alone.
-    pub fn get(&self, url: &str, file: &str, range: &str) -> Result<Answer, Miss> {
+    pub(super) fn get(&self, url: &str, file: &str, range: &str) -> Result<Answer, Miss> {
         let home = origin(&self.endpoint);
         let (mut url, mut commit, mut etag, mut linked_size) = (url.to_owned(), None, None, None);
         for _ in 0..HOPS {

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use hf_hub::api::Progress;
+pub(crate) use hf_hub::api::Progress;
 
 use super::{
     KnownModel, ModelError, Role, library,
@@ -34,7 +34,7 @@ use crate::model_file::HeaderError;
 
 /// What to fetch.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     pub model: KnownModel,
     /// Another revision than the one in the lock file or the manifest; what it brings is pinned anew.
     pub revision: Option<String>,
@@ -42,7 +42,7 @@ pub struct Request {
 
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulled {
+pub(crate) struct Pulled {
     /// The model's folder in the library.
     pub folder: PathBuf,
     pub commit: String,
@@ -57,7 +57,7 @@ pub struct Pulled {
 ///
 /// # Errors
 /// [`ModelError::Offline`] names the variable.
-pub fn check_online() -> Result<(), ModelError> {
+pub(crate) fn check_online() -> Result<(), ModelError> {
     let variable = "HF_HUB_OFFLINE";
     let set = env::var(variable).unwrap_or_default().to_ascii_lowercase();
     if matches!(set.as_str(), "" | "0" | "false" | "off" | "no") {
@@ -76,7 +76,7 @@ pub fn check_online() -> Result<(), ModelError> {
 /// # Errors
 /// Connections are forbidden, the hub cannot be reached or refuses, a file is not what the manifest,
 /// the lock file or the hub itself says, another model of that name, a full disk.
-pub fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, ModelError> {
+pub(crate) fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, ModelError> {
     check_online()?;
     let model = &request.model;
     let (role, name) = (model.role, model.name.as_str());
@@ -277,7 +277,7 @@ fn sound(path: &Path, checks: &[Wanted]) -> Result<String, ModelError> {
 ///
 /// # Errors
 /// A repo that is not `owner/name`, file names that lead elsewhere, files of no known kind.
-pub fn ad_hoc(repo: &str, files: &[String]) -> Result<KnownModel, ModelError> {
+pub(crate) fn ad_hoc(repo: &str, files: &[String]) -> Result<KnownModel, ModelError> {
     let fault = |name: &str, reason, mend| ModelError::Name {
         name: name.to_owned(),
         what: "repo",

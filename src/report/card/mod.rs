@@ -22,7 +22,7 @@ use crate::{
 
 /// All that a card is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Card<'a> {
+pub(crate) struct Card<'a> {
     /// The heading.
     pub title: &'a str,
     /// As Hugging Face writes licences; "unknown" where nobody said.
@@ -38,7 +38,7 @@ pub struct Card<'a> {
 
 /// The encoder that a training began from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Base {
+pub(crate) struct Base {
     /// Its name, no path.
     pub name: String,
     /// Where it can be had on the hub.
@@ -49,7 +49,7 @@ pub struct Base {
 
 impl Card<'_> {
     /// The card as Markdown with a YAML head.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);

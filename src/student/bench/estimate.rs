@@ -9,7 +9,7 @@ const FLOPS: f64 = 4e10;
 
 /// The students of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Planned {
+pub(crate) struct Planned {
     pub students: usize,
     /// Optimiser steps of all students together.
     pub steps: usize,
@@ -21,14 +21,14 @@ pub struct Planned {
 
 /// A time, and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     pub seconds: f64,
     /// By `promptmix bench` on this machine, rather than guessed from the model's size.
     pub measured: bool,
 }
 
 /// How long `planned` takes with students from `base`; `report` is what was measured of it, if it was.
-pub fn estimate(
+pub(crate) fn estimate(
     base: &BaseModel,
     report: Option<&StudentBenchReport>,
     planned: &Planned,

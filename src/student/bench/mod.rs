@@ -14,7 +14,7 @@ use std::time::Instant;
 use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 
-pub use estimate::{Estimate, Planned, estimate};
+pub(crate) use estimate::{Estimate, Planned, estimate};
 
 use super::{
     BaseModel, Classifier, Corpus, Crew, Example, Pooling, Precision, Result, StudentError,
@@ -31,7 +31,7 @@ const LEAST_SECONDS: f64 = 0.5;
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Texts, the first so many of those given.
     pub rows: usize,
     /// Texts per optimiser step.
@@ -70,7 +70,7 @@ impl Default for Workload {
 /// One thing to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// One student on all threads.
     Train,
     /// Probabilities of texts.
@@ -83,10 +83,11 @@ pub enum Kind {
 
 impl Kind {
     /// In the order in which they are measured.
-    pub const ALL: [Self; 4] = [Self::Train, Self::Classify, Self::ClassifyFast, Self::Students];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Train, Self::Classify, Self::ClassifyFast, Self::Students];
 
     /// As it is written on the command line and in JSON.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Classify => "classify",
@@ -98,7 +99,7 @@ impl Kind {
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measure {
+pub(crate) struct Measure {
     pub kind: Kind,
     /// Texts that were gone through in `seconds`, each as often as it was.
     pub texts: usize,
@@ -123,7 +124,7 @@ pub struct Measure {
 
 /// All measures of one base model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StudentBenchReport {
+pub(crate) struct StudentBenchReport {
     pub model: String,
     /// Of the base's weights.
     pub sha256: String,
@@ -139,13 +140,13 @@ pub struct StudentBenchReport {
 
 impl StudentBenchReport {
     /// The measure of `kind`, if it was taken.
-    pub fn measure(&self, kind: Kind) -> Option<&Measure> {
+    pub(crate) fn measure(&self, kind: Kind) -> Option<&Measure> {
         self.measures.iter().find(|measure| measure.kind == kind)
     }
 }
 
 /// What is measured.
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// Name for the report.
     pub name: &'a str,
     pub base: &'a BaseModel,
@@ -160,7 +161,7 @@ pub struct Subject<'a> {
 ///
 /// # Errors
 /// A training or classification that fails.
-pub fn bench(
+pub(crate) fn bench(
     subject: Subject<'_>,
     workload: &Workload,
     mut done: impl FnMut(&Measure),

@@ -16,7 +16,7 @@ const HALVINGS: usize = 40;
 
 /// A fitted temperature and what it changed, on the rows that it was fitted on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Temperature {
+pub(crate) struct Temperature {
     /// What logits are divided by; from 0.25 to 16.
     pub temperature: f64,
     /// Mean negative log likelihood of the right class, in nats.
@@ -34,7 +34,11 @@ pub struct Temperature {
 ///
 /// # Errors
 /// [`StudentError::Training`] of no rows, a logit that is no number, or a label that is no class.
-pub fn calibrate(logits: &[Vec<f32>], labels: &[usize], classes: usize) -> Result<Temperature> {
+pub(crate) fn calibrate(
+    logits: &[Vec<f32>],
+    labels: &[usize],
+    classes: usize,
+) -> Result<Temperature> {
     let fault = |message: String| {
         Err(StudentError::Training(format!("its probabilities cannot be calibrated: {message}")))
     };

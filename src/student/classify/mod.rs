@@ -12,8 +12,8 @@ mod passes;
 mod sentences;
 mod stream;
 
-pub use calibration::{Temperature, calibrate};
+pub(crate) use calibration::{Temperature, calibrate};
 pub(super) use calibration::{check_temperature, softmax};
 pub(super) use passes::run;
-pub use sentences::SentenceEncoder;
-pub use stream::{Prediction, Stream, Texts, largest};
+pub(crate) use sentences::SentenceEncoder;
+pub(crate) use stream::{Prediction, Texts, largest};

@@ -10,14 +10,14 @@ use super::{
 use crate::student::model_spec::ModelSpec;
 
 /// A pretrained encoder that turns texts into one vector each.
-pub struct SentenceEncoder {
+pub(crate) struct SentenceEncoder {
     base: BaseModel,
     network: Box<dyn Network>,
 }
 
 impl SentenceEncoder {
     /// The encoder of `base`, on its device.
-    pub fn new(base: &BaseModel) -> Result<Self> {
+    pub(crate) fn new(base: &BaseModel) -> Result<Self> {
         let inner = &*base.inner;
         let spec = ModelSpec::new(&inner.config, Pooling::Mean, 0);
         let source = inner.checkpoint.clone();
@@ -27,7 +27,7 @@ impl SentenceEncoder {
 
     /// Mean of the last hidden states of each text's tokens, special ones included, texts cut at
     /// `max_length` tokens: `[texts][hidden]`.
-    pub fn means(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn means(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.base.tokenise(texts, max_length)?;
         let width = self.base.config().hidden_size;
         run(&ids, self.base.device().is_cpu(), |rows| {

@@ -17,7 +17,7 @@ const BYTES: usize = 4 << 20;
 const GROWTH: usize = 4;
 
 /// Where texts come from. Every iterator over `Result<String, _>` is such a source.
-pub trait Texts {
+pub(crate) trait Texts {
     /// What can go wrong with it.
     type Error;
 
@@ -43,7 +43,7 @@ where
 
 /// A text and what the student makes of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
+pub(crate) struct Prediction {
     /// The text.
     pub text: String,
     /// Number of the likeliest class in the labels.
@@ -63,7 +63,7 @@ impl Prediction {
 }
 
 /// Index of the largest value; the first of equals.
-pub fn largest(values: &[f32]) -> usize {
+pub(crate) fn largest(values: &[f32]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
         if *value > values[best] {
@@ -74,7 +74,7 @@ pub fn largest(values: &[f32]) -> usize {
 }
 
 /// Predictions for a stream of texts; see [`Classifier::stream`].
-pub struct Stream<'a, T: Texts> {
+pub(crate) struct Stream<'a, T: Texts> {
     student: &'a Classifier,
     texts: T,
     /// Texts in the next window.
@@ -88,7 +88,7 @@ pub struct Stream<'a, T: Texts> {
 impl Classifier {
     /// Classifies texts as they come, in constant memory. After the first fault, of the input or of
     /// the student, the stream is over; the texts before it are answered.
-    pub fn stream<T: Texts>(&self, texts: T) -> Stream<'_, T>
+    pub(crate) fn stream<T: Texts>(&self, texts: T) -> Stream<'_, T>
     where
         T::Error: From<StudentError>,
     {
@@ -106,7 +106,7 @@ impl Classifier {
 impl<T: Texts> Stream<'_, T> {
     /// Whether all answers that are known are given, and the next one has to be worked out: the
     /// moment to hand on what was written so far.
-    pub fn drained(&self) -> bool {
+    pub(crate) fn drained(&self) -> bool {
         self.answers.len() == 0
     }
 

@@ -292,7 +292,7 @@ pub(super) struct AdamStep {
 
 impl AdamStep {
     /// The numbers of a step, for weights of which decay leaves `keep`.
-    pub fn new(factors: &Factors, keep: f64) -> Self {
+    pub(super) fn new(factors: &Factors, keep: f64) -> Self {
         Self {
             beta1: BETA1 as f32,
             beta2: BETA2 as f32,

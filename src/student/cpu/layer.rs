@@ -34,13 +34,13 @@ pub(super) struct Dense<'a> {
 }
 
 impl<'a> Dense<'a> {
-    pub fn of(at: &layout::Linear, weights: &'a [f32]) -> Self {
+    pub(super) fn of(at: &layout::Linear, weights: &'a [f32]) -> Self {
         let (weight, bias) = (&weights[at.weight.clone()], &weights[at.bias.clone()]);
         Self { weight, bias, inputs: at.inputs }
     }
 
     /// `out = x · weightᵀ + bias`.
-    pub fn forward(&self, x: &[f32], out: &mut [f32]) {
+    pub(super) fn forward(&self, x: &[f32], out: &mut [f32]) {
         let outputs = self.bias.len();
         let weight = Matrix::new(self.weight, self.inputs).turned();
         let target = Target::new(out, outputs);
@@ -48,7 +48,7 @@ impl<'a> Dense<'a> {
     }
 
     /// The gradient `grad · weight` of the layer's input, into `dx` or added to it.
-    pub fn backward(&self, grad: &[f32], dx: &mut [f32], before: Before) {
+    pub(super) fn backward(&self, grad: &[f32], dx: &mut [f32], before: Before) {
         let weight = Matrix::new(self.weight, self.inputs);
         product(Matrix::new(grad, self.bias.len()), weight, Target::new(dx, self.inputs), before);
     }
@@ -63,12 +63,12 @@ pub(super) struct Norm<'a> {
 }
 
 impl<'a> Norm<'a> {
-    pub fn of(at: &layout::Norm, weights: &'a [f32], eps: f32) -> Self {
+    pub(super) fn of(at: &layout::Norm, weights: &'a [f32], eps: f32) -> Self {
         Self { weight: &weights[at.weight.clone()], bias: &weights[at.bias.clone()], eps }
     }
 
     /// `sum = sum · mask + x`, and the norm of that into `out`.
-    pub fn residual(&self, mask: Mask, x: &[f32], sum: &mut [f32], out: &mut [f32]) {
+    pub(super) fn residual(&self, mask: Mask, x: &[f32], sum: &mut [f32], out: &mut [f32]) {
         let chunk = whole_rows(self.weight.len());
         out.par_chunks_mut(chunk)
             .zip(sum.par_chunks_mut(chunk))
@@ -81,7 +81,7 @@ impl<'a> Norm<'a> {
     }
 
     /// The norm of `x` into `out`.
-    pub fn forward(&self, x: &[f32], out: &mut [f32]) {
+    pub(super) fn forward(&self, x: &[f32], out: &mut [f32]) {
         let chunk = whole_rows(self.weight.len());
         out.par_chunks_mut(chunk)
             .zip(x.par_chunks(chunk))
@@ -128,7 +128,7 @@ pub(super) struct Gradients<'a> {
 
 impl Gradients<'_> {
     /// Adds a dense layer's, from the gradient `grad` of its output and its input `x`.
-    pub fn dense(&mut self, at: &layout::Linear, x: &[f32], grad: &[f32]) {
+    pub(super) fn dense(&mut self, at: &layout::Linear, x: &[f32], grad: &[f32]) {
         let outputs = at.bias.len();
         let grads = Matrix::new(grad, outputs).turned();
         let target = Target::new(&mut self.values[at.weight.clone()], at.inputs);
@@ -144,7 +144,7 @@ impl Gradients<'_> {
 
     /// Adds a layer norm's, from the gradient `grad` of its output and its input `x`, whose own goes
     /// into `dx`.
-    pub fn norm(
+    pub(super) fn norm(
         &mut self,
         at: &layout::Norm,
         norm: &Norm,
@@ -191,7 +191,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.heads.heads * self.heads.depth
     }
 }
@@ -205,7 +205,7 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    pub const NONE: Self =
+    pub(super) const NONE: Self =
         Self { attention: Mask::NONE, output: Mask::NONE, feed_forward: Mask::NONE };
 }
 

@@ -74,7 +74,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Lays out those tensors of `spec` that `contents` names.
-    pub fn new(spec: &ModelSpec, contents: Contents) -> Self {
+    pub(super) fn new(spec: &ModelSpec, contents: Contents) -> Self {
         let mut place = Places::default();
         let width = spec.hidden;
         let words = match contents {
@@ -135,12 +135,18 @@ impl Layout {
     }
 
     /// Every tensor by its full name, in the order of the buffer.
-    pub fn named(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+    pub(super) fn named(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
         self.named.iter().map(|(name, range)| (name.as_str(), range.clone()))
     }
 
     /// Adds to the words' vectors `[tokens, width]` those of their positions and token types.
-    pub fn add_places(&self, weights: &[f32], rows: &PackedBatch, width: usize, words: &mut [f32]) {
+    pub(super) fn add_places(
+        &self,
+        weights: &[f32],
+        rows: &PackedBatch,
+        width: usize,
+        words: &mut [f32],
+    ) {
         let positions = &weights[self.positions.clone()];
         let types = self.types.as_ref().map(|types| &weights[types.clone()][..width]);
         for (position, words) in rows.positions().zip(words.chunks_exact_mut(width)) {
@@ -152,7 +158,7 @@ impl Layout {
     }
 
     /// Fills a buffer from `source`.
-    pub fn read(&self, source: &dyn Source) -> Result<Vec<f32>> {
+    pub(super) fn read(&self, source: &dyn Source) -> Result<Vec<f32>> {
         let mut values = zeros(self.len);
         for (name, range) in self.named() {
             source.read(name, &mut values[range])?;

@@ -59,7 +59,7 @@ struct Pass {
 
 impl CpuLearner {
     /// Reads every tensor of `spec`.
-    pub fn new(spec: ModelSpec, source: &dyn Source) -> Result<Self> {
+    pub(crate) fn new(spec: ModelSpec, source: &dyn Source) -> Result<Self> {
         let layout = Layout::new(&spec, Contents::All);
         let weights = layout.read(source)?;
         let pass = Pass {

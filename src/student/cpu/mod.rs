@@ -37,7 +37,7 @@ use super::{
 
 pub(super) use learn::CpuLearner;
 pub(super) use predict::CpuNetwork;
-pub use predict::Precision;
+pub(crate) use predict::Precision;
 
 /// Numbers that are made once and used for every batch; grows to the largest.
 #[derive(Default)]

@@ -21,7 +21,7 @@ use crate::student::{
 
 /// The number type of the dense layers' arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
+pub(crate) enum Precision {
     /// As trained.
     #[default]
     F32,
@@ -31,7 +31,7 @@ pub enum Precision {
 
 impl Precision {
     /// Whether this processor has instructions that make it the faster one.
-    pub fn pays(self) -> bool {
+    pub(crate) fn pays(self) -> bool {
         self == Self::F32 || QuantisedDense::pays()
     }
 }
@@ -119,7 +119,11 @@ struct Workspace {
 
 impl CpuNetwork {
     /// Reads the weights; those of the words stay in `source`.
-    pub fn new(spec: ModelSpec, source: Arc<dyn Source>, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(
+        spec: ModelSpec,
+        source: Arc<dyn Source>,
+        precision: Precision,
+    ) -> Result<Self> {
         let contents = match precision {
             Precision::F32 => Contents::NoWords,
             Precision::Int8 => Contents::NoMatrices,

@@ -25,18 +25,18 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// PackedBatch of `columns` numbers, one after another.
-    pub fn new(values: &'a [f32], columns: usize) -> Self {
+    pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len() / columns.max(1);
         Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
 
     /// `rows` rows of `columns` numbers, `step` numbers from one row to the next.
-    pub fn strided(values: &'a [f32], rows: usize, columns: usize, step: usize) -> Self {
+    pub(super) fn strided(values: &'a [f32], rows: usize, columns: usize, step: usize) -> Self {
         Self { values, rows, columns, row_step: step, column_step: 1 }
     }
 
     /// The same numbers, rows and columns exchanged.
-    pub fn turned(self) -> Self {
+    pub(super) fn turned(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -71,12 +71,12 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// PackedBatch of `columns` numbers, one after another.
-    pub fn new(values: &'a mut [f32], columns: usize) -> Self {
+    pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
         Self::strided(values, columns)
     }
 
     /// PackedBatch that begin `step` numbers apart.
-    pub fn strided(values: &'a mut [f32], step: usize) -> Self {
+    pub(super) fn strided(values: &'a mut [f32], step: usize) -> Self {
         let (start, len) = (values.as_mut_ptr(), values.len());
         Self { start, len, step, _owner: PhantomData }
     }
@@ -94,7 +94,7 @@ unsafe impl Send for Parts {}
 unsafe impl Sync for Parts {}
 
 impl Parts {
-    pub fn of(values: &mut [f32]) -> Self {
+    pub(super) fn of(values: &mut [f32]) -> Self {
         Self { start: values.as_mut_ptr(), len: values.len() }
     }
 
@@ -102,7 +102,7 @@ impl Parts {
     ///
     /// # Safety
     /// Nobody else has this part.
-    pub unsafe fn slice<'a>(self, part: Range<usize>) -> &'a mut [f32] {
+    pub(super) unsafe fn slice<'a>(self, part: Range<usize>) -> &'a mut [f32] {
         assert!(part.start <= part.end && part.end <= self.len, "a part lies within its buffer");
         // SAFETY: it lies inside; that it is nobody else's is the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
@@ -112,7 +112,7 @@ impl Parts {
     ///
     /// # Safety
     /// Nobody else has the numbers that the product writes.
-    pub unsafe fn target<'a>(self, from: usize, step: usize) -> Target<'a> {
+    pub(super) unsafe fn target<'a>(self, from: usize, step: usize) -> Target<'a> {
         assert!(from <= self.len, "a part begins within its buffer");
         // SAFETY: it begins within the buffer.
         let start = unsafe { self.start.add(from) };

@@ -30,11 +30,12 @@ use super::{
     model_spec::ModelSpec,
     weights::Checkpoint,
 };
+use crate::hint::Hint;
 use onnx::Interpreter;
 
 /// Largest difference between two logits that the ONNX file may show: float32 summed in another
 /// order differs by a hundredth of it.
-pub const LIMIT: f32 = 1e-4;
+pub(crate) const LIMIT: f32 = 1e-4;
 
 const ONNX_FILE: &str = "model.onnx";
 /// Where `config.json` keeps a fitted temperature.
@@ -42,7 +43,7 @@ const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Why an export was not made.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// The classifier cannot be read, saved or computed.
     #[error(transparent)]
     Student(#[from] StudentError),
@@ -112,9 +113,11 @@ pub enum ExportError {
     },
 }
 
+impl Hint for ExportError {}
+
 /// What is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// A Hugging Face folder.
     HuggingFace,
     /// `model.onnx`, with the configuration and the tokenizer that belong to it.
@@ -125,7 +128,7 @@ pub enum Format {
 
 /// What a classifier is, in numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// DistilBERT or BERT.
     pub architecture: Architecture,
     /// Transformer layers.
@@ -154,7 +157,7 @@ pub struct Facts {
 
 /// The outcome of one comparison with the classifier.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// Texts compared.
     pub texts: usize,
     /// Largest difference between two logits.
@@ -163,7 +166,7 @@ pub struct Compared {
 
 /// What was checked.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Checks {
+pub(crate) struct Checks {
     /// The folder, loaded again; its difference is 0.
     pub folder: Compared,
     /// The ONNX file, at most [`LIMIT`] away.
@@ -172,7 +175,7 @@ pub struct Checks {
 
 /// An export that has no name yet. Dropping it removes it.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     classifier: Classifier,
     facts: Facts,
     folder: Hidden,
@@ -186,7 +189,7 @@ impl Draft {
     /// # Errors
     /// A student that cannot be read, a goal that holds files, a disk that is full, a network too
     /// large for ONNX.
-    pub fn write(student: &Path, to: &Path, format: Format) -> Result<Self, ExportError> {
+    pub(crate) fn write(student: &Path, to: &Path, format: Format) -> Result<Self, ExportError> {
         // The processor's numbers are the same each time; a GPU's need not be.
         let classifier = Classifier::load(student, &Device::Cpu)?;
         let name = to.file_name().ok_or_else(|| ExportError::NoName { path: to.to_owned() })?;
@@ -233,7 +236,7 @@ impl Draft {
     }
 
     /// What the classifier is.
-    pub fn facts(&self) -> &Facts {
+    pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
 
@@ -242,7 +245,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`ExportError::Differs`] where it does not say the same.
-    pub fn check(&self, texts: &[String]) -> Result<Checks, ExportError> {
+    pub(crate) fn check(&self, texts: &[String]) -> Result<Checks, ExportError> {
         let own = check::probes(self.facts.max_length);
         let number = own.len();
         let all: Vec<String> = own.into_iter().chain(texts.iter().cloned()).collect();
@@ -271,7 +274,7 @@ impl Draft {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn add(&self, name: &str, text: &str) -> Result<(), ExportError> {
+    pub(crate) fn add(&self, name: &str, text: &str) -> Result<(), ExportError> {
         let path = self.folder.join(name);
         let written = fs::write(&path, text).and_then(|()| File::open(&path)?.sync_all());
         written.map_err(|source| ExportError::Write { path, source })
@@ -281,7 +284,7 @@ impl Draft {
     ///
     /// # Errors
     /// What the disk says.
-    pub fn publish(self) -> Result<Vec<(String, u64)>, ExportError> {
+    pub(crate) fn publish(self) -> Result<Vec<(String, u64)>, ExportError> {
         let fault = |path: &Path| {
             let path = path.to_owned();
             move |source| ExportError::Write { path, source }

@@ -32,7 +32,7 @@ impl GraphNetwork {
     ///
     /// # Errors
     /// What the source cannot read, and what the device cannot hold.
-    pub fn new(spec: ModelSpec, source: Arc<dyn Source>, device: &Device) -> Result<Self> {
+    pub(super) fn new(spec: ModelSpec, source: Arc<dyn Source>, device: &Device) -> Result<Self> {
         let tensors = net::read(&spec, &*source, DType::F32, device)?;
         Ok(Self { spec, tensors, device: device.clone() })
     }
@@ -83,12 +83,12 @@ impl GraphLearner {
     ///
     /// # Errors
     /// What the source cannot read, and what the device cannot hold.
-    pub fn new(spec: ModelSpec, source: &dyn Source, device: &Device) -> Result<Self> {
+    pub(super) fn new(spec: ModelSpec, source: &dyn Source, device: &Device) -> Result<Self> {
         Self::with_dtype(spec, source, DType::F32, device)
     }
 
     /// The same in another number type: F64 is the tests' ruler.
-    pub fn with_dtype(
+    pub(super) fn with_dtype(
         spec: ModelSpec,
         source: &dyn Source,
         dtype: DType,

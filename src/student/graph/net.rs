@@ -70,7 +70,7 @@ impl Pass<'_> {
     }
 
     /// Last hidden states, `[texts * seq, hidden]`.
-    pub fn hidden(&self) -> Result<Tensor> {
+    pub(super) fn hidden(&self) -> Result<Tensor> {
         let Self { spec, padded, .. } = self;
         let words = self.tensor(&spec.words)?.index_select(&padded.ids, 0)?;
         let positions = self.tensor(&spec.positions)?.index_select(&padded.positions, 0)?;
@@ -113,7 +113,7 @@ impl Pass<'_> {
     }
 
     /// One score per class, `[texts, classes]`.
-    pub fn logits(&self) -> Result<Tensor> {
+    pub(super) fn logits(&self) -> Result<Tensor> {
         let Self { spec, padded, .. } = self;
         let x = self.dense(&spec.dense, &padded.pool(&self.hidden()?, spec.pooling)?)?;
         let x = match spec.head_activation {

@@ -28,7 +28,7 @@ pub(crate) struct PaddedBatch {
 
 impl PaddedBatch {
     /// Pads `rows`; numbers are of `dtype`.
-    pub fn new(rows: &PackedBatch, dtype: DType, device: &Device) -> Result<Self> {
+    pub(super) fn new(rows: &PackedBatch, dtype: DType, device: &Device) -> Result<Self> {
         let seq = rows.longest().max(1);
         let cells = rows.texts() * seq;
         let (mut ids, mut bias) = (vec![0u32; cells], vec![HIDDEN_SCORE; cells]);
@@ -51,7 +51,7 @@ impl PaddedBatch {
     }
 
     /// Number of texts.
-    pub fn texts(&self) -> usize {
+    pub(super) fn texts(&self) -> usize {
         self.spans.len()
     }
 
@@ -60,7 +60,7 @@ impl PaddedBatch {
     }
 
     /// Hidden states `[texts * seq, width]` without the padding, `[tokens, width]`.
-    pub fn pack(&self, hidden: &Tensor) -> Result<Tensor> {
+    pub(super) fn pack(&self, hidden: &Tensor) -> Result<Tensor> {
         let cells = self.spans.iter().enumerate().flat_map(|(text, &(_, len))| {
             let first = text * self.seq;
             (first..first + len).map(|cell| cell as u32)
@@ -72,7 +72,7 @@ impl PaddedBatch {
 
     /// One vector per text, `[texts, width]`, from hidden states `[texts * seq, width]`; zero for a
     /// text without tokens.
-    pub fn pool(&self, hidden: &Tensor, pooling: Pooling) -> Result<Tensor> {
+    pub(super) fn pool(&self, hidden: &Tensor, pooling: Pooling) -> Result<Tensor> {
         let mut shares = vec![0f32; self.texts() * self.seq];
         for (&(_, len), shares) in self.spans.iter().zip(shares.chunks_exact_mut(self.seq)) {
             match pooling {
@@ -87,7 +87,7 @@ impl PaddedBatch {
     }
 
     /// Drops of `x`, `[texts * seq, width]`.
-    pub fn drop_rows(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+    pub(super) fn drop_rows(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
         }
@@ -102,7 +102,7 @@ impl PaddedBatch {
     }
 
     /// Drops of attention weights, `[texts, heads, seq, seq]`.
-    pub fn drop_squares(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+    pub(super) fn drop_squares(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
         }
@@ -122,7 +122,7 @@ impl PaddedBatch {
     }
 
     /// Drops of one vector per text, `[texts, width]`.
-    pub fn drop_texts(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+    pub(super) fn drop_texts(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
         }

@@ -24,7 +24,7 @@ pub(super) const MAX_INPUTS: usize = i32::MAX as usize / (255 * 127);
 pub(super) struct Line(pub [i8; Line::BYTES]);
 
 impl Line {
-    pub const BYTES: usize = 64;
+    pub(super) const BYTES: usize = 64;
 }
 
 impl Default for Line {
@@ -44,7 +44,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// Bytes of a group of inputs.
-    pub fn group_bytes(self) -> usize {
+    pub(super) fn group_bytes(self) -> usize {
         match self {
             Self::Bytes => GROUP,
             Self::Words => GROUP * 2,
@@ -92,12 +92,12 @@ pub(super) struct Window<'a> {
 unsafe impl Sync for Window<'_> {}
 
 impl<'a> Window<'a> {
-    pub fn new(out: &'a mut [f32], stride: usize) -> Self {
+    pub(super) fn new(out: &'a mut [f32], stride: usize) -> Self {
         Self { at: out.as_mut_ptr(), stride, room: out.len(), borrowed: PhantomData }
     }
 
     /// The part that begins at `row` and `column`.
-    pub fn part(&self, row: usize, column: usize) -> Self {
+    pub(super) fn part(&self, row: usize, column: usize) -> Self {
         let skip = row * self.stride + column;
         assert!(skip <= self.room, "a part begins in its window");
         // SAFETY: the pointer stays in the slice, as was just asserted.
@@ -122,7 +122,7 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// All that this processor has, the fastest first.
-    pub fn available() -> impl Iterator<Item = Self> {
+    pub(super) fn available() -> impl Iterator<Item = Self> {
         let all = [
             #[cfg(target_arch = "x86_64")]
             (Self::Avx512, avx512::available()),
@@ -138,12 +138,12 @@ impl Kernel {
     }
 
     /// The fastest that this processor has.
-    pub fn best() -> Self {
+    pub(super) fn best() -> Self {
         Self::available().next().unwrap_or(Self::Plain)
     }
 
     /// Rows of the tallest tile.
-    pub fn rows(self) -> usize {
+    pub(super) fn rows(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => avx512::ROWS,
@@ -155,7 +155,7 @@ impl Kernel {
         }
     }
 
-    pub fn encoding(self) -> Encoding {
+    pub(super) fn encoding(self) -> Encoding {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => Encoding::Words,
@@ -164,7 +164,7 @@ impl Kernel {
     }
 
     /// The smallest and the largest of `x` and zero; NaN where a number is NaN or infinite.
-    pub fn range(self, x: &[f32]) -> (f32, f32) {
+    pub(super) fn range(self, x: &[f32]) -> (f32, f32) {
         match self {
             // SAFETY: a kernel is there only where the processor has its instructions.
             #[cfg(target_arch = "x86_64")]
@@ -174,7 +174,7 @@ impl Kernel {
     }
 
     /// Writes the levels `x * inverse + zero` where a row of a tile has its place.
-    pub fn lay_out(self, x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
+    pub(super) fn lay_out(self, x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
         match (self, self.encoding()) {
             // SAFETY: a kernel is there only where the processor has its instructions.
             #[cfg(target_arch = "x86_64")]
@@ -189,7 +189,7 @@ impl Kernel {
     /// # Safety
     /// The processor has the kernel's instructions, and nobody else reads or writes that part of
     /// `out` meanwhile: the first `panel.width` numbers of each of the tile's rows.
-    pub unsafe fn run(self, tile: &Tile, panel: &Panel, out: &Window) {
+    pub(super) unsafe fn run(self, tile: &Tile, panel: &Panel, out: &Window) {
         let rows = tile.scales.len();
         let groups = panel.levels.len() / LINES;
         assert!(rows > 0 && rows <= self.rows() && tile.zeros.len() == rows);

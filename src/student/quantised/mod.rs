@@ -74,7 +74,7 @@ impl QuantisedDense {
     ///
     /// Several layers over the same inputs (query, key, value) go in as one, their weights and
     /// biases one after another.
-    pub fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
+    pub(super) fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
         let outputs = bias.len();
         assert!(inputs > 0 && outputs > 0, "a dense layer has inputs and outputs");
         assert_eq!(weight.len(), outputs * inputs, "the weight is [outputs, inputs]");
@@ -108,20 +108,20 @@ impl QuantisedDense {
 
     /// Whether this processor has instructions that make 8 bits faster than f32. Without them the
     /// layer gives the same numbers, slowly.
-    pub fn pays() -> bool {
+    pub(super) fn pays() -> bool {
         Kernel::best() != Kernel::Plain
     }
 
     /// `x` `[rows, inputs]` through the layer into `out` `[rows, outputs]`, on the threads of the
     /// current rayon pool.
-    pub fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut QuantisedRows) {
+    pub(super) fn forward(&self, x: &[f32], out: &mut [f32], scratch: &mut QuantisedRows) {
         scratch.fill(x, self.inputs);
         self.forward_rows(scratch, out);
     }
 
     /// As [`QuantisedDense::forward`], with rows that are quantised already: layers over the same
     /// inputs share them.
-    pub fn forward_rows(&self, rows: &QuantisedRows, out: &mut [f32]) {
+    pub(super) fn forward_rows(&self, rows: &QuantisedRows, out: &mut [f32]) {
         assert_eq!(rows.inputs(), self.inputs, "rows are as wide as the layer's inputs");
         assert_eq!(out.len(), rows.rows() * self.outputs, "the output is [rows, outputs]");
         if out.is_empty() {

@@ -41,7 +41,7 @@ impl Default for QuantisedRows {
 impl QuantisedRows {
     /// Rows `x` `[rows, inputs]`, quantised.
     #[cfg(test)]
-    pub fn of(x: &[f32], inputs: usize) -> Self {
+    pub(crate) fn of(x: &[f32], inputs: usize) -> Self {
         let mut rows = Self::default();
         rows.fill(x, inputs);
         rows
@@ -57,7 +57,7 @@ impl QuantisedRows {
     ///
     /// A row with a number in it that is none (NaN, infinity) has a scale that is none: all outputs
     /// of the row are NaN.
-    pub fn fill(&mut self, x: &[f32], inputs: usize) {
+    pub(crate) fn fill(&mut self, x: &[f32], inputs: usize) {
         assert!(inputs > 0 && x.len().is_multiple_of(inputs), "x is [rows, inputs]");
         self.inputs = inputs;
         self.rows = x.len() / inputs;
@@ -91,12 +91,12 @@ impl QuantisedRows {
         }
     }
 
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// Numbers of a row.
-    pub fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         self.inputs
     }
 

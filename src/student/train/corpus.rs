@@ -6,7 +6,7 @@ use super::super::{BaseModel, Result};
 
 /// Texts with their token ids.
 #[derive(Debug)]
-pub struct Corpus {
+pub(crate) struct Corpus {
     ids: HashMap<String, Vec<u32>>,
     max_length: usize,
 }
@@ -16,7 +16,7 @@ impl Corpus {
     ///
     /// # Errors
     /// As [`BaseModel::tokenise`].
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         base: &BaseModel,
         texts: impl IntoIterator<Item = &'a str>,
         max_length: usize,

@@ -38,7 +38,7 @@ impl<'a> Start<'a> {
     ///
     /// # Errors
     /// A `range` that is no standard deviation.
-    pub fn new(
+    pub(super) fn new(
         base: &'a dyn Source,
         brings_dense: bool,
         range: f64,
@@ -75,7 +75,7 @@ impl<'a> Start<'a> {
 
     /// Puts the trained rows back into the whole table, of `vocabulary` rows; the others keep
     /// `unused_kept` of themselves, the product of all their decays.
-    pub fn put_back(
+    pub(super) fn put_back(
         &self,
         weights: &mut Weights,
         vocabulary: usize,

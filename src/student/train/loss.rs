@@ -35,7 +35,7 @@ pub(crate) struct Objective {
 
 impl Objective {
     /// The objective that `settings` ask for; `examples` are those trained on.
-    pub fn new(settings: &TrainSettings, classes: usize, examples: &[&Example]) -> Self {
+    pub(super) fn new(settings: &TrainSettings, classes: usize, examples: &[&Example]) -> Self {
         let class_weights = match settings.class_weights {
             ClassWeights::Off => vec![1.0; classes],
             ClassWeights::Balanced => balanced(classes, examples),
@@ -50,13 +50,19 @@ impl Objective {
     }
 
     /// Weight of an example.
-    pub fn weight(&self, example: &Example) -> f64 {
+    pub(super) fn weight(&self, example: &Example) -> f64 {
         f64::from(example.weight) * self.class_weights[example.label]
     }
 
     /// Loss of one example with `logits` `[classes]`, times `scale`; its gradient with respect to
     /// the logits, times `scale` too, goes into `gradient`.
-    pub fn one(&self, logits: &[f32], example: &Example, scale: f64, gradient: &mut [f32]) -> f64 {
+    pub(super) fn one(
+        &self,
+        logits: &[f32],
+        example: &Example,
+        scale: f64,
+        gradient: &mut [f32],
+    ) -> f64 {
         let classes = logits.len();
         let spread = self.smoothing / classes as f64;
         let hard =

@@ -36,17 +36,17 @@ use super::{
     network::learner,
 };
 use crate::memory;
-pub use corpus::Corpus;
+pub(crate) use corpus::Corpus;
 use init::Start;
 use plan::Plan;
-pub use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
-pub use snapshot::Snapshots;
+pub(crate) use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
+pub(crate) use snapshot::Snapshots;
 use snapshot::{Keeper, Place, Snapshot};
 use train_loop::Course;
 
 /// A text with its class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Example {
+pub(crate) struct Example {
     /// The text.
     pub text: String,
     /// Number of its class in the labels.
@@ -61,14 +61,14 @@ pub struct Example {
 
 impl Example {
     /// An ordinary example.
-    pub fn new(text: impl Into<String>, label: usize) -> Self {
+    pub(crate) fn new(text: impl Into<String>, label: usize) -> Self {
         Self { text: text.into(), label, weight: 1.0, teacher: Vec::new(), gold: false }
     }
 }
 
 /// What happened in one optimiser step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TrainStep {
+pub(crate) struct TrainStep {
     /// Steps done, this one included.
     pub step: usize,
     /// Steps in all, if no stage ends early.
@@ -87,7 +87,7 @@ pub struct TrainStep {
 
 /// One epoch as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
+pub(crate) struct Epoch {
     /// Stage, from 0.
     pub stage: usize,
     /// Epoch of the stage, from 0.
@@ -102,7 +102,7 @@ pub struct Epoch {
 
 /// Examples that were held back, as the trained classifier judges them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Validation {
+pub(crate) struct Validation {
     /// `[examples, classes]`.
     pub logits: Vec<f32>,
     /// `[examples]`.
@@ -111,7 +111,8 @@ pub struct Validation {
 
 /// What a training gives.
 #[derive(Debug)]
-pub struct TrainOutcome {
+#[cfg_attr(not(test), expect(dead_code, reason = "the tests look at more than the classifier"))]
+pub(crate) struct TrainOutcome {
     /// The trained classifier; of the best epoch, where examples were held back.
     pub classifier: Classifier,
     /// The temperature that the classifier has from what was held back.
@@ -124,7 +125,7 @@ pub struct TrainOutcome {
 
 /// A training to be run.
 #[derive(Debug, Clone)]
-pub struct Training<'a> {
+pub(crate) struct Training<'a> {
     /// The pretrained encoder.
     pub base: &'a BaseModel,
     /// The classes, in the order of their numbers.
@@ -143,7 +144,7 @@ pub struct Training<'a> {
 
 /// Bytes of memory that a training of `base` over `classes` classes takes at most, known before its
 /// texts are: every word of the vocabulary is trained, every text is as long as it may be.
-pub fn most_memory(base: &BaseModel, classes: usize, settings: &TrainSettings) -> u64 {
+pub(crate) fn most_memory(base: &BaseModel, classes: usize, settings: &TrainSettings) -> u64 {
     let config = base.config();
     let spec = ModelSpec::new(config, settings.pooling, classes);
     let lengths = vec![settings.max_length.min(config.max_positions); settings.rows_per_pass()];
@@ -163,7 +164,7 @@ fn copies(settings: &TrainSettings, snapshots: bool) -> usize {
 }
 
 /// Optimiser steps of a training on so many examples with a person's labels and without.
-pub fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> usize {
+pub(crate) fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> usize {
     let examples: Vec<Example> = (0..gold + synthetic)
         .map(|at| Example { gold: at < gold, ..Example::new("", 0) })
         .collect();
@@ -172,7 +173,7 @@ pub fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> usize {
 
 impl<'a> Training<'a> {
     /// A training with seed 0 that keeps no state.
-    pub fn new(
+    pub(crate) fn new(
         base: &'a BaseModel,
         labels: &'a [String],
         examples: &'a [Example],
@@ -185,7 +186,7 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// As [`Training::run`].
-    pub fn need(&self) -> Result<u64> {
+    pub(crate) fn need(&self) -> Result<u64> {
         self.check()?;
         let ids = self.ids()?;
         let mut words = ids.iter().flatten().collect::<Vec<_>>();
@@ -202,7 +203,7 @@ impl<'a> Training<'a> {
     /// # Errors
     /// Examples or settings that cannot be trained on, too little memory, a loss that is no longer
     /// a number, and [`StudentError::Stopped`].
-    pub fn run(
+    pub(crate) fn run(
         &self,
         progress: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<TrainOutcome> {

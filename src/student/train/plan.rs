@@ -26,17 +26,17 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.epochs * self.per_epoch
     }
 
     /// Learning rate of the stage's step `step`, from 0.
-    pub fn rate_at(&self, step: usize) -> f64 {
+    pub(super) fn rate_at(&self, step: usize) -> f64 {
         self.rate * schedule(step, self.steps(), self.warmup)
     }
 
     /// The examples in the order of an epoch.
-    pub fn order(&self, epoch: usize, seed: u64) -> Vec<usize> {
+    pub(super) fn order(&self, epoch: usize, seed: u64) -> Vec<usize> {
         let mut order = self.examples.clone();
         let epoch = (self.epochs_before + epoch) as u64;
         order.shuffle(&mut Rng::for_item(seed, "student", epoch));
@@ -53,7 +53,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(settings: &TrainSettings, examples: &[Example], seed: u64) -> Self {
+    pub(super) fn new(settings: &TrainSettings, examples: &[Example], seed: u64) -> Self {
         let validation = hold_back(settings.validation_share, examples, seed);
         let left = (0..examples.len()).filter(|at| validation.binary_search(at).is_err());
         let left = left.collect::<Vec<_>>();
@@ -88,12 +88,12 @@ impl Plan {
     }
 
     /// Optimiser steps of all stages.
-    pub fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.stages.iter().map(Stage::steps).sum()
     }
 
     /// Epochs of all stages.
-    pub fn epochs(&self) -> usize {
+    pub(super) fn epochs(&self) -> usize {
         self.stages.iter().map(|stage| stage.epochs).sum()
     }
 }

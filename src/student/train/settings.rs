@@ -7,7 +7,7 @@ use super::super::Pooling;
 /// What is minimised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Loss {
+pub(crate) enum Loss {
     /// Cross-entropy with the target.
     #[default]
     CrossEntropy,
@@ -19,7 +19,7 @@ pub enum Loss {
 /// How much the classes weigh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ClassWeights {
+pub(crate) enum ClassWeights {
     /// As often as they occur.
     #[default]
     Off,
@@ -30,7 +30,7 @@ pub enum ClassWeights {
 /// In which order synthetic and gold examples are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stages {
+pub(crate) enum Stages {
     /// All together.
     #[default]
     Mixed,
@@ -42,7 +42,7 @@ pub enum Stages {
 /// How to train. The defaults are the paper's (Sahu et al. 2023) where it says something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TrainSettings {
+pub(crate) struct TrainSettings {
     /// Passes over the examples (paper: 5).
     pub epochs: usize,
     /// Examples per optimiser step (paper: 8).
@@ -120,7 +120,7 @@ impl Default for TrainSettings {
 
 /// A value that cannot be trained with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutOfRange {
+pub(crate) struct OutOfRange {
     /// Key in `task.toml`, `student.epochs` for one.
     pub key: &'static str,
     /// The value.
@@ -131,7 +131,7 @@ pub struct OutOfRange {
 
 impl TrainSettings {
     /// The first value that cannot be trained with.
-    pub fn fault(&self) -> Option<OutOfRange> {
+    pub(crate) fn fault(&self) -> Option<OutOfRange> {
         const SHARE: &str = "it must lie between 0 and 1";
         let least = [
             ("student.epochs", self.epochs, 1, "it must be at least 1"),

@@ -34,7 +34,7 @@ const PAUSE: u32 = 20;
 
 /// Where and how often a training's state is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Snapshots {
+pub(crate) struct Snapshots {
     /// A folder for this training alone; created where it is not there.
     pub folder: PathBuf,
     /// Also within an epoch, after so many steps; 0: only after epochs.
@@ -47,7 +47,7 @@ pub struct Snapshots {
 
 impl Snapshots {
     /// After each epoch, where at least 20 seconds have passed.
-    pub fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder, every_steps: 0, least_time: Duration::from_secs(20) }
     }
 }
@@ -103,14 +103,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub fn new(settings: Snapshots, fingerprint: String) -> Self {
+    pub(super) fn new(settings: Snapshots, fingerprint: String) -> Self {
         let pause = settings.least_time;
         Self { settings, fingerprint, last: Instant::now(), pause, steps: 0 }
     }
 
     /// The state to go on from. A file that is foreign, stale or damaged counts as none: it costs
     /// time, and never a wrong result.
-    pub fn read(&self) -> Option<Snapshot> {
+    pub(super) fn read(&self) -> Option<Snapshot> {
         let file = fs::File::open(self.settings.folder.join(FILE)).ok()?;
         // Mapped: beside a learner that is there already, a copy of the file would be too much.
         // SAFETY: only this run, which holds its folder's lock, writes it, and by renaming.
@@ -146,7 +146,7 @@ impl Keeper {
     }
 
     /// Whether the state is to be kept after a step; `epoch_ends` where an epoch does.
-    pub fn is_due(&mut self, epoch_ends: bool) -> bool {
+    pub(super) fn is_due(&mut self, epoch_ends: bool) -> bool {
         self.steps += 1;
         let every = self.settings.every_steps;
         (epoch_ends || (every > 0 && self.steps >= every)) && self.last.elapsed() >= self.pause
@@ -156,7 +156,12 @@ impl Keeper {
     ///
     /// # Errors
     /// [`StudentError::Write`].
-    pub fn write(&mut self, place: &Place, state: &State, best: Option<&Best>) -> Result<()> {
+    pub(super) fn write(
+        &mut self,
+        place: &Place,
+        state: &State,
+        best: Option<&Best>,
+    ) -> Result<()> {
         let clock = Instant::now();
         let mut tensors = BTreeMap::new();
         for (name, slot) in state {
@@ -192,7 +197,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`StudentError::Write`].
-    pub fn remove(&self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         let folder = &self.settings.folder;
         let fault = |source| StudentError::Write { path: folder.clone(), source };
         // Of a state that was broken off in the middle.

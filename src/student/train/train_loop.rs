@@ -35,7 +35,7 @@ impl Course<'_> {
     /// # Errors
     /// A loss that is no longer a number, [`StudentError::Stopped`] where `progress` breaks off, and
     /// what the learner and the keeper say.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         keeper: &mut Option<Keeper>,
         progress: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,

@@ -26,7 +26,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// One error lists every tensor at fault.
-    pub fn check(&self, spec: &ModelSpec) -> Result<()> {
+    pub(crate) fn check(&self, spec: &ModelSpec) -> Result<()> {
         let dense = spec.dense_tensors();
         let mut wanted = spec.encoder_tensors();
         if spec.classes > 0 || dense.iter().any(|wanted| self.holds(&wanted.name)) {

@@ -15,11 +15,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Place, Problem, TaskError};
-pub use stream::{TextStream, stream_texts};
+pub(crate) use stream::stream_texts;
 
 /// One value and where it stands. Lines and columns as in [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     pub value: String,
     pub line: usize,
     pub column: usize,
@@ -27,7 +27,7 @@ pub struct Cell {
 
 /// A text and its label, as read: the label is any string.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     pub text: Cell,
     pub label: Cell,
 }
@@ -42,7 +42,7 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// Reads a file.
-    pub fn open(name: &str, path: &Path) -> Result<Self, Problem> {
+    pub(super) fn open(name: &str, path: &Path) -> Result<Self, Problem> {
         let bytes = std::fs::read(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Problem::MissingFile { path: name.into() },
             _ => Problem::Unreadable { path: name.into(), message: error.to_string() },
@@ -51,7 +51,7 @@ impl Source<'_> {
     }
 
     /// The file's text, without the byte-order mark that it should not have.
-    pub fn text(&self, faults: &mut Faults) -> Option<&str> {
+    pub(super) fn text(&self, faults: &mut Faults) -> Option<&str> {
         let bytes = match self.bytes.strip_prefix(b"\xef\xbb\xbf") {
             Some(rest) => {
                 faults.add(&self.name, (1, 1), Problem::Bom);
@@ -81,17 +81,17 @@ impl Source<'_> {
 pub(super) struct Faults(pub Vec<Fault>);
 
 impl Faults {
-    pub fn add(&mut self, file: &str, place: (usize, usize), problem: Problem) {
+    pub(super) fn add(&mut self, file: &str, place: (usize, usize), problem: Problem) {
         self.0.push(Fault { place: Place::new(file, place), problem });
     }
 
     /// The value, or all faults.
-    pub fn finish<T>(self, value: T) -> Result<T, TaskError> {
+    pub(super) fn finish<T>(self, value: T) -> Result<T, TaskError> {
         if self.0.is_empty() { Ok(value) } else { Err(self.into_error()) }
     }
 
     /// The faults file by file, each from its top.
-    pub fn into_error(self) -> TaskError {
+    pub(super) fn into_error(self) -> TaskError {
         let mut faults = self.0;
         let mut files: Vec<String> = Vec::new();
         for fault in &faults {
@@ -114,14 +114,14 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub fn of(text: &'a str) -> Self {
+    pub(super) fn of(text: &'a str) -> Self {
         let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         let starts = std::iter::once(0).chain(breaks).collect();
         Self { text, starts }
     }
 
     /// Line and column, both from 1, of the character that holds byte `at`.
-    pub fn place(&self, at: usize) -> (usize, usize) {
+    pub(super) fn place(&self, at: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|&start| start <= at);
         let start = self.starts[line - 1];
         let before = self.text[start..].char_indices();
@@ -185,7 +185,7 @@ pub(super) fn labelled(
 ///
 /// # Errors
 /// [`TaskError::Faults`] with every broken row, missing column or empty text.
-pub fn read_labelled(
+pub(crate) fn read_labelled(
     path: &Path,
     text_column: &str,
     label_column: &str,
@@ -203,7 +203,7 @@ pub fn read_labelled(
 ///
 /// # Errors
 /// [`TaskError::Faults`] with every broken row, missing column or empty text.
-pub fn read_texts(path: &Path, text_column: &str) -> Result<Vec<Cell>, TaskError> {
+pub(crate) fn read_texts(path: &Path, text_column: &str) -> Result<Vec<Cell>, TaskError> {
     let name = path.display().to_string();
     let source = Source::open(&name, path)
         .map_err(|problem| TaskError::one(Place::whole(&name), problem))?;

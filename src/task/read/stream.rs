@@ -19,7 +19,7 @@ const ENOUGH: usize = 1000;
 const RECORD: usize = 16 << 20;
 
 /// The texts of a file, see [`stream_texts`].
-pub struct TextStream(Kind);
+pub(crate) struct TextStream(Kind);
 
 enum Kind {
     Walk(Walk),
@@ -31,7 +31,7 @@ enum Kind {
 /// # Errors
 /// [`TaskError::Faults`] with every broken row, missing column or empty text, before any text is
 /// given.
-pub fn stream_texts(path: &Path, text_column: &str) -> Result<TextStream, TaskError> {
+pub(crate) fn stream_texts(path: &Path, text_column: &str) -> Result<TextStream, TaskError> {
     let name = path.display().to_string();
     let format = match ending(&name).as_deref() {
         Some("txt") => Format::Plain,

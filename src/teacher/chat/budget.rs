@@ -30,7 +30,7 @@ thread_local! {
 }
 
 /// Begins a rendering with `input` bytes of a user's text.
-pub fn begin(input: usize) {
+pub(super) fn begin(input: usize) {
     LEFT.set(MOST + PER_INPUT_BYTE * input as u64);
 }
 
@@ -52,7 +52,7 @@ fn refused(message: &'static str) -> Error {
 }
 
 /// Pays for all that `value` holds, as often as it holds it.
-pub fn weigh(value: &Value) -> Result<(), Error> {
+pub(super) fn weigh(value: &Value) -> Result<(), Error> {
     weigh_at(value, 0)
 }
 
@@ -82,7 +82,7 @@ fn weigh_all(values: &[Value]) -> Result<(), Error> {
 
 /// What a filter or method makes larger by more than a factor, by its name: paid for before. Whatever
 /// is no text is taken for the one that it would be written as, as the filters do.
-pub fn foresee(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
+pub(super) fn foresee(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
     let padding = || refused("the template pads by more than it may");
     let texts = || arguments.iter().map(|argument| text(argument).len() as u64).sum::<u64>();
     match name {
@@ -238,7 +238,10 @@ const FILTERS: [&str; 41] = [
 ];
 
 /// Lets `environment` count. `plain` is the same without that.
-pub fn install(environment: &mut Environment<'static>, plain: &'static Environment<'static>) {
+pub(super) fn install(
+    environment: &mut Environment<'static>,
+    plain: &'static Environment<'static>,
+) {
     for name in FILTERS {
         environment.add_filter(name, move |arguments: Rest<Value>| {
             weigh_all(&arguments)?;
@@ -291,7 +294,7 @@ const DICT: &str = "{}";
 /// # Errors
 /// Texts that are multiplied by large numbers, a tag of more words than its parser has stack for, and
 /// what is no Jinja.
-pub fn foresee_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
+pub(super) fn foresee_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
     let mut made = 0u64;
     let mut tag = Tag::default();
     for token in tokenize(source, false, Default::default(), whitespace) {
@@ -349,7 +352,7 @@ impl Tag {
 }
 
 /// Lets the operators of a compiled template count. Returns the longest text between its tags.
-pub fn count(template: &mut CompiledTemplate<'_>) -> usize {
+pub(super) fn count(template: &mut CompiledTemplate<'_>) -> usize {
     let blocks = template.blocks.values_mut();
     let parts = std::iter::once(&mut template.instructions).chain(blocks);
     parts.map(count_in).max().unwrap_or(0)

@@ -30,7 +30,7 @@ macro_rules! known {
 }
 
 /// Which family a template's text belongs to.
-pub fn family(source: &str) -> Option<Family> {
+pub(crate) fn family(source: &str) -> Option<Family> {
     let has = |mark: &str| source.contains(mark);
     let family = if has("<|channel|>") && has("<|message|>") {
         Family::GptOss

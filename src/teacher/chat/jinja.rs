@@ -47,7 +47,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Compiles `source` in an environment of its own.
-    pub fn new(source: &str) -> Result<Self, Error> {
+    pub(super) fn new(source: &str) -> Result<Self, Error> {
         static PLAIN: OnceLock<Environment<'static>> = OnceLock::new();
         let mut environment = plain();
         budget::install(&mut environment, PLAIN.get_or_init(plain));
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// Renders the template; `input` is the length of the user's text in bytes.
-    pub fn render(&self, variables: Value, input: usize) -> Result<String, Error> {
+    pub(super) fn render(&self, variables: Value, input: usize) -> Result<String, Error> {
         let (template, _) = self.compile()?;
         let limit = MOST_OUTPUT + PER_INPUT_BYTE * input;
         let mut text = String::new();

@@ -16,7 +16,7 @@ static CAGED: AtomicBool = AtomicBool::new(false);
 
 /// From here on, a rendering that takes more than 256 MiB (and 64 times its input) ends this process.
 /// Works on Linux.
-pub fn cage() {
+pub(crate) fn cage() {
     CAGED.store(true, Ordering::Relaxed);
 }
 

@@ -20,12 +20,12 @@ use std::collections::HashSet;
 
 use minijinja::{Error, ErrorKind, Value, context};
 
-pub use family::{Difference, Family, family};
-pub use memory_limit::cage;
-pub use thinking::{TAGS, Tags, is_tag, strip_thinking};
+pub(crate) use family::{Difference, Family, family};
+pub(crate) use memory_limit::cage;
+pub(crate) use thinking::{TAGS, is_tag, strip_thinking};
 
 /// For models that bring no template: the most widely understood one.
-pub const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+pub(crate) const CHATML: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// A compiled chat template with the special texts it may use.
 pub struct ChatTemplate {

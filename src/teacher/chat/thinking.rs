@@ -9,7 +9,7 @@ use minijinja::{Value, context};
 
 /// How a family marks its thinking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tags {
+pub(crate) struct Tags {
     pub open: &'static str,
     pub close: &'static str,
     /// What the family's own empty block has after [`Tags::close`].
@@ -21,7 +21,7 @@ const fn tags(open: &'static str, close: &'static str, after: &'static str) -> T
 }
 
 /// Every pair that is known. No opening tag is the end of another one.
-pub const TAGS: [Tags; 12] = [
+pub(crate) const TAGS: [Tags; 12] = [
     // Qwen3, DeepSeek R1, SmolLM3, Phi-4 reasoning, GLM, Granite, Nemotron and most others.
     tags("<think>", "</think>", "\n\n"),
     // Cohere.
@@ -48,7 +48,7 @@ pub const TAGS: [Tags; 12] = [
 ];
 
 /// Whether a token that writes `piece` opens or closes thinking.
-pub fn is_tag(piece: &[u8]) -> bool {
+pub(crate) fn is_tag(piece: &[u8]) -> bool {
     TAGS.iter().any(|tags| [tags.open.as_bytes(), tags.close.as_bytes()].contains(&piece))
 }
 
@@ -99,7 +99,7 @@ pub(super) fn closing(prompt: &str) -> String {
 
 /// The part of a reply that is meant for the reader: what follows the last closing tag, up to an
 /// opening tag that is never closed. A reply that ran out of tokens while it thought is empty.
-pub fn strip_thinking(reply: &str) -> &str {
+pub(crate) fn strip_thinking(reply: &str) -> &str {
     let after =
         TAGS.iter().filter_map(|tags| reply.rfind(tags.close).map(|at| at + tags.close.len()));
     let start = after.max().unwrap_or(0);

@@ -13,7 +13,7 @@ use crate::{
 
 /// Microseconds per token.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct GrammarCost {
+pub(crate) struct GrammarCost {
     /// Tokens in the vocabulary.
     pub vocabulary: usize,
     /// A draw without a grammar.
@@ -30,7 +30,7 @@ pub struct GrammarCost {
 
 /// Measures it for a made-up vocabulary of so many tokens: every byte, then words, most of them
 /// after a space, and some that end a line. Takes about a tenth of a second.
-pub fn cost(vocabulary: usize) -> GrammarCost {
+pub(crate) fn cost(vocabulary: usize) -> GrammarCost {
     let mut rng = Rng::for_item(1, "cost", 0);
     let pieces = made_up(vocabulary.max(300), &mut rng);
     let mut state = ListGrammar::new(3, 200).with_budget(256).begin("1.").expect("a list's number");

@@ -13,7 +13,7 @@ use crate::{
 /// another drawn; after a few refusals the whole vocabulary is masked. Either way a token comes with
 /// the probability p(token) / p(all accepted tokens): drawing again after a refusal adds
 /// p(refused) · p(token) / p(accepted) to p(token), and p(refused) + p(accepted) = 1.
-pub fn draw_constrained(
+pub(crate) fn draw_constrained(
     sampler: &mut Sampler,
     sampling: &Sampling,
     row: Row<'_>,

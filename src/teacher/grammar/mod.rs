@@ -23,9 +23,9 @@ use std::sync::Arc;
 
 use crate::prompt::reply::parse_list;
 
-pub use cost::{GrammarCost, cost};
-pub use draw::draw_constrained;
-pub use token_bytes::{Role, TokenBytes};
+pub(crate) use cost::{GrammarCost, cost};
+pub(crate) use draw::draw_constrained;
+pub(crate) use token_bytes::{Role, TokenBytes};
 
 /// Longest line that is ever allowed, in characters: the parser refuses longer ones.
 const LONGEST: usize = 1000;
@@ -36,7 +36,7 @@ const UNBOUNDED: i64 = 1 << 40;
 
 /// A numbered list of `lines` texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListGrammar {
+pub(crate) struct ListGrammar {
     lines: usize,
     longest: usize,
     budget: i64,
@@ -44,27 +44,27 @@ pub struct ListGrammar {
 
 impl ListGrammar {
     /// A list of `lines` texts (at least 1) of up to `longest` characters each (8 to 1000).
-    pub fn new(lines: usize, longest: usize) -> Self {
+    pub(crate) fn new(lines: usize, longest: usize) -> Self {
         Self { lines: lines.max(1), longest: longest.clamp(8, LONGEST), budget: UNBOUNDED }
     }
 
     /// The list will be finished within this many tokens, the last newline or end of turn included.
     /// With less than [`least_budget`](Self::least_budget) nothing is accepted at all.
     #[must_use]
-    pub fn with_budget(self, max_tokens: usize) -> Self {
+    pub(crate) fn with_budget(self, max_tokens: usize) -> Self {
         Self { budget: i64::try_from(max_tokens).unwrap_or(UNBOUNDED).min(UNBOUNDED), ..self }
     }
 
     /// The tokens that the shortest list takes after a cue of its first number, where every byte is
     /// a token.
-    pub fn least_budget(&self) -> usize {
+    pub(crate) fn least_budget(&self) -> usize {
         (0..self.lines).map(|line| self.least_line(line)).sum::<i64>() as usize
             - self.header(0) as usize
     }
 
     /// The state after `cue`, which is part of the reply but costs no tokens. `None` if no list
     /// begins like this.
-    pub fn begin(&self, cue: &str) -> Option<ListState> {
+    pub(crate) fn begin(&self, cue: &str) -> Option<ListState> {
         let mut state = ListState {
             grammar: *self,
             line: 0,
@@ -131,7 +131,7 @@ struct Partial {
 
 /// How far a list has come. Clones are cheap.
 #[derive(Debug, Clone)]
-pub struct ListState {
+pub(crate) struct ListState {
     grammar: ListGrammar,
     /// Index of the line that is being written.
     line: usize,
@@ -153,18 +153,18 @@ pub struct ListState {
 
 impl ListState {
     /// Whether a token of these bytes may come next.
-    pub fn accepts(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn accepts(&self, bytes: &[u8]) -> bool {
         !bytes.is_empty() && self.clone().advance(bytes)
     }
 
     /// Takes a token. False if it may not come next; the state is then of no use any more.
-    pub fn advance(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> bool {
         self.left -= 1;
         bytes.iter().all(|byte| self.push(*byte)) && self.can_finish()
     }
 
     /// Whether the turn may end here: the last line is there, with or without its newline.
-    pub fn may_end(&self) -> bool {
+    pub(crate) fn may_end(&self) -> bool {
         match self.at {
             At::Done => true,
             At::Text => self.line + 1 == self.grammar.lines && self.finished_text().is_some(),
@@ -173,7 +173,7 @@ impl ListState {
     }
 
     /// Whether the last line is closed by its newline: nothing more is to come.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.at == At::Done
     }
 

@@ -5,7 +5,7 @@ use super::{At, ListGrammar, ListState, Partial, is_text};
 
 /// What a token is to a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// It writes bytes.
     Text,
     /// It ends the turn.
@@ -43,7 +43,7 @@ struct Facts {
 
 /// A vocabulary.
 #[derive(Debug, Clone)]
-pub struct TokenBytes {
+pub(crate) struct TokenBytes {
     bytes: Vec<u8>,
     /// Where each token's bytes end.
     ends: Vec<u32>,
@@ -52,7 +52,7 @@ pub struct TokenBytes {
 
 impl TokenBytes {
     /// Takes the tokens in order of their ids: the bytes that each writes, and what it is.
-    pub fn new(tokens: impl IntoIterator<Item = (Vec<u8>, Role)>) -> Self {
+    pub(crate) fn new(tokens: impl IntoIterator<Item = (Vec<u8>, Role)>) -> Self {
         let mut pieces = Self { bytes: Vec::new(), ends: Vec::new(), facts: Vec::new() };
         for (bytes, role) in tokens {
             pieces.bytes.extend_from_slice(&bytes);
@@ -63,17 +63,12 @@ impl TokenBytes {
     }
 
     /// Number of tokens.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.facts.len()
     }
 
-    /// Whether there is no token.
-    pub fn is_empty(&self) -> bool {
-        self.facts.is_empty()
-    }
-
     /// What the token writes; nothing if there is no such token.
-    pub fn bytes(&self, token: i32) -> &[u8] {
+    pub(crate) fn bytes(&self, token: i32) -> &[u8] {
         let Ok(index) = usize::try_from(token) else { return &[] };
         let Some(&end) = self.ends.get(index) else { return &[] };
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
@@ -81,7 +76,7 @@ impl TokenBytes {
     }
 
     /// Whether the token ends the turn.
-    pub fn is_end(&self, token: i32) -> bool {
+    pub(crate) fn is_end(&self, token: i32) -> bool {
         self.kind(token) == Kind::End
     }
 
@@ -91,7 +86,7 @@ impl TokenBytes {
     }
 
     /// Whether `token` may come next in `state`.
-    pub fn accepts(&self, state: &ListState, token: i32) -> bool {
+    pub(crate) fn accepts(&self, state: &ListState, token: i32) -> bool {
         match self.kind(token) {
             Kind::Never => false,
             Kind::End => state.may_end(),
@@ -100,7 +95,7 @@ impl TokenBytes {
     }
 
     /// Writes to `allowed` (`[vocabulary]`) which tokens may come next in `state`.
-    pub fn mask(&self, state: &ListState, allowed: &mut Vec<bool>) {
+    pub(crate) fn mask(&self, state: &ListState, allowed: &mut Vec<bool>) {
         let may_end = state.may_end();
         let judge = Judge::new(state);
         allowed.clear();

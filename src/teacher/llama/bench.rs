@@ -24,7 +24,7 @@ const AFRESH: DecodeMode = DecodeMode::OneByOne { reuse: false };
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Workload {
+pub(crate) struct Workload {
     /// Tokens that all prompts share.
     pub shared: usize,
     /// Tokens of each prompt's own.
@@ -42,7 +42,7 @@ pub struct Workload {
 /// One thing to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Replies in continuous batches.
     Generate,
     /// The same one request at a time, its whole prompt evaluated each time.
@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Generate,
         Self::GenerateSingle,
         Self::Decode,
@@ -73,7 +73,7 @@ impl Kind {
     const QUICK: [Self; 3] = [Self::Generate, Self::Decode, Self::Labels];
 
     /// As it is written on the command line and in JSON.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Generate => "generate",
             Self::GenerateSingle => "generate_single",
@@ -88,7 +88,7 @@ impl Kind {
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measure {
+pub(crate) struct Measure {
     pub kind: Kind,
     pub items: usize,
     pub seconds: f64,
@@ -113,7 +113,7 @@ pub struct Measure {
 
 /// All measures of one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BenchReport {
+pub(crate) struct BenchReport {
     pub model: String,
     pub sha256: String,
     pub parameters: u64,
@@ -129,14 +129,14 @@ pub struct BenchReport {
 }
 
 impl BenchReport {
-    pub fn measure(&self, kind: Kind) -> Option<&Measure> {
+    pub(crate) fn measure(&self, kind: Kind) -> Option<&Measure> {
         self.measures.iter().find(|measure| measure.kind == kind)
     }
 }
 
 impl LlamaTeacher {
     /// Runs `workload`; `done` hears of each measure as it is finished.
-    pub fn bench(
+    pub(crate) fn bench(
         &mut self,
         workload: &Workload,
         mut done: impl FnMut(&Measure),
@@ -165,7 +165,7 @@ impl LlamaTeacher {
     }
 
     /// The prompts of `workload` as token numbers, for other programs to be measured with.
-    pub fn bench_prompts(&self, workload: &Workload) -> Vec<Vec<i32>> {
+    pub(crate) fn bench_prompts(&self, workload: &Workload) -> Vec<Vec<i32>> {
         let prompts = Bench::new(self, workload).prompts;
         prompts.iter().map(|prompt| prompt.iter().map(|token| token.0).collect()).collect()
     }

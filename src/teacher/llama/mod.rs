@@ -11,7 +11,7 @@
 //! `deterministic` both go [`alone`], one sequence at a time. [`memory`] chooses the measures of the
 //! context. Sampling is our own.
 
-pub mod bench;
+pub(crate) mod bench;
 mod generate;
 mod memory;
 mod prefix;
@@ -60,7 +60,7 @@ const SMALL_MODEL: u64 = 30_000_000;
 
 /// What the engine can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct LlamaOptions {
+pub(crate) struct LlamaOptions {
     /// Requests that are decoded side by side; 0 = chosen by the engine.
     pub slots: usize,
     /// Tokens in the cache of keys and values; 0 = chosen by the engine.
@@ -85,7 +85,7 @@ pub struct LlamaOptions {
 }
 
 /// A GGUF model, loaded.
-pub struct LlamaTeacher {
+pub(crate) struct LlamaTeacher {
     model: LlamaModel,
     template: ChatTemplate,
     identity: TeacherIdentity,
@@ -124,13 +124,13 @@ fn backend() -> Result<&'static LlamaBackend, TeacherError> {
 
 impl LlamaTeacher {
     /// A chat template for models that bring none.
-    pub const CHATML: &str = CHATML;
+    pub(crate) const CHATML: &str = CHATML;
 
     /// Loads the model at `path`.
     ///
     /// # Errors
     /// A missing file, one that is no whole GGUF, a chat template that does not compile.
-    pub fn load(path: &Path, options: LlamaOptions) -> Result<Self, TeacherError> {
+    pub(crate) fn load(path: &Path, options: LlamaOptions) -> Result<Self, TeacherError> {
         let sha256 = check_file(path)?;
         let load = |message: String| TeacherError::Load { path: path.to_owned(), message };
         let backend = backend()?;
@@ -217,7 +217,7 @@ impl LlamaTeacher {
     }
 
     /// The whole prompt as text, chat template included, up to the reply.
-    pub fn render(&self, user: &str) -> Result<String, TeacherError> {
+    pub(crate) fn render(&self, user: &str) -> Result<String, TeacherError> {
         self.template.render(user).map_err(|error| TeacherError::ChatTemplate {
             model: self.identity.name.clone(),
             message: format!("{error:#}"),
@@ -355,12 +355,12 @@ impl LlamaTeacher {
         Ok(prompts)
     }
 
-    pub fn identity(&self) -> &TeacherIdentity {
+    pub(crate) fn identity(&self) -> &TeacherIdentity {
         &self.identity
     }
 
     /// Each of `prompts` as the model sees it, and its length in tokens.
-    pub fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
+    pub(crate) fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
         let measure = |prompt: &String| {
             let rendered = self.render(prompt)?;
             let tokens = self.tokens(&rendered).len();
@@ -370,7 +370,7 @@ impl LlamaTeacher {
     }
 
     /// Writes a reply to each of `requests`.
-    pub fn generate(
+    pub(crate) fn generate(
         &mut self,
         requests: &[GenerateRequest],
         step: StepSink<'_, Generated>,
@@ -384,7 +384,7 @@ impl LlamaTeacher {
     }
 
     /// Scores the candidates of each of `requests`.
-    pub fn score(
+    pub(crate) fn score(
         &mut self,
         requests: &[ScoreRequest],
         step: StepSink<'_, Scored>,

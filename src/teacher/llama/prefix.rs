@@ -30,7 +30,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Number of tokens of its own.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
 }
@@ -55,7 +55,7 @@ struct Span {
 impl PrefixTree {
     /// Finds the shared beginnings of `prompts`. Every prompt keeps at least its last token for
     /// itself: only an evaluated token gives logits.
-    pub fn new(prompts: &[&[LlamaToken]]) -> Self {
+    pub(super) fn new(prompts: &[&[LlamaToken]]) -> Self {
         let mut order: Vec<usize> = (0..prompts.len()).collect();
         order.sort_by(|&a, &b| {
             let tokens = |prompt: usize| prompts[prompt].iter().map(|token| token.0);
@@ -77,7 +77,7 @@ impl PrefixTree {
     }
 
     /// The nodes above `prompt`, the outermost first.
-    pub fn chain(&self, prompt: usize) -> Vec<usize> {
+    pub(super) fn chain(&self, prompt: usize) -> Vec<usize> {
         let mut chain: Vec<usize> =
             std::iter::successors(self.node_of[prompt], |node| self.nodes[*node].parent).collect();
         chain.reverse();
@@ -85,7 +85,7 @@ impl PrefixTree {
     }
 
     /// Number of leading tokens that `prompt` has from its nodes.
-    pub fn shared(&self, prompt: usize) -> usize {
+    pub(super) fn shared(&self, prompt: usize) -> usize {
         self.node_of[prompt].map_or(0, |node| self.nodes[node].end)
     }
 

@@ -57,7 +57,7 @@ pub(super) struct Queue<'a> {
 }
 
 impl<'a> Queue<'a> {
-    pub fn new(
+    pub(super) fn new(
         prompts: &'a [&'a [LlamaToken]],
         needs: &'a [Need],
         tree: &'a PrefixTree,
@@ -71,7 +71,7 @@ impl<'a> Queue<'a> {
     ///
     /// # Errors
     /// Requests that found no place although nothing runs: a fault of the context's measures.
-    pub fn finish(&self) -> Result<(), TeacherError> {
+    pub(super) fn finish(&self) -> Result<(), TeacherError> {
         match self.tree.order.len() - self.next {
             0 => Ok(()),
             waiting => Err(TeacherError::Decode {
@@ -84,13 +84,13 @@ impl<'a> Queue<'a> {
     }
 
     /// Cells that shared prefixes hold now.
-    pub fn prefix_cells(&self) -> usize {
+    pub(super) fn prefix_cells(&self) -> usize {
         self.prefix
     }
 
     /// Lets in up to `room` requests and appends the cells of their own tokens (and of prefixes that
     /// come next) to `cells`, which is the whole of the coming step.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         session: &mut Session<'_>,
         room: usize,
@@ -122,7 +122,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes leave of a request that is answered.
-    pub fn release(
+    pub(super) fn release(
         &mut self,
         session: &mut Session<'_>,
         gone: &Admitted,

@@ -35,7 +35,7 @@ pub(super) struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    pub fn begin(request: &'a GenerateRequest, prompt_tokens: usize) -> Self {
+    pub(super) fn begin(request: &'a GenerateRequest, prompt_tokens: usize) -> Self {
         let grammar = || {
             let grammar = ListGrammar::new(request.lines, request.longest);
             grammar.with_budget(request.max_tokens).begin(&request.cue)
@@ -53,23 +53,23 @@ impl<'a> Reply<'a> {
         }
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.running
     }
 
     /// The token to evaluate next, and its position.
-    pub fn next(&self) -> (LlamaToken, usize) {
+    pub(super) fn next(&self) -> (LlamaToken, usize) {
         let last = *self.tokens.last().expect("a running reply was begun with the prompt's logits");
         (LlamaToken(last), self.prompt_tokens + self.tokens.len() - 1)
     }
 
     /// Tokens written so far.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.tokens.len()
     }
 
     /// Draws the next token from `logits` `[vocabulary]` and decides whether the reply ends with it.
-    pub fn extend(&mut self, teacher: &LlamaTeacher, logits: &[f32]) {
+    pub(super) fn extend(&mut self, teacher: &LlamaTeacher, logits: &[f32]) {
         let Some(token) = SAMPLER.with_borrow_mut(|sampler| self.draw(sampler, teacher, logits))
         else {
             // No token may come next: what stands there stays an unfinished reply.
@@ -114,7 +114,7 @@ impl<'a> Reply<'a> {
         lines.filter(|line| !line.trim_ascii().is_empty()).count() >= self.request.lines
     }
 
-    pub fn finish(self) -> Generated {
+    pub(super) fn finish(self) -> Generated {
         let text = String::from_utf8_lossy(&self.bytes);
         Generated {
             text: strip_thinking(&text).to_owned(),

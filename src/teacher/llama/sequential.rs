@@ -29,18 +29,18 @@ pub(crate) struct Alone<'m> {
 }
 
 impl<'m> Alone<'m> {
-    pub fn new(mut session: Session<'m>, reuse: bool) -> Self {
+    pub(super) fn new(mut session: Session<'m>, reuse: bool) -> Self {
         let sequence = session.take().expect("a new session has at least one free sequence");
         let sequences = Arc::new([sequence]);
         Self { session, sequence, sequences, held: Vec::new(), reuse }
     }
 
-    pub fn session(&mut self) -> &mut Session<'m> {
+    pub(super) fn session(&mut self) -> &mut Session<'m> {
         &mut self.session
     }
 
     /// Evaluates `prompt`; `logits` gets those of its last token.
-    pub fn prompt(
+    pub(super) fn prompt(
         &mut self,
         prompt: &[LlamaToken],
         mut logits: impl FnMut(&[f32]),
@@ -71,7 +71,7 @@ impl<'m> Alone<'m> {
     }
 
     /// Evaluates one more token, at `position`.
-    pub fn token(
+    pub(super) fn token(
         &mut self,
         token: LlamaToken,
         position: usize,
@@ -85,7 +85,7 @@ impl<'m> Alone<'m> {
     }
 
     /// `count` sequences that share what was evaluated.
-    pub fn branch(&mut self, count: usize) -> Result<Arc<[i32]>, TeacherError> {
+    pub(super) fn branch(&mut self, count: usize) -> Result<Arc<[i32]>, TeacherError> {
         let branches: Arc<[i32]> = (0..count).filter_map(|_| self.session.take()).collect();
         for branch in branches.iter() {
             self.session.share(self.sequence, *branch)?;
@@ -94,12 +94,12 @@ impl<'m> Alone<'m> {
     }
 
     /// Forgets `branches`, the last one taken first, so that they come in the same order again.
-    pub fn prune(&mut self, branches: &[i32]) -> Result<(), TeacherError> {
+    pub(super) fn prune(&mut self, branches: &[i32]) -> Result<(), TeacherError> {
         branches.iter().rev().try_for_each(|branch| self.session.give_back(*branch))
     }
 
     /// What all of it took, for requests with these `needs`.
-    pub fn spent(&self, needs: &[Need]) -> Spent {
+    pub(super) fn spent(&self, needs: &[Need]) -> Spent {
         let peak = needs.iter().map(|need| need.prompt + need.beyond).max().unwrap_or(0);
         Spent { work: self.session.work(), cells: self.session.cells(), peak, slots: 1 }
     }

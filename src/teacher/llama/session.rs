@@ -61,7 +61,7 @@ pub(super) struct Session<'m> {
 
 impl<'m> Session<'m> {
     /// Takes over `context`, which was made with `shape`, for a vocabulary of `vocabulary` tokens.
-    pub fn new(context: LlamaContext<'m>, shape: Shape, vocabulary: usize) -> Self {
+    pub(super) fn new(context: LlamaContext<'m>, shape: Shape, vocabulary: usize) -> Self {
         Self {
             context,
             batch: LlamaBatch::new(shape.batch_tokens, shape.sequences as i32),
@@ -74,46 +74,46 @@ impl<'m> Session<'m> {
     }
 
     /// Cells of the KV cache.
-    pub fn cells(&self) -> usize {
+    pub(super) fn cells(&self) -> usize {
         self.cells
     }
 
-    pub fn work(&self) -> Work {
+    pub(super) fn work(&self) -> Work {
         self.work
     }
 
-    pub fn free_sequences(&self) -> usize {
+    pub(super) fn free_sequences(&self) -> usize {
         self.free.len()
     }
 
     /// Takes a sequence that nobody uses.
-    pub fn take(&mut self) -> Option<i32> {
+    pub(super) fn take(&mut self) -> Option<i32> {
         self.free.pop()
     }
 
     /// Forgets `sequence`; its cells are free unless others share them.
-    pub fn give_back(&mut self, sequence: i32) -> Result<(), TeacherError> {
+    pub(super) fn give_back(&mut self, sequence: i32) -> Result<(), TeacherError> {
         self.cut(sequence, 0)?;
         self.free.push(sequence);
         Ok(())
     }
 
     /// Forgets what `sequence` holds from position `from` on.
-    pub fn cut(&mut self, sequence: i32, from: usize) -> Result<(), TeacherError> {
+    pub(super) fn cut(&mut self, sequence: i32, from: usize) -> Result<(), TeacherError> {
         // All of a sequence is asked for as such: recurrent models can remove nothing less.
         let from = (from > 0).then_some(from as u32);
         self.context.kv_cache_seq_rm(sequence, from, None).map_err(|error| failed(&error))
     }
 
     /// Lets `to` share everything that `from` holds.
-    pub fn share(&mut self, from: i32, to: i32) -> Result<(), TeacherError> {
+    pub(super) fn share(&mut self, from: i32, to: i32) -> Result<(), TeacherError> {
         self.context.kv_cache_seq_cp(from, to, None, None).map_err(|error| failed(&error))
     }
 
     /// Evaluates `cells` in order, in as few calls as the batch allows. After each call `rows` gets
     /// what it asked for, be it nothing: the index of each cell that wants logits, and its logits
     /// `[vocabulary]`. What it errs with ends the evaluation.
-    pub fn evaluate(
+    pub(super) fn evaluate(
         &mut self,
         cells: &[Cell],
         mut rows: impl FnMut(&[(usize, &[f32])]) -> Result<(), TeacherError>,

@@ -38,7 +38,7 @@ pub(super) struct Trie {
 
 impl Trie {
     /// Builds the trie over `names` (tokens of each, possibly equal, possibly one a prefix of another).
-    pub fn new(names: &[Vec<LlamaToken>]) -> Self {
+    pub(super) fn new(names: &[Vec<LlamaToken>]) -> Self {
         let root = Node { token: LlamaToken(0), depth: 0, branches: 0..0, next: Vec::new() };
         let mut trie = Self { nodes: vec![root], names: Vec::new(), branches: 0 };
         for name in names {
@@ -57,12 +57,12 @@ impl Trie {
     }
 
     /// Tokens of each name.
-    pub fn lengths(&self) -> Vec<usize> {
+    pub(super) fn lengths(&self) -> Vec<usize> {
         self.names.iter().map(|(path, _)| path.len()).collect()
     }
 
     /// ln p(name, end of the turn | prompt) of each name, from the `steps` of all nodes.
-    pub fn log_probs(&self, steps: &[Step]) -> Vec<f32> {
+    pub(super) fn log_probs(&self, steps: &[Step]) -> Vec<f32> {
         let log_prob = |(path, last): &(Vec<(usize, usize)>, usize)| {
             let tokens: f64 = path.iter().map(|&(node, index)| steps[node].next[index]).sum();
             (tokens + steps[*last].end) as f32

@@ -20,18 +20,18 @@ use super::{
     Answer, GenerateRequest, Generated, Measured, Poison, ScoreRequest, Scored, Sink, Teacher,
     TeacherError, TeacherEvent, TeacherIdentity,
 };
-pub use texts::RecordedText;
+pub(crate) use texts::RecordedText;
 use texts::Texts;
 
 /// What `teacher.model` begins with where a recording is meant.
-pub const SCHEME: &str = "replay:";
+pub(crate) const SCHEME: &str = "replay:";
 
 /// Tokens of a word, roughly, in English prose: no tokenizer is at hand.
 const TOKENS_PER_WORD: f64 = 1.3;
 
 /// The recorded answer to one call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Call {
+pub(crate) enum Call {
     Reply(Generated),
     Scores(Scored),
     /// The teacher did not survive the request.
@@ -39,7 +39,7 @@ pub enum Call {
 }
 
 /// Answers from a recording.
-pub struct Replay {
+pub(crate) struct Replay {
     file: PathBuf,
     identity: TeacherIdentity,
     memory: Memory,
@@ -54,7 +54,7 @@ impl Replay {
     /// Presents itself as `identity`, the teacher that was recorded, and answers from `calls`, which
     /// stand under their keys ([`GenerateRequest::key`], [`ScoreRequest::key`]). `file` is named in
     /// errors.
-    pub fn of_calls(
+    pub(crate) fn of_calls(
         file: PathBuf,
         identity: TeacherIdentity,
         calls: HashMap<String, Call>,
@@ -69,7 +69,7 @@ impl Replay {
     ///
     /// What was given out is known to this value alone: a stage that was stopped between two rounds
     /// is given the same texts again, and drops them as repetitions.
-    pub fn of_texts(file: PathBuf, sha256: String, rows: Vec<RecordedText>) -> Self {
+    pub(crate) fn of_texts(file: PathBuf, sha256: String, rows: Vec<RecordedText>) -> Self {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         let identity = TeacherIdentity {
             name: format!("recorded texts of {name}"),

@@ -163,7 +163,7 @@ fn a_text_has_the_label_it_was_given() {
     let mut replay = texts();
     let probabilities = |replay: &mut Replay, text: &str, names: &[&str]| {
         let answers = score(replay, &[question(text, names)]);
-        answers[0].as_ref().unwrap().probabilities()
+        crate::teacher::normalise(&answers[0].as_ref().unwrap().log_probs)
     };
     let close = |found: Vec<f32>, wanted: &[f32]| {
         assert_eq!(found.len(), wanted.len());

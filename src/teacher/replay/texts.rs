@@ -16,7 +16,7 @@ const SECOND: f64 = 0.99;
 
 /// A recorded text.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct RecordedText {
+pub(crate) struct RecordedText {
     pub text: String,
     /// The class asked for.
     pub major: String,
@@ -39,7 +39,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    pub fn new(rows: Vec<RecordedText>) -> Self {
+    pub(super) fn new(rows: Vec<RecordedText>) -> Self {
         let mut places = HashMap::new();
         let mut used = Vec::with_capacity(rows.len());
         for (place, row) in rows.iter().enumerate() {
@@ -50,7 +50,7 @@ impl Texts {
     }
 
     /// The next texts of the wanted classes, as a list.
-    pub fn write(&mut self, ask: &GenerateRequest) -> Generated {
+    pub(super) fn write(&mut self, ask: &GenerateRequest) -> Generated {
         let fits = |place: &usize| {
             let row = &self.rows[*place];
             !self.used[*place]
@@ -73,7 +73,7 @@ impl Texts {
     }
 
     /// The label of the text that is asked about, if it has one.
-    pub fn score(&self, question: &ScoreRequest) -> Option<Scored> {
+    pub(super) fn score(&self, question: &ScoreRequest) -> Option<Scored> {
         let row = &self.rows[*self.places.get(&form(&question.text))?];
         let label = row.relabel.as_deref()?;
         let masses =

@@ -25,7 +25,7 @@ use crate::{
 /// penalised.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Sampling {
+pub(crate) struct Sampling {
     /// Divides the logits; 0 always takes the most probable token, of equals the first.
     pub temperature: f32,
     /// Keeps the k most probable tokens; 0 keeps all.
@@ -78,7 +78,7 @@ impl Sampling {
 
 /// From what a token is drawn.
 #[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// `[vocabulary]`, unnormalised; NaN is never drawn.
     pub logits: &'a [f32],
     /// Tokens that are never drawn; few.
@@ -101,7 +101,7 @@ const SINGLE_CHECKS: usize = 16;
 /// Draws tokens. It holds the working memory alone, so that a draw allocates nothing: one sampler
 /// serves many replies, one after the other.
 #[derive(Debug, Clone, Default)]
-pub struct Sampler {
+pub(crate) struct Sampler {
     /// Logits after penalties; what may not be drawn is -inf.
     row: Vec<f32>,
     /// Maximum of each chunk of `row`.
@@ -131,7 +131,7 @@ impl Sampler {
     /// The token drawn, or `None` if every token is banned or has no finite logit.
     ///
     /// Takes exactly one number from `rng`, whatever happens inside.
-    pub fn draw(&mut self, sampling: &Sampling, row: Row<'_>, rng: &mut Rng) -> Option<i32> {
+    pub(crate) fn draw(&mut self, sampling: &Sampling, row: Row<'_>, rng: &mut Rng) -> Option<i32> {
         self.draw_by(sampling, row, &Rule { accepts: &|_| true, bar: &|_| {} }, rng)
     }
 

@@ -16,7 +16,7 @@ use crate::teacher::{
 ///
 /// # Errors
 /// Whatever the engine says; a worker that dies.
-pub fn bench(
+pub(crate) fn bench(
     launch: &Launch,
     workload: &Workload,
     mut done: impl FnMut(&Measure),
@@ -36,7 +36,10 @@ pub fn bench(
 ///
 /// # Errors
 /// As [`bench`].
-pub fn bench_prompts(launch: &Launch, workload: &Workload) -> Result<Vec<Vec<i32>>, TeacherError> {
+pub(crate) fn bench_prompts(
+    launch: &Launch,
+    workload: &Workload,
+) -> Result<Vec<Vec<i32>>, TeacherError> {
     let mut talk = WorkerConnection::begin(launch)?;
     talk.say(Command::BenchPrompts(workload.clone()));
     match talk.hear()? {

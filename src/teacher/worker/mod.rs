@@ -14,7 +14,7 @@ mod serve;
 mod supervisor;
 mod worker_pool;
 
-pub use bench::{bench, bench_prompts};
-pub use serve::serve;
-pub use supervisor::Supervised;
-pub use worker_pool::Launch;
+pub(crate) use bench::{bench, bench_prompts};
+pub(crate) use serve::serve;
+pub(crate) use supervisor::Supervised;
+pub(crate) use worker_pool::Launch;

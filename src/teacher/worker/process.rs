@@ -52,7 +52,7 @@ pub(super) struct Process {
 impl Process {
     /// Starts `program teacher-worker`. `tell` is called, in a thread of its own, with all that the
     /// worker says, and with [`WorkerMessage::Ended`] last.
-    pub fn start(
+    pub(super) fn start(
         program: &Path,
         tell: impl Fn(WorkerMessage) + Send + 'static,
     ) -> io::Result<Self> {
@@ -118,18 +118,18 @@ impl Process {
 
     /// Sends `command` without waiting for the worker to read it. Should the worker be gone, its
     /// end is told soon.
-    pub fn send(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         let _ = self.commands.send(command);
     }
 
     /// Ends the worker at once; its end is told soon.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         // It fails only for a process that has ended.
         let _ = self.child.kill();
     }
 
     /// How the worker ended, once its pipe has.
-    pub fn fate(mut self) -> Fate {
+    pub(super) fn fate(mut self) -> Fate {
         let status = self.wait();
         let patience = Instant::now() + Duration::from_millis(500);
         while !self.errors_reader.is_finished() && Instant::now() < patience {

@@ -38,7 +38,7 @@ pub(super) struct Queue {
 impl Queue {
     /// All requests 0..`order.len()` are to be asked, in the given `order`, in contiguous pieces of
     /// at most `size`.
-    pub fn new(order: &[usize], size: usize) -> Self {
+    pub(super) fn new(order: &[usize], size: usize) -> Self {
         let piece =
             |requests: &[usize]| WorkItem { requests: requests.to_vec(), trial: Trial::Fresh };
         Self {
@@ -50,22 +50,22 @@ impl Queue {
     }
 
     /// The next piece of work, if any is waiting.
-    pub fn next(&mut self) -> Option<WorkItem> {
+    pub(super) fn next(&mut self) -> Option<WorkItem> {
         self.waiting.pop_front()
     }
 
     /// Whether a piece of work is waiting.
-    pub fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Whether every request has been answered or given up.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.open == 0
     }
 
     /// Notes an answer; false if there is one already.
-    pub fn answer(&mut self, request: usize) -> bool {
+    pub(super) fn answer(&mut self, request: usize) -> bool {
         let first = !self.answered[request];
         self.open -= usize::from(first);
         self.answered[request] = true;
@@ -73,13 +73,13 @@ impl Queue {
     }
 
     /// Requests of `piece` without an answer.
-    pub fn unanswered(&self, piece: &WorkItem) -> Vec<usize> {
+    pub(super) fn unanswered(&self, piece: &WorkItem) -> Vec<usize> {
         piece.requests.iter().copied().filter(|request| !self.answered[*request]).collect()
     }
 
     /// A worker died over `piece`, having begun with `begun`. A request that was alone in as many
     /// deaths as `patience` says is given up and returned; the others are waiting again.
-    pub fn died(
+    pub(super) fn died(
         &mut self,
         piece: &WorkItem,
         begun: &HashSet<usize>,

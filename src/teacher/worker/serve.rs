@@ -30,7 +30,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A pipe that breaks, or a parent that does not keep to the protocol.
-pub fn serve() -> io::Result<()> {
+pub(crate) fn serve() -> io::Result<()> {
     let pipe = private_stdout()?;
     let mut output = Output { pipe, spoke: Instant::now(), crash: Crash::from_environment() };
     die_first();

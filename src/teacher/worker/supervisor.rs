@@ -28,7 +28,7 @@ const PATIENCE_IF_KILLED: u8 = 8;
 const FRUITLESS: usize = 24;
 
 /// A teacher in worker processes.
-pub struct Supervised {
+pub(crate) struct Supervised {
     crew: WorkerPool,
 }
 
@@ -38,7 +38,7 @@ impl Supervised {
     /// # Errors
     /// Whatever the engine says of the model; a program that does not start; a worker that dies
     /// while loading, twice.
-    pub fn start(launch: Launch) -> Result<Self, TeacherError> {
+    pub(crate) fn start(launch: Launch) -> Result<Self, TeacherError> {
         Ok(Self { crew: WorkerPool::start(launch)? })
     }
 

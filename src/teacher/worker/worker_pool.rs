@@ -21,7 +21,7 @@ const LOADS: u8 = 2;
 const LOADS_IF_KILLED: u8 = 8;
 /// How workers are started.
 #[derive(Debug, Clone)]
-pub struct Launch {
+pub(crate) struct Launch {
     /// This program, or one that understands `teacher-worker` like it.
     pub program: PathBuf,
     pub model: PathBuf,
@@ -34,7 +34,7 @@ pub struct Launch {
 
 impl Launch {
     /// The running program, even if its file was replaced since it was started.
-    pub fn this_program() -> PathBuf {
+    pub(crate) fn this_program() -> PathBuf {
         match std::env::current_exe() {
             Ok(path) if path.exists() => path,
             _ => PathBuf::from("/proc/self/exe"),
@@ -107,7 +107,7 @@ impl WorkerPool {
     /// # Errors
     /// Whatever the engine says of the model; a program that does not start; a worker that dies
     /// while loading, twice.
-    pub fn start(launch: Launch) -> Result<Self, TeacherError> {
+    pub(super) fn start(launch: Launch) -> Result<Self, TeacherError> {
         let (post, inbox) = mpsc::channel();
         let slot = || Slot {
             state: State::Off,
@@ -144,7 +144,7 @@ impl WorkerPool {
         Ok(crew)
     }
 
-    pub fn turn_on(&mut self, slot: usize) -> Result<(), TeacherError> {
+    pub(super) fn turn_on(&mut self, slot: usize) -> Result<(), TeacherError> {
         self.started += 1;
         let (post, number) = (self.post.clone(), self.started);
         let process = Process::start(&self.launch.program, move |heard| {
@@ -169,7 +169,7 @@ impl WorkerPool {
     }
 
     /// The answer to `Load`.
-    pub fn loaded(&mut self, slot: usize, report: Report) -> Result<(), TeacherError> {
+    pub(super) fn loaded(&mut self, slot: usize, report: Report) -> Result<(), TeacherError> {
         self.slots[slot].state = State::Off;
         let identity = match report {
             Report::Loaded(identity) => identity,
@@ -189,7 +189,7 @@ impl WorkerPool {
         Ok(())
     }
 
-    pub fn died_loading(&mut self, slot: usize, fate: &Fate) -> Result<(), TeacherError> {
+    pub(super) fn died_loading(&mut self, slot: usize, fate: &Fate) -> Result<(), TeacherError> {
         let place = &mut self.slots[slot];
         place.failed_loads += 1;
         let was_loaded = !self.identity.sha256.is_empty();
@@ -214,7 +214,7 @@ impl WorkerPool {
     }
 
     /// Takes the process out of its place. `fault` says how it broke the protocol, if it did.
-    pub fn bury(&mut self, slot: usize, fault: Option<String>) -> Fate {
+    pub(super) fn bury(&mut self, slot: usize, fault: Option<String>) -> Fate {
         let place = &mut self.slots[slot];
         let verdict =
             place.verdict.take().or(fault.map(|fault| format!("its output is broken: {fault}")));
@@ -231,7 +231,7 @@ impl WorkerPool {
     }
 
     /// Waits for words of the workers, all that have come. Kills workers that are silent for too long.
-    pub fn listen(&mut self) -> Vec<(usize, WorkerMessage)> {
+    pub(super) fn listen(&mut self) -> Vec<(usize, WorkerMessage)> {
         let watchdog = self.launch.watchdog;
         let first = self.slots.iter().filter_map(|slot| slot.deadline(watchdog)).min();
         let patience = first.map_or(Duration::from_secs(3600), |deadline| {

@@ -14,7 +14,7 @@ use std::{
 
 use ed25519_dalek::{Signer, SigningKey};
 use libfuzzer_sys::fuzz_target;
-use promptmix::bundle::inspect;
+use promptmix::testing::is_bundle;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zstd::zstd_safe::CParameter;
@@ -106,7 +106,7 @@ fuzz_target!(|data: &[u8]| {
             (signed(frame, &index), index)
         }
     };
-    if inspect(&bytes).is_err() {
+    if !is_bundle(&bytes) {
         return;
     }
     let mut seen = HashSet::new();

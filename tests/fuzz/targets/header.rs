@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use promptmix::store::header::{Header, check_bytes, safetensors};
+use promptmix::testing::{Header, check_bytes, safetensors};
 
 fuzz_target!(|data: &[u8]| {
     match check_bytes(data) {

@@ -8,12 +8,12 @@
 use std::{collections::BTreeMap, path::Path};
 
 use libfuzzer_sys::fuzz_target;
-use promptmix::run::ledger::{Entry, parse};
+use promptmix::testing::{Entry, parse_ledger};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 fn read(bytes: &[u8]) -> Option<(Vec<Entry>, String, usize)> {
-    parse(Path::new("ledger.jsonl"), bytes).ok()
+    parse_ledger(Path::new("ledger.jsonl"), bytes).ok()
 }
 
 /// A line as the format says: its number, the hash of the line before, the entry.

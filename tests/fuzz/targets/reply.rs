@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use promptmix::prompt::reply::{parse_labelled_list, parse_list};
+use promptmix::testing::{parse_labelled_list, parse_list};
 
 const NAMES: [&[&str]; 4] =
     [&["lost card", "PIN (new)", "lost"], &["a", "b"], &["", "é", ")"], &["(class: a", "a", "%)"]];

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use promptmix::task::{Task, TaskError};
+use promptmix::testing::{Task, TaskError};
 
 const NAMES: [(&str, &str); 4] = [
     ("seeds.jsonl", "test.jsonl"),

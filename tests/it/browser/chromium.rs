@@ -19,7 +19,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The browser that `$CHROME` names, or the first that is installed; `None` without one.
-pub fn installed() -> Option<PathBuf> {
+pub(super) fn installed() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("CHROME").filter(|named| !named.is_empty()) {
         return Some(named.into());
     }
@@ -31,7 +31,7 @@ pub fn installed() -> Option<PathBuf> {
 }
 
 /// A running browser with one tab. It ends when this is dropped.
-pub struct Chromium {
+pub(super) struct Chromium {
     process: Child,
     to: Option<ChildStdin>,
     from: Receiver<Value>,
@@ -43,7 +43,7 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    pub fn start(program: &Path) -> Self {
+    pub(super) fn start(program: &Path) -> Self {
         let profile = TempDir::new().expect("a temporary folder");
         // The shell only moves its own pipes to where the browser looks for them.
         let mut process = Command::new("sh")
@@ -103,7 +103,7 @@ impl Chromium {
     }
 
     /// Sends a command and waits for its result.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(super) fn call(&mut self, method: &str, params: Value) -> Value {
         self.sent += 1;
         let mut message = json!({"id": self.sent, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -134,7 +134,7 @@ impl Chromium {
     }
 
     /// Opens a file in a window of `width` CSS pixels, in the `light` or `dark` scheme.
-    pub fn open(&mut self, page: &Path, scheme: &str, width: u32) {
+    pub(super) fn open(&mut self, page: &Path, scheme: &str, width: u32) {
         let feature = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", json!({"features": feature}));
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
@@ -151,7 +151,7 @@ impl Chromium {
     }
 
     /// The value of a JavaScript expression, which the debugger and not the page evaluates.
-    pub fn evaluate(&mut self, expression: &str) -> Value {
+    pub(super) fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true});
         let reply = self.call("Runtime.evaluate", params);
         assert!(reply["exceptionDetails"].is_null(), "{expression}: {reply}");
@@ -159,7 +159,7 @@ impl Chromium {
     }
 
     /// Presses and releases a key in the page.
-    pub fn press(&mut self, key: &str, code: u32) {
+    pub(super) fn press(&mut self, key: &str, code: u32) {
         for kind in ["rawKeyDown", "keyUp"] {
             let key = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
             self.call("Input.dispatchKeyEvent", key);
@@ -167,7 +167,7 @@ impl Chromium {
     }
 
     /// What a console would show in red or yellow, and every request beyond the page itself.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub(super) fn complaints(&mut self) -> Vec<String> {
         // An answer to a late command comes after all that was said before it.
         self.evaluate("document.readyState");
         let is_complaint = |message: &&Value| {

@@ -9,7 +9,7 @@ use std::{
 
 /// One request as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(super) struct Seen {
     pub path: String,
     pub host: String,
     pub range: Option<String>,
@@ -20,7 +20,7 @@ pub struct Seen {
 
 /// What is answered.
 #[derive(Debug, Clone, Default)]
-pub struct Reply {
+pub(super) struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
@@ -29,22 +29,22 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn status(status: u16) -> Self {
+    pub(super) fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    pub fn cut_after(mut self, bytes: usize) -> Self {
+    pub(super) fn cut_after(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self
     }
 
     /// The part of `bytes` that the request asks for.
-    pub fn part(bytes: &[u8], seen: &Seen) -> Self {
+    pub(super) fn part(bytes: &[u8], seen: &Seen) -> Self {
         let Some(range) = seen.range.as_deref().and_then(|range| range.strip_prefix("bytes="))
         else {
             return Self { status: 200, body: bytes.to_vec(), ..Self::default() };
@@ -61,14 +61,14 @@ impl Reply {
 }
 
 /// Runs until the tests end.
-pub struct Server {
+pub(super) struct Server {
     pub port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
     /// `answer` is given each request and how many came before it.
-    pub fn start(answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -85,11 +85,11 @@ impl Server {
         Self { port, seen }
     }
 
-    pub fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }

@@ -29,7 +29,7 @@ pub(super) enum Form {
 
 impl Weight {
     /// Shape in the graph.
-    pub fn dims(&self) -> Vec<usize> {
+    pub(super) fn dims(&self) -> Vec<usize> {
         match self.form {
             Form::Same => self.shape.clone(),
             Form::Transposed => self.shape.iter().rev().copied().collect(),
@@ -50,7 +50,7 @@ pub(super) type Name = String;
 
 impl Builder {
     /// Adds a node `op` called `name` over `inputs`, with one result of the same name.
-    pub fn node(
+    pub(super) fn node(
         &mut self,
         op: &str,
         name: &str,
@@ -69,12 +69,12 @@ impl Builder {
     }
 
     /// A node without attributes.
-    pub fn plain(&mut self, op: &str, name: &str, inputs: &[&str]) -> Name {
+    pub(super) fn plain(&mut self, op: &str, name: &str, inputs: &[&str]) -> Name {
         self.node(op, name, inputs, Vec::new())
     }
 
     /// A weight of the checkpoint.
-    pub fn weight(&mut self, tensor: &str, shape: &[usize], form: Form) -> Name {
+    pub(super) fn weight(&mut self, tensor: &str, shape: &[usize], form: Form) -> Name {
         let name = match form {
             Form::Same => tensor.to_owned(),
             Form::Transposed => format!("{tensor}.transposed"),
@@ -86,18 +86,18 @@ impl Builder {
     }
 
     /// A number.
-    pub fn float(&mut self, name: &str, value: f32) -> Name {
+    pub(super) fn float(&mut self, name: &str, value: f32) -> Name {
         self.constant(name, FLOAT, Vec::new(), value.to_le_bytes().to_vec())
     }
 
     /// Whole numbers, `[values]`.
-    pub fn ints(&mut self, name: &str, values: &[i64]) -> Name {
+    pub(super) fn ints(&mut self, name: &str, values: &[i64]) -> Name {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, INT64, vec![values.len() as i64], bytes)
     }
 
     /// One whole number without a shape.
-    pub fn int(&mut self, name: &str, value: i64) -> Name {
+    pub(super) fn int(&mut self, name: &str, value: i64) -> Name {
         self.constant(name, INT64, Vec::new(), value.to_le_bytes().to_vec())
     }
 
@@ -114,7 +114,7 @@ impl Builder {
     }
 
     /// Gives the value `from` the name `to`.
-    pub fn rename(&mut self, from: &str, to: &str) {
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
         for node in &mut self.graph.node {
             for name in node.output.iter_mut().chain(&mut node.input).filter(|name| *name == from) {
                 to.clone_into(name);
@@ -123,7 +123,7 @@ impl Builder {
     }
 
     /// The graph called `name`, and the weights that it still lacks.
-    pub fn finish(
+    pub(super) fn finish(
         mut self,
         name: &str,
         inputs: Vec<ValueInfo>,

@@ -32,7 +32,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// An unreadable file, one that is no ONNX model, a weight that is not what its header says.
-    pub fn read(path: &Path) -> Result<Self, ExportError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, ExportError> {
         let origin = path.display().to_string();
         let bytes =
             fs::read(path).map_err(|source| ExportError::Read { path: path.to_owned(), source })?;
@@ -55,7 +55,7 @@ impl Interpreter {
     ///
     /// # Errors
     /// A node that cannot be computed, by its name.
-    pub fn logits(&self, texts: &[&[u32]], pad: u32) -> Result<Vec<Vec<f32>>, ExportError> {
+    pub(crate) fn logits(&self, texts: &[&[u32]], pad: u32) -> Result<Vec<Vec<f32>>, ExportError> {
         let width = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
         let (mut ids, mut mask) = (Vec::new(), Vec::new());
         for text in texts {

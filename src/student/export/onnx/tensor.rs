@@ -18,18 +18,18 @@ pub(super) enum Value {
 }
 
 impl<T: Copy + Send + Sync> Tensor<T> {
-    pub fn new(shape: &[usize], data: Vec<T>) -> Self {
+    pub(super) fn new(shape: &[usize], data: Vec<T>) -> Self {
         debug_assert_eq!(shape.iter().product::<usize>(), data.len());
         Self { shape: shape.to_vec(), data }
     }
 
-    pub fn map<U>(&self, change: impl Fn(T) -> U) -> Tensor<U> {
+    pub(super) fn map<U>(&self, change: impl Fn(T) -> U) -> Tensor<U> {
         let data = self.data.iter().map(|&value| change(value)).collect();
         Tensor { shape: self.shape.clone(), data }
     }
 
     /// Slices along `axis` by their numbers; `shape` is that of the numbers.
-    pub fn gather(&self, axis: usize, numbers: &Tensor<i64>) -> Option<Self> {
+    pub(super) fn gather(&self, axis: usize, numbers: &Tensor<i64>) -> Option<Self> {
         let size = *self.shape.get(axis)?;
         let inner: usize = self.shape[axis + 1..].iter().product();
         let outer: usize = self.shape[..axis].iter().product();
@@ -46,7 +46,7 @@ impl<T: Copy + Send + Sync> Tensor<T> {
     }
 
     /// Rows `start..end` of the outermost axis, both bounds cut to its size.
-    pub fn slice(&self, start: i64, end: i64) -> Option<Self> {
+    pub(super) fn slice(&self, start: i64, end: i64) -> Option<Self> {
         let size = *self.shape.first()?;
         let bound = |at: i64| (if at < 0 { at + size as i64 } else { at }).clamp(0, size as i64);
         let (start, end) = (bound(start) as usize, bound(end).max(bound(start)) as usize);
@@ -56,7 +56,7 @@ impl<T: Copy + Send + Sync> Tensor<T> {
     }
 
     /// The same numbers under another shape: 0 keeps a size, one -1 takes what is left.
-    pub fn reshape(&self, wanted: &[i64]) -> Option<Self> {
+    pub(super) fn reshape(&self, wanted: &[i64]) -> Option<Self> {
         let mut shape = Vec::new();
         for (axis, &size) in wanted.iter().enumerate() {
             shape.push(match size {
@@ -75,7 +75,7 @@ impl<T: Copy + Send + Sync> Tensor<T> {
     }
 
     /// Axes of size one at the places `axes` of the result.
-    pub fn unsqueeze(&self, axes: &[i64]) -> Option<Self> {
+    pub(super) fn unsqueeze(&self, axes: &[i64]) -> Option<Self> {
         let rank = self.shape.len() + axes.len();
         let mut old = self.shape.iter();
         let shape = (0..rank).map(|axis| {
@@ -86,7 +86,7 @@ impl<T: Copy + Send + Sync> Tensor<T> {
     }
 
     /// Axis `axis` of the result is axis `order[axis]` of this.
-    pub fn transpose(&self, order: &[i64]) -> Option<Self> {
+    pub(super) fn transpose(&self, order: &[i64]) -> Option<Self> {
         if order.len() != self.shape.len() {
             return None;
         }
@@ -104,7 +104,7 @@ impl<T: Copy + Send + Sync> Tensor<T> {
 
 impl Tensor<f32> {
     /// `change` over both, whose shapes are broadcast.
-    pub fn zip(&self, other: &Self, change: impl Fn(f32, f32) -> f32) -> Option<Self> {
+    pub(super) fn zip(&self, other: &Self, change: impl Fn(f32, f32) -> f32) -> Option<Self> {
         let shape = broadcast(&self.shape, &other.shape)?;
         let (left, right) = (stretched(&self.shape, &shape), stretched(&other.shape, &shape));
         let pairs = places(&shape, &left).zip(places(&shape, &right));
@@ -113,7 +113,7 @@ impl Tensor<f32> {
     }
 
     /// Matrix product over the last two axes; the axes before them are broadcast.
-    pub fn matmul(&self, other: &Self) -> Option<Self> {
+    pub(super) fn matmul(&self, other: &Self) -> Option<Self> {
         let (rows, inner) = matrix(&self.shape)?;
         let (other_inner, columns) = matrix(&other.shape)?;
         if inner != other_inner {
@@ -141,7 +141,7 @@ impl Tensor<f32> {
     }
 
     /// Applies `change` to each row of the last axis.
-    pub fn rows(&self, change: impl Fn(&mut [f32])) -> Self {
+    pub(super) fn rows(&self, change: impl Fn(&mut [f32])) -> Self {
         let mut result = self.clone();
         let width = self.shape.last().copied().unwrap_or(1).max(1);
         result.data.chunks_exact_mut(width).for_each(change);
@@ -149,7 +149,7 @@ impl Tensor<f32> {
     }
 
     /// Sums over `axis`, which goes.
-    pub fn sum(&self, axis: usize) -> Option<Self> {
+    pub(super) fn sum(&self, axis: usize) -> Option<Self> {
         let size = *self.shape.get(axis)?;
         let inner: usize = self.shape[axis + 1..].iter().product();
         let outer: usize = self.shape[..axis].iter().product();

@@ -1,4 +1,4 @@
-//! SHA-256 of a file.
+//! SHA-256, of bytes and of files.
 
 use std::{
     fs::File,
@@ -7,6 +7,11 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+
+/// SHA-256 (hex) of `bytes`.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
 
 /// SHA-256 (hex) of the file `path`, read from end to end in pieces that are worth their system calls.
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {

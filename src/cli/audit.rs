@@ -16,7 +16,7 @@ use super::{build, exit_status::FailedGate, run};
 use crate::{
     audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
-    run::{begun_with, read_texts},
+    run::{read_task_and_settings, read_texts},
 };
 
 #[derive(Args)]
@@ -184,7 +184,7 @@ fn compared(run: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Looks at the texts of the run, where it has some.
 fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
-    let (task, settings) = begun_with(&args.run)?;
+    let (task, settings) = read_task_and_settings(&args.run)?;
     let files = texts(args)?;
     if files.is_empty() {
         return Ok((None, None));

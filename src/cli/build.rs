@@ -88,8 +88,8 @@ pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
     Ok(Box::new(Supervised::start(launch)?))
 }
 
-/// Which file answers.
-pub(super) fn said_of(teacher: &dyn Teacher) -> Event {
+/// The file that answers, for `-v`.
+pub(super) fn identity(teacher: &dyn Teacher) -> Event {
     let identity = teacher.identity();
     Event::Fact(format!(
         "teacher: {} ({}, sha256 {}, {} tokens)",
@@ -103,27 +103,6 @@ pub(super) fn said_of(teacher: &dyn Teacher) -> Event {
 /// The student's starting point that the settings name.
 pub(super) fn student(settings: &Settings) -> anyhow::Result<BaseModel> {
     Ok(BaseModel::open(&settings.student.model, &student_device()?)?)
-}
-
-/// What the student is called in reports: the last part of its path, or its name.
-pub(super) fn student_name(settings: &Settings) -> String {
-    let model = &settings.student.model;
-    let name = Path::new(model).file_name().map(|name| name.to_string_lossy().into_owned());
-    name.unwrap_or_else(|| model.clone())
-}
-
-/// What the teacher is called in a comparison: the name of its file without the ending, or its own.
-pub(super) fn teacher_name(settings: &Settings) -> String {
-    let model = &settings.teacher.model;
-    let (recorded, path) = match model.strip_prefix(replay::SCHEME) {
-        Some(path) => ("recorded ", path),
-        None => ("", model.as_str()),
-    };
-    let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_else(|| path.to_owned());
-    // Only an ending is cut off: `qwen2.5-7b` keeps its version.
-    let bare = [".gguf", ".jsonl"].into_iter().find_map(|ending| name.strip_suffix(ending));
-    format!("{recorded}{}", bare.unwrap_or(&name))
 }
 
 /// Sentence embeddings by the student's own starting point.

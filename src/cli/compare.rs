@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::{TeacherArgs, build, progress::Progress, quoted, run, table};
+use super::{TeacherArgs, build, quoted, run, table};
 use crate::{
     compare::{Compare, Grid},
     config::{self, Settings},
     dataset::Variant,
-    pipeline::Event,
+    pipeline::{self, Event},
     run::RunFolder,
     task::{self, Task},
 };
@@ -98,8 +98,8 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     };
     drop_repeats(&mut teachers);
     drop_repeats(&mut students);
-    let teacher_names = named(&teachers, &build::teacher_name);
-    let student_names = named(&students, &build::student_name);
+    let teacher_names = named(&teachers, &pipeline::teacher_name);
+    let student_names = named(&students, &pipeline::student_name);
     let prompts = build::prompts(&task)?;
     let grid = Grid::new(&task, &args.rows, args.k.as_deref(), settings.run.seeds)?;
     let bases = students.iter().map(build::student).collect::<anyhow::Result<Vec<_>>>()?;
@@ -107,18 +107,18 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     let embedder = build::embedder(first)?;
 
     let mut folder = RunFolder::open_comparison(&args.out, &task, &settings, &prompts)?;
-    let mut progress = Progress::new(quiet);
+    let mut watch = run::watch(quiet);
+    let watch = &mut *watch;
     for warning in &task.warnings {
-        progress.show(Event::Warning(warning.to_string()));
+        watch(Event::warning(warning.to_string()));
     }
-    run::opened(&folder, &mut progress);
+    run::opened(&folder, watch);
     let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
-    let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {
         for (settings, name) in teachers.iter().zip(&teacher_names) {
             let mut teacher = build::teacher(settings)?;
-            watch(build::said_of(&*teacher));
+            watch(build::identity(&*teacher));
             compare.gather(name, &mut *teacher, &embedder, watch)?;
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{build, exit_status::FailedGate};
+use super::exit_status::FailedGate;
 use crate::{
     config::Settings,
     models,
@@ -102,7 +102,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
 /// What the run's student was trained from, as far as it can still be found.
 fn base(settings: &Settings) -> Base {
     let known = models::known_models();
-    let name = build::student_name(settings);
+    let name = crate::pipeline::student_name(settings);
     let known = known
         .into_iter()
         .find(|model| model.role == models::Role::Student && model.name == settings.student.model);

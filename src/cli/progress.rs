@@ -44,7 +44,12 @@ impl Progress {
             Event::Begin { stage, total, resumed } => self.begin(stage, total, resumed),
             Event::Advance { items, rejected, tokens } => self.advance(items, rejected, tokens),
             Event::End { summary } => self.end(&summary),
-            Event::Warning(text) => self.say(&format!("warning: {text}")),
+            Event::Warning { message, hint } => {
+                self.say(&format!("warning: {message}"));
+                if let Some(hint) = hint {
+                    self.say(&format!("hint: {hint}"));
+                }
+            }
             Event::Fact(text) if verbosity::facts() => self.say(&text),
             Event::Text { what, text } if verbosity::texts() => {
                 self.say(&format!("{what}: {text}"))

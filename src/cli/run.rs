@@ -1,4 +1,4 @@
-//! `demo`, `init`, `run`, the stages and `import`: the commands that walk the run.
+//! `demo`, `init`, `run`, the single stages and `import`: the commands that work on a run folder.
 
 use std::path::Path;
 
@@ -10,197 +10,164 @@ use super::{
 };
 use crate::{
     config::{Partners, Settings},
-    embed::Embedder,
-    pipeline::{self, Event},
-    prompt::Prompts,
+    pipeline::{Event, Pipeline, Watch},
     report::Report,
-    run::{RunFolder, read_texts},
+    run::{Remark, RunFolder, names, read_texts},
+    student::BaseModel,
     task::{self, Task},
     teacher::Teacher,
 };
 
-/// An open run with everything that its stages need.
-struct OpenRun {
-    folder: RunFolder,
+/// Opens the run folder `out` for `task`: a new one, or one to resume.
+fn begin(
     task: Task,
-    settings: Settings,
-    prompts: Prompts,
-    progress: Progress,
+    model_args: &ModelArgs,
+    out: &Path,
+    quiet: bool,
+) -> anyhow::Result<Pipeline<'static>> {
+    let overrides = model_args.overrides(&task);
+    let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
+    let prompts = build::prompts(&task)?;
+    let run = RunFolder::open(out, &task, &settings, &prompts)?;
+    let mut watch = watch(quiet);
+    for warning in &task.warnings {
+        watch(Event::warning(warning.to_string()));
+    }
+    opened(&run, &mut *watch);
+    Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
 }
 
-impl OpenRun {
-    fn begin(task: Task, model_args: &ModelArgs, out: &Path, quiet: bool) -> anyhow::Result<Self> {
-        let overrides = model_args.overrides(&task);
-        let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
-        let prompts = build::prompts(&task)?;
-        let folder = RunFolder::open(out, &task, &settings, &prompts)?;
-        let mut progress = Progress::new(quiet);
-        for warning in &task.warnings {
-            progress.show(Event::Warning(warning.to_string()));
-        }
-        opened(&folder, &mut progress);
-        Ok(Self { folder, task, settings, prompts, progress })
-    }
-
-    fn reopen(path: &Path, overrides: &[String], quiet: bool) -> anyhow::Result<Self> {
-        let (folder, task, settings) = RunFolder::reopen(path)?;
-        let settings = settings.with(overrides)?;
-        let prompts = build::prompts(&task)?;
-        let mut progress = Progress::new(quiet);
-        opened(&folder, &mut progress);
-        Ok(Self { folder, task, settings, prompts, progress })
-    }
-
-    fn generate(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
-        let Self { folder, task, settings, prompts, progress } = self;
-        let embedder = match settings.augment.partners {
-            Partners::Even => None,
-            Partners::Confusable => Some(build::embedder(&build::student(settings)?)?),
-        };
-        let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
-        pipeline::generate(folder, task, settings, prompts, teacher, embedder, &mut |event| {
-            progress.show(event)
-        })?;
-        Ok(())
-    }
-
-    fn relabel(&mut self, teacher: &mut dyn Teacher) -> anyhow::Result<()> {
-        let Self { folder, task, settings, prompts, progress } = self;
-        let embedder = build::embedder(&build::student(settings)?)?;
-        pipeline::relabel(folder, task, settings, prompts, teacher, &embedder, &mut |event| {
-            progress.show(event)
-        })?;
-        Ok(())
-    }
-
-    fn filter(&mut self) -> anyhow::Result<()> {
-        let Self { folder, task, settings, progress, .. } = self;
-        pipeline::filter(folder, task, settings, &mut |event| progress.show(event))?;
-        Ok(())
-    }
-
-    fn train(&mut self) -> anyhow::Result<()> {
-        let Self { folder, task, settings, progress, .. } = self;
-        let base = build::student(settings)?;
-        pipeline::train(folder, task, settings, &base, &mut |event| progress.show(event))?;
-        Ok(())
-    }
-
-    fn evaluate(&mut self, teacher: Option<&mut dyn Teacher>) -> anyhow::Result<Report> {
-        let Self { folder, task, settings, prompts, progress } = self;
-        let embedder = build::embedder(&build::student(settings)?)?;
-        let name = build::student_name(settings);
-        let watch: &mut (dyn FnMut(Event) + Send) = &mut |event| progress.show(event);
-        Ok(pipeline::evaluate(folder, task, settings, prompts, teacher, &embedder, &name, watch)?)
-    }
-
-    /// The whole run.
-    fn walk(&mut self) -> anyhow::Result<Report> {
-        let mut teacher = build::teacher(&self.settings)?;
-        self.progress.show(build::said_of(&*teacher));
-        self.generate(&mut *teacher)?;
-        self.relabel(&mut *teacher)?;
-        self.filter()?;
-        self.train()?;
-        self.evaluate(Some(&mut *teacher))
-    }
-
-    fn say(&self, quiet: bool, text: &str) {
-        if !quiet {
-            eprintln!("{text}");
-        }
-    }
+/// Opens the existing run folder `path`.
+fn reopen(path: &Path, overrides: &[String], quiet: bool) -> anyhow::Result<Pipeline<'static>> {
+    let (run, task, settings) = RunFolder::reopen(path)?;
+    let settings = settings.with(overrides)?;
+    let prompts = build::prompts(&task)?;
+    let mut watch = watch(quiet);
+    opened(&run, &mut *watch);
+    Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
 }
 
-/// What is worth knowing of a folder that was opened.
-pub(crate) fn opened(folder: &RunFolder, progress: &mut Progress) {
-    folder.remarks().into_iter().for_each(|remark| progress.show(Event::Warning(remark)));
-    let known = folder.ledger().entries().len();
-    progress.show(Event::Fact(format!("{}: {known} lines in the ledger", folder.path().display())));
+pub(super) fn watch(quiet: bool) -> Box<dyn FnMut(Event) + Send> {
+    let mut progress = Progress::new(quiet);
+    Box::new(move |event| progress.show(event))
+}
+
+/// Gives the pipeline the embeddings of its student, which is returned.
+fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
+    let base = build::student(&pipeline.settings)?;
+    pipeline.embedder = Some(Box::new(build::embedder(&base)?));
+    Ok(base)
+}
+
+/// The teacher of the pipeline's settings.
+fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>> {
+    let teacher = build::teacher(&pipeline.settings)?;
+    (pipeline.watch)(build::identity(&*teacher));
+    Ok(teacher)
+}
+
+/// Runs all stages.
+fn run_all(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Report> {
+    let base = add_embedder(pipeline)?;
+    let mut teacher = start_teacher(pipeline)?;
+    Ok(pipeline.run(&mut *teacher, &base)?)
+}
+
+/// Reports what is worth knowing about the run folder that was opened.
+pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
+    for Remark { message, hint } in run.remarks() {
+        watch(Event::Warning { message, hint });
+    }
+    let known = run.ledger().entries().len();
+    watch(Event::Fact(format!("{}: {known} lines in the ledger", run.path().display())));
 }
 
 /// `promptmix demo`
 pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = task::demo_task()?;
-    let mut run = OpenRun::begin(task, &args.model_args, &args.out, quiet)?;
-    run.say(
-        quiet,
-        &format!(
-            "{} examples of {} classes: a tiny local teacher writes and relabels, a small student learns\n",
-            run.task.shots * run.task.classes.len(),
-            run.task.classes.len(),
-        ),
-    );
-    let report = run.walk()?;
+    let mut pipeline = begin(task, &args.model_args, &args.out, quiet)?;
+    if !quiet {
+        let classes = pipeline.task.classes.len();
+        eprintln!(
+            "{} examples of {classes} classes: a tiny local teacher writes and relabels, a small student learns\n",
+            pipeline.task.shots * classes,
+        );
+    }
+    let report = run_all(&mut pipeline)?;
     finish(&report, &args.out, args.json, quiet)
 }
 
 /// `promptmix run`
 pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
-    let report = run.walk()?;
+    let mut pipeline = begin(task, &args.task.model_args, &args.out, quiet)?;
+    let report = run_all(&mut pipeline)?;
     finish(&report, &args.out, args.task.json, quiet)
 }
 
 /// `promptmix generate`
 pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
-    let mut teacher = build::teacher(&run.settings)?;
-    run.progress.show(build::said_of(&*teacher));
-    run.generate(&mut *teacher)?;
-    written(&args.out, "augmented.jsonl", args.task.json)
+    let mut pipeline = begin(task, &args.task.model_args, &args.out, quiet)?;
+    if pipeline.settings.augment.partners == Partners::Confusable {
+        add_embedder(&mut pipeline)?;
+    }
+    let mut teacher = start_teacher(&mut pipeline)?;
+    pipeline.generate(&mut *teacher)?;
+    written(&args.out, names::AUGMENTED, args.task.json)
 }
 
 /// `promptmix relabel`
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, json } = &args.stage;
-    let mut run = OpenRun::reopen(folder, &args.teacher_args.overrides(), quiet)?;
-    let mut teacher = build::teacher(&run.settings)?;
-    run.progress.show(build::said_of(&*teacher));
-    run.relabel(&mut *teacher)?;
-    written(folder, "relabelled.jsonl", *json)
+    let mut pipeline = reopen(folder, &args.teacher_args.overrides(), quiet)?;
+    add_embedder(&mut pipeline)?;
+    let mut teacher = start_teacher(&mut pipeline)?;
+    pipeline.relabel(&mut *teacher)?;
+    written(folder, names::RELABELLED, *json)
 }
 
 /// `promptmix filter`
 pub(super) fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    OpenRun::reopen(&args.run, &[], quiet)?.filter()?;
-    written(&args.run, "train.jsonl", args.json)
+    reopen(&args.run, &[], quiet)?.filter()?;
+    written(&args.run, names::TRAIN, args.json)
 }
 
-/// Masks personal data in what the run at `path` trains on from here on.
-pub(crate) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
-    // Nothing is written before all is known to be there that is needed.
-    if read_texts(path, "relabelled.jsonl")?.is_none() {
+/// `promptmix audit --redact`: masks personal data in what the run at `path` trains on from here on.
+pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
+    // Checked before anything is written.
+    if read_texts(path, names::RELABELLED)?.is_none() {
         return Err(CommandError::new(
             format!("{} has no relabelled.jsonl, so there is nothing to mask", path.display()),
-            "`--redact` takes a run whose texts were relabelled or imported; for a comparison or a run to come set `redact = true` under [filter] in task.toml",
+            "`--redact` takes a run whose texts were relabelled or imported; for a comparison or a future run set `redact = true` under [filter] in task.toml",
         )
         .into());
     }
-    let mut run = OpenRun::reopen(path, &["filter.redact=true".to_owned()], quiet)?;
-    run.folder.change_settings(&run.settings)?;
-    run.filter()
+    let mut pipeline = reopen(path, &["filter.redact=true".to_owned()], quiet)?;
+    pipeline.run.change_settings(&pipeline.settings)?;
+    pipeline.filter()?;
+    Ok(())
 }
 
 /// `promptmix train`
 pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    OpenRun::reopen(&args.run, &[], quiet)?.train()?;
-    written(&args.run, "student", args.json)
+    let mut pipeline = reopen(&args.run, &[], quiet)?;
+    let base = build::student(&pipeline.settings)?;
+    pipeline.train(&base)?;
+    written(&args.run, names::STUDENT, args.json)
 }
 
 /// `promptmix eval`
 pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, json } = &args.stage;
-    let mut run = OpenRun::reopen(folder, &args.teacher_args.overrides(), quiet)?;
-    // Imported texts were written by somebody else: no teacher of ours is judged.
-    let report = if run.folder.is_imported() {
-        run.evaluate(None)?
+    let mut pipeline = reopen(folder, &args.teacher_args.overrides(), quiet)?;
+    add_embedder(&mut pipeline)?;
+    // Imported texts were written elsewhere: no teacher of ours is evaluated.
+    let report = if pipeline.run.is_imported() {
+        pipeline.evaluate(None)?
     } else {
-        let mut teacher = build::teacher(&run.settings)?;
-        run.progress.show(build::said_of(&*teacher));
-        run.evaluate(Some(&mut *teacher))?
+        let mut teacher = start_teacher(&mut pipeline)?;
+        pipeline.evaluate(Some(&mut *teacher))?
     };
     finish(&report, folder, *json, quiet)
 }
@@ -208,10 +175,8 @@ pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix import`
 pub(super) fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut run = OpenRun::begin(task, &args.task.model_args, &args.out, quiet)?;
-    let OpenRun { folder, task, progress, .. } = &mut run;
-    pipeline::import(folder, task, &args.file, &mut |event| progress.show(event))?;
-    written(&args.out, "augmented.jsonl", args.task.json)
+    begin(task, &args.task.model_args, &args.out, quiet)?.import(&args.file)?;
+    written(&args.out, names::AUGMENTED, args.task.json)
 }
 
 /// `promptmix init`

@@ -1,33 +1,42 @@
-//! What is compared with what: rows, numbers of seeds per class, seeds.
+//! The axes of a comparison besides its models: rows, seeds per class, repetitions.
+
+use std::borrow::Cow;
 
 use crate::{dataset::Variant, hint::Hint, task::Task};
 
-/// The axes of a comparison beside students and teachers.
+/// The axes of a comparison besides students and teachers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Grid {
     /// In the table's order.
     pub rows: Vec<Variant>,
     /// Labelled seeds per class.
     pub shots: Vec<usize>,
-    /// How often everything is done, each time with another few-shot subset, other prompts and
-    /// other initial weights.
+    /// Number of repetitions, each with its own few-shot subset, prompts and initial weights.
     pub seeds: u64,
 }
 
-/// A comparison that cannot be.
+/// Why nothing can be compared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GridError {
-    #[error("--rows {given}: no row of that name\nhint: the rows are {known}")]
+    #[error("--rows {given}: there is no row of that name")]
     UnknownRow { given: String, known: String },
-    #[error(
-        "the task has no test set, so nothing can be compared\nhint: name a file of labelled texts as `test` in the [data] table of task.toml"
-    )]
+    #[error("the task has no test set, so nothing can be compared")]
     NoTest,
-    #[error("--k is empty\nhint: for example --k 2,5,10")]
+    #[error("--k is empty")]
     NoShots,
 }
 
-impl Hint for GridError {}
+impl Hint for GridError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::UnknownRow { known, .. } => format!("the rows are {known}").into(),
+            Self::NoTest => {
+                "name a file of labelled texts as `test` in the [data] table of task.toml".into()
+            }
+            Self::NoShots => "for example --k 2,5,10".into(),
+        })
+    }
+}
 
 impl Grid {
     /// The rows called `rows` (all but `real-all` where none is given), with `shots` seeds per class

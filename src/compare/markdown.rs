@@ -1,4 +1,4 @@
-//! `compare.md`: the table for people, to be pasted where people read.
+//! `compare.md`: the table as Markdown, to paste into a document.
 
 use std::fmt::Write as _;
 
@@ -29,7 +29,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     let own = comparison.differences.iter().filter(|d| d.against.is_none());
     let shown: Vec<_> = own.filter(|d| d.b != Variant::Seeds).collect();
     if !shown.is_empty() {
-        out.push_str("\n## The method against its rivals\n\n");
+        out.push_str("\n## The method against its baselines\n\n");
         for d in shown {
             let verdict = if d.interval.includes_zero() { ": no difference shown" } else { "" };
             let with: Vec<String> = [d.student.as_deref(), d.teacher.as_deref()]
@@ -107,7 +107,7 @@ pub(crate) fn points(interval: &Interval) -> String {
     format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }
 
-/// Foreign words as they are, also inside a table.
+/// Text of others, escaped for a table cell.
 fn cell(text: &str) -> String {
     crate::report::card::plain(text)
 }

@@ -2,24 +2,24 @@
 //! paper's table, on the same few-shot subsets, the same test set and the same student.
 //!
 //! A comparison is a folder like a run, with one [ledger](crate::run::ledger) for all rows: what two
-//! rows ask alike is asked once, and a comparison that was killed goes on where it stopped. It walks
+//! rows ask alike is asked once, and a killed comparison resumes where it stopped. It runs
 //!
 //! ```text
-//! for each teacher, k, row, seed:  texts ─► labels ─► filter ─► training_set     (a training set and its cost)
-//! for each student, training_set:           one student's answers to the test set
-//! for each student, teacher, k, row:  a line with its interval          compare.json, .md, report
+//! for each teacher, k, row, seed:      texts ─► labels ─► filter ─► training set and its cost
+//! for each student, training set:      the predictions of one student on the test set
+//! for each student, teacher, k, row:   a line with its interval ─► compare.json, .md, report
 //! ```
 //!
-//! Seed `s` draws the few-shot subset, the prompts and the student's initial weights, each from a
-//! random stream of its own; the subset of a seed serves all its rows, so rows are compared in pairs.
+//! Seed `s` draws the few-shot subset, the prompts and the student's initial weights, each from its own
+//! random stream. All rows of a seed use the same subset, so rows are compared in pairs.
 //!
-//! | room | what it does |
+//! | file | what it does |
 //! |---|---|
 //! | `grid` | which rows, numbers of seeds, students and teachers; what cannot be run, and why |
 //! | `shots` | the few-shot subset of a seed, and draws from the real data |
 //! | `training_set` | the training set of each row |
-//! | `outcome` | from answers to the lines of the table, paired differences, costs |
-//! | `markdown` | the table for people |
+//! | `outcome` | from predictions to the lines of the table, paired differences, costs |
+//! | `markdown` | the table as `compare.md` |
 
 mod grid;
 mod markdown;
@@ -37,7 +37,7 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
-    pipeline::{Counts, PipelineError, StudentTrainer, TrainingJob, Watch},
+    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch},
     prompt::Prompts,
     report::{LeftOut, Report},
     run::RunFolder,
@@ -47,35 +47,34 @@ use crate::{
 };
 use training_set::TrainingSet;
 
-/// A comparison in the making.
+/// A comparison while it runs.
 pub(crate) struct Compare<'a> {
     pub(crate) run: &'a mut RunFolder,
     task: &'a Task,
     settings: &'a Settings,
-    /// Those of the published behaviour.
+    /// The settings of the row `paper`.
     paper: Settings,
     prompts: &'a Prompts,
     grid: Grid,
     /// The few-shot subset of each (k, seed).
     subsets: HashMap<(usize, u64), Vec<LabelledText>>,
     training_sets: Vec<TrainingSet>,
-    /// What each teacher says of the test set.
-    judged: Vec<Judged>,
+    teacher_predictions: Vec<TeacherPredictions>,
     teachers: Vec<(String, TeacherIdentity)>,
     students: Vec<String>,
-    /// By (training_set, student): the name in the ledger and the answers.
-    said: HashMap<(usize, usize), (String, TestPredictions)>,
+    /// By (training set, student): the key in the ledger and the predictions.
+    predictions: HashMap<(usize, usize), (String, TestPredictions)>,
     /// Rows that cannot be run on this task.
     left_out: Vec<LeftOut>,
-    /// Rows that one of the teachers cannot serve.
+    /// Rows that one of the teachers cannot fill.
     skipped: Vec<LeftOut>,
     /// What the reader should know before believing the rest.
     warnings: Vec<String>,
-    main: Option<Main>,
+    detailed: Option<DetailedTexts>,
 }
 
-/// A teacher's own answers to the test set.
-struct Judged {
+/// A teacher's own predictions on the test set.
+struct TeacherPredictions {
     k: usize,
     teacher: usize,
     predicted: Vec<usize>,
@@ -83,8 +82,8 @@ struct Judged {
     keys: Vec<String>,
 }
 
-/// The texts of the method itself for the first k, teacher and seed: what the report shows closely.
-struct Main {
+/// The method's texts for the first k, teacher and seed: the report shows them in detail.
+struct DetailedTexts {
     k: usize,
     seed: u64,
     teacher: usize,
@@ -100,8 +99,8 @@ fn stream(settings: &Settings, seed: u64) -> u64 {
 }
 
 impl<'a> Compare<'a> {
-    /// Draws the few-shot subsets; rows that cannot be run are noted with the reason. The second
-    /// settings are those of the row `paper`.
+    /// Draws the few-shot subsets and notes rows that cannot be run, with the reason. The second settings
+    /// are those of the row `paper`.
     pub(crate) fn new(
         run: &'a mut RunFolder,
         task: &'a Task,
@@ -156,18 +155,18 @@ impl<'a> Compare<'a> {
             grid,
             subsets,
             training_sets: Vec::new(),
-            judged: Vec::new(),
+            teacher_predictions: Vec::new(),
             teachers: Vec::new(),
             students: Vec::new(),
-            said: HashMap::new(),
+            predictions: HashMap::new(),
             left_out,
             skipped: Vec::new(),
             warnings,
-            main: None,
+            detailed: None,
         }
     }
 
-    /// Whether a teacher is needed at all.
+    /// Whether any row needs a teacher.
     pub(crate) fn needs_teacher(&self) -> bool {
         self.cells().any(|(row, _)| row.needs_teacher())
     }
@@ -183,10 +182,10 @@ impl<'a> Compare<'a> {
         self.cells().any(|cell| cell == (row, k))
     }
 
-    /// Trains a student for each training_set and seed on `base`, called `name`.
+    /// Trains a student on each training set, starting from `base`, called `name` in the table.
     ///
     /// # Errors
-    /// A student that cannot be trained, a disk that does not take the result.
+    /// A student that cannot be trained, a failed write.
     pub(crate) fn train(
         &mut self,
         name: &str,
@@ -209,19 +208,17 @@ impl<'a> Compare<'a> {
                 save: None,
             })
             .collect();
-        let school = StudentTrainer { task: self.task, settings: self.settings, base };
-        let said = school.train(self.run, &jobs, &mut *watch)?;
-        let count = said.len();
-        self.said.extend((0..).map(|training_set| (training_set, student)).zip(said));
-        watch(crate::pipeline::Event::End {
-            summary: format!("{count} students of {name} trained"),
-        });
+        let trainer = StudentTrainer { task: self.task, settings: self.settings, base };
+        let predictions = trainer.train(self.run, &jobs, &mut *watch)?;
+        let count = predictions.len();
+        self.predictions.extend((0..).map(|training_set| (training_set, student)).zip(predictions));
+        watch(Event::End { summary: format!("{count} students of {name} trained") });
         Ok(())
     }
 
-    /// Who was compared: the teachers by name, file and sha256, the students by name, and the settings
-    /// of the row `paper`, for `compare.json`.
-    pub(crate) fn models(&self) -> serde_json::Value {
+    /// The teachers by name, file and sha256, the students by name, and the settings of the row `paper`,
+    /// for `compare.json`.
+    fn models(&self) -> serde_json::Value {
         let teachers: Vec<_> = self
             .teachers
             .iter()
@@ -240,14 +237,14 @@ impl<'a> Compare<'a> {
     /// The whole result, once texts are gathered and students trained.
     ///
     /// # Errors
-    /// Answers that do not fit the test set; the embedder passes on its errors.
+    /// Predictions that do not fit the test set; errors of the embedder.
     pub(crate) fn finish(&self, embedder: &dyn Embedder) -> Result<Report, PipelineError> {
         outcome::report(self, embedder)
     }
     /// Writes `compare.json`, `compare.md` and the report; returns the first.
     ///
     /// # Errors
-    /// A disk that does not take them.
+    /// A failed write.
     pub(crate) fn write(&self, report: &Report) -> Result<String, PipelineError> {
         let (models, markdown) = (self.models(), markdown(report));
         let comparison = report.comparison.as_ref();

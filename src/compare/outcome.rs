@@ -1,9 +1,9 @@
-//! From answers to the table: one line for each (row, k, student, teacher), and the differences that
-//! are worth a test.
+//! From predictions to the table: one line for each (row, k, student, teacher), and the paired
+//! differences between them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Compare, Main};
+use super::{Compare, DetailedTexts};
 use crate::{
     dataset::Variant,
     embed::Embedder,
@@ -17,7 +17,7 @@ use crate::{
     task::Task,
 };
 
-/// All answers of one row, k, student and teacher, seed by seed.
+/// All predictions of one row, k, student and teacher, seed by seed.
 pub(super) struct Answered<'a> {
     pub row: Variant,
     pub k: usize,
@@ -29,14 +29,14 @@ pub(super) struct Answered<'a> {
     pub confidence: Vec<&'a [f32]>,
     /// Rows trained on, summed over seeds.
     train_rows: usize,
-    /// Texts whose label changed, and all that were relabelled, summed over seeds.
+    /// Number of texts that relabelling changed, and of all that were relabelled, summed over seeds.
     changed: Option<(usize, usize)>,
     /// The teacher's calls of each seed, and the student's training.
     keys: Vec<(&'a [String], Option<&'a str>)>,
 }
 
 impl Compare<'_> {
-    /// Everything that was answered, in the order of the table: k, student, teacher, row.
+    /// All predictions in the order of the table: k, student, teacher, row.
     pub(super) fn answered(&self) -> Vec<Answered<'_>> {
         let mut all: Vec<Answered<'_>> = Vec::new();
         let mut at: HashMap<(Variant, usize, Option<usize>, Option<usize>), usize> = HashMap::new();
@@ -58,7 +58,9 @@ impl Compare<'_> {
         };
         for (place, training_set) in self.training_sets.iter().enumerate() {
             for student in 0..self.students.len() {
-                let Some((key, said)) = self.said.get(&(place, student)) else { continue };
+                let Some((key, predictions)) = self.predictions.get(&(place, student)) else {
+                    continue;
+                };
                 let here = find(
                     &mut all,
                     training_set.row,
@@ -67,8 +69,8 @@ impl Compare<'_> {
                     training_set.teacher,
                 );
                 let entry = &mut all[here];
-                entry.predicted.push(&said.predicted);
-                entry.confidence.push(&said.confidence);
+                entry.predicted.push(&predictions.predicted);
+                entry.confidence.push(&predictions.confidence);
                 entry.train_rows += training_set.examples.len();
                 if let Some((moved, of)) = training_set.changed {
                     let before = entry.changed.unwrap_or_default();
@@ -77,12 +79,13 @@ impl Compare<'_> {
                 entry.keys.push((&training_set.keys, Some(key)));
             }
         }
-        for judged in &self.judged {
-            let here = find(&mut all, Variant::Teacher, judged.k, None, Some(judged.teacher));
+        for predictions in &self.teacher_predictions {
+            let here =
+                find(&mut all, Variant::Teacher, predictions.k, None, Some(predictions.teacher));
             let entry = &mut all[here];
-            entry.predicted.push(&judged.predicted);
-            entry.confidence.push(&judged.confidence);
-            entry.keys.push((&judged.keys, None));
+            entry.predicted.push(&predictions.predicted);
+            entry.confidence.push(&predictions.confidence);
+            entry.keys.push((&predictions.keys, None));
         }
         let shots = &self.grid.shots;
         let place = |k: usize| shots.iter().position(|other| *other == k);
@@ -93,7 +96,7 @@ impl Compare<'_> {
     /// The table.
     ///
     /// # Errors
-    /// Answers that do not fit the test set.
+    /// Predictions that do not fit the test set.
     pub(super) fn comparison(&self, all: &[Answered<'_>]) -> Result<Comparison, PipelineError> {
         let gold: Vec<usize> = self.task.test.iter().map(|item| item.label).collect();
         let costs = costs(self.run.ledger().entries());
@@ -107,7 +110,7 @@ impl Compare<'_> {
             let mean = |sum: f64| sum / seeds as f64;
             let (mut asked, mut learnt) = (Cost::default(), 0.0);
             for (keys, student) in &entry.keys {
-                // A call that one seed makes twice is made once. In order: sums of fractions depend on it.
+                // A call that one seed makes twice costs once. Sorted, since float sums depend on order.
                 let mut seen = HashSet::new();
                 for key in keys.iter().filter(|key| seen.insert(*key)) {
                     asked.add(costs.get(key.as_str()).copied().unwrap_or_default());
@@ -135,7 +138,7 @@ impl Compare<'_> {
         }
         let mut differences = Vec::new();
         for (a, b) in pairs(all) {
-            // A teacher has no student: its answers stand against those of the student.
+            // The teacher's own row has no student: it is compared with those of each student.
             let (k, student) = (a.k, a.student.or(b.student));
             let teacher_place = a.teacher.or(b.teacher);
             let (left, right) = (correct(&a.predicted, &gold), correct(&b.predicted, &gold));
@@ -168,8 +171,8 @@ impl Compare<'_> {
     }
 }
 
-/// What is held against what: every row against the seeds alone, then the method against its rivals,
-/// each with the same k, student and teacher.
+/// The pairs that are compared: every row with the seeds alone, then the method with its baselines, each
+/// with the same k, student and teacher.
 fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
     let alike = |a: &Answered<'_>, b: &Answered<'_>| {
         let same = |a: Option<usize>, b: Option<usize>| a.is_none() || b.is_none() || a == b;
@@ -182,20 +185,21 @@ fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered
         pairs.extend(others.filter(|entry| alike(entry, base)).map(|entry| (entry, base)));
     }
     for method in of(Variant::A2) {
-        let rivals = all.iter().filter(|entry| !matches!(entry.row, Variant::Seeds | Variant::A2));
-        pairs.extend(rivals.filter(|entry| alike(entry, method)).map(|entry| (method, entry)));
+        let baselines =
+            all.iter().filter(|entry| !matches!(entry.row, Variant::Seeds | Variant::A2));
+        pairs.extend(baselines.filter(|entry| alike(entry, method)).map(|entry| (method, entry)));
     }
     pairs
 }
 
-/// The method, and the teachers themselves, with one model against another: two teachers of one
-/// student, two students of one teacher.
+/// The pairs of models that are compared, by the method and by the teachers themselves: two teachers with
+/// one student, two students with one teacher.
 fn models<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
-    let judged: Vec<&Answered<'_>> =
+    let predictions: Vec<&Answered<'_>> =
         all.iter().filter(|entry| matches!(entry.row, Variant::A2 | Variant::Teacher)).collect();
     let mut pairs = Vec::new();
-    for (place, &a) in judged.iter().enumerate() {
-        pairs.extend(judged[place + 1..].iter().filter_map(|&b| {
+    for (place, &a) in predictions.iter().enumerate() {
+        pairs.extend(predictions[place + 1..].iter().filter_map(|&b| {
             let alike = (a.row, a.k) == (b.row, b.k);
             let one_differs = (a.student == b.student) != (a.teacher == b.teacher);
             (alike && one_differs).then_some((a, b))
@@ -204,7 +208,7 @@ fn models<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answere
     pairs
 }
 
-/// What a call to the teacher, or the training of a student, took.
+/// The cost of a call to the teacher or of the training of a student.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Cost {
     calls: f64,
@@ -222,7 +226,7 @@ impl Cost {
     }
 }
 
-/// The cost of everything in a ledger, by its name there.
+/// The cost of each call and student in a ledger, by its key.
 fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
     let cost = |entry| match entry {
         &Entry::Reply { ref key, prompt_tokens, generated_tokens, seconds, .. } => {
@@ -242,18 +246,18 @@ fn costs(entries: &[Entry]) -> HashMap<&str, Cost> {
     entries.iter().filter_map(cost).collect()
 }
 
-/// The report: the comparison, and the method's first prompt_context seen closely.
+/// The report: the comparison, and the method's texts for one k, teacher and seed in detail.
 ///
 /// # Errors
-/// Answers that do not fit the test set; the embedder passes on its errors.
+/// Predictions that do not fit the test set; errors of the embedder.
 pub(super) fn report(
     compare: &Compare<'_>,
     embedder: &dyn Embedder,
 ) -> Result<Report, PipelineError> {
     let all = compare.answered();
     let comparison = compare.comparison(&all)?;
-    // What is shown closely: the prompt_context whose texts were kept, the first one otherwise.
-    let main = compare.main.as_ref();
+    // Shown in detail: the k, teacher and seed whose texts were kept, or else the first.
+    let main = compare.detailed.as_ref();
     let k = main
         .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.shots), |main| main.k);
     let (closer, seed) = main.map_or((0, 0), |main| (main.teacher, main.seed));
@@ -289,7 +293,7 @@ pub(super) fn report(
     let student = report::Student { name, eight_bits: None };
     let teacher = compare.teachers.get(closer).map(|(_, identity)| identity);
     let mut report = assembly.report(&found, teacher, student)?;
-    // The names of the table, or none where nobody was asked.
+    // The names in the table; none if no teacher was needed.
     report.teacher.name =
         compare.teachers.get(closer).map_or_else(String::new, |(name, _)| name.clone());
     report.warnings.extend(compare.warnings.iter().cloned());
@@ -297,7 +301,7 @@ pub(super) fn report(
     Ok(report)
 }
 
-fn funnel(main: &Main) -> report::Funnel {
+fn funnel(main: &DetailedTexts) -> report::Funnel {
     let counts = main.counts;
     let mut dropped = BTreeMap::new();
     for row in &main.dropped {

@@ -1,8 +1,8 @@
-//! The training set of each row: which texts, with which labels, and what they cost.
+//! The training set of each row: its texts, their labels and the calls they cost.
 
 use std::collections::BTreeMap;
 
-use super::{Compare, Judged, Main, shots, stream};
+use super::{Compare, DetailedTexts, TeacherPredictions, shots, stream};
 use crate::{
     augment::{
         Method, continuation::Continuation, eda, gpt3mix::Gpt3Mix, mixup::Mixup, plain::Plain,
@@ -11,7 +11,10 @@ use crate::{
     dataset::{AugmentedText, DroppedText, RelabelledText, Variant},
     embed::Embedder,
     filter, hint,
-    pipeline::{self, Context, Event, Generation, PipelineError, Scoring, Watch, examples},
+    pipeline::{
+        self, Context, Event, Generation, PipelineError, Scoring, Watch,
+        examples::{self, ExampleBuilder},
+    },
     report::{LeftOut, build::sections},
     student::{BaseModel, Example, TrainSettings},
     task::{LabelledText, Task},
@@ -23,26 +26,26 @@ pub(crate) struct TrainingSet {
     pub row: Variant,
     pub k: usize,
     pub seed: u64,
-    /// Which teacher, by its place; none for rows that need none.
+    /// Index of the teacher; `None` for rows that need none.
     pub teacher: Option<usize>,
     pub examples: Vec<Example>,
     /// How, where it is not the settings' source.
     pub training: Option<TrainSettings>,
-    /// Names of the teacher's calls in the ledger.
+    /// Keys of the teacher's calls in the ledger.
     pub keys: Vec<String>,
-    /// Texts whose label changed, and all that were relabelled.
+    /// Number of texts that relabelling changed, and of all that were relabelled.
     pub changed: Option<(usize, usize)>,
 }
 
-/// How the texts of some rows are made.
+/// Where the texts of some rows come from.
 struct TextSource<'a> {
     /// The rows that are trained on them.
     rows: &'static [Variant],
     method: &'a dyn Method,
-    /// What the prompts show of the task.
+    /// The task as the prompts show it.
     task: &'a Task,
     shows_examples: bool,
-    /// Whether the teacher gives each text a label afterwards.
+    /// Whether the texts are relabelled.
     relabels: bool,
     settings: &'a Settings,
 }
@@ -53,14 +56,14 @@ struct Texts {
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
     dropped: Vec<DroppedText>,
-    /// The seeds, with the teacher's labels where the settings want those.
+    /// The seeds, with the teacher's labels if `relabel.gold` is set.
     gold: Vec<LabelledText>,
-    /// Names of the calls that labelled them.
+    /// Keys of the calls that labelled the texts.
     keys: Vec<String>,
 }
 
 impl Compare<'_> {
-    /// Gathers the rows that need no teacher: the seeds alone, and EDA with the words of `base`.
+    /// Gathers the rows that need no teacher: the seeds alone, and EDA with synonyms from `base`.
     ///
     /// # Errors
     /// A student whose word table cannot be read.
@@ -79,8 +82,8 @@ impl Compare<'_> {
             if let Some(neighbours) = neighbours.as_ref().filter(|_| self.runs(Variant::Eda, k)) {
                 let stream = stream(self.settings, seed);
                 let texts = eda::augment(self.task, &subset, per_class, neighbours, stream);
-                let kept = self.exact(texts, &subset);
-                let examples = self.labels(&self.settings.student).asked(&kept)?;
+                let kept = self.without_exact_duplicates(texts, &subset);
+                let examples = self.examples(&self.settings.student).asked(&kept)?;
                 self.push(Variant::Eda, (k, seed), examples, None);
             }
         }
@@ -124,25 +127,24 @@ impl Compare<'_> {
             for source in &sources {
                 let rows: Vec<Variant> =
                     source.rows.iter().copied().filter(|row| self.runs(*row, k)).collect();
-                if rows.is_empty() || !self.recorded(&rows, k, place, teacher) {
+                if rows.is_empty() || !self.can_fill(&rows, k, place, teacher) {
                     continue;
                 }
-                self.every_seed(source, &rows, (k, place), teacher, embedder, &mut *watch)?;
+                self.gather_seeds_of(source, &rows, (k, place), teacher, embedder, &mut *watch)?;
             }
             if self.runs(Variant::Teacher, k)
-                && self.recorded(&[Variant::Teacher], k, place, teacher)
+                && self.can_fill(&[Variant::Teacher], k, place, teacher)
             {
-                let judged = self.judge(k, place, teacher, embedder, &mut *watch);
-                self.unless_too_long(judged, &[Variant::Teacher], k, place)?;
+                let predictions = self.classify_test_set(k, place, teacher, embedder, &mut *watch);
+                self.skip_if_too_long(predictions, &[Variant::Teacher], k, place)?;
             }
         }
         Ok(())
     }
 
-    /// Gathers `rows` for each seed. Rows for which nothing is left are left out: they would be those of
-    /// the seeds alone under another name, and where there are no seeds either nothing could be
-    /// trained at all.
-    fn every_seed(
+    /// Gathers `rows` for each seed. Rows without a single text are left out: they would repeat the row of
+    /// the seeds alone and, without seeds, could not be trained at all.
+    fn gather_seeds_of(
         &mut self,
         source: &TextSource<'_>,
         rows: &[Variant],
@@ -154,18 +156,18 @@ impl Compare<'_> {
         let (mut count, mut kept, mut empty) = (0, 0, false);
         for seed in 0..self.grid.seeds {
             let texts = self.texts(source, (k, seed), teacher, embedder, &mut *watch);
-            let Some(texts) = self.unless_too_long(texts, rows, k, place)? else { return Ok(()) };
+            let Some(texts) = self.skip_if_too_long(texts, rows, k, place)? else { return Ok(()) };
             count += texts.generate_texts.texts.len();
             kept += texts.kept.len();
             empty |= texts.kept.is_empty();
-            self.take(source, rows, (k, seed), place, texts)?;
+            self.add_rows(source, rows, (k, seed), place, texts)?;
         }
         if kept == 0 || (k == 0 && empty) {
             let why = match count {
                 0 => "it wrote no text of the form that was asked for",
                 _ => "the filter left none of its texts",
             };
-            self.forget(rows, k, place, why);
+            self.drop_rows(rows, k, place, why);
         }
         let names: Vec<&str> = rows.iter().map(|row| row.key()).collect();
         let summary = format!("{}, k = {k}: {count} texts, {kept} kept", names.join(", "));
@@ -173,9 +175,9 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// Whether `teacher` can be asked for `rows`. One that answers from recorded texts has those of
-    /// the method, written for the task's own number of seeds, and nothing else.
-    fn recorded(
+    /// Whether `teacher` can fill `rows`. A teacher that answers from recorded texts has only those of the
+    /// method, for the task's own number of seeds.
+    fn can_fill(
         &mut self,
         rows: &[Variant],
         k: usize,
@@ -190,27 +192,28 @@ impl Compare<'_> {
             true => format!("its texts were recorded with {} seeds per class", self.task.shots),
             false => "it answers from recorded texts, which are those of A1 and A2".to_owned(),
         };
-        self.skip(rows, k, place, &reason);
+        self.note_skipped(rows, k, place, &reason);
         false
     }
 
-    /// Drops what there is of the rows of `teacher` and notes why.
-    fn forget(&mut self, rows: &[Variant], k: usize, teacher: usize, reason: &str) {
+    /// Removes what was gathered of the rows of `teacher` and notes the reason.
+    fn drop_rows(&mut self, rows: &[Variant], k: usize, teacher: usize, reason: &str) {
         let place = (k, Some(teacher));
         self.training_sets.retain(|training_set| {
             !(rows.contains(&training_set.row) && (training_set.k, training_set.teacher) == place)
         });
         if rows.contains(&Variant::Teacher) {
-            self.judged.retain(|judged| (judged.k, Some(judged.teacher)) != place);
+            self.teacher_predictions
+                .retain(|predictions| (predictions.k, Some(predictions.teacher)) != place);
         }
-        let main = self.main.as_ref().map(|main| (main.k, Some(main.teacher)));
+        let main = self.detailed.as_ref().map(|main| (main.k, Some(main.teacher)));
         if rows.contains(&Variant::A2) && main == Some(place) {
-            self.main = None;
+            self.detailed = None;
         }
-        self.skip(rows, k, teacher, reason);
+        self.note_skipped(rows, k, teacher, reason);
     }
 
-    fn skip(&mut self, rows: &[Variant], k: usize, teacher: usize, reason: &str) {
+    fn note_skipped(&mut self, rows: &[Variant], k: usize, teacher: usize, reason: &str) {
         let teacher = self.teachers.get(teacher).map(|(name, _)| name.clone());
         let left_out =
             |&row| LeftOut { row, k, teacher: teacher.clone(), reason: reason.to_owned() };
@@ -218,9 +221,9 @@ impl Compare<'_> {
         self.skipped.extend(more);
     }
 
-    /// What was `made` for `rows`; nothing where the prompts do not fit into what the teacher can
-    /// read, as those of many examples may not: the rows are left out then.
-    fn unless_too_long<T>(
+    /// What was `made` for `rows`. If a prompt does not fit into the teacher's context, as with many
+    /// examples, the rows are left out and there is `None`.
+    fn skip_if_too_long<T>(
         &mut self,
         made: Result<T, PipelineError>,
         rows: &[Variant],
@@ -229,7 +232,7 @@ impl Compare<'_> {
     ) -> Result<Option<T>, PipelineError> {
         match made {
             Err(PipelineError::Teacher(error @ TeacherError::TooLong { .. })) => {
-                self.forget(
+                self.drop_rows(
                     rows,
                     k,
                     teacher,
@@ -291,7 +294,7 @@ impl Compare<'_> {
             Some(answers) => {
                 (pipeline::relabelled(self.task, texts, answers.answers), answers.keys)
             }
-            None => (texts.into_iter().map(as_asked).collect(), Vec::new()),
+            None => (texts.into_iter().map(with_asked_label).collect(), Vec::new()),
         };
         let mut gold = subset.clone();
         if settings.relabel.gold {
@@ -309,8 +312,8 @@ impl Compare<'_> {
         Ok(Texts { generate_texts, relabelled, kept, dropped, gold, keys })
     }
 
-    /// Makes the training_sets of `rows` from their texts.
-    fn take(
+    /// Makes the training sets of `rows` from their texts.
+    fn add_rows(
         &mut self,
         source: &TextSource<'_>,
         rows: &[Variant],
@@ -323,8 +326,8 @@ impl Compare<'_> {
         let moved = relabelled.iter().filter(|row| row.relabel != row.augmented.major).count();
         for &row in rows {
             let examples = match row {
-                Variant::A1 | Variant::Continuation => self.labels(student).asked(&kept)?,
-                row => self.labels(student).relabelled(&kept, row == Variant::Gpt3Mix)?,
+                Variant::A1 | Variant::Continuation => self.examples(student).asked(&kept)?,
+                row => self.examples(student).relabelled(&kept, row == Variant::Gpt3Mix)?,
             };
             let mut own = generate_texts.keys.clone();
             let labelled = !matches!(row, Variant::A1 | Variant::Continuation);
@@ -339,7 +342,7 @@ impl Compare<'_> {
                 }
                 training_set.training = match row {
                     Variant::Paper => Some(student.training.clone()),
-                    // Soft labels are what it is about.
+                    // GPT3Mix trains on soft labels by definition.
                     Variant::Gpt3Mix => {
                         Some(TrainSettings { soft_labels: 1.0, ..student.training.clone() })
                     }
@@ -347,15 +350,16 @@ impl Compare<'_> {
                 };
             }
         }
-        if rows.contains(&Variant::A2) && self.main.is_none() {
+        if rows.contains(&Variant::A2) && self.detailed.is_none() {
             let counts = generate_texts.counts;
-            self.main = Some(Main { k, seed, teacher, counts, relabelled, kept, dropped });
+            self.detailed =
+                Some(DetailedTexts { k, seed, teacher, counts, relabelled, kept, dropped });
         }
         Ok(())
     }
 
     /// Lets the teacher classify the test set.
-    fn judge(
+    fn classify_test_set(
         &mut self,
         k: usize,
         place: usize,
@@ -377,18 +381,24 @@ impl Compare<'_> {
             let (predicted, confidence) =
                 sections::teacher_predictions(self.task, &answers.answers);
             let keys = answers.keys;
-            self.judged.push(Judged { k, teacher: place, predicted, confidence, keys });
+            self.teacher_predictions.push(TeacherPredictions {
+                k,
+                teacher: place,
+                predicted,
+                confidence,
+                keys,
+            });
         }
         let summary = format!("k = {k}: {} texts classified by the teacher", test.len());
         watch(Event::End { summary });
         Ok(())
     }
 
-    /// Gathers the rows of real training texts; after the teachers, since they are as many as the
-    /// method's own.
+    /// Gathers the rows of real training texts, after the teachers' rows: there are to be as many as the
+    /// method has.
     ///
     /// # Errors
-    /// None in practice: real texts are of known classes.
+    /// None in practice: real texts have known classes.
     pub(crate) fn gather_real(&mut self) -> Result<(), PipelineError> {
         let real = shots::real(self.task);
         let mut fewer = None;
@@ -424,11 +434,11 @@ impl Compare<'_> {
         self.grid.shots.iter().flat_map(|&k| (0..seeds).map(move |seed| (k, seed))).collect()
     }
 
-    fn labels<'b>(&'b self, student: &'b StudentSettings) -> examples::Labels<'b> {
-        examples::Labels { path: self.run.path(), classes: &self.task.classes, student }
+    fn examples<'b>(&'b self, student: &'b StudentSettings) -> ExampleBuilder<'b> {
+        ExampleBuilder { run: self.run, task: self.task, student }
     }
 
-    /// Adds an training_set: the gold seeds and `examples`.
+    /// Adds a training set: the gold seeds and `examples`.
     fn push(
         &mut self,
         row: Variant,
@@ -452,17 +462,21 @@ impl Compare<'_> {
         });
     }
 
-    /// `texts` without exact doubles, copies of seeds and what stands in the test set. EDA's are
-    /// near-duplicates of the seeds by their nature.
-    fn exact(&self, texts: Vec<AugmentedText>, seeds: &[LabelledText]) -> Vec<RelabelledText> {
+    /// `texts` without exact duplicates, copies of seeds and texts of the test set. Texts of EDA are
+    /// near-duplicates of the seeds by construction.
+    fn without_exact_duplicates(
+        &self,
+        texts: Vec<AugmentedText>,
+        seeds: &[LabelledText],
+    ) -> Vec<RelabelledText> {
         let settings = FilterSettings { rouge_l: 2.0, ..FilterSettings::default() };
-        let rows = texts.into_iter().map(as_asked).collect();
+        let rows = texts.into_iter().map(with_asked_label).collect();
         filter::apply(rows, seeds, &self.task.test, &settings).0
     }
 }
 
-/// A text that keeps the label it was made for.
-fn as_asked(augmented: AugmentedText) -> RelabelledText {
+/// A text with the label that was asked for.
+fn with_asked_label(augmented: AugmentedText) -> RelabelledText {
     let relabel = augmented.major.clone();
     RelabelledText { augmented, relabel, p: 1.0, probabilities: Vec::new() }
 }

@@ -94,7 +94,7 @@ pub(crate) struct TrainedStudent {
     pub seed: u64,
     pub train_rows: usize,
     #[serde(flatten)]
-    pub said: TestPredictions,
+    pub predictions: TestPredictions,
 }
 
 /// What a student says about the test set.

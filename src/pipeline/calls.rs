@@ -1,79 +1,316 @@
-//! What the stages that call the teacher have in common: which calls are still missing, and what is
-//! written down when a call goes wrong.
+//! The one loop that talks to the teacher, for texts and for label scores alike.
+//!
+//! ```text
+//! requests ─ key ─► in the ledger? ── yes ──────────► read
+//!                         └─ no ─► teacher ─► ledger ─► read
+//! ```
+//!
+//! The key of a call is the hash of all that its answer depends on. Each answer is read once, whether
+//! it comes from the ledger or from the teacher.
 
-use std::{collections::HashSet, error::Error};
-
-use super::{Event, Watch};
-use crate::{
-    run::ledger::{Entry, Ledger},
-    teacher::Poison,
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
 };
 
-/// The calls of a list that have to be made.
-pub(crate) struct Missing {
-    /// Their places in the list. Equal calls are made once.
-    pub items: Vec<usize>,
-    /// Different calls in the list.
-    pub total: usize,
+use super::{Event, PipelineError, Watch};
+use crate::{
+    prompt::reply::ReplyFault,
+    run::{RunFolder, ledger::Entry},
+    teacher::{
+        GenerateRequest, Generated, ScoreRequest, Scored, Sink, Teacher, TeacherError,
+        TeacherEvent, TeacherIdentity,
+    },
+    verbosity,
+};
+
+/// A kind of call: what is asked, how the ledger keeps the answer, and how the answer is read.
+pub(super) trait Call {
+    type Request;
+    /// As the teacher gives it and the ledger keeps it.
+    type Answer;
+    /// As the stages use it.
+    type Reading: Clone;
+
+    fn id(request: &Self::Request) -> &str;
+    fn key(request: &Self::Request, teacher: &TeacherIdentity) -> String;
+
+    /// Sends `requests` to the teacher.
+    fn send(
+        teacher: &mut dyn Teacher,
+        requests: &[Self::Request],
+        sink: Sink<'_, Self::Answer>,
+    ) -> Result<(), TeacherError>;
+
+    /// The answer in a ledger's `entry`, if it is of this kind.
+    fn recorded(entry: &Entry) -> Option<Self::Answer>;
+
+    /// The ledger's entry of an answer.
+    fn entry(
+        &self,
+        call: Made<'_, Self::Request>,
+        answer: Self::Answer,
+        reading: &Self::Reading,
+    ) -> Entry;
+
+    /// Reads the answer to request number `item`.
+    fn read(&self, item: usize, answer: &Self::Answer) -> Self::Reading;
+
+    /// Whether the answer is of no use.
+    fn is_refused(reading: &Self::Reading) -> bool;
+
+    /// The tokens that progress is measured in.
+    fn tokens(answer: &Self::Answer) -> usize;
+
+    /// What `-vv` shows: titles and texts.
+    fn texts(request: &Self::Request, answer: &Self::Answer) -> Vec<(String, String)>;
 }
 
-impl Missing {
-    pub(crate) fn of(keys: &[String], is_known: impl Fn(&str) -> bool) -> Self {
-        let mut seen = HashSet::new();
-        let mut items: Vec<usize> = (0..keys.len()).collect();
-        items.retain(|item| seen.insert(&keys[*item]));
-        let total = items.len();
-        items.retain(|item| !is_known(&keys[*item]));
-        Self { items, total }
-    }
-
-    /// Calls whose answers are known.
-    pub(crate) fn known(&self) -> usize {
-        self.total - self.items.len()
-    }
+/// A call that was made just now.
+pub(super) struct Made<'a, R> {
+    pub key: &'a str,
+    pub stage: &'a str,
+    pub request: &'a R,
+    /// Its share of the clock.
+    pub seconds: f64,
 }
 
-/// The entry of a request that was given up; whoever is watching is told.
-pub(crate) fn skipped(
-    stage: &str,
-    key: &str,
-    request: &str,
-    poison: Poison,
+/// What came of a request.
+pub(super) struct Answered<R> {
+    /// The key of the call in the ledger.
+    pub key: String,
+    /// `None` if the request was given up: it ended the teacher's process each time it was tried.
+    pub reading: Option<R>,
+}
+
+/// The answers to `requests`, in their order: from the ledger if it has them, from the teacher
+/// otherwise. Equal requests are sent once.
+///
+/// # Errors
+/// Whatever stops the teacher or the disk; finished calls are in the ledger by then.
+pub(super) fn ask<C: Call>(
+    call: &C,
+    stage: &'static str,
+    run: &mut RunFolder,
+    requests: Vec<C::Request>,
+    teacher: &mut dyn Teacher,
     watch: Watch<'_>,
-) -> Entry {
-    let Poison { reason } = poison;
-    watch(Event::Warning(format!(
-        "request {request} is skipped, in another run folder it is asked again: {reason}"
-    )));
-    Entry::Skipped {
-        key: key.to_owned(),
-        stage: stage.to_owned(),
-        request: request.to_owned(),
-        reason,
+) -> Result<Vec<Answered<C::Reading>>, PipelineError> {
+    run.note_teacher(teacher.identity())?;
+    let key = |request| C::key(request, teacher.identity());
+    let keys: Vec<String> = requests.iter().map(key).collect();
+    let mut readings: HashMap<&str, Option<C::Reading>> = HashMap::new();
+    let mut queued = HashSet::new();
+    let (mut missing, mut items) = (Vec::new(), Vec::new());
+    for (item, request) in requests.into_iter().enumerate() {
+        let key = keys[item].as_str();
+        if readings.contains_key(key) || queued.contains(key) {
+            continue;
+        }
+        match run.ledger.find(key) {
+            Some(entry) => {
+                let reading = C::recorded(entry).map(|answer| call.read(item, &answer));
+                readings.insert(key, reading);
+            }
+            None => {
+                queued.insert(key);
+                missing.push(request);
+                items.push(item);
+            }
+        }
+    }
+    watch(Event::Begin { stage, total: readings.len() + missing.len(), resumed: readings.len() });
+
+    let ledger = &mut run.ledger;
+    let mut clock = Instant::now();
+    C::send(teacher, &missing, &mut |event| {
+        let answers = match event {
+            TeacherEvent::Answers(answers) => answers,
+            TeacherEvent::Restarted(reason) => {
+                watch(Event::warning(format!(
+                    "the teacher's process ended and is restarted: {reason}"
+                )));
+                ledger.append(vec![Entry::Restart { stage: stage.to_owned(), reason }])?;
+                return Ok(());
+            }
+        };
+        let seconds = clock.elapsed().as_secs_f64() / answers.len().max(1) as f64;
+        clock = Instant::now();
+        let (mut entries, mut rejected, mut tokens) = (Vec::new(), 0, 0);
+        for (at, answer) in answers {
+            let (request, key) = (&missing[at], keys[items[at]].as_str());
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(given_up) => {
+                    rejected += 1;
+                    readings.insert(key, None);
+                    let (id, reason) = (C::id(request), given_up.reason);
+                    watch(Event::warning(format!(
+                        "request {id} is skipped (another run folder tries it again): {reason}"
+                    )));
+                    entries.push(Entry::Skipped {
+                        key: key.to_owned(),
+                        stage: stage.to_owned(),
+                        request: id.to_owned(),
+                        reason,
+                    });
+                    continue;
+                }
+            };
+            let reading = call.read(items[at], &answer);
+            rejected += usize::from(C::is_refused(&reading));
+            tokens += C::tokens(&answer);
+            if verbosity::texts() {
+                for (what, text) in C::texts(request, &answer) {
+                    watch(Event::Text { what, text });
+                }
+            }
+            entries.push(call.entry(Made { key, stage, request, seconds }, answer, &reading));
+            readings.insert(key, Some(reading));
+        }
+        let items = entries.len();
+        ledger.append(entries)?;
+        watch(Event::Advance { items, rejected, tokens });
+        Ok(())
+    })?;
+    let answered = |key: &String| Answered {
+        key: key.clone(),
+        reading: readings.get(key.as_str()).cloned().flatten(),
+    };
+    Ok(keys.iter().map(answered).collect())
+}
+
+/// Calls for texts; `parse` reads the reply to the request of a given number.
+pub(super) struct TextCalls<'a, R> {
+    pub parse: &'a dyn Fn(usize, &Generated) -> Result<R, ReplyFault>,
+}
+
+impl<R: Clone> Call for TextCalls<'_, R> {
+    type Request = GenerateRequest;
+    type Answer = Generated;
+    type Reading = Result<R, ReplyFault>;
+
+    fn id(request: &GenerateRequest) -> &str {
+        &request.id
+    }
+
+    fn key(request: &GenerateRequest, teacher: &TeacherIdentity) -> String {
+        request.key(teacher)
+    }
+
+    fn send(
+        teacher: &mut dyn Teacher,
+        requests: &[GenerateRequest],
+        sink: Sink<'_, Generated>,
+    ) -> Result<(), TeacherError> {
+        teacher.generate(requests, sink)
+    }
+
+    fn recorded(entry: &Entry) -> Option<Generated> {
+        let Entry::Reply { reply, complete, prompt_tokens, generated_tokens, .. } = entry else {
+            return None;
+        };
+        Some(Generated {
+            text: reply.clone(),
+            complete: *complete,
+            prompt_tokens: *prompt_tokens,
+            generated_tokens: *generated_tokens,
+        })
+    }
+
+    fn entry(
+        &self,
+        call: Made<'_, GenerateRequest>,
+        answer: Generated,
+        reading: &Self::Reading,
+    ) -> Entry {
+        Entry::Reply {
+            key: call.key.to_owned(),
+            ask: call.request.id.clone(),
+            reply: answer.text,
+            complete: answer.complete,
+            fault: reading.as_ref().err().copied(),
+            prompt_tokens: answer.prompt_tokens,
+            generated_tokens: answer.generated_tokens,
+            seconds: call.seconds,
+        }
+    }
+
+    fn read(&self, item: usize, answer: &Generated) -> Self::Reading {
+        (self.parse)(item, answer)
+    }
+
+    fn is_refused(reading: &Self::Reading) -> bool {
+        reading.is_err()
+    }
+
+    fn tokens(answer: &Generated) -> usize {
+        answer.generated_tokens
+    }
+
+    fn texts(request: &GenerateRequest, answer: &Generated) -> Vec<(String, String)> {
+        let GenerateRequest { id, prompt, .. } = request;
+        vec![
+            (format!("request {id}"), prompt.clone()),
+            (format!("reply to {id}"), answer.text.clone()),
+        ]
     }
 }
 
-/// Writes down that the teacher's process was started again.
-pub(crate) fn restarted(
-    ledger: &mut Ledger,
-    stage: &str,
-    reason: String,
-    watch: Watch<'_>,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    watch(Event::Warning(format!("the teacher's process ended and is started again: {reason}")));
-    ledger.append(vec![Entry::Restart { stage: stage.to_owned(), reason }])?;
-    Ok(())
-}
+/// Calls for the scores of candidate labels.
+pub(super) struct ScoreCalls;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Call for ScoreCalls {
+    type Request = ScoreRequest;
+    type Answer = Scored;
+    type Reading = Scored;
 
-    #[test]
-    fn equal_calls_are_made_once_and_known_ones_not_at_all() {
-        let keys = ["a", "b", "a", "c", "b"].map(str::to_owned);
-        let missing = Missing::of(&keys, |key| key == "c");
-        assert_eq!(missing.items, [0, 1]);
-        assert_eq!((missing.total, missing.known()), (3, 1));
+    fn id(request: &ScoreRequest) -> &str {
+        &request.id
+    }
+
+    fn key(request: &ScoreRequest, teacher: &TeacherIdentity) -> String {
+        request.key(teacher)
+    }
+
+    fn send(
+        teacher: &mut dyn Teacher,
+        requests: &[ScoreRequest],
+        sink: Sink<'_, Scored>,
+    ) -> Result<(), TeacherError> {
+        teacher.score(requests, sink)
+    }
+
+    fn recorded(entry: &Entry) -> Option<Scored> {
+        let Entry::Scores { log_probs, tokens, prompt_tokens, .. } = entry else { return None };
+        let (log_probs, tokens) = (log_probs.clone(), tokens.clone());
+        Some(Scored { log_probs, tokens, prompt_tokens: *prompt_tokens })
+    }
+
+    fn entry(&self, call: Made<'_, ScoreRequest>, answer: Scored, _: &Scored) -> Entry {
+        Entry::Scores {
+            key: call.key.to_owned(),
+            stage: call.stage.to_owned(),
+            log_probs: answer.log_probs,
+            tokens: answer.tokens,
+            prompt_tokens: answer.prompt_tokens,
+            seconds: call.seconds,
+        }
+    }
+
+    fn read(&self, _: usize, answer: &Scored) -> Scored {
+        answer.clone()
+    }
+
+    fn is_refused(_: &Scored) -> bool {
+        false
+    }
+
+    fn tokens(answer: &Scored) -> usize {
+        answer.prompt_tokens
+    }
+
+    fn texts(request: &ScoreRequest, _: &Scored) -> Vec<(String, String)> {
+        vec![(format!("question {}", request.id), request.prompt.clone())]
     }
 }

@@ -1,86 +1,80 @@
-//! The stage `eval`: scores the students' predictions, lets the teacher classify the test set itself,
-//! and writes `report.json` and `report.html`. What the report's sections hold is computed in
-//! `sections`, and gathered in `assembly`.
+//! The stage `eval`: scores the students' predictions, lets the teacher classify the test set itself, and
+//! writes `report.json` and `report.html`. [`crate::report::build`] computes what the report holds.
 
 use std::collections::BTreeMap;
 
-use super::{Context, Event, PipelineError, Watch, relabel::Scoring, run_seeds};
+use super::{Context, Event, Pipeline, PipelineError, scoring::Scoring, student_name};
 use crate::{
     audit::{self, ReferenceTexts},
     config::Settings,
     dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
-    prompt::Prompts,
     report::{
         self, Report,
         build::{Assembly, Found, VariantPredictions, sections},
     },
-    run::{RunFolder, ledger::Entry, read_json, read_texts},
+    run::{RunFolder, ledger::Entry, names, read_json, read_texts},
     task::Task,
     teacher::Teacher,
 };
 
-/// Runs the stage. Without a `teacher` that can score any text its own row is left out.
-///
-/// # Errors
-/// Students that were not trained yet, and whatever stops the teacher or the disk.
-#[expect(clippy::too_many_arguments, reason = "the stage joins all parts of the road")]
-pub(crate) fn evaluate(
-    run: &mut RunFolder,
-    task: &Task,
-    settings: &Settings,
-    prompts: &Prompts,
-    teacher: Option<&mut dyn Teacher>,
-    embedder: &dyn Embedder,
-    student_name: &str,
-    watch: Watch<'_>,
-) -> Result<Report, PipelineError> {
-    let trained: Vec<TrainedStudent> = read_json(&run.path().join("predictions.json"))?;
-    let mut table = students(&trained);
-    let eight_bits = eight_bits(&trained, task);
-    let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
-    let teacher = teacher.filter(|teacher| teacher.scores_any_text());
-    if identity.is_some() && teacher.is_none() {
-        watch(Event::Warning(
-            "the teacher labels its own texts only: its row is left out".to_owned(),
-        ));
+impl Pipeline<'_> {
+    /// Runs the stage. Without a `teacher` that can score any text, its own row is left out.
+    ///
+    /// # Errors
+    /// Students that are not trained yet, and whatever stops the teacher or the disk.
+    pub(crate) fn evaluate(
+        &mut self,
+        teacher: Option<&mut dyn Teacher>,
+    ) -> Result<Report, PipelineError> {
+        let seeds = self.seeds();
+        let (run, context, embedder, watch) = self.split(&seeds);
+        let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
+        let Context { task, settings, prompts, .. } = context;
+        let trained: Vec<TrainedStudent> = read_json(&run.path().join(names::PREDICTIONS))?;
+        let mut table = students(&trained);
+        let eight_bits = eight_bits(&trained, task);
+        let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
+        let teacher = teacher.filter(|teacher| teacher.scores_any_text());
+        if identity.is_some() && teacher.is_none() {
+            watch(Event::warning("the teacher labels its own texts only: its row is left out"));
+        }
+        if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
+            let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
+            let scoring = Scoring { stage: "test", context };
+            let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
+            watch(Event::End {
+                summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
+            });
+            let (predicted, confidence) = sections::teacher_predictions(task, &answers);
+            table.push(VariantPredictions {
+                row: Variant::Teacher,
+                predicted: vec![predicted],
+                confidence: vec![confidence],
+                train_rows: 0,
+            });
+        }
+        let student = report::Student { name: student_name(settings), eight_bits };
+        let kept: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
+        let relabelled: Vec<RelabelledText> =
+            run.read_rows(names::RELABELLED, "run `relabel` first")?;
+        let funnel = funnel(run, relabelled.len());
+        let found = Found { table: &table, relabelled: &relabelled, kept: &kept, funnel };
+        let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
+        let mut report = assembly.report(&found, identity.as_ref(), student)?;
+        let privacy = privacy(run, task, settings, embedder)?;
+        report.warnings.extend(other_texts(run)?);
+        report.warnings.extend(privacy.warning());
+        report.privacy = Some(privacy);
+        report.write(run.path())?;
+        // The report holds times, so its bytes differ from run to run: no hash is recorded.
+        run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
+        Ok(report)
     }
-    let seeds = run_seeds(task, settings);
-    if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
-        let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-        let context = Context { task, seeds: &seeds, settings, prompts, seed: settings.run.seed };
-        let scoring = Scoring { stage: "test", context };
-        let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
-        watch(Event::End {
-            summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
-        });
-        let (predicted, confidence) = sections::teacher_predictions(task, &answers);
-        table.push(VariantPredictions {
-            row: Variant::Teacher,
-            predicted: vec![predicted],
-            confidence: vec![confidence],
-            train_rows: 0,
-        });
-    }
-    let student = report::Student { name: student_name.to_owned(), eight_bits };
-    let kept: Vec<RelabelledText> = run.read_rows("train.jsonl", "run the stage `filter` first")?;
-    let relabelled: Vec<RelabelledText> =
-        run.read_rows("relabelled.jsonl", "run the stage `relabel` first")?;
-    let funnel = funnel(run, relabelled.len());
-    let found = Found { table: &table, relabelled: &relabelled, kept: &kept, funnel };
-    let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
-    let mut report = assembly.report(&found, identity.as_ref(), student)?;
-    let privacy = privacy(run, task, settings, embedder)?;
-    report.warnings.extend(other_texts(run)?);
-    report.warnings.extend(privacy.warning());
-    report.privacy = Some(privacy);
-    report.write(run.path())?;
-    // The report tells times, so that its bytes are of this moment alone.
-    run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
-    Ok(report)
 }
 
-/// What the texts that are trained on give away; as `promptmix audit` has it, but near to seeds alone.
+/// What the training texts reveal, as `promptmix audit` reports it; the nearest texts are searched among
+/// the seeds alone.
 fn privacy(
     run: &RunFolder,
     task: &Task,
@@ -88,8 +82,8 @@ fn privacy(
     embedder: &dyn Embedder,
 ) -> Result<audit::Privacy, PipelineError> {
     let customer = ReferenceTexts::of(task);
-    let kept = read_texts(run.path(), TRAIN)?.unwrap_or_default();
-    let text = |row| audit::Text::of(TRAIN, row);
+    let kept = read_texts(run.path(), names::TRAIN)?.unwrap_or_default();
+    let text = |row| audit::Text::of(names::TRAIN, row);
     let texts: Vec<audit::Text<'_>> = kept.iter().map(text).collect();
     let privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, false);
     let nearest = audit::nearest(&texts, &customer, false, embedder)?;
@@ -98,46 +92,46 @@ fn privacy(
     Ok(audit::Privacy { nearest, redacted, ..privacy })
 }
 
-/// The file of texts that students are trained on.
-const TRAIN: &str = "train.jsonl";
-
-/// A warning where the students were trained on another file than the one that is there now.
+/// A warning if the students were trained on another `train.jsonl` than the one that is there now.
 fn other_texts(run: &RunFolder) -> Result<Option<String>, PipelineError> {
     let trained = run.ledger.entries().iter().rev().find_map(|entry| match entry {
-        Entry::Stage { stage, files, .. } if stage == "train" => Some(files.get(TRAIN)),
+        Entry::Stage { stage, files, .. } if stage == "train" => Some(files.get(names::TRAIN)),
         _ => None,
     });
     let Some(trained) = trained.flatten() else { return Ok(None) };
-    Ok((run.hash(TRAIN)? != *trained).then(|| {
+    Ok((run.hash(names::TRAIN)? != *trained).then(|| {
         format!(
-            "the students were trained on another train.jsonl than the one that is there now, and that this report describes; `promptmix train {}` trains them on it",
+            "train.jsonl, which this report describes, changed after the students were trained; `promptmix train {}` trains them on it",
             run.path().display()
         )
     }))
 }
 
-/// The students' rows.
+/// The predictions of the students, by variant.
 fn students(trained: &[TrainedStudent]) -> Vec<VariantPredictions> {
     let mut by_row: BTreeMap<Variant, Vec<&TrainedStudent>> = BTreeMap::new();
-    for row in trained.iter().filter(|row| !row.said.predicted.is_empty()) {
+    for row in trained.iter().filter(|row| !row.predictions.predicted.is_empty()) {
         by_row.entry(row.row).or_default().push(row);
     }
-    let arm = |(row, students): (Variant, Vec<&TrainedStudent>)| VariantPredictions {
+    let variant = |(row, students): (Variant, Vec<&TrainedStudent>)| VariantPredictions {
         row,
-        predicted: students.iter().map(|student| student.said.predicted.clone()).collect(),
-        confidence: students.iter().map(|student| student.said.confidence.clone()).collect(),
+        predicted: students.iter().map(|student| student.predictions.predicted.clone()).collect(),
+        confidence: students.iter().map(|student| student.predictions.confidence.clone()).collect(),
         train_rows: students[0].train_rows,
     };
-    by_row.into_iter().map(arm).collect()
+    by_row.into_iter().map(variant).collect()
 }
 
-/// What 8 bits cost the student that is kept, on the test set.
+/// The accuracy that 8 bits cost the student that is kept, on the test set.
 fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBits> {
-    let (exact, fast) =
-        trained.iter().find_map(|row| Some((&row.said.predicted, row.said.fast.as_ref()?)))?;
+    let (exact, fast) = trained
+        .iter()
+        .find_map(|row| Some((&row.predictions.predicted, row.predictions.fast.as_ref()?)))?;
     let share = |right: usize| right as f64 / task.test.len().max(1) as f64;
-    let right = |said: &[usize]| {
-        share(said.iter().zip(&task.test).filter(|(said, item)| **said == item.label).count())
+    let right = |predicted: &[usize]| {
+        share(
+            predicted.iter().zip(&task.test).filter(|(class, item)| **class == item.label).count(),
+        )
     };
     Some(report::EightBits {
         accuracy_f32: right(exact),
@@ -146,7 +140,7 @@ fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBi
     })
 }
 
-/// The counts that `stage` ended with last.
+/// The counts of the last time that `stage` finished.
 fn counts(run: &RunFolder, stage: &str) -> BTreeMap<String, usize> {
     let mut found = run.ledger.entries().iter().rev().filter_map(|entry| match entry {
         Entry::Stage { stage: other, counts, .. } if other == stage => Some(counts.clone()),
@@ -155,7 +149,7 @@ fn counts(run: &RunFolder, stage: &str) -> BTreeMap<String, usize> {
     found.next().unwrap_or_default()
 }
 
-/// What the stages counted, from the texts asked for to those trained on.
+/// The numbers of texts from those asked for to those trained on.
 fn funnel(run: &RunFolder, relabelled: usize) -> report::Funnel {
     let generated = counts(run, "generate");
     let imported = counts(run, "import").get("texts").copied();
@@ -186,18 +180,18 @@ mod tests {
     use crate::augment::sample::{Sample, seed};
 
     #[test]
-    fn texts_that_were_not_trained_on_are_told() {
+    fn a_changed_training_file_is_reported() {
         let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
         let mut run =
             RunFolder::open(folder.path(), &sample.task, &settings, &sample.prompts).unwrap();
-        let write = |text: &str| fs::write(folder.path().join(TRAIN), text).unwrap();
+        let write = |text: &str| fs::write(folder.path().join(names::TRAIN), text).unwrap();
         write("one");
         assert_eq!(other_texts(&run).unwrap(), None, "nothing is known of a training");
-        run.finish_stage("train", &[("students", 1)], &[TRAIN], Vec::new()).unwrap();
+        run.finish_stage("train", &[("students", 1)], &[names::TRAIN], Vec::new()).unwrap();
         assert_eq!(other_texts(&run).unwrap(), None);
         write("another");
-        assert!(other_texts(&run).unwrap().unwrap().contains("another train.jsonl"));
+        assert!(other_texts(&run).unwrap().unwrap().contains("changed after"));
     }
 }

@@ -1,15 +1,12 @@
 //! From texts and labels to what a student is trained on.
 
-use std::path::Path;
-
 use super::PipelineError;
 use crate::{
     config::StudentSettings,
     dataset::RelabelledText,
-    run::RunError,
+    run::{RunError, RunFolder, names},
     student::Example,
-    task::{Class, LabelledText},
-    verbosity,
+    task::{LabelledText, Task},
 };
 
 /// The gold seeds; they belong to every training set.
@@ -20,28 +17,29 @@ pub(crate) fn gold(seeds: &[LabelledText]) -> Vec<Example> {
         .collect()
 }
 
-/// Makes examples of the rows of `train.jsonl` in the folder `path`.
+/// Turns the rows of `train.jsonl` into training examples.
 #[derive(Clone, Copy)]
-pub(crate) struct Labels<'a> {
-    pub path: &'a Path,
-    pub classes: &'a [Class],
+pub(crate) struct ExampleBuilder<'a> {
+    /// The folder of `train.jsonl`, for errors.
+    pub run: &'a RunFolder,
+    pub task: &'a Task,
     pub student: &'a StudentSettings,
 }
 
-impl Labels<'_> {
+impl ExampleBuilder<'_> {
     /// With the labels that were asked for.
     ///
     /// # Errors
     /// A class that the task does not know, with its line.
     pub(crate) fn asked(&self, rows: &[RelabelledText]) -> Result<Vec<Example>, PipelineError> {
         let example = |(line, row): (usize, &RelabelledText)| {
-            Ok(Example::new(&row.augmented.text, self.class_of(&row.augmented.major, line)?))
+            Ok(Example::new(&row.augmented.text, self.class_index(&row.augmented.major, line)?))
         };
         rows.iter().enumerate().map(example).collect()
     }
 
-    /// With the labels after relabelling, and what else the teacher said of a text where the
-    /// settings ask for it, or `soft` labels are wanted whatever they ask.
+    /// With the labels after relabelling. The teacher's confidence becomes the weight, and its
+    /// probabilities the soft label, if the settings ask for them; `soft` asks for the latter too.
     ///
     /// # Errors
     /// As [`Self::asked`].
@@ -53,15 +51,17 @@ impl Labels<'_> {
         let soft = soft || self.student.training.soft_labels > 0.0;
         let mut examples = Vec::with_capacity(rows.len());
         for (line, row) in rows.iter().enumerate() {
-            let mut example = Example::new(&row.augmented.text, self.class_of(&row.relabel, line)?);
+            let label = self.class_index(&row.relabel, line)?;
+            let mut example = Example::new(&row.augmented.text, label);
             if self.student.confidence_weights {
                 example.weight = row.p;
             }
             if soft && !row.probabilities.is_empty() {
                 let whole: f32 = row.probabilities.iter().map(|(_, p)| p).sum();
-                example.teacher = vec![0.0; self.classes.len()];
+                example.teacher = vec![0.0; self.task.classes.len()];
                 for (name, p) in &row.probabilities {
-                    example.teacher[self.class_of(name, line)?] = p / whole.max(f32::MIN_POSITIVE);
+                    let class = self.class_index(name, line)?;
+                    example.teacher[class] = p / whole.max(f32::MIN_POSITIVE);
                 }
             }
             examples.push(example);
@@ -69,23 +69,20 @@ impl Labels<'_> {
         Ok(examples)
     }
 
-    fn class_of(&self, name: &str, line: usize) -> Result<usize, PipelineError> {
-        let found = self.classes.iter().position(|class| class.name == name);
-        found.ok_or_else(|| {
-            RunError::Row {
-                path: self.path.join("train.jsonl"),
-                line: line + 1,
-                message: format!("the label{} is no class of the task", verbosity::quoted(name)),
-            }
-            .into()
-        })
+    fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {
+        let unknown =
+            || RunError::unknown_label(self.run.path().join(names::TRAIN), line + 1, name);
+        self.task.class_index(name).ok_or_else(unknown)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{dataset::AugmentedText, student::TrainSettings};
+    use crate::{
+        augment::sample::Sample, config::Settings, dataset::AugmentedText,
+        pipeline::scripted_teacher::pipeline, student::TrainSettings,
+    };
 
     fn row(text: &str, relabel: &str, p: f32, probabilities: &[(&str, f32)]) -> RelabelledText {
         let augmented: AugmentedText =
@@ -95,18 +92,22 @@ mod tests {
         RelabelledText { augmented, relabel: relabel.to_owned(), p, probabilities }
     }
 
-    fn class(name: &str) -> Class {
-        Class { name: name.to_owned(), description: String::new() }
+    /// Calls `test` with a builder for the classes a, b and c.
+    fn with_builder<T>(student: &StudentSettings, test: impl FnOnce(ExampleBuilder<'_>) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let sample = Sample::new(&["a", "b", "c"], Vec::new());
+        let pipeline = pipeline(folder.path(), &sample, &Settings::default(), |_| {});
+        test(ExampleBuilder { run: &pipeline.run, task: &sample.task, student })
     }
 
     fn a2(
         student: &StudentSettings,
         rows: &[RelabelledText],
     ) -> Result<Vec<Example>, PipelineError> {
-        let classes = ["a", "b", "c"].map(class);
-        let labels = Labels { path: Path::new("run"), classes: &classes, student };
-        assert_eq!(labels.asked(rows)?, [Example::new("x", 0), Example::new("y", 0)]);
-        labels.relabelled(rows, false)
+        with_builder(student, |build| {
+            assert_eq!(build.asked(rows)?, [Example::new("x", 0), Example::new("y", 0)]);
+            build.relabelled(rows, false)
+        })
     }
 
     #[test]
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_relabelled_rows_carry_what_the_teacher_said_and_only_when_asked() {
+    fn only_relabelled_rows_carry_weights_and_soft_labels_and_only_when_asked() {
         let rows = [row("x", "b", 0.6, &[("b", 0.6), ("c", 0.2)]), row("y", "a", 1.0, &[])];
         let hard = [Example::new("x", 1), Example::new("y", 0)];
         assert_eq!(a2(&StudentSettings::default(), &rows).unwrap(), hard);
@@ -132,12 +133,9 @@ mod tests {
         assert!(examples[1].teacher.is_empty());
 
         // GPT3Mix wants them soft whatever the settings say.
-        let labels = Labels {
-            path: Path::new("run"),
-            classes: &["a", "b", "c"].map(class),
-            student: &StudentSettings::default(),
-        };
-        let examples = labels.relabelled(&rows, true).unwrap();
+        let examples = with_builder(&StudentSettings::default(), |build| {
+            build.relabelled(&rows, true).unwrap()
+        });
         assert_eq!((examples[0].label, examples[0].weight), (1, 1.0));
         assert!((examples[0].teacher[2] - 0.25).abs() < 1e-6, "{examples:?}");
 

@@ -2,58 +2,56 @@
 
 use std::collections::BTreeMap;
 
-use super::{Event, PipelineError, Watch, run_seeds};
+use super::{Event, Pipeline, PipelineError};
 use crate::{
     audit::redact::{self, RedactedText},
-    config::Settings,
     dataset::{DropReason, DroppedText, RelabelledText},
     filter,
-    run::RunFolder,
-    task::Task,
+    run::names,
 };
 
-/// Runs the stage.
-///
-/// # Errors
-/// A missing or damaged `relabelled.jsonl`, a disk that does not take the result.
-pub(crate) fn filter(
-    run: &mut RunFolder,
-    task: &Task,
-    settings: &Settings,
-    watch: Watch<'_>,
-) -> Result<Vec<RelabelledText>, PipelineError> {
-    let rows: Vec<RelabelledText> =
-        run.read_rows("relabelled.jsonl", "run the stage `relabel` first, or `import` texts")?;
-    watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
-    let total = rows.len();
-    let (mut kept, dropped) =
-        filter::apply(rows, &run_seeds(task, settings), &task.test, &settings.filter);
-    // Compared as they were written, trained on as they may be seen.
-    let marks = redact::rows(settings, &mut kept)?;
-    let redacted: Vec<RedactedText<'_>> = kept
-        .iter()
-        .zip(&marks)
-        .map(|(row, marks)| RedactedText { row, redacted: *marks })
-        .collect();
-    run.write_rows("train.jsonl", &redacted)?;
-    run.write_rows("dropped.jsonl", &dropped)?;
-    let mut reasons: BTreeMap<DropReason, usize> = BTreeMap::new();
-    for row in &dropped {
-        *reasons.entry(row.dropped).or_default() += 1;
+impl Pipeline<'_> {
+    /// Runs the stage.
+    ///
+    /// # Errors
+    /// A missing or damaged `relabelled.jsonl`, a failed write.
+    pub(crate) fn filter(&mut self) -> Result<Vec<RelabelledText>, PipelineError> {
+        let seeds = self.seeds();
+        let Self { run, task, settings, watch, .. } = self;
+        let rows: Vec<RelabelledText> =
+            run.read_rows(names::RELABELLED, "run `relabel` first, or `import` texts")?;
+        watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
+        let total = rows.len();
+        let (mut kept, dropped) = filter::apply(rows, &seeds, &task.test, &settings.filter);
+        // Compared as they were written, trained on with personal data masked.
+        let masks = redact::rows(settings, &mut kept)?;
+        let redacted = kept.iter().zip(&masks);
+        let redacted: Vec<RedactedText<'_>> =
+            redacted.map(|(row, masks)| RedactedText { row, redacted: *masks }).collect();
+        run.write_rows(names::TRAIN, &redacted)?;
+        run.write_rows(names::DROPPED, &dropped)?;
+
+        let mut reasons: BTreeMap<DropReason, usize> = BTreeMap::new();
+        for row in &dropped {
+            *reasons.entry(row.dropped).or_default() += 1;
+        }
+        let mut counts = vec![("kept", kept.len())];
+        counts.extend(reasons.iter().map(|(reason, count)| (reason.describe(), *count)));
+        let mut decisions: Vec<(usize, String)> =
+            kept.iter().map(|row| (row.augmented.id, "kept".to_owned())).collect();
+        let reason = |row: &DroppedText| (row.row.augmented.id, row.dropped.describe().to_owned());
+        decisions.extend(dropped.iter().map(reason));
+        decisions.sort();
+        run.finish_stage("filter", &counts, &[names::TRAIN, names::DROPPED], decisions)?;
+
+        let why: Vec<String> = reasons
+            .iter()
+            .map(|(reason, count)| format!("{count} {}", reason.describe()))
+            .collect();
+        let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+        let masks: usize = masks.iter().sum();
+        let masked = if masks > 0 { format!("; {masks} values masked") } else { String::new() };
+        watch(Event::End { summary: format!("{} of {total} texts kept{why}{masked}", kept.len()) });
+        Ok(kept)
     }
-    let mut counts = vec![("kept", kept.len())];
-    counts.extend(reasons.iter().map(|(reason, count)| (reason.describe(), *count)));
-    let mut decisions: Vec<(usize, String)> =
-        kept.iter().map(|row| (row.augmented.id, "kept".to_owned())).collect();
-    let reason = |row: &DroppedText| (row.row.augmented.id, row.dropped.describe().to_owned());
-    decisions.extend(dropped.iter().map(reason));
-    decisions.sort();
-    run.finish_stage("filter", &counts, &["train.jsonl", "dropped.jsonl"], decisions)?;
-    let why: Vec<String> =
-        reasons.iter().map(|(reason, count)| format!("{count} {}", reason.describe())).collect();
-    let marks: usize = marks.iter().sum();
-    let masked = if marks > 0 { format!("; {marks} values masked") } else { String::new() };
-    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
-    watch(Event::End { summary: format!("{} of {total} texts kept{why}{masked}", kept.len()) });
-    Ok(kept)
 }

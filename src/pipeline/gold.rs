@@ -1,24 +1,20 @@
-//! The seeds with the labels that the teacher gives them (`relabel.gold`), as in the published code.
-//! They stand in `gold.jsonl`, beside the labels of the task.
+//! The teacher's labels of the seeds (`relabel.gold`), as in the published code. They stand in `gold.jsonl`,
+//! beside the labels of the task.
 
 use serde::{Deserialize, Serialize};
 
-use super::{PipelineError, Watch, relabel::Scoring, run_seeds};
+use super::{PipelineError, Watch, scoring::Scoring};
 use crate::{
     config::Settings,
     embed::Embedder,
-    run::{RunError, RunFolder},
+    run::{RunError, RunFolder, names},
     task::{LabelledText, Task},
     teacher::Teacher,
-    verbosity,
 };
-
-/// The seeds with both labels.
-pub(crate) const FILE: &str = "gold.jsonl";
 
 /// A row of `gold.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Row {
+struct GoldRow {
     text: String,
     /// Name of the class that a person gave it.
     major: String,
@@ -26,8 +22,8 @@ struct Row {
     relabel: String,
 }
 
-/// The seeds of `scoring`'s context, in order, with the teacher's labels, and the names of its calls in
-/// the ledger. A seed that the teacher's process did not survive keeps its label.
+/// The seeds of `scoring`'s context, in order, with the teacher's labels, and the keys of its calls. A
+/// seed without an answer keeps its label.
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk.
@@ -52,51 +48,45 @@ pub(crate) fn relabelled(
     Ok((labelled, answers.keys))
 }
 
-/// Writes `gold.jsonl`: the `seeds` as they were and as they are `labelled` now.
+/// Writes `gold.jsonl`: the `seeds` with their own labels and with those of `labelled`.
 ///
 /// # Errors
-/// A disk that does not take it.
-pub(crate) fn write(
+/// A failed write.
+pub(super) fn write(
     run: &RunFolder,
     task: &Task,
     seeds: &[LabelledText],
     labelled: &[LabelledText],
-) -> Result<(), PipelineError> {
+) -> Result<(), RunError> {
     let name = |text: &LabelledText| task.classes[text.label].name.clone();
-    let row = |(seed, now): (&LabelledText, &LabelledText)| Row {
+    let row = |(seed, now): (&LabelledText, &LabelledText)| GoldRow {
         text: seed.text.clone(),
         major: name(seed),
         relabel: name(now),
     };
-    let rows: Vec<Row> = seeds.iter().zip(labelled).map(row).collect();
-    Ok(run.write_rows(FILE, &rows)?)
+    let rows: Vec<GoldRow> = seeds.iter().zip(labelled).map(row).collect();
+    run.write_rows(names::GOLD, &rows)
 }
 
-/// The seeds of the run, with the teacher's labels where the settings want them. Texts that were
-/// imported with their labels bring none for the seeds: these keep theirs.
+/// The seeds of the run, with the teacher's labels if the settings ask for them. Imported texts bring no
+/// labels of the seeds, which then keep their own.
 ///
 /// # Errors
 /// A missing or damaged `gold.jsonl`.
-pub(crate) fn seeds(
+pub(super) fn read(
     run: &RunFolder,
     task: &Task,
     settings: &Settings,
-) -> Result<Vec<LabelledText>, PipelineError> {
-    let path = run.path().join(FILE);
+) -> Result<Vec<LabelledText>, RunError> {
+    let path = run.path().join(names::GOLD);
     if !settings.relabel.gold || (run.is_imported() && !path.exists()) {
-        return Ok(run_seeds(task, settings));
+        return Ok(task.draw_seeds(settings.run.seed));
     }
-    let rows: Vec<Row> = run.read_rows(FILE, "run the stage `relabel` first")?;
-    let seed = |(line, row): (usize, Row)| {
-        let class = task.classes.iter().position(|class| class.name == row.relabel);
-        let label = class.ok_or_else(|| RunError::Row {
-            path: path.clone(),
-            line: line + 1,
-            message: format!(
-                "the label{} is no class of the task",
-                verbosity::quoted(&row.relabel)
-            ),
-        })?;
+    let rows: Vec<GoldRow> = run.read_rows(names::GOLD, "run `relabel` first")?;
+    let seed = |(line, row): (usize, GoldRow)| {
+        let label = task
+            .class_index(&row.relabel)
+            .ok_or_else(|| RunError::unknown_label(path.clone(), line + 1, &row.relabel))?;
         Ok(LabelledText { text: row.text, label })
     };
     rows.into_iter().enumerate().map(seed).collect()
@@ -109,7 +99,7 @@ mod tests {
         augment::sample::{Sample, seed},
         dataset::{AugmentedText, RelabelledText},
         embed::fake_embedder::FakeEmbedder,
-        pipeline::{relabel, scripted_teacher::ScriptedTeacher},
+        pipeline::scripted_teacher::{ScriptedTeacher, pipeline},
         run::ledger::Entry,
     };
 
@@ -120,15 +110,16 @@ mod tests {
         sample.task.shots = 1;
         let mut settings = Settings::default();
         (settings.relabel.free_text, settings.relabel.gold) = (true, true);
-        let (task, prompts) = (&sample.task, &sample.prompts);
-        let mut run = RunFolder::open(folder.path(), task, &settings, prompts).unwrap();
-        assert!(seeds(&run, task, &settings).unwrap_err().to_string().contains("gold.jsonl"));
+        let task = &sample.task;
+        let mut pipeline = pipeline(folder.path(), &sample, &settings, |_| {});
+        let missing = read(&pipeline.run, task, &settings).unwrap_err();
+        assert!(missing.to_string().contains("gold.jsonl"));
         let row = |text: &str| AugmentedText {
             text: text.to_owned(),
             major: "a".to_owned(),
             ..AugmentedText::default()
         };
-        run.write_rows("augmented.jsonl", &[row("one"), row("two")]).unwrap();
+        pipeline.run.write_rows(names::AUGMENTED, &[row("one"), row("two")]).unwrap();
 
         let embedder = FakeEmbedder(vec![("a", 0.0), ("b", 90.0), ("neither", 80.0)]);
         let mut teacher = ScriptedTeacher::new(|request| {
@@ -142,13 +133,13 @@ mod tests {
             };
             answer.to_owned()
         });
-        let watch: Watch<'_> = &mut |_| {};
-        let rows = relabel(&mut run, task, &settings, prompts, &mut teacher, &embedder, watch);
+        pipeline.embedder = Some(Box::new(embedder));
+        let rows = pipeline.relabel(&mut teacher);
         assert_eq!((teacher.replies, teacher.scores), (4, 0));
         let label = |row: &RelabelledText| (row.relabel.clone(), row.p, row.probabilities.len());
         let found: Vec<_> = rows.unwrap().iter().map(label).collect();
         assert_eq!(found, [("a".to_owned(), 1.0, 0), ("b".to_owned(), 1.0, 0)]);
-        let replies = run.ledger.entries().iter().filter_map(|entry| match entry {
+        let replies = pipeline.run.ledger.entries().iter().filter_map(|entry| match entry {
             Entry::Reply { ask, .. } => Some(ask.as_str()),
             _ => None,
         });
@@ -157,10 +148,10 @@ mod tests {
             ["relabel.0", "relabel.1", "relabel.0", "relabel.1"]
         );
 
-        assert_eq!(seeds(&run, task, &settings).unwrap(), [seed("x", 1), seed("y", 1)]);
-        let written = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert_eq!(read(&pipeline.run, task, &settings).unwrap(), [seed("x", 1), seed("y", 1)]);
+        let written = std::fs::read_to_string(folder.path().join(names::GOLD)).unwrap();
         assert!(written.starts_with(r#"{"text":"x","major":"a","relabel":"b"}"#), "{written}");
         settings.relabel.gold = false;
-        assert_eq!(seeds(&run, task, &settings).unwrap(), sample.seeds);
+        assert_eq!(read(&pipeline.run, task, &settings).unwrap(), sample.seeds);
     }
 }

@@ -1,97 +1,104 @@
-//! The stages of a run, each a function from the files of the one before to its own.
+//! The stages of a run. Each reads the files of the one before it from the run folder and writes its own;
+//! [`Pipeline::run`] calls them in order.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `generate` | stage 1: new texts; `paper` asks for them as the published code does, `texts` is what both share |
+//! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
+//! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
+//! | `filter` | stage 3: drops duplicates, copies and leaks |
+//! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
+//! | `evaluate` | stage 5: scores and the report |
+//! | `scoring` | the teacher as a classifier, for stages 2 and 5 |
+//! | `calls` | the one loop that talks to the teacher: ask, record, read |
+//! | `model_names` | what teacher and student are called in reports |
 
 mod calls;
 mod evaluate;
 pub(crate) mod examples;
 mod filter;
-mod free_text;
 mod generate;
 pub(crate) mod gold;
 mod import;
+mod model_names;
 mod paper;
 mod relabel;
+mod scoring;
 #[cfg(test)]
 mod scripted_teacher;
+mod texts;
 mod train;
 
-pub(crate) use evaluate::evaluate;
-pub(crate) use filter::filter;
-pub(crate) use generate::generate;
-pub(crate) use generate::{Counts, Generation, generate_texts, nearest};
-pub(crate) use import::import;
-pub(crate) use relabel::relabel;
-pub(crate) use relabel::{Scoring, relabelled};
-pub(crate) use train::train;
+use std::borrow::Cow;
+
+pub(crate) use generate::{generate_texts, nearest};
+pub(crate) use model_names::{student_name, teacher_name};
+pub(crate) use relabel::relabelled;
+pub(crate) use scoring::Scoring;
+pub(crate) use texts::{Counts, Generation};
 pub(crate) use train::{StudentTrainer, TrainingJob};
 
 use crate::{
     augment::PromptContext,
     config::{ConfigError, Settings},
-    embed::EmbedError,
+    embed::{EmbedError, Embedder},
     eval::EvalError,
     hint::Hint,
     prompt::{PromptError, Prompts},
     relabel::QuestionError,
-    report::ReportError,
-    run::{RunError, ledger::LedgerError},
-    student::StudentError,
+    report::{Report, ReportError},
+    run::{RunError, RunFolder, ledger::LedgerError},
+    student::{BaseModel, StudentError},
     task::{LabelledText, Task},
-    teacher::TeacherError,
+    teacher::{Teacher, TeacherError},
 };
 
-/// Why a stage could not be finished. What it had done by then is in the ledger.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PipelineError {
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    #[error(transparent)]
-    Embed(#[from] EmbedError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Teacher(#[from] TeacherError),
-    #[error(transparent)]
-    Prompt(#[from] PromptError),
-    #[error(transparent)]
-    Question(#[from] QuestionError),
-    #[error(transparent)]
-    Student(#[from] StudentError),
-    #[error(transparent)]
-    Eval(#[from] EvalError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    #[error(
-        "augment.partners is \"confusable\", but nothing says which classes are near each other\nhint: give a student, whose embeddings do, or set augment.partners=even"
-    )]
-    NoEmbedder,
-    #[error(
-        "no text is left to train on\nhint: `dropped.jsonl` says why each one was dropped; {detail}"
-    )]
-    NothingLeft { detail: String },
+/// An open run with all that its stages need.
+pub(crate) struct Pipeline<'a> {
+    pub run: RunFolder,
+    pub task: Task,
+    pub settings: Settings,
+    pub prompts: Prompts,
+    /// Finds the nearest classes of a text. Stages that need none work without.
+    pub embedder: Option<Box<dyn Embedder>>,
+    /// Receives the events of the stages.
+    pub watch: Box<dyn FnMut(Event) + Send + 'a>,
 }
 
-impl Hint for PipelineError {}
+impl Pipeline<'_> {
+    /// Runs all stages; students are fine-tuned from `base`.
+    ///
+    /// # Errors
+    /// The first error of a stage. Finished work is in the ledger: running it again continues there.
+    pub(crate) fn run(
+        &mut self,
+        teacher: &mut dyn Teacher,
+        base: &BaseModel,
+    ) -> Result<Report, PipelineError> {
+        self.generate(teacher)?;
+        self.relabel(teacher)?;
+        self.filter()?;
+        self.train(base)?;
+        self.evaluate(Some(teacher))
+    }
 
-/// What a stage tells whoever is watching.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Event {
-    /// A stage begins with `total` items, `resumed` of which are known from before.
-    Begin { stage: &'static str, total: usize, resumed: usize },
-    /// `items` more are finished; of them `rejected` came to nothing; `tokens` were read or written.
-    Advance { items: usize, rejected: usize, tokens: usize },
-    /// The stage is over; a summary in words.
-    End { summary: String },
-    /// Something the user should know. Quotes no text.
-    Warning(String),
-    /// Something that `-v` shows. Quotes no text.
-    Fact(String),
-    /// A text of the task or of the teacher, private: `-vv` shows it.
-    Text { what: String, text: String },
+    /// The few-shot subset of this run.
+    fn seeds(&self) -> Vec<LabelledText> {
+        self.task.draw_seeds(self.settings.run.seed)
+    }
+
+    /// The parts that a stage works with, borrowed side by side; `seeds` are those of [`Self::seeds`].
+    fn split<'b>(
+        &'b mut self,
+        seeds: &'b [LabelledText],
+    ) -> (&'b mut RunFolder, Context<'b>, Option<&'b dyn Embedder>, Watch<'b>) {
+        let Self { run, task, settings, prompts, embedder, watch } = self;
+        let context = Context { task, seeds, settings, prompts, seed: settings.run.seed };
+        (run, context, embedder.as_deref(), &mut **watch)
+    }
 }
 
-/// What texts and labels depend on beside the teacher: the task and the few-shot subset of one seed.
+/// What texts and labels depend on besides the teacher: the task and the few-shot subset of one seed.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub task: &'a Task,
@@ -104,17 +111,88 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// What a method of asking sees of it; `nearest` as [`PromptContext::nearest`] has it.
+    /// The part that methods of generation see; `nearest` is [`PromptContext::nearest`].
     pub(crate) fn for_prompts(&self, nearest: &'a [Vec<usize>]) -> PromptContext<'a> {
         let Self { task, seeds, settings, prompts, seed } = *self;
         PromptContext { task, seeds, prompts, settings: &settings.augment, nearest, seed }
     }
 }
 
+/// What a stage reports while it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    /// A stage begins with `total` items, of which `resumed` are in the ledger.
+    Begin { stage: &'static str, total: usize, resumed: usize },
+    /// `items` more are finished, of which `rejected` are of no use; they took `tokens`.
+    Advance { items: usize, rejected: usize, tokens: usize },
+    /// The stage has finished; a summary in words.
+    End { summary: String },
+    /// Something the user should know, and what helps. Quotes no text.
+    Warning { message: String, hint: Option<String> },
+    /// Something that `-v` shows. Quotes no text.
+    Fact(String),
+    /// A text of the task or of the teacher. It is private: only `-vv` shows it.
+    Text { what: String, text: String },
+}
+
+impl Event {
+    /// A warning without a hint.
+    pub(crate) fn warning(message: impl Into<String>) -> Self {
+        Self::Warning { message: message.into(), hint: None }
+    }
+}
+
 /// Receives the events of a stage.
 pub(crate) type Watch<'a> = &'a mut (dyn FnMut(Event) + Send);
 
-/// The seeds that this run uses.
-fn run_seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {
-    task.draw_seeds(settings.run.seed)
+/// Why a stage could not finish. What it had finished by then is in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PipelineError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Teacher(#[from] TeacherError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Question(#[from] QuestionError),
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Student(#[from] StudentError),
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error("no student is given, but its embeddings are needed to find the nearest classes")]
+    NoEmbedder,
+    #[error("no text is left to train on: {detail}")]
+    NothingLeft { detail: String },
+}
+
+impl Hint for PipelineError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Run(error) => error.hint(),
+            Self::Ledger(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::Teacher(error) => error.hint(),
+            Self::Prompt(error) => error.hint(),
+            Self::Question(error) => error.hint(),
+            Self::Embed(error) => error.hint(),
+            Self::Student(error) => error.hint(),
+            Self::Eval(error) => error.hint(),
+            Self::Report(error) => error.hint(),
+            Self::NoEmbedder => {
+                Some("name a student with --student, or set augment.partners=even".into())
+            }
+            Self::NothingLeft { .. } => {
+                Some("`dropped.jsonl` gives the reason for each dropped text".into())
+            }
+        }
+    }
 }

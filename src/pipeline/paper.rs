@@ -1,8 +1,8 @@
-//! Asking as the published code does: many requests for each text, one text kept.
+//! Asking as the published code does: many requests for each text, of which one text is kept.
 
 use super::{
     Context, PipelineError, Watch,
-    generate::{Counts, Generation, gathered, replies},
+    texts::{Counts, Generation, keep_wanted, parsed_replies},
 };
 use crate::{
     augment::paper::{PaperMixup, PendingText},
@@ -11,11 +11,11 @@ use crate::{
     teacher::Teacher,
 };
 
-/// As [`crate::pipeline::generate::generate_texts`] for the method itself, where `augment.unique_per_text` is set.
+/// As [`super::generate::generate_texts`] for the method itself, if `augment.unique_per_text` is set.
 ///
 /// # Errors
 /// The same.
-pub(crate) fn generate_texts(
+pub(super) fn generate_texts(
     run: &mut RunFolder,
     context: &Context<'_>,
     nearest: &[Vec<usize>],
@@ -23,58 +23,56 @@ pub(crate) fn generate_texts(
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
     let (task, augment) = (context.task, &context.settings.augment);
-    let prompt_context = context.for_prompts(nearest);
-    run.note_teacher(teacher.identity())?;
+    let prompts = context.for_prompts(nearest);
     let teacher_sha256 = teacher.identity().sha256.clone();
-    let mut pending = PendingText::all(&prompt_context);
+    let mut pending = PendingText::all(&prompts);
     let (mut counts, mut keys) = (Counts::default(), Vec::new());
     loop {
-        let (mut asks, mut owners) = (Vec::new(), Vec::new());
-        for (owner, pending) in pending.iter_mut().enumerate() {
-            asks.extend(pending.asks(&prompt_context)?);
-            owners.resize(asks.len(), owner);
+        let (mut requests, mut owners) = (Vec::new(), Vec::new());
+        for (owner, text) in pending.iter_mut().enumerate() {
+            requests.extend(text.asks(&prompts)?);
+            owners.resize(requests.len(), owner);
         }
-        if asks.is_empty() {
+        if requests.is_empty() {
             break;
         }
-        let replies = replies(run, &prompt_context, &PaperMixup, teacher, &asks, &mut *watch)?;
-        for ((ask, owner), (key, reply)) in asks.iter().zip(owners).zip(replies) {
+        let replies = parsed_replies(run, &prompts, &PaperMixup, &requests, teacher, &mut *watch)?;
+        for ((request, owner), (key, reply)) in requests.iter().zip(owners).zip(replies) {
             keys.push(key);
-            for (_, row) in counts.rows(&prompt_context, &PaperMixup, ask, &reply, &teacher_sha256)
-            {
+            for (_, row) in counts.rows(task, request, reply, &teacher_sha256) {
                 counts.unique += usize::from(pending[owner].take(row));
             }
         }
     }
     let mut piles: Vec<Vec<AugmentedText>> = vec![Vec::new(); task.classes.len()];
-    for pending in pending {
-        let class = pending.class();
-        piles[class].extend(pending.keep(context.seed));
+    for text in pending {
+        let class = text.class();
+        piles[class].extend(text.keep(context.seed));
     }
-    let generate_texts = Generation { texts: Vec::new(), counts, keys };
-    Ok(gathered(task, piles, augment.per_class, augment.tries, generate_texts, watch))
+    let (texts, counts) = keep_wanted(task, piles, augment.per_class, augment.tries, counts, watch);
+    Ok(Generation { texts, counts, keys })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
-    use super::*;
     use crate::{
         augment::sample::{Sample, seed},
         config::Settings,
-        pipeline::{Event, generate, scripted_teacher::ScriptedTeacher},
+        pipeline::{
+            Event,
+            scripted_teacher::{ScriptedTeacher, pipeline},
+        },
     };
 
     #[test]
-    fn one_of_ten_texts_is_kept_and_a_run_taken_up_again_asks_nothing() {
+    fn one_of_ten_texts_is_kept_and_a_resumed_run_asks_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
         let mut settings = Settings::default();
         let augment = &mut settings.augment;
         (augment.per_class, augment.unique_per_text) = (2, 10);
-        let (task, prompts) = (&sample.task, &sample.prompts);
-        let mut run = RunFolder::open(folder.path(), task, &settings, prompts).unwrap();
 
         // The second request of each text is answered with a reply that is no list, the first text of
         // class b with the same three lines whatever is asked.
@@ -93,10 +91,12 @@ mod tests {
             }
         });
         let mut warnings = Vec::new();
-        let watch: Watch<'_> =
-            &mut |event| warnings.extend(matches!(event, Event::Warning(_)).then_some(event));
-        let texts =
-            generate(&mut run, task, &settings, prompts, &mut teacher, None, watch).unwrap();
+        let watch = |event: Event| {
+            warnings.extend(matches!(event, Event::Warning { .. }).then_some(event));
+        };
+        let mut run = pipeline(folder.path(), &sample, &settings, watch);
+        let texts = run.generate(&mut teacher).unwrap();
+        drop(run);
         assert_eq!(texts.iter().map(|text| text.id).collect::<Vec<_>>(), [0, 1, 2, 3]);
         assert_eq!(
             texts.iter().map(|text| text.major.as_str()).collect::<Vec<_>>(),
@@ -115,7 +115,7 @@ mod tests {
         assert!(replies == 27 && warnings.is_empty(), "{warnings:?}");
 
         let mut silent = ScriptedTeacher::new(|request| panic!("{} is asked again", request.id));
-        let again = generate(&mut run, task, &settings, prompts, &mut silent, None, &mut |_| {});
+        let again = pipeline(folder.path(), &sample, &settings, |_| {}).generate(&mut silent);
         assert_eq!(again.unwrap(), texts);
     }
 }

@@ -1,9 +1,13 @@
-//! A teacher for tests that follows a script.
+//! A teacher for tests that follows a script, and a pipeline for it.
 
+use std::path::Path;
+
+use super::{Event, Pipeline};
 use crate::teacher::{
     GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Teacher, TeacherError,
     TeacherEvent, TeacherIdentity,
 };
+use crate::{augment::sample::Sample, config::Settings, prompt::Prompts, run::RunFolder};
 
 /// Replies as it is told to, and scores all candidates alike.
 pub(crate) struct ScriptedTeacher<'a> {
@@ -27,6 +31,25 @@ impl<'a> ScriptedTeacher<'a> {
             context: 1000,
         };
         Self { identity, script: Box::new(script), replies: 0, scores: 0 }
+    }
+}
+
+/// A pipeline over `sample`'s task in the run folder `path`, which tells `watch` its events.
+pub(crate) fn pipeline<'a>(
+    path: &Path,
+    sample: &Sample,
+    settings: &Settings,
+    watch: impl FnMut(Event) + Send + 'a,
+) -> Pipeline<'a> {
+    let prompts = Prompts::load(None).expect("the built-in templates compile");
+    let run = RunFolder::open(path, &sample.task, settings, &prompts).expect("a new run folder");
+    Pipeline {
+        run,
+        task: sample.task.clone(),
+        settings: settings.clone(),
+        prompts,
+        embedder: None,
+        watch: Box::new(watch),
     }
 }
 

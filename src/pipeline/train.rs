@@ -1,8 +1,7 @@
-//! The stage `train`: for each row of the result table and each seed, one student. Reads
-//! `train.jsonl`, writes `student/` (row A2, first seed); predictions go into the ledger.
+//! The stage `train`: one student for each variant and seed. Reads `train.jsonl`, writes `student/`
+//! (variant A2, first seed) and `predictions.json`; the predictions are in the ledger as well.
 
 use std::{
-    collections::HashMap,
     fs, io,
     path::PathBuf,
     sync::{
@@ -13,40 +12,94 @@ use std::{
 };
 
 use super::{
-    Event, PipelineError, Watch,
-    examples::{self, Labels},
-    gold, run_seeds,
+    Event, Pipeline, PipelineError, Watch,
+    examples::{self, ExampleBuilder},
+    gold,
 };
 use crate::{
     audit::redact,
     config::Settings,
     dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
     interrupt,
-    run::{RunError, RunFolder, key, ledger::Entry},
+    run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
-        self, BaseModel, Corpus, Crew, Example, Precision, Snapshots, TrainSettings, Training,
+        self, BaseModel, Classifier, Corpus, Crew, Example, Precision, Snapshots, TrainSettings,
+        Training,
     },
     task::Task,
 };
 
-/// What the stage reads, and what it writes: the predictions of all students, and the one that is kept.
+/// The files that the stage reads and writes, as the ledger records them.
 const FILES: [&str; 5] = [
-    "train.jsonl",
-    "predictions.json",
+    names::TRAIN,
+    names::PREDICTIONS,
     "student/config.json",
     "student/model.safetensors",
     "student/tokenizer.json",
 ];
 
-/// One student to be trained.
+impl Pipeline<'_> {
+    /// Runs the stage: the variants `seeds`, `A1` (labels as asked for) and `A2` (labels after
+    /// relabelling), on the same texts and with the same settings, each with `run.seeds` seeds.
+    ///
+    /// # Errors
+    /// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
+    pub(crate) fn train(&mut self, base: &BaseModel) -> Result<Vec<TrainedStudent>, PipelineError> {
+        let seeds = self.seeds();
+        let Self { run, task, settings, watch, .. } = self;
+        let rows: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
+        if rows.is_empty() {
+            return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
+        }
+        let build = ExampleBuilder { run, task, student: &settings.student };
+        let gold = examples::gold(&seeds);
+        let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
+        let mut variants = [
+            (Variant::Seeds, gold.clone()),
+            (Variant::A1, [gold, build.asked(&rows)?].concat()),
+            (Variant::A2, [relabelled_gold, build.relabelled(&rows, false)?].concat()),
+        ];
+        for (_, examples) in &mut variants {
+            redact::examples(settings, examples)?;
+        }
+        let mut jobs = Vec::new();
+        for seed in 0..settings.run.seeds {
+            for (row, examples) in &variants {
+                let keep = *row == Variant::A2 && seed == 0;
+                // Without a test set nothing is compared: only the student that is kept is trained.
+                if keep || (!task.test.is_empty() && !examples.is_empty()) {
+                    let save = keep.then(|| run.path().join(names::STUDENT));
+                    let training = &settings.student.training;
+                    jobs.push(TrainingJob { row: *row, seed, examples, training, save });
+                }
+            }
+        }
+        let trainer = StudentTrainer { task, settings, base };
+        let predictions = trainer.train(run, &jobs, &mut **watch)?;
+        let trained = jobs.iter().zip(predictions).map(|(job, (_, predictions))| TrainedStudent {
+            row: job.row,
+            seed: job.seed,
+            train_rows: job.examples.len(),
+            predictions,
+        });
+        let trained: Vec<TrainedStudent> = trained.collect();
+        let json = serde_json::to_vec(&trained).expect("predictions are plain numbers");
+        run.write(names::PREDICTIONS, &json)?;
+        run.finish_stage("train", &[("students", trained.len())], &FILES, Vec::new())?;
+        watch(Event::End { summary: format!("{} students trained", trained.len()) });
+        Ok(trained)
+    }
+}
+
+/// One student to train.
 pub(crate) struct TrainingJob<'a> {
     pub row: Variant,
-    /// Counts the students of a row; the initial weights and the order of the examples follow from
-    /// it and the run's seed.
+    /// Counts the students of a variant; with the run's seed it determines the initial weights and the
+    /// order of the examples.
     pub seed: u64,
     pub examples: &'a [Example],
     pub training: &'a TrainSettings,
-    /// Where the student is kept, if it is.
+    /// Where the student is saved, if it is kept.
     pub save: Option<PathBuf>,
 }
 
@@ -57,188 +110,188 @@ pub(crate) struct StudentTrainer<'a> {
     pub base: &'a BaseModel,
 }
 
-/// Runs the stage: rows `seeds`, `A1` (labels as asked for) and `A2` (labels after relabelling), all
-/// on the same texts with the same settings, each with `run.seeds` seeds.
-///
-/// # Errors
-/// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
-pub(crate) fn train(
-    run: &mut RunFolder,
-    task: &Task,
-    settings: &Settings,
-    base: &BaseModel,
-    watch: Watch<'_>,
-) -> Result<Vec<TrainedStudent>, PipelineError> {
-    let rows: Vec<RelabelledText> = run.read_rows("train.jsonl", "run the stage `filter` first")?;
-    if rows.is_empty() {
-        return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
-    }
-    let labels = Labels { path: run.path(), classes: &task.classes, student: &settings.student };
-    let gold = examples::gold(&run_seeds(task, settings));
-    let taught = examples::gold(&gold::seeds(run, task, settings)?);
-    let mut arms = [
-        (Variant::Seeds, gold.clone()),
-        (Variant::A1, [gold, labels.asked(&rows)?].concat()),
-        (Variant::A2, [taught, labels.relabelled(&rows, false)?].concat()),
-    ];
-    for (_, examples) in &mut arms {
-        redact::examples(settings, examples)?;
-    }
-    let mut jobs = Vec::new();
-    for seed in 0..settings.run.seeds {
-        for (row, examples) in &arms {
-            let keep = *row == Variant::A2 && seed == 0;
-            // Without a test set there is nothing to compare: only the student itself is trained.
-            if keep || (!task.test.is_empty() && !examples.is_empty()) {
-                let save = keep.then(|| run.path().join("student"));
-                let training = &settings.student.training;
-                jobs.push(TrainingJob { row: *row, seed, examples, training, save });
-            }
-        }
-    }
-    let said = StudentTrainer { task, settings, base }.train(run, &jobs, &mut *watch)?;
-    let trained: Vec<TrainedStudent> = jobs
-        .iter()
-        .zip(said)
-        .map(|(job, (_, said))| {
-            let (row, seed, train_rows) = (job.row, job.seed, job.examples.len());
-            TrainedStudent { row, seed, train_rows, said }
-        })
-        .collect();
-    run.write(
-        "predictions.json",
-        &serde_json::to_vec(&trained).expect("predictions are plain numbers"),
-    )?;
-    run.finish_stage("train", &[("students", trained.len())], &FILES, Vec::new())?;
-    watch(Event::End { summary: format!("{} students trained", trained.len()) });
-    Ok(trained)
+/// A job that is not in the ledger yet, ready to run.
+struct ReadyJob<'a> {
+    key: &'a str,
+    job: &'a TrainingJob<'a>,
+    training: Training<'a>,
 }
 
 impl StudentTrainer<'_> {
-    /// Trains the students of `jobs`, several at a time, and asks them about the test set. Those that
-    /// the ledger knows are not trained again. Each comes with its name in the ledger.
+    /// Trains the students of `jobs`, several at a time, and classifies the test set with each. Students
+    /// that the ledger has are not trained again. Each result comes with its key in the ledger.
     ///
     /// # Errors
-    /// As [`train`].
+    /// As [`Pipeline::train`].
     pub(crate) fn train(
         &self,
         run: &mut RunFolder,
         jobs: &[TrainingJob<'_>],
         watch: Watch<'_>,
     ) -> Result<Vec<(String, TestPredictions)>, PipelineError> {
-        let Self { task, settings, base } = *self;
-        let labels: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
-        let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-        let identity = base.identity();
-        let named = jobs.iter().map(|job| {
-            let TrainingJob { row, seed, examples, training, .. } = job;
-            let parts = (row.key(), seed, examples, training, settings.run.seed, &identity, &test);
-            (key(&parts), job)
-        });
-        let jobs: Vec<(String, &TrainingJob<'_>)> = named.collect();
-        let mut known: HashMap<String, TestPredictions> = HashMap::new();
-        for entry in run.ledger.entries() {
-            if let Entry::Student { key, said, .. } = entry {
-                known.insert(key.clone(), said.clone());
-            }
-        }
-        // The folder may hold a student of other settings: beside it stands whose it is.
-        let mark = run.path().join("student.key");
-        let lacks_folder = |key: &str, job: &TrainingJob<'_>| {
-            job.save.as_ref().is_some_and(|path| {
-                let marked = fs::read_to_string(&mark).is_ok_and(|mark| mark == key);
-                !(marked && path.join("config.json").exists())
-            })
-        };
-        let open: Vec<&(String, &TrainingJob<'_>)> = jobs
-            .iter()
-            .filter(|(key, job)| !known.contains_key(key) || lacks_folder(key, job))
+        let test: Vec<String> = self.task.test.iter().map(|item| item.text.clone()).collect();
+        let keys: Vec<String> = jobs.iter().map(|job| self.key(job, &test)).collect();
+        let missing: Vec<(&str, &TrainingJob<'_>)> = (keys.iter().map(String::as_str).zip(jobs))
+            .filter(|(key, job)| run.ledger.find(key).is_none() || !is_saved(run, key, job))
             .collect();
-        watch(Event::Begin { stage: "train", total: jobs.len(), resumed: jobs.len() - open.len() });
+        let resumed = jobs.len() - missing.len();
+        watch(Event::Begin { stage: "train", total: jobs.len(), resumed });
 
-        let texts = open.iter().flat_map(|(_, job)| job.examples);
+        let texts = missing.iter().flat_map(|(_, job)| job.examples);
         let texts = texts.map(|example| example.text.as_str());
-        let corpus = Corpus::new(base, texts, settings.student.training.max_length)?;
-        let ready: Vec<(&str, &TrainingJob<'_>, Training<'_>)> = open
-            .into_iter()
-            .map(|(key, job)| {
-                // Of the students that only serve the comparison, nothing but their answers is kept.
-                let snapshots = job.save.as_ref().map(|_| Snapshots {
-                    every_steps: settings.student.snapshot_steps,
-                    ..Snapshots::new(run.path().join("training"))
-                });
-                let seed = settings.run.seed.wrapping_mul(1_000).wrapping_add(job.seed);
-                let training = Training::new(base, &labels, job.examples, job.training);
-                let corpus = Some(&corpus);
-                (key.as_str(), *job, Training { seed, corpus, snapshots, ..training })
-            })
-            .collect();
-        let needs = ready.iter().map(|(.., training)| training.need());
+        let corpus = Corpus::new(self.base, texts, self.settings.student.training.max_length)?;
+        let labels: Vec<String> =
+            self.task.classes.iter().map(|class| class.name.clone()).collect();
+        let training_folder = run.path().join(names::TRAINING);
+        let ready = |(key, job)| ReadyJob {
+            key,
+            job,
+            training: self.training(job, &labels, &corpus, training_folder.clone()),
+        };
+        let ready: Vec<ReadyJob<'_>> = missing.into_iter().map(ready).collect();
+        let needs = ready.iter().map(|job| job.training.need());
         let need = needs.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
-        let crew = Crew::new(base, ready.len(), need);
-        let shared = Mutex::new((&mut run.ledger, &mut known, watch));
-        let stopped = AtomicBool::new(false);
-        let train_one = |key: &str, job: &TrainingJob<'_>, training: &Training<'_>| {
+        let crew = Crew::new(self.base, ready.len(), need);
+
+        let mark = run.path().join(names::STUDENT_KEY);
+        let shared = Mutex::new((&mut run.ledger, watch));
+        let failed = AtomicBool::new(false);
+        let work = |ready: &ReadyJob<'_>| {
             let clock = Instant::now();
-            // A student that is kept saves its state before the program ends.
-            let saves = job.save.as_ref().map(|_| interrupt::hold());
-            let student = training.run(&mut |_| interrupt::flow())?.classifier;
-            drop(saves);
-            let (predicted, confidence) = sure(&student.predict(&test)?);
-            let mut said = TestPredictions { predicted, confidence, fast: None };
-            let _whole = job.save.as_ref().map(|_| interrupt::hold());
-            if let Some(folder) = &job.save {
-                let fault = |source| RunError::Write { path: mark.clone(), source };
-                match fs::remove_file(&mark) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(fault(error).into());
-                    }
-                    _ => {}
-                }
-                student.save(folder)?;
-                crate::fs::write_atomic(&mark, key.as_bytes()).map_err(fault)?;
-                if !test.is_empty() && base.device().is_cpu() && Precision::Int8.pays() {
-                    let fast = student.with_precision(Precision::Int8)?.predict(&test)?;
-                    said.fast = Some(sure(&fast).0);
-                }
-            }
-            let entry = Entry::Student {
-                key: key.to_owned(),
-                row: job.row.key().to_owned(),
-                seed: job.seed,
-                train_rows: job.examples.len(),
-                base_sha256: base.sha256().to_owned(),
-                said: said.clone(),
-                // Its share of the wall clock: as many students as workers are in the making at a
-                // time.
-                seconds: clock.elapsed().as_secs_f64() / crew.workers as f64,
-            };
+            let (predictions, _uninterrupted) = self.train_one(ready, &test, &mark)?;
+            // Its share of the clock: `workers` students are trained at a time.
+            let seconds = clock.elapsed().as_secs_f64() / crew.workers as f64;
+            let entry = self.entry(ready, predictions, seconds);
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if shared.1.insert(key.to_owned(), said).is_none() {
+            if shared.0.find(ready.key).is_none() {
                 shared.0.append(vec![entry])?;
             }
-            (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
+            (shared.1)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
         };
-        let results = student::side_by_side(crew, &ready, |(key, job, training)| {
-            // After a fault, a full disk for one, nothing that is begun could be kept.
-            if stopped.load(Ordering::Relaxed) {
+        let results = student::side_by_side(crew, &ready, |ready| {
+            // After a failure, such as a full disk, no result could be kept.
+            if failed.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            train_one(key, job, training)
-                .inspect_err(|_: &PipelineError| stopped.store(true, Ordering::Relaxed))
+            work(ready).inspect_err(|_: &PipelineError| failed.store(true, Ordering::Relaxed))
         })?;
         results.into_iter().collect::<Result<(), PipelineError>>()?;
-        let said = |key: String| {
-            let said = known.get(&key).cloned().unwrap_or_default();
-            (key, said)
+        drop(shared);
+        let predictions = |key: String| match run.ledger.find(&key) {
+            Some(Entry::Student { predictions, .. }) => (key, predictions.clone()),
+            _ => (key, TestPredictions::default()),
         };
-        Ok(jobs.into_iter().map(|(key, _)| said(key)).collect())
+        Ok(keys.into_iter().map(predictions).collect())
+    }
+
+    /// The key of `job` in the ledger: the hash of all that its result depends on.
+    fn key(&self, job: &TrainingJob<'_>, test: &[String]) -> String {
+        let TrainingJob { row, seed, examples, training, .. } = job;
+        let identity = self.base.identity();
+        key(&(row.key(), seed, examples, training, self.settings.run.seed, identity, test))
+    }
+
+    fn training<'b>(
+        &'b self,
+        job: &'b TrainingJob<'_>,
+        labels: &'b [String],
+        corpus: &'b Corpus,
+        folder: PathBuf,
+    ) -> Training<'b> {
+        // Of the students that only serve the comparison, nothing but their predictions is kept.
+        let snapshots = job.save.as_ref().map(|_| Snapshots {
+            every_steps: self.settings.student.snapshot_steps,
+            ..Snapshots::new(folder)
+        });
+        let seed = self.settings.run.seed.wrapping_mul(1_000).wrapping_add(job.seed);
+        let training = Training::new(self.base, labels, job.examples, job.training);
+        Training { seed, corpus: Some(corpus), snapshots, ..training }
+    }
+
+    /// Trains one student, classifies the test set and saves the student if it is kept, with its key in
+    /// the file `mark` beside it. The program is not to end before the predictions of a saved student are
+    /// in the ledger: that is what the returned [`interrupt::Hold`] is for.
+    fn train_one(
+        &self,
+        ready: &ReadyJob<'_>,
+        test: &[String],
+        mark: &PathBuf,
+    ) -> Result<(TestPredictions, Option<interrupt::Hold>), PipelineError> {
+        let save = ready.job.save.as_ref();
+        // A student that is kept saves its state before the program ends.
+        let saves = save.map(|_| interrupt::hold());
+        let student = ready.training.run(&mut |_| interrupt::flow())?.classifier;
+        drop(saves);
+        let (predicted, confidence) = most_probable(&student.predict(test)?);
+        let uninterrupted = save.map(|_| interrupt::hold());
+        let fast = match save {
+            Some(folder) => {
+                self.save(&student, folder, ready.key, mark)?;
+                self.fast_predictions(&student, test)?
+            }
+            None => None,
+        };
+        Ok((TestPredictions { predicted, confidence, fast }, uninterrupted))
+    }
+
+    fn save(
+        &self,
+        student: &Classifier,
+        folder: &PathBuf,
+        key: &str,
+        mark: &PathBuf,
+    ) -> Result<(), PipelineError> {
+        let failed = |source| RunError::Write { path: mark.clone(), source };
+        match fs::remove_file(mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(error).into());
+            }
+            _ => {}
+        }
+        student.save(folder)?;
+        crate::fs::write_atomic(mark, key.as_bytes()).map_err(failed)?;
+        Ok(())
+    }
+
+    /// The classes in 8 bits, if this processor has the instructions that make them pay.
+    fn fast_predictions(
+        &self,
+        student: &Classifier,
+        test: &[String],
+    ) -> Result<Option<Vec<usize>>, PipelineError> {
+        if test.is_empty() || !self.base.device().is_cpu() || !Precision::Int8.pays() {
+            return Ok(None);
+        }
+        let fast = student.with_precision(Precision::Int8)?.predict(test)?;
+        Ok(Some(most_probable(&fast).0))
+    }
+
+    fn entry(&self, ready: &ReadyJob<'_>, predictions: TestPredictions, seconds: f64) -> Entry {
+        Entry::Student {
+            key: ready.key.to_owned(),
+            row: ready.job.row.key().to_owned(),
+            seed: ready.job.seed,
+            train_rows: ready.job.examples.len(),
+            base_sha256: self.base.sha256().to_owned(),
+            predictions,
+            seconds,
+        }
     }
 }
 
+/// Whether the student of `job` is in its folder, if it is kept. The folder may hold a student of other
+/// settings: the key beside it tells.
+fn is_saved(run: &RunFolder, key: &str, job: &TrainingJob<'_>) -> bool {
+    job.save.as_ref().is_none_or(|folder| {
+        let mark = run.path().join(names::STUDENT_KEY);
+        let marked = fs::read_to_string(mark).is_ok_and(|mark| mark == key);
+        marked && folder.join("config.json").exists()
+    })
+}
+
 /// The most probable class of each row, and its probability.
-fn sure(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
+fn most_probable(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
     let largest = |row: &Vec<f32>| {
         let class = student::largest(row);
         (class, row[class])

@@ -11,7 +11,7 @@ use super::{Report, ReportError};
 use crate::{
     config::Settings,
     run::{
-        RunError, imported,
+        RunError, is_imported,
         ledger::{self, Entry},
         read_json, read_settings,
     },
@@ -63,7 +63,7 @@ impl Record {
             hint: "the run folder is incomplete",
         })?;
         let (entries, ..) = ledger::parse(&ledger, &bytes)?;
-        let imported = imported(&entries);
+        let imported = is_imported(&entries);
         let mut record = Self {
             task: read_json(&path.join("task.json"))?,
             settings: read_settings(path)?,

@@ -1,16 +1,15 @@
-//! The files of a run folder: how they are read, and what is swept up of a program that was killed while it
-//! wrote one.
+//! Reading the files of a run folder, and sweeping up what a killed program left in one.
 
 use std::{fs, path::Path};
 
 use serde::de::DeserializeOwned;
 
-use super::{RunError, folder::read_settings};
+use super::{RunError, names};
 use crate::{config::Settings, dataset::SyntheticText, task::Task, verbosity};
 
-/// What the file `path` says.
+/// Reads the JSON file `path` of a run folder.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let hint = "the run folder is incomplete; start anew in another one with --out";
+    let hint = "the run folder is incomplete; start a new one with --out";
     let bytes =
         fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source, hint })?;
     serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
@@ -20,15 +19,14 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError>
     })
 }
 
-/// Makes the folder `path` and those above it, for the user alone.
+/// Creates the folder `path` and those above it, readable by the user alone.
 pub(super) fn create_private_folder(path: &Path) -> Result<(), RunError> {
     crate::fs::create_private_dir(path)
         .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
-/// Removes what a program that was killed in the middle of a write has left in the run folder `path`:
-/// each file and each student is written beside its place and renamed. Best effort: a leftover does no
-/// harm.
+/// Removes what a program that was killed in the middle of a write left in the run folder `path`: files
+/// and students are written under another name and then renamed. Best effort: leftovers do no harm.
 pub(super) fn sweep(path: &Path) {
     let numbered = |name: &str, before: &str| {
         let number = name.strip_prefix(before);
@@ -45,17 +43,16 @@ pub(super) fn sweep(path: &Path) {
             && (numbered(name, ".student.new-") || numbered(name, ".student.old-"))
         {
             let _ = fs::remove_dir_all(path);
-        } else if kind.is_dir() && name != "student" && !name.starts_with('.') {
+        } else if kind.is_dir() && name != names::STUDENT && !name.starts_with('.') {
             sweep(&path);
         }
     }
 }
 
-/// All texts of the file `name` (`train.jsonl`, `relabelled.jsonl`) in the run folder `path`; nothing
-/// where there is no such file.
+/// All texts of the file `name` in the run folder `path`; `None` if there is no such file.
 ///
 /// # Errors
-/// A file that cannot be read, a line that is no row.
+/// A file that cannot be read, a line that is not a row.
 pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<SyntheticText>>, RunError> {
     #[derive(serde::Deserialize)]
     struct Row {
@@ -82,12 +79,31 @@ pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<Synthetic
     Ok(Some(texts))
 }
 
-/// The task and the settings of the run folder `path`, whatever its ledger says.
+/// The task and the settings that the run in the folder `path` was started with.
 ///
 /// # Errors
-/// A file that is missing or was changed, with its line.
-pub(crate) fn begun_with(path: &Path) -> Result<(Task, Settings), RunError> {
-    Ok((read_json(&path.join("task.json"))?, read_settings(path)?))
+/// A file that is missing or was damaged, with its line.
+pub(crate) fn read_task_and_settings(path: &Path) -> Result<(Task, Settings), RunError> {
+    Ok((read_json(&path.join(names::TASK))?, read_settings(path)?))
+}
+
+/// The settings that the run in the folder `path` was started with.
+///
+/// # Errors
+/// A folder that is no run, a file that was damaged, with its line.
+pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
+    let hint = "this is not a run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` starts one";
+    let path = path.join(names::SETTINGS);
+    let text = fs::read_to_string(&path).map_err(|source| RunError::Read {
+        path: path.clone(),
+        source,
+        hint,
+    })?;
+    toml::from_str(&text).map_err(|error| RunError::Row {
+        path,
+        line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
+        message: error.message().to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -95,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_that_is_none_is_not_quoted() {
+    fn a_malformed_row_is_not_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let write = |row: &str| fs::write(folder.path().join("train.jsonl"), row).unwrap();
         write("{\"id\": 3, \"text\": \"a\", \"redacted\": 2}\n\n{\"id\": 4, \"text\": \"b\"}\n");

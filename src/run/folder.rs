@@ -1,5 +1,5 @@
-//! The folder of a run: opened or taken up again, locked against other programs, swept of what a killed
-//! one left; the files in it are replaced whole, and its ledger is told what each stage made.
+//! The folder of a run: created or resumed, locked against other programs. Its files are replaced
+//! atomically, and its ledger records what each stage wrote.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,15 +13,19 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     RunError,
-    files::{create_private_folder, read_json, sweep},
+    files::{create_private_folder, read_json, read_settings, sweep},
     ledger::{Entry, Ledger},
+    names,
 };
 use crate::{
     config::Settings, hash, prompt::Prompts, task::Task, teacher::TeacherIdentity, verbosity,
 };
 
-/// The empty file that marks the folder of a comparison.
-const COMPARISON: &str = "comparison";
+/// Something odd about a run folder, and what helps.
+pub(crate) struct Remark {
+    pub message: String,
+    pub hint: Option<String>,
+}
 
 /// An open run folder, locked against other programs.
 pub(crate) struct RunFolder {
@@ -31,7 +35,7 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates `path` or takes it up again, for `task` with `settings`.
+    /// Creates the run folder `path`, or resumes it, for `task` with `settings`.
     ///
     /// # Errors
     /// A folder with other files, of another task, in use, or not writable.
@@ -41,7 +45,7 @@ impl RunFolder {
         settings: &Settings,
         prompts: &Prompts,
     ) -> Result<Self, RunError> {
-        if path.join(COMPARISON).exists() {
+        if path.join(names::COMPARISON).exists() {
             return Err(RunError::Comparison { path: path.to_owned() });
         }
         Self::open_either(path, task, settings, prompts, false)
@@ -54,15 +58,15 @@ impl RunFolder {
         prompts: &Prompts,
         comparison: bool,
     ) -> Result<Self, RunError> {
-        let known = path.join("task.json");
+        let known = path.join(names::TASK);
         if !known.exists() && holds_other_files(path) {
             return Err(RunError::NotARun { path: path.to_owned() });
         }
         create_private_folder(path)?;
         let mut run = Self::lock(path)?;
-        // Before the task: a folder that has one is taken for what it is marked as.
-        if comparison && !path.join(COMPARISON).exists() {
-            run.write(COMPARISON, b"")?;
+        // Before the task is written: once it is there, the marker decides what the folder is.
+        if comparison && !path.join(names::COMPARISON).exists() {
+            run.write(names::COMPARISON, b"")?;
         }
         if known.exists() {
             let before: Task = read_json(&known)?;
@@ -72,7 +76,7 @@ impl RunFolder {
         } else {
             let json = serde_json::to_vec_pretty(task)
                 .expect("a task holds nothing that JSON cannot write");
-            run.write("task.json", &json)?;
+            run.write(names::TASK, &json)?;
         }
         let settings_text = settings.to_toml();
         let begun = run.ledger.entries().iter().rev().find_map(|entry| match entry {
@@ -80,7 +84,7 @@ impl RunFolder {
             _ => None,
         });
         if begun.is_none_or(|begun| begun != (&settings_text, &prompts.sha256().to_owned())) {
-            run.write("settings.toml", settings_text.as_bytes())?;
+            run.write(names::SETTINGS, settings_text.as_bytes())?;
             run.ledger.append(vec![Entry::Begun {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: now(),
@@ -102,24 +106,24 @@ impl RunFolder {
         settings: &Settings,
         prompts: &Prompts,
     ) -> Result<Self, RunError> {
-        let mark = path.join(COMPARISON);
-        if path.join("task.json").exists() && !mark.exists() {
+        let mark = path.join(names::COMPARISON);
+        if path.join(names::TASK).exists() && !mark.exists() {
             return Err(RunError::SingleRun { path: path.to_owned() });
         }
         Self::open_either(path, task, settings, prompts, true)
     }
 
-    /// Takes up an existing run folder with the task and the settings it was begun with.
+    /// Resumes an existing run folder with the task and the settings that it was started with.
     pub(crate) fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
         let settings = read_settings(path)?;
-        let task = read_json(&path.join("task.json"))?;
+        let task = read_json(&path.join(names::TASK))?;
         Ok((Self::lock(path)?, task, settings))
     }
 
-    /// Goes on with other `settings`: stages that are run again use them.
+    /// Replaces the settings: stages that run from here on use `settings`.
     ///
     /// # Errors
-    /// A disk that does not take them.
+    /// A failed write.
     pub(crate) fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
         let text = settings.to_toml();
         let begun = self.ledger.entries().iter().rev().find_map(|entry| match entry {
@@ -130,7 +134,7 @@ impl RunFolder {
         });
         let (task_sha256, prompts_sha256, same) = begun.unwrap_or_default();
         if !same {
-            self.write("settings.toml", text.as_bytes())?;
+            self.write(names::SETTINGS, text.as_bytes())?;
             self.ledger.append(vec![Entry::Begun {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: now(),
@@ -143,7 +147,7 @@ impl RunFolder {
     }
 
     fn lock(path: &Path) -> Result<Self, RunError> {
-        let lock_path = path.join("run.lock");
+        let lock_path = path.join(names::LOCK);
         let write = |source| RunError::Write { path: lock_path.clone(), source };
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);
@@ -160,7 +164,7 @@ impl RunFolder {
         }
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
         sweep(path);
-        let ledger = Ledger::open(&path.join("ledger.jsonl"))?;
+        let ledger = Ledger::open(&path.join(names::LEDGER))?;
         Ok(Self { path: path.to_owned(), ledger, _lock: lock })
     }
 
@@ -173,39 +177,41 @@ impl RunFolder {
     }
 
     /// What the user should know about the folder as it was found.
-    pub(crate) fn remarks(&self) -> Vec<String> {
+    pub(crate) fn remarks(&self) -> Vec<Remark> {
         let mut remarks = Vec::new();
         if self.ledger.was_torn() {
-            remarks.push(format!(
-                "{}: the last line was not whole, as after a power cut or on a full disk; it was cut off, and what it held is done again",
-                self.path.join("ledger.jsonl").display()
-            ));
+            let message = format!(
+                "{}: the last line was incomplete, as after a power cut or on a full disk; it was removed, and its work is redone",
+                self.path.join(names::LEDGER).display()
+            );
+            remarks.push(Remark { message, hint: None });
         }
         #[cfg(unix)]
         if let Ok(metadata) = fs::metadata(&self.path) {
             let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
             if mode & 0o077 != 0 {
                 let path = self.path.display();
-                remarks.push(format!(
-                    "others may look into {path} (mode {mode:o})\nhint: chmod -R go= {path}"
-                ));
+                remarks.push(Remark {
+                    message: format!("other users may read {path} (mode {mode:o})"),
+                    hint: Some(format!("chmod -R go= {path}")),
+                });
             }
         }
         remarks
     }
 
-    /// Whether the texts of this run were written elsewhere.
+    /// Whether the texts of this run were imported.
     pub(crate) fn is_imported(&self) -> bool {
-        imported(self.ledger.entries())
+        is_imported(self.ledger.entries())
     }
 
-    /// Replaces `name` in one step: a reader sees the old file or the new one, never half of it.
+    /// Replaces the file `name` atomically.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
         crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
-    /// Writes JSONL to `name`, which may lie in a folder below.
+    /// Replaces the file `name`, which may lie in a subfolder, with one JSON line for each of `rows`.
     pub(crate) fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
         if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
             create_private_folder(&self.path.join(below))?;
@@ -242,7 +248,10 @@ impl RunFolder {
         Ok(rows)
     }
 
-    /// Notes who answers, unless that is known.
+    /// Records which teacher answers from here on, unless the ledger says so already.
+    ///
+    /// # Errors
+    /// Another file under the name of a teacher that answered before.
     pub(crate) fn note_teacher(&mut self, identity: &TeacherIdentity) -> Result<(), RunError> {
         let last = self.ledger.entries().iter().rev().find_map(|entry| match entry {
             Entry::Teacher { identity } => Some(identity),
@@ -266,9 +275,9 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Notes that `stage` has come to its end, with the hashes of the `files` that it wrote or read
-    /// and with those of its `decisions` (row, outcome) that are not known yet; unless the ledger
-    /// says all that already and no other stage has written over the files since.
+    /// Records that `stage` has finished: its `counts`, the hashes of the `files` that it wrote or read,
+    /// and those of its `decisions` (row, outcome) that are new. Does nothing if the ledger says all
+    /// that already and no other stage has replaced the files since.
     pub(crate) fn finish_stage(
         &mut self,
         stage: &str,
@@ -283,7 +292,7 @@ impl RunFolder {
         for entry in self.ledger.entries() {
             match entry {
                 Entry::Stage { stage: other, .. } if other == stage => last = Some(entry),
-                // Another stage's word about the same files counts for more than an earlier one.
+                // A later stage replaced the files: the earlier entry no longer describes them.
                 Entry::Stage { files: others, .. } => {
                     let over = |(name, hash)| others.get(name).is_some_and(|other| other != hash);
                     last = last.filter(|_| !files.iter().any(over));
@@ -311,45 +320,29 @@ impl RunFolder {
     /// SHA-256 (hex) of the file `name`.
     pub(crate) fn hash(&self, name: &str) -> Result<String, RunError> {
         let path = self.path.join(name);
-        let hint = "another program took the file away; run the same command again";
+        let hint = "another program removed the file; rerun the command";
         hash::of_file(&path).map_err(|source| RunError::Read { path, source, hint })
     }
 }
 
-/// Whether the folder `path`, which has no task yet, holds what no run writes before its task.
+/// Whether the folder `path`, which has no task yet, holds files that no run writes before its task.
 fn holds_other_files(path: &Path) -> bool {
     let own = |name: &str| {
-        ["run.lock", "ledger.jsonl", COMPARISON].contains(&name) || name.ends_with(".part")
+        [names::LOCK, names::LEDGER, names::COMPARISON].contains(&name) || name.ends_with(".part")
     };
     fs::read_dir(path).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| !own(&entry.file_name().to_string_lossy())))
     })
 }
 
-/// Whether the texts came from elsewhere, after all that these entries say.
-pub(crate) fn imported(entries: &[Entry]) -> bool {
+/// Whether the texts of the run with these entries were imported rather than generated.
+pub(crate) fn is_imported(entries: &[Entry]) -> bool {
     let stage = |wanted: &str| {
         entries
             .iter()
             .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
     };
     stage("import") > stage("generate")
-}
-
-/// The settings that the run in the folder `path` was begun with.
-pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
-    let hint = "this is no run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` begins one";
-    let path = path.join("settings.toml");
-    let text = fs::read_to_string(&path).map_err(|source| RunError::Read {
-        path: path.clone(),
-        source,
-        hint,
-    })?;
-    toml::from_str(&text).map_err(|error| RunError::Row {
-        path,
-        line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
-        message: error.message().to_owned(),
-    })
 }
 
 /// Now, as `YYYY-MM-DD hh:mm:ss UTC`.

@@ -1,47 +1,56 @@
-//! The ledger: an append-only file of everything that cost something (each teacher call, each
-//! student), from which a run that was killed goes on, and of everything that was decided (each
-//! label, each text that is dropped), so that it can be looked up afterwards.
+//! The ledger: an append-only file of all work that takes time (each teacher call, each student), from
+//! which a killed run resumes, and of all decisions (each label, each dropped text), for inspection.
 //!
-//! One JSON object per line. Each line carries the SHA-256 of the one before it, so a changed or
-//! missing line shows. Lines are written in one piece and synced; a torn last line is cut off.
+//! One JSON object per line. Each line carries the SHA-256 of the line before it, so a changed or missing
+//! line is detected. Lines are written in one piece and synced; an incomplete last line is removed.
+//! Calls and students are found by their key in an index, not by scanning.
 
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    dataset::TestPredictions, hint::Hint, interrupt, prompt::reply::ReplyFault,
+    dataset::TestPredictions, hash, hint::Hint, interrupt, prompt::reply::ReplyFault,
     teacher::TeacherIdentity, verbosity,
 };
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    #[error(
-        "cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again"
-    )]
+    #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path}: {source}\nhint: is the disk sound, and may you read it?")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{path}:{line}: {message}\nhint: the ledger was changed by hand or by a fault of the disk, and what it says cannot be relied on; start anew in another folder with --out"
-    )]
+    #[error("{path}:{line}: {message}")]
     Broken { path: PathBuf, line: usize, message: String },
 }
 
-impl Hint for LedgerError {}
+impl Hint for LedgerError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Write { .. } => {
+                "finished work is kept; fix the cause, then rerun the command to continue"
+            }
+            Self::Read { .. } => "check the file's permissions and the disk",
+            Self::Broken { .. } => {
+                "the ledger was edited or the disk is faulty, so its content cannot be trusted; start in another folder with --out"
+            }
+        };
+        Some(hint.into())
+    }
+}
 
 /// One fact of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Entry {
-    /// A run was begun or taken up with other settings.
+    /// A run was started, or resumed with other settings.
     Begun {
         version: String,
         started: String,
@@ -49,7 +58,7 @@ pub enum Entry {
         prompts_sha256: String,
         settings: String,
     },
-    /// Who answers from here on.
+    /// The teacher that answers from here on.
     Teacher { identity: TeacherIdentity },
     /// The teacher's reply to one request for new texts.
     Reply {
@@ -74,7 +83,7 @@ pub enum Entry {
         prompt_tokens: usize,
         seconds: f64,
     },
-    /// A request that ended the teacher's process each time it was tried. It is not asked again.
+    /// A request that ended the teacher's process each time it was tried. It is not sent again.
     Skipped { key: String, stage: String, request: String, reason: String },
     /// The teacher's process ended unexpectedly and was started again.
     Restart { stage: String, reason: String },
@@ -88,7 +97,7 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         base_sha256: String,
         #[serde(flatten)]
-        said: TestPredictions,
+        predictions: TestPredictions,
         seconds: f64,
     },
     /// What a stage decided about one row of the file that it read.
@@ -96,10 +105,10 @@ pub enum Entry {
         stage: String,
         /// The row's `id`.
         row: usize,
-        /// The class that it was given, or whether it is `kept`, and if not, why.
+        /// The class that it was given, `kept`, or the reason why it was dropped.
         outcome: String,
     },
-    /// A stage came to its end.
+    /// A stage has finished.
     Stage {
         stage: String,
         counts: BTreeMap<String, usize>,
@@ -107,6 +116,23 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         files: BTreeMap<String, String>,
     },
+}
+
+impl Entry {
+    /// The key of a call or a student: the hash of all that its result depends on.
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Reply { key, .. }
+            | Self::Scores { key, .. }
+            | Self::Skipped { key, .. }
+            | Self::Student { key, .. } => Some(key),
+            Self::Begun { .. }
+            | Self::Teacher { .. }
+            | Self::Restart { .. }
+            | Self::Decision { .. }
+            | Self::Stage { .. } => None,
+        }
+    }
 }
 
 /// A line of the file: the entry and its place in the chain.
@@ -126,6 +152,8 @@ pub(crate) struct Ledger {
     length: u64,
     last: String,
     entries: Vec<Entry>,
+    /// Places in `entries` of the last call or student of each key.
+    by_key: HashMap<String, usize>,
     torn: bool,
 }
 
@@ -150,16 +178,33 @@ impl Ledger {
             file.set_len(length as u64).map_err(write)?;
             file.seek(SeekFrom::End(0)).map_err(write)?;
         }
-        Ok(Self { path: path.to_owned(), file, length: length as u64, last, entries, torn })
+        let (path, length) = (path.to_owned(), length as u64);
+        let mut ledger =
+            Self { path, file, length, last, entries: Vec::new(), by_key: HashMap::new(), torn };
+        ledger.index(entries);
+        Ok(ledger)
     }
 
-    /// Whether the last line was cut short, as by a power cut, and taken out: what it told is done
-    /// again.
+    fn index(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            if let Some(key) = entry.key() {
+                self.by_key.insert(key.to_owned(), self.entries.len());
+            }
+            self.entries.push(entry);
+        }
+    }
+
+    /// The last call or student that was recorded under `key`.
+    pub(crate) fn find(&self, key: &str) -> Option<&Entry> {
+        self.by_key.get(key).map(|place| &self.entries[*place])
+    }
+
+    /// Whether the last line was incomplete, as after a power cut, and was removed.
     pub(crate) fn was_torn(&self) -> bool {
         self.torn
     }
 
-    /// Everything that is known, oldest first.
+    /// All entries, oldest first.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -167,7 +212,7 @@ impl Ledger {
     /// Writes `entries` in one piece and syncs them.
     ///
     /// # Errors
-    /// Nothing is kept of a write that failed half-way.
+    /// A failed write; nothing of it is kept.
     pub(crate) fn append(&mut self, entries: Vec<Entry>) -> Result<(), LedgerError> {
         if entries.is_empty() {
             return Ok(());
@@ -178,32 +223,32 @@ impl Ledger {
             let line = Line { n: self.entries.len() + offset, prev: last, entry: entry.clone() };
             let line =
                 serde_json::to_vec(&line).expect("an entry holds nothing that JSON cannot write");
-            last = hash(&line);
+            last = hash::of_bytes(&line);
             bytes.extend(line);
             bytes.push(b'\n');
         }
         let _whole = interrupt::hold();
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
-            // Best effort: should this fail too, the torn line is cut off when the run is taken up.
+            // Best effort: if this fails too, the incomplete line is removed when the run resumes.
             let _ = self.file.set_len(self.length);
             return Err(LedgerError::Write { path: self.path.clone(), source });
         }
         self.length += bytes.len() as u64;
         self.last = last;
-        self.entries.extend(entries);
+        self.index(entries);
         Ok(())
     }
 }
 
-/// The entries of a ledger's content, the hash of its last line, and the length of its whole lines:
-/// the rest is the trace of a write that was cut short. `path` is named in errors.
+/// The entries in a ledger's content, the hash of its last line, and the length of its complete lines;
+/// what follows them is an interrupted write. `path` is named in errors.
 ///
 /// # Errors
 /// A broken chain, with its line.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), LedgerError> {
     let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let mut last = hash(b"");
+    let mut last = hash::of_bytes(b"");
     let mut entries = Vec::new();
     for (index, line) in bytes[..length].split_inclusive(|byte| *byte == b'\n').enumerate() {
         let line = &line[..line.len() - 1];
@@ -217,14 +262,10 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), L
         if parsed.prev != last || parsed.n != index {
             return Err(broken("the line does not continue the chain of hashes".to_owned()));
         }
-        last = hash(line);
+        last = hash::of_bytes(line);
         entries.push(parsed.entry);
     }
     Ok((entries, last, length))
-}
-
-fn hash(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

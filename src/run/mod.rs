@@ -1,32 +1,30 @@
-//! The folder of a run on disk: its files, its lock and its ledger. Storage alone: what a stage does
-//! with them stands in [`crate::pipeline`].
+//! The folder of a run on disk: its files, its lock and its ledger. Storage alone: what a stage does with
+//! them stands in [`crate::pipeline`].
 //!
 //! ```text
 //! settings.toml task.json ─ generate ─► augmented.jsonl ─ relabel ─► relabelled.jsonl
-//!     ─ filter ─► train.jsonl, dropped.jsonl ─ train ─► student/ ─ evaluate ─► report.json, report.html
+//!     ─ filter ─► train.jsonl dropped.jsonl ─ train ─► student/ ─ evaluate ─► report.json report.html
 //! ```
 //!
-//! Each stage reads the file that the one before it wrote, so any stage can be run alone, looked at with
-//! `jq`, resumed or replaced. What costs time goes into the [`ledger`] the moment it is finished; killing
-//! the program at any point loses at most the requests in flight.
+//! Each stage reads the file that the one before it wrote, so any stage can be run alone, inspected
+//! with `jq`, resumed or replaced. Work that takes time goes into the [`ledger`] the moment it is
+//! finished: killing the program at any point loses at most the requests in flight.
 
 mod files;
 mod folder;
 pub(crate) mod ledger;
+pub(crate) mod names;
 mod replay;
 
-use std::{io, path::PathBuf};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-pub(crate) use files::read_json;
-pub(crate) use files::{begun_with, read_texts};
-pub(crate) use folder::RunFolder;
-pub(crate) use folder::{imported, read_settings};
+pub(crate) use files::{read_json, read_settings, read_task_and_settings, read_texts};
+pub(crate) use folder::{Remark, RunFolder, is_imported};
 pub(crate) use replay::replay;
 
-use crate::hint::Hint;
+use crate::{hash, hint::Hint, verbosity};
 use ledger::LedgerError;
 
 /// Why a run folder cannot be read or written.
@@ -34,46 +32,66 @@ use ledger::LedgerError;
 pub enum RunError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error(
-        "cannot write {path}: {source}\nhint: what was finished is safe; mend it and run the same command again"
-    )]
+    #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path}: {source}\nhint: {hint}")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error, hint: &'static str },
-    #[error(
-        "{path}:{line}: {message}\nhint: each line holds one JSON object with the keys of this stage's rows"
-    )]
+    #[error("{path}:{line}: {message}")]
     Row { path: PathBuf, line: usize, message: String },
-    #[error(
-        "{path} belongs to another task (its classes, seeds or test set differ)\nhint: choose another folder with --out, or go back to the task it was begun with"
-    )]
+    #[error("{path} belongs to another task: its classes, seeds or test set differ")]
     OtherTask { path: PathBuf },
     #[error(
-        "{file} is not the teacher that {path} was begun with: its sha256 is {found}, it was {was}\nhint: put the old file back; with the new one start anew in another folder with --out, or give it another name to go on with both"
+        "{file} is not the teacher that {path} was started with: its sha256 is {found}, it was {was}"
     )]
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
-    #[error(
-        "{path} is in use by another promptmix (process {pid})\nhint: wait until it has finished, or choose another folder with --out"
-    )]
+    #[error("{path} is in use by another promptmix (process {pid})")]
     InUse { path: PathBuf, pid: String },
-    #[error(
-        "{path} is not a run folder: it holds other files\nhint: choose an empty or a new folder with --out"
-    )]
+    #[error("{path} is not a run folder: it holds other files")]
     NotARun { path: PathBuf },
-    #[error("{path} holds a single run\nhint: give the comparison a folder of its own with --out")]
+    #[error("{path} holds a single run")]
     SingleRun { path: PathBuf },
-    #[error("{path} holds a comparison\nhint: give the run a folder of its own with --out")]
+    #[error("{path} holds a comparison")]
     Comparison { path: PathBuf },
-    #[error(
-        "{path} names no teacher\nhint: `replay:` takes the ledger of a run that has generated or relabelled texts"
-    )]
+    #[error("{path} names no teacher")]
     NoTeacher { path: PathBuf },
 }
 
-impl Hint for RunError {}
+impl Hint for RunError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Ledger(error) => return error.hint(),
+            Self::Write { .. } => {
+                "finished work is kept; fix the cause, then rerun the command to continue"
+            }
+            Self::Read { hint, .. } => hint,
+            Self::Row { .. } => "each line is one JSON object with the keys of this file's rows",
+            Self::OtherTask { .. } => {
+                "choose another folder with --out, or go back to the task that it was started with"
+            }
+            Self::OtherTeacher { .. } => {
+                "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"
+            }
+            Self::InUse { .. } => "wait until it has finished, or choose another folder with --out",
+            Self::NotARun { .. } => "choose an empty or a new folder with --out",
+            Self::SingleRun { .. } => "give the comparison a folder of its own with --out",
+            Self::Comparison { .. } => "give the run a folder of its own with --out",
+            Self::NoTeacher { .. } => {
+                "`replay:` takes the ledger of a run that has generated or relabelled texts"
+            }
+        };
+        Some(hint.into())
+    }
+}
 
-/// SHA-256 (hex) over the JSON of `parts`: names a piece of work by everything it depends on.
+impl RunError {
+    /// Line `line` of `path` has the label `name`, which no class of the task has.
+    pub(crate) fn unknown_label(path: PathBuf, line: usize, name: &str) -> Self {
+        let message = format!("the label{} is not a class of the task", verbosity::quoted(name));
+        Self::Row { path, line, message }
+    }
+}
+
+/// SHA-256 (hex) over the JSON of `parts`: names a piece of work by all that its result depends on.
 pub(crate) fn key(parts: &impl Serialize) -> String {
-    let json = serde_json::to_vec(parts).expect("keys are plain values");
-    format!("{:x}", Sha256::digest(json))
+    hash::of_bytes(&serde_json::to_vec(parts).expect("keys are plain values"))
 }

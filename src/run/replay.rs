@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     RunError,
     ledger::{self, Entry},
+    names,
 };
 use crate::teacher::{
     Generated, Poison, Scored,
@@ -25,7 +26,7 @@ use crate::teacher::{
 /// An unreadable file, a ledger that was changed or names no teacher, a row that does not fit (with
 /// its line).
 pub(crate) fn replay(file: &Path) -> Result<Replay, RunError> {
-    let path = if file.is_dir() { file.join("ledger.jsonl") } else { file.to_owned() };
+    let path = if file.is_dir() { file.join(names::LEDGER) } else { file.to_owned() };
     let bytes = fs::read(&path).map_err(|source| RunError::Read {
         path: path.clone(),
         source,

@@ -209,6 +209,11 @@ impl Task {
         })
     }
 
+    /// The index of the class called `name`.
+    pub(crate) fn class_index(&self, name: &str) -> Option<usize> {
+        self.classes.iter().position(|class| class.name == name)
+    }
+
     /// The seeds of a class, in file order; all of them, whatever `shots` says.
     pub fn seeds_of(&self, class: usize) -> impl Iterator<Item = &LabelledText> {
         self.seeds.iter().filter(move |seed| seed.label == class)

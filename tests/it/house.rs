@@ -294,7 +294,9 @@ fn is_test_only(attributes: &[syn::Attribute]) -> bool {
 impl<'ast> Visit<'ast> for Paths {
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         if !is_test_only(&item.attrs) {
+            self.module.push(item.ident.to_string());
             visit::visit_item_mod(self, item);
+            self.module.pop();
         }
     }
 

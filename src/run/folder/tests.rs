@@ -59,7 +59,7 @@ fn a_folder_that_was_just_begun_is_taken_up() {
 
     // A comparison has its mark before its task.
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join(COMPARISON), b"").unwrap();
+    fs::write(folder.path().join(names::COMPARISON), b"").unwrap();
     RunFolder::open_comparison(folder.path(), task, &settings, prompts).unwrap();
     assert!(matches!(
         RunFolder::open(folder.path(), task, &settings, prompts),

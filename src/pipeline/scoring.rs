@@ -1,0 +1,183 @@
+//! The teacher as a classifier: it scores the names of candidate classes or, as in the paper, writes its
+//! answer. Relabelling, the seeds' labels and the test set are all classified here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Context, PipelineError, Watch,
+    calls::{self, Answered, ScoreCalls, TextCalls},
+};
+use crate::{
+    embed::Embedder,
+    prompt::Question,
+    relabel::{Answer, Questioner, free_text, judge},
+    run::RunFolder,
+    teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
+};
+
+/// Most tokens of a written answer: enough for the name of a class.
+const ANSWER_TOKENS: usize = 32;
+
+/// The teacher's answers to texts without content, by the list of candidates.
+pub(crate) type Priors = BTreeMap<Vec<usize>, Vec<f32>>;
+
+/// Answers to a list of questions.
+pub(crate) struct Answers {
+    /// In the order of the questions; `None` for a request that was given up.
+    pub answers: Vec<Option<Answer>>,
+    /// Keys of the calls in the ledger.
+    pub keys: Vec<String>,
+}
+
+/// The teacher as a classifier.
+pub(crate) struct Scoring<'a> {
+    /// The stage under which the ledger lists the calls.
+    pub stage: &'static str,
+    pub context: Context<'a>,
+}
+
+impl Scoring<'_> {
+    /// One answer for each of `texts`.
+    ///
+    /// # Errors
+    /// Whatever stops the teacher, the embedder or the disk.
+    pub(crate) fn classify(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        embedder: &dyn Embedder,
+        texts: &[String],
+        watch: Watch<'_>,
+    ) -> Result<Answers, PipelineError> {
+        let Context { task, seeds, settings, prompts, .. } = self.context;
+        let questioner = Questioner::new(task, prompts, seeds, &settings.relabel);
+        let questions = questioner.ask(texts, embedder)?;
+        if settings.relabel.free_text && teacher.scores_any_text() {
+            return self.answer_freely(run, teacher, embedder, &questions, watch);
+        }
+        let (priors, more) = self.priors(run, teacher, &questioner, &questions, &mut *watch)?;
+        let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
+        answers.keys.extend(more);
+        Ok(answers)
+    }
+
+    /// One answer for each of `questions`, from label scores. `priors` are as
+    /// [`judge::probabilities`] takes them, by the list of candidates.
+    ///
+    /// # Errors
+    /// Whatever stops the teacher or the disk.
+    pub(crate) fn answer(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        questions: &[Question],
+        priors: &Priors,
+        watch: Watch<'_>,
+    ) -> Result<Answers, PipelineError> {
+        let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
+        let normalise = self.context.settings.relabel.length_normalisation;
+        let answer = |(question, scored): (&Question, Option<Scored>)| {
+            let prior = priors.get(&question.candidates).map(Vec::as_slice);
+            let probabilities = judge::probabilities(&scored?, normalise, prior);
+            let class = question.winner(&probabilities);
+            let candidates = question.candidates.iter().copied();
+            Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
+        };
+        Ok(Answers { answers: questions.iter().zip(scores).map(answer).collect(), keys })
+    }
+
+    /// The teacher's answers to texts without content, for each list of candidates in `questions`, and
+    /// the keys of its calls. Empty unless `relabel.contextual_calibration` is set.
+    fn priors(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        questioner: &Questioner<'_>,
+        questions: &[Question],
+        watch: Watch<'_>,
+    ) -> Result<(Priors, Vec<String>), PipelineError> {
+        if !self.context.settings.relabel.contextual_calibration {
+            return Ok(Default::default());
+        }
+        let lists: BTreeSet<&Vec<usize>> =
+            questions.iter().map(|question| &question.candidates).collect();
+        let mut empty = Vec::new();
+        for candidates in lists {
+            empty.extend(questioner.content_free(candidates)?);
+        }
+        let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
+        let normalise = self.context.settings.relabel.length_normalisation;
+        let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
+        for (question, scored) in empty.into_iter().zip(scores) {
+            let answer = scored.map(|scored| judge::probabilities(&scored, normalise, None));
+            answers.entry(question.candidates).or_default().extend(answer);
+        }
+        let prior =
+            |(candidates, answers): (_, Vec<_>)| Some((candidates, judge::prior(&answers)?));
+        Ok((answers.into_iter().filter_map(prior).collect(), keys))
+    }
+
+    /// The scores of each question's candidates, with the keys of the calls. `kind` follows the stage in
+    /// the requests' names.
+    fn score(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        questions: &[Question],
+        kind: &str,
+        watch: Watch<'_>,
+    ) -> Result<(Vec<String>, Vec<Option<Scored>>), PipelineError> {
+        let name = |class: &usize| self.context.task.classes[*class].name.clone();
+        let request = |(item, question): (usize, &Question)| ScoreRequest {
+            id: format!("{}{kind}.{item}", self.stage),
+            prompt: question.prompt.clone(),
+            candidates: question.candidates.iter().map(name).collect(),
+            text: question.text.clone(),
+        };
+        let requests = questions.iter().enumerate().map(request).collect();
+        let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
+        Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
+    }
+
+    /// One answer for each of `questions`, written at temperature 0 (`relabel.free_text`): a class of the
+    /// task without a probability.
+    fn answer_freely(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        embedder: &dyn Embedder,
+        questions: &[Question],
+        watch: Watch<'_>,
+    ) -> Result<Answers, PipelineError> {
+        let request = |(item, question): (usize, &Question)| GenerateRequest {
+            id: format!("{}.{item}", self.stage),
+            prompt: question.prompt.clone(),
+            cue: String::new(),
+            lines: 1,
+            longest: self.context.settings.augment.longest,
+            constrained: false,
+            // Nothing is drawn at temperature 0.
+            seed: 0,
+            max_tokens: ANSWER_TOKENS,
+            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            wanted: Wanted::default(),
+        };
+        let requests = questions.iter().enumerate().map(request).collect();
+        // Any text is an answer, unless the reply was cut off before its first word.
+        let parse = |_, reply: &Generated| {
+            Ok((reply.complete || !reply.text.is_empty()).then(|| reply.text.clone()))
+        };
+        let calls = TextCalls { parse: &parse };
+        let answered = calls::ask(&calls, self.stage, run, requests, teacher, watch)?;
+        let keys = answered.iter().map(|call| call.key.clone()).collect();
+        let texts: Vec<Option<String>> =
+            answered.into_iter().map(|call| call.reading.and_then(Result::ok).flatten()).collect();
+        let written: Vec<String> =
+            texts.iter().map(|text| text.clone().unwrap_or_default()).collect();
+        let classes = free_text::classes(self.context.task, &written, embedder)?;
+        let answer = |(class, text): (usize, &Option<String>)| {
+            text.as_ref().map(|_| Answer { class, probabilities: Vec::new() })
+        };
+        Ok(Answers { answers: classes.into_iter().zip(&texts).map(answer).collect(), keys })
+    }
+}

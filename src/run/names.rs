@@ -1,0 +1,30 @@
+//! The names of the files in a run folder.
+
+/// The task with its texts.
+pub(crate) const TASK: &str = "task.json";
+/// All settings, written out.
+pub(crate) const SETTINGS: &str = "settings.toml";
+/// Everything that cost something or was decided; see [`super::ledger`].
+pub(crate) const LEDGER: &str = "ledger.jsonl";
+/// Locked while a program has the folder open; holds its process number.
+pub(crate) const LOCK: &str = "run.lock";
+/// The empty file that marks the folder of a comparison.
+pub(crate) const COMPARISON: &str = "comparison";
+/// The new texts, written by `generate`.
+pub(crate) const AUGMENTED: &str = "augmented.jsonl";
+/// The new texts with the labels that the teacher gave them.
+pub(crate) const RELABELLED: &str = "relabelled.jsonl";
+/// The seeds with the labels that the teacher gave them, where `relabel.gold` is set.
+pub(crate) const GOLD: &str = "gold.jsonl";
+/// The texts that students are trained on.
+pub(crate) const TRAIN: &str = "train.jsonl";
+/// The texts that were filtered out, each with its reason.
+pub(crate) const DROPPED: &str = "dropped.jsonl";
+/// What each student predicted on the test set.
+pub(crate) const PREDICTIONS: &str = "predictions.json";
+/// The folder of the student that is kept.
+pub(crate) const STUDENT: &str = "student";
+/// The key under which the ledger knows the training of [`STUDENT`].
+pub(crate) const STUDENT_KEY: &str = "student.key";
+/// The folder of the state of an unfinished training.
+pub(crate) const TRAINING: &str = "training";

@@ -1,15 +1,15 @@
 //! # promptmix: the map of the house
 //!
-//! A few labelled examples and a description of each class go in. A local language model (the *teacher*)
-//! writes new texts near the class boundaries and relabels them; a small transformer (the *student*) is
-//! fine-tuned on the result. Data flows one way:
+//! A few labelled examples and a description of each class go in. A local language model (the
+//! *teacher*) writes new texts near the class boundaries and relabels them; a small transformer
+//! (the *student*) is fine-tuned on the result. Data flows one way:
 //!
 //! ```text
 //! task ──► augment ──► relabel ──► filter ──► student ──► eval ──► report
 //! ```
 //!
-//! A module uses only what stands below it in this table; `tests/it/house.rs` reads the table and the `use`
-//! lines of `src/` and fails where they differ.
+//! A module uses only what stands below it in this table; `tests/it/house.rs` reads the table and
+//! the `use` lines of `src/` and fails where they differ.
 //!
 //! | module | what it is for |
 //! |---|---|

@@ -39,8 +39,8 @@ impl Hint for GridError {
 }
 
 impl Grid {
-    /// The rows called `rows` (all but `real-all` where none is given), with `shots` seeds per class
-    /// (the task's own where none is given).
+    /// The rows called `rows` (all but `real-all` where none is given), with `shots` seeds per
+    /// class (the task's own where none is given).
     ///
     /// # Errors
     /// A name that no row has; a task without a test set.

@@ -1,8 +1,8 @@
 //! `promptmix compare`: does the method pay on *this* task, with *this* teacher? Every row of the
 //! paper's table, on the same few-shot subsets, the same test set and the same student.
 //!
-//! A comparison is a folder like a run, with one [ledger](crate::run::ledger) for all rows: what two
-//! rows ask alike is asked once, and a killed comparison resumes where it stopped. It runs
+//! A comparison is a folder like a run, with one [ledger](crate::run::ledger) for all rows: what
+//! two rows ask alike is asked once, and a killed comparison resumes where it stopped. It runs
 //!
 //! ```text
 //! for each teacher, k, row, seed:      texts ─► labels ─► filter ─► training set and its cost
@@ -10,8 +10,8 @@
 //! for each student, teacher, k, row:   a line with its interval ─► compare.json, .md, report
 //! ```
 //!
-//! Seed `s` draws the few-shot subset, the prompts and the student's initial weights, each from its own
-//! random stream. All rows of a seed use the same subset, so rows are compared in pairs.
+//! Seed `s` draws the few-shot subset, the prompts and the student's initial weights, each from its
+//! own random stream. All rows of a seed use the same subset, so rows are compared in pairs.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -99,8 +99,8 @@ fn stream(settings: &Settings, seed: u64) -> u64 {
 }
 
 impl<'a> Compare<'a> {
-    /// Draws the few-shot subsets and notes rows that cannot be run, with the reason. The second settings
-    /// are those of the row `paper`.
+    /// Draws the few-shot subsets and notes rows that cannot be run, with the reason. The second
+    /// settings are those of the row `paper`.
     pub(crate) fn new(
         run: &'a mut RunFolder,
         task: &'a Task,
@@ -216,8 +216,8 @@ impl<'a> Compare<'a> {
         Ok(())
     }
 
-    /// The teachers by name, file and sha256, the students by name, and the settings of the row `paper`,
-    /// for `compare.json`.
+    /// The teachers by name, file and sha256, the students by name, and the settings of the row
+    /// `paper`, for `compare.json`.
     fn models(&self) -> serde_json::Value {
         let teachers: Vec<_> = self
             .teachers

@@ -29,7 +29,8 @@ pub(super) struct Answered<'a> {
     pub confidence: Vec<&'a [f32]>,
     /// Rows trained on, summed over seeds.
     train_rows: usize,
-    /// Number of texts that relabelling changed, and of all that were relabelled, summed over seeds.
+    /// Number of texts that relabelling changed, and of all that were relabelled, summed over
+    /// seeds.
     changed: Option<(usize, usize)>,
     /// The teacher's calls of each seed, and the student's training.
     keys: Vec<(&'a [String], Option<&'a str>)>,
@@ -110,7 +111,8 @@ impl Compare<'_> {
             let mean = |sum: f64| sum / seeds as f64;
             let (mut asked, mut learnt) = (Cost::default(), 0.0);
             for (keys, student) in &entry.keys {
-                // A call that one seed makes twice costs once. Sorted, since float sums depend on order.
+                // A call that one seed makes twice costs once. Sorted, since float sums depend on
+                // order.
                 let mut seen = HashSet::new();
                 for key in keys.iter().filter(|key| seen.insert(*key)) {
                     asked.add(costs.get(key.as_str()).copied().unwrap_or_default());
@@ -171,8 +173,8 @@ impl Compare<'_> {
     }
 }
 
-/// The pairs that are compared: every row with the seeds alone, then the method with its baselines, each
-/// with the same k, student and teacher.
+/// The pairs that are compared: every row with the seeds alone, then the method with its baselines,
+/// each with the same k, student and teacher.
 fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
     let alike = |a: &Answered<'_>, b: &Answered<'_>| {
         let same = |a: Option<usize>, b: Option<usize>| a.is_none() || b.is_none() || a == b;
@@ -192,8 +194,8 @@ fn pairs<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered
     pairs
 }
 
-/// The pairs of models that are compared, by the method and by the teachers themselves: two teachers with
-/// one student, two students with one teacher.
+/// The pairs of models that are compared, by the method and by the teachers themselves: two
+/// teachers with one student, two students with one teacher.
 fn models<'a, 'b>(all: &'b [Answered<'a>]) -> Vec<(&'b Answered<'a>, &'b Answered<'a>)> {
     let predictions: Vec<&Answered<'_>> =
         all.iter().filter(|entry| matches!(entry.row, Variant::A2 | Variant::Teacher)).collect();
@@ -362,8 +364,8 @@ mod tests {
         let place = |wanted: &Answered<'_>| all.iter().position(|one| std::ptr::eq(one, wanted));
         let found: Vec<(usize, usize)> =
             pairs(&all).into_iter().map(|(a, b)| (place(a).unwrap(), place(b).unwrap())).collect();
-        // Against the seeds of student 0: EDA, both A2, the teacher; of student 1: the teacher. Then
-        // A2 of teacher 0 against EDA and the teacher, A2 of teacher 1 against EDA.
+        // Against the seeds of student 0: EDA, both A2, the teacher; of student 1: the teacher.
+        // Then A2 of teacher 0 against EDA and the teacher, A2 of teacher 1 against EDA.
         let against_seeds = [(1, 0), (2, 0), (3, 0), (4, 0), (4, 5)];
         assert_eq!(found, [&against_seeds[..], &[(2, 1), (2, 4), (3, 1)]].concat());
     }

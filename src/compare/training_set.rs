@@ -142,8 +142,8 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// Gathers `rows` for each seed. Rows without a single text are left out: they would repeat the row of
-    /// the seeds alone and, without seeds, could not be trained at all.
+    /// Gathers `rows` for each seed. Rows without a single text are left out: they would repeat the
+    /// row of the seeds alone and, without seeds, could not be trained at all.
     fn gather_seeds_of(
         &mut self,
         source: &TextSource<'_>,
@@ -175,8 +175,8 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// Whether `teacher` can fill `rows`. A teacher that answers from recorded texts has only those of the
-    /// method, for the task's own number of seeds.
+    /// Whether `teacher` can fill `rows`. A teacher that answers from recorded texts has only those
+    /// of the method, for the task's own number of seeds.
     fn can_fill(
         &mut self,
         rows: &[Variant],
@@ -221,8 +221,8 @@ impl Compare<'_> {
         self.skipped.extend(more);
     }
 
-    /// What was `made` for `rows`. If a prompt does not fit into the teacher's context, as with many
-    /// examples, the rows are left out and there is `None`.
+    /// What was `made` for `rows`. If a prompt does not fit into the teacher's context, as with
+    /// many examples, the rows are left out and there is `None`.
     fn skip_if_too_long<T>(
         &mut self,
         made: Result<T, PipelineError>,
@@ -394,8 +394,8 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// Gathers the rows of real training texts, after the teachers' rows: there are to be as many as the
-    /// method has.
+    /// Gathers the rows of real training texts, after the teachers' rows: there are to be as many
+    /// as the method has.
     ///
     /// # Errors
     /// None in practice: real texts have known classes.
@@ -462,8 +462,8 @@ impl Compare<'_> {
         });
     }
 
-    /// `texts` without exact duplicates, copies of seeds and texts of the test set. Texts of EDA are
-    /// near-duplicates of the seeds by construction.
+    /// `texts` without exact duplicates, copies of seeds and texts of the test set. Texts of EDA
+    /// are near-duplicates of the seeds by construction.
     fn without_exact_duplicates(
         &self,
         texts: Vec<AugmentedText>,

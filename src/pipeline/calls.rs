@@ -5,8 +5,8 @@
 //!                         └─ no ─► teacher ─► ledger ─► read
 //! ```
 //!
-//! The key of a call is the hash of all that its answer depends on. Each answer is read once, whether
-//! it comes from the ledger or from the teacher.
+//! The key of a call is the hash of all that its answer depends on. Each answer is read once,
+//! whether it comes from the ledger or from the teacher.
 
 use std::{
     collections::{HashMap, HashSet},

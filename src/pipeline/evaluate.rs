@@ -1,5 +1,6 @@
-//! The stage `eval`: scores the students' predictions, lets the teacher classify the test set itself, and
-//! writes `report.json` and `report.html`. [`crate::report::build`] computes what the report holds.
+//! The stage `eval`: scores the students' predictions, lets the teacher classify the test set
+//! itself, and writes `report.json` and `report.html`. [`crate::report::build`] computes what the
+//! report holds.
 
 use std::collections::BTreeMap;
 
@@ -73,8 +74,8 @@ impl Pipeline<'_> {
     }
 }
 
-/// What the training texts reveal, as `promptmix audit` reports it; the nearest texts are searched among
-/// the seeds alone.
+/// What the training texts reveal, as `promptmix audit` reports it; the nearest texts are searched
+/// among the seeds alone.
 fn privacy(
     run: &RunFolder,
     task: &Task,

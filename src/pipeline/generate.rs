@@ -1,5 +1,5 @@
-//! The stage `generate`: asks the teacher for new texts until every class has as many as wanted, or the
-//! tries are used up. Writes `augmented.jsonl`.
+//! The stage `generate`: asks the teacher for new texts until every class has as many as wanted, or
+//! the tries are used up. Writes `augmented.jsonl`.
 //!
 //! [`generate_texts`] serves the method and the baselines alike.
 
@@ -64,8 +64,8 @@ pub(crate) fn nearest(
     }
 }
 
-/// Lets `teacher` write texts by `method` until there are `augment.per_class` of each class (as many
-/// in all, if the teacher chooses the classes), or the tries are used up.
+/// Lets `teacher` write texts by `method` until there are `augment.per_class` of each class (as
+/// many in all, if the teacher chooses the classes), or the tries are used up.
 ///
 /// # Errors
 /// As [`Pipeline::generate`].

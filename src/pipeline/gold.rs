@@ -1,5 +1,5 @@
-//! The teacher's labels of the seeds (`relabel.gold`), as in the published code. They stand in `gold.jsonl`,
-//! beside the labels of the task.
+//! The teacher's labels of the seeds (`relabel.gold`), as in the published code. They stand in
+//! `gold.jsonl`, beside the labels of the task.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +22,8 @@ struct GoldRow {
     relabel: String,
 }
 
-/// The seeds of `scoring`'s context, in order, with the teacher's labels, and the keys of its calls. A
-/// seed without an answer keeps its label.
+/// The seeds of `scoring`'s context, in order, with the teacher's labels, and the keys of its
+/// calls. A seed without an answer keeps its label.
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk.
@@ -68,8 +68,8 @@ pub(super) fn write(
     run.write_rows(names::GOLD, &rows)
 }
 
-/// The seeds of the run, with the teacher's labels if the settings ask for them. Imported texts bring no
-/// labels of the seeds, which then keep their own.
+/// The seeds of the run, with the teacher's labels if the settings ask for them. Imported texts
+/// bring no labels of the seeds, which then keep their own.
 ///
 /// # Errors
 /// A missing or damaged `gold.jsonl`.

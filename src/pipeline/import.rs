@@ -24,12 +24,12 @@ struct ImportedText {
 }
 
 impl Pipeline<'_> {
-    /// Reads `file` (JSONL with `text`, `major`, optional `minor`, `alpha`, `relabel`, `p`) and writes
-    /// `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`.
+    /// Reads `file` (JSONL with `text`, `major`, optional `minor`, `alpha`, `relabel`, `p`) and
+    /// writes `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`.
     ///
     /// # Errors
-    /// Rows that are not JSON, have no text, or name a class that the task does not have, each with file
-    /// and line.
+    /// Rows that are not JSON, have no text, or name a class that the task does not have, each with
+    /// file and line.
     pub(crate) fn import(&mut self, file: &Path) -> Result<usize, PipelineError> {
         let Self { run, task, watch, .. } = self;
         let rows = read(file, task)?;

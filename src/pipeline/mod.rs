@@ -1,5 +1,5 @@
-//! The stages of a run. Each reads the files of the one before it from the run folder and writes its own;
-//! [`Pipeline::run`] calls them in order.
+//! The stages of a run. Each reads the files of the one before it from the run folder and writes
+//! its own; [`Pipeline::run`] calls them in order.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -69,7 +69,8 @@ impl Pipeline<'_> {
     /// Runs all stages; students are fine-tuned from `base`.
     ///
     /// # Errors
-    /// The first error of a stage. Finished work is in the ledger: running it again continues there.
+    /// The first error of a stage. Finished work is in the ledger: running it again continues
+    /// there.
     pub(crate) fn run(
         &mut self,
         teacher: &mut dyn Teacher,
@@ -87,7 +88,8 @@ impl Pipeline<'_> {
         self.task.draw_seeds(self.settings.run.seed)
     }
 
-    /// The parts that a stage works with, borrowed side by side; `seeds` are those of [`Self::seeds`].
+    /// The parts that a stage works with, borrowed side by side; `seeds` are those of
+    /// [`Self::seeds`].
     fn split<'b>(
         &'b mut self,
         seeds: &'b [LabelledText],
@@ -98,7 +100,8 @@ impl Pipeline<'_> {
     }
 }
 
-/// What texts and labels depend on besides the teacher: the task and the few-shot subset of one seed.
+/// What texts and labels depend on besides the teacher: the task and the few-shot subset of one
+/// seed.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub task: &'a Task,

@@ -11,7 +11,8 @@ use crate::{
     teacher::Teacher,
 };
 
-/// As [`super::generate::generate_texts`] for the method itself, if `augment.unique_per_text` is set.
+/// As [`super::generate::generate_texts`] for the method itself, if `augment.unique_per_text` is
+/// set.
 ///
 /// # Errors
 /// The same.
@@ -74,8 +75,8 @@ mod tests {
         let augment = &mut settings.augment;
         (augment.per_class, augment.unique_per_text) = (2, 10);
 
-        // The second request of each text is answered with a reply that is no list, the first text of
-        // class b with the same three lines whatever is asked.
+        // The second request of each text is answered with a reply that is no list, the first text
+        // of class b with the same three lines whatever is asked.
         let mut asked: HashMap<String, usize> = HashMap::new();
         let mut teacher = ScriptedTeacher::new(|request| {
             let [attempt, class, number] =

@@ -49,8 +49,8 @@ impl Pipeline<'_> {
     }
 }
 
-/// `rows` with the labels that `answers` give them, one for each row in order. A text without an answer
-/// is left out; the ledger names it.
+/// `rows` with the labels that `answers` give them, one for each row in order. A text without an
+/// answer is left out; the ledger names it.
 pub(crate) fn relabelled(
     task: &Task,
     rows: Vec<AugmentedText>,

@@ -1,5 +1,5 @@
-//! The teacher as a classifier: it scores the names of candidate classes or, as in the paper, writes its
-//! answer. Relabelling, the seeds' labels and the test set are all classified here.
+//! The teacher as a classifier: it scores the names of candidate classes or, as in the paper,
+//! writes its answer. Relabelling, the seeds' labels and the test set are all classified here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,8 +86,8 @@ impl Scoring<'_> {
         Ok(Answers { answers: questions.iter().zip(scores).map(answer).collect(), keys })
     }
 
-    /// The teacher's answers to texts without content, for each list of candidates in `questions`, and
-    /// the keys of its calls. Empty unless `relabel.contextual_calibration` is set.
+    /// The teacher's answers to texts without content, for each list of candidates in `questions`,
+    /// and the keys of its calls. Empty unless `relabel.contextual_calibration` is set.
     fn priors(
         &self,
         run: &mut RunFolder,
@@ -117,8 +117,8 @@ impl Scoring<'_> {
         Ok((answers.into_iter().filter_map(prior).collect(), keys))
     }
 
-    /// The scores of each question's candidates, with the keys of the calls. `kind` follows the stage in
-    /// the requests' names.
+    /// The scores of each question's candidates, with the keys of the calls. `kind` follows the
+    /// stage in the requests' names.
     fn score(
         &self,
         run: &mut RunFolder,
@@ -139,8 +139,8 @@ impl Scoring<'_> {
         Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
     }
 
-    /// One answer for each of `questions`, written at temperature 0 (`relabel.free_text`): a class of the
-    /// task without a probability.
+    /// One answer for each of `questions`, written at temperature 0 (`relabel.free_text`): a class
+    /// of the task without a probability.
     fn answer_freely(
         &self,
         run: &mut RunFolder,

@@ -41,7 +41,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Counts the reply to `request`; its texts as rows, each with its class. A refused reply has none.
+    /// Counts the reply to `request`; its texts as rows, each with its class. A refused reply has
+    /// none.
     pub(super) fn rows(
         &mut self,
         task: &Task,
@@ -74,8 +75,8 @@ impl Counts {
     }
 }
 
-/// The replies to `requests`, parsed by `method`; `None` where a reply is refused or its request was
-/// given up. Each comes with the key of its call.
+/// The replies to `requests`, parsed by `method`; `None` where a reply is refused or its request
+/// was given up. Each comes with the key of its call.
 pub(super) fn parsed_replies(
     run: &mut RunFolder,
     context: &PromptContext<'_>,

@@ -94,8 +94,8 @@ impl Pipeline<'_> {
 /// One student to train.
 pub(crate) struct TrainingJob<'a> {
     pub row: Variant,
-    /// Counts the students of a variant; with the run's seed it determines the initial weights and the
-    /// order of the examples.
+    /// Counts the students of a variant; with the run's seed it determines the initial weights and
+    /// the order of the examples.
     pub seed: u64,
     pub examples: &'a [Example],
     pub training: &'a TrainSettings,
@@ -118,8 +118,9 @@ struct ReadyJob<'a> {
 }
 
 impl StudentTrainer<'_> {
-    /// Trains the students of `jobs`, several at a time, and classifies the test set with each. Students
-    /// that the ledger has are not trained again. Each result comes with its key in the ledger.
+    /// Trains the students of `jobs`, several at a time, and classifies the test set with each.
+    /// Students that the ledger has are not trained again. Each result comes with its key in the
+    /// ledger.
     ///
     /// # Errors
     /// As [`Pipeline::train`].
@@ -209,9 +210,9 @@ impl StudentTrainer<'_> {
         Training { seed, corpus: Some(corpus), snapshots, ..training }
     }
 
-    /// Trains one student, classifies the test set and saves the student if it is kept, with its key in
-    /// the file `mark` beside it. The program is not to end before the predictions of a saved student are
-    /// in the ledger: that is what the returned [`interrupt::Hold`] is for.
+    /// Trains one student, classifies the test set and saves the student if it is kept, with its
+    /// key in the file `mark` beside it. The program is not to end before the predictions of a
+    /// saved student are in the ledger: that is what the returned [`interrupt::Hold`] is for.
     fn train_one(
         &self,
         ready: &ReadyJob<'_>,
@@ -280,8 +281,8 @@ impl StudentTrainer<'_> {
     }
 }
 
-/// Whether the student of `job` is in its folder, if it is kept. The folder may hold a student of other
-/// settings: the key beside it tells.
+/// Whether the student of `job` is in its folder, if it is kept. The folder may hold a student of
+/// other settings: the key beside it tells.
 fn is_saved(run: &RunFolder, key: &str, job: &TrainingJob<'_>) -> bool {
     job.save.as_ref().is_none_or(|folder| {
         let mark = run.path().join(names::STUDENT_KEY);

@@ -25,8 +25,9 @@ pub(super) fn create_private_folder(path: &Path) -> Result<(), RunError> {
         .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
-/// Removes what a program that was killed in the middle of a write left in the run folder `path`: files
-/// and students are written under another name and then renamed. Best effort: leftovers do no harm.
+/// Removes what a program that was killed in the middle of a write left in the run folder `path`:
+/// files and students are written under another name and then renamed. Best effort: leftovers do no
+/// harm.
 pub(super) fn sweep(path: &Path) {
     let numbered = |name: &str, before: &str| {
         let number = name.strip_prefix(before);

@@ -211,7 +211,8 @@ impl RunFolder {
         crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
-    /// Replaces the file `name`, which may lie in a subfolder, with one JSON line for each of `rows`.
+    /// Replaces the file `name`, which may lie in a subfolder, with one JSON line for each of
+    /// `rows`.
     pub(crate) fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
         if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
             create_private_folder(&self.path.join(below))?;
@@ -275,9 +276,9 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Records that `stage` has finished: its `counts`, the hashes of the `files` that it wrote or read,
-    /// and those of its `decisions` (row, outcome) that are new. Does nothing if the ledger says all
-    /// that already and no other stage has replaced the files since.
+    /// Records that `stage` has finished: its `counts`, the hashes of the `files` that it wrote or
+    /// read, and those of its `decisions` (row, outcome) that are new. Does nothing if the ledger
+    /// says all that already and no other stage has replaced the files since.
     pub(crate) fn finish_stage(
         &mut self,
         stage: &str,
@@ -325,7 +326,8 @@ impl RunFolder {
     }
 }
 
-/// Whether the folder `path`, which has no task yet, holds files that no run writes before its task.
+/// Whether the folder `path`, which has no task yet, holds files that no run writes before its
+/// task.
 fn holds_other_files(path: &Path) -> bool {
     let own = |name: &str| {
         [names::LOCK, names::LEDGER, names::COMPARISON].contains(&name) || name.ends_with(".part")

@@ -1,9 +1,10 @@
-//! The ledger: an append-only file of all work that takes time (each teacher call, each student), from
-//! which a killed run resumes, and of all decisions (each label, each dropped text), for inspection.
+//! The ledger: an append-only file of all work that takes time (each teacher call, each student),
+//! from which a killed run resumes, and of all decisions (each label, each dropped text), for
+//! inspection.
 //!
-//! One JSON object per line. Each line carries the SHA-256 of the line before it, so a changed or missing
-//! line is detected. Lines are written in one piece and synced; an incomplete last line is removed.
-//! Calls and students are found by their key in an index, not by scanning.
+//! One JSON object per line. Each line carries the SHA-256 of the line before it, so a changed or
+//! missing line is detected. Lines are written in one piece and synced; an incomplete last line is
+//! removed. Calls and students are found by their key in an index, not by scanning.
 
 use std::{
     borrow::Cow,
@@ -241,8 +242,8 @@ impl Ledger {
     }
 }
 
-/// The entries in a ledger's content, the hash of its last line, and the length of its complete lines;
-/// what follows them is an interrupted write. `path` is named in errors.
+/// The entries in a ledger's content, the hash of its last line, and the length of its complete
+/// lines; what follows them is an interrupted write. `path` is named in errors.
 ///
 /// # Errors
 /// A broken chain, with its line.

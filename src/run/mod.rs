@@ -1,5 +1,5 @@
-//! The folder of a run on disk: its files, its lock and its ledger. Storage alone: what a stage does with
-//! them stands in [`crate::pipeline`].
+//! The folder of a run on disk: its files, its lock and its ledger. Storage alone: what a stage
+//! does with them stands in [`crate::pipeline`].
 //!
 //! ```text
 //! settings.toml task.json ─ generate ─► augmented.jsonl ─ relabel ─► relabelled.jsonl

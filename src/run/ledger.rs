@@ -13,10 +13,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    dataset::TestPredictions, hint::Hint, interrupt, prompt::reply::ReplyFault,
+    dataset::TestPredictions, hash, hint::Hint, interrupt, prompt::reply::ReplyFault,
     teacher::TeacherIdentity, verbosity,
 };
 
@@ -178,7 +177,7 @@ impl Ledger {
             let line = Line { n: self.entries.len() + offset, prev: last, entry: entry.clone() };
             let line =
                 serde_json::to_vec(&line).expect("an entry holds nothing that JSON cannot write");
-            last = hash(&line);
+            last = hash::of_bytes(&line);
             bytes.extend(line);
             bytes.push(b'\n');
         }
@@ -202,29 +201,24 @@ impl Ledger {
 /// # Errors
 /// A broken chain, with its line.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), LedgerError> {
-    let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let mut last = hash(b"");
+    let (lines, length) = hash::chained_lines(bytes);
+    let mut last = hash::of_bytes(b"");
     let mut entries = Vec::new();
-    for (index, line) in bytes[..length].split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let line = &line[..line.len() - 1];
+    for (index, line) in lines.enumerate() {
         let broken = |message: String| LedgerError::Broken {
             path: path.to_owned(),
             line: index + 1,
             message,
         };
-        let parsed: Line =
-            serde_json::from_slice(line).map_err(|error| broken(verbosity::json_fault(&error)))?;
-        if parsed.prev != last || parsed.n != index {
+        let parsed: Line = serde_json::from_slice(line.bytes)
+            .map_err(|error| broken(verbosity::json_fault(&error)))?;
+        if parsed.prev != line.previous || parsed.n != index {
             return Err(broken("the line does not continue the chain of hashes".to_owned()));
         }
-        last = hash(line);
+        last = line.hash;
         entries.push(parsed.entry);
     }
     Ok((entries, last, length))
-}
-
-fn hash(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -176,10 +176,10 @@ impl Task {
         loader.digest("task.toml", &source.bytes);
         let before = loader.faults.0.len();
         let seeds = loader.texts("seeds", manifest.seeds.as_ref());
-        loader.no_seed_twice(&seeds);
+        loader.check_duplicate_seeds(&seeds);
         let seeds_valid = loader.faults.0.len() == before && manifest.classes_valid;
         let test = loader.texts("test", manifest.test.as_ref());
-        loader.no_test_text_is_a_seed(&seeds, &test);
+        loader.check_test_texts(&seeds, &test);
         let pool = loader.texts("pool", manifest.pool.as_ref());
         let mut warnings = missing_descriptions(&manifest);
         // Faults in the seeds would only cause misleading faults about missing seeds.
@@ -189,7 +189,8 @@ impl Task {
         };
 
         let Loader { hash, faults, .. } = loader;
-        let texts = |located: Vec<LocatedText>| located.into_iter().map(|text| text.text).collect();
+        let texts =
+            |located: Vec<LocatedText>| located.into_iter().map(|text| text.labelled).collect();
         faults.finish(Self {
             shots,
             seeds: texts(seeds),
@@ -239,8 +240,8 @@ impl Task {
         faults.finish(self)
     }
 
-    /// The place in `task.toml` of a key of [`Task::settings`], for instance `["student",
-    /// "epochs"]`; if the key is missing, that of the nearest table above it.
+    /// The place in `task.toml` of a key of [`Task::settings`], such as `student`, `epochs`; if the
+    /// key is missing, that of the nearest table above it.
     pub fn place_of(&self, path: &[&str]) -> Place {
         Place::new(FILE, manifest::place_of(&self.manifest, path))
     }
@@ -276,7 +277,7 @@ pub(crate) fn normalised(text: &str) -> String {
 
 /// A labelled text and its place in the file.
 struct LocatedText {
-    text: LabelledText,
+    labelled: LabelledText,
     line: usize,
     column: usize,
 }
@@ -314,7 +315,7 @@ impl Loader<'_> {
         for Row { text, label } in rows {
             match self.labels.get(label.value.as_str()) {
                 Some(&found) => texts.push(LocatedText {
-                    text: LabelledText { text: text.value, label: found },
+                    labelled: LabelledText { text: text.value, label: found },
                     line: text.line,
                     column: text.column,
                 }),
@@ -333,32 +334,32 @@ impl Loader<'_> {
         texts
     }
 
-    fn no_seed_twice(&mut self, seeds: &[LocatedText]) {
+    fn check_duplicate_seeds(&mut self, seeds: &[LocatedText]) {
         let Some((name, _)) = &self.manifest.seeds else {
             return;
         };
         let mut first: HashMap<String, &LocatedText> = HashMap::new();
         for seed in seeds {
-            let earlier = first.entry(normalised(&seed.text.text)).or_insert(seed);
+            let earlier = first.entry(normalised(&seed.labelled.text)).or_insert(seed);
             if !std::ptr::eq(*earlier, seed) {
                 let problem = Problem::DuplicateText {
                     first: earlier.line,
-                    relabelled: earlier.text.label != seed.text.label,
+                    relabelled: earlier.labelled.label != seed.labelled.label,
                 };
                 self.faults.add(name, (seed.line, seed.column), problem);
             }
         }
     }
 
-    fn no_test_text_is_a_seed(&mut self, seeds: &[LocatedText], test: &[LocatedText]) {
+    fn check_test_texts(&mut self, seeds: &[LocatedText], test: &[LocatedText]) {
         let (Some((seeds_name, _)), Some((name, _))) = (&self.manifest.seeds, &self.manifest.test)
         else {
             return;
         };
         let lines: HashMap<String, usize> =
-            seeds.iter().map(|seed| (normalised(&seed.text.text), seed.line)).collect();
+            seeds.iter().map(|seed| (normalised(&seed.labelled.text), seed.line)).collect();
         for text in test {
-            if let Some(&line) = lines.get(&normalised(&text.text.text)) {
+            if let Some(&line) = lines.get(&normalised(&text.labelled.text)) {
                 let problem = Problem::TestIsSeed { seeds: seeds_name.clone(), line };
                 self.faults.add(name, (text.line, text.column), problem);
             }
@@ -379,7 +380,7 @@ impl Loader<'_> {
         };
         let mut counts = vec![0; self.manifest.classes.len()];
         for seed in seeds {
-            counts[seed.text.label] += 1;
+            counts[seed.labelled.label] += 1;
         }
         let fewest = counts.iter().copied().min().unwrap_or(0);
         let needed = match asked {

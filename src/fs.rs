@@ -1,5 +1,5 @@
-//! Folders and files that only their owner may read, and files that are replaced as a whole: a reader,
-//! or who comes after a power cut, finds the old one or the new one and never half of it.
+//! Folders and files that only their owner may read, and atomic writes: a reader, also after a
+//! power cut, finds the old content or the new one and never a part of it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -9,8 +9,8 @@ use std::{
 
 use crate::interrupt;
 
-/// Makes `path` and what is missing above it, for the owner alone (0700). A folder that exists keeps
-/// its rights: it may be shared on purpose.
+/// Creates the folder `path` and its missing parents for the owner only (0700). A folder that
+/// exists keeps its permissions: it may be shared on purpose.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -19,7 +19,7 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Options for a file that only its owner may read (0600).
+/// Options that create a file for its owner only (0600).
 pub(crate) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -27,9 +27,11 @@ pub(crate) fn private_options() -> OpenOptions {
     options
 }
 
-/// Puts `bytes` in the place of what the file `path` held. Its folder is there.
+/// Replaces the content of the file `path` by `bytes`, or creates it, in a folder that exists.
+/// Writes a file beside it, syncs it, renames it over `path`, and syncs the folder; a signal waits
+/// for the end.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let _whole = interrupt::hold();
+    let _hold = interrupt::hold();
     let temporary = path.with_extension(format!("{}.part", std::process::id()));
     let written = private_options()
         .write(true)
@@ -40,7 +42,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .and_then(|()| fs::rename(&temporary, path));
     match written {
         Ok(()) => path.parent().map_or(Ok(()), sync_dir),
-        // The first failure is the one worth telling.
+        // Reports the write error, not that of the clean-up.
         Err(error) => {
             let _ = fs::remove_file(&temporary);
             Err(error)
@@ -48,9 +50,9 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Makes a rename in `folder` outlast a power cut.
+/// Syncs `folder`, so that a rename in it survives a power cut.
 pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
-    // The parent of a name without a folder is empty.
-    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if cfg!(unix) { File::open(here)?.sync_all() } else { Ok(()) }
+    // The parent of a bare file name is the empty path.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

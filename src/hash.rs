@@ -1,19 +1,21 @@
-//! SHA-256, of bytes and of files.
+//! SHA-256 in lower-case hex: of bytes, of a file, and of a text file in which every line carries
+//! the hash of the line before it.
 
 use std::{
     fs::File,
     io::{self, Read},
+    mem,
     path::Path,
 };
 
 use sha2::{Digest, Sha256};
 
 /// SHA-256 (hex) of `bytes`.
-pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+pub(crate) fn of_bytes(bytes: impl AsRef<[u8]>) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// SHA-256 (hex) of the file `path`, read from end to end in pieces that are worth their system calls.
+/// SHA-256 (hex) of the file at `path`, read from start to end in blocks of 1 MiB.
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let mut buffer = vec![0; 1 << 20];
@@ -24,5 +26,62 @@ pub(crate) fn of_file(path: &Path) -> io::Result<String> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// A line of a hash-chained file.
+pub(crate) struct ChainedLine<'a> {
+    /// Without its newline.
+    pub bytes: &'a [u8],
+    /// SHA-256 (hex) of the line before it; of nothing for the first. An intact line carries this
+    /// hash.
+    pub previous: String,
+    /// SHA-256 (hex) of this line.
+    pub hash: String,
+}
+
+/// The complete lines of a hash-chained file with the hashes that link them, and the length of
+/// those lines in bytes. Anything behind them is a line without its newline: a write that was cut
+/// short.
+///
+/// Only line breaks and hashes are computed here. Whether a line carries the right hash, and what
+/// else it holds, is for the caller to check.
+pub(crate) fn chained_lines(bytes: &[u8]) -> (impl Iterator<Item = ChainedLine<'_>>, usize) {
+    let length = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let mut last = of_bytes(b"");
+    let lines = bytes[..length].split_inclusive(|&byte| byte == b'\n').map(move |line| {
+        let bytes = &line[..line.len() - 1];
+        let hash = of_bytes(bytes);
+        ChainedLine { bytes, previous: mem::replace(&mut last, hash.clone()), hash }
+    });
+    (lines, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_files_have_the_hash_of_the_standard() {
+        // FIPS 180-2, appendix B.1, and the hash of nothing.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!((of_bytes("abc").as_str(), of_bytes("").as_str()), (abc, nothing));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, "abc").unwrap();
+        assert_eq!(of_file(&path).unwrap(), abc);
+    }
+
+    #[test]
+    fn lines_carry_the_hash_of_the_line_before() {
+        let (lines, length) = chained_lines(b"a\n\nb\ntorn");
+        let lines: Vec<ChainedLine<'_>> = lines.collect();
+        assert_eq!(length, 5);
+        assert_eq!(lines.iter().map(|line| line.bytes).collect::<Vec<_>>(), [&b"a"[..], b"", b"b"]);
+        assert_eq!(lines[0].previous, of_bytes(""));
+        assert_eq!((&lines[1].previous, &lines[2].previous), (&lines[0].hash, &lines[1].hash));
+        assert_eq!(lines[2].hash, of_bytes("b"));
+        assert_eq!(chained_lines(b"torn").1, 0);
     }
 }

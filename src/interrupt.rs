@@ -1,12 +1,11 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the program ends within two seconds, wherever it is.
+//! Ctrl-C, SIGTERM and SIGHUP: the program ends within two seconds, whatever it is doing.
 //!
-//! Nothing has to be unwound: what is finished is in the ledger, every file is written beside its goal
-//! and renamed, and a teacher's process ends with the pipe to its parent. So [`on_signal`] ends the
-//! process from a thread of its own, whatever the others are in the middle of, and waits for two
-//! things alone, and for those not longer than [`PATIENCE`]: a write that is under way (whoever writes
-//! [`hold`]s), and a training that is kept, which looks at [`asked`] after each step and saves its
-//! state first. What would be left of no use to anybody, gigabytes of a half-made file say, is removed
-//! on the way out, if it is a [`Leftover`].
+//! Nothing has to be unwound: finished work is in the ledger, files are written under another name
+//! and renamed, and a teacher's process ends when the pipe from its parent closes. So [`on_signal`]
+//! ends the process from a separate thread, whatever the other threads are doing. It waits, for at
+//! most [`PATIENCE`], for two things: writes in progress, which take a [`hold`], and a training that
+//! saves its state, which checks [`requested`] after each step and saves before it stops. Partial
+//! files of no use, possibly gigabytes, are removed on the way out if they are [`Leftover`]s.
 
 use std::{
     fs,
@@ -20,32 +19,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a write may keep the program from ending.
+/// How long a write may delay the end of the program.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 static HELD: RwLock<()> = RwLock::new(());
 static LEFTOVERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// While it lives the program waits with ending, for a while.
-#[must_use = "it holds as long as it lives"]
+/// Delays the end of the program until it is dropped, for at most [`PATIENCE`].
+#[must_use = "it only holds until it is dropped"]
 pub(crate) struct Hold(
-    #[allow(dead_code, reason = "it is dropped")] Option<RwLockReadGuard<'static, ()>>,
+    #[allow(dead_code, reason = "held until it is dropped")] Option<RwLockReadGuard<'static, ()>>,
 );
 
-/// Something is to be brought to its end: a file, a line. Holds may be nested.
+/// Delays the end of the program until a file or a line is written. Holds may be nested.
 pub(crate) fn hold() -> Hold {
     Hold(HELD.read().ok())
 }
 
-/// A file or folder that nobody needs once this is gone, or the program ends by a signal: it is removed
-/// with all that is in it.
-#[must_use = "its path is removed when it goes"]
+/// A temporary file or folder: removed, with all its contents, when this is dropped or the program
+/// ends by a signal.
+#[must_use = "its path is removed when it is dropped"]
 #[derive(Debug)]
 pub(crate) struct Leftover(PathBuf);
 
 impl Leftover {
-    /// Takes charge of `path`, whether it is there yet or not.
+    /// Will remove `path`, which need not exist yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         LEFTOVERS.lock().unwrap_or_else(|held| held.into_inner()).push(path.clone());
         Self(path)
@@ -66,7 +65,7 @@ impl Drop for Leftover {
     }
 }
 
-/// Removes a file, or a folder with all that is in it; whether nothing is there any more.
+/// Removes a file, or a folder with all its contents. Returns whether nothing is left.
 fn remove(path: &Path) -> bool {
     let Ok(metadata) = fs::symlink_metadata(path) else { return true };
     let removed = match metadata.is_dir() {
@@ -76,8 +75,8 @@ fn remove(path: &Path) -> bool {
     removed.is_ok() || !path.exists()
 }
 
-/// Removes all leftovers, again and again while other threads still write into them. From here on no
-/// thread can take charge of another.
+/// Removes all leftovers, repeatedly while other threads still write into them. From here on no
+/// thread can register another one.
 fn remove_all(deadline: Instant) {
     let mut all = loop {
         match LEFTOVERS.try_lock() {
@@ -94,27 +93,27 @@ fn remove_all(deadline: Instant) {
         }
         thread::sleep(Duration::from_millis(2));
     }
-    // Held to the end.
+    // Stays locked until the process ends.
     std::mem::forget(all);
 }
 
-/// Whether the program is about to end.
-pub(crate) fn asked() -> bool {
-    ASKED.load(Ordering::Relaxed)
+/// Whether a signal has requested the end of the program.
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Whether a loop is to go on.
+/// `Break` once a signal has requested the end of the program.
 pub(crate) fn flow() -> ControlFlow<()> {
-    if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    if requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-/// From here on a signal ends the program: `say` is called first, the exit code is 2.
-pub(crate) fn on_signal(say: impl Fn() + Send + 'static) {
-    // A second handler cannot be set; the first one serves.
+/// Installs the handler: a signal calls `report` and ends the program with exit code 2.
+pub(crate) fn on_signal(report: impl Fn() + Send + 'static) {
+    // Fails if a handler is installed already, which then stays.
     let _ = ctrlc::set_handler(move || {
-        ASKED.store(true, Ordering::Relaxed);
+        REQUESTED.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + PATIENCE;
-        // A thread that waited for the lock would keep nested holds out: it asks again and again.
+        // Polls, because a writer that waits for the lock would block nested holds.
         let _last = loop {
             match HELD.try_write() {
                 Ok(last) => break Some(last),
@@ -123,20 +122,21 @@ pub(crate) fn on_signal(say: impl Fn() + Send + 'static) {
             }
         };
         remove_all(deadline);
-        say();
+        report();
         leave(2);
     });
 }
 
-/// Waits for the end that a signal has asked for. What the other threads have to say by then, mostly
-/// that they were stopped, is of no interest.
+/// Waits until the signal handler ends the process. Errors of the calling thread, mostly that it
+/// was stopped, are not worth reporting by then.
 pub(crate) fn wait_for_the_end() -> ! {
     loop {
         thread::sleep(Duration::from_secs(1));
     }
 }
 
-/// Ends the process at once, without the exit handlers of libraries that are in mid-work.
+/// Ends the process at once, without exit handlers: libraries may still be at work in other
+/// threads.
 pub(crate) fn leave(code: i32) -> ! {
     #[cfg(unix)]
     // SAFETY: `_exit` may be called from any thread at any time.
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holds_are_nested_and_let_go() {
-        assert!(!asked() && flow().is_continue());
+    fn holds_can_be_nested_and_are_released() {
+        assert!(!requested() && flow().is_continue());
         let outer = hold();
         let inner = hold();
         assert!(HELD.try_write().is_err());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_go_with_their_guard() {
+    fn leftovers_are_removed_with_their_guard() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("half");
         fs::create_dir_all(path.join("deep/down")).unwrap();
@@ -171,6 +171,6 @@ mod tests {
         assert!(LEFTOVERS.lock().unwrap().contains(&path));
         drop(guard);
         assert!(!path.exists() && !LEFTOVERS.lock().unwrap().contains(&path));
-        assert!(remove(&path), "what is not there is removed");
+        assert!(remove(&path), "a missing path counts as removed");
     }
 }

@@ -67,7 +67,7 @@ mod task;
 mod teacher;
 mod verbosity;
 
-pub use verbosity::panic as describe_panic;
+pub use verbosity::describe_panic;
 
 /// What the fuzz targets and the end-to-end tests reach; no interface for anybody else.
 #[doc(hidden)]

@@ -1,26 +1,18 @@
-//! Counter-based randomness: every item draws from its own stream, keyed by (seed, stage, item),
-//! so that order, batch size and resumption change nothing.
+//! Keyed randomness: every item draws from its own stream, keyed by (seed, stage, item), so that
+//! order, batch size and resuming change nothing.
 
 use rand_core::{RngCore, impls};
 
-/// A SplitMix64 generator whose state is derived from a key instead of a running stream.
-///
-/// ```
-/// use promptmix::rng::Rng;
-/// use rand::Rng as _;
-/// let mut a = Rng::for_item(7, "augment", 3);
-/// let mut b = Rng::for_item(7, "augment", 3);
-/// assert_eq!(a.random::<u64>(), b.random::<u64>());
-/// ```
+/// A SplitMix64 generator with a state derived from a key.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng {
     state: u64,
 }
 
 impl Rng {
-    /// The stream of item number `item` of `stage` in a run with `seed`.
+    /// The stream for item number `item` of `stage` in a run with `seed`.
     pub(crate) fn for_item(seed: u64, stage: &str, item: u64) -> Self {
-        // FNV-1a spreads the stage's name; SplitMix's finaliser mixes the three keys.
+        // FNV-1a hashes the stage's name; SplitMix64's finaliser mixes the three keys.
         let stage = stage.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -28,6 +20,7 @@ impl Rng {
     }
 }
 
+/// The finaliser of SplitMix64.
 fn mix(key: u64) -> u64 {
     let mut z = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -48,5 +41,20 @@ impl RngCore for Rng {
 
     fn fill_bytes(&mut self, dst: &mut [u8]) {
         impls::fill_bytes_via_next(self, dst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::Rng as _;
+
+    #[test]
+    fn a_stream_depends_only_on_its_key() {
+        let first = |seed, stage, item| Rng::for_item(seed, stage, item).random::<u64>();
+        assert_eq!(first(7, "augment", 3), first(7, "augment", 3));
+        for other in [first(8, "augment", 3), first(7, "relabel", 3), first(7, "augment", 4)] {
+            assert_ne!(other, first(7, "augment", 3));
+        }
     }
 }

@@ -1,34 +1,35 @@
-//! Nothing leaves this machine, and the kernel sees to it.
+//! Nothing leaves this machine, and the kernel enforces it.
 //!
-//! Every command but a `models pull` that may connect starts with [`install`]: a seccomp filter under which this process,
-//! its threads and its children cannot make a socket of any family but `AF_UNIX`. That family reaches
-//! programs on this machine only; all others (Internet, netlink, packet, vsock and whatever comes) are refused
-//! with `EAFNOSUPPORT`, as on a machine that has no network. `io_uring_setup` is refused with `ENOSYS`,
-//! since a ring can make sockets past the filter. Nothing is ever killed for asking: a GPU driver that
-//! looks for netlink goes on without it. Only the calls of a foreign architecture, which no library
-//! here makes, end the process, because their numbers could not be told apart.
+//! Every command except a `models pull` that may connect starts with [`install`]: a seccomp filter
+//! under which this process, its threads and its children cannot create a socket of any family but
+//! `AF_UNIX`. That family only reaches programs on this machine; all others (Internet, netlink,
+//! packet, vsock and any future one) fail with `EAFNOSUPPORT`, as on a machine without a network.
+//! `io_uring_setup` fails with `ENOSYS`, since a ring can create sockets without passing the
+//! filter. No such call ends the process: a GPU driver that tries netlink continues without it.
+//! Only system calls of a foreign architecture, which no library here makes, end the process,
+//! because their numbers mean other calls.
 //!
-//! The filter cannot be taken off again, not even by a parser that a hostile file has taken over.
+//! The filter cannot be removed, not even by code that a malicious file injects through a parser.
 //!
-//! What it does not cover: a local socket may belong to a program that has the network, such as a proxy,
-//! an ssh agent or the Docker daemon, and whatever ran in this process could ask that one to pass
-//! something on; and a socket that the parent handed down (an inherited descriptor) stays as open as it
-//! was. `promptmix` connects to no local socket and uses no inherited one, but the kernel is not told
-//! to see to that. Where it matters, run it in a container or namespace in which neither is there.
+//! What it does not cover: a local socket may belong to a program with network access, such as a
+//! proxy, an ssh agent or the Docker daemon, and code in this process could ask that program to
+//! forward data; and a socket inherited from the parent process stays open. `promptmix` connects to
+//! no local socket and uses no inherited one, but the kernel does not enforce that. Where it
+//! matters, run it in a container or namespace that has neither.
 //!
-//! Linux on x86_64 and aarch64 only; elsewhere, and where a container forbids filters, the program
-//! works without and `promptmix doctor` says so.
+//! Linux on x86_64 and aarch64 only. Elsewhere, and where a container forbids filters, the program
+//! runs without one, and `promptmix doctor` says so.
 
 use std::{fmt, sync::OnceLock};
 
-/// Whether the kernel refuses sockets to this process.
+/// Whether the kernel denies this process sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The filter stands.
+    /// The filter is installed.
     Refused,
-    /// This command opens connections, or has not asked for the filter.
+    /// No filter was installed: this command may open connections.
     Open,
-    /// There is no filter, and why.
+    /// The filter could not be installed, for this reason.
     NotEnforced(String),
 }
 
@@ -44,8 +45,8 @@ impl fmt::Display for State {
 
 static STATE: OnceLock<State> = OnceLock::new();
 
-/// Takes the network away from this process, for good. Called once, before there are other threads:
-/// those inherit it.
+/// Takes the network away from this process, permanently. Call it before other threads start, so
+/// that they inherit the filter.
 pub(crate) fn install() -> &'static State {
     STATE.get_or_init(|| match filter::apply() {
         Ok(()) => State::Refused,
@@ -53,17 +54,17 @@ pub(crate) fn install() -> &'static State {
     })
 }
 
-/// Takes the network away from the calling thread and all that it starts; other threads keep it. For
-/// tests: [`install`] is called before there are others.
+/// Takes the network away from the calling thread and from all threads and processes that it
+/// starts. Other threads keep it. For tests.
 ///
 /// # Errors
-/// Why there is no filter here.
+/// The reason why the filter could not be installed.
 pub fn install_here() -> Result<(), String> {
     filter::apply()
 }
 
-/// What this process writes from here on is for its user alone: folders 0700, files 0600, whatever the
-/// umask was.
+/// Makes everything that this process creates from here on private to its user: folders 0700, files
+/// 0600, whatever the umask was.
 pub(crate) fn keep_private() {
     #[cfg(unix)]
     // SAFETY: it takes a number and cannot fail.
@@ -72,19 +73,20 @@ pub(crate) fn keep_private() {
     }
 }
 
-/// A process that ends in a crash shall not write its memory, with all the texts in it, to a file.
+/// Disables core dumps: a crash must not write the memory, and the texts in it, to a file.
 pub(crate) fn leave_no_core() {
     #[cfg(unix)]
     {
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `none` is a valid limit and outlives the call; a failure leaves things as they were.
+        // SAFETY: `none` is a valid limit and outlives the call; a failure leaves things as they
+        // were.
         unsafe {
             libc::setrlimit(libc::RLIMIT_CORE, &none);
         }
     }
 }
 
-/// What [`install`] came to; [`State::Open`] where it was not called.
+/// The outcome of [`install`]; [`State::Open`] if it was not called.
 pub(crate) fn state() -> &'static State {
     STATE.get().unwrap_or(&State::Open)
 }
@@ -98,40 +100,40 @@ mod filter {
         SeccompFilter, SeccompRule,
     };
 
-    /// Set in the numbers of x32, a second set of calls of x86_64 under the same architecture.
+    /// Set in the call numbers of x32, a second ABI of x86_64 with the same architecture value.
     const X32: i64 = 0x4000_0000;
 
-    /// Puts the filters on the calling thread and on all that it starts from here on.
+    /// Installs the filters on the calling thread and on everything that it starts from here on.
     pub(super) fn apply() -> Result<(), String> {
         let programs = programs().map_err(|error| error.to_string())?;
         for program in &programs {
             seccompiler::apply_filter(program)
-                .map_err(|error| format!("the kernel takes no filter here ({error})"))?;
+                .map_err(|error| format!("the kernel accepts no filter here ({error})"))?;
         }
         Ok(())
     }
 
-    /// One program for each errno: sockets, rings.
+    /// One program per errno: sockets, rings.
     fn programs() -> Result<[BpfProgram; 2], Error> {
-        let foreign = SeccompCondition::new(
+        let not_local = SeccompCondition::new(
             0,
-            // The family is an int: the kernel does not look at the upper half either.
+            // The family is an int: the kernel ignores the upper half of the register as well.
             SeccompCmpArgLen::Dword,
             SeccompCmpOp::Ne,
             libc::AF_UNIX as u64,
         )?;
-        let socket = vec![SeccompRule::new(vec![foreign])?];
+        let socket = vec![SeccompRule::new(vec![not_local])?];
         Ok([
             program(
                 &[(libc::SYS_socket, socket.clone()), (libc::SYS_socketpair, socket)],
                 libc::EAFNOSUPPORT,
             )?,
-            // Without a rule a call matches as such.
+            // Without conditions every call matches.
             program(&[(libc::SYS_io_uring_setup, Vec::new())], libc::ENOSYS)?,
         ])
     }
 
-    /// Refuses `calls` with `errno` and allows all others.
+    /// A program that fails `calls` with `errno` and allows all others.
     fn program(calls: &[(i64, Vec<SeccompRule>)], errno: i32) -> Result<BpfProgram, Error> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.iter().cloned().collect();
         if cfg!(target_arch = "x86_64") {
@@ -147,7 +149,7 @@ mod filter {
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 mod filter {
     pub(super) fn apply() -> Result<(), String> {
-        Err("filters are for Linux on x86_64 and aarch64".to_owned())
+        Err("only Linux on x86_64 and aarch64 has the filter".to_owned())
     }
 }
 
@@ -163,46 +165,47 @@ mod tests {
 
     use super::filter;
 
-    /// Runs `check` in a thread of its own under the filter: it holds for the thread and its children
-    /// and ends with it.
+    /// Runs `check` under the filter in a new thread: the filter applies to that thread and its
+    /// children and ends with them.
     fn filtered(check: impl FnOnce() + Send + 'static) {
         thread::spawn(|| {
             filter::apply().expect("a kernel with seccomp");
             check();
         })
         .join()
-        .expect("the check holds");
+        .expect("the check succeeds");
     }
 
     fn errno<T>(outcome: io::Result<T>) -> Option<i32> {
         outcome.err().and_then(|error| error.raw_os_error())
     }
 
-    /// `socket(family, …)`, or what else is asked by number.
+    /// Makes a system call by number.
     fn call(number: i64, arguments: [i64; 4]) -> io::Result<i64> {
         let [a, b, c, d] = arguments;
-        // SAFETY: no call made here takes a pointer but `socketpair`, which is refused or gets room.
+        // SAFETY: of the calls made here only `socketpair` takes a pointer, and it gets a valid
+        // one.
         let result = unsafe { libc::syscall(number, a, b, c, d) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
     }
 
     #[test]
-    fn local_sockets_alone_can_be_made() {
-        // A control: without the filter this machine makes them all.
+    fn only_local_sockets_can_be_created() {
+        // The control: without the filter this machine creates others.
         drop(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
         filtered(|| {
-            let refused = Some(libc::EAFNOSUPPORT);
-            assert_eq!(errno(TcpListener::bind("127.0.0.1:0")), refused);
-            assert_eq!(errno(UdpSocket::bind("[::1]:0")), refused);
+            let denied = Some(libc::EAFNOSUPPORT);
+            assert_eq!(errno(TcpListener::bind("127.0.0.1:0")), denied);
+            assert_eq!(errno(UdpSocket::bind("[::1]:0")), denied);
             for family in 2..=46 {
-                assert_eq!(errno(call(libc::SYS_socket, [family, 1, 0, 0])), refused, "{family}");
+                assert_eq!(errno(call(libc::SYS_socket, [family, 1, 0, 0])), denied, "{family}");
             }
-            // The upper half of the register does not count.
+            // The upper half of the register does not matter.
             let disguised = (1 << 32) | i64::from(libc::AF_INET);
-            assert_eq!(errno(call(libc::SYS_socket, [disguised, 1, 0, 0])), refused);
+            assert_eq!(errno(call(libc::SYS_socket, [disguised, 1, 0, 0])), denied);
             let mut pair = [0i32; 2];
             let room = pair.as_mut_ptr() as i64;
-            assert_eq!(errno(call(libc::SYS_socketpair, [2, 1, 0, room])), refused);
+            assert_eq!(errno(call(libc::SYS_socketpair, [2, 1, 0, room])), denied);
             assert_eq!(errno(call(libc::SYS_io_uring_setup, [8, 0, 0, 0])), Some(libc::ENOSYS));
 
             let folder = tempfile::tempdir().expect("a folder");
@@ -211,22 +214,22 @@ mod tests {
         });
     }
 
-    /// x32 has numbers of its own for the same calls.
+    /// x32 has other numbers for the same calls.
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn the_second_set_of_numbers_is_refused_as_well() {
+    fn x32_calls_are_denied_as_well() {
         let x32 = || call(libc::SYS_socket | 0x4000_0000, [i64::from(libc::AF_INET), 1, 0, 0]);
         let without = x32();
         let known = errno(without) != Some(libc::ENOSYS);
         if !known {
-            eprintln!("this kernel has no x32 calls: only that they stay refused is tested");
+            eprintln!("this kernel has no x32 calls: this only tests that they keep failing");
         }
         filtered(move || {
-            let refused = errno(x32());
-            // Filters are asked before the kernel looks whether it has the call; a kernel that looks
-            // first gives the same answer as without them.
-            let unknown = !known && refused == Some(libc::ENOSYS);
-            assert!(refused == Some(libc::EAFNOSUPPORT) || unknown, "{refused:?}");
+            let error = errno(x32());
+            // Filters usually run before the kernel looks the call up; a kernel that looks it up
+            // first gives the same error as without a filter.
+            let unknown = !known && error == Some(libc::ENOSYS);
+            assert!(error == Some(libc::EAFNOSUPPORT) || unknown, "{error:?}");
         });
     }
 
@@ -235,14 +238,14 @@ mod tests {
         let connect = "exec 3<>/dev/tcp/127.0.0.1/9";
         filtered(move || {
             let Ok(output) = Command::new("bash").args(["-c", connect]).output() else { return };
-            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!output.status.success());
-            assert!(told.contains("family not supported"), "{told}");
+            assert!(errors.contains("family not supported"), "{errors}");
         });
     }
 
     #[test]
-    fn threads_that_are_there_already_go_on_without() {
+    fn threads_that_exist_already_keep_the_network() {
         filtered(|| {});
         drop(UdpSocket::bind("127.0.0.1:0").expect("only that thread was filtered"));
     }

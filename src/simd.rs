@@ -1,12 +1,14 @@
-//! Loops over long rows of numbers that the processor takes eight or sixteen at a time: what the student's
-//! loops and the teacher's sampler and scorer have in common.
+//! Vectorised loops over slices of f32, shared by the student's kernels and by the teacher's
+//! sampler and scorer.
 //!
-//! A loop is written once, plainly, and compiled three times by [`multiversion!`]. There is no `mul_add`:
-//! without the FMA instruction it is a call into the maths library per number. And so all versions
-//! give the same bits. (On aarch64 NEON is part of every processor: one version serves.)
+//! A loop is written once as plain scalar code, and [`multiversion!`] compiles it three times: for
+//! any x86-64, for AVX2 (8 lanes) and for AVX-512 (16 lanes). The loops avoid `mul_add`, which
+//! without the FMA instruction is a library call per number; therefore all versions give the same
+//! bits. On aarch64 a single version suffices, since NEON is part of every processor.
 
-/// Compiles a loop for any x86-64, for AVX2 and for AVX-512, and picks at run time. Functions called
-/// from the body must be `#[inline(always)]` to be compiled along.
+/// Defines a function that is compiled for any x86-64, for AVX2 and for AVX-512 and picks the best
+/// version at run time. Functions that its body calls must be `#[inline(always)]`, or they are not
+/// compiled for the same instructions.
 macro_rules! multiversion {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$doc])*
@@ -24,11 +26,11 @@ macro_rules! multiversion {
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $ty),*) $(-> $out)? { body($($arg),*) }
                 if $crate::simd::has_avx512() {
-                    // SAFETY: the processor was just asked, and it has all four.
+                    // SAFETY: the check above found all four features.
                     return unsafe { avx512($($arg),*) };
                 }
                 if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor was just asked, and it has AVX2.
+                    // SAFETY: the check above found AVX2.
                     return unsafe { avx2($($arg),*) };
                 }
             }
@@ -38,7 +40,7 @@ macro_rules! multiversion {
 }
 pub(crate) use multiversion;
 
-/// Whether the processor takes sixteen numbers at a time.
+/// Whether the processor has the AVX-512 subsets that [`multiversion!`] compiles for.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn has_avx512() -> bool {
@@ -49,7 +51,7 @@ pub(crate) fn has_avx512() -> bool {
 }
 
 multiversion! {
-    /// Scalar product of two vectors of equal width.
+    /// Dot product of two vectors of equal length.
     pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
         let mut lanes = [0.0f32; 16];
@@ -63,11 +65,11 @@ multiversion! {
     }
 }
 
-/// Adding 1.5·2^23 rounds to a whole number and leaves it in the low bits.
+/// 1.5·2^23: adding it rounds to an integer, which the low bits of the mantissa then hold.
 const ROUND: f32 = 12_582_912.0;
 
-/// e^x to about 2 ulp: Cephes' polynomial after reduction by powers of two. `x` is clamped to
-/// -87.3..=88.3, where the result is a normal number.
+/// e^x to about 2 ulp: the polynomial of Cephes after range reduction by powers of two. `x` is
+/// clamped to -87.3..=88.3, where the result is a normal number.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.3, 88.3);
@@ -82,22 +84,23 @@ pub(crate) fn exp(x: f32) -> f32 {
     (p * r * r + r + 1.0) * power
 }
 
-/// Numbers per partial result. A chunk is long enough that its sum costs nothing beside its terms,
-/// short enough that one chunk can be looked through again for one number.
+/// Elements per partial result: enough that combining the results costs nothing beside computing
+/// them, few enough that a chunk can be searched again for a single element.
 pub(crate) const CHUNK: usize = 128;
-/// Lanes worked side by side, so that a fold vectorises and yet has one fixed order.
+/// Independent accumulators, so that a reduction vectorises and yet adds in one fixed order.
 const LANES: usize = 16;
-/// Powers of two below this are not normal numbers.
-const LEAST: f32 = -125.0;
+/// Smallest exponent used: powers of two below 2^-126 are subnormal.
+const MIN_EXPONENT: f32 = -125.0;
 
-/// e^((x - top) · scale) to about 10^-6, and 0 for what is NaN, -inf or below 10^-37.
+/// e^((x - top) · scale) with a relative error of about 10^-6; 0 if x is NaN or -inf, or the result
+/// is below 10^-37.
 ///
-/// Cheaper than [`exp`]: 2^z by rounding z to a whole number, and for what is left a polynomial that
-/// was fitted to the least relative error (1.5·10^-7) on -1/2..=1/2.
+/// Cheaper than [`exp`]: 2^z with z rounded to an integer, and for the fraction in -1/2..=1/2 a
+/// minimax polynomial (relative error 1.5·10^-7).
 #[inline(always)]
 pub(crate) fn weight(x: f32, top: f32, scale: f32) -> f32 {
     let z = (x - top) * (scale * std::f32::consts::LOG2_E);
-    let bounded = larger(z, LEAST);
+    let bounded = larger(z, MIN_EXPONENT);
     let shifted = bounded + ROUND;
     let f = bounded - (shifted - ROUND);
     let mut p = 1.327_646_7e-3;
@@ -105,12 +108,12 @@ pub(crate) fn weight(x: f32, top: f32, scale: f32) -> f32 {
         p = p * f + c;
     }
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    if z > LEAST { p * power } else { 0.0 }
+    if z > MIN_EXPONENT { p * power } else { 0.0 }
 }
 
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
-    // One instruction, and b where a is NaN, which `f32::max` does not compile to.
+    // A single instruction that gives b if a is NaN. `f32::max` compiles to more.
     if a > b { a } else { b }
 }
 
@@ -153,15 +156,15 @@ fn weight_of(x: &[f32], top: f32, scale: f32) -> f32 {
 }
 
 multiversion! {
-    /// The largest of `x`; NaN is passed over, and of nothing it is -inf.
+    /// The maximum of `x`, ignoring NaN; -inf if `x` is empty.
     pub(crate) fn max(x: &[f32]) -> f32 {
         max_of(x)
     }
 }
 
 multiversion! {
-    /// Copies `x` to `out` with NaN as -inf and +inf as the largest number, and writes the maximum
-    /// of each [`CHUNK`] to `tops`.
+    /// Copies `x` to `out` with NaN replaced by -inf and +inf by the largest finite number, and
+    /// writes the maximum of each [`CHUNK`] to `tops`.
     pub(crate) fn copy_clean(x: &[f32], out: &mut [f32], tops: &mut [f32]) {
         for ((x, out), top) in x.chunks(CHUNK).zip(out.chunks_mut(CHUNK)).zip(tops) {
             for (out, &x) in out.iter_mut().zip(x) {
@@ -174,7 +177,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Maximum of each [`CHUNK`] of `x`.
+    /// The maximum of each [`CHUNK`] of `x`.
     pub(crate) fn chunk_maxima(x: &[f32], tops: &mut [f32]) {
         for (x, top) in x.chunks(CHUNK).zip(tops) {
             *top = max_of(x);
@@ -183,7 +186,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Sum of e^((x - top) · scale) over each [`CHUNK`] of `x`.
+    /// The sum of e^((x - top) · scale) over each [`CHUNK`] of `x`.
     pub(crate) fn chunk_weights(x: &[f32], top: f32, scale: f32, sums: &mut [f32]) {
         for (x, sum) in x.chunks(CHUNK).zip(sums) {
             *sum = weight_of(x, top, scale);
@@ -192,7 +195,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// Sum of e^((x - top) · scale) over `x`: chunks in f32, their sum in f64. NaN counts as -inf.
+    /// The sum of e^((x - top) · scale) over `x`: each chunk in f32, their total in f64. NaN counts
+    /// as -inf.
     pub(crate) fn sum_weights(x: &[f32], top: f32, scale: f32) -> f64 {
         let mut total = 0.0;
         for x in x.chunks(CHUNK) {
@@ -202,8 +206,8 @@ multiversion! {
     }
 }
 
-/// ln of the sum of e^x over `x`, right to 1e-5; NaN counts as -inf, and of nothing it is -inf.
-/// The logarithm of a softmax is `x[i] - log_sum_exp(x)`.
+/// ln of the sum of e^x over `x`, accurate to 1e-5. NaN counts as -inf; of an empty slice it is
+/// -inf. The log-softmax of `x[i]` is `x[i] - log_sum_exp(x)`.
 pub(crate) fn log_sum_exp(x: &[f32]) -> f64 {
     let top = max(x);
     if top.is_infinite() {
@@ -219,7 +223,7 @@ mod tests {
     use rand::Rng as _;
 
     #[test]
-    fn exp_is_right_to_a_few_units() {
+    fn exp_is_accurate_to_a_millionth() {
         for step in -8000..8000 {
             let x = step as f32 / 100.0;
             let want = f64::from(x).exp();
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_right_to_a_millionth() {
+    fn weights_are_accurate_to_five_millionths() {
         for step in 0..8600 {
             let x = step as f32 / -100.0;
             let want = f64::from(x).exp();
@@ -250,9 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_weighs_nothing() {
+    fn nan_and_infinities_weigh_nothing() {
         let (nan, low) = (f32::NAN, f32::NEG_INFINITY);
-        // Long enough for the lanes, with the odd ones in them and behind them.
+        // Longer than the lanes, with the finite numbers within them and in the remainder.
         let mut x = vec![nan; 35];
         assert_eq!(log_sum_exp(&x), f64::NEG_INFINITY);
         assert_eq!(log_sum_exp(&[]), f64::NEG_INFINITY);
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_add_up_to_the_whole() {
+    fn the_sums_of_chunks_add_up_to_the_total() {
         let x: Vec<f32> = (0..CHUNK * 2 + 5).map(|i| (i % 17) as f32 / 4.0).collect();
         let (mut sums, mut tops) = ([0.0; 3], [0.0; 3]);
         chunk_weights(&x, 4.0, 0.5, &mut sums);

@@ -1,5 +1,5 @@
-//! How much is said on stderr. Raw text (prompts, replies, rows of the task, test texts) is private:
-//! messages name its file and line instead, and the text itself comes with `-vv` alone.
+//! How much is printed on stderr. Raw text (prompts, replies, rows of the task, test texts) is
+//! private: messages name its file and line instead, and only `-vv` shows the text itself.
 
 use std::{
     fmt::Display,
@@ -8,39 +8,41 @@ use std::{
 
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
-/// Sets how often `-v` was given.
+/// Sets the number of times that `-v` was given.
 pub(crate) fn set(level: u8) {
     LEVEL.store(level, Ordering::Relaxed);
 }
 
-/// `-v`: paths, hashes, counts; no text.
+/// With `-v`: paths, hashes and counts, but no text.
 pub(crate) fn facts() -> bool {
     LEVEL.load(Ordering::Relaxed) >= 1
 }
 
-/// `-vv`: texts too.
+/// With `-vv`: texts, too.
 pub(crate) fn texts() -> bool {
     LEVEL.load(Ordering::Relaxed) >= 2
 }
 
-/// ` "text"`, or nothing where texts are not shown: for the end of a message.
+/// ` "text"` for the end of a message, or nothing unless texts are shown.
 pub(crate) fn quoted(text: &str) -> String {
     if texts() { format!(" {text:?}") } else { String::new() }
 }
 
-/// What is wrong with a line of JSON. serde quotes the value that it did not like, which may be a text.
+/// The message of a JSON error. serde quotes an invalid value, which may be a text, so this is left
+/// out unless texts are shown.
 pub(crate) fn json_fault(error: &serde_json::Error) -> String {
-    let told = error.to_string();
-    // These quote nothing but names of our own.
-    let harmless = !error.is_data() || told.starts_with("missing field");
+    let message = error.to_string();
+    // Syntax errors quote nothing, and a missing field is a name of the format.
+    let harmless = !error.is_data() || message.starts_with("missing field");
     if harmless || texts() {
-        return told;
+        return message;
     }
-    format!("a value of another kind than is wanted, at column {} (-vv shows it)", error.column())
+    format!("a value of the wrong type at column {} (-vv shows it)", error.column())
 }
 
-/// What a panic says: its message may quote a text, its place does not.
-pub fn panic(location: Option<impl Display>, message: &dyn Display) -> String {
+/// The message of a panic. Only its location unless texts are shown, since the message may quote
+/// one.
+pub fn describe_panic(location: Option<impl Display>, message: &dyn Display) -> String {
     match location {
         _ if texts() => message.to_string(),
         Some(place) => format!("at {place} (-vv shows its message, which may quote a text)"),
@@ -54,19 +56,19 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     struct Row {
-        #[allow(dead_code, reason = "only its kind counts")]
+        #[allow(dead_code, reason = "only its type matters")]
         n: usize,
     }
 
     #[test]
     fn values_are_not_quoted() {
         let fault = |json: &str| json_fault(&serde_json::from_str::<Row>(json).unwrap_err());
-        let told = fault(r#"{"n": "SECRET"}"#);
-        assert!(told.contains("column") && !told.contains("SECRET"), "{told}");
+        let message = fault(r#"{"n": "SECRET"}"#);
+        assert!(message.contains("column") && !message.contains("SECRET"), "{message}");
         assert!(fault("{}").contains("missing field `n`"));
         assert!(fault("SECRET").contains("expected value"));
         assert_eq!(quoted("SECRET"), "");
-        let told = panic(Some("src/a.rs:1:2"), &"byte 1 of `SECRET`");
-        assert!(told.contains("src/a.rs:1:2") && !told.contains("SECRET"));
+        let message = describe_panic(Some("src/a.rs:1:2"), &"byte 1 of `SECRET`");
+        assert!(message.contains("src/a.rs:1:2") && !message.contains("SECRET"));
     }
 }

@@ -1,46 +1,56 @@
-//! The ledger's chain, followed without the program that writes it: nothing is locked, created or
-//! changed, and what an entry says does not matter.
+//! Checks the ledger's hash chain and the files it names, from the outside: nothing is locked,
+//! created or changed.
 //!
-//! Each line carries the SHA-256 of the one before it. That shows a changed, missing or added line in the
-//! middle. It cannot show that lines at the end were taken away, or that the whole was written anew:
-//! for that the last hash is to be noted elsewhere and held against the chain later.
+//! Each line carries the SHA-256 of the line before it. That reveals a line that was changed,
+//! removed or added in the middle. It cannot reveal that lines were cut off at the end or that the
+//! whole ledger was rewritten: for that, note the last hash elsewhere and compare it later (`audit
+//! --expect`).
+//!
+//! With `run::ledger` this shares only [`hash::chained_lines`], which splits and hashes the bytes.
+//! The rest differs on purpose. The ledger stops at the first line that it cannot parse as an
+//! entry; an audit trusts no entry, reads only the fields that the chain needs, and reports where
+//! the chain breaks and how many lines before that are sound.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{hash, hint::Hint, verbosity};
 
-/// Why the ledger cannot be looked at.
+/// The ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}\nhint: `audit` takes the folder of a run or of a comparison")]
+#[error("cannot read {path}")]
 pub(crate) struct ChainError {
     path: PathBuf,
     source: io::Error,
 }
 
-impl Hint for ChainError {}
+impl Hint for ChainError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some("`audit` takes the folder of a run or of a comparison".into())
+    }
+}
 
-/// What the chain of a ledger is worth.
+/// The state of a ledger's chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Chain {
-    /// Whole lines that continue the chain, from the first on.
+    /// Complete lines that continue the chain, from the first line on.
     pub lines: usize,
-    /// SHA-256 (hex) of the last of them; of nothing where there is none.
+    /// SHA-256 (hex) of the last of them; of nothing if there are none.
     pub last: String,
-    /// Where it breaks.
+    /// Where the chain breaks, if it does.
     pub broken: Option<Break>,
-    /// Whether the last line was cut off in the middle, as by a power cut. No break: it is cut off and
-    /// its work done again when the run goes on.
+    /// Whether the last line has no newline, as after a power cut. That is not a break: the run
+    /// removes the line when it is resumed and repeats its work.
     pub torn: bool,
-    /// What the stages wrote last, by file name, as SHA-256 (hex); the settings among it.
+    /// SHA-256 (hex) of each file as a stage last wrote it, by file name; the settings included.
     pub files: BTreeMap<String, String>,
-    /// The task that the run was begun with or taken up with last, by the SHA-256 (hex) of its files.
+    /// SHA-256 (hex) of the task's files when the run was last started or resumed.
     pub task_sha256: Option<String>,
     /// The hash of each line, in order.
     #[serde(skip)]
@@ -52,19 +62,19 @@ pub(crate) struct Chain {
 pub(crate) struct Break {
     /// Counted from 1.
     pub line: usize,
-    /// Lines before it that are beyond doubt.
+    /// Number of lines before it that are certainly unchanged.
     pub sound: usize,
     pub reason: String,
 }
 
-/// As much of a line as the chain needs.
+/// The fields of a line that the chain needs.
 #[derive(Deserialize)]
 struct Link {
     n: usize,
     prev: String,
     #[serde(default)]
     files: BTreeMap<String, String>,
-    /// Of the lines that say with what a run was begun.
+    /// Only in lines that record the start of a run, like `settings`.
     task_sha256: Option<String>,
     settings: Option<String>,
 }
@@ -80,23 +90,22 @@ pub(crate) fn follow(folder: &Path) -> Result<Chain, ChainError> {
 }
 
 fn chain(bytes: &[u8]) -> Chain {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let (lines, length) = hash::chained_lines(bytes);
     let mut chain = Chain {
         lines: 0,
-        last: hash(b""),
+        last: hash::of_bytes(b""),
         broken: None,
-        torn: whole < bytes.len(),
+        torn: length < bytes.len(),
         files: BTreeMap::new(),
         task_sha256: None,
         hashes: Vec::new(),
     };
-    for line in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
-        let line = &line[..line.len() - 1];
+    for line in lines {
         let (before, number) = (chain.lines, chain.lines + 1);
-        let reason = match serde_json::from_slice::<Link>(line) {
+        let reason = match serde_json::from_slice::<Link>(line.bytes) {
             Err(error) => {
                 let fault = verbosity::json_fault(&error);
-                Some((before, format!("it is no line of a ledger ({fault})")))
+                Some((before, format!("it is not a line of a ledger ({fault})")))
             }
             Ok(link) if link.n > before => Some((
                 before,
@@ -104,19 +113,19 @@ fn chain(bytes: &[u8]) -> Chain {
             )),
             Ok(link) if link.n < before => Some((
                 before,
-                format!("it is numbered {}: lines were added or doubled", link.n + 1),
+                format!("it is numbered {}: lines were added or duplicated", link.n + 1),
             )),
-            Ok(link) if link.prev != chain.last => Some((
+            Ok(link) if link.prev != line.previous => Some((
                 before.saturating_sub(1),
                 match before {
-                    0 => "it does not begin a chain".to_owned(),
+                    0 => "it does not start a chain".to_owned(),
                     _ => format!("it does not continue line {before}: one of the two was changed"),
                 },
             )),
             Ok(link) => {
                 chain.files.extend(link.files);
                 if let Some(settings) = link.settings {
-                    chain.files.insert("settings.toml".to_owned(), hash(settings.as_bytes()));
+                    chain.files.insert("settings.toml".to_owned(), hash::of_bytes(settings));
                 }
                 chain.task_sha256 = link.task_sha256.or(chain.task_sha256);
                 None
@@ -127,54 +136,54 @@ fn chain(bytes: &[u8]) -> Chain {
             break;
         }
         chain.lines = number;
-        chain.last = hash(line);
-        chain.hashes.push(chain.last.clone());
+        chain.last = line.hash.clone();
+        chain.hashes.push(line.hash);
     }
     chain
 }
 
-/// A file that is no longer what the run wrote.
+/// A file that differs from what the run wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Changed {
     pub file: String,
-    /// Whether it is gone, or cannot be read.
+    /// Whether it is missing or cannot be read.
     pub missing: bool,
 }
 
-/// Those files in `folder` that are not what `chain` notes: by their SHA-256, and the task by the one
-/// that it carries itself.
+/// The files in `folder` that differ from the hashes in `chain`. `task.json` is compared by the
+/// hash that it contains.
 ///
-/// A name that leads out of the folder, over a link or to anything but a plain file is taken for a
-/// missing file: the ledger may come from somebody else.
+/// A name that leads out of the folder, through a symbolic link or to anything but a regular file
+/// counts as a missing file: the ledger may come from somebody else.
 pub(crate) fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
     let mut changed = BTreeMap::new();
     for (name, wanted) in &chain.files {
-        let now = within(folder, name).and_then(|path| hash::of_file(&path).ok());
+        let now = regular_file(folder, name).and_then(|path| hash::of_file(&path).ok());
         if now.as_ref() != Some(wanted) {
             changed.insert(name.as_str(), now.is_none());
         }
     }
     if let Some(wanted) = &chain.task_sha256 {
-        let task = within(folder, TASK).and_then(|path| fs::read(path).ok());
+        let task = regular_file(folder, TASK).and_then(|path| fs::read(path).ok());
         let now = task.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
         if now.is_none_or(|TaskHash { sha256 }| sha256 != *wanted) {
             changed.entry(TASK).or_insert(task.is_none());
         }
     }
-    let told = |(file, missing): (&str, bool)| Changed { file: file.to_owned(), missing };
-    changed.into_iter().map(told).collect()
+    let changed = changed.into_iter();
+    changed.map(|(file, missing)| Changed { file: file.to_owned(), missing }).collect()
 }
 
 const TASK: &str = "task.json";
 
-/// As much of a task as is held against the chain.
+/// The field of `task.json` that is compared with the chain.
 #[derive(Deserialize)]
 struct TaskHash {
     sha256: String,
 }
 
-/// The plain file `name` in `folder`, reached without links.
-fn within(folder: &Path, name: &str) -> Option<PathBuf> {
+/// The regular file `name` in `folder`, reached without symbolic links.
+fn regular_file(folder: &Path, name: &str) -> Option<PathBuf> {
     let mut path = folder.to_owned();
     let mut plain = false;
     for part in Path::new(name).components() {
@@ -189,21 +198,17 @@ fn within(folder: &Path, name: &str) -> Option<PathBuf> {
     plain.then_some(path)
 }
 
-fn hash(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A chain of lines with these bodies.
+    /// Chained lines with these bodies.
     fn ledger(bodies: &[&str]) -> Vec<String> {
-        let mut last = hash(b"");
+        let mut last = hash::of_bytes(b"");
         let link = |(n, body): (usize, &&str)| {
             let line =
                 format!("{{\"n\":{n},\"prev\":\"{last}\",\"kind\":\"x\",\"body\":\"{body}\"}}");
-            last = hash(line.as_bytes());
+            last = hash::of_bytes(&line);
             line
         };
         bodies.iter().enumerate().map(link).collect()
@@ -218,7 +223,7 @@ mod tests {
         let lines = ledger(&["a", "b", "c"]);
         let sound = of(&lines);
         assert_eq!((sound.lines, sound.torn, &sound.broken), (3, false, &None));
-        assert_eq!(sound.last, hash(lines[2].as_bytes()));
+        assert_eq!(sound.last, hash::of_bytes(&lines[2]));
         let torn = chain((lines.join("\n") + "\n{\"n\":3,\"pre").as_bytes());
         assert_eq!((torn.lines, torn.torn, torn.broken), (3, true, None));
         assert_eq!((chain(b"").lines, chain(b"").torn), (0, false));
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_break_is_told() {
+    fn each_kind_of_break_is_reported() {
         let lines = ledger(&["a", "b", "c", "d"]);
         let broken = |change: &dyn Fn(&mut Vec<String>)| {
             let mut lines = lines.clone();
@@ -238,21 +243,21 @@ mod tests {
         let gone = broken(&|lines| drop(lines.remove(1)));
         assert_eq!((gone.line, gone.sound), (2, 1), "{gone:?}");
         assert!(gone.reason.contains("missing"));
-        let doubled = broken(&|lines| lines.insert(2, lines[1].clone()));
-        assert!(doubled.line == 3 && doubled.reason.contains("doubled"), "{doubled:?}");
+        let twice = broken(&|lines| lines.insert(2, lines[1].clone()));
+        assert!(twice.line == 3 && twice.reason.contains("duplicated"), "{twice:?}");
         let noise = broken(&|lines| lines[2] = "noise".to_owned());
         assert_eq!((noise.line, noise.sound), (3, 2));
         let empty = broken(&|lines| lines.insert(1, String::new()));
         assert_eq!(empty.line, 2);
-        // The end alone shows nothing: that is what the noted hash is for.
+        // Lines that are missing at the end do not show: only a hash noted elsewhere reveals them.
         let cut = of(&lines[..3]);
         assert!(cut.broken.is_none() && !cut.hashes.contains(&of(&lines).last));
     }
 
-    /// A chain that notes these contents.
-    fn noting(files: &[(&str, &str)]) -> Chain {
-        let note = |(name, text): &(&str, &str)| ((*name).to_owned(), hash(text.as_bytes()));
-        Chain { files: files.iter().map(note).collect(), ..chain(b"") }
+    /// A chain that records these file contents.
+    fn recording(files: &[(&str, &str)]) -> Chain {
+        let entry = |(name, text): &(&str, &str)| ((*name).to_owned(), hash::of_bytes(text));
+        Chain { files: files.iter().map(entry).collect(), ..chain(b"") }
     }
 
     fn changed(folder: &Path, chain: &Chain) -> Vec<(String, bool)> {
@@ -265,19 +270,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a"), "1").unwrap();
         fs::write(folder.path().join("b"), "2").unwrap();
-        let named = changed(folder.path(), &noting(&[("a", "1"), ("b", "1"), ("c", "1")]));
+        let named = changed(folder.path(), &recording(&[("a", "1"), ("b", "1"), ("c", "1")]));
         assert_eq!(named, [("b".to_owned(), false), ("c".to_owned(), true)]);
     }
 
     #[test]
-    fn what_a_run_was_begun_with_is_held_against_its_last_beginning() {
+    fn task_and_settings_are_compared_with_those_of_the_last_start() {
         let begun = |n: usize, last: &str, task: &str, settings: &str| {
             format!(
                 "{{\"n\":{n},\"prev\":\"{last}\",\"kind\":\"begun\",\"task_sha256\":\"{task}\",\"settings\":\"{settings}\"}}"
             )
         };
-        let first = begun(0, &hash(b""), "old", "x = 1");
-        let second = begun(1, &hash(first.as_bytes()), "new", "x = 2");
+        let first = begun(0, &hash::of_bytes(b""), "old", "x = 1");
+        let second = begun(1, &hash::of_bytes(&first), "new", "x = 2");
         let chain = of(&[first, second]);
         assert_eq!(chain.broken, None);
         let folder = tempfile::tempdir().unwrap();
@@ -309,8 +314,8 @@ mod tests {
         let names =
             ["../x", "below/../../x", "out/x", "link", "below", "", absolute.to_str().unwrap()];
         for name in names.into_iter().chain(["/dev/zero"]) {
-            assert_eq!(changed(&run, &noting(&[(name, "1")])), [(name.to_owned(), true)]);
+            assert_eq!(changed(&run, &recording(&[(name, "1")])), [(name.to_owned(), true)]);
         }
-        assert_eq!(changed(&run, &noting(&[("below/x", "1")])), []);
+        assert_eq!(changed(&run, &recording(&[("below/x", "1")])), []);
     }
 }

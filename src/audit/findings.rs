@@ -1,163 +1,165 @@
-//! What the texts that are trained on give away of the customer's: personal data, wording, likeness.
-//! `promptmix audit` prints the same. Values are masked.
+//! What the training texts reveal of the reference texts: personal data, copied wording,
+//! similarity. These types make up `privacy` in `report.json`; `promptmix audit` prints the same.
+//! Values are masked.
 
 use serde::{Deserialize, Serialize};
 
 /// The findings of an audit.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Privacy {
-    /// Texts that were looked at.
+    /// Number of texts scanned.
     pub texts: u64,
-    /// Texts of the customer's they were held against.
+    /// Reference texts that they were compared with.
     pub compared: Compared,
-    /// Personal data by kind, those without any left out.
+    /// Values by kind; kinds without any are left out.
     pub kinds: Vec<KindCount>,
-    /// Texts that hold a value of the customer's.
+    /// Texts that contain a value of a reference text.
     pub leaking_texts: u64,
-    /// Wording that was taken over.
+    /// Copied wording.
     pub copies: Copies,
-    /// Absent where nothing was embedded.
+    /// Absent if nothing was embedded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<Nearest>,
     /// Each value, in the order of the texts.
     pub findings: Vec<PrivateValue>,
-    /// Each text that is a copy or holds a part of one, in order.
+    /// Each text that is a copy or contains copied words, in order.
     pub copied: Vec<CopiedText>,
-    /// Whether personal data was masked in the texts that are trained on.
+    /// Whether personal data was masked in the training texts.
     #[serde(default)]
     pub redacted: bool,
 }
 
-/// Texts of the customer's.
+/// The number of reference texts by source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Compared {
     /// All labelled seeds, drawn or not.
     pub seeds: u64,
-    /// Real training texts.
+    /// The pool: real training texts.
     pub pool: u64,
     /// The test set.
     pub test: u64,
 }
 
-/// Values of one kind.
+/// The number of values of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindCount {
-    /// Its name.
+    /// The name of the kind.
     pub kind: String,
-    /// Values that also stand in a text of the customer's.
+    /// Values that also occur in a reference text.
     pub leaks: u64,
-    /// Values that stand in synthetic texts alone.
+    /// Values that occur only in synthetic texts.
     pub phantoms: u64,
 }
 
-/// Wording of the customer's; a text counts once.
+/// The number of texts with copied wording; a text counts once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Copies {
-    /// Letter for letter.
+    /// Copies, character for character.
     pub exact: u64,
-    /// But for letter case, white space and punctuation.
+    /// Copies except for letter case, white space and punctuation.
     pub normalised: u64,
-    /// Eight words or more in a row.
+    /// Texts that share eight or more consecutive words.
     pub shared: u64,
-    /// The most words in a row; 0 where it is fewer than eight.
+    /// Most consecutive words shared; 0 if fewer than eight.
     pub longest: u64,
 }
 
 impl Copies {
-    /// Texts of any of these kinds.
+    /// Texts with any copied wording.
     pub fn all(&self) -> u64 {
         self.exact + self.normalised + self.shared
     }
 }
 
-/// Cosines between texts and the nearest text of the customer's.
+/// Cosine similarity between each text and its nearest reference text.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Nearest {
-    /// Texts that were compared with.
+    /// Number of reference texts compared with.
     pub compared_with: u64,
-    /// Shares of the texts and the cosine that so many do not exceed.
+    /// Pairs of a share of the texts (0 to 1) and the cosine that this share does not exceed.
     pub quantiles: Vec<(f64, f64)>,
-    /// The nearest texts, the nearest first.
+    /// The texts closest to a reference text, the closest first.
     pub few: Vec<Near>,
 }
 
-/// A text and the customer's text nearest to it.
+/// A text and the reference text nearest to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Near {
-    /// The file it stands in.
+    /// The text's file.
     pub file: String,
-    /// The line, from 1.
+    /// The text's line, from 1.
     pub line: usize,
     /// -1 to 1.
     pub cosine: f64,
-    /// Which text of the customer's, as `seed 3`.
+    /// The reference text, such as `seed 3`.
     pub source: String,
 }
 
-/// A value in a text.
+/// Personal data found in a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrivateValue {
-    /// The file it stands in.
+    /// The text's file.
     pub file: String,
-    /// The line, from 1.
+    /// The text's line, from 1.
     pub line: usize,
-    /// What it is.
+    /// The name of its kind.
     pub kind: String,
     /// The value, masked.
     pub value: String,
-    /// The text of the customer's that holds it too, as `seed 3`; absent for a phantom.
+    /// The reference text that also contains it, such as `seed 3`; absent for a phantom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
-/// A text with wording of the customer's.
+/// A text with copied wording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopiedText {
-    /// The file it stands in.
+    /// The text's file.
     pub file: String,
-    /// The line, from 1.
+    /// The text's line, from 1.
     pub line: usize,
-    /// How much of it.
+    /// How much of it is copied.
     pub how: HowCopied,
-    /// The words in a row; absent for whole texts.
+    /// Number of consecutive words; absent for whole texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<u64>,
-    /// Whose, as `seed 3`.
+    /// The reference text that it copies, such as `seed 3`.
     pub source: String,
 }
 
-/// How much of a text was taken over.
+/// How much of a text is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HowCopied {
-    /// Letter for letter.
+    /// All of it, character for character.
     Exact,
-    /// But for letter case, white space and punctuation.
+    /// All of it except letter case, white space and punctuation.
     Normalised,
-    /// Words in a row.
+    /// A run of words.
     Words,
 }
 
 impl Privacy {
-    /// Values that also stand in a text of the customer's.
+    /// Values that also occur in a reference text.
     pub fn leaks(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.leaks).sum()
     }
 
-    /// Values that stand in synthetic texts alone.
+    /// Values that occur only in synthetic texts.
     pub fn phantoms(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.phantoms).sum()
     }
 
-    /// What a reader must know first: nothing where nothing leaked.
+    /// The warning at the top of a report; `None` if nothing leaked.
     pub fn warning(&self) -> Option<String> {
         let texts = match self.leaking_texts {
             0 => return None,
-            1 => "1 text that is trained on carries".to_owned(),
-            many => format!("{many} texts that are trained on carry"),
+            1 => "1 training text contains".to_owned(),
+            many => format!("{many} training texts contain"),
         };
         Some(format!(
-            "{texts} personal data of the seeds, the pool or the test set: promptmix audit names each one and, with --redact, masks it"
+            "{texts} personal data of the seeds, the pool or the test set: `promptmix audit` lists the \
+             values and, with --redact, masks them"
         ))
     }
 }

@@ -1,20 +1,21 @@
-//! Whether a run is what it says, and whether what it trains on gives somebody away.
+//! Checks that a run folder is intact and that its training texts reveal nobody's data.
 //!
-//! A language model that is shown a customer's texts may write parts of them again. What is trained on is
-//! kept, handed on, and learnt by a student, so before that somebody should look. An audit only reads:
+//! A language model that sees the user's texts in its prompts may repeat parts of them. Training
+//! texts are stored, shared, and memorised by a student, so they should be checked first. An audit
+//! only reads:
 //!
-//! | room | what it asks |
+//! | file | question |
 //! |---|---|
-//! | `chain` | is the ledger as it was written, and are the files those that it names? |
-//! | `customer` | what are the customer's own texts, and which of them holds a value? |
-//! | `copies` | which texts are a customer's, or share eight words in a row with one? |
-//! | `nearest` | how near do they lie to one, by their embeddings? |
-//! | [`pii`] | which addresses and numbers do they hold? |
-//! | `redact` | the same texts without those |
+//! | `chain` | is the ledger unchanged, and are the files those that it recorded? |
+//! | `reference_texts` | what are the user's own texts, and which of them contains a value? |
+//! | `copies` | which training texts copy one of them, or share eight consecutive words with one? |
+//! | `nearest` | how close are the training texts to them in embedding space? |
+//! | [`pii`](crate::pii) | which addresses and numbers do they contain? |
+//! | `redact` | the same texts with those masked |
 //!
-//! A value that stands in a synthetic text and in one of the customer's is a *leak*. One that stands in a
-//! synthetic text alone is a *phantom*: the model made it up, or had it from what it was trained on;
-//! it may still be somebody's.
+//! A value that occurs in a synthetic text and in a reference text is a *leak*. A value that occurs
+//! only in synthetic texts is a *phantom*: the model invented it or memorised it from its own
+//! training data, so it may still belong to somebody.
 
 mod chain;
 mod copies;
@@ -36,13 +37,13 @@ use crate::{
     dataset::SyntheticText,
     pii::{Finding, Scanner},
 };
-use copies::{Copied, Wording};
-use reference_texts::{Source, Values};
+use copies::{Copied, CopyIndex};
+use reference_texts::{ReferenceSource, ReferenceValues};
 
-/// A synthetic text and where it stands.
+/// A synthetic text and its place in the run folder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
-    /// The name of the file in the run folder.
+    /// The file's name in the run folder.
     pub file: &'a str,
     /// From 1.
     pub line: usize,
@@ -56,11 +57,11 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Looks at `texts` for personal data and wording of the customer's; values are masked unless they are to
-/// be shown. Embeddings are another matter: [`nearest`].
-pub(crate) fn look(
+/// Scans `texts` for personal data and for wording copied from `references`. Values in the result
+/// are masked unless `show` is set. Leaves out the embeddings, which [`nearest`] compares.
+pub(crate) fn scan(
     texts: &[Text<'_>],
-    customer: &ReferenceTexts<'_>,
+    references: &ReferenceTexts<'_>,
     scanner: &Scanner,
     show: bool,
 ) -> Privacy {
@@ -70,13 +71,13 @@ pub(crate) fn look(
         .collect();
     let values: Vec<(&Finding, &str)> =
         found.iter().map(|(text, finding)| (finding, &text.text[finding.span.clone()])).collect();
-    let origins = Values::of(customer, scanner).origins(&values);
+    let sources = ReferenceValues::of(references, scanner).sources(&values);
     let mut counts: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
     let mut leaking = BTreeSet::new();
     let mut findings = Vec::with_capacity(found.len());
-    for (((text, finding), (_, value)), origin) in found.iter().zip(&values).zip(origins) {
+    for (((text, finding), (_, value)), source) in found.iter().zip(&values).zip(sources) {
         let (leaks, phantoms) = counts.entry(finding.kind).or_default();
-        match origin {
+        match source {
             Some(_) => {
                 *leaks += 1;
                 leaking.insert((text.file, text.line));
@@ -88,7 +89,7 @@ pub(crate) fn look(
             line: text.line,
             kind: scanner.name(finding.kind).to_owned(),
             value: if show { (*value).to_owned() } else { scanner.masked(finding.kind, value) },
-            source: origin.map(|origin| origin.to_string()),
+            source: source.map(|id| id.to_string()),
         });
     }
     let kinds = counts.into_iter().map(|(kind, (leaks, phantoms))| KindCount {
@@ -96,13 +97,13 @@ pub(crate) fn look(
         leaks,
         phantoms,
     });
-    let (copies, copied) = wording(texts, customer);
+    let (copies, copied) = copied_texts(texts, references);
     Privacy {
         texts: texts.len() as u64,
         compared: Compared {
-            seeds: customer.count(Source::Seed) as u64,
-            pool: customer.count(Source::Pool) as u64,
-            test: customer.count(Source::Test) as u64,
+            seeds: references.count(ReferenceSource::Seed) as u64,
+            pool: references.count(ReferenceSource::Pool) as u64,
+            test: references.count(ReferenceSource::Test) as u64,
         },
         kinds: kinds.collect(),
         leaking_texts: leaking.len() as u64,
@@ -114,11 +115,11 @@ pub(crate) fn look(
     }
 }
 
-fn wording(texts: &[Text<'_>], customer: &ReferenceTexts<'_>) -> (Copies, Vec<CopiedText>) {
-    let wording = Wording::of(customer);
+fn copied_texts(texts: &[Text<'_>], references: &ReferenceTexts<'_>) -> (Copies, Vec<CopiedText>) {
+    let index = CopyIndex::of(references);
     let (mut copies, mut copied) = (Copies::default(), Vec::new());
     for text in texts {
-        let Some((how, origin)) = wording.copied(text.text) else { continue };
+        let Some((how, id)) = index.find(text.text) else { continue };
         let (how, words) = match how {
             Copied::Exact => {
                 copies.exact += 1;
@@ -134,7 +135,7 @@ fn wording(texts: &[Text<'_>], customer: &ReferenceTexts<'_>) -> (Copies, Vec<Co
                 (HowCopied::Words, Some(words as u64))
             }
         };
-        let (file, source) = (text.file.to_owned(), origin.to_string());
+        let (file, source) = (text.file.to_owned(), id.to_string());
         copied.push(CopiedText { file, line: text.line, how, words, source });
     }
     (copies, copied)

@@ -1,5 +1,5 @@
-//! The setting `filter.redact`: what is trained on has marks (`[EMAIL]`, `[PHONE]`, …) in the place of
-//! personal data. Texts are compared, relabelled and dropped as they were written; the marks come last.
+//! The setting `filter.redact`: training texts carry masks (`[EMAIL]`, `[PHONE]`, …) in place of
+//! personal data. Texts are compared, relabelled and filtered unmasked; masking comes last.
 
 use serde::Serialize;
 
@@ -10,12 +10,12 @@ use crate::{
     student::Example,
 };
 
-/// A row of `train.jsonl` that says how much of it was masked.
+/// A row of `train.jsonl` with the number of values that were masked in it.
 #[derive(Serialize)]
 pub(crate) struct RedactedText<'a> {
     #[serde(flatten)]
     pub row: &'a RelabelledText,
-    /// Marks in the text; absent where there are none.
+    /// Number of masks in the text; absent if there are none.
     #[serde(skip_serializing_if = "is_zero")]
     pub redacted: usize,
 }
@@ -24,15 +24,18 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// What masks, where the settings want it.
+/// The scanner that masks, if `filter.redact` is set.
+///
+/// # Errors
+/// An invalid pattern under `audit.patterns`.
 pub(crate) fn scanner(settings: &Settings) -> Result<Option<Scanner>, ConfigError> {
     settings.filter.redact.then(|| settings.audit.scanner()).transpose()
 }
 
-/// Masks the texts of `rows` where the settings want it; the marks of each row.
+/// Masks the texts of `rows` if `filter.redact` is set. Returns the number of masks in each row.
 ///
 /// # Errors
-/// A pattern of the task's that is none.
+/// As [`scanner`].
 pub(crate) fn rows(
     settings: &Settings,
     rows: &mut [RelabelledText],
@@ -41,10 +44,10 @@ pub(crate) fn rows(
     Ok(rows.iter_mut().map(|row| mask(&scanner, &mut row.augmented.text)).collect())
 }
 
-/// Masks what students are trained on, the seeds among it, where the settings want it.
+/// Masks the texts that students are trained on, seeds included, if `filter.redact` is set.
 ///
 /// # Errors
-/// As [`rows`].
+/// As [`scanner`].
 pub(crate) fn examples(settings: &Settings, examples: &mut [Example]) -> Result<(), ConfigError> {
     let Some(scanner) = scanner(settings)? else { return Ok(()) };
     for example in examples {
@@ -53,8 +56,9 @@ pub(crate) fn examples(settings: &Settings, examples: &mut [Example]) -> Result<
     Ok(())
 }
 
+/// Masks personal data in `text`. Returns the number of masks set.
 pub(crate) fn mask(scanner: &Scanner, text: &mut String) -> usize {
-    let (masked, marks) = scanner.redact(text);
+    let (masked, count) = scanner.redact(text);
     *text = masked;
-    marks
+    count
 }

@@ -3,7 +3,6 @@
 
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     BundleError, PIECE,
@@ -17,17 +16,13 @@ fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
-}
-
 fn member(path: &str, content: &[u8]) -> Member {
     Member {
         path: path.to_owned(),
         kind: Kind::Note,
         mode: "0644".to_owned(),
         size: content.len() as u64,
-        sha256: sha256(content),
+        sha256: crate::hash::of_bytes(content),
     }
 }
 
@@ -54,7 +49,7 @@ fn signed(
     let mut bytes = Vec::new();
     for (frame, raw) in frames {
         let (offset, length) = (bytes.len() as u64, frame.len() as u64);
-        segments.push(Segment { offset, length, raw: *raw, sha256: sha256(frame) });
+        segments.push(Segment { offset, length, raw: *raw, sha256: crate::hash::of_bytes(frame) });
         bytes.extend_from_slice(frame);
     }
     let mut index = Index {
@@ -194,7 +189,7 @@ fn an_entry_that_differs_from_the_index_is_refused() {
     assert!(says(|index| index.members[0].mode = "4755".to_owned()).contains("mode"));
     assert!(says(|index| index.members[0].size = 6).contains("a.txt"));
     assert!(
-        says(|index| index.members[0].sha256 = sha256(b"other"))
+        says(|index| index.members[0].sha256 = crate::hash::of_bytes(b"other"))
             .contains("a.txt has another sha256")
     );
     assert!(says(|index| index.members[0].sha256.clear()).contains("a.txt has no sha256"));

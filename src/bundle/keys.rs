@@ -11,7 +11,6 @@ use ed25519_dalek::{
     },
 };
 use rand::{TryRngCore, rngs::OsRng};
-use sha2::{Digest, Sha256};
 
 use super::BundleError;
 
@@ -29,7 +28,7 @@ impl fmt::Display for Fingerprint {
 /// The name of `key`.
 pub(crate) fn fingerprint(key: &VerifyingKey) -> Fingerprint {
     let der = key.to_public_key_der().expect("a public key has a DER form");
-    Fingerprint(format!("{:x}", Sha256::digest(der.as_bytes()))[..32].to_owned())
+    Fingerprint(crate::hash::of_bytes(der.as_bytes())[..32].to_owned())
 }
 
 /// A private key, and whether others can read its file.

@@ -151,7 +151,7 @@ impl<R: Read + Seek> Bundle<R> {
         for (number, segment) in index.segments.iter().enumerate() {
             packed.resize(segment.length as usize, 0);
             file.read_exact(&mut packed).map_err(read)?;
-            if format!("{:x}", Sha256::digest(&packed)) != segment.sha256 {
+            if crate::hash::of_bytes(&packed) != segment.sha256 {
                 changed.push(number);
             } else if changed.is_empty() {
                 unpack(&mut unpacker, &packed, segment.raw, &mut raw)

@@ -145,7 +145,7 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&frame).map_err(AddError::Write)?;
         let (offset, length) = (self.written, frame.len() as u64);
         let raw = self.piece.len() as u64;
-        let sha256 = format!("{:x}", Sha256::digest(&frame));
+        let sha256 = crate::hash::of_bytes(&frame);
         self.segments.push(Segment { offset, length, raw, sha256 });
         self.written += length;
         self.piece.clear();

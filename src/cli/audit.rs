@@ -193,8 +193,8 @@ fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
         .iter()
         .flat_map(|(file, texts)| texts.iter().map(move |text| Text::of(file, text)))
         .collect();
-    let customer = ReferenceTexts::of(&task);
-    let mut privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, args.show);
+    let references = ReferenceTexts::of(&task);
+    let mut privacy = audit::scan(&texts, &references, &settings.audit.scanner()?, args.show);
     // What was done, not what is set: the setting may be younger than the file.
     privacy.redacted = files.iter().flat_map(|(_, texts)| texts).any(|text| text.redacted > 0);
     if args.no_nearest {
@@ -202,7 +202,7 @@ fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
     }
     // A student that is not there any more leaves the rest as it is.
     let nearest = build::student(&settings)
-        .and_then(|base| Ok(audit::nearest(&texts, &customer, true, &build::embedder(&base)?)?));
+        .and_then(|base| Ok(audit::nearest(&texts, &references, true, &build::embedder(&base)?)?));
     let not_embedded = match nearest {
         Ok(nearest) => {
             privacy.nearest = nearest;

@@ -62,7 +62,8 @@ pub(super) fn render(error: &anyhow::Error) -> String {
     // The innermost error knows best what helps.
     let hint = error.chain().filter_map(hint).last();
     if let Some(hint) = hint {
-        text += &format!("\n\nhint: {hint}");
+        // Further lines of a hint are aligned with its first.
+        text += &format!("\n\nhint: {}", hint.replace('\n', "\n      "));
     }
     text
 }

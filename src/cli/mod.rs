@@ -300,7 +300,7 @@ pub fn main() -> ExitCode {
         interrupt::on_signal(move || say_stopped(goes_on));
     }
     let outcome = dispatch(cli);
-    if interrupt::asked() {
+    if interrupt::requested() {
         interrupt::wait_for_the_end();
     }
     match outcome {

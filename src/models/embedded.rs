@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use super::{ModelError, Role, private, sha256, trusted_home};
+use super::{ModelError, Role, private, trusted_home};
 
 /// The pocket teacher, a GGUF.
 pub(super) const POCKET_TEACHER: &[u8] =
@@ -25,7 +25,7 @@ pub(super) fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, ModelError> {
         Ok((name.to_owned(), path))
     };
     let home = trusted_home()?;
-    let short = |bytes| sha256(bytes)[..12].to_owned();
+    let short = |bytes: &[u8]| crate::hash::of_bytes(bytes)[..12].to_owned();
     match role {
         Role::Teacher => {
             let path = home.join(format!("pocket-teacher-{}.gguf", short(POCKET_TEACHER)));

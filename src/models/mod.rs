@@ -26,7 +26,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub(crate) use error::ModelError;
 pub(crate) use inspect::{Inspected, Soundness, inspect};
@@ -98,8 +97,16 @@ pub(crate) fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
 pub(crate) fn embedded_sizes() -> [(Role, usize, String); 2] {
     let [config, weights, tokenizer] = embedded::POCKET_STUDENT;
     [
-        (Role::Teacher, embedded::POCKET_TEACHER.len(), sha256(embedded::POCKET_TEACHER)),
-        (Role::Student, config.len() + weights.len() + tokenizer.len(), sha256(weights)),
+        (
+            Role::Teacher,
+            embedded::POCKET_TEACHER.len(),
+            crate::hash::of_bytes(embedded::POCKET_TEACHER),
+        ),
+        (
+            Role::Student,
+            config.len() + weights.len() + tokenizer.len(),
+            crate::hash::of_bytes(weights),
+        ),
     ]
 }
 
@@ -149,10 +156,6 @@ fn trusted_home() -> Result<PathBuf, ModelError> {
         }
     }
     Ok(home)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[cfg(test)]

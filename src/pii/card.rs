@@ -1,4 +1,4 @@
-//! Payment cards: a prefix and length that a network hands out, and Luhn's check digit.
+//! Payment cards: a prefix and length that a network issues, and a Luhn check digit.
 
 use super::{
     checksum::{digits, luhn},
@@ -6,7 +6,7 @@ use super::{
 };
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let number = window.squeezed();
+    let number = window.compact();
     if !(13..=19).contains(&number.len()) || !window.is_digits() || !is_issued(number) {
         return false;
     }
@@ -24,8 +24,8 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
         && digits(number).is_some_and(|digits| luhn(&digits))
 }
 
-/// Whether a network has numbers like this (ISO/IEC 7812 issuer ranges of Visa, Mastercard, American
-/// Express, Discover, JCB, Diners, UnionPay and Maestro).
+/// Whether a network issues numbers with this prefix and length (ISO/IEC 7812 issuer ranges of
+/// Visa, Mastercard, American Express, Discover, JCB, Diners, UnionPay and Maestro).
 fn is_issued(number: &str) -> bool {
     let prefix = |length: usize| number[..length].parse::<u32>().unwrap_or(0);
     let (two, three, four) = (prefix(2), prefix(3), prefix(4));
@@ -55,7 +55,7 @@ mod tests {
     use crate::pii::tests::found;
 
     #[test]
-    fn test_numbers_of_the_networks() {
+    fn the_networks_test_numbers_are_found() {
         for card in [
             "4111 1111 1111 1111",
             "5555-5555-5555-4444",

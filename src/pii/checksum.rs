@@ -1,11 +1,11 @@
 //! Check digits. Each function takes digits (or letters) without separators.
 
-/// The digits of a text that holds nothing else.
+/// The digits of `text`; `None` if it contains anything else.
 pub(super) fn digits(text: &str) -> Option<Vec<u32>> {
     text.chars().map(|c| c.to_digit(10)).collect()
 }
 
-/// Luhn's formula over all digits, the last of which is the check digit (ISO/IEC 7812-1, annex B).
+/// The Luhn formula over all digits, the last being the check digit (ISO/IEC 7812-1, annex B).
 pub(super) fn luhn(digits: &[u32]) -> bool {
     let sum: u32 = digits
         .iter()
@@ -20,7 +20,7 @@ pub(super) fn luhn(digits: &[u32]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// The remainder by 97 of a number in which a letter stands for two digits, A = 10 to Z = 35
+/// The remainder modulo 97 of a number in which each letter stands for two digits, A = 10 to Z = 35
 /// (ISO 7064).
 pub(super) fn mod_97(text: impl Iterator<Item = char>) -> Option<u32> {
     let mut rest = 0;
@@ -31,7 +31,7 @@ pub(super) fn mod_97(text: impl Iterator<Item = char>) -> Option<u32> {
     Some(rest)
 }
 
-/// ISO 7064, mod 11, 10, over all digits, the last of which is the check digit.
+/// ISO 7064, MOD 11-10, over all digits, the last being the check digit.
 pub(super) fn mod_11_10(digits: &[u32]) -> bool {
     let Some((check, rest)) = digits.split_last() else { return false };
     let product = rest.iter().fold(10, |product, digit| {
@@ -41,15 +41,16 @@ pub(super) fn mod_11_10(digits: &[u32]) -> bool {
     (11 - product) % 10 == *check
 }
 
-/// The sum of the digits, each times its weight.
+/// The weighted sum of the digits.
 pub(super) fn weighted(digits: &[u32], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(digit, weight)| digit * weight).sum()
 }
 
-/// Verhoeff's check over all digits (J. Verhoeff, Error Detecting Decimal Codes, 1969): the dihedral
-/// group of the pentagon, with a permutation that turns from place to place.
+/// The Verhoeff algorithm over all digits, the last being the check digit (J. Verhoeff, Error
+/// Detecting Decimal Codes, 1969): multiplication in the dihedral group D5, with a permutation that
+/// depends on the position.
 pub(super) fn verhoeff(digits: &[u32]) -> bool {
-    const TURN: [usize; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+    const PERMUTATION: [usize; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
     let product = |a: usize, b: usize| match (a < 5, b < 5) {
         (true, true) => (a + b) % 5,
         (true, false) => 5 + (a + b - 5) % 5,
@@ -58,16 +59,16 @@ pub(super) fn verhoeff(digits: &[u32]) -> bool {
     };
     let mut check = 0;
     for (place, digit) in digits.iter().rev().enumerate() {
-        let mut turned = *digit as usize;
+        let mut permuted = *digit as usize;
         for _ in 0..place % 8 {
-            turned = TURN[turned];
+            permuted = PERMUTATION[permuted];
         }
-        check = product(check, turned);
+        check = product(check, permuted);
     }
     check == 0
 }
 
-/// Whether such a month has such a day; February has 29.
+/// Whether `month` has a day `day`; February has 29.
 pub(super) fn is_day(month: u32, day: u32) -> bool {
     let days = match month {
         2 => 29,
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn check_digits_from_their_descriptions() {
+    fn published_examples_pass() {
         assert!(luhn(&of("79927398713")) && !luhn(&of("79927398710")));
         // Verhoeff's own example 236 with check digit 3.
         assert!(verhoeff(&of("2363")) && !verhoeff(&of("2364")) && !verhoeff(&of("3263")));
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn every_single_wrong_digit_and_swap_shows_in_verhoeffs_check() {
+    fn verhoeff_detects_every_wrong_digit_and_every_swap() {
         let sound = of("999941057058");
         assert!(verhoeff(&sound));
         for place in 0..sound.len() {

@@ -1,18 +1,19 @@
-//! Kinds that a task adds: `[audit] patterns` in task.toml, names with regular expressions. The regex
-//! crate searches in linear time; its size is bounded, so that no pattern takes the memory.
+//! Kinds that a task adds: regular expressions by name, under `[audit.patterns]` in task.toml. The
+//! regex crate searches in linear time; the size of a compiled pattern is limited so that none
+//! exhausts memory.
 
 use std::borrow::Cow;
 
 use regex::RegexBuilder;
 
-use super::{Find, Kind, OWN};
+use super::{CUSTOM, Find, Kind};
 
-/// Bytes that a compiled pattern may take.
+/// Largest size of a compiled pattern, in bytes.
 const SIZE: usize = 1 << 20;
-/// Characters of a name; marks are looked for up to this length.
+/// Most characters of a name, and so of a mask.
 pub(super) const LONGEST_NAME: usize = 32;
 
-/// Why a pattern is refused.
+/// A pattern that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{name:?}: {message}")]
 pub(crate) struct PatternError {
@@ -20,18 +21,18 @@ pub(crate) struct PatternError {
     pub message: String,
 }
 
-/// The kind `name`, beside the `others`.
+/// Makes the kind `name`, which must differ from all `others`.
 pub(super) fn kind(name: &str, pattern: &str, others: &[Kind]) -> Result<Kind, PatternError> {
     let wrong = |message: String| PatternError { name: name.to_owned(), message };
     let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(letters) {
         return Err(wrong(format!(
-            "a name has at most {LONGEST_NAME} lower-case letters, digits, `-` and `_`"
+            "a name consists of 1 to {LONGEST_NAME} lower-case letters, digits, `-` and `_`"
         )));
     }
-    let mark = name.to_uppercase().replace('-', "_");
-    if others.iter().any(|other| other.name == name || other.mark == mark) {
-        return Err(wrong("that kind exists already".to_owned()));
+    let mask = name.to_uppercase().replace('-', "_");
+    if others.iter().any(|other| other.name == name || other.mask == mask) {
+        return Err(wrong("a kind of this name exists already".to_owned()));
     }
     let regex = RegexBuilder::new(pattern)
         .size_limit(SIZE)
@@ -43,9 +44,9 @@ pub(super) fn kind(name: &str, pattern: &str, others: &[Kind]) -> Result<Kind, P
     }
     Ok(Kind {
         name: Cow::Owned(name.to_owned()),
-        mark: Cow::Owned(mark),
-        rank: OWN,
-        find: Find::Own(regex),
+        mask: Cow::Owned(mask),
+        rank: CUSTOM,
+        find: Find::Custom(regex),
     })
 }
 
@@ -56,7 +57,7 @@ mod tests {
     use crate::pii::Scanner;
 
     #[test]
-    fn a_pattern_finds_and_a_bad_one_is_named() {
+    fn a_pattern_is_used_and_an_invalid_one_is_an_error() {
         let with = |name: &str, pattern: &str| {
             Scanner::new(&BTreeMap::from([(name.to_owned(), pattern.to_owned())]))
         };

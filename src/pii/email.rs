@@ -1,15 +1,15 @@
-//! E-mail addresses: something, `@`, a domain with a dot. Letters of any script are taken; addresses
-//! that hide (`anna at example dot org`) are not seen.
+//! E-mail addresses: a local part, `@`, a domain with a dot. Letters of any script are accepted;
+//! obfuscated addresses (`anna at example dot org`) are not found.
 
 use std::ops::Range;
 
 use super::window::is_unspaced;
 
-/// Longest domain (RFC 5321, 4.5.3.1), in characters. A local part that is longer than 64 is taken whole:
-/// a part of it that is left standing names somebody too.
+/// Longest domain (RFC 5321, 4.5.3.1), in characters. A local part has no limit here, although the
+/// RFC allows 64: if only a part of it were masked, the rest could still identify somebody.
 const DOMAIN: usize = 253;
 
-/// All addresses in `text`.
+/// Adds the byte ranges of all addresses in `text` to `found`.
 pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     for (at, _) in text.match_indices('@') {
         let start = local(&text[..at]);
@@ -19,9 +19,9 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where the local part begins that `text` ends with.
+/// The start of the local part at the end of `text`.
 fn local(text: &str) -> usize {
-    // `请联系anna` is a request and a name.
+    // In `请联系anna` only `anna` belongs to the address.
     let unspaced = text.chars().next_back().is_some_and(is_unspaced);
     let part = |c: char| match c.is_alphanumeric() {
         true => unspaced || !is_unspaced(c),
@@ -31,26 +31,26 @@ fn local(text: &str) -> usize {
     text.len() - local.trim_start_matches(['.', '\'', '-']).len()
 }
 
-/// The length of the longest domain that `text` begins with. It ends with a label, or within one before
-/// a hyphen (`example.org-Adresse`) or another script (`example.org으로`).
+/// The length of the longest domain at the start of `text`. It ends with a label, or inside one
+/// before a hyphen (`example.org-Adresse`) or a change of script (`example.org으로`).
 fn domain(text: &str) -> Option<usize> {
     let longest = text.char_indices().nth(DOMAIN).map_or(text.len(), |(at, _)| at);
     let text = &text[..longest];
     let mut best: Option<usize> = None;
     let (mut label, mut last) = (0, None);
     for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
-        let goes_on = c.is_alphanumeric() && !last.is_some_and(|last| changes(last, c));
-        if goes_on {
+        let continues = c.is_alphanumeric() && !last.is_some_and(|last| changes_script(last, c));
+        if continues {
             last = Some(c);
             continue;
         }
         if let (Some(_), true) = (last, is_domain(&text[..at])) {
-            // `example.org.Please`: a sentence begins.
-            let begins = best.is_some_and(|best| {
+            // `example.org.Please`: the next sentence starts.
+            let is_sentence = best.is_some_and(|best| {
                 let before = text[..best].rsplit('.').next().unwrap_or_default();
                 is_capitalised(&text[label..at]) && before.chars().all(char::is_lowercase)
             });
-            if begins {
+            if is_sentence {
                 break;
             }
             best = Some(at);
@@ -65,8 +65,8 @@ fn domain(text: &str) -> Option<usize> {
     best
 }
 
-/// Whether the script changes from `last`, an ASCII one, to `c`: letters of the Latin script do not.
-fn changes(last: char, c: char) -> bool {
+/// Whether `last` is ASCII and `c` is not Latin.
+fn changes_script(last: char, c: char) -> bool {
     let latin = |c: char| matches!(u32::from(c), 0..=0x24f | 0x1e00..=0x1eff);
     last.is_ascii_alphanumeric() && !latin(c)
 }
@@ -76,7 +76,7 @@ fn is_capitalised(word: &str) -> bool {
     letters.next().is_some_and(char::is_uppercase) && letters.all(char::is_lowercase)
 }
 
-/// Whether its labels are some and its last one is a top-level domain.
+/// Whether `domain` has at least two labels and the last one can be a top-level domain.
 fn is_domain(domain: &str) -> bool {
     let Some((rest, top)) = domain.rsplit_once('.') else { return false };
     let lettered = top.chars().count() >= 2 && top.chars().all(char::is_alphabetic);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_what_only_looks_like_them() {
+    fn addresses_are_found_and_lookalikes_are_not() {
         let text = "write to <Anna.B+x@mail.example.org>, or to 'jörg@müller.example'.";
         assert_eq!(all(text), ["Anna.B+x@mail.example.org", "jörg@müller.example"]);
         assert_eq!(all("mailto:a@b.example."), ["a@b.example"]);
@@ -104,8 +104,9 @@ mod tests {
             assert_eq!(all(no), [""; 0], "{no}");
         }
     }
+
     #[test]
-    fn what_is_written_on_ends_an_address() {
+    fn an_address_ends_where_other_text_follows() {
         for (text, wanted) in [
             ("anna@example.org...thanks", "anna@example.org"),
             ("anna@example.org--thanks", "anna@example.org"),

@@ -1,8 +1,9 @@
-//! International bank account numbers: the country says the length, the check is by 97 (ISO 13616).
+//! International bank account numbers: a length for each country, and a checksum modulo 97 (ISO
+//! 13616).
 
 use super::{checksum::mod_97, window::Window};
 
-/// Length by country, from the IBAN registry of SWIFT.
+/// Length by country, from the SWIFT IBAN registry.
 const LENGTHS: [(&str, usize); 89] = [
     ("AD", 24),
     ("AE", 23),
@@ -96,7 +97,7 @@ const LENGTHS: [(&str, usize); 89] = [
 ];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let iban = window.squeezed();
+    let iban = window.compact();
     let (Some(country), Some(check)) = (iban.get(..2), iban.get(2..4)) else { return false };
     LENGTHS.contains(&(country, iban.len()))
         && check.bytes().all(|byte| byte.is_ascii_digit())
@@ -108,7 +109,7 @@ mod tests {
     use crate::pii::tests::found;
 
     #[test]
-    fn registry_examples() {
+    fn the_registry_examples_are_found() {
         for iban in [
             "DE89 3704 0044 0532 0130 00",
             "GB82WEST12345698765432",

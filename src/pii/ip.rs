@@ -1,17 +1,17 @@
-//! IP addresses, version 4 and 6. Four numbers with dots are a program's version where the text says so
-//! or a letter follows; addresses that are the same on every machine (127.0.0.1, ::1, 0.0.0.0) name
-//! nobody.
+//! IP addresses, version 4 and 6. Four numbers with dots are a software version if a keyword says
+//! so or a letter follows. Addresses that are the same on every machine (127.0.0.1, ::1, 0.0.0.0)
+//! identify nobody.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Range,
 };
 
-use super::window::{goes_on, last_word};
+use super::window::{continues_token, last_word};
 
-/// Words right after which four numbers with dots are no address. What is done to a machine (`update`,
-/// `patch`) is none of them.
-const VERSIONS: [&str; 14] = [
+/// Words that make the four numbers right after them a version or a section. Words for what is done
+/// to a machine (`update`, `patch`) are left out, since an address may follow them.
+const VERSION_KEYWORDS: [&str; 14] = [
     "version",
     "versions",
     "v",
@@ -28,7 +28,7 @@ const VERSIONS: [&str; 14] = [
     "rev",
 ];
 
-/// All addresses in `text`.
+/// Adds the byte ranges of all addresses in `text` to `found`.
 pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     let part = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
     let mut at = 0;
@@ -39,7 +39,7 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
         let mut before = text[..start].chars().rev();
         let inside = match before.next() {
             Some('-' | '_' | '@') => before.next().is_some_and(char::is_alphabetic),
-            Some(c) => goes_on(c),
+            Some(c) => continues_token(c),
             None => false,
         };
         if inside {
@@ -47,11 +47,11 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
         }
         let token = text[start..at].trim_end_matches('.');
         let token = if token.ends_with("::") { token } else { token.trim_end_matches(':') };
-        // A port belongs to neither kind: 192.0.2.1:80.
-        let four = token.split(':').next().unwrap_or_default();
-        for token in [token, four] {
+        // Without the port: 192.0.2.1:80.
+        let host = token.split(':').next().unwrap_or_default();
+        for token in [token, host] {
             let after = &text[start + token.len()..];
-            if is_free(after) && is_address(token, &text[..start]) {
+            if ends_before(after) && is_address(token, &text[..start]) {
                 found.push(start..start + token.len());
                 break;
             }
@@ -59,13 +59,13 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Whether what follows does not go on with it: `1.2.3.4-rc`, `10.0.0.1st`.
-fn is_free(after: &str) -> bool {
+/// Whether an address can end before `after`; not in `1.2.3.4-rc` or `10.0.0.1st`.
+fn ends_before(after: &str) -> bool {
     let mut after = after.chars();
     match (after.next(), after.next()) {
-        (Some('-' | '_' | '+'), Some(next)) => !(goes_on(next) && next.is_alphabetic()),
+        (Some('-' | '_' | '+'), Some(next)) => !(continues_token(next) && next.is_alphabetic()),
         (Some('.'), Some(next)) => !next.is_ascii_digit(),
-        (Some(next), _) => !goes_on(next),
+        (Some(next), _) => !continues_token(next),
         (None, _) => true,
     }
 }
@@ -73,21 +73,22 @@ fn is_free(after: &str) -> bool {
 fn is_address(token: &str, before: &str) -> bool {
     let address = match token.parse::<Ipv4Addr>() {
         Ok(address) => {
-            if VERSIONS.contains(&last_word(before).as_str()) {
+            if VERSION_KEYWORDS.contains(&last_word(before).as_str()) {
                 return false;
             }
             IpAddr::V4(address)
         }
         Err(_) => match token.parse::<Ipv6Addr>() {
-            Ok(address) if looks_written(token) => IpAddr::V6(address),
+            Ok(address) if looks_like_ipv6(token) => IpAddr::V6(address),
             _ => return false,
         },
     };
     !address.is_loopback() && !address.is_unspecified()
 }
 
-/// `a::b` is a path in a program: an address has a digit, and three groups or a first one of four.
-fn looks_written(token: &str) -> bool {
+/// Whether `token` is more than a path in source code such as `a::b`: it has a digit, and either
+/// three groups or a first group of four characters.
+fn looks_like_ipv6(token: &str) -> bool {
     let groups = token.split(':').filter(|group| !group.is_empty()).count();
     let first = token.split(':').next().map_or(0, str::len);
     token.bytes().any(|byte| byte.is_ascii_digit()) && (groups >= 3 || first == 4)
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_versions() {
+    fn addresses_are_told_from_versions() {
         assert_eq!(all("from 192.0.2.17, then 198.51.100.2:8080."), ["192.0.2.17", "198.51.100.2"]);
         assert_eq!(
             all("ping 2001:db8::ff00:42:8329 or [fe80::1]"),

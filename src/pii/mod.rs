@@ -1,12 +1,14 @@
-//! Personal data in a text: addresses and numbers that name a person, a device or an account.
+//! Finds personal data in a text: addresses and numbers that identify a person, a device or an
+//! account.
 //!
-//! Every kind is a line in a list ([`Scanner::new`]) and a file beside this one; a task adds kinds of its
-//! own as regular expressions (`own`). What two kinds claim goes to the more specific one: a user's own
-//! pattern, then a number with a strong check, then one that a word announces, a telephone number last.
-//! Nothing here looks at a text longer than in proportion to its length.
+//! Each kind is an entry in a list ([`KINDS`], `national::KINDS`) and a file in this folder; a task
+//! adds its own kinds as regular expressions (`custom`). Where two kinds match the same characters,
+//! the more specific one wins: a pattern of the task, then an e-mail address, then numbers with a
+//! strong checksum, and so on down to phone numbers (see [`Rank`]). A scan takes time linear in the
+//! length of the text.
 //!
-//! Names, street addresses and what a text tells otherwise are not found: no rule finds them. The shared
-//! wording with a seed (`crate::audit::copies`) is what shows them.
+//! Names, street addresses and facts about a person are not found, since no rule describes them.
+//! Where a text copies them from a seed, the shared wording reveals it (`crate::audit::copies`).
 
 mod card;
 mod checksum;
@@ -27,14 +29,14 @@ pub(crate) use custom::PatternError;
 
 use window::Window;
 
-/// How specific a kind is; of overlapping findings the higher one stands.
+/// How specific a kind is; of overlapping findings the one with the highest rank is kept.
 type Rank = u8;
-const OWN: Rank = 9;
+const CUSTOM: Rank = 9;
 const ADDRESS: Rank = 8;
-/// Letters and digits in a fixed form with a check.
+/// Letters and digits in a fixed format with a checksum.
 const STRONG: Rank = 7;
 const CARD: Rank = 6;
-/// Digits alone, with a check digit or two.
+/// Digits only, with one or two check digits.
 const WEAK: Rank = 5;
 const IP: Rank = 4;
 const PHONE: Rank = 1;
@@ -42,8 +44,8 @@ const PHONE: Rank = 1;
 /// A kind of personal data.
 struct Kind {
     name: Cow<'static, str>,
-    /// What stands in its place, without the brackets.
-    mark: Cow<'static, str>,
+    /// The mask that replaces a value, without its brackets.
+    mask: Cow<'static, str>,
     rank: Rank,
     find: Find,
 }
@@ -51,25 +53,25 @@ struct Kind {
 enum Find {
     Text(fn(&str, &mut Vec<Range<usize>>)),
     Number(fn(&Window<'_>) -> bool),
-    /// As `Number`, saying where it is.
-    Dialled(fn(&Window<'_>) -> Option<Range<usize>>),
-    Own(Regex),
+    /// As `Number`, but returns the span, which may include signs around the window.
+    Phone(fn(&Window<'_>) -> Option<Range<usize>>),
+    Custom(Regex),
 }
 
 const fn numbers(
     name: &'static str,
-    mark: &'static str,
+    mask: &'static str,
     rank: Rank,
     accepts: fn(&Window<'_>) -> bool,
 ) -> Kind {
-    Kind { name: Cow::Borrowed(name), mark: Cow::Borrowed(mark), rank, find: Find::Number(accepts) }
+    Kind { name: Cow::Borrowed(name), mask: Cow::Borrowed(mask), rank, find: Find::Number(accepts) }
 }
 
-/// The kinds that are built in, beside those of `national`.
+/// The built-in kinds, besides those of `national`.
 const KINDS: [Kind; 5] = [
     Kind {
         name: Cow::Borrowed("e-mail"),
-        mark: Cow::Borrowed("EMAIL"),
+        mask: Cow::Borrowed("EMAIL"),
         rank: ADDRESS,
         find: Find::Text(email::find),
     },
@@ -77,27 +79,27 @@ const KINDS: [Kind; 5] = [
     numbers("payment card", "CARD", CARD, card::accepts),
     Kind {
         name: Cow::Borrowed("IP address"),
-        mark: Cow::Borrowed("IP"),
+        mask: Cow::Borrowed("IP"),
         rank: IP,
         find: Find::Text(ip::find),
     },
     Kind {
         name: Cow::Borrowed("phone"),
-        mark: Cow::Borrowed("PHONE"),
+        mask: Cow::Borrowed("PHONE"),
         rank: PHONE,
-        find: Find::Dialled(phone::find),
+        find: Find::Phone(phone::find),
     },
 ];
 
-/// Something personal in a text.
+/// Personal data found in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The kind; [`Scanner::name`] names it.
+    /// Index of the kind; see [`Scanner::name`].
     pub kind: usize,
-    /// Where it stands, in bytes.
+    /// Byte range in the text.
     pub span: Range<usize>,
-    /// It and what it hides (a less specific reading of the same place), each in the one
-    /// form in which two texts' values are compared.
+    /// The value in the form in which values of two texts are compared, and those of the less
+    /// specific matches that it displaced.
     pub keys: Vec<String>,
 }
 
@@ -106,17 +108,18 @@ pub(crate) struct Scanner {
     kinds: Vec<Kind>,
 }
 
-/// A reading of a place in a text, before it is settled which one stands.
+/// A match of one kind, before overlaps are resolved.
 struct Candidate {
     kind: usize,
     span: Range<usize>,
 }
 
 impl Scanner {
-    /// With the built-in kinds and the user's `patterns`, names with regular expressions.
+    /// A scanner with the built-in kinds and those of `patterns`, regular expressions by name.
     ///
     /// # Errors
-    /// A pattern that is none, is too large, or matches nothing at all; a name that is taken.
+    /// A pattern that is invalid, too large, or matches the empty text; a name that is invalid or
+    /// taken.
     pub(crate) fn new(patterns: &BTreeMap<String, String>) -> Result<Self, PatternError> {
         let mut kinds: Vec<Kind> = KINDS.into_iter().chain(national::KINDS).collect();
         for (name, pattern) in patterns {
@@ -126,12 +129,12 @@ impl Scanner {
         Ok(Self { kinds })
     }
 
-    /// The name of one kind.
+    /// The name of a kind.
     pub(crate) fn name(&self, kind: usize) -> &str {
         &self.kinds[kind].name
     }
 
-    /// `value` of a kind as it is shown to people who should recognise it and not learn it.
+    /// `value` shortened so that people who know it recognise it and nobody else learns it.
     pub(crate) fn masked(&self, kind: usize, value: &str) -> String {
         match self.kinds[kind].rank {
             ADDRESS => mask::address(value),
@@ -139,43 +142,46 @@ impl Scanner {
         }
     }
 
-    /// All findings in `text` in their order; none overlaps another, and none touches a mark that
-    /// [`Self::redact`] has set.
+    /// All findings in `text`, in order. They overlap neither each other nor a mask set by
+    /// [`Self::redact`].
     pub(crate) fn find(&self, text: &str) -> Vec<Finding> {
         let mut candidates = self.candidates(text);
-        let marks = self.marks(text);
+        let masks = self.masks(text);
         candidates.retain(|candidate| {
-            let at = marks.partition_point(|mark| mark.end <= candidate.span.start);
-            marks.get(at).is_none_or(|mark| candidate.span.end <= mark.start)
+            let at = masks.partition_point(|mask| mask.end <= candidate.span.start);
+            masks.get(at).is_none_or(|mask| candidate.span.end <= mask.start)
         });
         candidates.sort_by_key(|Candidate { kind, span }| {
             (Reverse(self.kinds[*kind].rank), Reverse(span.len()), span.start, *kind)
         });
-        let mut standing: BTreeMap<usize, Finding> = BTreeMap::new();
+        let mut kept: BTreeMap<usize, Finding> = BTreeMap::new();
         for Candidate { kind, span } in candidates {
             let key = self.key(kind, &text[span.clone()]);
-            // Those that stand do not overlap, so the last that begins before its end decides.
-            match standing.range_mut(..span.end).next_back() {
+            // Kept findings do not overlap, so only the last one that starts before `span.end`
+            // matters.
+            match kept.range_mut(..span.end).next_back() {
                 Some((_, finding)) if finding.span.end > span.start => {
-                    // A shorter reading of the same kind is another number: the line without its area.
+                    // A shorter match of the same kind is a different number: a phone number
+                    // without its area code.
                     if finding.kind != kind && !finding.keys.contains(&key) {
                         finding.keys.push(key);
                     }
                 }
                 _ => {
-                    standing.insert(span.start, Finding { kind, span, keys: vec![key] });
+                    kept.insert(span.start, Finding { kind, span, keys: vec![key] });
                 }
             }
         }
-        standing.into_values().collect()
+        kept.into_values().collect()
     }
 
-    /// `text` with a mark such as `[EMAIL]` in the place of each finding, and their number. A text that
-    /// was masked comes back as it is.
+    /// `text` with a mask such as `[EMAIL]` in place of each finding, and the number of masks set.
+    /// A text that is already masked comes back unchanged.
     pub(crate) fn redact(&self, text: &str) -> (String, usize) {
         let mut masked = text.to_owned();
         let mut count = 0;
-        // What stands beside a mark may be found only now; each round leaves less that is no mark.
+        // Masking one value may expose another beside it, so this repeats until nothing is found.
+        // It ends: each round leaves fewer characters outside of masks.
         loop {
             let findings = self.find(&masked);
             if findings.is_empty() {
@@ -186,7 +192,7 @@ impl Scanner {
             let mut done = 0;
             for Finding { kind, span, .. } in findings {
                 next.push_str(&masked[done..span.start]);
-                next.extend(["[", &self.kinds[kind].mark, "]"]);
+                next.extend(["[", &self.kinds[kind].mask, "]"]);
                 done = span.end;
             }
             next.push_str(&masked[done..]);
@@ -200,11 +206,11 @@ impl Scanner {
         for (kind, Kind { find, .. }) in self.kinds.iter().enumerate() {
             match find {
                 Find::Text(find) => find(text, &mut spans),
-                Find::Own(regex) => {
+                Find::Custom(regex) => {
                     spans.extend(regex.find_iter(text).map(|found| found.range()));
                     spans.retain(|span| !span.is_empty());
                 }
-                Find::Number(_) | Find::Dialled(_) => {}
+                Find::Number(_) | Find::Phone(_) => {}
             }
             candidates.extend(spans.drain(..).map(|span| Candidate { kind, span }));
         }
@@ -212,8 +218,8 @@ impl Scanner {
             for (kind, Kind { find, .. }) in self.kinds.iter().enumerate() {
                 let span = match find {
                     Find::Number(accepts) => accepts(window).then(|| window.span()),
-                    Find::Dialled(find) => find(window),
-                    Find::Text(_) | Find::Own(_) => None,
+                    Find::Phone(find) => find(window),
+                    Find::Text(_) | Find::Custom(_) => None,
                 };
                 candidates.extend(span.map(|span| Candidate { kind, span }));
             }
@@ -221,36 +227,36 @@ impl Scanner {
         candidates
     }
 
-    /// Where marks stand.
-    fn marks(&self, text: &str) -> Vec<Range<usize>> {
-        let mark = |at: usize| {
+    /// The byte ranges of masks, as [`Self::redact`] sets them.
+    fn masks(&self, text: &str) -> Vec<Range<usize>> {
+        let mask = |at: usize| {
             let rest = &text[at + 1..];
             let longest = window::floor(rest, rest.len().min(custom::LONGEST_NAME + 1));
             let name = &rest[..rest[..longest].find(']')?];
-            let known = self.kinds.iter().any(|kind| kind.mark == name);
+            let known = self.kinds.iter().any(|kind| kind.mask == name);
             known.then_some(at..at + name.len() + 2)
         };
-        text.match_indices('[').filter_map(|(at, _)| mark(at)).collect()
+        text.match_indices('[').filter_map(|(at, _)| mask(at)).collect()
     }
 
     /// The form in which values of a kind are compared.
     fn key(&self, kind: usize, value: &str) -> String {
         match self.kinds[kind].find {
-            Find::Dialled(_) => format!("tel {}", phone::national(value)),
-            // 10.0.0.1 and 100.0.1 are different ones.
+            Find::Phone(_) => format!("tel {}", phone::national(value)),
+            // Punctuation counts: 10.0.0.1 and 100.0.1 are different addresses.
             Find::Text(_) => value.to_lowercase(),
-            Find::Number(_) | Find::Own(_) => squeezed(value),
+            Find::Number(_) | Find::Custom(_) => compact(value),
         }
     }
 
-    /// Whether two addresses that differ in punctuation are different ones.
+    /// Whether values of this kind that differ only in punctuation are different values.
     pub(super) fn needs_punctuation(&self, kind: usize) -> bool {
         self.kinds[kind].rank == IP
     }
 }
 
-/// Letters and digits alone, in lower case.
-pub(super) fn squeezed(value: &str) -> String {
+/// Only the letters and digits of `value`, in lower case.
+pub(super) fn compact(value: &str) -> String {
     value.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
@@ -260,25 +266,26 @@ mod tests {
 
     use super::*;
 
-    static SCANNER: LazyLock<Scanner> =
-        LazyLock::new(|| Scanner::new(&BTreeMap::new()).expect("no patterns, no fault"));
+    static SCANNER: LazyLock<Scanner> = LazyLock::new(|| {
+        Scanner::new(&BTreeMap::new()).expect("without patterns there is no error")
+    });
 
-    /// Kinds and values in a text.
+    /// The kinds and values found in a text.
     pub(super) fn found(text: &str) -> Vec<(&'static str, &str)> {
         let found = SCANNER.find(text);
         found.into_iter().map(|found| (SCANNER.name(found.kind), &text[found.span])).collect()
     }
 
     #[test]
-    fn the_most_specific_reading_stands() {
+    fn the_most_specific_match_is_kept() {
         assert_eq!(found("12345678Z@example.org"), [("e-mail", "12345678Z@example.org")]);
-        // A German IBAN holds digits that could be dialled.
+        // A German IBAN contains digits that could be a phone number.
         let text = "DE89 3704 0044 0532 0130 00 or 030 1234567";
         assert_eq!(found(text), [("IBAN", &text[..27]), ("phone", "030 1234567")]);
         let finding = &SCANNER.find("tel 030 1234567 88")[0];
         assert_eq!(finding.keys, ["tel 30123456788"], "no shorter number");
         let finding = &SCANNER.find("DE89 3704 0044 0532 0130 00")[0];
-        assert!(finding.keys.len() > 1, "what it hides of another kind: {finding:?}");
+        assert!(finding.keys.len() > 1, "the key of the phone number within it: {finding:?}");
     }
 
     #[test]
@@ -292,7 +299,7 @@ mod tests {
             assert_eq!(SCANNER.redact(text), (wanted.to_owned(), count));
             assert_eq!(SCANNER.redact(wanted), (wanted.to_owned(), 0));
         }
-        // A pattern that would take the marks themselves.
+        // A pattern that matches the masks themselves.
         let capitals = BTreeMap::from([("capitals".to_owned(), "[A-Z]{2,}".to_owned())]);
         let scanner = Scanner::new(&capitals).unwrap();
         let once = scanner.redact("ABC a@example.org");
@@ -301,22 +308,25 @@ mod tests {
     }
 
     #[test]
-    fn time_grows_with_the_length_and_no_faster() {
+    fn time_grows_linearly_with_the_length() {
         let time = |text: &str| {
             let start = Instant::now();
             SCANNER.redact(text);
             start.elapsed().as_secs_f64()
         };
-        // Texts that hold nothing but beginnings, and a megabyte as people write.
+        // Texts of nothing but starts of matches, and a megabyte of ordinary prose.
         let prose = "I wrote to you on 2024-01-31 about order 4711, call +49 30 1234567 please. ";
-        let nasty = ["1 ", "1", "a@", "12:", "1.2.3.4", "DE89", "(", "ä1 2-", "[EMAIL"];
-        let cases = nasty.map(|piece| (piece, 1 << 17));
+        let hostile = ["1 ", "1", "a@", "12:", "1.2.3.4", "DE89", "(", "ä1 2-", "[EMAIL"];
+        let cases = hostile.map(|piece| (piece, 1 << 17));
         for (piece, bytes) in cases.into_iter().chain([(prose, 1 << 20)]) {
             let text = |bytes: usize| piece.repeat(bytes / piece.len());
             let small = time(&text(bytes / 16)).max(0.01);
             let large = time(&text(bytes));
-            // Sixteen times, and room for a busy machine; quadratic would be 256 times.
-            assert!(large < 100.0 * small, "{piece:?}: {small} s, sixteen times that: {large} s");
+            // Linear is 16 times, quadratic 256 times; 100 leaves room for a busy machine.
+            assert!(
+                large < 100.0 * small,
+                "{piece:?}: {small} s, sixteen times as long: {large} s"
+            );
         }
     }
 }

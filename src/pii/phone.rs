@@ -1,16 +1,16 @@
-//! Phone numbers: with a country code (`+49 30 …`, `0049 …`), with the trunk's zero (`030/123456`), as
-//! North Americans write them (`(555) 010-1234`), and any digits that a word before them calls a phone
-//! number. Dates, versions, prices and the numbers of tickets are none.
+//! Phone numbers: with a country code (`+49 30 …`, `0049 …`), with a trunk prefix (`030/123456`),
+//! in the North American format (`(555) 010-1234`), and any digits after a keyword such as `phone`.
+//! Dates, versions, prices and ticket numbers are left alone.
 
 use std::ops::Range;
 
 use super::{
-    squeezed,
+    compact,
     window::{Window, floor, is_unspaced, last_word},
 };
 
-/// Words before a phone number.
-const CALLED: [&str; 38] = [
+/// Keywords before a phone number.
+const KEYWORDS: [&str; 38] = [
     "phone",
     "tel",
     "telephone",
@@ -50,8 +50,8 @@ const CALLED: [&str; 38] = [
     "celular",
     "numer telefonu",
 ];
-/// Words before an unbroken number that is none.
-const OTHERS: [&str; 25] = [
+/// Keywords before an ungrouped number that is something else.
+const OTHER_KEYWORDS: [&str; 25] = [
     "order",
     "ticket",
     "invoice",
@@ -78,38 +78,38 @@ const OTHERS: [&str; 25] = [
     "pedido",
     "factura",
 ];
-/// Bytes before a number in which such a word may stand.
+/// Bytes before a number that are searched for a keyword.
 const NEAR: usize = 32;
 
-/// Where the phone number of this window stands, if it is one.
+/// The byte range of the phone number in this window, if it is one.
 pub(super) fn find(window: &Window<'_>) -> Option<Range<usize>> {
-    let number = window.squeezed();
+    let number = window.compact();
     let count = number.len();
     if !(7..=15).contains(&count) || !window.is_digits() {
         return None;
     }
     let groups: Vec<usize> = window.groups().collect();
     let plus = window.before().trim_end_matches('(').ends_with('+');
-    if !are_groups(window, &groups) || (!plus && !window.stands_apart()) {
+    if !is_dialling_format(window, &groups) || (!plus && !window.stands_apart()) {
         return None;
     }
-    let broken = groups.len() > 1;
+    let grouped = groups.len() > 1;
     let bytes = number.as_bytes();
-    let sound = if plus {
+    let valid = if plus {
         bytes[0] != b'0' && count >= 8
     } else if number.starts_with("00") {
-        bytes[2] != b'0' && count >= 10 && (broken || count >= 12) && !is_other(window)
+        bytes[2] != b'0' && count >= 10 && (grouped || count >= 12) && !is_other(window)
     } else if bytes[0] == b'0' {
-        let unbroken = (10..=11).contains(&count) && !is_other(window);
-        (9..=12).contains(&count) && (unbroken || (broken && groups[0] <= 6))
+        let ungrouped = (10..=11).contains(&count) && !is_other(window);
+        (9..=12).contains(&count) && (ungrouped || (grouped && groups[0] <= 6))
     } else {
         is_north_american(window, number)
             || is_chinese(window, number)
-            || window.is_announced(&CALLED, NEAR)
+            || window.has_keyword_before(&KEYWORDS, NEAR)
     };
-    (sound && !has_date(window) && !is_price(window)).then(|| {
+    (valid && !has_date(window) && !is_price(window)).then(|| {
         let mut span = window.span();
-        // The signs that belong to it: `+49`, `(030)`, `(+49)`.
+        // Includes its leading signs: `+49`, `(030)`, `(+49)`.
         for sign in ['+', '('] {
             let opens = sign == '+' || window.gaps().any(|gap| gap.contains(')'));
             if opens && window.before()[..span.start].ends_with(sign) {
@@ -120,26 +120,24 @@ pub(super) fn find(window: &Window<'_>) -> Option<Range<usize>> {
     })
 }
 
-/// Country codes of two digits (ITU-T E.164, annex); 1 and 7 have one, all others three.
-const TWO: [&str; 42] = [
+/// Two-digit country codes (ITU-T E.164, annex); 1 and 7 have one digit, all others three.
+const TWO_DIGIT_CODES: [&str; 44] = [
     "20", "27", "30", "31", "32", "33", "34", "36", "39", "40", "41", "43", "44", "45", "46", "47",
     "48", "49", "51", "52", "53", "54", "55", "56", "57", "58", "60", "61", "62", "63", "64", "65",
-    "66", "81", "82", "84", "86", "90", "91", "92", "93", "94",
+    "66", "81", "82", "84", "86", "90", "91", "92", "93", "94", "95", "98",
 ];
-const TWO_MORE: [&str; 2] = ["95", "98"];
 
-/// The national number of a written one, without the trunk's zero: two ways to write one number differ
-/// in country code and zeros alone.
+/// The national significant number, without the trunk prefix 0: two spellings of one number differ
+/// only in the country code and in leading zeros.
 pub(super) fn national(written: &str) -> String {
-    let digits = squeezed(written);
+    let digits = compact(written);
     let abroad = match written.trim_start_matches('(').starts_with('+') {
         true => Some(digits.as_str()),
         false => digits.strip_prefix("00"),
     };
     let number = match abroad {
         Some(number) => {
-            let two =
-                number.get(..2).is_some_and(|code| TWO.contains(&code) || TWO_MORE.contains(&code));
+            let two = number.get(..2).is_some_and(|code| TWO_DIGIT_CODES.contains(&code));
             let length = match number.as_bytes() {
                 [b'1' | b'7', ..] => 1,
                 _ if two => 2,
@@ -147,16 +145,17 @@ pub(super) fn national(written: &str) -> String {
             };
             number.get(length..).unwrap_or_default()
         }
-        // North America's, with its country code.
+        // North American, with its country code.
         None if digits.len() == 11 && digits.starts_with('1') => &digits[1..],
         None => &digits,
     };
     number.trim_start_matches('0').to_owned()
 }
 
-/// Whether the number is grouped like one for dialling: single digits stand at the head, in brackets
-/// or behind a hyphen alone; what dots separate is longer.
-fn are_groups(window: &Window<'_>, groups: &[usize]) -> bool {
+/// Whether the digits are grouped like a phone number: a group of one digit is the first group,
+/// stands in brackets, or comes last after a hyphen; groups separated by dots have at least two
+/// digits.
+fn is_dialling_format(window: &Window<'_>, groups: &[usize]) -> bool {
     let gaps: Vec<&str> = window.gaps().collect();
     let single = |place: usize| match place {
         0 => true,
@@ -172,8 +171,8 @@ fn are_groups(window: &Window<'_>, groups: &[usize]) -> bool {
             .all(|gap| !gap.contains('(') || gap.chars().filter(|c| *c == '(').count() == 1)
 }
 
-/// `(555) 010-1234`, `555-010-1234`, `1-555-010-1234`; area and exchange do not begin with 0 or 1,
-/// except that made-up numbers (`555-0100`) do.
+/// `(555) 010-1234`, `202-555-0143`, `1-202-555-0143`. Area code and exchange do not start with 0
+/// or 1, except an exchange after an area code in brackets: invented numbers are often written so.
 fn is_north_american(window: &Window<'_>, number: &str) -> bool {
     let local = number.strip_prefix('1').filter(|_| number.len() == 11).unwrap_or(number);
     let groups: Vec<usize> = window.groups().collect();
@@ -182,17 +181,18 @@ fn is_north_american(window: &Window<'_>, number: &str) -> bool {
         rest => rest,
     };
     let bracketed = window.gaps().any(|gap| gap.contains(')'));
-    let sound = |at: usize| matches!(local.as_bytes()[at], b'2'..=b'9');
+    let valid = |at: usize| matches!(local.as_bytes()[at], b'2'..=b'9');
     local.len() == 10
         && form == [3, 3, 4]
-        && sound(0)
-        && (sound(3) || bracketed)
+        && valid(0)
+        && (valid(3) || bracketed)
         && window.gaps().all(|gap| !gap.contains('/'))
 }
 
-/// A mobile number of China, eleven digits from 13 to 19, in a text that is written so.
+/// A Chinese mobile number: eleven digits that start with 13 to 19, near characters of an unspaced
+/// script.
 fn is_chinese(window: &Window<'_>, number: &str) -> bool {
-    const OTHERS: [&str; 6] = ["订单", "訂單", "单号", "單號", "编号", "編號"];
+    const OTHER_KEYWORDS: [&str; 6] = ["订单", "訂單", "单号", "單號", "编号", "編號"];
     let before = window.before();
     let before = &before[floor(before, before.len().saturating_sub(NEAR))..];
     let after = window.after().chars().take(4);
@@ -201,21 +201,22 @@ fn is_chinese(window: &Window<'_>, number: &str) -> bool {
         && number.as_bytes()[0] == b'1'
         && (b'3'..=b'9').contains(&number.as_bytes()[1])
         && before.chars().chain(after).any(is_unspaced)
-        && !OTHERS.iter().any(|other| before.contains(other))
+        && !OTHER_KEYWORDS.iter().any(|other| before.contains(other))
 }
 
+/// Whether a keyword says that this is another kind of number, such as an order.
 fn is_other(window: &Window<'_>) -> bool {
-    window.is_announced(&OTHERS, NEAR) && !window.is_announced(&CALLED, NEAR)
+    window.has_keyword_before(&OTHER_KEYWORDS, NEAR) && !window.has_keyword_before(&KEYWORDS, NEAR)
 }
 
-/// Whether three of its groups are a day: `2024-01-31`, `31.01.2024`, `1/31/24`.
+/// Whether three of its groups form a date: `2024-01-31`, `31.01.2024`, `1/31/24`.
 fn has_date(window: &Window<'_>) -> bool {
     let groups: Vec<usize> = window.groups().collect();
     let gaps: Vec<&str> = window.gaps().collect();
     let mut start = 0;
     let mut numbers = Vec::with_capacity(groups.len());
     for length in &groups {
-        numbers.push(window.squeezed()[start..start + length].parse::<u64>().unwrap_or(u64::MAX));
+        numbers.push(window.compact()[start..start + length].parse::<u64>().unwrap_or(u64::MAX));
         start += length;
     }
     (0..groups.len().saturating_sub(2)).any(|at| {
@@ -240,6 +241,7 @@ fn has_date(window: &Window<'_>) -> bool {
     })
 }
 
+/// Whether a currency or a percent sign is beside it.
 fn is_price(window: &Window<'_>) -> bool {
     const SIGNS: [char; 7] = ['$', '€', '£', '¥', '₹', '₽', '%'];
     const NAMES: [&str; 9] = ["eur", "usd", "gbp", "chf", "euro", "euros", "dollars", "inr", "sek"];
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_phone_number() {
+    fn other_numbers_are_not_phone_numbers() {
         for text in [
             "on 2024-01-31",
             "on 01.02.2024 10:30",
@@ -329,12 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn one_line_in_two_ways_of_writing() {
-        for written in ["+49 30 901820", "0049 30 901820", "+49 (0)30 901820", "(030) 901820"] {
-            assert_eq!(national(written), "30901820", "{written}");
+    fn spellings_of_one_number_compare_equal() {
+        for spelling in ["+49 30 901820", "0049 30 901820", "+49 (0)30 901820", "(030) 901820"] {
+            assert_eq!(national(spelling), "30901820", "{spelling}");
         }
-        for written in ["+1 (202) 555-0143", "1-202-555-0143", "(202) 555-0143"] {
-            assert_eq!(national(written), "2025550143", "{written}");
+        for spelling in ["+1 (202) 555-0143", "1-202-555-0143", "(202) 555-0143"] {
+            assert_eq!(national(spelling), "2025550143", "{spelling}");
         }
         assert_eq!(national("+82 10-1234-5678"), national("010-1234-5678"));
         assert_eq!(national("+358 40 1234567"), "401234567");

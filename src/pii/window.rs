@@ -1,22 +1,22 @@
-//! Groups of letters and digits that may be one number: `DE89 3704 0044 …`, `030/123 45-67`.
+//! Groups of letters and digits that may form one number: `DE89 3704 0044 …`, `030/123 45-67`.
 //!
-//! A text is cut into runs of ASCII letters and digits; a window is up to ten neighbouring runs with
-//! nothing but number punctuation between them. Every kind of number looks at every window, so that a
-//! text is read in time that grows with its length and not with what it holds.
+//! A text is split into runs of ASCII letters and digits; a window is up to ten consecutive runs
+//! with nothing but number punctuation between them. Each kind of number tests each window, so that
+//! the time of a scan depends on the length of a text and not on its content.
 
 use std::ops::Range;
 
 use super::checksum;
 
-/// Most groups in one window and most characters without their separators: an IBAN of 34.
+/// Most groups in a window, and most characters without separators: the longest IBAN has 34.
 const GROUPS: usize = 10;
 const LONGEST: usize = 34;
-/// Characters that may stand between two groups of one number, three at most.
+/// Characters that may separate two groups of one number, at most three in a row.
 const GAP: [char; 13] = [
     ' ', '\u{a0}', '\u{2007}', '\u{2009}', '\u{202f}', '-', '\u{2010}', '\u{2011}', '\u{2013}',
     '.', '/', '(', ')',
 ];
-/// Bytes of text before and after a number in which a word may say what it is.
+/// Bytes before and after a number that are searched for a keyword.
 const BEFORE: usize = 48;
 const AFTER: usize = 24;
 
@@ -25,42 +25,42 @@ const AFTER: usize = 24;
 struct Run {
     start: usize,
     end: usize,
-    /// Whether all of it is ASCII; other runs belong to no window.
+    /// Whether all characters are ASCII; other runs are in no window.
     ascii: bool,
 }
 
-/// Neighbouring runs of one text.
+/// Consecutive runs of one text.
 pub(super) struct Window<'a> {
     text: &'a str,
     runs: &'a [Run],
-    /// All runs in one, in upper case.
-    squeezed: &'a str,
+    /// All runs joined, in upper case.
+    compact: &'a str,
 }
 
-/// Calls `look` for each window of `text` that holds five digits or more.
-pub(super) fn each_window(text: &str, mut look: impl FnMut(&Window<'_>)) {
+/// Calls `visit` with each window of `text` that contains at least five digits.
+pub(super) fn each_window(text: &str, mut visit: impl FnMut(&Window<'_>)) {
     let runs = runs(text);
-    let mut squeezed = String::with_capacity(LONGEST);
+    let mut compact = String::with_capacity(LONGEST);
     for first in 0..runs.len() {
-        squeezed.clear();
+        compact.clear();
         let mut digits = 0;
         for (place, run) in runs[first..].iter().enumerate().take(GROUPS) {
             let length = run.end - run.start;
             let joined = place == 0 || is_gap(&text[runs[first + place - 1].end..run.start]);
-            if !run.ascii || !joined || squeezed.len() + length > LONGEST {
+            if !run.ascii || !joined || compact.len() + length > LONGEST {
                 break;
             }
             for byte in text[run.start..run.end].bytes() {
                 digits += usize::from(byte.is_ascii_digit());
-                squeezed.push(char::from(byte.to_ascii_uppercase()));
+                compact.push(char::from(byte.to_ascii_uppercase()));
             }
-            // Words: at most two groups of letters stand at the head of a number.
-            if digits == 0 && (place > 1 || squeezed.len() > 6) {
+            // Not words: a number starts with at most two groups of letters.
+            if digits == 0 && (place > 1 || compact.len() > 6) {
                 break;
             }
             if digits >= 5 {
                 let runs = &runs[first..=first + place];
-                look(&Window { text, runs, squeezed: &squeezed });
+                visit(&Window { text, runs, compact: &compact });
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn each_window(text: &str, mut look: impl FnMut(&Window<'_>)) {
 
 fn runs(text: &str) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    // The script of the run that is open.
+    // For the current run, whether its script is unspaced; `None` between runs.
     let mut open = None;
     for (at, c) in text.char_indices() {
         let within = c.is_alphanumeric().then(|| is_unspaced(c));
@@ -84,8 +84,9 @@ fn runs(text: &str) -> Vec<Run> {
     runs
 }
 
-/// Whether `c` is of a script that puts no spaces between words, or adds its particles to foreign ones:
-/// a number or an address ends where it begins (`13812345678谢谢`, `010-1234-5678로`).
+/// Whether `c` belongs to a script that writes no spaces between words, or attaches particles to
+/// foreign words: a number or an address ends where such a script begins (`13812345678谢谢`,
+/// `010-1234-5678로`).
 pub(super) fn is_unspaced(c: char) -> bool {
     matches!(
         u32::from(c),
@@ -98,8 +99,8 @@ pub(super) fn is_unspaced(c: char) -> bool {
     )
 }
 
-/// Whether a name or a number goes on with `c`.
-pub(super) fn goes_on(c: char) -> bool {
+/// Whether `c` continues a name or a number.
+pub(super) fn continues_token(c: char) -> bool {
     c.is_alphanumeric() && !is_unspaced(c)
 }
 
@@ -108,23 +109,23 @@ fn is_gap(between: &str) -> bool {
 }
 
 impl<'a> Window<'a> {
-    /// The letters and digits alone, in upper case.
-    pub(super) fn squeezed(&self) -> &'a str {
-        self.squeezed
+    /// Only the letters and digits, in upper case.
+    pub(super) fn compact(&self) -> &'a str {
+        self.compact
     }
 
-    /// Where it stands in the text, in bytes.
+    /// Byte range in the text.
     pub(super) fn span(&self) -> Range<usize> {
         self.runs[0].start..self.runs[self.runs.len() - 1].end
     }
 
     pub(super) fn is_digits(&self) -> bool {
-        self.squeezed.bytes().all(|byte| byte.is_ascii_digit())
+        self.compact.bytes().all(|byte| byte.is_ascii_digit())
     }
 
-    /// Its digits, where it is `count` of them and nothing else.
+    /// The digits, if the window consists of exactly `count` digits.
     pub(super) fn digits(&self, count: usize) -> Option<Vec<u32>> {
-        (self.squeezed.len() == count).then(|| checksum::digits(self.squeezed)).flatten()
+        (self.compact.len() == count).then(|| checksum::digits(self.compact)).flatten()
     }
 
     /// The lengths of its groups.
@@ -132,13 +133,13 @@ impl<'a> Window<'a> {
         self.runs.iter().map(|run| run.end - run.start)
     }
 
-    /// What stands between its groups.
+    /// The text between its groups.
     pub(super) fn gaps(&self) -> impl Iterator<Item = &'a str> {
         self.runs.windows(2).map(|pair| &self.text[pair[0].end..pair[1].start])
     }
 
-    /// Whether its groups have these lengths, with the same single character of `separators` between
-    /// each two.
+    /// Whether its groups have these lengths and are all separated by the same single character of
+    /// `separators`.
     pub(super) fn has_form(&self, lengths: &[usize], separators: &str) -> bool {
         let mut gaps = self.gaps();
         let first = gaps.next().unwrap_or_default();
@@ -160,22 +161,25 @@ impl<'a> Window<'a> {
         &self.text[self.runs[self.runs.len() - 1].end..]
     }
 
-    /// Whether it is not merely a part of something longer: a ticket's name, and, where it is one group,
-    /// a decimal number or a path. A comma or a slash also separates what is written in groups.
+    /// As [`Self::stands_alone`], and not part of a decimal number or a path either. Numbers in
+    /// several groups may have a comma or a slash beside them, since those also separate numbers in
+    /// a list.
     pub(super) fn stands_apart(&self) -> bool {
         let signs: &[char] = if self.runs.len() == 1 { &['.', ',', '/', '\''] } else { &['.'] };
         self.stands_alone() && !self.is_joined(signs, |c| c.is_ascii_digit(), &[])
     }
 
-    /// Whether it is no part of a name (`INC-123456`): enough where check digits say what it is.
+    /// Whether it is not part of an identifier (`INC-123456`). Enough for numbers with check
+    /// digits.
     pub(super) fn stands_alone(&self) -> bool {
         let (before, after) = (self.before().chars().next_back(), self.after().chars().next());
-        !self.is_joined(&['-', '_', '\u{2011}'], goes_on, &['@'])
+        !self.is_joined(&['-', '_', '\u{2011}'], continues_token, &['@'])
             && before != Some('#')
             && !matches!(after, Some('@' | '%'))
     }
 
-    /// Whether one of `signs` (or, before it, of `more`) joins it to a character that `is` something.
+    /// Whether one of `signs` (or, in front, of `more`) joins it to a character for which `is`
+    /// holds.
     fn is_joined(&self, signs: &[char], is: fn(char) -> bool, more: &[char]) -> bool {
         let mut before = self.before().chars().rev();
         let near = before.next().is_some_and(|c| signs.contains(&c) || more.contains(&c));
@@ -187,38 +191,39 @@ impl<'a> Window<'a> {
         near && after.next().is_some_and(is)
     }
 
-    /// Whether no further group of digits stands beside it with a mere space between.
+    /// Whether no further group of digits follows or precedes it after a single space.
     pub(super) fn is_whole(&self) -> bool {
         let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         let mut before = self.before().chars().rev();
         let mut after = self.after().chars();
         let space = [Some(' '), Some('\u{a0}')];
-        let goes_before = space.contains(&before.next()) && digit(before.next());
-        let goes_on = space.contains(&after.next()) && digit(after.next());
-        !goes_before && !goes_on
+        let precedes = space.contains(&before.next()) && digit(before.next());
+        let follows = space.contains(&after.next()) && digit(after.next());
+        !precedes && !follows
     }
 
-    /// Whether one of `words` (lower case; those of five letters and more also as the beginning of
-    /// a longer word) stands shortly before it or right after it.
-    pub(super) fn is_called(&self, words: &[&str]) -> bool {
+    /// Whether one of `words` is within [`BEFORE`] bytes before it or [`AFTER`] bytes after it.
+    /// Words are given in lower case; those of at least five letters also match as the start of a
+    /// longer word.
+    pub(super) fn has_keyword(&self, words: &[&str]) -> bool {
         let after = self.after();
         let end = floor(after, AFTER.min(after.len()));
-        // A word that is cut in two is none.
+        // A word that the limit cuts in two does not count.
         let cut = after[end..].starts_with(char::is_alphanumeric);
         let near = match cut {
             true => after[..end].trim_end_matches(char::is_alphanumeric),
             false => &after[..end],
         };
-        says(near, words) || self.is_announced(words, BEFORE)
+        contains_keyword(near, words) || self.has_keyword_before(words, BEFORE)
     }
 
-    /// The same, of the text before it alone.
-    pub(super) fn is_announced(&self, words: &[&str], within: usize) -> bool {
-        says(end_of(self.before(), within), words)
+    /// As [`Self::has_keyword`], but only in the `within` bytes before it.
+    pub(super) fn has_keyword_before(&self, words: &[&str], within: usize) -> bool {
+        contains_keyword(end_of(self.before(), within), words)
     }
 }
 
-/// The last `within` bytes of `text` at most, beginning with a whole word.
+/// At most the last `within` bytes of `text`, starting with a whole word.
 fn end_of(text: &str, within: usize) -> &str {
     let (rest, end) = text.split_at(floor(text, text.len().saturating_sub(within)));
     match rest.ends_with(char::is_alphanumeric) {
@@ -227,7 +232,7 @@ fn end_of(text: &str, within: usize) -> &str {
     }
 }
 
-/// The word that `text` ends with, in lower case, where at most three other characters follow it.
+/// The last word of `text`, in lower case; empty if more than three other characters follow it.
 pub(super) fn last_word(text: &str) -> String {
     let bare = text.trim_end_matches(|c: char| !c.is_alphanumeric());
     if text[bare.len()..].chars().count() > 3 {
@@ -238,8 +243,8 @@ pub(super) fn last_word(text: &str) -> String {
     word.into_iter().rev().flat_map(char::to_lowercase).collect()
 }
 
-/// Whether `text` has one of `words`.
-pub(super) fn says(text: &str, words: &[&str]) -> bool {
+/// Whether `text` contains one of `words`, matched as in [`Window::has_keyword`].
+pub(super) fn contains_keyword(text: &str, words: &[&str]) -> bool {
     let text = text.to_lowercase();
     let mut joined = String::with_capacity(text.len() + 2);
     for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -255,7 +260,7 @@ pub(super) fn says(text: &str, words: &[&str]) -> bool {
     })
 }
 
-/// The last boundary of a character at `at` or before.
+/// The last character boundary at or before byte `at`.
 pub(super) fn floor(text: &str, mut at: usize) -> usize {
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -274,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_neighbouring_groups() {
+    fn windows_are_consecutive_groups() {
         assert_eq!(windows("call 12 345, thanks"), ["call 12 345", "12 345"]);
         assert_eq!(windows("no number at all in this"), [""; 0]);
         assert_eq!(windows("12345\n67"), ["12345"], "a line ends a number");
@@ -284,10 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn words_say_what_a_number_is() {
-        assert!(says("My SSN is ", &["ssn"]) && says("Steuer-ID:", &["steuer"]));
-        assert!(says("Telefonnummer", &["telefon"]) && !says("the hotel", &["tel"]));
-        assert!(says("social security no", &["social security"]));
+    fn keywords_identify_a_number() {
+        assert!(
+            contains_keyword("My SSN is ", &["ssn"]) && contains_keyword("Steuer-ID:", &["steuer"])
+        );
+        assert!(
+            contains_keyword("Telefonnummer", &["telefon"])
+                && !contains_keyword("the hotel", &["tel"])
+        );
+        assert!(contains_keyword("social security no", &["social security"]));
         assert_eq!((end_of("Monsieur: ", 5), end_of("an eur: ", 5)), (": ", "eur: "));
         assert_eq!(
             (last_word("Friseur: "), last_word("x     ")),
@@ -296,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_something_longer() {
+    fn a_part_of_something_longer_does_not_stand_apart() {
         let apart = |text: &str, wanted: &str| {
             let mut apart = None;
             each_window(text, |window| {

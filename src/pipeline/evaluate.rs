@@ -82,13 +82,13 @@ fn privacy(
     settings: &Settings,
     embedder: &dyn Embedder,
 ) -> Result<audit::Privacy, PipelineError> {
-    let customer = ReferenceTexts::of(task);
+    let references = ReferenceTexts::of(task);
     let kept = read_texts(run.path(), names::TRAIN)?.unwrap_or_default();
     let text = |row| audit::Text::of(names::TRAIN, row);
     let texts: Vec<audit::Text<'_>> = kept.iter().map(text).collect();
-    let privacy = audit::look(&texts, &customer, &settings.audit.scanner()?, false);
-    let nearest = audit::nearest(&texts, &customer, false, embedder)?;
-    // What was done, not what is set: the prompt_context may be younger than the file.
+    let privacy = audit::scan(&texts, &references, &settings.audit.scanner()?, false);
+    let nearest = audit::nearest(&texts, &references, false, embedder)?;
+    // What was done, not what is set: the setting may have changed since.
     let redacted = kept.iter().any(|row| row.redacted > 0);
     Ok(audit::Privacy { nearest, redacted, ..privacy })
 }

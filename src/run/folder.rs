@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -149,10 +149,8 @@ impl RunFolder {
     fn lock(path: &Path) -> Result<Self, RunError> {
         let lock_path = path.join(names::LOCK);
         let write = |source| RunError::Write { path: lock_path.clone(), source };
-        let mut options = OpenOptions::new();
+        let mut options = crate::fs::private_options();
         options.create(true).truncate(false).read(true).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut lock = options.open(&lock_path).map_err(write)?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -9,7 +9,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -166,10 +166,8 @@ impl Ledger {
     pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
         let read = |source| LedgerError::Read { path: path.to_owned(), source };
         let write = |source| LedgerError::Write { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
+        let mut options = crate::fs::private_options();
         options.create(true).read(true).append(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path).map_err(write)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(read)?;
@@ -248,22 +246,21 @@ impl Ledger {
 /// # Errors
 /// A broken chain, with its line.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), LedgerError> {
-    let length = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let (lines, length) = hash::chained_lines(bytes);
     let mut last = hash::of_bytes(b"");
     let mut entries = Vec::new();
-    for (index, line) in bytes[..length].split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let line = &line[..line.len() - 1];
+    for (index, line) in lines.enumerate() {
         let broken = |message: String| LedgerError::Broken {
             path: path.to_owned(),
             line: index + 1,
             message,
         };
-        let parsed: Line =
-            serde_json::from_slice(line).map_err(|error| broken(verbosity::json_fault(&error)))?;
-        if parsed.prev != last || parsed.n != index {
+        let parsed: Line = serde_json::from_slice(line.bytes)
+            .map_err(|error| broken(verbosity::json_fault(&error)))?;
+        if parsed.prev != line.previous || parsed.n != index {
             return Err(broken("the line does not continue the chain of hashes".to_owned()));
         }
-        last = hash::of_bytes(line);
+        last = line.hash;
         entries.push(parsed.entry);
     }
     Ok((entries, last, length))

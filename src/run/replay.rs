@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use super::{
     RunError,
@@ -89,7 +88,7 @@ fn of_texts(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
         }
         rows.push(row);
     }
-    let sha256 = format!("{:x}", Sha256::digest(bytes));
+    let sha256 = hash::of_bytes(bytes);
     Ok(Replay::of_texts(path, sha256, rows))
 }
 
@@ -97,6 +96,7 @@ fn of_texts(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
 mod tests {
     use super::*;
     use crate::{
+        hash,
         run::ledger::Ledger,
         teacher::{ScoreRequest, Teacher, TeacherEvent, TeacherIdentity},
     };

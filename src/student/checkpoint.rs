@@ -40,12 +40,12 @@ pub(super) fn write_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> 
         let path = new.join(name);
         write_synced(&path, bytes).map_err(fault(&path))?;
     }
-    sync_folder(&new).map_err(fault(&new))?;
+    crate::fs::sync_dir(&new).map_err(fault(&new))?;
     if folder.exists() {
         fs::rename(folder, &old).map_err(fault(folder))?;
     }
     fs::rename(&new, folder).map_err(fault(folder))?;
-    sync_folder(parent).map_err(fault(parent))?;
+    crate::fs::sync_dir(parent).map_err(fault(parent))?;
     if old.exists() {
         fs::remove_dir_all(&old).map_err(fault(&old))?;
     }
@@ -72,11 +72,6 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Makes the names in a folder durable; only Unix can open a folder to do so.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]

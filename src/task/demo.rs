@@ -1,8 +1,8 @@
-//! The task of `promptmix demo`, part of the program itself.
+//! The task of `promptmix demo`, embedded in the program.
 
 use super::{Task, TaskError};
 
-/// The help-desk task of `promptmix demo`.
+/// Its `task.toml`: a help desk.
 const DEMO_TASK: &str = include_str!("../../models/pocket/demo/task.toml");
 
 /// The files that [`DEMO_TASK`] names.
@@ -15,7 +15,7 @@ const DEMO_FILES: [(&str, &[u8]); 3] = [
 /// The task of `promptmix demo`.
 ///
 /// # Errors
-/// None in practice: a test loads it.
+/// None in practice: a test loads this task.
 pub(crate) fn demo_task() -> Result<Task, TaskError> {
     Task::load_embedded(DEMO_TASK, &DEMO_FILES)
 }

@@ -1,12 +1,11 @@
-//! What can be wrong with a task, and how it is said.
+//! What can be wrong with a task.
 //!
-//! A first task is rarely right at the first try, so a fault is the module's most read output. Each
-//! one names its place (`seeds.jsonl:12:9`: file, line, column), says what is wrong in one line, and
-//! ends with the mend on a `hint:` line. Faults are collected rather than thrown one by one: whoever
-//! mends a file wants the whole list.
+//! A task is rarely right at the first try, so these messages are the module's most read output.
+//! Each fault names its place (`seeds.jsonl:12:9`: file, line, column), says in one line what is
+//! wrong, and has a hint. Faults are collected rather than returned one by one, so that all of them
+//! can be fixed in one go.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{borrow::Cow, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +14,15 @@ use crate::{hint::Hint, verbosity};
 /// How many faults one message lists; the rest are counted.
 pub(crate) const LISTED: usize = 20;
 
-/// Where a fault is. Lines and columns start at 1; columns count characters, not bytes.
-/// In a Parquet file the line is the row and the column the number of the column.
+/// The place of a fault. Lines and columns start at 1; columns count characters, not bytes.
+/// In a Parquet file the line is the row, and the column is the number of the column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file as `task.toml` or the caller wrote it.
     pub file: String,
-    /// Line (Parquet: row), or 0 for the file as a whole.
+    /// Line (Parquet: row), or 0 for the whole file.
     pub line: usize,
-    /// Column, or 0 for the file as a whole.
+    /// Column, or 0 for the whole file.
     pub column: usize,
 }
 
@@ -33,7 +32,7 @@ impl Place {
         Self { file: file.to_owned(), line, column }
     }
 
-    /// A file as a whole.
+    /// A whole file.
     pub fn whole(file: &str) -> Self {
         Self::new(file, (0, 0))
     }
@@ -52,31 +51,29 @@ impl fmt::Display for Place {
 /// One thing that is wrong with a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
     pub place: Place,
-    /// What, and how to mend it.
     pub problem: Problem,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\nhint: {}", self.place, self.problem, self.problem.hint())
+        write!(f, "{}: {}", self.place, self.problem)
     }
 }
 
-/// Every kind of fault. `Display` says what is wrong, [`Problem::hint`] how to mend it.
+/// All kinds of fault. `Display` says what is wrong, [`Problem::hint`] what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// A label that is no class of the task.
+    /// A label that is not a class of the task.
     #[error("unknown label{}", verbosity::quoted(label))]
     UnknownLabel { label: String, classes: Vec<String> },
     /// A text without a single visible character.
     #[error("empty text")]
     EmptyText,
-    /// A seed that was given before, but for case and white space.
+    /// A seed that occurred before, ignoring case and white space.
     #[error("the same text as on line {first}{}", if *.relabelled { ", with another label" } else { "" })]
     DuplicateText { first: usize, relabelled: bool },
-    /// A class that no seed belongs to, although seeds are asked for.
+    /// A class without seeds, although `shots` is above 0.
     #[error("class {class:?} has no seed in {seeds}")]
     NoSeeds { class: String, seeds: String },
     /// A class with fewer seeds than `shots`.
@@ -94,130 +91,99 @@ pub enum Problem {
     /// A byte-order mark at the start of the file.
     #[error("the file starts with a byte-order mark (BOM)")]
     Bom,
-    /// A column (CSV, Parquet) or field (JSONL) that is not there.
+    /// A column (CSV, Parquet) or field (JSONL) that is missing.
     #[error("no column {column:?}")]
     MissingColumn { column: String, found: Vec<String> },
     /// A line that is not JSON.
-    #[error("broken JSON: {message}")]
-    BrokenJson { message: String },
+    #[error("invalid JSON: {message}")]
+    InvalidJson { message: String },
     /// A whole JSON array where JSONL is expected.
-    #[error("a JSON array, not one JSON object per line")]
+    #[error("found a JSON array instead of one JSON object per line")]
     JsonArray,
     /// A line that is not CSV.
-    #[error("broken CSV: {message}")]
-    BrokenCsv { message: String },
+    #[error("invalid CSV: {message}")]
+    InvalidCsv { message: String },
     /// A file that is not Parquet, or a damaged one.
-    #[error("broken Parquet: {message}")]
-    BrokenParquet { message: String },
+    #[error("invalid Parquet: {message}")]
+    InvalidParquet { message: String },
     /// A file that is not TOML.
-    #[error("broken TOML: {message}")]
-    BrokenToml { message: String },
-    /// A value of another type than the one asked for.
-    #[error("{what} must be {expected}, this is {found}")]
+    #[error("invalid TOML: {message}")]
+    InvalidToml { message: String },
+    /// A value of the wrong type.
+    #[error("{what} must be {expected}, found {found}")]
     WrongType { what: String, expected: &'static str, found: &'static str },
-    /// A file without a row.
-    #[error("the file is empty: it holds no text")]
+    /// A file without rows.
+    #[error("the file contains no texts")]
     EmptyFile,
-    /// A file that is not there.
+    /// A file that does not exist.
     #[error("there is no file {path:?}")]
     MissingFile { path: String },
-    /// A file that is there but cannot be read.
+    /// A file that exists but cannot be read.
     #[error("{path:?} cannot be read: {message}")]
     Unreadable { path: String, message: String },
-    /// A file name whose ending names no format that is read here.
-    #[error("{path:?} is in no format that is read here")]
+    /// A file name with an unsupported extension.
+    #[error("the format of {path:?} is not supported")]
     UnsupportedExtension { path: String, known: &'static str },
     /// Fewer than two classes.
-    #[error("a task needs 2 classes or more, this one has {found}")]
+    #[error("a task needs at least 2 classes, this one has {found}")]
     TooFewClasses { found: usize },
-    /// Two classes of one name.
+    /// Two classes with the same name.
     #[error("class {class:?} is declared twice, first on line {first}")]
     DuplicateClass { class: String, first: usize },
-    /// A class name that cannot stand in a prompt.
+    /// A class name that cannot be used in a prompt.
     #[error("class name {class:?} {reason}")]
     BadClassName { class: String, reason: &'static str },
-    /// A key that must be there.
+    /// A required key that is missing.
     #[error("{table} has no {key}")]
     MissingKey { table: &'static str, key: &'static str },
-    /// A key that means nothing.
+    /// A key that is not known.
     #[error("unknown key {key:?} in {table}")]
     UnknownKey { key: String, table: &'static str, known: Vec<&'static str> },
 }
 
 impl Problem {
-    /// The mend, in one line.
-    pub fn hint(&self) -> String {
+    /// What to do about it, in one line.
+    pub fn hint(&self) -> Cow<'static, str> {
         match self {
-            Self::UnknownLabel { label, classes } => match nearest(label, classes) {
-                Some(class) => {
-                    format!("did you mean {class:?}? classes are declared in task.toml")
-                }
-                None => format!(
-                    "the classes declared in task.toml are {}",
-                    enumerated(classes)
-                ),
-            },
+            Self::UnknownLabel { label, classes } => unknown_label_hint(label, classes).into(),
             Self::EmptyText => "write the text, or remove the line".into(),
-            Self::DuplicateText {
-                relabelled: false, ..
-            } => "remove one of the two; case and white space make no difference".into(),
+            Self::DuplicateText { relabelled: false, .. } => {
+                "remove one of the two; case and white space make no difference".into()
+            }
             Self::DuplicateText { .. } => {
                 "keep the line with the right label; case and white space make no difference".into()
             }
-            Self::NoSeeds { class, seeds } => format!(
-                "add a text with the label {class:?} to {seeds}, or set shots = 0 to work from descriptions alone"
-            ),
+            Self::NoSeeds { class, seeds } => no_seeds_hint(class, seeds).into(),
             Self::TooFewSeeds { found, shots, .. } => {
-                format!("add {} more, or set shots = {found}", shots - found)
+                format!("add {} more, or set shots = {found}", shots - found).into()
             }
             Self::NoSeedsFile { .. } => {
                 "add seeds = \"seeds.jsonl\" to [data], or set shots = 0".into()
             }
-            Self::TestIsSeed { .. } => {
-                "remove it from one of the two files: accuracy on a text seen in training says nothing".into()
-            }
-            Self::NotUtf8 { utf16: true, .. } => {
-                "the file looks like UTF-16: iconv -f UTF-16 -t UTF-8 OLD > NEW".into()
-            }
-            Self::NotUtf8 { .. } => {
-                "save the file as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW".into()
-            }
-            Self::Bom => {
-                r#"save the file as "UTF-8" instead of "UTF-8 with BOM", or: sed -i '1s/^\xef\xbb\xbf//' FILE"#.into()
-            }
-            Self::MissingColumn { found, .. } if found.len() == 1 && found[0].contains([';', '\t']) => {
-                format!("found one column only{}: columns must be separated by commas", verbosity::quoted(&found[0]))
-            }
-            Self::MissingColumn { found, .. } => format!(
-                "found {}; text_column and label_column under [data] say which columns to read",
-                columns(found)
-            ),
-            Self::BrokenJson { .. } => {
+            Self::TestIsSeed { .. } => TEST_IS_SEED_HINT.into(),
+            Self::NotUtf8 { utf16, .. } => if *utf16 { UTF16_HINT } else { UTF8_HINT }.into(),
+            Self::Bom => BOM_HINT.into(),
+            Self::MissingColumn { found, .. } => missing_column_hint(found).into(),
+            Self::InvalidJson { .. } => {
                 r#"each line is one object: {"text": "…", "label": "…"}"#.into()
             }
-            Self::JsonArray => "turn it into lines: jq -c '.[]' OLD > NEW.jsonl".into(),
-            Self::BrokenCsv { .. } => {
-                r#"a text with a comma, a quote or a line break stands in double quotes, and a quote inside is doubled: "so ""easy""""#.into()
+            Self::JsonArray => "convert it to lines: jq -c '.[]' OLD > NEW.jsonl".into(),
+            Self::InvalidCsv { .. } => CSV_HINT.into(),
+            Self::InvalidParquet { .. } => PARQUET_HINT.into(),
+            Self::InvalidToml { .. } => "see https://toml.io for the syntax".into(),
+            Self::WrongType { what, found, .. } if what == "label" && *found != "null" => {
+                "a label is the name of a class, as a string".into()
             }
-            Self::BrokenParquet { .. } => {
-                "write the file again (snappy, zstd, gzip or no compression), or use CSV or JSONL".into()
-            }
-            Self::BrokenToml { .. } => "see https://toml.io for what a value may look like".into(),
-            Self::WrongType { what, found, .. } if what == "label" && *found != "nothing" => {
-                "a label is the name of a class, as text".into()
-            }
-            Self::WrongType { expected, .. } => format!("write {expected}"),
+            Self::WrongType { expected, .. } => format!("change the value to {expected}").into(),
             Self::EmptyFile => "add texts, or remove the file from [data]".into(),
             Self::MissingFile { path } if path.ends_with("task.toml") => {
-                "promptmix init EXAMPLES FOLDER makes one from labelled examples".into()
+                "`promptmix init EXAMPLES FOLDER` creates one from labelled examples".into()
             }
             Self::MissingFile { .. } => {
                 "check the name; files under [data] are looked up beside task.toml".into()
             }
             Self::Unreadable { .. } => "check that it is a file and that you may read it".into(),
-            Self::UnsupportedExtension { known, .. } => {
-                format!("the ending says the format: {known}")
-            }
+            Self::UnsupportedExtension { known, .. } => format!("use {known}").into(),
             Self::TooFewClasses { .. } => {
                 "declare each class under its own [[class]] with name and description".into()
             }
@@ -225,33 +191,83 @@ impl Problem {
             Self::BadClassName { .. } => {
                 "use a short name on one line, such as \"password_reset\"".into()
             }
-            Self::MissingKey { key, .. } => format!("add {key} = \"…\""),
-            Self::UnknownKey { key, known, .. } => {
-                let known: Vec<String> = known.iter().map(|&key| key.to_owned()).collect();
-                match nearest(key, &known) {
-                    Some(key) => format!("did you mean {key:?}?"),
-                    None => format!("the keys known here are {}", known.join(", ")),
-                }
-            }
+            Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
+            Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),
         }
     }
 }
 
-/// Why a task could not be loaded or made.
+const TEST_IS_SEED_HINT: &str =
+    "remove it from one of the two files: accuracy on a text seen in training means nothing";
+const UTF16_HINT: &str =
+    "the file looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW";
+const UTF8_HINT: &str =
+    "save the file as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW";
+const BOM_HINT: &str =
+    r#"save the file as "UTF-8" instead of "UTF-8 with BOM", or: sed -i '1s/^\xef\xbb\xbf//' FILE"#;
+const CSV_HINT: &str = r#"put a text with a comma, a quote or a line break in double quotes, and double each quote in it: "so ""easy""""#;
+const PARQUET_HINT: &str =
+    "write the file again (snappy, zstd, gzip or no compression), or use CSV or JSONL";
+
+fn unknown_label_hint(label: &str, classes: &[String]) -> String {
+    match nearest(label, classes) {
+        Some(class) => format!("did you mean {class:?}? classes are declared in task.toml"),
+        None => format!("the classes declared in task.toml are {}", enumerated(classes)),
+    }
+}
+
+fn no_seeds_hint(class: &str, seeds: &str) -> String {
+    format!(
+        "add a text with the label {class:?} to {seeds}, or set shots = 0 to work from \
+         descriptions alone"
+    )
+}
+
+fn missing_column_hint(found: &[String]) -> String {
+    match found {
+        [only] if only.contains([';', '\t']) => format!(
+            "found only one column{}: columns must be separated by commas",
+            verbosity::quoted(only)
+        ),
+        _ => format!(
+            "found {}; text_column and label_column under [data] name the columns to read",
+            columns(found)
+        ),
+    }
+}
+
+fn unknown_key_hint(key: &str, known: &[&'static str]) -> String {
+    let names: Vec<String> = known.iter().map(|&key| key.to_owned()).collect();
+    match nearest(key, &names) {
+        Some(key) => format!("did you mean {key:?}?"),
+        None => format!("the known keys are {}", known.join(", ")),
+    }
+}
+
+/// Why a task could not be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// Faults in the task's files, in the order of reading. The message lists the first [`LISTED`].
+    /// Faults in the task's files, in the order of the files. The message lists the first
+    /// [`LISTED`].
     #[error("{}", listed(.faults))]
     Faults { faults: Vec<Fault> },
-    /// The folder for a new task holds something already.
-    #[error("{}: the folder is not empty\nhint: name a new folder", .path.display())]
+    /// The folder for a new task contains something already.
+    #[error("{}: the folder is not empty", .path.display())]
     FolderNotEmpty { path: PathBuf },
     /// A new task could not be written.
-    #[error("{}: cannot be written: {source}\nhint: check the folder and its permissions", .path.display())]
+    #[error("cannot write {}", .path.display())]
     Write { path: PathBuf, source: std::io::Error },
 }
 
-impl Hint for TaskError {}
+impl Hint for TaskError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Faults { faults } => hints(faults).map(Into::into),
+            Self::FolderNotEmpty { .. } => Some("name a new folder".into()),
+            Self::Write { .. } => Some("check the folder and its permissions".into()),
+        }
+    }
+}
 
 impl TaskError {
     pub(super) fn one(place: Place, problem: Problem) -> Self {
@@ -259,6 +275,7 @@ impl TaskError {
     }
 }
 
+/// The faults, one a line.
 fn listed(faults: &[Fault]) -> String {
     let mut lines: Vec<String> = faults.iter().take(LISTED).map(Fault::to_string).collect();
     if faults.len() > LISTED {
@@ -267,12 +284,33 @@ fn listed(faults: &[Fault]) -> String {
     lines.join("\n")
 }
 
-/// Something that works but deserves a look; each says its next action.
+/// The hints of the listed faults. One that helps against all of them stands alone; several stand
+/// one a line, each once, behind the place of the first fault that it belongs to.
+fn hints(faults: &[Fault]) -> Option<String> {
+    let mut hints: Vec<(&Place, Cow<'static, str>)> = Vec::new();
+    for Fault { place, problem } in faults.iter().take(LISTED) {
+        let hint = problem.hint();
+        if hints.iter().all(|(_, other)| *other != hint) {
+            hints.push((place, hint));
+        }
+    }
+    match hints.as_slice() {
+        [] => None,
+        [(_, only)] => Some(only.to_string()),
+        several => {
+            let lines: Vec<String> =
+                several.iter().map(|(place, hint)| format!("{place}: {hint}")).collect();
+            Some(lines.join("\n"))
+        }
+    }
+}
+
+/// A task that loads but could be better. Each message names the next step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Warning {
-    /// A class that the teacher will know by its name alone.
+    /// A class of which the teacher sees only the name.
     MissingDescription { class: String, line: usize },
-    /// `shots` was left out and the classes differ in how many seeds they have.
+    /// `shots` is not set, and the classes differ in their number of seeds.
     ShotsByFewest { class: String, shots: usize },
 }
 
@@ -281,17 +319,19 @@ impl fmt::Display for Warning {
         match self {
             Self::MissingDescription { class, line } => write!(
                 f,
-                "task.toml:{line}: class {class:?} has no description; one line on what belongs to it helps the teacher most"
+                "task.toml:{line}: class {class:?} has no description; one line on what belongs to \
+                 it helps the teacher most"
             ),
             Self::ShotsByFewest { class, shots } => write!(
                 f,
-                "task.toml: {shots} seeds per class are used, as many as {class:?} has; add seeds to it, or set shots = {shots}"
+                "task.toml: only {shots} seeds per class are used, because {class:?} has no more; \
+                 add seeds to it, or set shots = {shots}"
             ),
         }
     }
 }
 
-/// The name nearest to `word` by edit distance, if no more than half of the word would change.
+/// The name nearest to `word` by edit distance, if at most half of the word would change.
 fn nearest<'a>(word: &str, names: &'a [String]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     names
@@ -302,7 +342,7 @@ fn nearest<'a>(word: &str, names: &'a [String]) -> Option<&'a str> {
         .map(|(_, name)| name.as_str())
 }
 
-/// Levenshtein's distance in characters, row by row.
+/// The Levenshtein distance in characters, computed row by row.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -318,8 +358,8 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Names of columns. The first line of a file without a header is a row of texts: what does not look
-/// like a name is counted, not told.
+/// Lists column names. In a file without a header the first line holds texts, which are private:
+/// whatever does not look like a name is only counted.
 fn columns(found: &[String]) -> String {
     let is_name = |name: &&String| {
         let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
@@ -328,14 +368,14 @@ fn columns(found: &[String]) -> String {
     let names: Vec<String> = found.iter().filter(is_name).cloned().collect();
     match (names.len(), found.len() - names.len()) {
         (_, 0) => enumerated(&names),
-        (0, other) => format!("{other} that do not look like names of columns"),
+        (0, other) => format!("{other} that may be text, not column names (-vv shows them)"),
         (_, other) => {
-            format!("{} and {other} that do not look like names of columns", enumerated(&names))
+            format!("{} and {other} that may be text (-vv shows them)", enumerated(&names))
         }
     }
 }
 
-/// Names one after another; only the first few of many.
+/// The names separated by commas; of many only the first few.
 fn enumerated(names: &[String]) -> String {
     const SHOWN: usize = 10;
     if names.is_empty() {
@@ -354,14 +394,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_levenshteins() {
+    fn edit_distance_is_levenshteins() {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "añb"), 3);
         assert_eq!(edit_distance("añb", "añb"), 0);
     }
 
     #[test]
-    fn a_far_word_has_no_nearest_name() {
+    fn an_unrelated_word_has_no_nearest_name() {
         let names = ["billing".to_owned(), "refund".to_owned()];
         assert_eq!(nearest("Biling", &names), Some("billing"));
         assert_eq!(nearest("weather", &names), None);
@@ -375,9 +415,26 @@ mod tests {
                 problem: Problem::EmptyText,
             })
             .collect();
-        let message = TaskError::Faults { faults }.to_string();
-        assert!(message.starts_with("a.csv:1:1: empty text\nhint: write the text"));
+        let error = TaskError::Faults { faults };
+        let message = error.to_string();
+        assert!(message.starts_with("a.csv:1:1: empty text\na.csv:2:1: "), "{message}");
         assert!(message.contains("a.csv:20:1") && !message.contains("a.csv:21:1"));
         assert!(message.ends_with("… and 3 more faults"));
+        assert_eq!(error.hint().unwrap(), "write the text, or remove the line");
+    }
+
+    #[test]
+    fn several_hints_are_given_once_each_with_a_place() {
+        let fault = |line, problem| Fault { place: Place::new("a.csv", (line, 1)), problem };
+        let faults = vec![
+            fault(1, Problem::EmptyText),
+            fault(2, Problem::InvalidToml { message: "x".into() }),
+            fault(3, Problem::EmptyText),
+        ];
+        assert_eq!(
+            TaskError::Faults { faults }.hint().unwrap(),
+            "a.csv:1:1: write the text, or remove the line\n\
+             a.csv:2:1: see https://toml.io for the syntax"
+        );
     }
 }

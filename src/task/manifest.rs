@@ -1,7 +1,7 @@
-//! `task.toml` as written: every key with its place, nothing looked up in other files yet.
+//! Parses `task.toml`: every key with its place, without reading the files it names.
 //!
-//! The tables are walked by hand rather than by serde, because serde stops at the first fault and
-//! forgets where a value stood once it is sound. The tables of later stages are only noted.
+//! It does not use serde, which stops at the first fault and does not keep the places of valid
+//! values. The tables of later stages are kept unparsed.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -11,21 +11,21 @@ use super::{
     read::{Faults, Lines},
 };
 
-/// The name under which faults show the file.
+/// The file's name in faults.
 pub(super) const FILE: &str = "task.toml";
 
-/// The tables that belong to later stages; they are passed on as they are.
+/// The tables of later stages.
 const SETTINGS: [&str; 7] = ["teacher", "augment", "relabel", "filter", "student", "run", "audit"];
 
 /// A value and its line and column.
 pub(super) type Placed<T> = (T, (usize, usize));
 
-/// How many seeds per class are asked for.
+/// The number of seeds per class that the file asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shots {
     /// As many as the class with the fewest has.
     All,
-    /// So many.
+    /// Exactly this many.
     Exactly(usize),
 }
 
@@ -40,8 +40,9 @@ pub(super) struct Manifest {
     pub items: String,
     pub shots: Placed<Shots>,
     pub classes: Vec<ClassEntry>,
-    /// Whether `classes` is all that the file declares; if not, unknown labels mean nothing.
-    pub classes_sound: bool,
+    /// Whether all declared classes are in `classes`. If not, an unknown label may belong to a
+    /// class that could not be read, and is no fault.
+    pub classes_valid: bool,
     pub seeds: Option<Placed<String>>,
     pub test: Option<Placed<String>>,
     pub pool: Option<Placed<String>>,
@@ -50,15 +51,15 @@ pub(super) struct Manifest {
     pub settings: toml::Table,
 }
 
-/// Walks one file: text, places, faults.
-struct Walk<'a> {
+/// Reads the tables of one file and collects their faults.
+struct Parser<'a> {
     lines: Lines<'a>,
     faults: &'a mut Faults,
 }
 
 type Entry<'t, 'i> = &'t Spanned<DeValue<'i>>;
 
-/// Reads `task.toml`; `None` where it is not even TOML.
+/// Parses `task.toml`; `None` if it is not valid TOML.
 pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Manifest> {
     let lines = Lines::of(text);
     let (root, errors) = DeTable::parse_recoverable(text);
@@ -67,16 +68,16 @@ pub(super) fn parse(text: &str, faults: &mut Faults) -> Option<Manifest> {
     for error in errors.iter().chain(late) {
         let at = error.span().map_or(0, |span| span.start);
         let message = error.message().lines().next().unwrap_or_default().to_owned();
-        faults.add(FILE, lines.place(at), Problem::BrokenToml { message });
+        faults.add(FILE, lines.place(at), Problem::InvalidToml { message });
     }
     let settings = whole.ok().filter(|_| errors.is_empty())?;
     let settings =
         settings.into_iter().filter(|(key, _)| SETTINGS.contains(&key.as_str())).collect();
 
-    Some(Walk { lines, faults }.root(root.get_ref(), settings))
+    Some(Parser { lines, faults }.root(root.get_ref(), settings))
 }
 
-/// The line and column of the value at `path` (tables by key), or of the nearest table above it.
+/// The line and column of the key at `path` (one key per table), or of the nearest table above it.
 pub(super) fn place_of(text: &str, path: &[&str]) -> (usize, usize) {
     let (root, _) = DeTable::parse_recoverable(text);
     let mut table = root.get_ref();
@@ -94,28 +95,28 @@ pub(super) fn place_of(text: &str, path: &[&str]) -> (usize, usize) {
     Lines::of(text).place(at)
 }
 
-impl Walk<'_> {
+impl Parser<'_> {
     fn root(&mut self, root: &DeTable<'_>, settings: toml::Table) -> Manifest {
         const KNOWN: [&str; 6] = ["name", "item", "items", "shots", "class", "data"];
         for (key, value) in root {
             if SETTINGS.contains(&&**key.get_ref()) {
                 self.table(key.get_ref(), value);
             } else {
-                self.known(key, "task.toml", &KNOWN, &SETTINGS);
+                self.check_key(key, "task.toml", &KNOWN, &SETTINGS);
             }
         }
         let item = self.string(root, "item");
         let item = item.map_or_else(|| "message".to_owned(), |(item, _)| item);
         let items = self.string(root, "items");
         let items = items.map_or_else(|| format!("{item}s"), |(items, _)| items);
-        let (classes, classes_sound) = self.classes(root);
+        let (classes, classes_valid) = self.classes(root);
         let mut manifest = Manifest {
             name: self.string(root, "name").map(|(name, _)| name),
             item,
             items,
             shots: self.shots(root),
             classes,
-            classes_sound,
+            classes_valid,
             seeds: None,
             test: None,
             pool: None,
@@ -126,7 +127,7 @@ impl Walk<'_> {
         if let Some(data) = root.get("data").and_then(|data| self.table("data", data)) {
             const KNOWN: [&str; 5] = ["seeds", "test", "pool", "text_column", "label_column"];
             for key in data.keys() {
-                self.known(key, "[data]", &KNOWN, &[]);
+                self.check_key(key, "[data]", &KNOWN, &[]);
             }
             manifest.seeds = self.string(data, "seeds");
             manifest.test = self.string(data, "test");
@@ -168,7 +169,7 @@ impl Walk<'_> {
     fn class(&mut self, entry: Entry<'_, '_>, others: &[ClassEntry]) -> Option<ClassEntry> {
         let table = self.table("class", entry)?;
         for key in table.keys() {
-            self.known(key, "[[class]]", &["name", "description"], &[]);
+            self.check_key(key, "[[class]]", &["name", "description"], &[]);
         }
         let description = self.string(table, "description");
         let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
@@ -225,7 +226,8 @@ impl Walk<'_> {
         None
     }
 
-    fn known(
+    /// Adds a fault unless `known` contains `key`; the fault suggests the keys of `also`, too.
+    fn check_key(
         &mut self,
         key: &Spanned<std::borrow::Cow<'_, str>>,
         table: &'static str,
@@ -259,16 +261,16 @@ impl Walk<'_> {
     }
 }
 
-/// Why a name cannot stand for a class in a prompt, if so.
+/// Why `name` cannot be used for a class in a prompt; `None` if it can.
 pub(super) fn bad_name(name: &str) -> Option<&'static str> {
     if name.trim().is_empty() {
         Some("is empty")
     } else if name.contains(['\n', '\r']) {
-        Some("holds a line break")
+        Some("contains a line break")
     } else if name.contains(char::is_control) {
-        Some("holds a control character")
+        Some("contains a control character")
     } else if name.trim() != name {
-        Some("begins or ends with white space")
+        Some("starts or ends with white space")
     } else {
         None
     }

@@ -1,14 +1,14 @@
-//! The task: what is to be told apart, and the few examples of it.
+//! The task: which classes to distinguish, and a few examples of each.
 //!
-//! A task is a folder with a `task.toml` (classes with their descriptions, how many seeds per class
-//! are used) and the files it names: the labelled seeds, and optionally a test set and a real
-//! training pool. Nothing here knows a model; everything later starts from a [`Task`] and may rely
-//! on what loading has checked: labels are indices into `classes`, no text is empty, no seed comes
-//! twice, no test text is a seed, every class has the seeds that `shots` asks for.
+//! A task is a folder with a `task.toml` (classes with descriptions, number of seeds per class) and
+//! the files it names: the labelled seeds and, optionally, a test set and a pool of real training
+//! texts. Nothing here depends on a model. Later stages start from a [`Task`] and may rely on what
+//! loading has checked: labels are indices into `classes`, no text is empty, no seed occurs twice,
+//! no test text is a seed, and every class has as many seeds as `shots` asks for.
 //!
 //! ```toml
 //! name = "help-desk"      # default: the folder's name
-//! item = "ticket"         # what one text is called in prompts; default "message"
+//! item = "ticket"         # name of one text in prompts; default "message"
 //! items = "tickets"       # default: item + "s"
 //! shots = 2               # seeds per class; 0 = descriptions only; default "all": as many
 //!                         # as the class with the fewest has
@@ -21,13 +21,13 @@
 //! [data]
 //! seeds = "seeds.jsonl"   # .csv, .jsonl or .parquet, beside task.toml
 //! test = "test.jsonl"     # optional
-//! pool = "train.jsonl"    # optional: real training texts, the upper bound
+//! pool = "train.jsonl"    # optional: real training texts, an upper bound to compare with
 //! text_column = "text"
 //! label_column = "label"
 //! ```
 //!
-//! `manifest` reads `task.toml`, `read` the texts, `fault` says what is wrong, [`scaffold`]
-//! makes a new task from labelled examples.
+//! `manifest` reads `task.toml`, `read` reads the texts, `fault` describes what is wrong, and
+//! [`scaffold`] creates a new task from labelled examples.
 
 mod demo;
 mod fault;
@@ -35,9 +35,11 @@ mod manifest;
 mod read;
 mod scaffold;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
@@ -54,11 +56,11 @@ pub(crate) use scaffold::scaffold;
 use manifest::{FILE, Manifest, Placed, Shots};
 use read::{Faults, Source};
 
-/// One class: the name that prompts and predictions use, and one line on what belongs to it.
+/// A class: the name used in prompts and predictions, and one line on what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
     pub name: String,
-    /// Empty where none was given; [`Task::warnings`] names those classes.
+    /// Empty if none was given; [`Task::warnings`] lists those classes.
     pub description: String,
 }
 
@@ -73,32 +75,32 @@ pub struct LabelledText {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     pub name: String,
-    /// What one text is called in prompts, such as "ticket".
+    /// The name of one text in prompts, such as "ticket".
     pub item: String,
     /// The plural of [`Task::item`].
     pub items: String,
-    /// Seeds per class that are used; every class has that many. 0: descriptions only.
+    /// Number of seeds used per class; every class has at least as many. 0: descriptions only.
     pub shots: usize,
     /// At least two, in the order of `task.toml`.
     pub classes: Vec<Class>,
-    /// All seeds in file order, more than `shots` per class where there are more.
+    /// All seeds in file order, including those beyond `shots` per class.
     pub seeds: Vec<LabelledText>,
     pub test: Vec<LabelledText>,
-    /// Real training texts; empty where `task.toml` names none.
+    /// Real training texts; empty if `task.toml` names none.
     pub pool: Vec<LabelledText>,
-    /// The folder of `task.toml`; empty for a task inside the program.
+    /// The folder of `task.toml`; empty for the embedded task.
     pub folder: PathBuf,
     /// The tables of later stages (`[teacher]`, `[augment]`, …), unchecked.
     pub settings: toml::Table,
     /// The text of `task.toml`.
     pub manifest: String,
-    /// SHA-256 in hex of `task.toml` and the data files, whatever folder they lie in.
+    /// SHA-256 (hex) of `task.toml` and the data files, whatever folder they are in.
     pub sha256: String,
-    /// What works but deserves a look.
+    /// What could be better.
     pub warnings: Vec<Warning>,
 }
 
-/// Where the files of a task are.
+/// Where a task's files come from.
 enum Files<'a> {
     Folder(&'a Path),
     Embedded(&'a [(&'a str, &'a [u8])]),
@@ -121,7 +123,7 @@ impl Task {
     /// Loads a task from its folder or its `task.toml`.
     ///
     /// # Errors
-    /// [`TaskError::Faults`] with all that is wrong in `task.toml` and the files it names.
+    /// [`TaskError::Faults`] with all faults of `task.toml` and the files it names.
     pub fn load(path: &Path) -> Result<Self, TaskError> {
         let file = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let shown = file.display().to_string();
@@ -139,7 +141,7 @@ impl Task {
         Ok(task)
     }
 
-    /// Loads a task that is compiled into the program: the text of its `task.toml` and the CSV or
+    /// Loads a task that is embedded in the program: the text of its `task.toml`, and the CSV or
     /// JSONL files that it names.
     ///
     /// # Errors
@@ -174,28 +176,29 @@ impl Task {
         loader.digest("task.toml", &source.bytes);
         let before = loader.faults.0.len();
         let seeds = loader.texts("seeds", manifest.seeds.as_ref());
-        loader.no_seed_twice(&seeds);
-        let seeds_sound = loader.faults.0.len() == before && manifest.classes_sound;
+        loader.check_duplicate_seeds(&seeds);
+        let seeds_valid = loader.faults.0.len() == before && manifest.classes_valid;
         let test = loader.texts("test", manifest.test.as_ref());
-        loader.no_test_text_is_a_seed(&seeds, &test);
+        loader.check_test_texts(&seeds, &test);
         let pool = loader.texts("pool", manifest.pool.as_ref());
         let mut warnings = missing_descriptions(&manifest);
-        // A broken seed file has too few seeds for reasons already told.
-        let shots = match seeds_sound {
+        // Faults in the seeds would only cause misleading faults about missing seeds.
+        let shots = match seeds_valid {
             true => loader.shots(&seeds, &mut warnings),
             false => 0,
         };
 
         let Loader { hash, faults, .. } = loader;
-        let bare = |texts: Vec<Loaded>| texts.into_iter().map(|loaded| loaded.bare).collect();
+        let texts =
+            |located: Vec<LocatedText>| located.into_iter().map(|text| text.labelled).collect();
         faults.finish(Self {
             shots,
-            seeds: bare(seeds),
-            test: bare(test),
-            pool: bare(pool),
+            seeds: texts(seeds),
+            test: texts(test),
+            pool: texts(pool),
             folder: PathBuf::new(),
             manifest: text.to_owned(),
-            sha256: hex(&hash.finalize()),
+            sha256: format!("{:x}", hash.finalize()),
             warnings,
             name: manifest.name.unwrap_or_default(),
             item: manifest.item,
@@ -219,8 +222,8 @@ impl Task {
         self.seeds.iter().filter(move |seed| seed.label == class)
     }
 
-    /// `shots` seeds per class, class by class, in file order. Where a class has more, which ones
-    /// are drawn depends on `seed` and the class alone.
+    /// `shots` seeds per class, class by class, in file order. If a class has more, the choice
+    /// depends only on `seed` and the class.
     pub fn draw_seeds(&self, seed: u64) -> Vec<LabelledText> {
         draw(&self.seeds, &vec![self.shots; self.classes.len()], "shots", seed)
     }
@@ -242,15 +245,15 @@ impl Task {
         faults.finish(self)
     }
 
-    /// Where a key of [`Task::settings`] stands in `task.toml`, for instance
-    /// `["student", "epochs"]`; the nearest table above it where the key is not there.
+    /// The place in `task.toml` of a key of [`Task::settings`], such as `student`, `epochs`; if the
+    /// key is missing, that of the nearest table above it.
     pub fn place_of(&self, path: &[&str]) -> Place {
         Place::new(FILE, manifest::place_of(&self.manifest, path))
     }
 }
 
-/// `wanted[class]` of `texts` for each class (all of them where there are fewer), class by class, in the
-/// order of `texts`. Which ones depends on `stage`, `seed` and the class alone.
+/// Draws `wanted[class]` of `texts` for each class (all if there are fewer), class by class, in the
+/// order of `texts`. The choice depends only on `stage`, `seed` and the class.
 pub(crate) fn draw(
     texts: &[LabelledText],
     wanted: &[usize],
@@ -259,24 +262,27 @@ pub(crate) fn draw(
 ) -> Vec<LabelledText> {
     let mut drawn = Vec::new();
     for (class, &wanted) in wanted.iter().enumerate() {
-        let own: Vec<&LabelledText> = texts.iter().filter(|text| text.label == class).collect();
+        let of_class: Vec<&LabelledText> =
+            texts.iter().filter(|text| text.label == class).collect();
         let mut rng = Rng::for_item(seed, stage, class as u64);
-        let mut picked = index::sample(&mut rng, own.len(), wanted.min(own.len())).into_vec();
+        let mut picked =
+            index::sample(&mut rng, of_class.len(), wanted.min(of_class.len())).into_vec();
         picked.sort_unstable();
-        drawn.extend(picked.into_iter().map(|at| own[at].clone()));
+        drawn.extend(picked.into_iter().map(|at| of_class[at].clone()));
     }
     drawn
 }
 
-/// A text in lower case with its white space collapsed: what "the same text" means.
+/// `text` in lower case with its white space collapsed. Two texts count as the same if this is
+/// equal.
 pub(crate) fn normalised(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").to_lowercase()
 }
 
-/// A labelled text that still knows its place.
-struct Loaded {
-    bare: LabelledText,
+/// A labelled text and its place in the file.
+struct LocatedText {
+    labelled: LabelledText,
     line: usize,
     column: usize,
 }
@@ -290,13 +296,13 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Adds a part to the hash; role and length keep parts apart.
+    /// Adds a file to the hash. Role and length separate it from the others.
     fn digest(&mut self, role: &str, bytes: &[u8]) {
         self.hash.update(format!("{role} {}\n", bytes.len()));
         self.hash.update(bytes);
     }
 
-    fn texts(&mut self, role: &str, file: Option<&Placed<String>>) -> Vec<Loaded> {
+    fn texts(&mut self, role: &str, file: Option<&Placed<String>>) -> Vec<LocatedText> {
         let Some((name, place)) = file else {
             return Vec::new();
         };
@@ -313,12 +319,12 @@ impl Loader<'_> {
         let mut texts = Vec::with_capacity(rows.len());
         for Row { text, label } in rows {
             match self.labels.get(label.value.as_str()) {
-                Some(&found) => texts.push(Loaded {
-                    bare: LabelledText { text: text.value, label: found },
+                Some(&found) => texts.push(LocatedText {
+                    labelled: LabelledText { text: text.value, label: found },
                     line: text.line,
                     column: text.column,
                 }),
-                None if self.manifest.classes_sound => {
+                None if self.manifest.classes_valid => {
                     let classes = self.manifest.classes.iter();
                     let problem = Problem::UnknownLabel {
                         label: label.value,
@@ -333,40 +339,40 @@ impl Loader<'_> {
         texts
     }
 
-    fn no_seed_twice(&mut self, seeds: &[Loaded]) {
+    fn check_duplicate_seeds(&mut self, seeds: &[LocatedText]) {
         let Some((name, _)) = &self.manifest.seeds else {
             return;
         };
-        let mut first: HashMap<String, &Loaded> = HashMap::new();
+        let mut first: HashMap<String, &LocatedText> = HashMap::new();
         for seed in seeds {
-            let earlier = first.entry(normalised(&seed.bare.text)).or_insert(seed);
+            let earlier = first.entry(normalised(&seed.labelled.text)).or_insert(seed);
             if !std::ptr::eq(*earlier, seed) {
                 let problem = Problem::DuplicateText {
                     first: earlier.line,
-                    relabelled: earlier.bare.label != seed.bare.label,
+                    relabelled: earlier.labelled.label != seed.labelled.label,
                 };
                 self.faults.add(name, (seed.line, seed.column), problem);
             }
         }
     }
 
-    fn no_test_text_is_a_seed(&mut self, seeds: &[Loaded], test: &[Loaded]) {
+    fn check_test_texts(&mut self, seeds: &[LocatedText], test: &[LocatedText]) {
         let (Some((seeds_name, _)), Some((name, _))) = (&self.manifest.seeds, &self.manifest.test)
         else {
             return;
         };
         let lines: HashMap<String, usize> =
-            seeds.iter().map(|seed| (normalised(&seed.bare.text), seed.line)).collect();
+            seeds.iter().map(|seed| (normalised(&seed.labelled.text), seed.line)).collect();
         for text in test {
-            if let Some(&line) = lines.get(&normalised(&text.bare.text)) {
+            if let Some(&line) = lines.get(&normalised(&text.labelled.text)) {
                 let problem = Problem::TestIsSeed { seeds: seeds_name.clone(), line };
                 self.faults.add(name, (text.line, text.column), problem);
             }
         }
     }
 
-    /// Seeds per class, once every class is known to have that many.
-    fn shots(&mut self, seeds: &[Loaded], warnings: &mut Vec<Warning>) -> usize {
+    /// The number of seeds per class. Adds a fault for each class that has fewer.
+    fn shots(&mut self, seeds: &[LocatedText], warnings: &mut Vec<Warning>) -> usize {
         let (asked, place) = self.manifest.shots;
         let Some((seeds_name, _)) = &self.manifest.seeds else {
             return match asked {
@@ -379,7 +385,7 @@ impl Loader<'_> {
         };
         let mut counts = vec![0; self.manifest.classes.len()];
         for seed in seeds {
-            counts[seed.bare.label] += 1;
+            counts[seed.labelled.label] += 1;
         }
         let fewest = counts.iter().copied().min().unwrap_or(0);
         let needed = match asked {
@@ -408,17 +414,14 @@ impl Loader<'_> {
 }
 
 fn missing_descriptions(manifest: &Manifest) -> Vec<Warning> {
-    let bare = manifest.classes.iter();
-    let bare = bare.filter(|class| class.description.is_empty());
-    bare.map(|class| Warning::MissingDescription {
-        class: class.name.0.clone(),
-        line: class.name.1.0,
-    })
-    .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let classes = manifest.classes.iter();
+    let undescribed = classes.filter(|class| class.description.is_empty());
+    undescribed
+        .map(|class| Warning::MissingDescription {
+            class: class.name.0.clone(),
+            line: class.name.1.0,
+        })
+        .collect()
 }
 
 #[cfg(test)]

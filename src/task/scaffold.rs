@@ -1,12 +1,13 @@
-//! A new task from labelled examples: what `promptmix init` does.
+//! Creates a task from labelled examples, for `promptmix init`.
 //!
-//! The folder holds a `task.toml` in which only the descriptions are left to be written, and the
-//! examples as `seeds.jsonl`. It loads as it is.
+//! The new folder contains a `task.toml`, in which only the class descriptions are missing, and the
+//! examples as `seeds.jsonl`. It can be loaded right away.
 
-use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
@@ -17,31 +18,30 @@ use super::{
     read::{Faults, Row, Source, labelled},
 };
 
-/// A class found among the examples. Its description is still to be written.
+/// A class found among the examples. It has no description yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScaffoldClass {
     pub name: String,
-    /// Examples written to `seeds.jsonl`.
+    /// Number of examples written to `seeds.jsonl`.
     pub count: usize,
 }
 
-/// What was made.
+/// What [`scaffold`] created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scaffold {
     pub folder: PathBuf,
-    /// The classes, all without a description, in the order of first appearance.
+    /// The classes in the order of their first appearance.
     pub classes: Vec<ScaffoldClass>,
-    /// Examples left out because the same text with the same label came before.
+    /// Number of examples left out because the same text with the same label came before.
     pub repeated: usize,
 }
 
-/// Makes the folder `out` with `task.toml` and `seeds.jsonl` from a CSV, JSONL or Parquet file of
-/// labelled examples.
+/// Creates the folder `out` with `task.toml` and `seeds.jsonl` from a CSV, JSONL or Parquet file of
+/// labelled examples. Writes nothing before all examples are checked.
 ///
 /// # Errors
-/// [`TaskError::Faults`] for broken examples, unusable labels, one text under two labels or fewer
-/// than two classes; [`TaskError::FolderNotEmpty`]; [`TaskError::Write`]. Nothing is written before
-/// the examples are known to be sound.
+/// [`TaskError::Faults`] for invalid rows, unusable labels, a text with two labels, or fewer than
+/// two classes; [`TaskError::FolderNotEmpty`]; [`TaskError::Write`].
 pub(crate) fn scaffold(
     examples: &Path,
     out: &Path,
@@ -59,7 +59,7 @@ pub(crate) fn scaffold(
         .map_err(|problem| TaskError::one(Place::whole(&name), problem))?;
     let mut faults = Faults::default();
     let rows = labelled(&source, text_column, label_column, &mut faults);
-    let (classes, kept) = sort_out(&name, &rows, &mut faults);
+    let (classes, kept) = group(&name, &rows, &mut faults);
     if classes.len() < 2 && faults.0.is_empty() {
         let found = classes.len();
         faults.add(&name, (0, 0), Problem::TooFewClasses { found });
@@ -83,8 +83,8 @@ fn write_error(path: &Path, source: io::Error) -> TaskError {
     TaskError::Write { path: path.to_owned(), source }
 }
 
-/// The classes with their counts, and the rows that are kept.
-fn sort_out<'a>(
+/// The classes with their counts, and the rows to keep: the first of each text.
+fn group<'a>(
     name: &str,
     rows: &'a [Row],
     faults: &mut Faults,
@@ -120,10 +120,10 @@ fn sort_out<'a>(
 
 fn manifest(classes: &[ScaffoldClass]) -> String {
     let mut text = String::from(
-        "# What one text is called in prompts, such as \"ticket\", and its plural.\n\
+        "# The name of one text in prompts, such as \"ticket\", and its plural.\n\
          item = \"message\"\n\
          items = \"messages\"\n\
-         # Seeds per class that are used; without this line as many as the class with the fewest has.\n\
+         # Seeds used per class; without this line, as many as the class with the fewest has.\n\
          # shots = 2\n\n",
     );
     for class in classes {
@@ -148,7 +148,7 @@ mod tests {
     use super::super::{Task, Warning};
     use super::*;
 
-    /// Writes the examples and makes a task of them.
+    /// Writes the examples to a file and creates a task from them.
     fn make(csv: &str) -> (tempfile::TempDir, Result<Scaffold, TaskError>) {
         let folder = tempfile::tempdir().unwrap();
         let examples = folder.path().join("examples.csv");
@@ -172,12 +172,13 @@ mod tests {
         assert_eq!(task.classes[0].name, "say \"hi\", é");
         assert_eq!(task.seeds[1].text, "so\nlong");
         assert_eq!((task.shots, task.seeds.len()), (1, 3));
-        let bare = |warning: &&Warning| matches!(warning, Warning::MissingDescription { .. });
-        assert_eq!(task.warnings.iter().filter(bare).count(), 2);
+        let undescribed =
+            |warning: &&Warning| matches!(warning, Warning::MissingDescription { .. });
+        assert_eq!(task.warnings.iter().filter(undescribed).count(), 2);
     }
 
     #[test]
-    fn a_folder_in_use_is_left_alone() {
+    fn a_folder_that_is_not_empty_is_left_alone() {
         let (folder, made) = make("intent,body\na,x\nb,y\n");
         let made = made.unwrap();
         let before = fs::read(made.folder.join("task.toml")).unwrap();
@@ -190,12 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn unusable_examples_are_faults_and_nothing_is_written() {
+    fn invalid_examples_are_faults_and_nothing_is_written() {
         let (folder, made) = make("intent,body\na,x\n\"b\nc\",y\na ,z\nb,X\n,w\n");
         let error = made.unwrap_err().to_string();
         for fault in [
-            "examples.csv:3:1: class name \"b\\nc\" holds a line break",
-            "examples.csv:5:1: class name \"a \" begins or ends with white space",
+            "examples.csv:3:1: class name \"b\\nc\" contains a line break",
+            "examples.csv:5:1: class name \"a \" starts or ends with white space",
             "examples.csv:6:3: the same text as on line 2, with another label",
             "examples.csv:7:1: class name \"\" is empty",
         ] {
@@ -204,6 +205,6 @@ mod tests {
         assert!(!folder.path().join("new").exists());
         let (_folder, made) = make("intent,body\na,x\na,y\n");
         let error = made.unwrap_err().to_string();
-        assert!(error.contains("a task needs 2 classes or more, this one has 1"));
+        assert!(error.contains("a task needs at least 2 classes, this one has 1"));
     }
 }

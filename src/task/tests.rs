@@ -1,9 +1,9 @@
-//! Every fault with its exact place, and what a sound task gives.
+//! Loading valid tasks, and every fault with its exact place.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use super::*;
+use crate::hint::Hint;
 
 const HEAD: &str = r#"
 name = "help-desk"
@@ -29,11 +29,11 @@ fn load(toml: &str, files: &[(&str, &str)]) -> Result<Task, TaskError> {
     Task::load_embedded(toml, &files)
 }
 
-fn sound() -> Task {
+fn valid_task() -> Task {
     load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", SEEDS)]).unwrap()
 }
 
-/// Each fault as `place: message`, without its hint.
+/// Each fault as `place: message`; each must have a hint.
 fn faults(result: Result<Task, TaskError>) -> Vec<String> {
     match result {
         Err(TaskError::Faults { faults }) => faults
@@ -43,7 +43,7 @@ fn faults(result: Result<Task, TaskError>) -> Vec<String> {
                 format!("{}: {}", fault.place, fault.problem)
             })
             .collect(),
-        Err(other) => panic!("another error: {other}"),
+        Err(other) => panic!("a different error: {other}"),
         Ok(_) => panic!("the task loaded"),
     }
 }
@@ -53,14 +53,14 @@ fn seed_faults(seeds: &str) -> Vec<String> {
     faults(load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", seeds)]))
 }
 
-/// The faults of this `task.toml` with sound seeds.
+/// The faults of this `task.toml` with valid seeds.
 fn toml_faults(toml: &str) -> Vec<String> {
     faults(load(toml, &[("seeds.jsonl", SEEDS)]))
 }
 
 #[test]
-fn a_sound_task_loads() {
-    let task = sound();
+fn a_valid_task_loads() {
+    let task = valid_task();
     assert_eq!(task.name, "help-desk");
     assert_eq!((task.item.as_str(), task.items.as_str()), ("ticket", "tickets"));
     assert_eq!(task.shots, 2);
@@ -76,20 +76,20 @@ fn a_sound_task_loads() {
 }
 
 #[test]
-fn an_unknown_label_is_shown_in_place_with_the_nearest_class() {
+fn an_unknown_label_is_reported_with_its_place_and_the_nearest_class() {
     let seeds = format!("{SEEDS}\n{{\"text\": \"é\", \"label\": \"pasword_reset\"}}\n");
     let error = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap_err();
+    assert_eq!(error.to_string(), "seeds.jsonl:6:24: unknown label");
     assert_eq!(
-        error.to_string(),
-        "seeds.jsonl:6:24: unknown label\n\
-         hint: did you mean \"password_reset\"? classes are declared in task.toml"
+        error.hint().unwrap(),
+        "did you mean \"password_reset\"? classes are declared in task.toml"
     );
     let seeds = format!("{SEEDS}{{\"label\":\"weather\",\"text\":\"a\"}}");
     let error = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap_err();
+    assert_eq!(error.to_string(), "seeds.jsonl:5:10: unknown label");
     assert_eq!(
-        error.to_string(),
-        "seeds.jsonl:5:10: unknown label\n\
-         hint: the classes declared in task.toml are \"password_reset\", \"vpn\""
+        error.hint().unwrap(),
+        "the classes declared in task.toml are \"password_reset\", \"vpn\""
     );
 }
 
@@ -112,7 +112,7 @@ fn empty_and_repeated_texts_are_faults() {
 }
 
 #[test]
-fn classes_short_of_seeds_are_faults() {
+fn classes_with_too_few_seeds_are_faults() {
     let two: Vec<&str> = SEEDS.lines().collect();
     assert_eq!(
         seed_faults(&[two[0], two[2]].join("\n")),
@@ -144,7 +144,7 @@ fn shots_default_to_what_the_class_with_the_fewest_has() {
 }
 
 #[test]
-fn descriptions_alone_are_a_task() {
+fn a_task_may_consist_of_descriptions_only() {
     let toml = format!("{HEAD}{DATA}").replace("shots = 2", "shots = 0");
     let task = load(&toml, &[("seeds.jsonl", "{\"text\":\"a\",\"label\":\"vpn\"}")]).unwrap();
     assert_eq!((task.shots, task.seeds.len()), (0, 1));
@@ -162,7 +162,7 @@ fn a_test_text_must_not_be_a_seed() {
 }
 
 #[test]
-fn pool_and_test_are_read_and_may_repeat_themselves() {
+fn pool_and_test_set_are_read_and_may_contain_duplicates() {
     let toml = format!("{HEAD}{DATA}test = \"test.csv\"\npool = \"pool.csv\"\n");
     let csv = "label,text\nvpn,no tunnel\nvpn,no tunnel\n";
     let files = [("seeds.jsonl", SEEDS), ("test.csv", csv), ("pool.csv", csv)];
@@ -181,43 +181,50 @@ fn class_tables_are_checked() {
     assert_eq!(
         toml_faults(&toml),
         [
-            "task.toml:12:8: class name \"a\\nb\" holds a line break",
+            "task.toml:12:8: class name \"a\\nb\" contains a line break",
             "task.toml:13:1: [[class]] has no name",
             "task.toml:16:8: class \"vpn\" is declared twice, first on line 9",
             "task.toml:18:8: class name \"\" is empty",
-            "task.toml:20:8: class name \" a\" begins or ends with white space",
-            "task.toml:22:8: class name \"a\\u{7}\" holds a control character",
+            "task.toml:20:8: class name \" a\" starts or ends with white space",
+            "task.toml:22:8: class name \"a\\u{7}\" contains a control character",
         ]
     );
     assert_eq!(
         toml_faults("[[class]]\nname = \"vpn\"\n"),
-        ["task.toml:1:1: a task needs 2 classes or more, this one has 1"]
+        ["task.toml:1:1: a task needs at least 2 classes, this one has 1"]
     );
     assert_eq!(
         toml_faults("item = \"x\"\n"),
-        ["task.toml:1:1: a task needs 2 classes or more, this one has 0"]
+        ["task.toml:1:1: a task needs at least 2 classes, this one has 0"]
     );
     assert_eq!(
         toml_faults("class = [\"a\", \"b\"]\n"),
         [
-            "task.toml:1:10: class must be a table, this is a string",
-            "task.toml:1:15: class must be a table, this is a string",
+            "task.toml:1:10: class must be a table, found a string",
+            "task.toml:1:15: class must be a table, found a string",
         ]
     );
 }
 
 #[test]
-fn unknown_keys_are_faults_but_for_the_tables_of_later_stages() {
+fn unknown_keys_are_faults_except_in_the_tables_of_later_stages() {
     let toml = format!(
         "shot = 3\n{HEAD}colour = \"red\"\n{DATA}tests = \"t.csv\"\n[student]\nlr = 4e-5\n[teachr]\n"
     );
     let error = load(&toml, &[("seeds.jsonl", SEEDS)]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "task.toml:1:1: unknown key \"shot\" in task.toml\nhint: did you mean \"shots\"?\n\
-         task.toml:12:1: unknown key \"colour\" in [[class]]\nhint: the keys known here are name, description\n\
-         task.toml:15:1: unknown key \"tests\" in [data]\nhint: did you mean \"test\"?\n\
-         task.toml:18:2: unknown key \"teachr\" in task.toml\nhint: did you mean \"teacher\"?"
+        "task.toml:1:1: unknown key \"shot\" in task.toml\n\
+         task.toml:12:1: unknown key \"colour\" in [[class]]\n\
+         task.toml:15:1: unknown key \"tests\" in [data]\n\
+         task.toml:18:2: unknown key \"teachr\" in task.toml"
+    );
+    assert_eq!(
+        error.hint().unwrap(),
+        "task.toml:1:1: did you mean \"shots\"?\n\
+         task.toml:12:1: the known keys are name, description\n\
+         task.toml:15:1: did you mean \"test\"?\n\
+         task.toml:18:2: did you mean \"teacher\"?"
     );
     let toml = format!("{HEAD}{DATA}[student]\nlr = 4e-5\n[run]\nseeds = 3\n");
     let task = load(&toml, &[("seeds.jsonl", SEEDS)]).unwrap();
@@ -237,26 +244,26 @@ fn values_of_the_wrong_type_are_faults() {
     assert_eq!(
         toml_faults(&format!("run = 1\n{toml}")),
         [
-            "task.toml:1:7: run must be a table, this is a number",
-            "task.toml:4:8: item must be a string, this is a number",
-            "task.toml:5:9: shots must be a whole number from 0, or \"all\", this is a negative number",
-            "task.toml:13:9: seeds must be a string, this is an array",
+            "task.toml:1:7: run must be a table, found a number",
+            "task.toml:4:8: item must be a string, found a number",
+            "task.toml:5:9: shots must be a whole number from 0, or \"all\", found a negative number",
+            "task.toml:13:9: seeds must be a string, found an array",
         ]
     );
     assert_eq!(
         seed_faults(&format!("{SEEDS}{{\"text\": \"a\", \"label\": 3}}")),
-        ["seeds.jsonl:5:24: label must be a string, this is a number"]
+        ["seeds.jsonl:5:24: label must be a string, found a number"]
     );
 }
 
 #[test]
-fn broken_toml_is_shown_in_place() {
+fn invalid_toml_is_reported_with_its_place() {
     assert_eq!(
         toml_faults("name = \"é\"\nitem = \n"),
-        ["task.toml:2:8: broken TOML: string values must be quoted, expected literal string"]
+        ["task.toml:2:8: invalid TOML: string values must be quoted, expected literal string"]
     );
     let twice = toml_faults("name = \"a\"\nname = \"b\"\n");
-    assert_eq!(twice, ["task.toml:2:1: broken TOML: duplicate key"]);
+    assert_eq!(twice, ["task.toml:2:1: invalid TOML: duplicate key"]);
 }
 
 #[test]
@@ -265,15 +272,15 @@ fn missing_empty_and_unsupported_files_are_faults() {
     assert_eq!(
         faults(load(&toml, &[("seeds.jsonl", "\n"), ("p.xlsx", "PK")])),
         [
-            "seeds.jsonl: the file is empty: it holds no text",
+            "seeds.jsonl: the file contains no texts",
             "task.toml:13:8: there is no file \"t.csv\"",
-            "p.xlsx: \"p.xlsx\" is in no format that is read here",
+            "p.xlsx: the format of \"p.xlsx\" is not supported",
         ]
     );
 }
 
 #[test]
-fn faults_of_all_files_come_together() {
+fn faults_of_all_files_are_reported_together() {
     let toml = format!("size = 1\n{HEAD}{DATA}test = \"t.csv\"\n");
     let seeds = format!("{SEEDS}{{\"text\": \"\", \"label\": \"vpn\"}}\n{{\n");
     let test = "text,label\nx,vpm\n";
@@ -282,7 +289,7 @@ fn faults_of_all_files_come_together() {
         [
             "task.toml:1:1: unknown key \"size\" in task.toml",
             "seeds.jsonl:5:10: empty text",
-            "seeds.jsonl:6:1: broken JSON: EOF while parsing an object",
+            "seeds.jsonl:6:1: invalid JSON: EOF while parsing an object",
             "t.csv:2:3: unknown label",
         ]
     );
@@ -307,11 +314,12 @@ fn unicode_names_and_emoji_are_kept() {
     assert_eq!(task.classes[1].name, "🙂 froh");
     assert_eq!(task.seeds[0].text, "ich möchte 👩‍👩‍👧 \"zurück\" gehen");
     let seeds = format!("{seeds}👩🙂,froh\n");
-    let error = load(toml, &[("s.csv", &seeds)]).unwrap_err().to_string();
-    assert!(error.starts_with("s.csv:4:4: unknown label\nhint: did you mean \"🙂 froh\"?"));
+    let error = load(toml, &[("s.csv", &seeds)]).unwrap_err();
+    assert_eq!(error.to_string(), "s.csv:4:4: unknown label");
+    assert!(error.hint().unwrap().starts_with("did you mean \"🙂 froh\"?"));
 }
 
-fn crowded() -> Task {
+fn task_with_forty_seeds() -> Task {
     let mut seeds = String::new();
     for number in 0..40 {
         let label = ["password_reset", "vpn"][number % 2];
@@ -321,8 +329,8 @@ fn crowded() -> Task {
 }
 
 #[test]
-fn drawing_depends_on_the_seed_alone_and_keeps_the_classes_apart() {
-    let task = crowded();
+fn drawing_depends_only_on_the_seed_and_keeps_the_classes_apart() {
+    let task = task_with_forty_seeds();
     assert_eq!(task.draw_seeds(7), task.draw_seeds(7));
     let draws: Vec<Vec<LabelledText>> = (0..20).map(|seed| task.draw_seeds(seed)).collect();
     for drawn in &draws {
@@ -331,15 +339,15 @@ fn drawing_depends_on_the_seed_alone_and_keeps_the_classes_apart() {
         assert!(drawn[0] != drawn[1] && drawn[2] != drawn[3]);
     }
     assert!(draws.iter().any(|drawn| *drawn != draws[0]));
-    // The other classes have no say in what a class draws.
+    // What is drawn of a class does not depend on the other classes.
     let mut fewer = task.clone();
     fewer.seeds.retain(|seed| seed.label == 1);
     assert_eq!(fewer.draw_seeds(3), task.draw_seeds(3)[2..]);
 }
 
 #[test]
-fn exactly_as_many_seeds_as_asked_are_all_drawn_in_file_order() {
-    let task = sound();
+fn as_many_seeds_as_shots_are_all_drawn_in_file_order() {
+    let task = valid_task();
     let texts: Vec<String> = task.draw_seeds(9).into_iter().map(|seed| seed.text).collect();
     assert_eq!(
         texts,
@@ -353,8 +361,8 @@ fn exactly_as_many_seeds_as_asked_are_all_drawn_in_file_order() {
 }
 
 #[test]
-fn shots_can_be_set_as_far_as_the_seeds_go() {
-    let task = crowded().with_shots(20).unwrap();
+fn shots_can_be_raised_to_the_number_of_seeds() {
+    let task = task_with_forty_seeds().with_shots(20).unwrap();
     assert_eq!(task.draw_seeds(1).len(), 40);
     let found = faults(task.with_shots(21));
     assert_eq!(found.len(), 2);
@@ -365,10 +373,10 @@ fn shots_can_be_set_as_far_as_the_seeds_go() {
 }
 
 #[test]
-fn the_hash_follows_every_file() {
-    let task = sound();
+fn the_hash_depends_on_every_file() {
+    let task = valid_task();
     assert_eq!(task.sha256.len(), 64);
-    assert_eq!(task.sha256, sound().sha256);
+    assert_eq!(task.sha256, valid_task().sha256);
     let spaced = format!("{SEEDS}\n");
     let other = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &spaced)]).unwrap();
     assert_ne!(task.sha256, other.sha256);
@@ -377,20 +385,21 @@ fn the_hash_follows_every_file() {
 }
 
 #[test]
-fn a_folder_and_its_task_toml_are_the_same_task() {
+fn a_folder_and_its_task_toml_load_the_same_task() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("desk");
     fs::create_dir(&home).unwrap();
-    let error = Task::load(&home).unwrap_err().to_string();
+    let error = Task::load(&home).unwrap_err();
     let file = home.join("task.toml").display().to_string();
-    assert!(error.starts_with(&format!("{file}: there is no file {file:?}\nhint: promptmix init")));
+    assert_eq!(error.to_string(), format!("{file}: there is no file {file:?}"));
+    assert!(error.hint().unwrap().starts_with("`promptmix init"));
     let toml = format!("{HEAD}{DATA}").replace("name = \"help-desk\"", "");
     fs::write(home.join("task.toml"), toml.replace('\n', "\r\n")).unwrap();
     fs::write(home.join("seeds.jsonl"), SEEDS.replace('\n', "\r\n")).unwrap();
     let task = Task::load(&home).unwrap();
     assert_eq!(task, Task::load(&home.join("task.toml")).unwrap());
     assert_eq!((task.name.as_str(), task.folder.as_path()), ("desk", home.as_path()));
-    assert_eq!(task.seeds, sound().seeds);
+    assert_eq!(task.seeds, valid_task().seeds);
     // The name does not depend on how the folder is written.
     let dotted = home.join("..").join("desk").join(".");
     assert_eq!(Task::load(&dotted).unwrap().name, "desk");

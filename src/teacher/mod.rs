@@ -16,7 +16,6 @@ pub(crate) mod worker;
 use std::{error::Error, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::hint::Hint;
 pub(crate) use in_process::InProcess;
@@ -215,7 +214,7 @@ impl ScoreRequest {
 
 fn digest(parts: &impl Serialize) -> String {
     let json = serde_json::to_vec(parts).expect("keys are plain values");
-    format!("{:x}", Sha256::digest(json))
+    crate::hash::of_bytes(json)
 }
 
 /// One score for each candidate.

@@ -1,8 +1,8 @@
-//! Nothing leaves: the real program in a network namespace without any interface, and under a tracer
-//! that counts the sockets it asks for, those that were refused included. Only `AF_UNIX` may be among
-//! them.
+//! Nothing leaves the machine: runs the real program in a network namespace without any interface,
+//! and under a tracer that lists the sockets it requests, denied ones included. All of them must be
+//! `AF_UNIX`.
 //!
-//! Needs `unshare` and `strace`; what a machine lacks or forbids is said, and the other one serves.
+//! Needs `unshare` or `strace`. A test prints `SKIPPED` if the machine lacks or forbids its tool.
 
 use std::{
     fs,
@@ -15,7 +15,8 @@ use promptmix::testing::install_sandbox;
 
 use crate::support::{TINY, TestDir};
 
-/// The commands that have to work behind the gap, in an order in which each has what it needs.
+/// The commands that must work without a network, in an order in which each finds the files it
+/// needs.
 fn commands(small: &[&'static str]) -> Vec<Vec<&'static str>> {
     vec![
         [&["demo", "--out", "demo"], small].concat(),
@@ -34,26 +35,27 @@ fn commands(small: &[&'static str]) -> Vec<Vec<&'static str>> {
     ]
 }
 
-/// `program` with the words of `before` in front of it.
-fn within(bench: &TestDir, before: &[&str], words: &[&str]) -> Output {
-    let mut command = Command::new(before[0]);
-    command.args(&before[1..]).args(words);
-    command.current_dir(bench.path("")).env_clear();
-    command.env("HOME", bench.path("")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.output().expect("it was tried before")
+/// Runs the command `words` through the command `wrapper`.
+fn run_with(dir: &TestDir, wrapper: &[&str], words: &[&str]) -> Output {
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).args(words);
+    command.current_dir(dir.path("")).env_clear();
+    command.env("HOME", dir.path("")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.output().expect("a test of the wrapper succeeded before")
 }
 
+/// Whether the command `words` succeeds.
 fn works(words: &[&str]) -> bool {
     let tried = Command::new(words[0]).args(&words[1..]).output();
     tried.is_ok_and(|output| output.status.success())
 }
 
-/// No interface but the loopback, and that one is down.
+/// Leaves only the loopback interface, which is down.
 const NO_NETWORK: [&str; 2] = ["unshare", "-rn"];
 const TRACED: &str = "trace=socket,socketpair,connect,sendto,sendmsg,io_uring_setup";
 
-/// The sockets of a family other than `AF_UNIX`, and the rings, that a trace tells of.
-fn asked(trace: &Path) -> Vec<String> {
+/// The requests in a trace for sockets of a family other than `AF_UNIX`, and for rings.
+fn foreign_requests(trace: &Path) -> Vec<String> {
     let text = fs::read_to_string(trace).expect("a trace");
     let foreign = |line: &&str| {
         let call = line.split_once(' ').map_or(*line, |(_, call)| call.trim_start());
@@ -62,7 +64,7 @@ fn asked(trace: &Path) -> Vec<String> {
             Some(("socket" | "socketpair", family)) => {
                 !local.iter().any(|local| family.starts_with(local))
             }
-            // On sockets that are there, which can only be inherited ones.
+            // On existing sockets, which can only be inherited.
             Some(("connect" | "sendto" | "sendmsg", rest)) => rest.contains("sa_family=AF_INET"),
             Some(("io_uring_setup", _)) => true,
             _ => false,
@@ -77,72 +79,73 @@ fn check(output: &Output, words: &[&str]) {
 }
 
 #[test]
-fn one_of_the_two_proofs_is_made() {
-    let made = works(&["unshare", "-rn", "true"]) || works(&["strace", "-o", "/dev/null", "true"]);
-    if std::env::var_os("PROMPTMIX_ALLOW_NO_PROOF").is_some() && !made {
-        eprintln!("SKIPPED: nothing shows here that no socket is asked for");
+fn at_least_one_of_the_two_proofs_is_possible() {
+    let possible =
+        works(&["unshare", "-rn", "true"]) || works(&["strace", "-o", "/dev/null", "true"]);
+    if std::env::var_os("PROMPTMIX_ALLOW_NO_PROOF").is_some() && !possible {
+        eprintln!("SKIPPED: this machine cannot prove that no socket is requested");
         return;
     }
-    assert!(made, "install strace, or set PROMPTMIX_ALLOW_NO_PROOF=1 and prove it elsewhere");
+    assert!(possible, "install strace, or set PROMPTMIX_ALLOW_NO_PROOF=1 and prove it elsewhere");
 }
 
 #[test]
-fn without_any_interface_all_works() {
+fn all_commands_work_without_a_network_interface() {
     if !works(&["unshare", "-rn", "true"]) {
         eprintln!("SKIPPED: this machine does not allow network namespaces (`unshare -rn`)");
         return;
     }
-    let bench = TestDir::new();
-    bench.task("");
-    let seen = within(&bench, &NO_NETWORK, &["cat", "/proc/net/dev", "/proc/net/route"]);
+    let dir = TestDir::new();
+    dir.task("");
+    let seen = run_with(&dir, &NO_NETWORK, &["cat", "/proc/net/dev", "/proc/net/route"]);
     let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
     let interfaces: Vec<&str> =
         seen.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
     assert_eq!(interfaces, ["lo"], "{seen}");
     for words in commands(&TINY) {
         let program = [&[env!("CARGO_BIN_EXE_promptmix")], &words[..]].concat();
-        check(&within(&bench, &NO_NETWORK, &program), &words);
+        check(&run_with(&dir, &NO_NETWORK, &program), &words);
     }
 }
 
 #[test]
-fn no_socket_is_asked_for_but_local_ones() {
+fn only_local_sockets_are_requested() {
     if !works(&["strace", "-o", "/dev/null", "true"]) {
         eprintln!("SKIPPED: no strace, or it may not trace here");
         return;
     }
-    let bench = TestDir::new();
-    bench.task("");
-    let trace = bench.path("trace.txt");
+    let dir = TestDir::new();
+    dir.task("");
+    let trace = dir.path("trace.txt");
     let tracer = ["strace", "-f", "-e", TRACED, "-o", trace.to_str().unwrap()];
     let (mut processes, mut sockets) = (0, Vec::new());
     for words in commands(&TINY) {
         let program = [&[env!("CARGO_BIN_EXE_promptmix")], &words[..]].concat();
-        check(&within(&bench, &tracer, &program), &words);
-        sockets.extend(asked(&trace));
+        check(&run_with(&dir, &tracer, &program), &words);
+        sockets.extend(foreign_requests(&trace));
         let text = fs::read_to_string(&trace).unwrap();
         processes += text.lines().filter(|line| line.contains("+++ exited")).count();
     }
     assert!(processes > 20, "the threads and the teacher's process were traced: {processes}");
     assert!(sockets.is_empty(), "{sockets:#?}");
-    eprintln!("sockets asked for other than AF_UNIX: 0 ({processes} processes and threads traced)");
+    eprintln!("sockets requested other than AF_UNIX: 0 ({processes} processes and threads traced)");
 }
 
 #[test]
-fn the_tracer_sees_sockets_also_refused_ones() {
+fn the_tracer_sees_allowed_and_denied_sockets() {
     if !works(&["strace", "-o", "/dev/null", "bash", "-c", "true"]) {
         eprintln!("SKIPPED: no strace, or it may not trace here");
         return;
     }
-    let bench = TestDir::new();
+    let dir = TestDir::new();
     let connect = ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9"];
-    let trace = bench.path("trace.txt");
+    let trace = dir.path("trace.txt");
     let tracer = ["strace", "-f", "-e", TRACED, "-o", trace.to_str().unwrap()];
-    let output = within(&bench, &tracer, &connect);
+    let output = run_with(&dir, &tracer, &connect);
     assert!(!output.status.success());
-    assert!(asked(&trace).iter().any(|line| line.contains("AF_INET")), "an open one");
+    assert!(foreign_requests(&trace).iter().any(|line| line.contains("AF_INET")), "an allowed one");
 
-    // The filter holds for the thread that installed it and for what that one starts.
+    // The filter applies to the thread that installed it and to the processes that it starts.
     let words: Vec<String> = connect.iter().map(|word| (*word).to_owned()).collect();
     let program = env!("CARGO_BIN_EXE_promptmix");
     fs::write(&trace, "").unwrap();
@@ -156,23 +159,26 @@ fn the_tracer_sees_sockets_also_refused_ones() {
         Command::new("strace").args(arguments).args(&words).output().ok()
     });
     let Some(output) = output.join().unwrap() else { return };
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("family not supported"), "{told}");
-    assert!(asked(&trace).iter().any(|line| line.contains("EAFNOSUPPORT")), "a refused one");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("family not supported"), "{message}");
+    assert!(
+        foreign_requests(&trace).iter().any(|line| line.contains("EAFNOSUPPORT")),
+        "a denied one"
+    );
 
-    // The one command that may: the tracer finds what it asks for.
+    // The one command that may connect: the tracer sees its sockets.
     if cfg!(feature = "pull") {
         let pull = ["models", "pull", "qwen2.5-0.5b-instruct"];
         let mut command = Command::new("strace");
-        command.args(&tracer[1..]).arg(program).args(pull).current_dir(bench.path("")).env_clear();
-        command.env("HOME", bench.path("")).env("HF_ENDPOINT", "http://127.0.0.1:9");
+        command.args(&tracer[1..]).arg(program).args(pull).current_dir(dir.path("")).env_clear();
+        command.env("HOME", dir.path("")).env("HF_ENDPOINT", "http://127.0.0.1:9");
         assert!(!command.output().unwrap().status.success());
-        assert!(!asked(&trace).is_empty(), "pulling asks for a socket");
+        assert!(!foreign_requests(&trace).is_empty(), "pulling requests a socket");
     }
 }
 
 #[test]
-fn without_the_feature_nothing_is_built_in_that_could_connect() {
+fn without_the_pull_feature_no_crate_can_connect() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["tree", "--locked", "--offline", "-e", "normal", "--no-default-features"])
@@ -210,7 +216,7 @@ fn without_the_feature_nothing_is_built_in_that_could_connect() {
 }
 
 #[test]
-fn only_pulling_names_the_network() {
+fn only_the_pull_module_uses_the_network() {
     let marks = ["hf_hub::api", "std::net", "TcpStream", "UdpSocket", "ureq::", "AF_INET"];
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     let mut read = 0;
@@ -222,8 +228,8 @@ fn only_pulling_names_the_network() {
                 continue;
             }
             let inner = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap();
-            // The sandbox's own tests ask for what it refuses.
-            if inner.starts_with("src/store/pull") || inner == "src/sandbox.rs" {
+            // The sandbox's tests request what it denies.
+            if inner.starts_with("src/models/pull") || inner == "src/sandbox.rs" {
                 continue;
             }
             let Ok(text) = fs::read_to_string(&path) else { continue };

@@ -1,4 +1,4 @@
-//! `audit`: the chain, personal data, copied wording, and the masks.
+//! `audit`: the ledger's chain, personal data, copied wording, and masking.
 
 use std::{fs, path::Path};
 
@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::support::{TestDir, json, json_lines, rows};
 
-/// Students that are hardly trained: what they reach does not matter here.
+/// Hardly trains the students: their accuracy does not matter here.
 const QUICK: [&str; 6] =
     ["--set", "run.seeds=1", "--set", "student.epochs=1", "--set", "student.min_steps=1"];
 
-/// Raw values that nothing but `--show` may print.
+/// Values that only `--show` may print.
 const RAW: [&str; 8] = [
     "anna.berg@example.org",
     "DE89370400440532013000",
@@ -22,10 +22,10 @@ const RAW: [&str; 8] = [
     "4111 1111 1111 1111",
 ];
 
-/// A task whose second half of seeds (one of each class is drawn) and pool hold personal data.
-fn task(bench: &TestDir) -> String {
-    let task = bench.task("pool = \"pool.jsonl\"\n[audit.patterns]\nbadge = '\\bEMP-\\d{5}\\b'\n");
-    bench.write(
+/// A task with personal data in its seeds.
+fn task(dir: &TestDir) -> String {
+    let task = dir.task("pool = \"pool.jsonl\"\n[audit.patterns]\nbadge = '\\bEMP-\\d{5}\\b'\n");
+    dir.write(
         "task/seeds.jsonl",
         concat!(
             "{\"text\": \"I forgot my password, write to anna.berg@example.org\", \"label\": \"password_reset\"}\n",
@@ -34,14 +34,15 @@ fn task(bench: &TestDir) -> String {
             "{\"text\": \"my keyboard is dead and badge EMP-12345 does not open the door of room nine today\", \"label\": \"hardware_fault\"}\n",
         ),
     );
-    bench.write(
+    dir.write(
         "task/pool.jsonl",
         "{\"text\": \"The screen of my laptop is cracked.\", \"label\": \"hardware_fault\"}\n",
     );
     task.to_str().unwrap().to_owned()
 }
 
-/// Texts from elsewhere, by line of train.jsonl: what each of them is to be found for.
+/// Texts to import, in the order of the lines of train.jsonl, with leaks, phantoms, copies or
+/// nothing.
 const TEXTS: [(&str, &str); 9] = [
     ("please write to Anna.Berg@Example.org about my login", "password_reset"),
     ("send the money for my mouse to DE89 3704 0044 0532 0130 00", "hardware_fault"),
@@ -54,32 +55,32 @@ const TEXTS: [(&str, &str); 9] = [
     ("on 2024-01-31 at 12:30 version 1.2.3.4-rc of order 4711 was a mess", "password_reset"),
 ];
 
-fn import(bench: &TestDir, task: &str, texts: &[(&str, &str)]) {
+fn import(dir: &TestDir, task: &str, texts: &[(&str, &str)]) {
     let line = |(text, label): &(&str, &str)| {
         let row = serde_json::json!({"text": text, "major": label, "relabel": label, "p": 0.9});
         format!("{row}\n")
     };
-    bench.write("texts.jsonl", texts.iter().map(line).collect::<String>());
+    dir.write("texts.jsonl", texts.iter().map(line).collect::<String>());
     let out: &[&str] = &["import", task, "texts.jsonl", "--out", "out"];
-    bench.ok(&[out, &QUICK[..]].concat());
-    bench.ok(&["filter", "out"]);
+    dir.ok(&[out, &QUICK[..]].concat());
+    dir.ok(&["filter", "out"]);
 }
 
-fn audit(bench: &TestDir, more: &[&str]) -> Value {
+fn audit(dir: &TestDir, more: &[&str]) -> Value {
     let args: &[&str] = &["audit", "out", "--json", "--no-nearest"];
-    serde_json::from_str(&bench.ok(&[args, more].concat())).expect("JSON")
+    serde_json::from_str(&dir.ok(&[args, more].concat())).expect("JSON")
 }
 
 #[test]
 fn leaks_phantoms_and_copies_are_counted_and_masked() {
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS);
-    assert_eq!(rows(&bench.path("out/train.jsonl")).len(), TEXTS.len(), "the filter keeps them");
-    let before = files(&bench.path("out"));
-    let found = audit(&bench, &[]);
-    bench.ok(&["audit", "out"]);
-    assert_eq!(files(&bench.path("out")), before, "an audit writes nothing");
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS);
+    assert_eq!(rows(&dir.path("out/train.jsonl")).len(), TEXTS.len(), "the filter keeps all texts");
+    let before = files(&dir.path("out"));
+    let found = audit(&dir, &[]);
+    dir.ok(&["audit", "out"]);
+    assert_eq!(files(&dir.path("out")), before, "an audit writes nothing");
 
     let kinds: Vec<(&str, u64, u64)> = found["privacy"]["kinds"]
         .as_array()
@@ -126,52 +127,55 @@ fn leaks_phantoms_and_copies_are_counted_and_masked() {
     assert_eq!((copied[0]["line"].as_u64(), &copied[0]["source"]), (Some(7), &"pool 1".into()));
     assert_eq!((copied[1]["line"].as_u64(), &copied[1]["source"]), (Some(8), &"seed 4".into()));
 
-    // Gates: 1 where there is any, 0 where there is none of what was asked for.
+    // Gates: exit code 1 if there is any of what `--fail-on` names.
     for (gate, code) in [("leak", 1), ("phantom", 1), ("copy", 1), ("leak,copy", 1)] {
-        let output = bench.run(&["audit", "out", "--no-nearest", "--fail-on", gate]);
+        let output = dir.run(&["audit", "out", "--no-nearest", "--fail-on", gate]);
         assert_eq!(output.status.code(), Some(code), "{gate}");
-        let said = [&output.stdout[..], &output.stderr[..]].concat();
-        assert_clean(&String::from_utf8_lossy(&said));
-        assert!(String::from_utf8_lossy(&said).contains("train.jsonl:1 e-mail A…@E….org"));
+        let printed = [&output.stdout[..], &output.stderr[..]].concat();
+        assert_clean(&String::from_utf8_lossy(&printed));
+        assert!(String::from_utf8_lossy(&printed).contains("train.jsonl:1 e-mail A…@E….org"));
     }
-    let shown = bench.ok(&["audit", "out", "--no-nearest", "--show"]);
+    let shown = dir.ok(&["audit", "out", "--no-nearest", "--show"]);
     assert!(shown.contains("bob@example.net") && shown.contains("DE89 3704 0044 0532 0130 00"));
     assert_clean(&found.to_string());
 }
 
 #[test]
-fn masked_texts_are_trained_on_and_shown() {
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS);
-    let said = bench.program(&["audit", "out", "--redact"]).output().unwrap();
-    assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
-    let told = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(told.contains("promptmix train out") && told.contains("promptmix eval out"), "{told}");
-    let train = rows(&bench.path("out/train.jsonl"));
+fn masked_texts_are_used_for_training_and_in_the_report() {
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS);
+    let output = dir.program(&["audit", "out", "--redact"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.contains("promptmix train out") && message.contains("promptmix eval out"),
+        "{message}"
+    );
+    let train = rows(&dir.path("out/train.jsonl"));
     let texts: Vec<&str> = train.iter().map(|row| row["text"].as_str().unwrap()).collect();
     assert_eq!(texts[1], "send the money for my mouse to [IBAN]");
     assert_eq!(texts[3], "new password please, mail [EMAIL] or [EMAIL]");
     assert_eq!(texts[5], "badge [BADGE] is gone and [BADGE] too");
-    assert_eq!(texts[8], TEXTS[8].0, "nothing there is personal");
+    assert_eq!(texts[8], TEXTS[8].0, "contains no personal data");
     assert_eq!((&train[3]["redacted"], train[8].get("redacted")), (&2.into(), None));
-    let whole = fs::read_to_string(bench.path("out/relabelled.jsonl")).unwrap();
-    assert!(whole.contains("bob@example.net"), "the originals stay");
+    let whole = fs::read_to_string(dir.path("out/relabelled.jsonl")).unwrap();
+    assert!(whole.contains("bob@example.net"), "the originals are kept");
 
-    let again = audit(&bench, &["--fail-on", "leak,phantom"]);
+    let again = audit(&dir, &["--fail-on", "leak,phantom"]);
     assert_eq!(again["privacy"]["kinds"], Value::Array(Vec::new()));
-    let all = audit(&bench, &["--all"]);
-    assert_eq!(all["leaks"], 0, "each text of relabelled.jsonl is trained on");
+    let all = audit(&dir, &["--all"]);
+    assert_eq!(all["leaks"], 0, "every text of relabelled.jsonl is in train.jsonl");
 
     for stage in ["train", "eval"] {
-        bench.ok(&[stage, "out"]);
+        dir.ok(&[stage, "out"]);
     }
     for file in ["report.html", "report.json", "train.jsonl", "predictions.json"] {
-        assert_clean(&fs::read_to_string(bench.path("out").join(file)).unwrap());
+        assert_clean(&fs::read_to_string(dir.path("out").join(file)).unwrap());
     }
-    let page = fs::read_to_string(bench.path("out/report.html")).unwrap();
+    let page = fs::read_to_string(dir.path("out/report.html")).unwrap();
     assert!(page.contains("id=\"privacy\"") && page.contains("[EMAIL]"));
-    let report = json(&bench.path("out/report.json"));
+    let report = json(&dir.path("out/report.json"));
     assert_eq!(report["privacy"]["redacted"], true);
     assert_eq!(report["privacy"]["nearest"]["compared_with"], 4);
     assert!(
@@ -184,95 +188,100 @@ fn masked_texts_are_trained_on_and_shown() {
 }
 
 #[test]
-fn the_report_says_what_leaks() {
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS);
+fn the_report_warns_of_leaks() {
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS);
     for stage in ["train", "eval"] {
-        bench.ok(&[stage, "out"]);
+        dir.ok(&[stage, "out"]);
     }
-    let report = json(&bench.path("out/report.json"));
+    let report = json(&dir.path("out/report.json"));
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("5 texts that are trained on carry personal data"), "{warnings}");
+    assert!(warnings.contains("5 training texts contain personal data"), "{warnings}");
     assert_clean(&report["privacy"].to_string());
-    let told = bench.ok(&["audit", "out"]);
-    assert!(told.contains("nearest of 9 texts, cosine"), "seeds, pool and test set: {told}");
+    let message = dir.ok(&["audit", "out"]);
+    assert!(message.contains("nearest of 9 texts, cosine"), "seeds, pool and test set: {message}");
 }
 
 #[test]
-fn the_chain_is_followed_to_where_it_breaks() {
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS[8..]);
-    let out = bench.path("out");
+fn a_broken_chain_is_found_where_it_breaks() {
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS[8..]);
+    let out = dir.path("out");
     let ledger = out.join("ledger.jsonl");
     let sound = fs::read(&ledger).unwrap();
-    let found = audit(&bench, &["--fail-on", "leak,phantom,copy"]);
+    let found = audit(&dir, &["--fail-on", "leak,phantom,copy"]);
     let lines = json_lines(&String::from_utf8(sound.clone()).unwrap()).len();
     assert_eq!((&found["chain"]["ok"], &found["chain"]["lines"]), (&true.into(), &lines.into()));
     let hash = found["chain"]["last"].as_str().unwrap().to_owned();
 
-    // A hash that was noted is found again when the run has gone on, and missed when it was cut.
-    bench.ok(&["train", "out"]);
-    let later = audit(&bench, &["--expect", &hash]);
+    // A hash noted earlier is still found after the run went on, and missing after lines were cut
+    // off.
+    dir.ok(&["train", "out"]);
+    let later = audit(&dir, &["--expect", &hash]);
     assert_eq!(later["chain"]["expected"]["line"], lines);
     let all = fs::read_to_string(&ledger).unwrap();
     let kept: String = all.split_inclusive('\n').take(lines - 1).collect();
     fs::write(&ledger, kept).unwrap();
-    let cut = bench.run(&["audit", "out", "--no-nearest", "--expect", &hash]);
+    let cut = dir.run(&["audit", "out", "--no-nearest", "--expect", &hash]);
     assert_eq!(cut.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&cut.stdout).contains("NOT FOUND"));
 
     let mut torn = sound.clone();
     torn.extend(b"{\"n\":9,\"pre");
     fs::write(&ledger, &torn).unwrap();
-    let told = bench.ok(&["audit", "out", "--no-nearest"]);
-    assert!(told.contains("torn") && told.contains("chain       OK"), "{told}");
-    assert_eq!(fs::read(&ledger).unwrap(), torn, "an audit cuts nothing off");
+    let message = dir.ok(&["audit", "out", "--no-nearest"]);
+    assert!(message.contains("torn") && message.contains("chain       OK"), "{message}");
+    assert_eq!(fs::read(&ledger).unwrap(), torn, "an audit removes nothing");
 
     let changed = String::from_utf8(sound).unwrap().replacen("\"import\"", "\"impost\"", 1);
     fs::write(&ledger, changed).unwrap();
-    let broken = bench.run(&["audit", "out", "--no-nearest"]);
+    let broken = dir.run(&["audit", "out", "--no-nearest"]);
     assert_eq!(broken.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&broken.stdout);
-    assert!(told.contains("BROKEN at ledger.jsonl:3") && told.contains("the 1 lines"), "{told}");
+    let message = String::from_utf8_lossy(&broken.stdout);
+    assert!(
+        message.contains("BROKEN at ledger.jsonl:3") && message.contains("the 1 lines"),
+        "{message}"
+    );
 
-    let errors = bench.fails(&["audit", "nowhere"]);
+    let errors = dir.fails(&["audit", "nowhere"]);
     assert!(errors.contains("nowhere/ledger.jsonl") && errors.contains("hint:"), "{errors}");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_folder_that_is_locked_or_not_writable_is_read() {
+fn a_locked_or_read_only_folder_can_be_audited() {
     use std::os::unix::fs::PermissionsExt;
 
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS[..1]);
-    let out = bench.path("out");
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS[..1]);
+    let out = dir.path("out");
     let lock = fs::File::open(out.join("run.lock")).unwrap();
     lock.lock().unwrap();
-    assert!(bench.fails(&["filter", "out"]).contains("in use"), "the lock holds");
+    assert!(dir.fails(&["filter", "out"]).contains("in use"), "the lock holds");
     fs::set_permissions(&out, fs::Permissions::from_mode(0o500)).unwrap();
-    assert_eq!(audit(&bench, &[])["leaks"], 1);
+    assert_eq!(audit(&dir, &[])["leaks"], 1);
     fs::set_permissions(&out, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]
-fn a_pattern_that_is_none_is_named() {
-    let bench = TestDir::new();
-    let task = bench.task("[audit.patterns]\nbadge = \"(\"\n");
-    let errors = bench.fails(&["plan", task.to_str().unwrap()]);
+fn an_invalid_pattern_is_an_error() {
+    let dir = TestDir::new();
+    let task = dir.task("[audit.patterns]\nbadge = \"(\"\n");
+    let errors = dir.fails(&["plan", task.to_str().unwrap()]);
     assert!(errors.contains("audit.patterns: \"badge\"") && errors.contains("hint:"), "{errors}");
 }
 
+/// Checks that `text` contains none of the raw values.
 fn assert_clean(text: &str) {
     for raw in RAW {
         assert!(!text.to_lowercase().contains(&raw.to_lowercase()), "{raw} in {text}");
     }
 }
 
-/// Names and contents of all files in a folder and below.
+/// The names and contents of all files below a folder.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -289,47 +298,53 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_gate_that_looked_at_nothing_fails() {
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS[..1]);
+fn a_gate_without_any_text_to_check_fails() {
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS[..1]);
     let gate = ["audit", "out", "--no-nearest", "--fail-on", "leak"];
-    assert_eq!(bench.run(&gate).status.code(), Some(1));
-    // Before there is anything to train on.
-    let out = bench.path("out");
+    assert_eq!(dir.run(&gate).status.code(), Some(1));
+    // Without any training text.
+    let out = dir.path("out");
     let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
     let begun: String = ledger.split_inclusive('\n').take(1).collect();
     fs::write(out.join("ledger.jsonl"), begun).unwrap();
     fs::remove_file(out.join("train.jsonl")).unwrap();
-    let told = bench.fails(&gate);
-    assert!(told.contains("nothing to look at") && told.contains("promptmix filter out"), "{told}");
-    bench.ok(&gate[..3]);
+    let message = dir.fails(&gate);
+    assert!(
+        message.contains("nothing to look at") && message.contains("promptmix filter out"),
+        "{message}"
+    );
+    dir.ok(&gate[..3]);
 
-    // A comparison has its texts elsewhere.
+    // A comparison keeps its texts in other files.
     fs::write(out.join("comparison"), "").unwrap();
-    assert!(bench.fails(&gate).contains("promptmix compare"));
+    assert!(dir.fails(&gate).contains("promptmix compare"));
     let row = serde_json::json!({"id": 0, "text": TEXTS[0].0});
-    bench.write("out/texts/teacher0/A2.k2.seed1.jsonl", format!("{row}\n"));
-    let output = bench.run(&gate);
+    dir.write("out/texts/teacher0/A2.k2.seed1.jsonl", format!("{row}\n"));
+    let output = dir.run(&gate);
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("texts/teacher0/A2.k2.seed1.jsonl:1 e-mail A…@E….org LEAK"), "{told}");
+    let message = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        message.contains("texts/teacher0/A2.k2.seed1.jsonl:1 e-mail A…@E….org LEAK"),
+        "{message}"
+    );
 }
 
 #[test]
-fn masking_writes_nothing_where_something_is_amiss() {
-    let bench = TestDir::new();
-    let task = task(&bench);
-    import(&bench, &task, &TEXTS[..2]);
-    let out = bench.path("out");
+fn masking_writes_nothing_if_a_file_was_changed() {
+    let dir = TestDir::new();
+    let task = task(&dir);
+    import(&dir, &task, &TEXTS[..2]);
+    let out = dir.path("out");
     let change = |name: &str, text: &str| {
         let before = fs::read(out.join(name)).unwrap();
         fs::write(out.join(name), [&before[..], text.as_bytes()].concat()).unwrap();
         let seen = files(&out);
-        let masked = bench.run(&["audit", "out", "--no-nearest", "--redact"]);
+        let masked = dir.run(&["audit", "out", "--no-nearest", "--redact"]);
         assert_eq!(masked.status.code(), Some(1), "{name}");
-        let told = String::from_utf8_lossy(&masked.stdout).into_owned();
-        assert!(told.contains(&format!("{name} was CHANGED")), "{told}");
+        let message = String::from_utf8_lossy(&masked.stdout).into_owned();
+        assert!(message.contains(&format!("{name} was CHANGED")), "{message}");
         assert!(String::from_utf8_lossy(&masked.stderr).contains("nothing was masked"));
         assert_eq!(files(&out), seen, "{name}");
         fs::write(out.join(name), before).unwrap();
@@ -341,18 +356,18 @@ fn masking_writes_nothing_where_something_is_amiss() {
     let other = json.replacen("\"sha256\": \"", "\"sha256\": \"0", 1);
     assert_ne!(json, other);
     fs::write(out.join("task.json"), other).unwrap();
-    let found = bench.run(&["audit", "out", "--no-nearest"]);
+    let found = dir.run(&["audit", "out", "--no-nearest"]);
     assert_eq!(found.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&found.stdout).contains("task.json was CHANGED"));
     fs::write(out.join("task.json"), json).unwrap();
 
-    // Without texts that could be masked.
+    // Without texts to mask.
     let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
     let begun: String = ledger.split_inclusive('\n').take(1).collect();
     fs::write(out.join("ledger.jsonl"), begun).unwrap();
     fs::remove_file(out.join("relabelled.jsonl")).unwrap();
     let seen = files(&out);
-    let told = bench.fails(&["audit", "out", "--no-nearest", "--redact"]);
-    assert!(told.contains("no relabelled.jsonl"), "{told}");
+    let message = dir.fails(&["audit", "out", "--no-nearest", "--redact"]);
+    assert!(message.contains("no relabelled.jsonl"), "{message}");
     assert_eq!(files(&out), seen);
 }

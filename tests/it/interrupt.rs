@@ -1,4 +1,5 @@
-//! Ctrl-C in every stage: the end within two seconds, the way on, nothing torn and nobody left behind.
+//! Ctrl-C in every stage: the program ends within two seconds, says how to resume, and leaves no
+//! partial file and no process behind.
 
 use std::{
     fs,
@@ -15,11 +16,12 @@ use crate::support::{STUDENT, TINY, TestDir, count, rows};
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
     while !done() {
-        assert!(Instant::now() < deadline, "waited for {what} in vain");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
+/// The process ids of the children of `parent`.
 fn children(parent: u32) -> Vec<u32> {
     let output = Command::new("pgrep").args(["-P", &parent.to_string()]).output().expect("pgrep");
     let text = String::from_utf8(output.stdout).expect("numbers");
@@ -32,64 +34,67 @@ fn is_alive(process: u32) -> bool {
     })
 }
 
-fn start(bench: &TestDir, args: &[&str], hook: &str) -> Child {
-    let errors = fs::File::create(bench.path("errors.txt")).unwrap();
-    let mut command = bench.program(args);
+/// Starts the program with a crash or hang planted by `hook`, and its stderr in errors.txt.
+fn start(dir: &TestDir, args: &[&str], hook: &str) -> Child {
+    let errors = fs::File::create(dir.path("errors.txt")).unwrap();
+    let mut command = dir.program(args);
     command.env("PROMPTMIX_TEST_CRASH", hook).stdin(Stdio::piped()).stdout(Stdio::null());
     command.stderr(errors).spawn().unwrap()
 }
 
-/// Sends `signal`; the program ends in time, says how to go on, and takes its worker along.
-fn stop(bench: &TestDir, mut child: Child, signal: &str, what: &str) -> String {
+/// Sends `signal` and checks that the program and its worker end in time and that it reports the
+/// stop. Returns its stderr.
+fn stop(dir: &TestDir, mut child: Child, signal: &str, what: &str) -> String {
     let workers = children(child.id());
     let clock = Instant::now();
     let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
-    assert!(sent.unwrap().success(), "{what}: it had ended before");
+    assert!(sent.unwrap().success(), "{what}: the program had ended already");
     let status = child.wait().unwrap();
     let took = clock.elapsed();
     wait_until("the end of the worker", || !workers.iter().any(|worker| is_alive(*worker)));
     assert!(took < Duration::from_secs(2), "{what}: {took:?}");
     assert!(clock.elapsed() < Duration::from_secs(2), "{what}: {:?}", clock.elapsed());
-    let told = fs::read_to_string(bench.path("errors.txt")).unwrap();
-    assert_eq!(status.code(), Some(2), "{what}: {told}");
-    assert!(told.contains("stopped") && !told.contains("error: "), "{what}: {told}");
+    let message = fs::read_to_string(dir.path("errors.txt")).unwrap();
+    assert_eq!(status.code(), Some(2), "{what}: {message}");
+    assert!(message.contains("stopped") && !message.contains("error: "), "{what}: {message}");
     eprintln!("{what} ({signal}): ended after {} ms", took.as_millis());
-    told
+    message
 }
 
-/// Nothing half-written lies about and the ledger is whole.
+/// Checks that the ledger is complete and that there are no partial or hidden files.
 fn check(folder: &Path) {
     let path = folder.join("ledger.jsonl");
     let bytes = fs::read(&path).unwrap();
-    let (entries, _, whole) = parse_ledger(&path, &bytes).expect("a sound chain");
+    let (entries, _, whole) = parse_ledger(&path, &bytes).expect("an intact chain");
     assert!(whole == bytes.len() && !entries.is_empty());
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path: PathBuf = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let half = name.ends_with(".part") || name.ends_with(".tmp") || name.starts_with('.');
-            assert!(!half, "{}", path.display());
+            let partial =
+                name.ends_with(".part") || name.ends_with(".tmp") || name.starts_with('.');
+            assert!(!partial, "{}", path.display());
             folders.extend(path.is_dir().then_some(path));
         }
     }
 }
 
 #[test]
-fn the_teacher_is_stopped_in_each_stage_of_its_work() {
-    let bench = TestDir::new();
-    bench.task("");
+fn a_run_is_stopped_in_each_stage_of_the_teacher() {
+    let dir = TestDir::new();
+    dir.task("");
     let args =
         [&["run", "task", "--out", "out", "--set", "augment.per_class=100"], &TINY[..2]].concat();
-    let ledger = bench.path("out/ledger.jsonl");
-    let way_on = format!("  {} {}\n", env!("CARGO_BIN_EXE_promptmix"), args.join(" "));
+    let ledger = dir.path("out/ledger.jsonl");
+    let resume = format!("  {} {}\n", env!("CARGO_BIN_EXE_promptmix"), args.join(" "));
     for (kind, hook, signal) in [
         ("loading", "hang:loading", "-INT"),
         ("reply", "", "-INT"),
         ("hung", "hang:1.0.0", "-TERM"),
         ("scores", "", "-TERM"),
     ] {
-        let child = start(&bench, &args, hook);
+        let child = start(&dir, &args, hook);
         match kind {
             "loading" | "hung" => {
                 wait_until("a worker", || !children(child.id()).is_empty());
@@ -100,17 +105,17 @@ fn the_teacher_is_stopped_in_each_stage_of_its_work() {
                 wait_until(kind, || count(&ledger, kind) > before);
             }
         }
-        let told = stop(&bench, child, signal, kind);
-        assert!(told.contains("To go on from here:") && told.ends_with(&way_on), "{told}");
-        check(&bench.path("out"));
+        let message = stop(&dir, child, signal, kind);
+        assert!(message.contains("To go on from here:") && message.ends_with(&resume), "{message}");
+        check(&dir.path("out"));
     }
 }
 
 #[test]
-fn a_training_that_is_stopped_keeps_its_state() {
-    let bench = TestDir::new();
-    let task = bench.task("");
-    // Without a test set only the student that is kept is trained.
+fn a_stopped_training_keeps_its_state() {
+    let dir = TestDir::new();
+    let task = dir.task("");
+    // Without a test set only the final student is trained.
     let toml = fs::read_to_string(task.join("task.toml")).unwrap();
     fs::write(task.join("task.toml"), toml.replace("test = \"test.jsonl\"", "")).unwrap();
     let args = |out| {
@@ -121,47 +126,50 @@ fn a_training_that_is_stopped_keeps_its_state() {
         ]
         .concat()
     };
-    bench.ok(&args("calm"));
-    let child = start(&bench, &args("out"), "");
-    let ledger = bench.path("out/ledger.jsonl");
+    dir.ok(&args("undisturbed"));
+    let child = start(&dir, &args("out"), "");
+    let ledger = dir.path("out/ledger.jsonl");
     let filtered = || {
         let text = fs::read_to_string(&ledger).unwrap_or_default();
         text.lines().any(|line| line.contains("\"stage\":\"filter\"") && line.contains("counts"))
     };
     wait_until("the training", filtered);
     std::thread::sleep(Duration::from_millis(250));
-    stop(&bench, child, "-INT", "training");
-    check(&bench.path("out"));
-    assert!(bench.path("out/training/training.safetensors").exists(), "its state was kept");
-    assert_eq!(count(&ledger, "student"), 0, "it was in the middle of it");
-    bench.ok(&args("out"));
-    assert!(!bench.path("out/training").exists());
-    let read = |run: &str| fs::read(bench.path(run).join("student/model.safetensors")).unwrap();
-    assert!(read("calm") == read("out"), "it ended where the undisturbed one did");
+    stop(&dir, child, "-INT", "training");
+    check(&dir.path("out"));
+    assert!(dir.path("out/training/training.safetensors").exists(), "its state was saved");
+    assert_eq!(count(&ledger, "student"), 0, "the training was not finished");
+    dir.ok(&args("out"));
+    assert!(!dir.path("out/training").exists());
+    let read = |run: &str| fs::read(dir.path(run).join("student/model.safetensors")).unwrap();
+    assert!(
+        read("undisturbed") == read("out"),
+        "it ended with the same weights as the undisturbed one"
+    );
     assert_eq!(rows(&ledger).iter().filter(|row| row["kind"] == "student").count(), 1);
 }
 
 #[test]
 fn a_comparison_and_a_pipe_are_stopped() {
-    let bench = TestDir::new();
-    bench.task("");
+    let dir = TestDir::new();
+    dir.task("");
     let args = [&["compare", "task", "--out", "out", "--set", "augment.per_class=100"], &TINY[..2]];
-    let child = start(&bench, &args.concat(), "");
-    let ledger = bench.path("out/ledger.jsonl");
+    let child = start(&dir, &args.concat(), "");
+    let ledger = dir.path("out/ledger.jsonl");
     wait_until("a reply", || count(&ledger, "reply") > 0);
-    assert!(stop(&bench, child, "-INT", "compare").contains("compare task --out out"));
-    check(&bench.path("out"));
+    assert!(stop(&dir, child, "-INT", "compare").contains("compare task --out out"));
+    check(&dir.path("out"));
 
     let bert = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/bert");
-    let answers = fs::File::create(bench.path("answers.txt")).unwrap();
-    let errors = fs::File::create(bench.path("errors.txt")).unwrap();
-    let mut command = bench.program(&["predict", "--model", bert]);
+    let answers = fs::File::create(dir.path("answers.txt")).unwrap();
+    let errors = fs::File::create(dir.path("errors.txt")).unwrap();
+    let mut command = dir.program(&["predict", "--model", bert]);
     let mut child = command.stdin(Stdio::piped()).stdout(answers).stderr(errors).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     writeln!(input, "where is my card").unwrap();
-    let answered = || fs::read_to_string(bench.path("answers.txt")).unwrap();
+    let answered = || fs::read_to_string(dir.path("answers.txt")).unwrap();
     wait_until("an answer", || answered().ends_with("}\n"));
-    stop(&bench, child, "-TERM", "predict");
+    stop(&dir, child, "-TERM", "predict");
     assert_eq!(answered().lines().count(), 1);
     drop(input);
 }

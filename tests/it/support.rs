@@ -1,4 +1,4 @@
-//! What the tests share: the program, a small task, and readers of its output.
+//! Shared by the tests: running the program, a small task, reading its output.
 
 use std::{
     collections::HashSet,
@@ -11,12 +11,12 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder of its own for each test, with the program's home in it.
+/// A temporary folder for one test, which is also the program's home and working directory.
 pub(crate) struct TestDir {
     folder: TempDir,
 }
 
-/// Settings that make a run a matter of seconds.
+/// Settings with which a run takes seconds.
 pub(crate) const SMALL: [&str; 8] = [
     "--set",
     "augment.per_class=12",
@@ -28,7 +28,7 @@ pub(crate) const SMALL: [&str; 8] = [
     "teacher.slots=4",
 ];
 
-/// A student so small that it is trained in no time, and little work for the teacher.
+/// A student that trains almost instantly, and little work for the teacher.
 pub(crate) const STUDENT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/distilbert");
 pub(crate) const TINY: [&str; 10] = [
@@ -60,7 +60,7 @@ impl TestDir {
         path
     }
 
-    /// The program, not yet started.
+    /// A command that runs the program in this folder.
     pub(crate) fn program(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_promptmix"));
         command
@@ -76,7 +76,7 @@ impl TestDir {
         self.program(args).output().expect("the program starts")
     }
 
-    /// Runs the program, which must succeed; its stdout.
+    /// Runs the program, which must succeed. Returns its stdout.
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -84,12 +84,12 @@ impl TestDir {
         String::from_utf8(output.stdout).expect("stdout is text")
     }
 
-    /// Runs the program, which must fail as users are promised: exit code 2, no panic; its stderr.
+    /// Runs the program, which must fail with exit code 2 and without a panic. Returns its stderr.
     pub(crate) fn fails(&self, args: &[&str]) -> String {
         check_failure(&self.run(args))
     }
 
-    /// Runs the program and kills it as soon as `ledger` has `wanted` lines of `kind`.
+    /// Starts the program and kills it once `ledger` has `wanted` lines of `kind`.
     pub(crate) fn killed_after(&self, args: &[&str], ledger: &Path, kind: &str, wanted: usize) {
         let mut child =
             self.program(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -103,7 +103,8 @@ impl TestDir {
         child.wait().unwrap();
     }
 
-    /// A small task of two classes; `toml` is appended to its task.toml.
+    /// Writes a small task of two classes, with `toml` appended to its task.toml. Returns its
+    /// folder.
     pub(crate) fn task(&self, toml: &str) -> PathBuf {
         self.write("task/seeds.jsonl", concat!(
             "{\"text\": \"I forgot my password\", \"label\": \"password_reset\"}\n",
@@ -129,7 +130,7 @@ impl TestDir {
     }
 }
 
-/// Lines of the ledger of one kind, as far as they are whole.
+/// The number of complete lines of `kind` in the ledger.
 pub(crate) fn count(ledger: &Path, kind: &str) -> usize {
     let text = fs::read_to_string(ledger).unwrap_or_default();
     text.lines()
@@ -137,7 +138,7 @@ pub(crate) fn count(ledger: &Path, kind: &str) -> usize {
         .count()
 }
 
-/// The ledgers of two folders hold the same calls, and each of them once.
+/// Checks that the ledgers of two folders record the same calls, each of them once.
 pub(crate) fn assert_same_calls(calm: &Path, killed: &Path) {
     let keys = |folder: &Path| -> Vec<String> {
         let rows = rows(&folder.join("ledger.jsonl"));
@@ -148,12 +149,12 @@ pub(crate) fn assert_same_calls(calm: &Path, killed: &Path) {
     assert_eq!(unique, keys(calm).into_iter().collect());
 }
 
-/// Exit code 2, an error that begins as such, no trace of a panic.
+/// Checks for exit code 2, an `error: ` line and no trace of a panic. Returns the stderr.
 pub(crate) fn check_failure(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("error: "), "{errors}");
-    for trace in ["panicked", "fault of its own", "backtrace", "RUST_BACKTRACE"] {
+    for trace in ["panicked", "internal error in promptmix", "backtrace", "RUST_BACKTRACE"] {
         assert!(!errors.contains(trace), "{errors}");
     }
     errors

@@ -1,4 +1,4 @@
-//! Brazil: the CPF, eleven digits, the last two being check digits by 11 (Receita Federal).
+//! Brazil: the CPF, eleven digits, the last two being check digits modulo 11 (Receita Federal).
 
 use crate::pii::{checksum::weighted, window::Window};
 
@@ -7,12 +7,13 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
         return false;
     };
     let check = |sum: u32| if sum % 11 < 2 { 0 } else { 11 - sum % 11 };
-    let written = window.groups().eq([3, 3, 3, 2]) && window.gaps().eq([".", ".", "-"]);
+    let formatted = window.groups().eq([3, 3, 3, 2]) && window.gaps().eq([".", ".", "-"]);
     digits.iter().any(|digit| *digit != digits[0])
         && check(weighted(&digits[..9], &[10, 9, 8, 7, 6, 5, 4, 3, 2])) == digits[9]
         && check(weighted(&digits[..10], &[11, 10, 9, 8, 7, 6, 5, 4, 3, 2])) == digits[10]
         && window.stands_alone()
-        && (written || (window.has_form(&[11], "") && window.is_called(&["cpf", "contribuinte"])))
+        && (formatted
+            || (window.has_form(&[11], "") && window.has_keyword(&["cpf", "contribuinte"])))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! France: the social security number (NIR), sex, year, month, department (2A and 2B in Corsica),
-//! commune, order, and a key of 97 minus the remainder by 97 (INSEE).
+//! commune, sequence number, and a key: 97 minus the number modulo 97 (INSEE).
 
 use crate::pii::window::Window;
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let number = window.squeezed();
+    let number = window.compact();
     let forms: [&[usize]; 4] = [&[15], &[13, 2], &[1, 2, 2, 2, 3, 3, 2], &[1, 2, 2, 2, 6, 2]];
     if number.len() != 15 || !forms.iter().any(|form| window.has_form(form, " .-")) {
         return false;

@@ -1,19 +1,19 @@
-//! India: the Aadhaar number, twelve digits that begin with 2 or more, the last being Verhoeff's check
-//! digit (UIDAI).
+//! India: the Aadhaar number, twelve digits of which the first is at least 2 and the last is a
+//! Verhoeff check digit (UIDAI).
 
 use crate::pii::{checksum::verhoeff, window::Window};
 
-const CALLED: [&str; 4] = ["aadhaar", "aadhar", "adhaar", "uidai"];
+const KEYWORDS: [&str; 4] = ["aadhaar", "aadhar", "adhaar", "uidai"];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
     let Some(digits) = window.digits(12) else {
         return false;
     };
-    let written = window.has_form(&[4, 4, 4], " -") && window.is_whole();
+    let formatted = window.has_form(&[4, 4, 4], " -") && window.is_whole();
     digits[0] >= 2
         && verhoeff(&digits)
         && window.stands_alone()
-        && (written || (window.has_form(&[12], "") && window.is_called(&CALLED)))
+        && (formatted || (window.has_form(&[12], "") && window.has_keyword(&KEYWORDS)))
 }
 
 #[cfg(test)]

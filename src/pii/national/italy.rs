@@ -1,16 +1,16 @@
-//! Italy: the codice fiscale, six letters of the name, the date and sex of birth, the place, and a check
-//! letter (decree of 23 December 1976). Where two people would have the same one, letters stand for
-//! digits.
+//! Italy: the codice fiscale, six letters of the name, date of birth and sex, place of birth, and a
+//! check letter (decree of 23 December 1976). Letters replace digits where two people would have
+//! the same code.
 
 use crate::pii::window::Window;
 
-/// What a character at an odd place (counted from 1) is worth, digits first, then letters.
+/// The value of a character at an odd position (counted from 1), for digits and for letters.
 const ODD_DIGITS: [usize; 10] = [1, 0, 5, 7, 9, 13, 15, 17, 19, 21];
 const ODD_LETTERS: [usize; 26] =
     [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let code = window.squeezed().as_bytes();
+    let code = window.compact().as_bytes();
     let forms: [&[usize]; 3] = [&[16], &[3, 3, 5, 5], &[3, 3, 5, 4, 1]];
     code.len() == 16
         && forms.iter().any(|form| window.has_form(form, " "))

@@ -1,9 +1,9 @@
-//! Numbers by which states know their people. Each is a file of its own; a new one is a file here and a
-//! line in [`KINDS`].
+//! National identification numbers. Each has its own file; to add one, add a file here and a line
+//! to [`KINDS`].
 //!
-//! A number with a strong check, or written as only such a number is, counts wherever it stands. One that
-//! could be any number (nine digits, one in eleven of which passes) counts only where a word beside it
-//! says what it is: orders and invoices have as many digits.
+//! A number with a strong checksum or a distinctive format is accepted anywhere. A number that
+//! could be anything (nine digits, of which one in eleven passes the check) is accepted only with a
+//! keyword beside it: order and invoice numbers have as many digits.
 
 mod brazil;
 mod france;
@@ -20,7 +20,7 @@ mod united_states;
 
 use super::{Kind, STRONG, WEAK, numbers};
 
-/// All of them.
+/// All national kinds.
 pub(super) const KINDS: [Kind; 12] = [
     numbers("US social security", "US_SSN", WEAK, united_states::accepts),
     numbers("UK national insurance", "UK_NINO", STRONG, united_kingdom::accepts),
@@ -40,7 +40,7 @@ pub(super) const KINDS: [Kind; 12] = [
 mod tests {
     use crate::pii::tests::found;
 
-    /// Whether all of `yes` are found as `kind` in whole, and none of `no` as that kind.
+    /// Checks that each of `yes` is found as `kind`, in full, and none of `no` as that kind.
     pub(super) fn check(kind: &str, yes: &[&str], no: &[&str]) {
         for number in yes {
             let text = format!("mine: {number}, or so");

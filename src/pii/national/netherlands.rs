@@ -1,9 +1,9 @@
-//! Netherlands: the citizen service number, nine digits whose weighted sum is a multiple of 11. One
-//! number in eleven passes: a word must say what it is.
+//! Netherlands: the citizen service number (BSN), nine digits with a weighted sum divisible by 11.
+//! One number in eleven passes, so a keyword is required.
 
 use crate::pii::{checksum::weighted, window::Window};
 
-const CALLED: [&str; 5] = ["bsn", "burgerservice", "sofinummer", "sofi", "citizen service"];
+const KEYWORDS: [&str; 5] = ["bsn", "burgerservice", "sofinummer", "sofi", "citizen service"];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
     let Some(digits) = window.digits(9) else {
@@ -16,7 +16,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
         && sum > 0
         && sum % 11 == digits[8]
         && window.stands_alone()
-        && window.is_called(&CALLED)
+        && window.has_keyword(&KEYWORDS)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Poland: the PESEL, eleven digits with the date of birth (the century lies in the month) and a check
-//! digit.
+//! Poland: the PESEL, eleven digits with the date of birth (the month encodes the century) and a
+//! check digit.
 
 use crate::pii::{
     checksum::{is_day, weighted},

@@ -1,12 +1,12 @@
-//! Spain: the DNI, eight digits and a letter, and the NIE of foreigners, X, Y or Z, seven digits and a
-//! letter. The letter follows from the number by 23.
+//! Spain: the DNI, eight digits and a letter, and the NIE of foreigners: X, Y or Z, seven digits
+//! and a letter. The letter follows from the number modulo 23.
 
 use crate::pii::window::Window;
 
 const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let number = window.squeezed();
+    let number = window.compact();
     if number.len() != 9 || !window.stands_alone() {
         return false;
     }

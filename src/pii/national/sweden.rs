@@ -1,26 +1,26 @@
-//! Sweden: the personnummer, the date of birth and four digits, the last being Luhn's check digit
-//! over ten. Of people without one (samordningsnummer) the day is 60 more.
+//! Sweden: the personnummer, the date of birth and four digits, the last being the Luhn check digit
+//! of ten digits. A coordination number (samordningsnummer) adds 60 to the day.
 
 use crate::pii::{
     checksum::{is_day, luhn},
     window::Window,
 };
 
-const CALLED: [&str; 4] = ["personnummer", "personnr", "pnr", "samordningsnummer"];
+const KEYWORDS: [&str; 4] = ["personnummer", "personnr", "pnr", "samordningsnummer"];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
     let Some(all) = window.digits(10).or_else(|| window.digits(12)) else { return false };
     let Some(digits) = all.len().checked_sub(10).map(|start| &all[start..]) else { return false };
     let century = all[..all.len() - 10].iter().fold(0, |year, digit| year * 10 + digit);
     let day = digits[4] * 10 + digits[5];
-    let written = window.has_form(&[6, 4], "-") || window.has_form(&[8, 4], "-");
+    let formatted = window.has_form(&[6, 4], "-") || window.has_form(&[8, 4], "-");
     let bare =
         window.has_form(&[10], "") || window.has_form(&[12], "") || window.has_form(&[8, 4], " ");
     (all.len() == 10 || (18..=20).contains(&century))
         && is_day(digits[2] * 10 + digits[3], if day > 60 { day - 60 } else { day })
         && luhn(digits)
         && window.stands_alone()
-        && (written || (bare && window.is_called(&CALLED)))
+        && (formatted || (bare && window.has_keyword(&KEYWORDS)))
 }
 
 #[cfg(test)]

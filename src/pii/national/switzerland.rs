@@ -1,5 +1,5 @@
-//! Switzerland: the AHV number, 756 (the country) and ten digits, the last being the check digit of an
-//! EAN-13.
+//! Switzerland: the AHV number, 756 (the country) and ten digits, the last being the check digit of
+//! an EAN-13.
 
 use crate::pii::{checksum::weighted, window::Window};
 

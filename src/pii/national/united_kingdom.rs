@@ -1,11 +1,13 @@
-//! United Kingdom: the national insurance number, two letters, six digits, a letter (HMRC, NIM39110).
+//! United Kingdom: the national insurance number, two letters, six digits, a letter (HMRC,
+//! NIM39110).
 
 use crate::pii::window::Window;
 
-const NEVER: [&str; 7] = ["BG", "GB", "KN", "NK", "NT", "TN", "ZZ"];
+/// Prefixes that are never issued.
+const UNUSED_PREFIXES: [&str; 7] = ["BG", "GB", "KN", "NK", "NT", "TN", "ZZ"];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let number = window.squeezed().as_bytes();
+    let number = window.compact().as_bytes();
     let &[a, b, ref digits @ .., last] = number else { return false };
     let forms: [&[usize]; 3] = [&[9], &[2, 2, 2, 2, 1], &[2, 6, 1]];
     number.len() == 9
@@ -15,7 +17,7 @@ pub(super) fn accepts(window: &Window<'_>) -> bool {
         && b.is_ascii_uppercase()
         && !b"DFIQUV".contains(&a)
         && !b"DFIOQUV".contains(&b)
-        && !NEVER.contains(&&window.squeezed()[..2])
+        && !UNUSED_PREFIXES.contains(&&window.compact()[..2])
         && digits.iter().all(u8::is_ascii_digit)
         && (b'A'..=b'D').contains(&last)
 }

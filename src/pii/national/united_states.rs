@@ -1,18 +1,18 @@
-//! United States: the social security number, 3-2-4 digits. It has no check digit; some areas, group 00
-//! and serial 0000 are never given out (SSA, 20 CFR 422.103).
+//! United States: the social security number, 3-2-4 digits. It has no check digit; some areas,
+//! group 00 and serial 0000 are never issued (SSA, 20 CFR 422.103).
 
 use crate::pii::window::Window;
 
-const CALLED: [&str; 4] = ["ssn", "social security", "social", "tax id"];
+const KEYWORDS: [&str; 4] = ["ssn", "social security", "social", "tax id"];
 
 pub(super) fn accepts(window: &Window<'_>) -> bool {
-    let number = window.squeezed();
+    let number = window.compact();
     if number.len() != 9 || !window.is_digits() || !window.stands_apart() {
         return false;
     }
     let form = window.has_form(&[3, 2, 4], "-")
         || ((window.has_form(&[9], "") || window.has_form(&[3, 2, 4], " ."))
-            && window.is_called(&CALLED));
+            && window.has_keyword(&KEYWORDS));
     let area = &number[..3];
     form && area != "000"
         && area != "666"

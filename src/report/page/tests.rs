@@ -133,7 +133,7 @@ fn pages_for_the_eye() {
 fn what_leaks_is_told_at_the_top_and_counted() {
     let mut report = sample::rich();
     let page = render(&report);
-    assert!(page.contains("3 texts that are trained on carry personal data"));
+    assert!(page.contains("3 training texts contain personal data"));
     assert!(page.contains("href=\"#privacy\"") && page.contains("a…@e….org"));
     assert!(page.contains("13\u{a0}words in a row") || page.contains("13 words in a row"));
     report.privacy = None;

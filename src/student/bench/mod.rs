@@ -190,7 +190,7 @@ pub(crate) fn bench(
         // A fresh head's training is not part of its classification, nor is the way to 8 bits.
         let classifier = pool.install(|| bench.classifier(kind, subject.classifier.as_ref()))?;
         peak_memory_bytes = peak_memory_bytes.max(memory::peak());
-        memory::forget_peak();
+        memory::reset_peak();
         let mut measure = pool.install(|| match kind {
             Kind::Train => bench.train(),
             Kind::Students => bench.students(),

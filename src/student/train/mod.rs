@@ -29,7 +29,6 @@ mod train_loop;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
     BaseModel, Classifier, Result, StudentError, Temperature, calibrate, model_spec::ModelSpec,
@@ -302,7 +301,7 @@ impl<'a> Training<'a> {
         let all =
             (version, self.base.identity(), self.labels, self.examples, self.settings, self.seed);
         let json = serde_json::to_vec(&all).expect("examples and settings are plain values");
-        format!("{:x}", Sha256::digest(json))
+        crate::hash::of_bytes(json)
     }
 
     fn check(&self) -> Result<()> {

@@ -1,12 +1,12 @@
-//! CSV as in RFC 4180: comma, double quotes, a header line, LF or CRLF.
+//! CSV according to RFC 4180: commas, double quotes, a header line, LF or CRLF.
 //!
-//! The `csv` crate reads the values. It is lenient where a fault should be named (a quote that never
-//! closes swallows the rest of the file) and knows where a record starts but not where its fields
-//! do, so [`fields`] walks each record once more for the places.
+//! The `csv` crate reads the values. It accepts what should be a fault (a quote that is never
+//! closed swallows the rest of the file), and it reports the start of a record but not of its
+//! fields. So [`fields`] parses each record a second time for its places and faults.
 
 use super::{super::fault::Problem, Cell, Faults, Lines, Source};
 
-/// What [`fields`] says where the record may go on after its line.
+/// The error of [`fields`] that more lines may resolve.
 pub(super) const NEVER_CLOSED: &str = "the quote that opens here is never closed";
 
 pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
@@ -24,7 +24,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
             Ok(record) => record,
             Err(error) => {
                 let message = error.to_string();
-                faults.add(name, (0, 0), Problem::BrokenCsv { message });
+                faults.add(name, (0, 0), Problem::InvalidCsv { message });
                 break;
             }
         };
@@ -36,7 +36,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
         let starts = match fields(text, start) {
             Ok(starts) => starts,
             Err((at, message)) => {
-                let problem = Problem::BrokenCsv { message: message.to_owned() };
+                let problem = Problem::InvalidCsv { message: message.to_owned() };
                 faults.add(name, lines.place(at), problem);
                 if header.is_none() {
                     break;
@@ -67,10 +67,10 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
         };
         if record.len() != *width {
             let message = match record.len() {
-                1 => format!("1 field here, {width} in the header line"),
-                count => format!("{count} fields here, {width} in the header line"),
+                1 => format!("1 field, but the header line has {width}"),
+                count => format!("{count} fields, but the header line has {width}"),
             };
-            faults.add(name, lines.place(start), Problem::BrokenCsv { message });
+            faults.add(name, lines.place(start), Problem::InvalidCsv { message });
             continue;
         }
         let cells = indices.iter().map(|&index| {
@@ -82,7 +82,8 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
     rows
 }
 
-/// The byte each field of the record at `start` begins at, or what is broken and where.
+/// The byte offset of each field of the record at `start`, or the offset and description of an
+/// error.
 pub(super) fn fields(text: &str, start: usize) -> Result<Vec<usize>, (usize, &'static str)> {
     let mut starts = vec![start];
     let mut at = start;

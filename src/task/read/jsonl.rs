@@ -1,4 +1,4 @@
-//! JSONL: one JSON object per line; blank lines are passed over, other fields ignored.
+//! JSONL: one JSON object per line. Blank lines and other fields are ignored.
 
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
     lines.filter_map(|(index, line)| row(&source.name, index + 1, line, columns, faults)).collect()
 }
 
+/// The cells of the object on line `number`; `None` if it has a fault.
 pub(super) fn row(
     name: &str,
     number: usize,
@@ -32,12 +33,12 @@ pub(super) fn row(
             return None;
         }
         Err(error) => {
-            // serde_json counts bytes from 1; its message repeats the place in its own words.
+            // serde_json counts bytes from 1, and its message ends with the place.
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default();
             let place = (number, column(line, error.column().saturating_sub(1)));
             let message = message.to_owned();
-            faults.add(name, place, Problem::BrokenJson { message });
+            faults.add(name, place, Problem::InvalidJson { message });
             return None;
         }
     };
@@ -70,7 +71,7 @@ fn wrong_type(what: &str, expected: &'static str, value: &Value) -> Problem {
         what: what.to_owned(),
         expected,
         found: match value {
-            Value::Null => "nothing",
+            Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
             Value::String(_) => "a string",
@@ -90,8 +91,8 @@ fn column(line: &str, at: usize) -> usize {
     line.char_indices().take_while(whole).count() + 1
 }
 
-/// Each key of the object on this line and the byte its value begins at. The line is known to be
-/// one sound JSON object.
+/// Each key of the object on this line, and the byte offset of its value. The line must be one
+/// valid JSON object.
 fn value_starts(line: &str) -> Vec<(String, usize)> {
     let bytes = line.as_bytes();
     let mut starts = Vec::new();
@@ -113,7 +114,7 @@ fn value_starts(line: &str) -> Vec<(String, usize)> {
             b':' if depth == 1 => {
                 at += 1 + indent(&line[at + 1..]);
                 starts.push((std::mem::take(&mut key), at));
-                // A value that is a string must not be taken for the next key.
+                // Skips a string value, which would be taken for the next key.
                 if bytes[at] == b'"' {
                     at = string_end(bytes, at);
                 }
@@ -126,7 +127,7 @@ fn value_starts(line: &str) -> Vec<(String, usize)> {
     starts
 }
 
-/// The byte after the string that opens at `open`.
+/// The offset after the string literal that starts at `open`.
 fn string_end(bytes: &[u8], open: usize) -> usize {
     let mut at = open + 1;
     while at < bytes.len() && bytes[at] != b'"' {

@@ -1,23 +1,25 @@
-//! One seam for every file of texts: whatever the format, rows of named columns come out, each cell
-//! with the line and column it stands at, so that a fault found later can still be shown in place.
+//! Reads files of texts in any supported format into rows of named columns. Each cell keeps its
+//! line and column, so that a fault found later can still name its place.
 //!
-//! The ending of the name says the format: `.csv`, `.jsonl`, `.parquet`, and for texts without
-//! labels also `.txt` (one text per line). Text files must be UTF-8 without a byte-order mark.
-//! Readers never stop at the first fault: a broken row is left out and the next one is read.
+//! The extension decides the format: `.csv`, `.jsonl`, `.parquet`, and for texts without labels
+//! also `.txt` (one text per line). Text files must be UTF-8 without a byte-order mark. Readers do
+//! not stop at the first fault: they skip an invalid row and read the next one.
 
 mod csv;
 mod jsonl;
 mod parquet;
 mod stream;
 
-use std::borrow::Cow;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use super::fault::{Fault, Place, Problem, TaskError};
 pub(crate) use stream::stream_texts;
 
-/// One value and where it stands. Lines and columns as in [`Place`].
+/// A value and its place. Lines and columns as in [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub value: String,
@@ -25,18 +27,18 @@ pub(crate) struct Cell {
     pub column: usize,
 }
 
-/// A text and its label, as read: the label is any string.
+/// A text and its label as read: the label may be any string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub text: Cell,
     pub label: Cell,
 }
 
-/// A file's name as it is to be shown, and its bytes.
+/// A file's name as faults show it, and its bytes.
 pub(super) struct Source<'a> {
     pub name: String,
     pub bytes: Cow<'a, [u8]>,
-    /// Where the bytes came from, unless they are compiled into the program.
+    /// The file's path; `None` if it is embedded in the program.
     pub path: Option<PathBuf>,
 }
 
@@ -50,7 +52,8 @@ impl Source<'_> {
         Ok(Self { name: name.to_owned(), bytes: Cow::Owned(bytes), path: Some(path.to_owned()) })
     }
 
-    /// The file's text, without the byte-order mark that it should not have.
+    /// The file's text. A byte-order mark is a fault and is removed; bytes that are not UTF-8 are a
+    /// fault and give `None`.
     pub(super) fn text(&self, faults: &mut Faults) -> Option<&str> {
         let bytes = match self.bytes.strip_prefix(b"\xef\xbb\xbf") {
             Some(rest) => {
@@ -62,14 +65,14 @@ impl Source<'_> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Some(text),
             Err(error) => {
-                let good = error.valid_up_to();
-                let before = String::from_utf8_lossy(&bytes[..good]);
+                let valid = error.valid_up_to();
+                let before = String::from_utf8_lossy(&bytes[..valid]);
                 let problem = Problem::NotUtf8 {
-                    byte: bytes[good],
-                    offset: good + (self.bytes.len() - bytes.len()),
+                    byte: bytes[valid],
+                    offset: valid + (self.bytes.len() - bytes.len()),
                     utf16: bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"),
                 };
-                faults.add(&self.name, Lines::of(&before).place(good), problem);
+                faults.add(&self.name, Lines::of(&before).place(valid), problem);
                 None
             }
         }
@@ -90,7 +93,7 @@ impl Faults {
         if self.0.is_empty() { Ok(value) } else { Err(self.into_error()) }
     }
 
-    /// The faults file by file, each from its top.
+    /// The faults in the order of the files, and of the places within each.
     pub(super) fn into_error(self) -> TaskError {
         let mut faults = self.0;
         let mut files: Vec<String> = Vec::new();
@@ -107,7 +110,7 @@ impl Faults {
     }
 }
 
-/// Finds the line and column of a byte.
+/// Converts byte offsets to lines and columns.
 pub(super) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
@@ -120,7 +123,7 @@ impl<'a> Lines<'a> {
         Self { text, starts }
     }
 
-    /// Line and column, both from 1, of the character that holds byte `at`.
+    /// Line and column, both from 1, of the character that contains byte `at`.
     pub(super) fn place(&self, at: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|&start| start <= at);
         let start = self.starts[line - 1];
@@ -132,10 +135,11 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The rows of a table, one cell per asked column, in that order. Rows with a fault are left out.
+/// The rows of a file with one cell for each of `columns`, in that order. Rows with faults are left
+/// out.
 fn table(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<Cell>> {
     let before = faults.0.len();
-    let rows = match ending(&source.name).as_deref() {
+    let rows = match extension(&source.name).as_deref() {
         Some("csv") => csv::rows(source, columns, faults),
         Some("jsonl") => jsonl::rows(source, columns, faults),
         Some("parquet") => parquet::rows(source, columns, faults),
@@ -154,11 +158,13 @@ fn table(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -> Vec<Vec<
     rows
 }
 
-fn ending(name: &str) -> Option<String> {
-    let ending = Path::new(name).extension()?.to_str()?;
-    Some(ending.to_ascii_lowercase())
+/// The extension of a file name, in lower case.
+fn extension(name: &str) -> Option<String> {
+    let extension = Path::new(name).extension()?.to_str()?;
+    Some(extension.to_ascii_lowercase())
 }
 
+/// Adds a fault for a text without visible characters. Returns whether it has some.
 fn check_text(name: &str, cell: &Cell, faults: &mut Faults) -> bool {
     let empty = cell.value.trim().is_empty();
     if empty {
@@ -167,7 +173,7 @@ fn check_text(name: &str, cell: &Cell, faults: &mut Faults) -> bool {
     !empty
 }
 
-/// The labelled rows of a source; every fault goes to `faults`.
+/// Reads the labelled rows of a source and adds its faults to `faults`.
 pub(super) fn labelled(
     source: &Source<'_>,
     text_column: &str,
@@ -184,7 +190,7 @@ pub(super) fn labelled(
 /// Reads texts and their labels from a CSV, JSONL or Parquet file.
 ///
 /// # Errors
-/// [`TaskError::Faults`] with every broken row, missing column or empty text.
+/// [`TaskError::Faults`] with every invalid row, missing column and empty text.
 pub(crate) fn read_labelled(
     path: &Path,
     text_column: &str,
@@ -198,17 +204,17 @@ pub(crate) fn read_labelled(
     faults.finish(rows)
 }
 
-/// Reads texts to be classified: a column of a CSV, JSONL or Parquet file, or the lines of a
-/// `.txt` file.
+/// Reads texts to classify: a column of a CSV, JSONL or Parquet file, or the lines of a `.txt`
+/// file.
 ///
 /// # Errors
-/// [`TaskError::Faults`] with every broken row, missing column or empty text.
+/// [`TaskError::Faults`] with every invalid row, missing column and empty text.
 pub(crate) fn read_texts(path: &Path, text_column: &str) -> Result<Vec<Cell>, TaskError> {
     let name = path.display().to_string();
     let source = Source::open(&name, path)
         .map_err(|problem| TaskError::one(Place::whole(&name), problem))?;
     let mut faults = Faults::default();
-    let mut texts = if ending(&name).as_deref() == Some("txt") {
+    let mut texts = if extension(&name).as_deref() == Some("txt") {
         let lines = source.text(&mut faults).unwrap_or_default().lines();
         let cells = lines.enumerate().map(|(index, line)| Cell {
             value: line.to_owned(),

@@ -1,12 +1,13 @@
-//! Parquet, by the record API: only the asked columns are decoded. A place is the number of the row
-//! and the number of the column, both from 1.
+//! Parquet, through the record API, which decodes only the requested columns. A place consists of
+//! the row and column number, both from 1.
 
-use std::fs::File;
-use std::sync::Arc;
+use std::{fs::File, sync::Arc};
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::Field;
-use parquet::schema::types::Type;
+use parquet::{
+    file::reader::{FileReader, SerializedFileReader},
+    record::Field,
+    schema::types::Type,
+};
 
 use super::{super::fault::Problem, Cell, Faults, Source};
 
@@ -17,12 +18,15 @@ pub(super) fn rows(source: &Source<'_>, columns: &[&str], faults: &mut Faults) -
     let mut rows = Vec::new();
     if let Err((row, message)) = read(source, columns, faults, &mut rows) {
         let place = if row == 0 { (0, 0) } else { (row, 1) };
-        faults.add(&source.name, place, Problem::BrokenParquet { message });
+        faults.add(&source.name, place, Problem::InvalidParquet { message });
     }
     rows
 }
 
-/// Fails with the row (0: none) and the message.
+/// Adds the rows of the file to `rows`.
+///
+/// # Errors
+/// The row at which reading failed (0: before the first) and a message.
 fn read(
     source: &Source<'_>,
     columns: &[&str],
@@ -31,7 +35,7 @@ fn read(
 ) -> Result<(), (usize, String)> {
     let name = &source.name;
     let Some(path) = &source.path else {
-        return Err((0, "a task inside the program holds CSV or JSONL".into()));
+        return Err((0, "an embedded task consists of CSV and JSONL files".into()));
     };
     let file = File::open(path).map_err(|error| (0, error.to_string()))?;
     let reader = SerializedFileReader::new(file).map_err(|error| (0, brief(&error)))?;
@@ -83,7 +87,7 @@ fn read(
 fn text_of(what: &str, field: &Field) -> Result<String, Problem> {
     let found = match field {
         Field::Str(text) => return Ok(text.clone()),
-        // Some writers leave out the mark that says that bytes are text.
+        // Some writers omit the annotation that declares a byte array as text.
         Field::Bytes(bytes) => {
             return match std::str::from_utf8(bytes.data()) {
                 Ok(text) => Ok(text.to_owned()),
@@ -94,7 +98,7 @@ fn text_of(what: &str, field: &Field) -> Result<String, Problem> {
                 }),
             };
         }
-        Field::Null => "nothing",
+        Field::Null => "null",
         Field::Bool(_) => "a boolean",
         Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => "a nested value",
         Field::Date(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => "a date",
@@ -103,7 +107,7 @@ fn text_of(what: &str, field: &Field) -> Result<String, Problem> {
     Err(Problem::WrongType { what: what.to_owned(), expected: "a string", found })
 }
 
-/// The first line of an error, cut where it becomes a dump of bytes.
+/// The first line of an error message, at most 120 characters: some contain a dump of bytes.
 fn brief(error: &parquet::errors::ParquetError) -> String {
     let message = error.to_string();
     message.lines().next().unwrap_or_default().chars().take(120).collect()

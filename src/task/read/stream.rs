@@ -1,50 +1,53 @@
-//! Texts of a file one after another, for files that do not fit into memory.
+//! Streams the texts of a file that may not fit into memory.
 //!
-//! The file is walked twice: first to find its faults, so that a file with a fault is refused as a
-//! whole, as everywhere, and then to hand the texts out. Only one row is held at a time (Parquet
-//! files are read whole).
+//! The file is read twice: first to find its faults, so that a file with faults is rejected as a
+//! whole like everywhere else, then to return the texts. Memory holds one row at a time, except
+//! that Parquet files are read as a whole.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, ErrorKind},
+    path::Path,
+};
 
 use super::{
     super::fault::{Place, Problem, TaskError},
-    Cell, Faults, Lines, check_text, csv, ending, jsonl, read_texts,
+    Cell, Faults, Lines, check_text, csv, extension, jsonl, read_texts,
 };
 
-/// Faults after which the first walk ends: nobody mends more of them at a time.
-const ENOUGH: usize = 1000;
-/// Bytes of the longest CSV record: a quote that is never closed would take in the whole file.
-const RECORD: usize = 16 << 20;
+/// Faults after which the first pass ends: nobody fixes more of them at a time.
+const MAX_FAULTS: usize = 1000;
+/// Bytes of the longest CSV record: a quote that is never closed would otherwise load the whole
+/// file.
+const MAX_RECORD: usize = 16 << 20;
 
 /// The texts of a file, see [`stream_texts`].
-pub(crate) struct TextStream(Kind);
+pub(crate) struct TextStream(Rows);
 
-enum Kind {
-    Walk(Walk),
+enum Rows {
+    Streamed(RowReader),
     Loaded(std::vec::IntoIter<Cell>),
 }
 
-/// Reads texts to be classified as [`read_texts`](super::read_texts) does, in constant memory.
+/// Reads texts to classify like [`read_texts`](super::read_texts), in constant memory.
 ///
 /// # Errors
-/// [`TaskError::Faults`] with every broken row, missing column or empty text, before any text is
-/// given.
+/// [`TaskError::Faults`] with every invalid row, missing column and empty text, before the first
+/// text is returned. The iterator fails if the file changes while it is read.
 pub(crate) fn stream_texts(path: &Path, text_column: &str) -> Result<TextStream, TaskError> {
     let name = path.display().to_string();
-    let format = match ending(&name).as_deref() {
+    let format = match extension(&name).as_deref() {
         Some("txt") => Format::Plain,
         Some("csv") => Format::Csv,
         Some("jsonl") => Format::Jsonl,
-        _ => return Ok(TextStream(Kind::Loaded(read_texts(path, text_column)?.into_iter()))),
+        _ => return Ok(TextStream(Rows::Loaded(read_texts(path, text_column)?.into_iter()))),
     };
-    let open = || Walk::open(path, text_column, format);
-    let mut walk = open()?;
+    let open = || RowReader::open(path, text_column, format);
+    let mut reader = open()?;
     let mut faults = Faults::default();
     let mut rows = 0;
-    while faults.0.len() < ENOUGH {
-        match walk.step(&mut faults) {
+    while faults.0.len() < MAX_FAULTS {
+        match reader.step(&mut faults) {
             Step::Text(_) => rows += 1,
             Step::None => {}
             Step::End => break,
@@ -54,23 +57,23 @@ pub(crate) fn stream_texts(path: &Path, text_column: &str) -> Result<TextStream,
         faults.add(&name, (0, 0), Problem::EmptyFile);
     }
     faults.finish(())?;
-    Ok(TextStream(Kind::Walk(open()?)))
+    Ok(TextStream(Rows::Streamed(open()?)))
 }
 
 impl Iterator for TextStream {
     type Item = Result<String, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let walk = match &mut self.0 {
-            Kind::Walk(walk) => walk,
-            Kind::Loaded(cells) => return cells.next().map(|cell| Ok(cell.value)),
+        let reader = match &mut self.0 {
+            Rows::Streamed(reader) => reader,
+            Rows::Loaded(cells) => return cells.next().map(|cell| Ok(cell.value)),
         };
         let mut faults = Faults::default();
         loop {
-            let step = walk.step(&mut faults);
-            // Only where the file was changed in the meantime.
+            let step = reader.step(&mut faults);
+            // Only if the file was changed since the first pass.
             if !faults.0.is_empty() {
-                walk.over = true;
+                reader.done = true;
                 return Some(Err(faults.into_error()));
             }
             match step {
@@ -91,39 +94,42 @@ enum Format {
 
 enum Step {
     Text(String),
-    /// A row with a fault, a blank line, the header.
+    /// A row with a fault, a blank line or the header.
     None,
     End,
 }
 
-struct Walk {
+struct RowReader {
     name: String,
     column: String,
     format: Format,
     input: BufReader<File>,
-    /// Lines and bytes read so far.
+    /// Number of lines read so far.
     line: usize,
-    /// Whether the last line read had no line feed: the next is part of it.
-    within: bool,
+    /// Whether the last part read did not end with a line feed, so that the next one is on the same
+    /// line.
+    within_line: bool,
+    /// Number of bytes read so far.
     offset: usize,
-    /// CSV: fields of the header line, and which of them is the text.
+    /// CSV: the number of fields in the header line, and the index of the text column.
     header: Option<(usize, usize)>,
-    /// Whether anything but blank lines was read.
-    begun: bool,
-    over: bool,
+    /// JSONL: whether a line that is not blank was read.
+    started: bool,
+    /// Whether nothing more can be read.
+    done: bool,
 }
 
-impl Walk {
+impl RowReader {
     fn open(path: &Path, column: &str, format: Format) -> Result<Self, TaskError> {
         let name = path.display().to_string();
         let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-            true => Err(std::io::ErrorKind::IsADirectory.into()),
+            true => Err(ErrorKind::IsADirectory.into()),
             false => Ok(file),
         });
         let file = file.map_err(|error| {
             let path = name.clone();
             let problem = match error.kind() {
-                std::io::ErrorKind::NotFound => Problem::MissingFile { path },
+                ErrorKind::NotFound => Problem::MissingFile { path },
                 _ => Problem::Unreadable { path, message: error.to_string() },
             };
             TaskError::one(Place::whole(&name), problem)
@@ -134,32 +140,33 @@ impl Walk {
             format,
             input: BufReader::with_capacity(1 << 16, file),
             line: 0,
-            within: false,
+            within_line: false,
             offset: 0,
             header: None,
-            begun: false,
-            over: false,
+            started: false,
+            done: false,
         })
     }
 
-    /// The next line with its end; `None` at the end of the file or of what can be read of it.
+    /// The next line with its line break; `None` at the end of the file or if the rest cannot be
+    /// read.
     fn line(&mut self, faults: &mut Faults) -> Option<String> {
         let mut bytes = Vec::new();
-        if self.over {
+        if self.done {
             return None;
         }
         let read = match self.format {
             Format::Csv => self.csv_line(&mut bytes),
             _ => self.input.read_until(b'\n', &mut bytes).map(|_| ()),
         };
-        self.line += usize::from(!self.within);
-        self.within = !bytes.ends_with(b"\n");
+        self.line += usize::from(!self.within_line);
+        self.within_line = !bytes.ends_with(b"\n");
         if let Err(error) = read {
             let (path, message) = (self.name.clone(), error.to_string());
             faults.add(&self.name, (0, 0), Problem::Unreadable { path, message });
         }
         if bytes.is_empty() {
-            self.over = true;
+            self.done = true;
             return None;
         }
         let start = self.offset;
@@ -171,22 +178,22 @@ impl Walk {
         match String::from_utf8(bytes) {
             Ok(line) => Some(line),
             Err(error) => {
-                self.over = true;
-                let good = error.utf8_error().valid_up_to();
+                self.done = true;
+                let valid = error.utf8_error().valid_up_to();
                 let bytes = error.as_bytes();
-                let column = String::from_utf8_lossy(&bytes[..good]).chars().count() + 1;
+                let column = String::from_utf8_lossy(&bytes[..valid]).chars().count() + 1;
                 let utf16 = start == 0
                     && (bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff"));
-                let offset = self.offset - bytes.len() + good;
-                let problem = Problem::NotUtf8 { byte: bytes[good], offset, utf16 };
+                let offset = self.offset - bytes.len() + valid;
+                let problem = Problem::NotUtf8 { byte: bytes[valid], offset, utf16 };
                 faults.add(&self.name, (self.line, column), problem);
                 None
             }
         }
     }
 
-    /// A line that ends in CR, LF or both, any of which ends a CSV record.
-    fn csv_line(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    /// Reads up to the next CR, LF or CRLF, each of which ends a CSV record.
+    fn csv_line(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let ahead = self.input.fill_buf()?;
             if ahead.is_empty() || bytes.ends_with(b"\r") {
@@ -206,6 +213,7 @@ impl Walk {
         }
     }
 
+    /// Reads the next row.
     fn step(&mut self, faults: &mut Faults) -> Step {
         let Some(line) = self.line(faults) else { return Step::End };
         let cell = match self.format {
@@ -223,21 +231,23 @@ impl Walk {
         }
     }
 
+    /// The text of the JSON object on `line`.
     fn object(&mut self, line: &str, faults: &mut Faults) -> Option<Cell> {
         if line.trim().is_empty() {
             return None;
         }
-        if !self.begun && line.trim_start().starts_with('[') {
+        if !self.started && line.trim_start().starts_with('[') {
             faults.add(&self.name, (1, 1), Problem::JsonArray);
-            self.over = true;
+            self.done = true;
             return None;
         }
-        self.begun = true;
+        self.started = true;
         let cells = jsonl::row(&self.name, self.line, line.trim_end(), &[&self.column], faults);
         cells?.pop()
     }
 
-    /// The record that begins on `line`; more lines are read where a quote is still open.
+    /// The text of the CSV record that starts with the line `record`. Reads more lines while a
+    /// quote is open.
     fn record(&mut self, mut record: String, faults: &mut Faults) -> Option<Cell> {
         if record.trim_matches(['\r', '\n']).is_empty() {
             return None;
@@ -248,9 +258,9 @@ impl Walk {
                 Ok(starts) => break starts,
                 Err((at, message)) => {
                     let open = message == csv::NEVER_CLOSED;
-                    // Only another quote can close it.
+                    // Reads on to the next line with a quote: only that can close it.
                     let mut closed = false;
-                    while open && !closed && record.len() < RECORD {
+                    while open && !closed && record.len() < MAX_RECORD {
                         let Some(line) = self.line(faults) else { break };
                         closed = line.contains('"');
                         record.push_str(&line);
@@ -259,10 +269,10 @@ impl Walk {
                         continue;
                     }
                     let (line, column) = Lines::of(&record).place(at);
-                    let problem = Problem::BrokenCsv { message: message.to_owned() };
+                    let problem = Problem::InvalidCsv { message: message.to_owned() };
                     faults.add(&self.name, (first + line - 1, column), problem);
-                    // A broken header leaves nothing to read the rest by.
-                    self.over |= self.header.is_none();
+                    // Without a header the rest cannot be read.
+                    self.done |= self.header.is_none();
                     return None;
                 }
             }
@@ -281,17 +291,17 @@ impl Walk {
                 None => {
                     let problem = Problem::MissingColumn { column: self.column.clone(), found };
                     faults.add(&self.name, (first, 1), problem);
-                    self.over = true;
+                    self.done = true;
                 }
             }
             return None;
         };
         if starts.len() != width {
             let message = match starts.len() {
-                1 => format!("1 field here, {width} in the header line"),
-                count => format!("{count} fields here, {width} in the header line"),
+                1 => format!("1 field, but the header line has {width}"),
+                count => format!("{count} fields, but the header line has {width}"),
             };
-            faults.add(&self.name, (first, 1), Problem::BrokenCsv { message });
+            faults.add(&self.name, (first, 1), Problem::InvalidCsv { message });
             return None;
         }
         let (line, column) = Lines::of(record).place(starts[text]);
@@ -302,23 +312,27 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hint;
 
-    /// The texts, or the faults, of both readers: they must agree.
+    /// The texts or the faults of the streaming reader, which must equal those of [`read_texts`].
     fn both(name: &str, bytes: &[u8]) -> Result<Vec<String>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let told = |error: TaskError| error.to_string().replace(&path.display().to_string(), name);
+        let message = |error: TaskError| {
+            let hint = error.hint().unwrap_or_default();
+            format!("{error}\n{hint}").replace(&path.display().to_string(), name)
+        };
         let texts = |cells: Vec<Cell>| cells.into_iter().map(|cell| cell.value).collect();
-        let whole = read_texts(&path, "text").map(texts).map_err(told);
+        let whole = read_texts(&path, "text").map(texts).map_err(message);
         let stream = stream_texts(&path, "text");
-        let stream = stream.and_then(Iterator::collect::<Result<Vec<String>, _>>).map_err(told);
+        let stream = stream.and_then(Iterator::collect::<Result<Vec<String>, _>>).map_err(message);
         assert_eq!(stream, whole);
         stream
     }
 
     #[test]
-    fn sound_files_give_the_texts_that_the_whole_reader_gives() {
+    fn valid_files_give_the_same_texts_as_the_whole_file_reader() {
         assert_eq!(both("x.txt", "one\r\ntwo\nthr\u{e9}e".as_bytes()).unwrap().len(), 3);
         let jsonl = "{\"text\": \"a\"}\n\n{\"n\": 1, \"text\": \"b\\n\\\"c\\\"\"}\r\n";
         assert_eq!(both("x.jsonl", jsonl.as_bytes()).unwrap(), ["a", "b\n\"c\""]);
@@ -329,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_those_of_the_whole_reader_and_come_before_any_text() {
+    fn faults_equal_those_of_the_whole_file_reader_and_come_before_any_text() {
         for (name, bytes) in [
             ("x.txt", &b"a\n\nb\n \n"[..]),
             ("x.txt", b""),
@@ -344,8 +358,8 @@ mod tests {
             ("x.csv", b"text\n"),
             ("x.doc", b"text\n"),
         ] {
-            let told = both(name, bytes).expect_err("a fault");
-            assert!(told.starts_with(name) || told.contains("fault"), "{told}");
+            let message = both(name, bytes).expect_err("a fault");
+            assert!(message.starts_with(name) || message.contains("fault"), "{message}");
         }
         assert!(stream_texts(Path::new("/no/where.txt"), "text").is_err());
     }

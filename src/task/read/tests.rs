@@ -1,17 +1,18 @@
-//! The formats, and their faults in place.
+//! Reading each format, and the places of faults.
 
-use std::fs;
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
-use ::parquet::basic::Compression;
-use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
-use ::parquet::file::properties::WriterProperties;
-use ::parquet::file::writer::SerializedFileWriter;
-use ::parquet::schema::parser::parse_message_type;
+use ::parquet::{
+    basic::Compression,
+    data_type::{ByteArray, ByteArrayType, Int64Type},
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
+};
 
 use super::*;
+use crate::hint::Hint;
 
-/// Rows as (text, label) and faults as `place: message`, of a file inside the program.
+/// The rows and the faults (as `place: message`) of an embedded file.
 fn read(name: &str, bytes: &[u8]) -> (Vec<Row>, Vec<String>) {
     let source = Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes), path: None };
     let mut faults = Faults::default();
@@ -54,23 +55,23 @@ fn csv_without_a_last_line_break_and_with_empty_cells() {
 }
 
 #[test]
-fn broken_csv_lines_are_shown_and_the_others_read() {
+fn invalid_csv_lines_are_reported_and_the_others_read() {
     let csv = "text,label\nhello, world,a\n\"x\" y,b\nlone\ngood,c\nz,\"open\n1,2\n";
     let (rows, faults) = read("x.csv", csv.as_bytes());
     assert_eq!(
         faults,
         [
-            "x.csv:2:1: broken CSV: 3 fields here, 2 in the header line",
-            "x.csv:3:4: broken CSV: text after the closing quote",
-            "x.csv:4:1: broken CSV: 1 field here, 2 in the header line",
-            "x.csv:6:3: broken CSV: the quote that opens here is never closed",
+            "x.csv:2:1: invalid CSV: 3 fields, but the header line has 2",
+            "x.csv:3:4: invalid CSV: text after the closing quote",
+            "x.csv:4:1: invalid CSV: 1 field, but the header line has 2",
+            "x.csv:6:3: invalid CSV: the quote that opens here is never closed",
         ]
     );
     assert_eq!(pairs(&rows), [("good", "c")]);
 }
 
 #[test]
-fn a_missing_column_lists_those_there_are() {
+fn a_missing_column_lists_those_that_exist() {
     let (_, faults) = read("x.csv", b"Text,label\na,b\n");
     assert_eq!(faults, ["x.csv:1:1: no column \"text\""]);
     let found = vec!["Text".to_owned(), "label".to_owned()];
@@ -79,13 +80,13 @@ fn a_missing_column_lists_those_there_are() {
     assert!(hint.starts_with("found \"Text\", \"label\"; text_column and label_column"));
     let found = vec!["I forgot my password".to_owned(), "vpn".to_owned()];
     let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
-    assert!(hint.starts_with("found \"vpn\" and 1 that do not look like names"), "{hint}");
+    assert!(hint.starts_with("found \"vpn\" and 1 that may be text"), "{hint}");
     let (_, faults) = read("x.csv", b"text;label\na;b\n");
     assert_eq!(faults.len(), 2);
     let found = vec!["text;label".to_owned()];
     let column = "text".to_owned();
     let hint = Problem::MissingColumn { column, found }.hint();
-    assert_eq!(hint, "found one column only: columns must be separated by commas");
+    assert_eq!(hint, "found only one column: columns must be separated by commas");
     let (_, faults) = read("x.jsonl", b"{\"text\": \"a\"}\n  {}\n");
     assert_eq!(
         faults,
@@ -116,27 +117,27 @@ fn jsonl_gives_values_and_places() {
 }
 
 #[test]
-fn broken_json_lines_are_shown_and_the_others_read() {
+fn invalid_json_lines_are_reported_and_the_others_read() {
     let jsonl = "{\"text\": \"é\", \"label\": }\n{\"text\": \"a\", \"label\": \"b\"}\n\
         {\"text\": 5, \"label\": null}\n \"text\"\n{'text': 'a'}\n";
     let (rows, faults) = read("x.jsonl", jsonl.as_bytes());
     assert_eq!(
         faults,
         [
-            "x.jsonl:1:24: broken JSON: expected value",
-            "x.jsonl:3:10: text must be a string, this is a number",
-            "x.jsonl:3:22: label must be a string, this is nothing",
-            "x.jsonl:4:2: a line must be a JSON object, this is a string",
-            "x.jsonl:5:2: broken JSON: key must be a string",
+            "x.jsonl:1:24: invalid JSON: expected value",
+            "x.jsonl:3:10: text must be a string, found a number",
+            "x.jsonl:3:22: label must be a string, found null",
+            "x.jsonl:4:2: a line must be a JSON object, found a string",
+            "x.jsonl:5:2: invalid JSON: key must be a string",
         ]
     );
     assert_eq!(pairs(&rows), [("a", "b")]);
     let (_, faults) = read("x.jsonl", b"[\n {\"text\": \"a\"}\n]\n");
-    assert_eq!(faults, ["x.jsonl:1:1: a JSON array, not one JSON object per line"]);
+    assert_eq!(faults, ["x.jsonl:1:1: found a JSON array instead of one JSON object per line"]);
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_shown_in_place() {
+fn bytes_that_are_not_utf8_are_reported_with_their_place() {
     let latin = b"text,label\n\xc3\xa9t\xe9,a\n";
     let (_, faults) = read("x.csv", latin);
     assert_eq!(faults, ["x.csv:2:3: not UTF-8: byte 0xe9 at offset 14"]);
@@ -158,19 +159,19 @@ fn a_byte_order_mark_is_a_fault_and_the_rest_is_read() {
 }
 
 #[test]
-fn empty_files_and_unknown_endings_are_faults() {
-    let empty = |name: &str| format!("{name}: the file is empty: it holds no text");
+fn empty_files_and_unknown_extensions_are_faults() {
+    let empty = |name: &str| format!("{name}: the file contains no texts");
     assert_eq!(read("x.csv", b"").1, [empty("x.csv")]);
     assert_eq!(read("x.csv", b"text,label\n").1, [empty("x.csv")]);
     assert_eq!(read("x.jsonl", b" \r\n").1, [empty("x.jsonl")]);
     assert_eq!(read("x.parquet", b"").1, [empty("x.parquet")]);
     for name in ["x.json", "x", "x.txt"] {
         let (_, faults) = read(name, b"a");
-        assert_eq!(faults, [format!("{name}: {name:?} is in no format that is read here")]);
+        assert_eq!(faults, [format!("{name}: the format of {name:?} is not supported")]);
     }
 }
 
-/// Texts, labels (`None`: null) and a number column in front, in two row groups.
+/// Writes a number column, labels (`None`: null) and texts, two rows per row group.
 fn parquet(path: &Path, schema: &str, rows: &[(&[u8], Option<&str>)], compression: Compression) {
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let properties = WriterProperties::builder().set_compression(compression).build();
@@ -238,29 +239,28 @@ fn parquet_faults_name_row_and_column() {
     let message =
         |text: &str, label: &str| read_labelled(&path, text, label).unwrap_err().to_string();
     let places = |message: String| -> Vec<String> {
-        let lines = message.lines().filter(|line| !line.starts_with("hint"));
-        lines.map(|line| line.replace(&name, "x.parquet")).collect()
+        message.lines().map(|line| line.replace(&name, "x.parquet")).collect()
     };
     assert_eq!(
         places(message("text", "label")),
         [
             "x.parquet:1:3: empty text",
-            "x.parquet:2:2: label must be a string, this is nothing",
+            "x.parquet:2:2: label must be a string, found null",
             "x.parquet:3:3: not UTF-8: byte 0xe9 at offset 3",
         ]
     );
-    let missing = message("body", "label");
-    assert!(
-        missing.contains("x.parquet: no column \"body\"\nhint: found \"id\", \"label\", \"text\"")
-    );
+    let missing = read_labelled(&path, "body", "label").unwrap_err();
+    assert!(missing.to_string().contains("x.parquet: no column \"body\""));
+    let hint = missing.hint().unwrap();
+    assert!(hint.starts_with("found \"id\", \"label\", \"text\""), "{hint}");
     assert_eq!(
         places(message("text", "id"))[0],
-        "x.parquet:1:1: id must be a string, this is a number"
+        "x.parquet:1:1: id must be a string, found a number"
     );
 }
 
 #[test]
-fn a_damaged_parquet_file_is_a_fault_wherever_it_breaks_off() {
+fn a_truncated_parquet_file_is_a_fault_wherever_it_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
     let rows: [(&[u8], _); 2] = [(b"one", Some("a")), (b"two", Some("b"))];
@@ -269,7 +269,7 @@ fn a_damaged_parquet_file_is_a_fault_wherever_it_breaks_off() {
     for length in 1..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let error = read_labelled(&path, "text", "label").unwrap_err().to_string();
-        assert!(error.contains("x.parquet: broken Parquet: "), "{length}: {error}");
+        assert!(error.contains("x.parquet: invalid Parquet: "), "{length}: {error}");
     }
 }
 
@@ -286,7 +286,7 @@ fn plain_text_is_read_line_by_line() {
     assert!(error.contains("x.txt:2:1: empty text"));
     fs::write(&path, "").unwrap();
     let error = read_texts(&path, "text").unwrap_err().to_string();
-    assert!(error.contains("x.txt: the file is empty"));
+    assert!(error.contains("x.txt: the file contains no texts"));
     let error = read_texts(&folder.path().join("y.txt"), "text").unwrap_err();
     assert!(error.to_string().contains("y.txt: there is no file"));
 }

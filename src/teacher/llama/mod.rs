@@ -38,7 +38,6 @@ use llama_cpp_2::{
     send_logs_to_tracing,
     token::LlamaToken,
 };
-use sha2::{Digest, Sha256};
 
 use super::{
     FlashAttention, GenerateRequest, Generated, KvType, Measured, ScoreRequest, Scored, SplitMode,
@@ -200,7 +199,7 @@ impl LlamaTeacher {
             ChatTemplate::new(source, known(vocab.bos()), known(vocab.eos()), control.collect())
                 .map_err(refused)?;
         let probe = template.probe().map_err(refused)?;
-        let template_sha256 = format!("{:x}", Sha256::digest(probe));
+        let template_sha256 = crate::hash::of_bytes(probe);
         let identity = TeacherIdentity {
             name,
             file: path.to_owned(),

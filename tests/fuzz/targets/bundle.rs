@@ -1,10 +1,10 @@
-//! A bundle: its index as JSON, a zero byte, its frames. The first byte chooses how much of it is made
-//! right before it is read, for nothing gets far whose signature and hashes are wrong: 0 nothing (the
-//! bytes are the file), 1 the signature and the frames' hashes, 2 the whole tar, so that only what the
-//! index says about names, modes and models is hostile.
+//! A bundle: its index as JSON, a zero byte, its frames. A bundle with a wrong signature or hash is
+//! rejected early, so the first byte chooses how much is corrected before reading: 0 nothing (the
+//! bytes are the file), 1 the signature and the frames' hashes, 2 the whole tar, so that only the
+//! index's names, modes and models are hostile.
 //!
-//! Beside panics: no name that passes leads out of a folder, no two names are the same file, and no
-//! more comes out than the index says.
+//! Checks, besides panics: no accepted name leads out of a folder, and no two accepted names are
+//! the same file.
 #![no_main]
 
 use std::{
@@ -23,7 +23,7 @@ fn hash(bytes: &[u8]) -> Value {
     format!("{:x}", Sha256::digest(bytes)).into()
 }
 
-/// The end of the file, as `src/bundle/index.rs` writes it.
+/// Adds the end of the file as `src/bundle/index.rs` defines it, signed.
 fn signed(mut frames: Vec<u8>, index: &Value) -> Vec<u8> {
     let key = SigningKey::from_bytes(&[7; 32]);
     let index = serde_json::to_vec(index).expect("JSON");
@@ -37,8 +37,8 @@ fn signed(mut frames: Vec<u8>, index: &Value) -> Vec<u8> {
     frames
 }
 
-/// Puts right what hashes say of the frames.
-fn hashed(index: &mut Value, frames: &[u8]) {
+/// Corrects the frames' hashes in the index.
+fn correct_hashes(index: &mut Value, frames: &[u8]) {
     for segment in index["segments"].as_array_mut().into_iter().flatten() {
         let (Some(offset), Some(length)) = (segment["offset"].as_u64(), segment["length"].as_u64())
         else {
@@ -54,8 +54,8 @@ fn hashed(index: &mut Value, frames: &[u8]) {
     }
 }
 
-/// Makes the tar and the frame that the members are due, with contents from `bytes`.
-fn made(index: &mut Value, bytes: &[u8]) -> Vec<u8> {
+/// Builds the tar and the frame for the index's members, with their contents taken from `bytes`.
+fn build_frame(index: &mut Value, bytes: &[u8]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut rest = bytes;
     for member in index["members"].as_array_mut().into_iter().flatten() {
@@ -98,11 +98,11 @@ fuzz_target!(|data: &[u8]| {
         (0, _) | (_, Err(_)) => (data.to_vec(), Value::Null),
         (_, Ok(index)) if !index.is_object() => return,
         (1, Ok(mut index)) => {
-            hashed(&mut index, frames);
+            correct_hashes(&mut index, frames);
             (signed(frames.to_vec(), &index), index)
         }
         (_, Ok(mut index)) => {
-            let frame = made(&mut index, frames);
+            let frame = build_frame(&mut index, frames);
             (signed(frame, &index), index)
         }
     };
@@ -111,9 +111,9 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut seen = HashSet::new();
     for member in index["members"].as_array().into_iter().flatten() {
-        let path = member["path"].as_str().expect("a name that passed");
+        let path = member["path"].as_str().expect("an accepted name");
         let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-        assert!(plain && !path.is_empty() && !path.contains('\\'), "{path:?} passed");
-        assert!(seen.insert(path.to_lowercase()), "{path:?} passed twice");
+        assert!(plain && !path.is_empty() && !path.contains('\\'), "{path:?} was accepted");
+        assert!(seen.insert(path.to_lowercase()), "{path:?} was accepted twice");
     }
 });

@@ -1,8 +1,8 @@
-//! The ledger of a run. The first byte chooses: read the bytes as they are, or change the ledger that
-//! is made of them at one place.
+//! The ledger of a run. The first byte chooses: read the bytes as a ledger, or build a ledger from
+//! them and change one of its bytes.
 //!
-//! Beside panics: what is read leads to the same chain when it is written again; a changed line
-//! never passes for the old one.
+//! Checks, besides panics: entries that were read give the same chain when they are written again,
+//! and no change of a line goes unnoticed.
 #![no_main]
 
 use std::{collections::BTreeMap, path::Path};
@@ -16,7 +16,7 @@ fn read(bytes: &[u8]) -> Option<(Vec<Entry>, String, usize)> {
     parse_ledger(Path::new("ledger.jsonl"), bytes).ok()
 }
 
-/// A line as the format says: its number, the hash of the line before, the entry.
+/// A line of the file: its number, the hash of the line before, the entry.
 #[derive(Serialize)]
 struct Line<'a> {
     n: usize,
@@ -29,7 +29,7 @@ fn written(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut prev = format!("{:x}", Sha256::digest(b""));
     for (n, entry) in entries.iter().enumerate() {
-        let line = serde_json::to_vec(&Line { n, prev, entry }).expect("it is JSON");
+        let line = serde_json::to_vec(&Line { n, prev, entry }).expect("an entry is JSON");
         prev = format!("{:x}", Sha256::digest(&line));
         bytes.extend(line);
         bytes.push(b'\n');
@@ -43,13 +43,13 @@ fuzz_target!(|data: &[u8]| {
         if let Some((entries, last, length)) = read(data) {
             assert!(length <= data.len());
             let again = written(&entries);
-            let (entries_again, _, whole) = read(&again).expect("what was written can be read");
+            let (entries_again, _, whole) = read(&again).expect("a written ledger can be read");
             assert_eq!(whole, again.len());
-            // Numbers that are no numbers are not equal to themselves.
+            // NaN is not equal to itself.
             if entries == entries {
                 assert_eq!(entries, entries_again);
             }
-            // Only another way to write the same JSON leads to another hash.
+            // The hash may only differ if the same JSON was written in another form.
             if again == data[..length] {
                 assert_eq!(read(&again).map(|(_, last, _)| last), Some(last));
             }
@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
         })
         .collect();
     let mut bytes = written(&entries);
-    let (sound, last, length) = read(&bytes).expect("what was written can be read");
+    let (sound, last, length) = read(&bytes).expect("a written ledger can be read");
     assert_eq!((&sound, length), (&entries, bytes.len()));
     let at = usize::from(u16::from_be_bytes([high, low])) % bytes.len();
     if bytes[at] == value {
@@ -75,12 +75,12 @@ fuzz_target!(|data: &[u8]| {
     }
     bytes[at] = value;
     if let Some((found, found_last, _)) = read(&bytes) {
-        // In the last line a change shows only by the hash, which the next line would carry.
+        // A change of the last line only shows in its hash, which the next line would carry.
         let kept = found.iter().zip(&sound).take_while(|(a, b)| a == b).count();
-        assert!(kept + 1 >= found.len(), "a change before the last line passed");
+        assert!(kept + 1 >= found.len(), "a change before the last line went unnoticed");
         assert!(
             found.len() < sound.len() || found_last != last,
-            "a change left the hash as it was"
+            "a change did not alter the hash"
         );
     }
 });

@@ -1,4 +1,5 @@
-//! A teacher's reply, with any count, limit and classes. The first four bytes choose those.
+//! A teacher's reply. The first four bytes choose the count, the length limit, the classes and
+//! whether the reply is complete.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,26 +16,26 @@ fuzz_target!(|data: &[u8]| {
     let (count, longest) = (usize::from(count), usize::from(longest) * 4);
     let names = NAMES[usize::from(names) % NAMES.len()];
     let complete = complete & 1 == 1;
-    let sound = |text: &str| {
-        assert!(complete, "a reply that was cut off was taken");
-        assert!(!text.trim().is_empty(), "an empty text was taken");
+    let check = |text: &str| {
+        assert!(complete, "an incomplete reply was accepted");
+        assert!(!text.trim().is_empty(), "an empty text was accepted");
         assert_eq!(text, text.trim(), "a text has white space around it");
         assert!(text.chars().count() <= longest, "a text is too long");
-        assert!(!text.contains(['\n', '\u{fffd}']), "a text is no line");
+        assert!(!text.contains(['\n', '\u{fffd}']), "a text is not a single line");
     };
     if let Ok(texts) = parse_list(reply, count, longest, complete) {
         assert_eq!(texts.len(), count);
         for (place, text) in texts.iter().enumerate() {
-            sound(text);
-            assert!(!texts[..place].contains(text), "a text was taken twice");
+            check(text);
+            assert!(!texts[..place].contains(text), "a text was accepted twice");
         }
     }
     if let Ok(texts) = parse_labelled_list(reply, names, count, longest, complete) {
         assert_eq!(texts.len(), count);
         for (text, class) in &texts {
-            sound(text);
-            assert!(*class < names.len(), "a class that was not shown");
-            assert!(!text.contains("(class:"), "a text names its class");
+            check(text);
+            assert!(*class < names.len(), "a class that does not exist");
+            assert!(!text.contains("(class:"), "a text contains its class");
         }
     }
 });

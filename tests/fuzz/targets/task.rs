@@ -1,8 +1,8 @@
-//! A task: its `task.toml`, its seeds and its test set, parted by zero bytes. The first byte chooses
-//! the formats.
+//! A task: its `task.toml`, its seeds and its test set, separated by zero bytes. The first byte
+//! chooses the formats.
 //!
-//! Beside panics: what loads keeps the promises of `task`, and each fault names a file and a line that
-//! exists.
+//! Checks, besides panics: a task that loads has the properties that `task` guarantees, and an
+//! error has a message and lists its faults.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A chat template from a model file, which is code from outside, and a user's text after a zero byte.
+//! A chat template from a model file, which is untrusted code, and a user's text after a zero byte.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let control = vec!["<|end|>".to_owned()];
     if let Ok(template) = ChatTemplate::new(source.into(), "<s>".into(), "</s>".into(), control) {
         if let Ok(prompt) = template.render(user) {
-            assert!(prompt.len() <= (1 << 21) + 16 * user.len(), "more than may be written");
+            assert!(prompt.len() <= (1 << 21) + 16 * user.len(), "a prompt over the limit");
         }
         let _ = template.differs_from_known();
     }

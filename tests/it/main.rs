@@ -10,6 +10,7 @@ mod compare;
 #[cfg(target_os = "linux")]
 mod crash;
 mod demo;
+mod docs;
 mod export;
 mod faults;
 mod hostile;

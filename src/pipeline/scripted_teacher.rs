@@ -3,11 +3,16 @@
 use std::path::Path;
 
 use super::{Event, Pipeline};
-use crate::teacher::{
-    GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Teacher, TeacherError,
-    TeacherEvent, TeacherIdentity,
+use crate::{
+    augment::sample::Sample,
+    config::Settings,
+    prompt::Prompts,
+    run::RunFolder,
+    teacher::{
+        GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Teacher, TeacherError,
+        TeacherEvent, TeacherIdentity,
+    },
 };
-use crate::{augment::sample::Sample, config::Settings, prompt::Prompts, run::RunFolder};
 
 /// Replies as it is told to, and scores all candidates alike.
 pub(crate) struct ScriptedTeacher<'a> {

@@ -288,7 +288,12 @@ mod tests {
         let mut ledger = Ledger::open(&path).unwrap();
         ledger.append(vec![stage("a"), stage("b")]).unwrap();
         drop(ledger);
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"n\":2,\"pre").unwrap();
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"n\":2,\"pre")
+            .unwrap();
         let mut ledger = Ledger::open(&path).unwrap();
         assert!(ledger.was_torn());
         assert_eq!(ledger.entries(), [stage("a"), stage("b")]);

@@ -13,9 +13,12 @@ use super::{
     ledger::{self, Entry},
     names,
 };
-use crate::teacher::{
-    Generated, Poison, Scored,
-    replay::{Call, RecordedText, Replay},
+use crate::{
+    hash,
+    teacher::{
+        Generated, Poison, Scored,
+        replay::{Call, RecordedText, Replay},
+    },
 };
 
 /// Reads `file`: a run folder or its `ledger.jsonl` (every call of its last teacher), or JSONL with
@@ -96,7 +99,6 @@ fn of_texts(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
 mod tests {
     use super::*;
     use crate::{
-        hash,
         run::ledger::Ledger,
         teacher::{ScoreRequest, Teacher, TeacherEvent, TeacherIdentity},
     };

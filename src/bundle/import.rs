@@ -141,12 +141,12 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
             if let Some(wanted) = wanted.and_then(|known| known.sha256.clone())
                 && wanted != hash(path)
             {
-                return Err(BundleError::from(ModelError::Changed {
+                return Err(BundleError::from(ModelError::HashMismatch {
                     path: path.into(),
                     found: hash(path).to_owned(),
                     wanted,
                     by: "the manifest of this program".into(),
-                    mend: "ask whoever made the bundle where the model is from".into(),
+                    hint: "ask whoever made the bundle where the model is from".into(),
                 }));
             }
         }

@@ -122,7 +122,7 @@ impl<R: Read + Seek> Bundle<R> {
         let size = u64::from_le_bytes(size.try_into().expect("eight bytes"));
         let end = before_tail
             .checked_sub(FRAME_HEADER_BYTES)
-            .and_then(|room| room.checked_sub(size))
+            .and_then(|left| left.checked_sub(size))
             .filter(|_| size <= MAX_INDEX_BYTES)
             .ok_or_else(|| ending("the length of its index is impossible"))?;
         file.seek(SeekFrom::Start(end)).map_err(read)?;

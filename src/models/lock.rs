@@ -119,8 +119,8 @@ pub(super) fn lock_library() -> Result<Guard, ModelError> {
 }
 
 /// Locks the file at `path`, creating it if it is missing; if it has to wait, it prints that it
-/// waits for `whom`. The system releases the lock when the process ends, however it ends.
-pub(super) fn acquire(path: PathBuf, whom: &str) -> Result<Guard, ModelError> {
+/// waits for `other`. The system releases the lock when the process ends, however it ends.
+pub(super) fn acquire(path: PathBuf, other: &str) -> Result<Guard, ModelError> {
     trusted_home()?;
     if let Some(parent) = path.parent() {
         files::create_dir(parent)?;
@@ -139,7 +139,7 @@ pub(super) fn acquire(path: PathBuf, whom: &str) -> Result<Guard, ModelError> {
                 Err(_) => String::new(),
             };
             // In one write, since several processes may wait and print at once.
-            let line = format!("waiting for {whom}{process}\n");
+            let line = format!("waiting for {other}{process}\n");
             eprint!("{line}");
             file.lock().map_err(write)?;
         }

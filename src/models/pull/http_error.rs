@@ -43,7 +43,7 @@ pub(super) fn explain(response: &ErrorResponse) -> (String, String) {
             format!("the hub requires authentication (401; {sent})"),
             if has_token {
                 format!(
-                    "check that the token in HF_TOKEN is still valid and that its account has accepted the licence on {page}; the hub answers the same for a repo that does not exist"
+                    "check that the token (from HF_TOKEN or `hf auth login`) is still valid and that its account has accepted the licence on {page}; the hub answers the same for a repo that does not exist"
                 )
             } else {
                 format!(
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_has_its_mend() {
+    fn every_status_has_a_hint() {
         let explained = |status, code, has_token| {
             let repo = "owner/tiny";
             let endpoint = "https://hub.example";

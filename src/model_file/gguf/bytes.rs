@@ -75,7 +75,7 @@ impl<R: Read> Bytes<R> {
             let message = format!("{} is {length} bytes long; at most {most} are allowed", what());
             return Err(Fault::new(message).into());
         }
-        self.check_count(length, 1, || format!("the bytes of {}", what()))?;
+        self.check_count(length, 1, || format!("the length of {}", what()))?;
         // Grows with the bytes that arrive, not by the announced length.
         let mut bytes = Vec::new();
         let read = self.inner.by_ref().take(length).read_to_end(&mut bytes)?;

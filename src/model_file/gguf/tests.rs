@@ -150,7 +150,7 @@ fn counts_are_compared_with_the_file() {
         )
         .refused("a token is ");
     }
-    TestGguf::with("a", kind::STRING, &1_000u64.to_le_bytes()).refused("the bytes of a is ");
+    TestGguf::with("a", kind::STRING, &1_000u64.to_le_bytes()).refused("the length of a is ");
     TestGguf::with("a", kind::ARRAY, &array(kind::STRING, 1, &u64::MAX.to_le_bytes()))
         .refused("the length of a string in a");
     let many = array(kind::STRING, (1 << 22) + 1, &[0; 64]);

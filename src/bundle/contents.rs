@@ -1,58 +1,30 @@
-//! What goes into a bundle, in the order of its tar.
+//! Collects what goes into a bundle, in the order of its tar.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
 };
 
 use super::{
-    BundleError, Selection,
+    BundleError,
+    entry::Entry,
     index::{Kind, ModelEntry},
     paths, source,
 };
 use crate::{models::LocalModel, prompt};
 
-/// Where a member's bytes come from.
-pub(super) enum Content {
-    Bytes(Vec<u8>),
-    File(PathBuf),
+/// What goes into a bundle besides prompts, notes and the bill of materials.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// The program's file.
+    pub program: Option<PathBuf>,
+    pub models: Vec<LocalModel>,
+    /// A checkout of the program's sources, which are included with all their dependencies.
+    pub source: Option<PathBuf>,
 }
 
-/// One file that is to go in.
-pub(super) struct Entry {
-    pub path: String,
-    pub kind: Kind,
-    pub executable: bool,
-    pub content: Content,
-}
-
-impl Entry {
-    pub(super) fn text(path: &str, kind: Kind, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind,
-            executable: false,
-            content: Content::Bytes(text.as_bytes().to_vec()),
-        }
-    }
-
-    pub(super) fn file(path: String, kind: Kind, executable: bool, file: PathBuf) -> Self {
-        Self { path, kind, executable, content: Content::File(file) }
-    }
-
-    /// Bytes that will be read.
-    pub(super) fn size(&self) -> Result<u64, BundleError> {
-        match &self.content {
-            Content::Bytes(bytes) => Ok(bytes.len() as u64),
-            Content::File(path) => fs::metadata(path)
-                .map(|metadata| metadata.len())
-                .map_err(|source| BundleError::Read { path: path.clone(), source }),
-        }
-    }
-}
-
-/// All but the bill of materials, and the models' part of the index. Dependencies are fetched into
-/// `scratch`, if the sources are wanted.
+/// All entries but the bill of materials, and the models for the index. If the sources are
+/// selected, their dependencies are copied into `scratch`.
 pub(super) fn gather(
     selection: &Selection,
     scratch: &Path,

@@ -1,4 +1,4 @@
-//! Makes a bundle.
+//! Creates a bundle.
 
 use std::{
     collections::HashMap,
@@ -10,44 +10,35 @@ use std::{
 use ed25519_dalek::SigningKey;
 
 use super::{
-    BundleError, Summary, Trust, Watch,
-    contents::{self, Content, Entry},
+    BundleError, Progress, Summary, Trust,
+    contents::{self, Selection},
+    entry::{Content, Entry},
     index::Kind,
-    part::Part,
-    read::{Bundle, Nowhere},
+    partial::Partial,
+    read::{Bundle, Discard},
     sbom,
     write::{AddError, FinishError, Writer},
 };
-use crate::models::{self, LocalModel};
+use crate::models;
 
-/// What is to go into a bundle besides prompts, notes and bill.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Selection {
-    /// The program's file.
-    pub program: Option<PathBuf>,
-    pub models: Vec<LocalModel>,
-    /// A checkout of the program's sources; they go in with all that they depend on.
-    pub source: Option<PathBuf>,
-}
-
-/// Writes a bundle of `selection` to `out`, signed with `key`. It has another name until it is whole and
-/// was read again from end to end. It is for its owner alone (0600), whoever made it decides who else may
-/// read it: a model of one's own may hold texts of one's own.
+/// Writes a bundle of `selection` to `out`, signed with `key`. It has a temporary name until it is
+/// complete and has been read back and verified. Only its owner can read it (0600), since a model
+/// trained on confidential texts may reveal them; the owner can grant more.
 ///
 /// # Errors
-/// `out` exists, a file cannot be read or is written to meanwhile, a name cannot be in a bundle, `git` or
-/// `cargo vendor` fail, the disk is full.
+/// `out` exists, a file cannot be read or changes meanwhile, a name is not allowed in a bundle,
+/// `git` or `cargo vendor` fails, or the disk is full.
 pub(crate) fn create(
     out: &Path,
     selection: &Selection,
     key: &SigningKey,
-    watch: Watch,
+    progress: Progress,
 ) -> Result<Summary, BundleError> {
     if out.exists() {
         return Err(BundleError::Exists { path: out.to_owned() });
     }
-    let part = Part::beside(out, "part")?;
-    let scratch = Part::beside(out, "vendor")?;
+    let part = Partial::beside(out, "part")?;
+    let scratch = Partial::beside(out, "vendor")?;
     let (entries, models) = contents::gather(selection, scratch.path())?;
     let verified = verified(selection)?;
     let write = |source| BundleError::Write { path: part.path().to_owned(), source };
@@ -60,8 +51,8 @@ pub(crate) fn create(
     let mut done = 0;
     let mut advance = |count| {
         done += count;
-        // Reading it again is the second half.
-        watch(done, 2 * total.max(done));
+        // The verification is the second half.
+        progress(done, 2 * total.max(done));
     };
     for entry in &entries {
         add(&mut writer, entry, part.path(), &mut advance)?;
@@ -70,7 +61,7 @@ pub(crate) fn create(
             && let Some(wanted) = verified.get(path)
             && written != Some(wanted)
         {
-            return Err(BundleError::Moving { path: path.clone() });
+            return Err(BundleError::ChangedWhileRead { path: path.clone() });
         }
     }
     let bill = sbom::write(writer.members(), &models);
@@ -84,24 +75,26 @@ pub(crate) fn create(
     let (file, _, _) = finished.map_err(|error| match error {
         FinishError::Index(error) => error,
         FinishError::Add(AddError::Read(source) | AddError::Write(source)) => write(source),
-        FinishError::Add(AddError::Length) => BundleError::Moving { path: part.path().to_owned() },
+        FinishError::Add(AddError::Length) => {
+            BundleError::ChangedWhileRead { path: part.path().to_owned() }
+        }
     })?;
     file.into_inner()
         .map_err(io::IntoInnerError::into_error)
         .and_then(|file| file.sync_all())
         .map_err(write)?;
-    // What a reader would refuse must not leave the house.
+    // A bundle that readers would refuse must not be handed out.
     let mut bundle = Bundle::open_file(part.path(), &Trust::Key(key.verifying_key()))?;
-    bundle.walk(&mut Nowhere, &mut |read, length| {
+    bundle.walk(&mut Discard, &mut |read, length| {
         let share = u128::from(total) * u128::from(read) / u128::from(length.max(1));
-        watch(total + share as u64, 2 * total);
+        progress(total + share as u64, 2 * total);
     })?;
     let summary = bundle.summary();
     part.finish_file(out)?;
     Ok(summary)
 }
 
-/// What the files of the models hashed to when they were verified: what is signed must be that.
+/// The hashes of the model files when they were verified, to which the signed bytes are compared.
 fn verified(selection: &Selection) -> Result<HashMap<PathBuf, String>, BundleError> {
     let files = selection.models.iter().flat_map(|model| &model.files);
     files.map(|(_, path)| Ok((path.clone(), models::sha256_of(path)?))).collect()
@@ -126,6 +119,6 @@ fn add(
     added.map_err(|error| match error {
         AddError::Read(source) => BundleError::Read { path: from.to_owned(), source },
         AddError::Write(source) => BundleError::Write { path: out.to_owned(), source },
-        AddError::Length => BundleError::Moving { path: from.to_owned() },
+        AddError::Length => BundleError::ChangedWhileRead { path: from.to_owned() },
     })
 }

@@ -1,11 +1,11 @@
-//! Bundles as somebody with bad intent, or a broken disk, would make them. Those whose index lies are
-//! signed: a valid signature must not be enough.
+//! Bundles as an attacker or a broken disk would make them. Most bundles with a false index have a
+//! valid signature, since that must not be enough.
 
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
 
 use super::{
-    BundleError, PIECE,
+    BundleError, SEGMENT_BYTES,
     index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END},
     inspect,
     write::{Writer, frame, sealed},
@@ -26,7 +26,7 @@ fn member(path: &str, content: &[u8]) -> Member {
     }
 }
 
-/// The tar that `members` are due, whatever their names.
+/// The tar of `members`, even of those with a name that is refused.
 fn tar(members: &[(Member, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (member, content) in members {
@@ -38,12 +38,12 @@ fn tar(members: &[(Member, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// A bundle of these frames, each with the tar bytes that it claims; `twist` falsifies the index before
-/// it is signed.
+/// A bundle of these frames, each with the number of tar bytes that it claims; `tamper` falsifies
+/// the index before it is signed.
 fn signed(
     members: Vec<Member>,
     frames: &[(Vec<u8>, u64)],
-    twist: impl FnOnce(&mut Index),
+    tamper: impl FnOnce(&mut Index),
 ) -> Vec<u8> {
     let mut segments = Vec::new();
     let mut bytes = Vec::new();
@@ -60,23 +60,23 @@ fn signed(
         members,
         segments,
     };
-    twist(&mut index);
+    tamper(&mut index);
     bytes.extend(index.signed(&key()).unwrap());
     bytes
 }
 
 /// A bundle of these members in one frame.
-fn plain(members: &[(Member, &[u8])], twist: impl FnOnce(&mut Index)) -> Vec<u8> {
+fn plain(members: &[(Member, &[u8])], tamper: impl FnOnce(&mut Index)) -> Vec<u8> {
     let tar = tar(members);
     let frames = [(frame(&tar, 3).unwrap(), tar.len() as u64)];
-    signed(members.iter().map(|(member, _)| member.clone()).collect(), &frames, twist)
+    signed(members.iter().map(|(member, _)| member.clone()).collect(), &frames, tamper)
 }
 
 fn two() -> [(Member, &'static [u8]); 2] {
     [(member("a.txt", b"first"), b"first"), (member("b/c.txt", b"second"), b"second")]
 }
 
-/// What the refusal of a signed bundle says.
+/// The message with which a signed bundle is refused.
 fn refusal(bytes: &[u8]) -> String {
     match inspect(bytes) {
         Err(BundleError::Hostile { what }) => what,
@@ -84,12 +84,12 @@ fn refusal(bytes: &[u8]) -> String {
     }
 }
 
-/// A bundle as the program makes it: small members, and a large one of several pieces.
+/// A bundle as the program creates it: small members, and a large one of several segments.
 fn honest() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
-    // Does not compress, as weights do not.
+    // Incompressible, like weights.
     let mut state = 1u64;
-    let weights: Vec<u8> = (0..PIECE + 300_000)
+    let weights: Vec<u8> = (0..SEGMENT_BYTES + 300_000)
         .map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 56) as u8
@@ -109,12 +109,12 @@ fn honest() -> Vec<u8> {
 }
 
 #[test]
-fn honest_ones_pass() {
+fn honest_bundles_pass() {
     let summary = inspect(&plain(&two(), |_| {})).unwrap();
     assert_eq!((summary.members, summary.unpacked), (2, 11));
     let summary = inspect(&honest()).unwrap();
     assert_eq!(summary.members, 4);
-    assert_eq!(summary.models[0].bytes, PIECE as u64 + 300_000);
+    assert_eq!(summary.models[0].bytes, SEGMENT_BYTES as u64 + 300_000);
     assert_eq!(honest(), honest());
 }
 
@@ -134,13 +134,13 @@ fn other_programs_unpack_the_same() {
         })
         .collect();
     assert_eq!(names.len(), 4);
-    assert_eq!(names[1], ("models/teacher/x/x.gguf".to_owned(), PIECE as u64 + 300_000));
+    assert_eq!(names[1], ("models/teacher/x/x.gguf".to_owned(), SEGMENT_BYTES as u64 + 300_000));
     assert_eq!(names[3].1, 9);
     assert!(names[3].0.ends_with("folder/long") && names[3].0.len() > 200);
 }
 
 #[test]
-fn a_name_that_leads_elsewhere_is_refused() {
+fn an_unsafe_name_is_refused() {
     for path in
         ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil", "C:evil", "nul", "evil\0.txt"]
     {
@@ -150,7 +150,7 @@ fn a_name_that_leads_elsewhere_is_refused() {
 }
 
 #[test]
-fn doubles_and_clashes_are_refused() {
+fn duplicate_and_clashing_names_are_refused() {
     for (one, other) in [("a", "a"), ("a/b", "A/b"), ("a", "a/b")] {
         let members = [(member(one, b"1"), &b"1"[..]), (member(other, b"2"), &b"2"[..])];
         assert!(refusal(&plain(&members, |_| {})).contains("the name"));
@@ -158,7 +158,7 @@ fn doubles_and_clashes_are_refused() {
 }
 
 #[test]
-fn an_entry_that_is_no_plain_file_is_refused() {
+fn an_entry_that_is_not_a_regular_file_is_refused() {
     for kind in [
         tar::EntryType::Symlink,
         tar::EntryType::Link,
@@ -177,31 +177,33 @@ fn an_entry_that_is_no_plain_file_is_refused() {
         bytes.resize(bytes.len() + TAR_END as usize, 0);
         let frames = [(frame(&bytes, 3).unwrap(), bytes.len() as u64)];
         let what = refusal(&signed(vec![member], &frames, |_| {}));
-        assert!(what.contains("a.txt says something else"), "{what}");
+        assert!(what.contains("a.txt differs from the index"), "{what}");
     }
 }
 
 #[test]
 fn an_entry_that_differs_from_the_index_is_refused() {
-    let says = |twist: fn(&mut Index)| refusal(&plain(&two(), twist));
-    assert!(says(|index| index.members[1].path = "b/d.txt".to_owned()).contains("b/d.txt"));
-    assert!(says(|index| index.members[0].mode = "0755".to_owned()).contains("a.txt"));
-    assert!(says(|index| index.members[0].mode = "4755".to_owned()).contains("mode"));
-    assert!(says(|index| index.members[0].size = 6).contains("a.txt"));
+    let message = |tamper: fn(&mut Index)| refusal(&plain(&two(), tamper));
+    assert!(message(|index| index.members[1].path = "b/d.txt".to_owned()).contains("b/d.txt"));
+    assert!(message(|index| index.members[0].mode = "0755".to_owned()).contains("a.txt"));
+    assert!(message(|index| index.members[0].mode = "4755".to_owned()).contains("mode"));
+    assert!(message(|index| index.members[0].size = 6).contains("a.txt"));
     assert!(
-        says(|index| index.members[0].sha256 = crate::hash::of_bytes(b"other"))
+        message(|index| index.members[0].sha256 = crate::hash::of_bytes(b"other"))
             .contains("a.txt has another sha256")
     );
-    assert!(says(|index| index.members[0].sha256.clear()).contains("a.txt has no sha256"));
-    assert!(says(|index| index.members.swap(0, 1)).contains("b/c.txt"));
-    assert!(says(|index| drop(index.members.pop())).contains("its members"));
-    assert!(says(|index| index.members[0].size = u64::MAX).contains("larger than can be counted"));
-    assert!(says(|index| index.members[0].size = 1 << 40).contains("its members"));
-    assert!(says(|index| index.format = "promptmix-bundle-9".to_owned()).contains("format"));
+    assert!(message(|index| index.members[0].sha256.clear()).contains("a.txt has no sha256"));
+    assert!(message(|index| index.members.swap(0, 1)).contains("b/c.txt"));
+    assert!(message(|index| drop(index.members.pop())).contains("its members"));
+    assert!(
+        message(|index| index.members[0].size = u64::MAX).contains("larger than can be counted")
+    );
+    assert!(message(|index| index.members[0].size = 1 << 40).contains("its members"));
+    assert!(message(|index| index.format = "promptmix-bundle-9".to_owned()).contains("format"));
 }
 
 #[test]
-fn something_after_the_last_file_is_refused() {
+fn data_after_the_last_file_is_refused() {
     let mut bytes = tar(&two());
     let length = bytes.len();
     bytes[length - 1] = 1;
@@ -218,9 +220,9 @@ fn bombs_are_refused() {
     let bomb = frame(&vec![0; 200 << 20], 3).unwrap();
     let what = refusal(&signed(members(), &[(bomb.clone(), size)], |_| {}));
     assert!(what.contains("states another size"), "{what}");
-    // A frame whose own header lies as the index does: single segment, size in four bytes.
+    // The header of the frame claims the same false size as the index, in four bytes.
     let mut liar = bomb;
-    assert_eq!(liar[4] >> 6, 2, "the size does not stand in four bytes");
+    assert_eq!(liar[4] >> 6, 2, "the size does not have four bytes");
     let at = if liar[4] & 0x20 == 0 { 6 } else { 5 };
     liar[at..at + 4].copy_from_slice(&(size as u32).to_le_bytes());
     let what = refusal(&signed(members(), &[(liar, size)], |_| {}));
@@ -234,11 +236,11 @@ fn bombs_are_refused() {
     // Two frames in one segment.
     let double = [frame(&honest, 3).unwrap(), frame(b"more", 3).unwrap()].concat();
     assert!(refusal(&signed(members(), &[(double, size)], |_| {})).contains("not one frame"));
-    // Honest about it, and still a bomb.
-    let zeros = vec![0; PIECE];
+    // The sizes are true, but the content is a bomb.
+    let zeros = vec![0; SEGMENT_BYTES];
     let packed = frame(&zeros, 3).unwrap();
-    let big = Member { size: 100 * PIECE as u64, ..member("zeros", b"") };
-    let mut frames = vec![(packed, PIECE as u64); 100];
+    let big = Member { size: 100 * SEGMENT_BYTES as u64, ..member("zeros", b"") };
+    let mut frames = vec![(packed, SEGMENT_BYTES as u64); 100];
     frames.push((frame(&[0; 1536], 3).unwrap(), 1536));
     assert!(refusal(&signed(vec![big], &frames, |_| {})).contains("bomb"));
 }
@@ -250,23 +252,23 @@ fn segments_that_do_not_tile_the_file_are_refused() {
     let frames = [(frame(one, 3).unwrap(), 1024), (frame(other, 3).unwrap(), other.len() as u64)];
     let members = || two().map(|(member, _)| member).to_vec();
     assert!(inspect(&signed(members(), &frames, |_| {})).is_ok());
-    let says = |twist: fn(&mut Index)| refusal(&signed(members(), &frames, twist));
-    assert!(says(|index| index.segments[1].offset -= 1).contains("segment 1 begins"));
-    assert!(says(|index| index.segments[1].offset = 0).contains("segment 1 begins"));
-    assert!(says(|index| index.segments[0].offset = u64::MAX).contains("segment 0 begins"));
-    assert!(says(|index| index.segments[1].length += 1).contains("end at byte"));
-    assert!(says(|index| index.segments[1].length = u64::MAX).contains("segment 1 has"));
-    assert!(says(|index| index.segments[1].raw = u64::MAX).contains("segment 1 claims"));
-    assert!(says(|index| index.segments[1].raw += 512).contains("its members"));
-    assert!(says(|index| drop(index.segments.pop())).contains("end at byte"));
-    assert!(says(|index| index.segments.swap(0, 1)).contains("begins"));
-    // The frames change places, and the index knows.
+    let message = |tamper: fn(&mut Index)| refusal(&signed(members(), &frames, tamper));
+    assert!(message(|index| index.segments[1].offset -= 1).contains("segment 1 begins"));
+    assert!(message(|index| index.segments[1].offset = 0).contains("segment 1 begins"));
+    assert!(message(|index| index.segments[0].offset = u64::MAX).contains("segment 0 begins"));
+    assert!(message(|index| index.segments[1].length += 1).contains("end at byte"));
+    assert!(message(|index| index.segments[1].length = u64::MAX).contains("segment 1 has"));
+    assert!(message(|index| index.segments[1].raw = u64::MAX).contains("segment 1 claims"));
+    assert!(message(|index| index.segments[1].raw += 512).contains("its members"));
+    assert!(message(|index| drop(index.segments.pop())).contains("end at byte"));
+    assert!(message(|index| index.segments.swap(0, 1)).contains("begins"));
+    // The frames are swapped, and so are their entries in the index.
     let swapped = [frames[1].clone(), frames[0].clone()];
     assert!(refusal(&signed(members(), &swapped, |_| {})).contains("a.txt"));
 }
 
 #[test]
-fn models_of_files_that_are_none_are_refused() {
+fn models_with_invalid_files_are_refused() {
     let model = |name: &str, file: &str, path: &str| ModelEntry {
         role: Role::Teacher,
         name: name.to_owned(),
@@ -299,7 +301,7 @@ fn models_of_files_that_are_none_are_refused() {
 }
 
 #[test]
-fn a_member_belongs_to_one_model_and_a_name_to_one_too() {
+fn members_and_names_belong_to_one_model_each() {
     let entry = |name: &str, path: &str| ModelEntry {
         role: Role::Teacher,
         name: name.to_owned(),
@@ -314,13 +316,13 @@ fn a_member_belongs_to_one_model_and_a_name_to_one_too() {
     };
     assert!(inspect(&bundle(vec![entry("x", "a.txt"), entry("y", "b/c.txt")])).is_ok());
     let twice = refusal(&bundle(vec![entry("x", "a.txt"), entry("y", "a.txt")]));
-    assert!(twice.contains("of another file"), "{twice}");
+    assert!(twice.contains("belongs to another file"), "{twice}");
     let twice = refusal(&bundle(vec![entry("x", "a.txt"), entry("X", "b/c.txt")]));
     assert!(twice.contains("twice"), "{twice}");
 }
 
 #[test]
-fn what_would_steer_a_terminal_is_refused_and_not_shown() {
+fn control_characters_are_refused_and_not_shown() {
     let evil = "\u{1b}]0;owned\u{7} \u{9b}2J \u{202e}";
     let model = || ModelEntry {
         role: Role::Teacher,
@@ -342,13 +344,13 @@ fn what_would_steer_a_terminal_is_refused_and_not_shown() {
         sealed(b"", format!("{{\"{evil}\":1}}").as_bytes()),
     ] {
         let what = refusal(&bytes);
-        let steers = |c: char| c.is_control() || c == '\u{202e}';
-        assert!(!what.contains(steers), "{what:?}");
+        let is_control = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!what.contains(is_control), "{what:?}");
     }
 }
 
 #[test]
-fn an_index_is_written_in_one_way() {
+fn an_index_that_is_not_canonical_is_refused() {
     let tar = tar(&two());
     let packed = frame(&tar, 3).unwrap();
     let whole = plain(&two(), |_| {});
@@ -356,7 +358,7 @@ fn an_index_is_written_in_one_way() {
     let again = |json: &[u8]| sealed(&packed, json);
     assert_eq!(again(json), whole);
     let text = String::from_utf8(json.to_vec()).unwrap();
-    for twisted in [
+    for tampered in [
         format!(" {text}"),
         text.replacen("0644", "\\u0030644", 1),
         text.replacen('{', "{\"more\":1,", 1),
@@ -365,20 +367,20 @@ fn an_index_is_written_in_one_way() {
         "{}".to_owned(),
         String::new(),
     ] {
-        assert!(refusal(&again(twisted.as_bytes())).contains("index"));
+        assert!(refusal(&again(tampered.as_bytes())).contains("index"));
     }
 }
 
 #[test]
-fn a_signed_index_with_any_other_byte_never_panics() {
+fn a_changed_signed_index_never_panics() {
     let whole = plain(&two(), |_| {});
     let packed = frame(&tar(&two()), 3).unwrap();
     let json = whole[packed.len() + 8..whole.len() - 112].to_vec();
     for at in 0..json.len() {
         for new in [b'0', b'9', b'"', b'-', b'/', 0xff] {
-            let mut twisted = json.clone();
-            twisted[at] = new;
-            let bytes = sealed(&packed, &twisted);
+            let mut tampered = json.clone();
+            tampered[at] = new;
+            let bytes = sealed(&packed, &tampered);
             if let Err(error) = inspect(&bytes) {
                 assert!(error.is_verdict(), "{error}");
             }
@@ -387,10 +389,10 @@ fn a_signed_index_with_any_other_byte_never_panics() {
 }
 
 #[test]
-fn every_changed_byte_is_named() {
+fn every_changed_byte_is_located() {
     let bytes = honest();
     let footer = bytes.len() - footer_length(&bytes);
-    // All of the small segments and the footer, and some of the large ones.
+    // Everything in the small segments and the footer, samples in the large ones.
     let places =
         (0..bytes.len()).filter(|at| *at < 200 || *at + 2500 > footer || at % 100_003 == 0);
     let mut tried = 0;
@@ -424,7 +426,7 @@ fn footer_length(bytes: &[u8]) -> usize {
     u64::from_le_bytes(size.try_into().unwrap()) as usize + 8 + 112
 }
 
-/// Where the segment begins that holds byte `at`.
+/// The first byte of the segment that contains byte `at`.
 fn start(bytes: &[u8], at: usize) -> u64 {
     let from = bytes.len() - footer_length(bytes) + 8;
     let json: Value = serde_json::from_slice(&bytes[from..bytes.len() - 112]).unwrap();
@@ -434,7 +436,7 @@ fn start(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[test]
-fn every_cut_and_every_addition_is_refused() {
+fn truncated_and_extended_bundles_are_refused() {
     let bytes = plain(&two(), |_| {});
     for end in 0..bytes.len() {
         assert!(inspect(&bytes[..end]).unwrap_err().is_verdict(), "cut at {end}");
@@ -448,10 +450,10 @@ fn every_cut_and_every_addition_is_refused() {
 }
 
 #[test]
-fn a_claimed_length_is_not_believed() {
+fn a_false_length_of_the_index_is_refused() {
     let mut bytes = plain(&two(), |_| {});
     let at = bytes.len() - 16;
-    for claim in [0, 1, u64::MAX, u64::MAX - 120, 1 << 40, super::LONGEST_INDEX] {
+    for claim in [0, 1, u64::MAX, u64::MAX - 120, 1 << 40, super::MAX_INDEX_BYTES] {
         bytes[at..at + 8].copy_from_slice(&claim.to_le_bytes());
         assert!(matches!(inspect(&bytes), Err(BundleError::End { .. })));
     }

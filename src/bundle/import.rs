@@ -1,4 +1,4 @@
-//! Takes over what a bundle holds, after all of it was verified.
+//! Imports the content of a bundle, after all of it was verified.
 
 use std::{
     collections::HashSet,
@@ -8,40 +8,40 @@ use std::{
 };
 
 use super::{
-    BundleError, Summary, Trust, Watch,
+    BundleError, Progress, Summary, Trust,
     index::{Index, Kind, Member},
-    part::{Part, set_mode},
-    read::{Bundle, Nowhere, Sink},
+    partial::{Partial, set_mode},
+    read::{Bundle, Discard, Sink},
 };
 use crate::models::{self, LocalModel, ModelError, Role};
 
-/// Where things go. Models always go into the library.
+/// Where program and sources go. Models always go into the library.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Destinations<'a> {
     pub program: Option<&'a Path>,
     pub source: Option<&'a Path>,
 }
 
-/// What was taken over.
+/// What was imported.
 #[derive(Debug)]
 pub(crate) struct Imported {
     pub summary: Summary,
-    /// Each model, and its folder.
+    /// Each installed model and its folder.
     pub models: Vec<(Role, String, PathBuf)>,
 }
 
-/// Verifies the whole bundle, then unpacks it beside its destinations, each segment verified once more
-/// on the way (the file may have changed since), and gives everything its name at the end. What could
-/// speak against a model is looked at before the first is installed.
+/// Verifies the whole bundle, then unpacks it beside its destinations and moves everything there at
+/// the end. Each segment is verified again while unpacking, since the file may have changed. All
+/// models are checked before the first is installed.
 ///
 /// # Errors
-/// As [`super::verify`]; a destination exists; the bundle lacks what is asked for; the library refuses a
-/// model.
+/// As for [`super::verify`]; also if a destination exists, the bundle lacks what is requested, or
+/// the library refuses a model.
 pub(crate) fn import(
     path: &Path,
     trust: &Trust,
     to: Destinations,
-    watch: Watch,
+    progress: Progress,
 ) -> Result<Imported, BundleError> {
     let mut bundle = Bundle::open_file(path, trust)?;
     let summary = bundle.summary();
@@ -57,23 +57,23 @@ pub(crate) fn import(
     if let Some(taken) = wanted.find(|path| path.exists()) {
         return Err(BundleError::Exists { path: taken.to_owned() });
     }
-    // Both passes count.
-    bundle.walk(&mut Nowhere, &mut |done, total| watch(done, 2 * total))?;
-    no_conflicts(bundle.index())?;
-    let place = |path: &Path| Part::beside(path, "part");
+    // Each of the two passes is half of the progress.
+    bundle.walk(&mut Discard, &mut |done, total| progress(done, 2 * total))?;
+    check_conflicts(bundle.index())?;
+    let partial = |path: &Path| Partial::beside(path, "part");
     let library = (!summary.models.is_empty()).then(|| models::home().join("bundle"));
-    let models = library.as_deref().map(place).transpose()?;
-    let program = to.program.map(place).transpose()?;
-    let source = to.source.map(place).transpose()?;
+    let models = library.as_deref().map(partial).transpose()?;
+    let program = to.program.map(partial).transpose()?;
+    let source = to.source.map(partial).transpose()?;
     let mut unpacker = Unpacker {
-        models: models.as_ref().map(Part::path),
-        program: program.as_ref().map(Part::path),
-        source: source.as_ref().map(Part::path),
+        models: models.as_ref().map(Partial::path),
+        program: program.as_ref().map(Partial::path),
+        source: source.as_ref().map(Partial::path),
         open: None,
         opened: HashSet::new(),
     };
-    bundle.walk(&mut unpacker, &mut |done, total| watch(total + done, 2 * total))?;
-    let unpacked = models.as_ref().map_or(Path::new(""), Part::path);
+    bundle.walk(&mut unpacker, &mut |done, total| progress(total + done, 2 * total))?;
+    let unpacked = models.as_ref().map_or(Path::new(""), Partial::path);
     for (_, path) in bundle.index().models.iter().flat_map(|model| &model.files) {
         let path = unpacked.join(path);
         if path.extension().is_some_and(|end| end == "gguf" || end == "safetensors") {
@@ -105,19 +105,19 @@ pub(crate) fn import(
     Ok(Imported { summary, models: installed })
 }
 
-/// `error`, and what had been installed before it.
+/// `error`, with the models that were installed before it.
 fn after(installed: &[(Role, String, PathBuf)], error: BundleError) -> BundleError {
     if installed.is_empty() {
         return error;
     }
     let names: Vec<String> =
         installed.iter().map(|(role, name, _)| format!("the {role} {name}")).collect();
-    BundleError::Partly { installed: names.join(", "), error: Box::new(error) }
+    BundleError::Interrupted { installed: names.join(", "), source: Box::new(error) }
 }
 
-/// No model of the bundle has the name of another one in the library, nor other content than this
-/// program knows of that name.
-fn no_conflicts(index: &Index) -> Result<(), BundleError> {
+/// Checks that no model of the bundle has the name of a different model in the library, or of one
+/// in the manifest with other hashes.
+fn check_conflicts(index: &Index) -> Result<(), BundleError> {
     let hash = |path: &str| {
         let member = index.members.iter().find(|member| member.path == path);
         member.map_or("", |member| member.sha256.as_str())
@@ -132,8 +132,8 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
             return Err(taken(model.role, &model.name, folder));
         }
         for (file, path) in &model.files {
-            let there = folder.join(file);
-            if installed && (!there.is_file() || models::sha256_of(&there)? != hash(path)) {
+            let own = folder.join(file);
+            if installed && (!own.is_file() || models::sha256_of(&own)? != hash(path)) {
                 return Err(taken(model.role, &model.name, folder));
             }
             let wanted =
@@ -141,12 +141,12 @@ fn no_conflicts(index: &Index) -> Result<(), BundleError> {
             if let Some(wanted) = wanted.and_then(|known| known.sha256.clone())
                 && wanted != hash(path)
             {
-                return Err(BundleError::from(ModelError::Changed {
+                return Err(BundleError::from(ModelError::HashMismatch {
                     path: path.into(),
                     found: hash(path).to_owned(),
                     wanted,
                     by: "the manifest of this program".into(),
-                    mend: "ask whoever made the bundle where the model is from".into(),
+                    hint: "ask the maker of the bundle for the origin of the model".into(),
                 }));
             }
         }
@@ -158,14 +158,14 @@ fn taken(role: Role, name: &str, path: PathBuf) -> BundleError {
     BundleError::from(ModelError::Taken { role, name: name.to_owned(), path })
 }
 
-/// Writes members into fresh folders. Their paths were judged when the index was read, and nothing but
-/// our own plain files and folders is in there to lead a path elsewhere.
+/// Writes members into new folders. Their paths were checked when the index was read, and the
+/// folders contain no links that could lead out of them.
 struct Unpacker<'a> {
     models: Option<&'a Path>,
     program: Option<&'a Path>,
     source: Option<&'a Path>,
     open: Option<(PathBuf, fs::File)>,
-    /// Folders of the sources that are readable to all already.
+    /// Source folders that already have their mode.
     opened: HashSet<PathBuf>,
 }
 
@@ -182,7 +182,8 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Sources have the modes of a checkout, whatever the umask of this process is.
+    /// Gives the folders of the sources the mode that they have in a checkout, regardless of the
+    /// umask.
     fn open_folders(&mut self, path: &Path) -> io::Result<()> {
         let Some(top) = self.source else { return Ok(()) };
         for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(top)) {
@@ -204,7 +205,7 @@ impl Sink for Unpacker<'_> {
                 fs::create_dir_all(folder)?;
             }
             let file = fs::File::create_new(&path)?;
-            // The umask keeps what is not said to be others' business to the owner: models stay so.
+            // Models stay private: the umask is 077.
             match member.kind {
                 Kind::Program => set_mode(&path, 0o755)?,
                 Kind::Source => {
@@ -231,7 +232,7 @@ impl Sink for Unpacker<'_> {
 
     fn end(&mut self) -> Result<(), BundleError> {
         match self.open.take() {
-            // Models are made to last by the library; of many thousand sources the disk takes its time.
+            // The library syncs models; syncing thousands of source files would take too long.
             Some((path, file)) if self.program == Some(path.as_path()) => {
                 file.sync_all().map_err(|source| BundleError::Write { path, source })
             }

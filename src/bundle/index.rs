@@ -1,32 +1,34 @@
-//! The index: what is in a bundle, where, and what each part hashes to; and the end of the file that
-//! carries it.
+//! The index: the members of a bundle, their positions and hashes; and the end of the file, which
+//! contains it.
 //!
-//! The signature covers the bytes of the index as they stand in the file, so that they can be checked
-//! by hand (`openssl pkeyutl -verify -rawin`) and nothing has to be parsed before. The index begins
-//! with the name of the format, so a signature over it means nothing elsewhere.
+//! The signature covers the bytes of the index in the file, so `openssl pkeyutl -verify -rawin` can
+//! verify it too and nothing has to be parsed first. The index begins with the name of the format,
+//! so its signature is useless in another context.
 
 use std::{collections::HashSet, io};
 
 use ed25519_dalek::{Signature, Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
-use super::{BundleError, LONGEST_INDEX, PIECE, paths};
+use super::{BundleError, MAX_INDEX_BYTES, SEGMENT_BYTES, paths};
 use crate::models::Role;
 
 /// The first field of each index.
 pub(super) const FORMAT: &str = "promptmix-bundle-1";
-/// The last eight bytes of each bundle.
-pub(super) const MARK: &[u8; 8] = b"PMIXBND1";
-/// Bytes after the index: public key, signature, length of the index, mark.
-pub(super) const TAIL: u64 = 32 + 64 + 8 + 8;
-/// Magic number of the skippable frame, and the length of its header.
+/// The last eight bytes of every bundle.
+pub(super) const MAGIC: &[u8; 8] = b"PMIXBND1";
+/// Bytes after the index: public key, signature, length of the index, magic number.
+pub(super) const TAIL_BYTES: u64 = 32 + 64 + 8 + 8;
+/// Magic number of the skippable frame.
 const SKIPPABLE: u32 = 0x184D_2A5B;
-pub(super) const FRAME_HEAD: u64 = 8;
-/// Bytes of a tar's block, and of its end.
+/// Bytes of the header of a skippable frame.
+pub(super) const FRAME_HEADER_BYTES: u64 = 8;
+/// Bytes of a tar block.
 const BLOCK: u64 = 512;
+/// Bytes of the end of a tar.
 pub(super) const TAR_END: u64 = 2 * BLOCK;
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -52,31 +54,32 @@ pub(super) struct Member {
     pub sha256: String,
 }
 
-/// One zstd frame: a piece of the tar.
+/// One zstd frame, which holds a part of the tar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Segment {
-    /// Bytes of the file: from, and how many.
+    /// First byte in the file.
     pub offset: u64,
+    /// Bytes in the file.
     pub length: u64,
-    /// Bytes of the tar in it.
+    /// Bytes of the tar that it holds.
     pub raw: u64,
     /// Of the compressed bytes, hex.
     pub sha256: String,
 }
 
-/// A model, as `promptmix models list` will show it.
+/// A model, with the data that `promptmix models list` will show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ModelEntry {
     pub role: Role,
     pub name: String,
     pub licence: String,
-    /// Name in the model's folder, path of the member.
+    /// Name in the model's folder, and path of the member.
     pub files: Vec<(String, String)>,
 }
 
-/// All that is signed.
+/// The signed part of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Index {
@@ -95,10 +98,10 @@ impl Member {
         self.mode == "0755"
     }
 
-    /// The blocks of the tar before the content: the only ones that say what the index says.
+    /// The tar blocks before the content. The index allows no others.
     ///
     /// # Errors
-    /// The tar format has no room for the name.
+    /// The tar format cannot represent the name.
     pub(super) fn header(&self) -> io::Result<Vec<u8>> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Regular);
@@ -117,9 +120,9 @@ impl Member {
         (BLOCK - self.size % BLOCK) % BLOCK
     }
 
-    /// Bytes in the tar, header and padding included; none if there are more than can be counted.
+    /// Bytes in the tar, including header and padding; `None` on overflow.
     fn span(&self) -> Option<u64> {
-        // A name over 100 bytes stands in an entry of its own before: header, name with its NUL.
+        // A name over 100 bytes has an entry of its own before: header, then the name and a NUL.
         let name = self.path.len() as u64;
         let long = if name > 100 { BLOCK + (name + 1).div_ceil(BLOCK) * BLOCK } else { 0 };
         (long + BLOCK).checked_add(self.size)?.checked_add(self.padding())
@@ -130,20 +133,20 @@ impl Index {
     /// The end of the file: a skippable frame with index, key and signature.
     ///
     /// # Errors
-    /// The index is longer than a reader would take.
+    /// The index is longer than readers accept.
     pub(super) fn signed(&self, key: &SigningKey) -> Result<Vec<u8>, BundleError> {
         let json = serde_json::to_vec(self).expect("an index is JSON");
-        if json.len() as u64 > LONGEST_INDEX {
-            return Err(BundleError::TooMuch { what: "too many files" });
+        if json.len() as u64 > MAX_INDEX_BYTES {
+            return Err(BundleError::TooLarge { what: "it has too many files" });
         }
         Ok(footer(&json, key))
     }
 
-    /// Reads an index whose signature was right, and checks that it makes sense for a file whose
-    /// frames end at `end`.
+    /// Parses an authentic index and checks that it is consistent and matches a file whose segments
+    /// end at byte `end`.
     ///
     /// # Errors
-    /// [`BundleError::Hostile`] with the first thing that does not fit.
+    /// [`BundleError::Hostile`] with the first contradiction.
     pub(super) fn parse(json: &[u8], end: u64) -> Result<Self, BundleError> {
         let hostile = |what: String| BundleError::Hostile { what };
         let index: Self = serde_json::from_slice(json)
@@ -155,21 +158,21 @@ impl Index {
             return Err(hostile(format!("its format is {:?}, not {FORMAT:?}", index.format)));
         }
         if serde_json::to_vec(&index).ok().as_deref() != Some(json) {
-            return Err(hostile("its index is not written the one way that there is".to_owned()));
+            return Err(hostile("its index is not in canonical form".to_owned()));
         }
-        index.check_words().map_err(hostile)?;
+        index.check_shown_texts().map_err(hostile)?;
         index.check_members().map_err(hostile)?;
         index.check_segments(end).map_err(hostile)?;
         index.check_models().map_err(hostile)?;
         Ok(index)
     }
 
-    /// What is shown to people can neither steer a terminal nor fill it.
-    fn check_words(&self) -> Result<(), String> {
-        let said = [("maker", &self.created_by), ("machine", &self.built_for)];
+    /// Checks the texts that are shown to users: no control characters, limited length.
+    fn check_shown_texts(&self) -> Result<(), String> {
+        let texts = [("maker", &self.created_by), ("machine", &self.built_for)];
         let licences = self.models.iter().map(|model| ("licence", &model.licence));
-        for (what, text) in said.into_iter().chain(licences) {
-            paths::check_shown(text).map_err(|why| format!("its {what} cannot be: {why}"))?;
+        for (what, text) in texts.into_iter().chain(licences) {
+            paths::check_shown(text).map_err(|why| format!("its {what} is not allowed: {why}"))?;
         }
         Ok(())
     }
@@ -189,21 +192,22 @@ impl Index {
         if programs.count() > 1 { Err("it has two programs".to_owned()) } else { Ok(()) }
     }
 
-    /// The segments lie end to end from the first byte to the footer, and hold just the tar.
+    /// Checks that the segments fill the file from the first byte to the footer and hold exactly
+    /// the tar.
     fn check_segments(&self, end: u64) -> Result<(), String> {
         let too_large = || "its sizes are larger than can be counted".to_owned();
         let (mut offset, mut raw) = (0u64, 0u64);
         for (number, segment) in self.segments.iter().enumerate() {
             if segment.offset != offset {
                 return Err(format!(
-                    "segment {number} begins at byte {}, where {offset} is due",
+                    "segment {number} begins at byte {}, expected {offset}",
                     segment.offset
                 ));
             }
-            if segment.raw == 0 || segment.raw > PIECE as u64 {
+            if segment.raw == 0 || segment.raw > SEGMENT_BYTES as u64 {
                 return Err(format!("segment {number} claims {} bytes", segment.raw));
             }
-            if segment.length == 0 || segment.length > longest_segment() {
+            if segment.length == 0 || segment.length > max_compressed_bytes() {
                 return Err(format!("segment {number} has {} bytes", segment.length));
             }
             if !is_sha256(&segment.sha256) {
@@ -213,35 +217,37 @@ impl Index {
             raw = raw.checked_add(segment.raw).ok_or_else(too_large)?;
         }
         if offset != end {
-            return Err(format!("its segments end at byte {offset}, where {end} is due"));
+            return Err(format!("its segments end at byte {offset}, expected {end}"));
         }
         let tar = self.tar_length().ok_or_else(too_large)?;
         if raw != tar {
-            return Err(format!("its segments hold {raw} bytes, its members {tar}"));
+            return Err(format!("its segments hold {raw} bytes, but its members need {tar}"));
         }
-        // Weights and texts stay far below this; a bomb does not.
+        // Weights and texts compress far less than this.
         if raw > end.saturating_mul(1000).saturating_add(64 << 20) {
-            return Err(format!("{raw} bytes in {end} would be a bomb"));
+            return Err(format!("{raw} bytes compressed to {end} are a decompression bomb"));
         }
         Ok(())
     }
 
     fn check_models(&self) -> Result<(), String> {
-        // Each member is a file of one model, once.
+        // Every model file belongs to exactly one model.
         let models = self.members.iter().filter(|member| member.kind == Kind::Model);
-        let mut free: HashSet<&str> = models.map(|member| member.path.as_str()).collect();
+        let mut unused: HashSet<&str> = models.map(|member| member.path.as_str()).collect();
         let mut names = HashSet::new();
         for model in &self.models {
             paths::check_model(&model.name)
                 .map_err(|why| format!("the model {:?}: {why}", model.name))?;
             if !names.insert((model.role.to_string(), model.name.to_lowercase())) {
-                return Err(format!("the model {:?} is there twice", model.name));
+                return Err(format!("the model {:?} occurs twice", model.name));
             }
             for (name, path) in &model.files {
                 let what = |why: &str| format!("the file {name:?} of {}: {why}", model.name);
                 paths::check_model(name).map_err(what)?;
-                if !free.remove(path.as_str()) {
-                    return Err(what("no member of the bundle, or that of another file"));
+                if !unused.remove(path.as_str()) {
+                    return Err(what(
+                        "it is not a member of the bundle, or belongs to another file",
+                    ));
                 }
             }
             paths::check_all(model.files.iter().map(|(name, _)| name.as_str()))
@@ -253,13 +259,13 @@ impl Index {
         Ok(())
     }
 
-    /// Bytes of the whole tar.
+    /// Bytes of the whole tar; `None` on overflow.
     pub(super) fn tar_length(&self) -> Option<u64> {
         self.members.iter().try_fold(TAR_END, |sum, member| sum.checked_add(member.span()?))
     }
 
-    /// Which members the segment `number` holds parts of, and which bytes of them: for people.
-    pub(super) fn place(&self, number: usize) -> String {
+    /// Describes for an error message which members, and which of their bytes, a segment holds.
+    pub(super) fn describe_segment(&self, number: usize) -> String {
         let segment = &self.segments[number];
         let from: u64 = self.segments[..number].iter().map(|segment| segment.raw).sum();
         let to = from + segment.raw;
@@ -292,31 +298,32 @@ impl Index {
     }
 }
 
-/// Most bytes that zstd makes of one piece.
-pub(super) fn longest_segment() -> u64 {
-    zstd::zstd_safe::compress_bound(PIECE) as u64
+/// The maximum compressed length of a segment.
+fn max_compressed_bytes() -> u64 {
+    zstd::zstd_safe::compress_bound(SEGMENT_BYTES) as u64
 }
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A skippable frame around the signed `json`.
+/// A skippable frame with the signed `json`.
 pub(super) fn footer(json: &[u8], key: &SigningKey) -> Vec<u8> {
     let signature: Signature = key.sign(json);
-    let mut bytes = frame_head(json.len() as u64).to_vec();
+    let mut bytes = frame_header(json.len() as u64).to_vec();
     bytes.extend_from_slice(json);
     bytes.extend_from_slice(key.verifying_key().as_bytes());
     bytes.extend_from_slice(&signature.to_bytes());
     bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(MARK);
+    bytes.extend_from_slice(MAGIC);
     bytes
 }
 
-/// The header of the skippable frame around an index of `length` bytes, at most [`LONGEST_INDEX`].
-pub(super) fn frame_head(length: u64) -> [u8; 8] {
+/// The header of the skippable frame around an index of `length` bytes, at most
+/// [`MAX_INDEX_BYTES`].
+pub(super) fn frame_header(length: u64) -> [u8; 8] {
     let [a, b, c, d] = SKIPPABLE.to_le_bytes();
-    let [e, f, g, h, ..] = (length + TAIL).to_le_bytes();
+    let [e, f, g, h, ..] = (length + TAIL_BYTES).to_le_bytes();
     [a, b, c, d, e, f, g, h]
 }
 
@@ -325,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_spans_what_its_header_and_content_take() {
+    fn the_span_of_a_member_is_that_of_its_header_and_content() {
         for (length, size) in [(1, 0), (99, 1), (100, 511), (101, 512), (254, 513), (400, 7)] {
             let path = vec!["a".repeat(99); 4].join("/")[..length.min(399)]
                 .trim_end_matches('/')
@@ -338,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_beyond_eight_gibibytes_have_a_header() {
+    fn members_over_eight_gibibytes_have_a_header() {
         let sha256 = String::new();
         let (path, kind, mode) = ("x".to_owned(), Kind::Model, "0644".to_owned());
         let member = Member { path, kind, mode, size: 40 << 30, sha256 };

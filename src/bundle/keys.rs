@@ -1,5 +1,5 @@
-//! Ed25519 keys in the form that `openssl` reads and writes: the private half as PKCS#8, the public half
-//! as SPKI, both as PEM.
+//! Ed25519 keys in the format that `openssl` reads and writes: the private half as PKCS#8, the
+//! public half as SPKI, both in PEM.
 
 use std::{fmt, fs, io, path::Path};
 
@@ -14,7 +14,7 @@ use rand::{TryRngCore, rngs::OsRng};
 
 use super::BundleError;
 
-/// Names a public key: the first 32 hex digits of the SHA-256 of its DER form, as
+/// Identifies a public key: the first 32 hex digits of the SHA-256 of its DER form, as
 /// `openssl pkey -pubin -in FILE -outform der | sha256sum` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fingerprint(String);
@@ -25,21 +25,21 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// The name of `key`.
+/// The fingerprint of `key`.
 pub(crate) fn fingerprint(key: &VerifyingKey) -> Fingerprint {
     let der = key.to_public_key_der().expect("a public key has a DER form");
     Fingerprint(crate::hash::of_bytes(der.as_bytes())[..32].to_owned())
 }
 
-/// A private key, and whether others can read its file.
+/// Reads a private key; also returns whether other users can read its file.
 ///
 /// # Errors
-/// The file cannot be read or holds no such key.
+/// The file cannot be read or holds no private Ed25519 key.
 pub(crate) fn private_key(path: &Path) -> Result<(SigningKey, bool), BundleError> {
     let (text, open) = read(path)?;
     let key = SigningKey::from_pkcs8_pem(&text).map_err(|error| {
         let message = if text.contains("ENCRYPTED") {
-            "it is locked with a pass phrase; `openssl pkey` writes it without".to_owned()
+            "it is encrypted with a passphrase; `openssl pkey` can decrypt it".to_owned()
         } else {
             error.to_string()
         };
@@ -48,18 +48,22 @@ pub(crate) fn private_key(path: &Path) -> Result<(SigningKey, bool), BundleError
     Ok((key, open))
 }
 
-/// A public key.
+/// Reads a public key.
 ///
 /// # Errors
-/// The file cannot be read or holds no such key.
+/// The file cannot be read or holds no public Ed25519 key, or the key is weak.
 pub(crate) fn public_key(path: &Path) -> Result<VerifyingKey, BundleError> {
     let (text, _) = read(path)?;
     let key = |message| BundleError::Key { path: path.to_owned(), what: "public Ed25519", message };
     let found = VerifyingKey::from_public_key_pem(&text).map_err(|error| key(error.to_string()))?;
-    if found.is_weak() { Err(key("anybody can sign for this one".to_owned())) } else { Ok(found) }
+    if found.is_weak() {
+        Err(key("it is weak: anybody can sign for it".to_owned()))
+    } else {
+        Ok(found)
+    }
 }
 
-/// The text of a key file, and whether others than its owner can read it. Keys are short.
+/// Reads a key file, at most 64 KiB; also returns whether other users can read it.
 fn read(path: &Path) -> Result<(String, bool), BundleError> {
     let fail = |source| BundleError::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(fail)?;
@@ -79,11 +83,11 @@ fn is_open(_: &fs::Metadata) -> bool {
     false
 }
 
-/// Makes a pair: the private half in `path`, for its owner alone, the public one in `path` with `.pub`
-/// after it. Neither may be there.
+/// Creates a key pair: the private half in `path`, for its owner alone, the public half in `path`
+/// with `.pub` appended. Neither file may exist.
 ///
 /// # Errors
-/// A file exists or cannot be written; the system has no random numbers.
+/// A file exists or cannot be written, or the system provides no random numbers.
 pub(crate) fn generate(path: &Path) -> Result<(std::path::PathBuf, Fingerprint), BundleError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
@@ -93,7 +97,7 @@ pub(crate) fn generate(path: &Path) -> Result<(std::path::PathBuf, Fingerprint),
         .try_fill_bytes(&mut secret)
         .map_err(|error| fail(path, io::Error::other(error.to_string())))?;
     let key = SigningKey::from_bytes(&secret);
-    // Without the public half inside, which older versions of openssl do not take.
+    // Without the public half, which older versions of openssl reject.
     let pair = KeypairBytes { secret_key: secret, public_key: None };
     let private_pem = pair.to_pkcs8_pem(LineEnding::LF).expect("a key has a PEM form");
     let public_pem =
@@ -121,8 +125,8 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), BundleError> {
     #[cfg(not(unix))]
     let _ = mode;
     let mut file = options.open(path).map_err(|error| fail(path, error))?;
-    // Whatever the umask is: the public half is for others.
-    super::part::set_mode(path, mode)
+    // Regardless of the umask: the public half is for others.
+    super::partial::set_mode(path, mode)
         .and_then(|()| io::Write::write_all(&mut file, bytes))
         .and_then(|()| file.sync_all())
         .map_err(|error| fail(path, error))
@@ -141,7 +145,7 @@ mod tests {
         -----END PUBLIC KEY-----\n";
 
     #[test]
-    fn keys_of_openssl_are_read() {
+    fn openssl_keys_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let (private, public) = (folder.path().join("a"), folder.path().join("b"));
         fs::write(&private, PRIVATE).unwrap();
@@ -154,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn made_keys_fit_and_are_never_overwritten() {
+    fn generated_keys_match_and_are_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.pem");
         let (public, fingerprint) = generate(&path).unwrap();
         let (key, open) = private_key(&path).unwrap();
-        assert!(!open, "others can read it");
+        assert!(!open, "other users can read it");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

@@ -1,37 +1,38 @@
-//! Which names a bundle may hold. They become files on somebody's machine, so the rules are those of
-//! the strictest one: what Windows would read as a drive, a stream, a device or the same name in other
-//! capitals is refused everywhere. Letters outside ASCII are let through, since sources have them, and
-//! are not normalised: where a file system takes two spellings of `é` for one name, the second of the two
-//! cannot be written and the import ends with that error. They never name a model.
+//! Which names a bundle may contain. They become files on another machine, so the rules are those
+//! of the strictest system: names that Windows would read as a drive, a stream, a device or another
+//! name in different case are refused everywhere. Characters outside ASCII are allowed, since
+//! sources use them, except in the names of models. They are not normalised: on a file system that
+//! takes two encodings of `é` for the same name, the second file cannot be written and the import
+//! fails.
 
 use std::collections::HashSet;
 
-/// Longest path, in bytes.
-const LONGEST: usize = 400;
-/// Most folders around a file.
-const DEEPEST: usize = 32;
-/// Most bytes of a text that is shown.
-const LONGEST_SHOWN: usize = 200;
+/// Maximum length of a path.
+const MAX_PATH_BYTES: usize = 400;
+/// Maximum number of parts of a path.
+const MAX_DEPTH: usize = 32;
+/// Maximum length of a text that is shown.
+const MAX_SHOWN_BYTES: usize = 200;
 
-/// Says why `path` is no name for a member.
+/// Checks that `path` can be the name of a member.
 ///
 /// # Errors
-/// The rule that it breaks.
+/// The broken rule.
 pub(super) fn check(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         return Err("it is empty");
     }
-    if path.len() > LONGEST {
+    if path.len() > MAX_PATH_BYTES {
         return Err("it is longer than 400 bytes");
     }
     if path.starts_with('/') {
         return Err("it is absolute");
     }
-    if path.contains(steers) {
-        return Err("it has a control character in it");
+    if path.contains(is_control) {
+        return Err("it contains a control character");
     }
     if path.contains(['\\', ':', '"', '<', '>', '|', '?', '*']) {
-        return Err("it has one of \\ : \" < > | ? * in it");
+        return Err("it contains one of \\ : \" < > | ? *");
     }
     let mut depth = 0;
     for part in path.split('/') {
@@ -45,46 +46,48 @@ pub(super) fn check(path: &str) -> Result<(), &'static str> {
             _ => {}
         }
     }
-    if depth > DEEPEST { Err("it is deeper than 32 folders") } else { Ok(()) }
+    if depth > MAX_DEPTH { Err("it is deeper than 32 folders") } else { Ok(()) }
 }
 
-/// What steers a terminal: control characters, and those that turn the direction of a text or hide.
-fn steers(letter: char) -> bool {
+/// Whether the character could control a terminal or deceive its reader: control characters,
+/// invisible ones, and those that change the direction of the text.
+fn is_control(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Says why `text` is not shown to people.
+/// Checks that `text` can be shown in a terminal.
 ///
 /// # Errors
-/// The rule that it breaks.
+/// The broken rule.
 pub(super) fn check_shown(text: &str) -> Result<(), &'static str> {
-    if text.len() > LONGEST_SHOWN {
+    if text.len() > MAX_SHOWN_BYTES {
         return Err("it is longer than 200 bytes");
     }
-    if text.contains(steers) { Err("it has a control character in it") } else { Ok(()) }
+    if text.contains(is_control) { Err("it contains a control character") } else { Ok(()) }
 }
 
-/// Says why `name` is no name of a model or of its file: the rules of the library.
+/// Checks that `name` can be the name of a model or of one of its files, by the rules of the
+/// library.
 ///
 /// # Errors
-/// The rule that it breaks.
+/// The broken rule.
 pub(super) fn check_model(name: &str) -> Result<(), &'static str> {
     check(name)?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+".contains(letter);
     if name.len() > 128 {
         Err("it is longer than 128 bytes")
     } else if !name.chars().all(plain) {
-        Err("only letters, digits and . _ - + may stand in it")
+        Err("it may contain only letters, digits and . _ - +")
     } else if name.starts_with(['.', '-']) || name.contains("..") {
-        Err("it begins with . or -, or holds two dots in a row")
+        Err("it begins with . or -, or contains two dots in a row")
     } else {
         Ok(())
     }
 }
 
-/// What Windows takes for a device, with any ending.
+/// Whether Windows takes this for a device, with any extension.
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let numbered = |name: &str| {
@@ -95,10 +98,11 @@ fn is_device(part: &str) -> bool {
     matches!(stem.as_str(), "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt")
 }
 
-/// Names that a file system could take for the same, or for a file and a folder at once.
+/// Checks all paths of a bundle, also against each other: no two may be the same name to a file
+/// system, nor one both a file and a folder.
 ///
 /// # Errors
-/// The path that clashes with another, and how.
+/// The first bad path and the broken rule.
 pub(super) fn check_all<'a>(
     paths: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<(), (&'a str, &'static str)> {
@@ -106,14 +110,14 @@ pub(super) fn check_all<'a>(
     for path in paths.clone() {
         check(path).map_err(|why| (path, why))?;
         if !seen.insert(path.to_lowercase()) {
-            return Err((path, "it is there twice, if capitals do not count"));
+            return Err((path, "it occurs twice, ignoring case"));
         }
     }
     for path in paths {
         let lower = path.to_lowercase();
         let mut folders = lower.match_indices('/').map(|(end, _)| &lower[..end]);
         if folders.any(|folder| seen.contains(folder)) {
-            return Err((path, "a folder of it is a file too"));
+            return Err((path, "one of its folders is also a file"));
         }
     }
     Ok(())
@@ -136,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn unsafe_names_are_refused() {
         let long = "a/".repeat(40) + "b";
         for path in [
             "",
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_terminal_is_refused() {
+    fn control_characters_are_refused() {
         assert_eq!(check_shown("Apache-2.0 OR MIT (größe)"), Ok(()));
         for text in ["\x1b[2J", "a\u{9b}2J", "a\u{202e}b", "a\u{2066}b", "a\nb", "\u{200f}"] {
             assert!(check_shown(text).is_err(), "{text:?}");
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn models_have_names_that_the_library_takes() {
+    fn names_of_models_follow_the_rules_of_the_library() {
         assert_eq!(check_model("Qwen2.5-0.5B_instruct+x"), Ok(()));
         for name in ["", "..", "a/b", ".hidden", "-flag", "a..b", "a b", "ä", "nul"] {
             assert!(check_model(name).is_err(), "{name:?}");

@@ -1,5 +1,6 @@
-//! Reads a bundle without trusting it: end, signature, index, and then segment for segment, each hashed
-//! before it is decompressed and compared with the only tar that the index allows.
+//! Reads a bundle without trusting it: the end, the signature, the index, then segment by segment.
+//! Each segment is hashed before it is decompressed, and then compared with the only tar that the
+//! index allows.
 
 use std::{
     io::{self, Cursor, Read, Seek, SeekFrom},
@@ -11,57 +12,61 @@ use sha2::{Digest, Sha256};
 use zstd::{bulk::Decompressor, zstd_safe};
 
 use super::{
-    BundleError, CarriedModel, LONGEST_INDEX, PIECE, Summary, Watch,
-    index::{FRAME_HEAD, Index, Kind, MARK, Member, TAIL, TAR_END, frame_head},
+    BundleError, CarriedModel, MAX_INDEX_BYTES, Progress, SEGMENT_BYTES, Summary,
+    index::{FRAME_HEADER_BYTES, Index, Kind, MAGIC, Member, TAIL_BYTES, TAR_END, frame_header},
     keys,
 };
 
-/// Most places that one message names.
-const NAMED: usize = 12;
+/// Maximum number of changed segments that one message lists.
+const MAX_PLACES: usize = 12;
 
-/// Whose signature counts.
+/// The key that must have signed a bundle.
 #[derive(Debug, Clone)]
 pub(crate) enum Trust {
-    /// That of the key inside: the content is whole, but anybody can have made it.
+    /// The key inside the bundle: this proves that the content is intact, not who made it.
     Embedded,
-    /// That of this key alone.
+    /// This key and no other.
     Key(VerifyingKey),
 }
 
-/// Checks everything in the bundle at `path`; writes nothing.
+/// Verifies everything in the bundle at `path`; writes nothing.
 ///
 /// # Errors
-/// A verdict ([`BundleError::is_verdict`]) or a file that cannot be read.
-pub(crate) fn verify(path: &Path, trust: &Trust, watch: Watch) -> Result<Summary, BundleError> {
+/// The bundle is refused ([`BundleError::is_verdict`]), or the file cannot be read.
+pub(crate) fn verify(
+    path: &Path,
+    trust: &Trust,
+    progress: Progress,
+) -> Result<Summary, BundleError> {
     let mut bundle = Bundle::open_file(path, trust)?;
-    bundle.walk(&mut Nowhere, watch)?;
+    bundle.walk(&mut Discard, progress)?;
     Ok(bundle.summary())
 }
 
-/// The same for a bundle in memory, with the key inside: what hostile bytes are tried on.
+/// [`verify`] for a bundle in memory, with the key inside it. Tests and fuzzing use it.
 ///
 /// # Errors
-/// A verdict.
+/// The bundle is refused.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Summary, BundleError> {
     let mut bundle = Bundle::open(Cursor::new(bytes), Path::new("memory"), &Trust::Embedded)?;
-    bundle.walk(&mut Nowhere, &mut |_, _| {})?;
+    bundle.walk(&mut Discard, &mut |_, _| {})?;
     Ok(bundle.summary())
 }
 
-/// Where the members' contents go.
+/// Receives the contents of the members.
 pub(super) trait Sink {
-    /// The next member begins.
+    /// Begins the next member.
     fn begin(&mut self, member: &Member) -> Result<(), BundleError>;
-    /// Some of its bytes, each of them once and in order.
+    /// Receives the next bytes of the member.
     fn data(&mut self, bytes: &[u8]) -> Result<(), BundleError>;
-    /// It is whole, and its hash is right.
+    /// Ends the member, after its hash was verified.
     fn end(&mut self) -> Result<(), BundleError>;
 }
 
-/// Where nothing is kept.
-pub(super) struct Nowhere;
+/// Keeps nothing.
+pub(super) struct Discard;
 
-impl Sink for Nowhere {
+impl Sink for Discard {
     fn begin(&mut self, _: &Member) -> Result<(), BundleError> {
         Ok(())
     }
@@ -75,7 +80,7 @@ impl Sink for Nowhere {
     }
 }
 
-/// A bundle whose index is authentic and makes sense.
+/// A bundle with an authentic and consistent index.
 pub(super) struct Bundle<R> {
     file: R,
     path: std::path::PathBuf,
@@ -96,35 +101,35 @@ impl Bundle<io::BufReader<std::fs::File>> {
 }
 
 impl<R: Read + Seek> Bundle<R> {
-    /// Reads the end of the file; allocates no more than the file is long.
+    /// Reads and verifies the end of the file. Allocates no more than the length of the file.
     pub(super) fn open(mut file: R, path: &Path, trust: &Trust) -> Result<Self, BundleError> {
         let read = |source| BundleError::Read { path: path.to_owned(), source };
         let ending = |what| BundleError::End { what };
         let length = file.seek(SeekFrom::End(0)).map_err(read)?;
         let before_tail = length
-            .checked_sub(TAIL)
-            .filter(|left| *left > FRAME_HEAD)
+            .checked_sub(TAIL_BYTES)
+            .filter(|left| *left > FRAME_HEADER_BYTES)
             .ok_or_else(|| ending("it is too short"))?;
-        let mut tail = [0; TAIL as usize];
+        let mut tail = [0; TAIL_BYTES as usize];
         file.seek(SeekFrom::Start(before_tail)).map_err(read)?;
         file.read_exact(&mut tail).map_err(read)?;
         let (key, rest) = tail.split_at(32);
         let (signature, rest) = rest.split_at(64);
         let (size, mark) = rest.split_at(8);
-        if mark != MARK {
-            return Err(ending("the mark at its end is missing"));
+        if mark != MAGIC {
+            return Err(ending("the magic number at its end is missing"));
         }
         let size = u64::from_le_bytes(size.try_into().expect("eight bytes"));
         let end = before_tail
-            .checked_sub(FRAME_HEAD)
-            .and_then(|room| room.checked_sub(size))
-            .filter(|_| size <= LONGEST_INDEX)
-            .ok_or_else(|| ending("the length of its index cannot be"))?;
+            .checked_sub(FRAME_HEADER_BYTES)
+            .and_then(|left| left.checked_sub(size))
+            .filter(|_| size <= MAX_INDEX_BYTES)
+            .ok_or_else(|| ending("the length of its index is impossible"))?;
         file.seek(SeekFrom::Start(end)).map_err(read)?;
-        let mut head = [0; FRAME_HEAD as usize];
+        let mut head = [0; FRAME_HEADER_BYTES as usize];
         file.read_exact(&mut head).map_err(read)?;
-        if head != frame_head(size) {
-            return Err(ending("the frame around its index does not fit"));
+        if head != frame_header(size) {
+            return Err(ending("the header of the frame around its index is wrong"));
         }
         let mut json = vec![0; size as usize];
         file.read_exact(&mut json).map_err(read)?;
@@ -137,14 +142,18 @@ impl<R: Read + Seek> Bundle<R> {
         &self.index
     }
 
-    /// Goes through all segments and gives the members' contents to `sink`. Once one segment is found
-    /// changed, the others are only hashed, so that the message names them all.
-    pub(super) fn walk(&mut self, sink: &mut dyn Sink, watch: Watch) -> Result<(), BundleError> {
+    /// Verifies all segments and passes the contents of the members to `sink`. After the first
+    /// changed segment the others are only hashed, so that the message can list all changed ones.
+    pub(super) fn walk(
+        &mut self,
+        sink: &mut dyn Sink,
+        progress: Progress,
+    ) -> Result<(), BundleError> {
         let Self { file, path, index, .. } = self;
         let read = |source| BundleError::Read { path: path.clone(), source };
         let total = index.segments.last().map_or(0, |segment| segment.offset + segment.length);
         let mut changed = Vec::new();
-        let mut tape = Tape::new(index);
+        let mut tar = ExpectedTar::new(index);
         let mut unpacker = Decompressor::new().map_err(read)?;
         let (mut packed, mut raw) = (Vec::new(), Vec::new());
         file.seek(SeekFrom::Start(0)).map_err(read)?;
@@ -156,17 +165,17 @@ impl<R: Read + Seek> Bundle<R> {
             } else if changed.is_empty() {
                 unpack(&mut unpacker, &packed, segment.raw, &mut raw)
                     .map_err(|what| hostile(format!("segment {number} {what}")))?;
-                tape.feed(&raw, sink)?;
+                tar.feed(&raw, sink)?;
             }
-            watch(segment.offset + segment.length, total);
+            progress(segment.offset + segment.length, total);
         }
         if changed.is_empty() {
-            return tape.close(sink);
+            return tar.close(sink);
         }
         let mut places: Vec<String> =
-            changed.iter().take(NAMED).map(|number| index.place(*number)).collect();
-        if changed.len() > NAMED {
-            places.push(format!("  and {} more places", changed.len() - NAMED));
+            changed.iter().take(MAX_PLACES).map(|number| index.describe_segment(*number)).collect();
+        if changed.len() > MAX_PLACES {
+            places.push(format!("  and {} more", changed.len() - MAX_PLACES));
         }
         Err(BundleError::Changed { places })
     }
@@ -203,7 +212,7 @@ fn hostile(what: String) -> BundleError {
     BundleError::Hostile { what }
 }
 
-/// The key whose signature over `json` is right, if it is the one that counts.
+/// Returns the key that signed `json`, if it is the trusted one.
 fn authenticate(
     json: &[u8],
     key: &[u8],
@@ -212,14 +221,14 @@ fn authenticate(
 ) -> Result<VerifyingKey, BundleError> {
     let changed = |what| BundleError::Index { what };
     let signature =
-        Signature::from_slice(signature).map_err(|_| changed("its signature is none"))?;
+        Signature::from_slice(signature).map_err(|_| changed("it has no valid signature"))?;
     let embedded =
         <[u8; 32]>::try_from(key).ok().and_then(|key| VerifyingKey::from_bytes(&key).ok());
     let signed_by = |key: &VerifyingKey| key.verify_strict(json, &signature).is_ok();
     match (trust, embedded) {
         (Trust::Key(wanted), embedded) if signed_by(wanted) => match embedded {
             Some(embedded) if embedded.as_bytes() == wanted.as_bytes() => Ok(embedded),
-            _ => Err(changed("the signature is that of your key, the key beside it is not")),
+            _ => Err(changed("the signature is from your key, but the key beside it is another")),
         },
         (Trust::Key(wanted), Some(embedded)) if signed_by(&embedded) => {
             Err(BundleError::OtherKey {
@@ -228,7 +237,7 @@ fn authenticate(
             })
         }
         (Trust::Embedded, Some(embedded)) if signed_by(&embedded) => Ok(embedded),
-        _ => Err(changed("its signature does not fit")),
+        _ => Err(changed("its signature does not match")),
     }
 }
 
@@ -241,101 +250,101 @@ fn unpack(
 ) -> Result<(), String> {
     let stated = zstd_safe::get_frame_content_size(packed).ok().flatten();
     if stated != Some(size) {
-        return Err(format!("states another size than the {size} bytes of the index"));
+        return Err(format!("states another size than the {size} bytes in the index"));
     }
     if zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) {
         return Err("is not one frame".to_owned());
     }
     raw.clear();
     raw.reserve_exact(size as usize);
-    // No more than the buffer holds is ever written, whatever the frame contains.
-    debug_assert!(size <= PIECE as u64);
+    // zstd never writes beyond the capacity of the buffer, whatever the frame contains.
+    debug_assert!(size <= SEGMENT_BYTES as u64);
     let count = unpacker
         .decompress_to_buffer(packed, raw)
         .map_err(|error| format!("does not decompress: {error}"))?;
     if count as u64 == size { Ok(()) } else { Err(format!("holds {count} bytes, not {size}")) }
 }
 
-/// The tar that the index allows, as it is to come.
-struct Tape<'a> {
+/// The only tar that the index allows, and how much of it has been read.
+struct ExpectedTar<'a> {
     index: &'a Index,
-    /// The member that comes, or is under way.
+    /// The current or next member.
     next: usize,
-    part: Part,
+    part: TarPart,
 }
 
-enum Part {
-    /// Bytes that are known beforehand, and how many of them came.
+enum TarPart {
+    /// Bytes that are known in advance, and how many of them have been read.
     Known {
         bytes: Vec<u8>,
         at: usize,
-        then: Then,
+        after: After,
     },
     Content {
         left: u64,
         hash: Sha256,
     },
-    Over,
+    End,
 }
 
 #[derive(Clone, Copy)]
-enum Then {
+enum After {
     Content,
     NextMember,
     Nothing,
 }
 
-impl<'a> Tape<'a> {
+impl<'a> ExpectedTar<'a> {
     fn new(index: &'a Index) -> Self {
-        // An empty known part leads to the first member.
-        let part = Part::Known { bytes: Vec::new(), at: 0, then: Then::NextMember };
+        // An empty known part that leads to the first member.
+        let part = TarPart::Known { bytes: Vec::new(), at: 0, after: After::NextMember };
         Self { index, next: 0, part }
     }
 
     fn feed(&mut self, mut raw: &[u8], sink: &mut dyn Sink) -> Result<(), BundleError> {
         loop {
-            self.settle(sink)?;
+            self.advance(sink)?;
             if raw.is_empty() {
                 return Ok(());
             }
             match &mut self.part {
-                Part::Known { bytes, at, .. } => {
+                TarPart::Known { bytes, at, .. } => {
                     let count = raw.len().min(bytes.len() - *at);
                     if raw[..count] != bytes[*at..*at + count] {
-                        return Err(hostile(self.disagreement()));
+                        return Err(hostile(self.difference()));
                     }
                     *at += count;
                     raw = &raw[count..];
                 }
-                Part::Content { left, hash } => {
+                TarPart::Content { left, hash } => {
                     let count = usize::try_from(*left).unwrap_or(usize::MAX).min(raw.len());
                     hash.update(&raw[..count]);
                     sink.data(&raw[..count])?;
                     *left -= count as u64;
                     raw = &raw[count..];
                 }
-                Part::Over => return Err(hostile("something follows its last file".to_owned())),
+                TarPart::End => return Err(hostile("data follows its last file".to_owned())),
             }
         }
     }
 
-    /// Goes on to the next part as often as the present one is over.
-    fn settle(&mut self, sink: &mut dyn Sink) -> Result<(), BundleError> {
+    /// Moves to the next part while the current one is complete.
+    fn advance(&mut self, sink: &mut dyn Sink) -> Result<(), BundleError> {
         loop {
             match &mut self.part {
-                Part::Known { bytes, at, then } if *at == bytes.len() => {
-                    let then = *then;
-                    self.part = match then {
-                        Then::Content => {
+                TarPart::Known { bytes, at, after } if *at == bytes.len() => {
+                    let after = *after;
+                    self.part = match after {
+                        After::Content => {
                             let member = &self.index.members[self.next];
                             sink.begin(member)?;
-                            Part::Content { left: member.size, hash: Sha256::new() }
+                            TarPart::Content { left: member.size, hash: Sha256::new() }
                         }
-                        Then::NextMember => self.header()?,
-                        Then::Nothing => Part::Over,
+                        After::NextMember => self.header()?,
+                        After::Nothing => TarPart::End,
                     };
                 }
-                Part::Content { left: 0, hash } => {
+                TarPart::Content { left: 0, hash } => {
                     let member = &self.index.members[self.next];
                     if format!("{:x}", std::mem::take(hash).finalize()) != member.sha256 {
                         return Err(hostile(format!("{} has another sha256", member.path)));
@@ -343,39 +352,40 @@ impl<'a> Tape<'a> {
                     sink.end()?;
                     self.next += 1;
                     let bytes = vec![0; member.padding() as usize];
-                    self.part = Part::Known { bytes, at: 0, then: Then::NextMember };
+                    self.part = TarPart::Known { bytes, at: 0, after: After::NextMember };
                 }
                 _ => return Ok(()),
             }
         }
     }
 
-    fn header(&self) -> Result<Part, BundleError> {
+    fn header(&self) -> Result<TarPart, BundleError> {
         Ok(match self.index.members.get(self.next) {
             Some(member) => {
                 let bytes = member
                     .header()
                     .map_err(|error| hostile(format!("the name {:?}: {error}", member.path)))?;
-                Part::Known { bytes, at: 0, then: Then::Content }
+                TarPart::Known { bytes, at: 0, after: After::Content }
             }
-            None => Part::Known { bytes: vec![0; TAR_END as usize], at: 0, then: Then::Nothing },
+            None => {
+                TarPart::Known { bytes: vec![0; TAR_END as usize], at: 0, after: After::Nothing }
+            }
         })
     }
 
-    fn disagreement(&self) -> String {
+    fn difference(&self) -> String {
         match self.index.members.get(self.next) {
-            Some(member) => format!(
-                "the archive's own entry for {} says something else than the index",
-                member.path
-            ),
+            Some(member) => {
+                format!("the archive's own entry for {} differs from the index", member.path)
+            }
             None => "its archive does not end with its last file".to_owned(),
         }
     }
 
     fn close(mut self, sink: &mut dyn Sink) -> Result<(), BundleError> {
-        self.settle(sink)?;
+        self.advance(sink)?;
         match self.part {
-            Part::Over => Ok(()),
+            TarPart::End => Ok(()),
             _ => Err(hostile("its archive ends too early".to_owned())),
         }
     }

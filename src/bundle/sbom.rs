@@ -1,9 +1,9 @@
-//! The bill of materials: CycloneDX 1.5, as JSON. What the program is made of comes from the `Cargo.lock`
-//! it was built from, which is part of it; what it carries, from the bundle.
+//! The bill of materials, in CycloneDX 1.5 JSON. The components of the program come from the
+//! `Cargo.lock` it was built from, which is embedded in it; the models come from the bundle.
 //!
-//! `Cargo.lock` is for all platforms and features, so the bill names crates that one build leaves out (it
-//! may name too much, never too little). Dependencies of the tests are left out. The lock knows no
-//! licences; those of the crates stand in their own `Cargo.toml` in a bundle with sources.
+//! `Cargo.lock` covers all platforms and features, so the bill lists crates that a single build
+//! leaves out, but never omits one. Dependencies of the tests are left out. The lock file has no
+//! licences; in a bundle with sources, each crate's `Cargo.toml` has its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,11 +49,11 @@ impl Package {
     }
 }
 
-/// The bill of the program alone, or of the program and the `members` and `models` of a bundle. The same
-/// contents give the same bytes.
+/// The bill of the program with the `members` and `models` of a bundle, if any. The same contents
+/// give the same bytes.
 pub(super) fn write(members: &[Member], models: &[ModelEntry]) -> String {
     let packages = shipped();
-    let root = packages.first().expect("the lock has the program itself");
+    let root = packages.first().expect("the lock file lists the program itself");
     let program = members.iter().find(|member| member.kind == Kind::Program);
     let mut application = json!({
         "type": "application",
@@ -108,10 +108,10 @@ pub(crate) fn bill() -> String {
 
 const LLAMA_CPP: &str = "llama.cpp";
 
-/// The program and what it is built from, the program first; by what the lock says of each.
+/// The program, then the packages it is built from, according to the lock file.
 fn shipped() -> Vec<Package> {
     let lock: Lock = toml::from_str(include_str!("../../Cargo.lock"))
-        .expect("the lock is part of the program and is checked by a test");
+        .expect("the lock file is part of the program and a test parses it");
     let mut packages = lock.package;
     let test_only = test_only();
     let own =
@@ -142,10 +142,10 @@ fn shipped() -> Vec<Package> {
     packages
 }
 
-/// The program's dependencies that only its tests have.
+/// The dependencies that only the tests have.
 fn test_only() -> BTreeSet<String> {
     let manifest: toml::Table = toml::from_str(include_str!("../../Cargo.toml"))
-        .expect("the manifest is part of the program and is checked by a test");
+        .expect("the manifest is part of the program and a test parses it");
     let mut test: BTreeSet<String> = BTreeSet::new();
     let mut shipped: BTreeSet<String> = BTreeSet::new();
     let targets = manifest.get("target").and_then(toml::Value::as_table);
@@ -175,8 +175,8 @@ fn component(package: &Package) -> Value {
     component
 }
 
-/// The C++ library inside `llama-cpp-sys-2`. That crate does not say which commit of llama.cpp it holds;
-/// what the library itself tells is the version of its core, ggml.
+/// The C++ library inside `llama-cpp-sys-2`. That crate does not state its commit of llama.cpp; the
+/// library itself reports only the version of its core, ggml.
 fn llama_cpp(packages: &[Package]) -> Value {
     let carrier = packages.iter().find(|package| package.name == "llama-cpp-sys-2");
     // SAFETY: the function takes nothing and returns a pointer to a constant string with a NUL.
@@ -232,7 +232,7 @@ fn hashes(sha256: &str) -> Value {
     json!([{"alg": "SHA-256", "content": sha256}])
 }
 
-/// The format knows the identifiers of the SPDX list by heart; what is not surely one goes as a name.
+/// CycloneDX accepts only identifiers of the SPDX list as `id`; any other text goes into `name`.
 fn licence(text: &str) -> Value {
     const IDENTIFIERS: [&str; 4] = ["Apache-2.0", "MIT", "BSD-3-Clause", "CC-BY-4.0"];
     if IDENTIFIERS.contains(&text) {
@@ -242,7 +242,7 @@ fn licence(text: &str) -> Value {
     }
 }
 
-/// A UUID (version 8, of our own making) from what the bill says.
+/// A UUID (version 8, custom) made from the content of the bill.
 fn serial_number(text: &str) -> String {
     let digest = Sha256::digest(text);
     let mut bytes: [u8; 16] = digest[..16].try_into().expect("sixteen bytes");
@@ -266,9 +266,9 @@ mod tests {
     }
 
     #[test]
-    fn every_crate_that_cargo_builds_is_named() {
+    fn every_crate_that_cargo_builds_is_listed() {
         let bill: Value = serde_json::from_str(&bill()).unwrap();
-        let named = purls(&bill);
+        let listed = purls(&bill);
         let output = Command::new(env!("CARGO"))
             .args(["tree", "--offline", "--locked", "-e", "no-dev", "--prefix", "none"])
             .args(["--format", "{p}"])
@@ -283,14 +283,14 @@ mod tests {
             let mut words = line.split(' ');
             let (name, version) = (words.next().unwrap(), words.next().unwrap());
             let purl = format!("pkg:cargo/{name}@{}", version.trim_start_matches('v'));
-            assert!(named.contains(&purl), "{purl} is missing");
+            assert!(listed.contains(&purl), "{purl} is missing");
             compared += 1;
         }
         assert!(compared > 100);
     }
 
     #[test]
-    fn what_only_the_tests_need_is_left_out() {
+    fn dependencies_of_the_tests_are_left_out() {
         let bill: Value = serde_json::from_str(&bill()).unwrap();
         let root = bill["metadata"]["component"]["bom-ref"].clone();
         let edges = bill["dependencies"].as_array().unwrap();
@@ -302,12 +302,12 @@ mod tests {
     }
 
     #[test]
-    fn each_edge_leads_somewhere_and_each_crate_has_its_hash() {
+    fn each_dependency_is_a_component_and_each_crate_has_a_hash() {
         let bill: Value = serde_json::from_str(&bill()).unwrap();
         let components = bill["components"].as_array().unwrap();
         let mut known: BTreeSet<&str> =
             components.iter().map(|component| component["bom-ref"].as_str().unwrap()).collect();
-        assert_eq!(known.len(), components.len(), "a reference is there twice");
+        assert_eq!(known.len(), components.len(), "a reference occurs twice");
         known.insert(bill["metadata"]["component"]["bom-ref"].as_str().unwrap());
         for edge in bill["dependencies"].as_array().unwrap() {
             assert!(known.contains(edge["ref"].as_str().unwrap()));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_serial_number_follows_the_contents() {
+    fn the_serial_number_depends_on_the_contents() {
         let model = ModelEntry {
             role: crate::models::Role::Teacher,
             name: "x".to_owned(),

@@ -1,5 +1,5 @@
-//! The sources: what git tracks in a checkout, and every crate that it depends on, so that the program
-//! can be built where there is no network.
+//! The sources: the files that git tracks in a checkout and every crate they depend on, so that the
+//! program can be built without a network.
 
 use std::{
     fs, io,
@@ -7,23 +7,23 @@ use std::{
     process::{Command, Output},
 };
 
-use super::{BundleError, contents::Entry, index::Kind};
+use super::{BundleError, entry::Entry, index::Kind};
 
-/// Folder of the sources in a bundle.
+/// The folder of the sources in a bundle.
 pub(super) const FOLDER: &str = "source/";
 
-/// The files of `checkout` that git tracks, `cargo vendor`ed crates (copied into `scratch`) and the
-/// configuration that points cargo to them.
+/// The files of `checkout` that git tracks, the crates that `cargo vendor` copies into `scratch`,
+/// and the configuration that points cargo to them.
 ///
 /// # Errors
-/// `checkout` is none, a tracked file is a link or missing, git or cargo fail.
+/// `checkout` is not a checkout, a tracked file is a link or missing, or git or cargo fails.
 pub(super) fn gather(checkout: &Path, scratch: &Path) -> Result<Vec<Entry>, BundleError> {
     let mut entries = tracked(checkout)?;
     if !entries.iter().any(|entry| entry.path == "source/Cargo.lock") {
         return Err(BundleError::Tool {
             command: "git ls-files",
             message: format!("{} tracks no Cargo.lock", checkout.display()),
-            hint: "--source wants the top folder of a checkout of promptmix",
+            hint: "give --source the top folder of a checkout of promptmix",
         });
     }
     fs::create_dir(scratch)
@@ -38,21 +38,21 @@ pub(super) fn gather(checkout: &Path, scratch: &Path) -> Result<Vec<Entry>, Bund
 
 fn tracked(checkout: &Path) -> Result<Vec<Entry>, BundleError> {
     const GIT: &str = "git ls-files";
-    let hint = "--source wants the top folder of a git checkout of promptmix";
+    let hint = "give --source the top folder of a git checkout of promptmix";
     let fault = |message| BundleError::Tool { command: GIT, message, hint };
     let mut command = Command::new("git");
     command.arg("-C").arg(checkout).args(["ls-files", "-s", "-z"]);
-    let output = finish(GIT, &mut command, hint)?;
+    let output = run(GIT, &mut command, hint)?;
     let text = String::from_utf8(output.stdout)
         .map_err(|_| fault("a file's name is not UTF-8".to_owned()))?;
     let mut entries = Vec::new();
     for line in text.split_terminator('\0') {
         let (head, path) =
-            line.split_once('\t').ok_or_else(|| fault(format!("answers {line:?}")))?;
+            line.split_once('\t').ok_or_else(|| fault(format!("unexpected output {line:?}")))?;
         let executable = match head.split(' ').next() {
             Some("100644") => false,
             Some("100755") => true,
-            _ => return Err(fault(format!("{path} is no plain file"))),
+            _ => return Err(fault(format!("{path} is not a regular file"))),
         };
         let file = checkout.join(path);
         entries.push(Entry::file(format!("{FOLDER}{path}"), Kind::Source, executable, file));
@@ -60,18 +60,18 @@ fn tracked(checkout: &Path) -> Result<Vec<Entry>, BundleError> {
     Ok(entries)
 }
 
-/// Runs `cargo vendor` and returns the configuration that it recommends, with a path relative to the
+/// Runs `cargo vendor` and returns the configuration that it prints, with a path relative to the
 /// sources.
 fn vendored(checkout: &Path, vendor: &Path) -> Result<String, BundleError> {
     const VENDOR: &str = "cargo vendor";
-    let hint = "this needs cargo and all crates in its cache: `cargo fetch --locked` in the checkout brings them";
+    let hint = "cargo must be installed and all crates in its cache: run `cargo fetch --locked` in the checkout";
     let vendor = std::path::absolute(vendor)
         .map_err(|source| BundleError::Write { path: vendor.to_owned(), source })?;
     let mut command = Command::new("cargo");
-    // In the checkout, since that chooses the toolchain. Offline, since no command but `models pull`
-    // may connect, nor what it starts.
+    // In the checkout, which selects the toolchain. Offline, since only `models pull` may open
+    // connections, and no other command may start a program that does.
     command.current_dir(checkout).args(["vendor", "--locked", "--offline"]).arg(&vendor);
-    let output = finish(VENDOR, &mut command, hint)?;
+    let output = run(VENDOR, &mut command, hint)?;
     let config = String::from_utf8_lossy(&output.stdout).into_owned();
     let absolute = vendor.to_string_lossy();
     let escaped = absolute.replace('\\', "\\\\");
@@ -79,37 +79,28 @@ fn vendored(checkout: &Path, vendor: &Path) -> Result<String, BundleError> {
     if config.contains("directory = \"vendor\"") {
         Ok(config)
     } else {
-        let message = "recommends no configuration".to_owned();
+        let message = "printed no configuration".to_owned();
         Err(BundleError::Tool { command: VENDOR, message, hint })
     }
 }
 
-fn finish(
+/// Runs `command`; an error has the last lines of its stderr.
+fn run(
     name: &'static str,
     command: &mut Command,
     hint: &'static str,
 ) -> Result<Output, BundleError> {
     let fault = |message| BundleError::Tool { command: name, message, hint };
-    let output = command.output().map_err(|error| fault(format!("cannot be started: {error}")))?;
+    let output = command.output().map_err(|error| fault(format!("cannot start: {error}")))?;
     if output.status.success() {
         return Ok(output);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    Err(fault(
-        errors
-            .trim()
-            .lines()
-            .rev()
-            .take(5)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect::<Vec<_>>()
-            .join("\n"),
-    ))
+    let lines: Vec<&str> = errors.trim().lines().collect();
+    Err(fault(lines[lines.len().saturating_sub(5)..].join("\n")))
 }
 
-/// Adds all files under `folder`, whose name in the bundle is `name`.
+/// Adds all files under `folder`, which is called `name` in the bundle.
 fn walk(folder: &Path, name: &str, entries: &mut Vec<Entry>) -> Result<(), BundleError> {
     let read = |path: &Path, source| BundleError::Read { path: path.to_owned(), source };
     for item in fs::read_dir(folder).map_err(|source| read(folder, source))? {
@@ -127,7 +118,7 @@ fn walk(folder: &Path, name: &str, entries: &mut Vec<Entry>) -> Result<(), Bundl
             let executable = is_executable(&item.metadata().map_err(|source| read(&path, source))?);
             entries.push(Entry::file(name, Kind::Source, executable, path));
         } else {
-            return Err(read(&path, io::Error::other("it is no plain file")));
+            return Err(read(&path, io::Error::other("it is not a regular file")));
         }
     }
     Ok(())

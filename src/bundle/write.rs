@@ -1,4 +1,4 @@
-//! Writes the frames of a bundle, one after another, and remembers what the index has to say of them.
+//! Writes the segments of a bundle and collects their index.
 
 use std::io::{self, Read, Write};
 
@@ -7,47 +7,48 @@ use sha2::{Digest, Sha256};
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
 use super::{
-    BundleError, PIECE,
+    BundleError, SEGMENT_BYTES,
     index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END},
 };
 
-/// From this size on a member has frames of its own, so that a changed byte is named exactly.
+/// A member of this size or more has segments of its own, so that a changed byte can be located.
 const LARGE: u64 = 256 << 10;
-/// Small members share a frame until it holds this much.
+/// Smaller members share a segment until it holds this many bytes.
 const PACK: usize = 1 << 20;
-/// Weights hardly compress; texts do.
+/// zstd levels: weights hardly compress, texts do.
 const LEVEL_MODEL: i32 = 1;
 const LEVEL_OTHER: i32 = 9;
 
 /// A bundle that is being written.
 pub(super) struct Writer<W> {
     out: W,
-    /// Tar that is not compressed yet.
-    piece: Vec<u8>,
+    /// Bytes of the tar that are not compressed yet.
+    pending: Vec<u8>,
     written: u64,
     members: Vec<Member>,
     segments: Vec<Segment>,
 }
 
-/// Why a member could not be added: its reader, or our writer.
+/// Why a member could not be added.
 #[derive(Debug)]
 pub(super) enum AddError {
     Read(io::Error),
     Write(io::Error),
-    /// The reader gave fewer or more bytes than it was to have.
+    /// The reader returned more or fewer bytes than expected.
     Length,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, piece: Vec::new(), written: 0, members: Vec::new(), segments: Vec::new() }
+        Self { out, pending: Vec::new(), written: 0, members: Vec::new(), segments: Vec::new() }
     }
 
     pub(super) fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// Adds a member of `size` bytes; `progress` is told of each chunk. In constant memory.
+    /// Adds a member of `size` bytes in constant memory; `progress` is called with the size of each
+    /// chunk.
     ///
     /// # Errors
     /// [`AddError`].
@@ -60,7 +61,7 @@ impl<W: Write> Writer<W> {
     ) -> Result<(), AddError> {
         let large = size >= LARGE;
         let level = if kind == Kind::Model { LEVEL_MODEL } else { LEVEL_OTHER };
-        if large || self.piece.len() >= PACK {
+        if large || self.pending.len() >= PACK {
             self.flush(LEVEL_OTHER)?;
         }
         let mode = if executable { "0755" } else { "0644" };
@@ -97,10 +98,11 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends the tar and writes the signed index. Returns the writer, the index and the file's length.
+    /// Ends the tar and writes the signed index. Returns the output, the index and the file's
+    /// length.
     ///
     /// # Errors
-    /// As of [`Writer::add`]; too many members.
+    /// As for [`Writer::add`]; also if there are too many members.
     pub(super) fn finish(
         mut self,
         models: Vec<ModelEntry>,
@@ -126,41 +128,41 @@ impl<W: Write> Writer<W> {
 
     fn append(&mut self, mut bytes: &[u8], level: i32) -> Result<(), AddError> {
         while !bytes.is_empty() {
-            let count = bytes.len().min(PIECE - self.piece.len());
-            self.piece.extend_from_slice(&bytes[..count]);
+            let count = bytes.len().min(SEGMENT_BYTES - self.pending.len());
+            self.pending.extend_from_slice(&bytes[..count]);
             bytes = &bytes[count..];
-            if self.piece.len() == PIECE {
+            if self.pending.len() == SEGMENT_BYTES {
                 self.flush(level)?;
             }
         }
         Ok(())
     }
 
-    /// Compresses what is gathered, as one frame.
+    /// Compresses the pending bytes into one segment.
     fn flush(&mut self, level: i32) -> Result<(), AddError> {
-        if self.piece.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        let frame = frame(&self.piece, level).map_err(AddError::Write)?;
+        let frame = frame(&self.pending, level).map_err(AddError::Write)?;
         self.out.write_all(&frame).map_err(AddError::Write)?;
         let (offset, length) = (self.written, frame.len() as u64);
-        let raw = self.piece.len() as u64;
+        let raw = self.pending.len() as u64;
         let sha256 = crate::hash::of_bytes(&frame);
         self.segments.push(Segment { offset, length, raw, sha256 });
         self.written += length;
-        self.piece.clear();
+        self.pending.clear();
         Ok(())
     }
 }
 
-/// Why the end could not be written.
+/// Why a bundle could not be finished.
 #[derive(Debug)]
 pub(super) enum FinishError {
     Add(AddError),
     Index(BundleError),
 }
 
-/// One zstd frame that holds `bytes`, with their number and checksum.
+/// One zstd frame with `bytes`, their number and a checksum.
 pub(super) fn frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     let mut compressor = Compressor::new(level)?;
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
@@ -168,9 +170,9 @@ pub(super) fn frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
     compressor.compress(bytes)
 }
 
-/// A bundle of `frames` and `index`, whatever they are, signed with a key that everybody knows. It is
-/// for fuzzing: random bytes would not get past the signature.
+/// A bundle of any bytes as `frames` and `index`, signed with a known key: unsigned bytes would not
+/// get past the signature check.
 #[cfg(test)]
-pub(crate) fn sealed(frames: &[u8], index: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(frames: &[u8], index: &[u8]) -> Vec<u8> {
     [frames, &super::index::footer(index, &SigningKey::from_bytes(&[7; 32]))].concat()
 }

@@ -111,7 +111,8 @@ pub(super) fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::R
             if offline {
                 return Err(ModelError::Offline {
                     by: "--offline".to_owned(),
-                    mend: "leave it out, or copy the model here and take it over with `promptmix models import`".to_owned(),
+                    hint: "leave it out, or copy the model here and run `promptmix models import`"
+                        .to_owned(),
                 }
                 .into());
             }

@@ -1,14 +1,13 @@
-//! Holds the header of a model file against the file before any parser sees it.
+//! Checks the header of a model file before any parser sees it.
 //!
-//! A model is code's worth of numbers in a container that a stranger wrote, and the parsers of such
-//! containers have a history: counts that were allocated unseen, products of dimensions that
-//! wrapped, offsets past the end (the list is in [`gguf`]). llama.cpp reads a GGUF in C++; so each
-//! file goes through this check first, in safe Rust that believes no number in it: a count is held
-//! against the bytes that are left, a product is checked, nothing is allocated because a file says
-//! how much. The tensors themselves are never read. What passes is in one piece, each tensor lies in
-//! the file, and none lies on another.
+//! Model files come from strangers, and the parsers of their formats have had many vulnerabilities:
+//! unchecked counts that were allocated, products of dimensions that overflowed, offsets past the
+//! end (the list is in [`gguf`]). llama.cpp reads GGUF in C++, so each file first passes this
+//! check, in safe Rust that trusts no number in it: counts are compared with the remaining bytes,
+//! products are checked, and no size in the file decides an allocation. The tensors themselves are
+//! never read. In a file that passes, every tensor lies inside the file and none overlaps another.
 //!
-//! Which format a file has is told by its first bytes, never by its name.
+//! The format is recognised by the first bytes, never by the file's name.
 
 pub(crate) mod gguf;
 pub mod safetensors;
@@ -16,6 +15,7 @@ pub mod safetensors;
 mod tests;
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{BufReader, Read, Seek},
     path::{Path, PathBuf},
@@ -25,23 +25,36 @@ use crate::hint::Hint;
 pub(crate) use gguf::Gguf;
 pub(crate) use safetensors::Safetensors;
 
-/// Why a file is not let near a parser.
+/// Why no parser may read a file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeaderError {
-    #[error("cannot read {path}: {source}\nhint: is it there, and may you read it?")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path}: {fault}")]
     Unsound { path: PathBuf, fault: Fault },
 }
 
-impl Hint for HeaderError {}
+impl Hint for HeaderError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Read { .. } => Some("check that it exists and that you may read it".into()),
+            Self::Unsound { fault, .. } => fault.hint(),
+        }
+    }
+}
 
-/// What cannot be true of a file, and what to do about it.
+/// What is wrong with a file, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}\nhint: {hint}")]
+#[error("{message}")]
 pub struct Fault {
     pub message: String,
     pub hint: &'static str,
+}
+
+impl Hint for Fault {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(self.hint.into())
+    }
 }
 
 const DAMAGED: &str = "the file is damaged or was tampered with; fetch it again";
@@ -52,26 +65,27 @@ impl Fault {
     }
 
     fn hinted(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { message: shown(&message.into()), hint }
+        Self { message: printable(&message.into()), hint }
     }
 }
 
-/// Letters of a message beyond which its middle, a long name, is left out.
-const LONGEST_MESSAGE: usize = 300;
-/// Letters that are left at either end.
-const END: usize = 120;
+/// Longer messages, which contain a long name, lose their middle.
+const MAX_MESSAGE_CHARS: usize = 300;
+/// Characters kept at either end.
+const KEPT_CHARS: usize = 120;
 
-/// `message` without what would steer a terminal or fill it: names come from the file.
-fn shown(message: &str) -> String {
+/// `message` without control characters and of limited length, since names in it come from the
+/// file.
+fn printable(message: &str) -> String {
     let plain = |c: char| match c {
         '"' | '\'' | '\\' => c.to_string(),
         c => c.escape_debug().to_string(),
     };
-    let letters: Vec<char> = message.chars().collect();
-    if letters.len() <= LONGEST_MESSAGE {
-        return letters.into_iter().map(plain).collect();
+    let chars: Vec<char> = message.chars().collect();
+    if chars.len() <= MAX_MESSAGE_CHARS {
+        return chars.into_iter().map(plain).collect();
     }
-    let (start, end) = (&letters[..END], &letters[letters.len() - END..]);
+    let (start, end) = (&chars[..KEPT_CHARS], &chars[chars.len() - KEPT_CHARS..]);
     start
         .iter()
         .copied()
@@ -81,7 +95,7 @@ fn shown(message: &str) -> String {
         .collect()
 }
 
-/// What a sound header says.
+/// The content of a valid header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Header {
     Gguf(Box<Gguf>),
@@ -89,7 +103,7 @@ pub enum Header {
 }
 
 impl Header {
-    /// The GGUF's, if it is one.
+    /// The header of a GGUF, if it is one.
     pub fn gguf(&self) -> Option<&Gguf> {
         match self {
             Self::Gguf(header) => Some(header),
@@ -98,11 +112,11 @@ impl Header {
     }
 }
 
-/// Checks the header of the GGUF or safetensors file at `path`, and of the other parts of a GGUF
-/// that was split: llama.cpp opens those by itself.
+/// Checks the header of the GGUF or safetensors file at `path`, and those of the other parts of a
+/// split GGUF, which llama.cpp opens by itself.
 ///
 /// # Errors
-/// A file that cannot be read, and one whose header cannot be true.
+/// A file cannot be read, or a header is invalid.
 pub(crate) fn check(path: &Path) -> Result<Header, HeaderError> {
     let header = check_one(path)?;
     let Some(split) = header.gguf().and_then(|gguf| gguf.split) else {
@@ -114,7 +128,7 @@ pub(crate) fn check(path: &Path) -> Result<Header, HeaderError> {
             path,
             Fault::hinted(
                 format!("it is part {} of a model of {} files", split.number + 1, split.count),
-                "give the first part; the names end in -00001-of-0000N.gguf as they were made",
+                "give the first part; keep the original names, which end in -00001-of-0000N.gguf",
             ),
         ));
     };
@@ -130,7 +144,7 @@ pub(crate) fn check(path: &Path) -> Result<Header, HeaderError> {
     Ok(header)
 }
 
-/// Checks the header of this file alone, as long as the other parts of its model are not there yet.
+/// Checks the header of this file alone, for a split model that is not complete yet.
 ///
 /// # Errors
 /// As [`check`].
@@ -139,45 +153,45 @@ pub(crate) fn check_one(path: &Path) -> Result<Header, HeaderError> {
     let file = File::open(path).map_err(read)?;
     let length = file.metadata().map_err(read)?;
     if !length.is_file() {
-        return Err(read(std::io::Error::other("it is no file")));
+        return Err(read(std::io::Error::other("it is not a regular file")));
     }
     check_reader(BufReader::with_capacity(1 << 16, file), length.len()).map_err(|error| match error
     {
-        Stop::Read(source) => read(source),
-        Stop::Fault(fault) => HeaderError::Unsound { path: path.to_owned(), fault },
+        CheckError::Io(source) => read(source),
+        CheckError::Fault(fault) => HeaderError::Unsound { path: path.to_owned(), fault },
     })
 }
 
-/// Checks a file that is in memory, as [`check`] does.
+/// Checks a file in memory, as [`check`] does.
 ///
 /// # Errors
-/// The first thing that cannot be true.
+/// The first fault.
 pub fn check_bytes(bytes: &[u8]) -> Result<Header, Fault> {
     check_reader(std::io::Cursor::new(bytes), bytes.len() as u64).map_err(|error| match error {
-        Stop::Read(source) => Fault::new(source.to_string()),
-        Stop::Fault(fault) => fault,
+        CheckError::Io(source) => Fault::new(source.to_string()),
+        CheckError::Fault(fault) => fault,
     })
 }
 
-/// Why a check ended early.
-enum Stop {
-    Read(std::io::Error),
+/// Why a check failed; [`HeaderError`] without the path.
+enum CheckError {
+    Io(std::io::Error),
     Fault(Fault),
 }
 
-impl From<std::io::Error> for Stop {
+impl From<std::io::Error> for CheckError {
     fn from(error: std::io::Error) -> Self {
-        Self::Read(error)
+        Self::Io(error)
     }
 }
 
-impl From<Fault> for Stop {
+impl From<Fault> for CheckError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-fn check_reader(mut file: impl Read + Seek, length: u64) -> Result<Header, Stop> {
+fn check_reader(mut file: impl Read + Seek, length: u64) -> Result<Header, CheckError> {
     let mut start = Vec::with_capacity(16);
     file.by_ref().take(16).read_to_end(&mut start)?;
     file.rewind()?;
@@ -187,25 +201,25 @@ fn check_reader(mut file: impl Read + Seek, length: u64) -> Result<Header, Stop>
     if start.get(8) == Some(&b'{') {
         return Ok(Header::Safetensors(safetensors::read(file, length)?));
     }
-    Err(unknown(&start).into())
+    Err(unknown_format(&start).into())
 }
 
-/// What people have in place of a model, most often.
-fn unknown(start: &[u8]) -> Fault {
+/// Names the files that people most often have in place of a model.
+fn unknown_format(start: &[u8]) -> Fault {
     let is = |mark: &[u8]| start.starts_with(mark);
     if start.is_empty() {
         Fault::new("it is empty")
     } else if is(b"version https:/") {
-        Fault::hinted("it is a pointer of git-lfs, not the model", "fetch it with `git lfs pull`")
+        Fault::hinted("it is a git-lfs pointer, not the model", "fetch it with `git lfs pull`")
     } else if is(b"<") {
-        Fault::hinted("it is a web page", "fetch the model itself: the link to the raw file")
+        Fault::hinted("it is a web page", "fetch the model itself, with the link to the raw file")
     } else if is(b"PK\x03\x04") || is(b"\x80\x02") {
         Fault::hinted(
-            "it is a pickle of PyTorch, which can run any code when it is opened",
-            "take the model's safetensors or GGUF file",
+            "it is a PyTorch pickle, which can run arbitrary code when it is opened",
+            "use the model's safetensors or GGUF file",
         )
     } else if [&b"ggml"[..], b"lmgg", b"fmgg", b"tjgg", b"algg"].iter().any(|mark| is(mark)) {
-        Fault::hinted("it is of the time before GGUF", "take the model's GGUF file")
+        Fault::hinted("it has a format from before GGUF", "use the model's GGUF file")
     } else {
         Fault::new("it is neither GGUF nor safetensors")
     }

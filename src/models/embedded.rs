@@ -1,8 +1,8 @@
-//! The models and the task that are part of the program itself.
+//! The models that are part of the program itself.
 
 use std::{fs, path::PathBuf};
 
-use super::{ModelError, Role, private, trusted_home};
+use super::{ModelError, Role, files, paths::trusted_home};
 
 /// The pocket teacher, a GGUF.
 pub(super) const POCKET_TEACHER: &[u8] =
@@ -15,12 +15,12 @@ pub(super) const POCKET_STUDENT: [&[u8]; 3] = [
     include_bytes!("../../models/pocket/student/tokenizer.json"),
 ];
 
-/// The embedded model of this role as files: llama.cpp reads models from files only. They are written
-/// to [`home`] once, under their hash, and compared each time.
+/// The embedded model of this role as files, since llama.cpp reads models from files only. They are
+/// written once, to paths that contain their hash, and compared byte by byte on every use.
 pub(super) fn unpack(role: Role) -> Result<Vec<(String, PathBuf)>, ModelError> {
     let unpacked = |name: &str, path: PathBuf, bytes: &[u8]| {
         if !fs::read(&path).is_ok_and(|found| found == bytes) {
-            private::replace(&path, bytes)?;
+            files::write(&path, bytes)?;
         }
         Ok((name.to_owned(), path))
     };

@@ -1,79 +1,120 @@
-//! What can be wrong with a model or with the program's own folder, and how it is mended.
+//! What can be wrong with a model or with the program's own folder.
 
-use std::{io, path::PathBuf};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use super::Role;
 use crate::{hint::Hint, model_file::HeaderError};
 
-/// Why a model cannot be had.
+/// Why a model cannot be used, fetched, imported or removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelError {
     #[error(
-        "there is no {role} {name:?}: no such file or folder, and no model of that name is known\nhint: give a path, or one of {known}"
+        "unknown {role} {name:?}: no file or folder has this path, and no known model this name"
     )]
     Unknown { role: Role, name: String, known: String },
     #[error(
-        "{name} is not on this machine ({file} is neither in {library} nor in the Hugging Face cache {cache})\nhint: `promptmix models pull {name}` on a machine with a network fetches it, `promptmix models import` takes a copy; a path to the model works too (`./{name}` if a file or folder here is meant)"
+        "{name} is not on this machine: {file} is neither in {library} nor in the Hugging Face cache {cache}"
     )]
     NotPulled { name: String, file: String, library: PathBuf, cache: PathBuf },
-    #[error("{path} holds no {file}\nhint: copy the whole model, all its files in one folder")]
+    #[error("{path} has no {file}")]
     Incomplete { path: PathBuf, file: String },
+    #[error("{path} is not one of the files of {name} that the manifest or {lock} lists")]
+    Extra { path: PathBuf, name: String, lock: PathBuf },
+    #[error("{path} holds several models: {files}")]
+    MultipleModels { path: PathBuf, files: String },
     #[error(
-        "{path} is none of the files of {name}, as {by} and the manifest have them\nhint: delete it; to take a file over as a model of its own: `promptmix models import`"
+        "not enough space in {path}: {wanted} bytes are needed and {free} are free; with the reserve for other programs, {missing} bytes are missing"
     )]
-    Extra { path: PathBuf, name: String, by: PathBuf },
-    #[error(
-        "{path} holds several models: {files}\nhint: give the path of one of them, or keep each in a folder of its own"
-    )]
-    Several { path: PathBuf, files: String },
-    #[error(
-        "{path} has no room for {wanted} bytes: {free} are free, {missing} bytes are missing (some are left for others)\nhint: make room, or set PROMPTMIX_HOME to a folder on another disk"
-    )]
-    Full { path: PathBuf, wanted: u64, free: u64, missing: u64 },
-    #[error(
-        "the name {name:?} belongs to {owner}\nhint: `--name OTHER` gives what comes from {repo} another name"
-    )]
+    DiskFull { path: PathBuf, wanted: u64, free: u64, missing: u64 },
+    #[error("the name {name:?} belongs to {owner}")]
     Claimed { name: String, owner: String, repo: String },
     #[error(
-        "{path} is not a folder for you alone, and what lies there is to say what models should be\nhint: set PROMPTMIX_HOME (or HOME) to a folder of yours"
+        "{path} is not a private folder of yours, and the files in it decide which models are trusted"
     )]
     Untrusted { path: PathBuf },
-    #[error(
-        "cannot write {path}: {source}\nhint: PROMPTMIX_HOME names another folder for the program's own files"
-    )]
+    #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path}: {source}\nhint: is it there, and may you read it?")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error(
-        "{path} is not what it should be: its sha256 is {found}, {by} says {wanted}\nhint: {mend}"
-    )]
-    Changed { path: PathBuf, found: String, wanted: String, by: Box<str>, mend: Box<str> },
-    #[error("{path} has {found} bytes, {by} says {wanted}\nhint: {mend}")]
-    Size { path: PathBuf, found: u64, wanted: u64, by: String, mend: String },
-    #[error("{name:?} cannot be the name of a {what}: {reason}\nhint: {mend}")]
-    Name { name: String, what: &'static str, reason: &'static str, mend: &'static str },
-    #[error(
-        "there is another {role} of the name {name:?} in {path}\nhint: `promptmix models remove {name}` makes room; `models import --name OTHER` keeps both"
-    )]
+    #[error("{path} has the sha256 {found}, but {by} says {wanted}")]
+    HashMismatch { path: PathBuf, found: String, wanted: String, by: Box<str>, hint: Box<str> },
+    #[error("{path} has {found} bytes, but {by} says {wanted}")]
+    SizeMismatch { path: PathBuf, found: u64, wanted: u64, by: String, hint: String },
+    #[error("{name:?} cannot be the name of a {what}: {reason}")]
+    InvalidName { name: String, what: &'static str, reason: &'static str, hint: &'static str },
+    #[error("another {role} named {name:?} is already in {path}")]
     Taken { role: Role, name: String, path: PathBuf },
-    #[error(
-        "{name} is in the Hugging Face cache, which belongs to other programs too\nhint: delete {path} yourself if none of them needs it"
-    )]
+    #[error("{name} is in the Hugging Face cache, which belongs to other programs too")]
     InCache { name: String, path: PathBuf },
-    #[error("{name} is part of the program\nhint: only models in {library} can be removed")]
+    #[error("{name} is part of the program")]
     BuiltIn { name: String, library: PathBuf },
-    #[error("{name:?} is both a teacher and a student\nhint: say which with --role")]
+    #[error("{name:?} is both a teacher and a student")]
     Ambiguous { name: String },
-    #[error("cannot fetch {file} of {name}: {message}\nhint: {mend}")]
-    Fetch { name: String, file: String, message: String, mend: String },
-    #[error("{by} is set: nothing may be fetched\nhint: {mend}")]
-    Offline { by: String, mend: String },
-    #[error(
-        "{path}: {message}\nhint: mend the line, or delete the file: each model is then pinned anew by its next pull"
-    )]
-    Lock { path: PathBuf, message: String },
+    #[error("cannot fetch {file} of {name}: {message}")]
+    Fetch { name: String, file: String, message: String, hint: String },
+    #[error("downloads are disabled: {by} is set")]
+    Offline { by: String, hint: String },
+    #[error("{path} is not a valid lock file: {message}")]
+    InvalidLock { path: PathBuf, message: String },
     #[error(transparent)]
     Header(#[from] HeaderError),
 }
 
-impl Hint for ModelError {}
+impl Hint for ModelError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Unknown { known, .. } => format!("give a path, or one of: {known}").into(),
+            Self::NotPulled { name, .. } => format!(
+                "`promptmix models pull {name}` fetches it; without a network, copy the model here \
+                 and run `promptmix models import`; a path to a model works too (`./{name}` for a \
+                 file or folder in this directory)"
+            )
+            .into(),
+            Self::Incomplete { .. } => {
+                "copy the whole model, with all its files in one folder".into()
+            }
+            Self::Extra { .. } => {
+                "delete it; `promptmix models import` makes the file a model of its own".into()
+            }
+            Self::MultipleModels { .. } => {
+                "give the path of one of them, or keep each in a folder of its own".into()
+            }
+            Self::DiskFull { .. } => {
+                "free some space, or set PROMPTMIX_HOME to a folder on another disk".into()
+            }
+            Self::Claimed { repo, .. } => {
+                format!("`--name OTHER` stores the model from {repo} under another name").into()
+            }
+            Self::Untrusted { .. } => {
+                "set PROMPTMIX_HOME (or HOME) to a folder that only you can access".into()
+            }
+            Self::Write { .. } => {
+                "set PROMPTMIX_HOME to keep the program's own files in another folder".into()
+            }
+            Self::Read { .. } => "check that it exists and that you may read it".into(),
+            Self::HashMismatch { hint, .. } => (**hint).into(),
+            Self::InvalidName { hint, .. } => (*hint).into(),
+            Self::SizeMismatch { hint, .. }
+            | Self::Fetch { hint, .. }
+            | Self::Offline { hint, .. } => hint.into(),
+            Self::Taken { name, .. } => format!(
+                "`promptmix models remove {name}` removes it; `promptmix models import --name \
+                 OTHER` keeps both"
+            )
+            .into(),
+            Self::InCache { path, .. } => {
+                format!("delete {} yourself if no other program needs it", path.display()).into()
+            }
+            Self::BuiltIn { library, .. } => {
+                format!("only models in {} can be removed", library.display()).into()
+            }
+            Self::Ambiguous { .. } => "choose one with --role".into(),
+            Self::InvalidLock { .. } => {
+                "fix the line, or delete the file: the next pull or import of each model then pins \
+                 it again"
+                    .into()
+            }
+            Self::Header(error) => return error.hint(),
+        })
+    }
+}

@@ -1,9 +1,9 @@
-//! `models.lock.toml`: what each model was when it came first.
+//! `models.lock.toml`: the commit, sizes and hashes of each model when it was first installed.
 //!
-//! The manifest names repos, but vouches for few hashes: nobody checked the rest. The first pull or
-//! import of a model writes commit, sizes and SHA-256 here, and from then on every file must be the
-//! same (trust on first use). Whoever wants certainty compares this file between two machines, or
-//! with what the hub's web page says.
+//! The manifest lists repos but has few hashes, since most have not been verified. The first pull
+//! or import of a model records its commit, sizes and SHA-256 here; from then on every file must
+//! match (trust on first use). To be certain, compare this file between two machines, or with the
+//! hashes on the hub's web page.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -13,18 +13,22 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelError, Role, home, library, private, trusted_home};
+use super::{
+    ModelError, Role, files,
+    paths::{self, home, trusted_home},
+};
+use crate::fs::private_options;
 
-/// One model as it came.
+/// One model as it was when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Locked {
     pub name: String,
     pub role: Role,
-    /// `owner/name` on the hub; empty where the model came from a file or a bundle.
+    /// `owner/name` on the hub; empty if the model came from a file or a bundle.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub repo: String,
-    /// The commit of the repo, where the model was pulled.
+    /// The commit of the repo; empty if the model was not pulled.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub commit: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -33,7 +37,7 @@ pub(crate) struct Locked {
     pub files: Vec<LockedFile>,
 }
 
-/// One file of it.
+/// One file of a pinned model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LockedFile {
@@ -58,14 +62,14 @@ pub(super) fn path() -> PathBuf {
 }
 
 impl Lock {
-    /// The lock file; an empty one where there is none yet.
+    /// Reads the lock file; a missing one counts as empty.
     ///
     /// # Errors
-    /// A file that cannot be read or is not a lock file.
+    /// The file cannot be read or is not a valid lock file.
     pub(crate) fn read() -> Result<Self, ModelError> {
         let path = trusted_home()?.join(FILE);
         match fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| ModelError::Lock {
+            Ok(text) => toml::from_str(&text).map_err(|error| ModelError::InvalidLock {
                 path,
                 message: error.to_string().trim_end().to_owned(),
             }),
@@ -78,8 +82,8 @@ impl Lock {
         self.models.iter().find(|model| model.role == role && model.name == name)
     }
 
-    /// Writes down `model`, in the place of what was known of it. The guard shows that no other
-    /// program changes the file meanwhile.
+    /// Records `model`, replacing its previous entry. The guard proves that no other process is
+    /// changing the file.
     pub(crate) fn put(_guard: &Guard, model: Locked) -> Result<(), ModelError> {
         let mut lock = Self::read()?;
         lock.models.retain(|other| other.role != model.role || other.name != model.name);
@@ -88,7 +92,7 @@ impl Lock {
         lock.write()
     }
 
-    /// Forgets a model.
+    /// Removes the entry of a model.
     pub(crate) fn forget(_guard: &Guard, role: Role, name: &str) -> Result<(), ModelError> {
         let mut lock = Self::read()?;
         lock.models.retain(|other| other.role != role || other.name != name);
@@ -97,51 +101,51 @@ impl Lock {
 
     fn write(&self) -> Result<(), ModelError> {
         let text = toml::to_string(self).expect("names, numbers and hashes are TOML");
-        let head = "# What each model was when it came first; see `promptmix models verify`.\n\n";
-        private::replace(&path(), format!("{head}{text}").as_bytes())
+        let head = "# Each model as it was first installed; `promptmix models verify` checks against this.\n\n";
+        files::write(&path(), format!("{head}{text}").as_bytes())
     }
 }
 
-/// While it lives, no other process changes library or lock file.
+/// A file lock; it is released when this is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Guard {
     _file: File,
 }
 
-/// Waits until no other process changes the library.
-pub(super) fn hold() -> Result<Guard, ModelError> {
-    lock_file(library::root().join(".lock"), "another promptmix that changes the library")
+/// Locks the library and the lock file for changes, waiting for any other process that changes
+/// them.
+pub(super) fn lock_library() -> Result<Guard, ModelError> {
+    acquire(paths::library_root().join(".lock"), "another promptmix that is changing the library")
 }
 
-/// Waits for the lock on the file at `path`, which is made where it is missing, and says that it waits
-/// for `whom`. The system gives it up with the process, however that ends.
-pub(super) fn lock_file(path: PathBuf, whom: &str) -> Result<Guard, ModelError> {
+/// Locks the file at `path`, creating it if it is missing; if it has to wait, it prints that it
+/// waits for `other`. The system releases the lock when the process ends, however it ends.
+pub(super) fn acquire(path: PathBuf, other: &str) -> Result<Guard, ModelError> {
     trusted_home()?;
     if let Some(parent) = path.parent() {
-        private::folder(parent)?;
+        files::create_dir(parent)?;
     }
     let write = |source| ModelError::Write { path: path.clone(), source };
-    let options =
-        private::private_options().read(true).write(true).create(true).truncate(false).clone();
+    let options = private_options().read(true).write(true).create(true).truncate(false).clone();
     let mut file = options.open(&path).map_err(write)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Elsewhere than on Unix a locked file cannot be read.
+            // A locked file can be read on Unix only.
             let _ = (&mut file).take(20).read_to_string(&mut holder);
             let process = match holder.trim().parse::<u32>() {
                 Ok(number) => format!(" (process {number})"),
                 Err(_) => String::new(),
             };
-            // In one piece: several may wait.
-            let line = format!("waiting for {whom}{process}\n");
+            // In one write, since several processes may wait and print at once.
+            let line = format!("waiting for {other}{process}\n");
             eprint!("{line}");
             file.lock().map_err(write)?;
         }
         Err(TryLockError::Error(source)) => return Err(write(source)),
     }
-    // Who holds it, for those who wait; nothing depends on it.
+    // The holder's process id, for the message of those who wait; nothing else depends on it.
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_says_what_it_means() {
+    fn a_lock_file_is_read_back_as_written() {
         let model = Locked {
             name: "tiny".into(),
             role: Role::Teacher,
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_an_error_and_not_silence() {
+    fn an_unknown_key_is_an_error() {
         assert!(
             toml::from_str::<Lock>("[[model]]\nname='a'\nrole='teacher'\nsha='x'\nfile=[]")
                 .is_err()

@@ -1,42 +1,45 @@
-//! Where models come from, and that they are what they should be.
+//! Finds models by name or path and verifies their files.
 //!
-//! A model is embedded in the program, given as a path, or known by name: from `models/manifest.toml`,
-//! from the library under the program's own folder, or from the local Hugging Face cache, which is
-//! read and never written. Every file is held against the hash that is known of it, and its header
-//! against its length, before a parser sees it. Only [`pull`] opens a connection, and only in builds
-//! with the feature `pull`.
+//! A model is embedded in the program, given as a path, or known by name: from
+//! `models/manifest.toml`, from the library in the program's own folder, or from the local Hugging
+//! Face cache, which is read and never written. Before a parser sees a file, its SHA-256 is
+//! compared with the one that the manifest or the lock file has, and its header is checked against
+//! its length. Only [`pull`] opens a connection, and only in builds with the feature `pull`.
+//!
+//! The files are layered; each uses only those to its left:
+//!
+//! ```text
+//! paths ──► lock, manifest ──► resolve ──► library, inspect ──► pull
+//! ```
 
+mod checksum;
 mod embedded;
 mod error;
+mod files;
 mod inspect;
 mod library;
 mod lock;
 mod manifest;
-mod private;
+mod paths;
 #[cfg(feature = "pull")]
 pub(crate) mod pull;
 mod resolve;
 mod speed;
 mod split;
-mod verify;
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use checksum::sha256_of;
 pub(crate) use error::ModelError;
 pub(crate) use inspect::{Inspected, Soundness, inspect};
-pub(crate) use library::{
-    LocalModel, install, local, names as library_names, plain_name, remove, root as library_root,
-};
+pub(crate) use library::{LocalModel, install, local, remove};
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use manifest::{KnownModel, known_models};
+pub(crate) use paths::{home, library_names, library_root, plain_name};
 pub(crate) use resolve::{Place, files_at, is_name, present};
 pub(crate) use speed::{remember_speed, speed};
-pub(crate) use verify::sha256_of;
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,12 +58,13 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// The GGUF file that `spec` means: `pocket`, a name of the manifest or the library, or a path; what
-/// has a name wins over a path without a separator. Of a model in several files it is the first. Every file has been checked.
+/// The GGUF file that `spec` refers to: `pocket`, a name from the manifest or the library, or a
+/// path. A known name takes precedence over a path without a separator. For a model in several
+/// files it is the first. Every file has been verified.
 ///
 /// # Errors
-/// A name that is not known or not on this machine, a file that is not what the manifest or the lock
-/// file says, a header that cannot be true.
+/// The name is unknown, the model is not on this machine, a file differs from the manifest or the
+/// lock file, or a header is invalid.
 pub(crate) fn teacher_file(spec: &str) -> Result<PathBuf, ModelError> {
     let mut found = resolve::locate(Role::Teacher, spec)?;
     found.check()?;
@@ -75,8 +79,8 @@ pub(crate) enum StudentFiles {
     Folder(PathBuf),
 }
 
-/// The encoder that `spec` means: `pocket`, a name of the manifest or the library, or a folder. Every
-/// file has been checked.
+/// The encoder that `spec` refers to: `pocket`, a name from the manifest or the library, or a
+/// folder. Every file has been verified.
 ///
 /// # Errors
 /// As [`teacher_file`].
@@ -93,7 +97,7 @@ pub(crate) fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
     Ok(StudentFiles::Folder(folder.to_owned()))
 }
 
-/// Bytes and sha256 (hex) of the embedded models together, for `doctor`.
+/// Size in bytes and SHA-256 (hex) of each embedded model; a student's hash is that of its weights.
 pub(crate) fn embedded_sizes() -> [(Role, usize, String); 2] {
     let [config, weights, tokenizer] = embedded::POCKET_STUDENT;
     [
@@ -110,64 +114,16 @@ pub(crate) fn embedded_sizes() -> [(Role, usize, String); 2] {
     ]
 }
 
-/// The folder of the program's own files: `PROMPTMIX_HOME`, or `promptmix` in the user's cache folder.
-/// A user without any of them gets one beside everybody's temporary files.
-pub(crate) fn home() -> PathBuf {
-    named_home().unwrap_or_else(shared_home)
-}
-
-fn named_home() -> Option<PathBuf> {
-    let from = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty());
-    from("PROMPTMIX_HOME")
-        .map(PathBuf::from)
-        .or_else(|| from("XDG_CACHE_HOME").map(|cache| PathBuf::from(cache).join("promptmix")))
-        .or_else(|| from("HOME").map(|home| PathBuf::from(home).join(".cache/promptmix")))
-}
-
-#[cfg(unix)]
-fn shared_home() -> PathBuf {
-    // SAFETY: it takes nothing and cannot fail.
-    env::temp_dir().join(format!("promptmix-{}", unsafe { libc::geteuid() }))
-}
-
-#[cfg(not(unix))]
-fn shared_home() -> PathBuf {
-    env::temp_dir().join("promptmix")
-}
-
-/// [`home`], to be believed: what is in there says what models should be. Among everybody's temporary
-/// files it must be this user's alone, or another could have put it there.
-fn trusted_home() -> Result<PathBuf, ModelError> {
-    if let Some(home) = named_home() {
-        return Ok(home);
-    }
-    let home = shared_home();
-    private::folder(&home)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        // A link is not followed: its target could be changed.
-        let meta = std::fs::symlink_metadata(&home)
-            .map_err(|source| ModelError::Read { path: home.clone(), source })?;
-        // SAFETY: it takes nothing and cannot fail.
-        let user = unsafe { libc::geteuid() };
-        if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o077 != 0 {
-            return Err(ModelError::Untrusted { path: home });
-        }
-    }
-    Ok(home)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hint;
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let message = teacher_file("gpt-9").unwrap_err().to_string();
-        assert!(
-            message.contains("gpt-9") && message.contains("qwen2.5-0.5b-instruct"),
-            "{message}"
-        );
+        let error = teacher_file("gpt-9").unwrap_err();
+        assert!(error.to_string().contains("gpt-9"), "{error}");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("qwen2.5-0.5b-instruct"), "{hint}");
     }
 }

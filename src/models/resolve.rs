@@ -1,28 +1,34 @@
-//! Where a model is that somebody asks for, and whether it is what it should be.
+//! Resolves a name or path to the files of a model and verifies them.
 //!
-//! What has a separator in it or ends in `.gguf` is a path. All else is a name first, and a path only
-//! where nothing has that name: a folder that happens to lie here must not stand in for a known model.
-//! A name is looked for among the embedded models, in the library, and in the Hugging Face cache, in
-//! this order. Before its path is handed out, every file is held against the manifest and the lock
-//! file, and its header against its length: no parser sees a file before that.
+//! A spec that contains a separator or ends in `.gguf` is a path. Any other is first a name, and a
+//! path only if nothing has that name: a folder in the current directory must not replace a known
+//! model. A name is looked up among the embedded models, in the library, and in the Hugging Face
+//! cache, in this order. Before a path is returned, each file is compared with the manifest and the
+//! lock file, and its header is checked against its length: no parser sees a file before that.
 //!
-//! Which files a model of the library has is the word of the manifest or the lock, never that of the
-//! folder: a file that was put beside them is an error. Of a model in the Hugging Face cache, large
-//! files bear their SHA-256 as the name of their blob; what else it is gets pinned at its first use, as
-//! by a pull.
+//! The manifest or the lock file decides which files a model in the library has, never the folder:
+//! an additional file is an error. In the Hugging Face cache, a large file is stored under its
+//! SHA-256; the other files of such a model are pinned when it is first used, as by a pull.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    ModelError, Role, embedded, library,
+    ModelError, Role,
+    checksum::{self, Expected},
+    embedded,
     lock::{self, Lock, Locked, LockedFile},
     manifest::{self, KnownModel, known_models},
-    split,
-    verify::{self, Wanted},
+    paths, split,
 };
-use crate::model_file;
+use crate::{
+    hint::{self, Hint},
+    model_file,
+};
 
-/// Files beside `tokenizer.json` that the student carries along.
+/// The files of a student that are used or carried along.
 const STUDENT_FILES: [&str; 7] = [
     "config.json",
     "model.safetensors",
@@ -33,14 +39,14 @@ const STUDENT_FILES: [&str; 7] = [
     "added_tokens.json",
 ];
 
-/// A model that was found.
+/// A model that was found, not necessarily verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub role: Role,
     /// Its name; empty for a path outside the library.
     pub name: String,
     pub place: Place,
-    /// Name inside the model's folder, and path. Of a teacher, the first is the one to load.
+    /// Name inside the model's folder, and path. The first file of a teacher is the one to load.
     pub files: Vec<(String, PathBuf)>,
 }
 
@@ -53,52 +59,53 @@ pub(crate) enum Place {
     Path,
 }
 
-/// Finds the model that `spec` means; nothing is checked yet.
+/// Finds the model that `spec` refers to, without verifying it.
 ///
 /// # Errors
-/// A name that is not known, a model that is not on this machine, a folder that is not whole.
+/// The name is unknown, the model is not on this machine, or a folder lacks a file.
 pub(crate) fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
     let path = Path::new(spec);
     let looks_like_path =
         spec.contains(['/', '\\']) || path.extension().is_some_and(|extension| extension == "gguf");
     if !looks_like_path && (is_name(role, spec) || !path.exists()) {
-        return named(role, spec);
+        return find_by_name(role, spec);
     }
-    let Some(name) = library::name_of(role, path) else {
+    let Some(name) = paths::model_at(role, path) else {
         let files = files_at(role, path)?;
         return Ok(Found { role, name: String::new(), place: Place::Path, files });
     };
-    // A path into the library is no way around what is known of its models.
+    // A path into the library is verified like the name of the model.
     let found = in_library(role, &name)?;
     let real = |path: &Path| path.canonicalize().ok();
     let file = real(path);
-    if file != real(&library::folder(role, &name))
+    if file != real(&paths::model_dir(role, &name))
         && !found.files.iter().any(|(_, path)| real(path) == file)
     {
-        return Err(extra(path.to_owned(), &name));
+        return Err(extra_file(path.to_owned(), &name));
     }
     Ok(found)
 }
 
-/// Whether a model is known by this name, on this machine or not.
+/// Whether this is the name of a known model, on this machine or not.
 pub(crate) fn is_name(role: Role, name: &str) -> bool {
     manifest::known(role, name).is_some()
-        || (manifest::check_name("model", name, "").is_ok() && library::folder(role, name).is_dir())
+        || (paths::check_name("model", name, "").is_ok() && paths::model_dir(role, name).is_dir())
 }
 
-/// The model of the library, with the files that the manifest or the lock names; with those in the
-/// folder only where neither knows the model.
+/// The model in the library, with the files that the manifest or the lock file lists; if neither
+/// lists the model, with the files in its folder.
 fn in_library(role: Role, name: &str) -> Result<Found, ModelError> {
-    let folder = library::folder(role, name);
-    let files = match listed(role, name)? {
+    let folder = paths::model_dir(role, name);
+    let files = match listed_files(role, name)? {
         Some(names) => names.into_iter().map(|name| (name.clone(), folder.join(name))).collect(),
         None => files_at(role, &folder)?,
     };
     Ok(Found { role, name: name.to_owned(), place: Place::Library, files })
 }
 
-/// The names of a model's files: by the manifest where it vouches for them, or else by the lock.
-fn listed(role: Role, name: &str) -> Result<Option<Vec<String>>, ModelError> {
+/// The names of a model's files: from the manifest if it has their hashes, otherwise from the lock
+/// file.
+fn listed_files(role: Role, name: &str) -> Result<Option<Vec<String>>, ModelError> {
     if let Some(model) = manifest::known(role, name).filter(|model| model.is_pinned()) {
         return Ok(Some(model.files.into_iter().map(|file| file.name).collect()));
     }
@@ -107,11 +114,12 @@ fn listed(role: Role, name: &str) -> Result<Option<Vec<String>>, ModelError> {
     Ok(files.map(|files| files.map(|file| file.name.clone()).collect()))
 }
 
-pub(crate) fn extra(path: PathBuf, name: &str) -> ModelError {
-    ModelError::Extra { path, name: name.to_owned(), by: lock::path() }
+pub(super) fn extra_file(path: PathBuf, name: &str) -> ModelError {
+    ModelError::Extra { path, name: name.to_owned(), lock: lock::path() }
 }
 
-/// As [`locate`] for a name, but what is embedded is not written to the disk: it has no files.
+/// As [`locate`] for a name, but an embedded model is not written to disk: its list of files is
+/// empty.
 ///
 /// # Errors
 /// As [`locate`].
@@ -120,20 +128,20 @@ pub(crate) fn present(role: Role, name: &str) -> Result<Found, ModelError> {
         let (name, place) = (name.to_owned(), Place::Embedded);
         return Ok(Found { role, name, place, files: Vec::new() });
     }
-    let found = named(role, name)?;
-    found.whole()?;
+    let found = find_by_name(role, name)?;
+    found.check_files()?;
     Ok(found)
 }
 
-/// Finds the model of this name.
-pub(super) fn named(role: Role, name: &str) -> Result<Found, ModelError> {
+/// Finds the model with this name.
+pub(super) fn find_by_name(role: Role, name: &str) -> Result<Found, ModelError> {
     let known = manifest::known(role, name);
     let found = |place, files| Ok(Found { role, name: name.to_owned(), place, files });
     if known.as_ref().is_some_and(|model| model.embedded) {
         return found(Place::Embedded, embedded::unpack(role)?);
     }
-    if manifest::check_name("model", name, "").is_ok() {
-        let folder = library::folder(role, name);
+    if paths::check_name("model", name, "").is_ok() {
+        let folder = paths::model_dir(role, name);
         if folder.is_dir() {
             return in_library(role, name);
         }
@@ -151,7 +159,8 @@ fn unknown(role: Role, name: &str) -> ModelError {
         models.into_iter().filter(|model| model.role == role).map(|model| model.name).collect()
     };
     let mut names = of_role(known_models());
-    let own = library::names().into_iter().filter(|(of, _)| *of == role).map(|(_, name)| name);
+    let own =
+        paths::library_names().into_iter().filter(|(of, _)| *of == role).map(|(_, name)| name);
     let own: Vec<String> = own.filter(|name| !names.contains(name)).collect();
     names.extend(own);
     ModelError::Unknown { role, name: name.to_owned(), known: names.join(", ") }
@@ -160,7 +169,7 @@ fn unknown(role: Role, name: &str) -> ModelError {
 /// The files of the model at `path`: a GGUF file with its other parts, or a folder.
 ///
 /// # Errors
-/// A folder without a model, and a part that is missing.
+/// The folder holds no model or several, or a part is missing.
 pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
     let missing =
         |file: &str| ModelError::Incomplete { path: path.to_owned(), file: file.to_owned() };
@@ -190,11 +199,11 @@ pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>
     Ok(files)
 }
 
-/// The one GGUF of a folder; of a split model, that is part 1.
+/// The only GGUF in a folder; for a split model, its first part.
 fn only_gguf(folder: &Path) -> Result<Option<PathBuf>, ModelError> {
     let read = |source| ModelError::Read { path: folder.to_owned(), source };
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read)? {
+    for entry in fs::read_dir(folder).map_err(read)? {
         let path = entry.map_err(read)?.path();
         if path.extension().is_some_and(|extension| extension == "gguf") && path.is_file() {
             files.push(path);
@@ -207,26 +216,27 @@ fn only_gguf(folder: &Path) -> Result<Option<PathBuf>, ModelError> {
     }
     let names = files.iter().filter_map(|file| file.file_name()?.to_str());
     let files = names.collect::<Vec<_>>().join(", ");
-    Err(ModelError::Several { path: folder.to_owned(), files })
+    Err(ModelError::MultipleModels { path: folder.to_owned(), files })
 }
 
-/// What is known of the file `file` of the model `name`: the manifest's word, or else the lock's.
+/// The expected size and hash of the file `file` of the model `name`: from the manifest, otherwise
+/// from the lock file.
 ///
 /// # Errors
-/// A lock file that cannot be read.
-pub(super) fn wanted(role: Role, name: &str, file: &str) -> Result<Wanted, ModelError> {
+/// The lock file cannot be read.
+pub(super) fn expected(role: Role, name: &str, file: &str) -> Result<Expected, ModelError> {
     if name.is_empty() {
-        return Ok(Wanted::default());
+        return Ok(Expected::default());
     }
     let known = manifest::known(role, name);
     let known = known.and_then(|model| model.files.into_iter().find(|known| known.name == file));
     if let Some(file) = known.filter(|file| file.sha256.is_some()) {
-        return Ok(Wanted {
+        return Ok(Expected {
             size: file.size,
             sha256: file.sha256,
             by: "the manifest of this program".to_owned(),
-            mend: format!(
-                "fetch it again, with `promptmix models remove {name}` before if it is in the library"
+            hint: format!(
+                "fetch it again; if it is in the library, run `promptmix models remove {name}` first"
             ),
         });
     }
@@ -234,33 +244,36 @@ pub(super) fn wanted(role: Role, name: &str, file: &str) -> Result<Wanted, Model
     let locked = lock.find(role, name);
     let Some(file) = locked.and_then(|model| model.files.iter().find(|locked| locked.name == file))
     else {
-        return Ok(Wanted::default());
+        return Ok(Expected::default());
     };
     let again = match locked.is_some_and(|model| model.repo.is_empty()) {
-        true => format!("`promptmix models remove {name}`, then import it again from a sound copy"),
+        true => {
+            format!("`promptmix models remove {name}`, then import it again from an intact copy")
+        }
         false => format!(
-            "fetch it again: `promptmix models remove {name}`, then `promptmix models pull {name}`; if the new content is wanted, `pull` with `--revision main`"
+            "fetch it again: `promptmix models remove {name}`, then `promptmix models pull {name}`; to get the new content, add `--revision main`"
         ),
     };
-    Ok(Wanted {
+    Ok(Expected {
         size: Some(file.size),
         sha256: Some(file.sha256.clone()),
-        by: format!("{} (written when it came first)", lock::path().display()),
-        mend: again,
+        by: format!("{} (written when it was first installed)", lock::path().display()),
+        hint: again,
     })
 }
 
 impl Found {
-    /// Holds every file against what is known of it, then its header against its length. A file that
-    /// is missing is left to whoever opens it, who knows best what it was for.
+    /// Compares every file with its expected hash, then checks its header against its length.
+    /// Whether a missing file is an error is left to the code that opens it, which knows what it is
+    /// for.
     ///
     /// # Errors
-    /// The first file that is not what it should be.
+    /// The first file that fails.
     pub(crate) fn check(&self) -> Result<(), ModelError> {
-        self.whole()?;
+        self.check_files()?;
         for (name, path) in self.files.iter().filter(|(_, path)| path.is_file()) {
-            for wanted in self.known_of(name, path)? {
-                wanted.check(path)?;
+            for expected in self.expected_of(name, path)? {
+                expected.check(path)?;
             }
             check_header(path)?;
         }
@@ -268,45 +281,45 @@ impl Found {
         self.pin()
     }
 
-    /// All that is known of one of the files.
-    pub(crate) fn known_of(&self, name: &str, path: &Path) -> Result<Vec<Wanted>, ModelError> {
+    /// Everything that is expected of one of the files.
+    pub(crate) fn expected_of(&self, name: &str, path: &Path) -> Result<Vec<Expected>, ModelError> {
         Ok(match self.place {
-            // What is embedded was compared byte by byte when it was unpacked.
+            // An embedded model was compared byte by byte when it was unpacked.
             Place::Embedded => Vec::new(),
             Place::Cache => {
-                let mut known = vec![wanted(self.role, &self.name, name)?];
-                known.extend(blob(path));
-                known
+                let mut all = vec![expected(self.role, &self.name, name)?];
+                all.extend(blob_hash(path));
+                all
             }
-            _ => vec![wanted(self.role, &self.name, name)?],
+            _ => vec![expected(self.role, &self.name, name)?],
         })
     }
 
-    /// Whether a model of the library has the files that it should have, and no others.
+    /// Checks that a model in the library has its listed files and no others.
     ///
     /// # Errors
-    /// A file that is missing, and one that nobody knows.
-    pub(crate) fn whole(&self) -> Result<(), ModelError> {
+    /// A file is missing, or one is not listed.
+    fn check_files(&self) -> Result<(), ModelError> {
         if self.place != Place::Library {
             return Ok(());
         }
-        let folder = library::folder(self.role, &self.name);
+        let folder = paths::model_dir(self.role, &self.name);
         if let Some((file, _)) = self.files.iter().find(|(_, path)| !path.is_file()) {
             return Err(ModelError::Incomplete { path: folder, file: file.clone() });
         }
         match self.extras()?.into_iter().next() {
-            Some(path) => Err(extra(path, &self.name)),
+            Some(path) => Err(extra_file(path, &self.name)),
             None => Ok(()),
         }
     }
 
-    /// What lies in the folder of a library's model and is none of its files. Hidden files are what
-    /// desktops leave everywhere.
+    /// The files in the folder of a model in the library that are not listed. Hidden files do not
+    /// count: desktops leave them everywhere.
     pub(crate) fn extras(&self) -> Result<Vec<PathBuf>, ModelError> {
-        let folder = library::folder(self.role, &self.name);
+        let folder = paths::model_dir(self.role, &self.name);
         let read = |source| ModelError::Read { path: folder.clone(), source };
         let mut extras = Vec::new();
-        for entry in std::fs::read_dir(&folder).map_err(read)? {
+        for entry in fs::read_dir(&folder).map_err(read)? {
             let name = entry.map_err(read)?.file_name();
             let hidden = name.as_encoded_bytes().starts_with(b".");
             if !hidden && !self.files.iter().any(|(file, _)| name == **file) {
@@ -317,7 +330,7 @@ impl Found {
         Ok(extras)
     }
 
-    /// Whether the parts of a teacher belong together; each has been checked alone.
+    /// Checks that the parts of a teacher belong together; each has already been checked alone.
     pub(crate) fn check_parts(&self) -> Result<(), ModelError> {
         match self.files.first() {
             Some((_, first)) if self.role == Role::Teacher && first.is_file() => check_whole(first),
@@ -325,14 +338,13 @@ impl Found {
         }
     }
 
-    /// Writes down what a model is that has a name but that nothing is known of, so that its next use
-    /// finds it the same (trust on first use). Where that cannot be written, the model is used all the
-    /// same.
+    /// Pins a named model that has no known hashes, so that later uses must find the same bytes
+    /// (trust on first use). If the lock file cannot be written, the model is used nevertheless.
     fn pin(&self) -> Result<(), ModelError> {
         let Self { role, name, place, files } = self;
         let to_pin = matches!(place, Place::Cache | Place::Library);
         if !to_pin
-            || listed(*role, name)?.is_some()
+            || listed_files(*role, name)?.is_some()
             || files.iter().any(|(_, path)| !path.is_file())
         {
             return Ok(());
@@ -347,7 +359,7 @@ impl Found {
             files: Vec::new(),
         };
         for ((name, path), sha256) in files.iter().zip(self.hashes()?) {
-            let size = verify::metadata(path)?.len();
+            let size = checksum::metadata(path)?.len();
             locked.files.push(LockedFile { name: name.clone(), size, sha256 });
         }
         if let Some(model) = known.filter(|_| *place == Place::Cache) {
@@ -357,40 +369,45 @@ impl Found {
             commit.unwrap_or_default().clone_into(&mut locked.commit);
         }
         let write = || {
-            let guard = lock::hold()?;
+            let guard = lock::lock_library()?;
             match Lock::read()?.find(*role, name) {
                 Some(_) => Ok(()),
                 None => Lock::put(&guard, locked),
             }
         };
         match write() {
-            Ok(()) => eprintln!("{name} is pinned in {} as it is now", lock::path().display()),
-            Err(error) => eprintln!("warning: {name} cannot be pinned: {error}"),
+            Ok(()) => eprintln!("pinned {name} as it is now in {}", lock::path().display()),
+            Err(error) => {
+                eprintln!("warning: cannot pin {name}: {}", hint::one_line(&error));
+                if let Some(hint) = error.hint() {
+                    eprintln!("hint: {hint}");
+                }
+            }
         }
         Ok(())
     }
 
-    /// SHA-256 of every file, from the cache where it is known.
+    /// SHA-256 of every file, from the cache where possible.
     pub(crate) fn hashes(&self) -> Result<Vec<String>, ModelError> {
-        self.files.iter().map(|(_, path)| verify::sha256_of(path)).collect()
+        self.files.iter().map(|(_, path)| checksum::sha256_of(path)).collect()
     }
 }
 
-/// Whether `text` is `length` digits of base 16.
+/// Whether `text` consists of `length` hexadecimal digits.
 pub(super) fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// What the Hugging Face cache says of a file: there, a large file is a link to a blob that is named by
-/// its SHA-256. (The others are named by the SHA-1 of git.)
-fn blob(path: &Path) -> Option<Wanted> {
+/// The hash that the Hugging Face cache records for a file: there, a large file is a link to a blob
+/// named by its SHA-256. (Small ones are named by git's SHA-1.)
+fn blob_hash(path: &Path) -> Option<Expected> {
     let blob = path.canonicalize().ok()?;
     let sha256 = blob.file_name()?.to_str().filter(|name| is_hex(name, 64))?.to_owned();
-    Some(Wanted {
+    Some(Expected {
         size: None,
         sha256: Some(sha256),
         by: "its name in the Hugging Face cache".to_owned(),
-        mend: format!("delete {} and fetch the model again", blob.display()),
+        hint: format!("delete {} and fetch the model again", blob.display()),
     })
 }
 
@@ -398,8 +415,8 @@ fn has_header(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "gguf" || end == "safetensors")
 }
 
-/// The bounds check of one model file, whatever its model's other files are; files of other kinds have
-/// no header.
+/// Checks the header of one model file, regardless of the other files of its model. Other kinds of
+/// files pass.
 pub(super) fn check_header(path: &Path) -> Result<(), ModelError> {
     if has_header(path) {
         model_file::check_one(path)?;
@@ -407,8 +424,7 @@ pub(super) fn check_header(path: &Path) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// The bounds check of a model that begins with `first`: its other parts lie beside it, each in its
-/// place.
+/// Checks the headers of the model that begins with `first`, including its other parts.
 pub(super) fn check_whole(first: &Path) -> Result<(), ModelError> {
     if has_header(first) {
         model_file::check(first)?;

@@ -1,9 +1,10 @@
-//! Models in several files: `NAME-00001-of-00003.gguf` and so on. llama.cpp is given the first and
-//! finds the rest by name in the same folder.
+//! Models in several files, named `NAME-00001-of-00003.gguf` and so on. llama.cpp opens the first
+//! and finds the others by name in the same folder.
 
 use std::path::{Path, PathBuf};
 
-/// Every file of the model whose first is `path`, in order; `path` alone where the model is whole.
+/// Every file of the model that begins with `path`, in order; `path` alone if the model is not
+/// split.
 pub(super) fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((stem, count)) = first(name) else { return vec![path.to_owned()] };
@@ -12,7 +13,7 @@ pub(super) fn parts(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The name before the numbers and how many parts there are, of a name that is a first part.
+/// The name before the numbers and the number of parts, if `name` is that of a first part.
 fn first(name: &str) -> Option<(&str, usize)> {
     let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let stem = rest.strip_suffix("-00001")?;
@@ -25,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_part_names_the_others() {
+    fn the_other_parts_follow_from_the_first() {
         let parts = |path: &str| -> Vec<String> {
             crate::models::split::parts(Path::new(path))
                 .iter()

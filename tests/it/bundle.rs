@@ -1,4 +1,4 @@
-//! Bundles, made, carried and refused by the real program.
+//! Bundles that the real program creates, imports and refuses.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -10,24 +10,24 @@ const TEACHER: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/teacher/pocket-teacher.gguf");
 const STUDENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/pocket/student");
 
-/// A bench with the keys `key` and `key.pub`.
+/// A folder with the keys `key` and `key.pub`.
 fn with_keys() -> TestDir {
-    let bench = TestDir::new();
-    bench.ok(&["bundle", "keygen", "key"]);
-    bench
+    let dir = TestDir::new();
+    dir.ok(&["bundle", "keygen", "key"]);
+    dir
 }
 
-/// Makes the bundle `name` with both pocket models; without the program it is small.
-fn create(bench: &TestDir, name: &str, more: &[&str]) -> Vec<u8> {
+/// Creates the bundle `name` with both pocket models; without the program it is small.
+fn create(dir: &TestDir, name: &str, more: &[&str]) -> Vec<u8> {
     let args =
         ["bundle", "create", name, "--key", "key", "--teacher", TEACHER, "--student", STUDENT];
-    bench.ok(&[&args, more].concat());
-    fs::read(bench.path(name)).unwrap()
+    dir.ok(&[&args, more].concat());
+    fs::read(dir.path(name)).unwrap()
 }
 
-/// Runs the program, whose verdict must be that the bundle is no good: exit code 1; its stderr.
-fn refused(bench: &TestDir, args: &[&str]) -> String {
-    let output = bench.run(args);
+/// Runs the program, which must refuse the bundle with exit code 1; its stderr.
+fn refused(dir: &TestDir, args: &[&str]) -> String {
+    let output = dir.run(args);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.starts_with("error: ") && errors.contains("\nhint: "), "{errors}");
@@ -37,33 +37,34 @@ fn refused(bench: &TestDir, args: &[&str]) -> String {
 const VERIFY: [&str; 5] = ["bundle", "verify", "b", "--public-key", "key.pub"];
 
 #[test]
-fn a_bundle_goes_over_the_gap_and_works_there() {
+fn a_bundle_is_carried_to_another_machine_and_works_there() {
     let here = with_keys();
     create(&here, "b", &[]);
-    let told: Value = serde_json::from_str(&here.ok(&[&VERIFY[..], &["--json"]].concat())).unwrap();
-    assert_eq!(told["has_program"], true);
-    assert_eq!(told["origin_proven"], true);
-    assert_eq!(told["models"].as_array().unwrap().len(), 2);
+    let summary: Value =
+        serde_json::from_str(&here.ok(&[&VERIFY[..], &["--json"]].concat())).unwrap();
+    assert_eq!(summary["has_program"], true);
+    assert_eq!(summary["origin_proven"], true);
+    assert_eq!(summary["models"].as_array().unwrap().len(), 2);
 
     let there = TestDir::new();
     fs::copy(here.path("b"), there.path("b")).unwrap();
     fs::copy(here.path("key.pub"), there.path("key.pub")).unwrap();
     let import =
         ["bundle", "import", "b", "--public-key", "key.pub", "--program-to", "bin/mix", "--json"];
-    let told: Value = serde_json::from_str(&there.ok(&import)).unwrap();
+    let imported: Value = serde_json::from_str(&there.ok(&import)).unwrap();
     let folder = |role: &str| -> PathBuf {
-        let models = told["installed"].as_array().unwrap();
+        let models = imported["installed"].as_array().unwrap();
         let model = models.iter().find(|model| model["role"] == role).unwrap();
         model["folder"].as_str().unwrap().into()
     };
     let teacher = folder("teacher").join("pocket-teacher.gguf");
     assert_eq!(fs::read(&teacher).unwrap(), fs::read(TEACHER).unwrap());
-    // Nothing half unpacked stays behind.
+    // No temporary file is left.
     let left = fs::read_dir(there.path("bin")).unwrap().count();
     assert_eq!(left, 1);
 
-    // The program that came over, with the models that came over; scripts/airgap/round_trip.sh walks the
-    // whole road.
+    // The imported program with the imported models; scripts/airgap/round_trip.sh tests the
+    // complete procedure.
     let task = there.task("");
     let program = there.path("bin/mix");
     let output = Command::new(&program)
@@ -79,14 +80,14 @@ fn a_bundle_goes_over_the_gap_and_works_there() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(there.path("run/augmented.jsonl").is_file());
     let again = there.fails(&import);
-    assert!(again.contains("bin/mix is there already"), "{again}");
+    assert!(again.contains("bin/mix already exists"), "{again}");
 }
 
 #[test]
-fn two_hundred_random_bytes_are_each_missed_and_named() {
-    let bench = with_keys();
-    let bytes = create(&bench, "b", &["--no-program"]);
-    assert_eq!(create(&bench, "same", &["--no-program"]), bytes, "not the same bytes again");
+fn each_of_two_hundred_changed_bytes_is_detected_and_located() {
+    let dir = with_keys();
+    let bytes = create(&dir, "b", &["--no-program"]);
+    assert_eq!(create(&dir, "same", &["--no-program"]), bytes, "the bundle is not reproducible");
     let members = ["README.md", "models/", "prompts/", "sbom.cdx.json", "end mark of the archive"];
     let mut state = 42u64;
     for _ in 0..200 {
@@ -95,8 +96,8 @@ fn two_hundred_random_bytes_are_each_missed_and_named() {
         let at = (state >> 33) as usize % bytes.len();
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (state >> 60 & 7);
-        bench.write("b", &flipped);
-        let errors = refused(&bench, &VERIFY);
+        dir.write("b", &flipped);
+        let errors = refused(&dir, &VERIFY);
         assert!(
             errors.contains("the index of the bundle")
                 || members.iter().any(|member| errors.contains(member)),
@@ -106,37 +107,37 @@ fn two_hundred_random_bytes_are_each_missed_and_named() {
 }
 
 #[test]
-fn what_was_cut_lengthened_or_mixed_up_is_refused() {
-    let bench = with_keys();
-    let bytes = create(&bench, "b", &["--no-program"]);
+fn truncated_extended_or_reordered_bundles_are_refused() {
+    let dir = with_keys();
+    let bytes = create(&dir, "b", &["--no-program"]);
     for cut in [1, 112, 5_000, bytes.len() - 1, bytes.len()] {
-        bench.write("b", &bytes[..bytes.len() - cut]);
-        let errors = refused(&bench, &VERIFY);
+        dir.write("b", &bytes[..bytes.len() - cut]);
+        let errors = refused(&dir, &VERIFY);
         assert!(errors.contains("the index of the bundle"), "{errors}");
     }
-    bench.write("b", [bytes.as_slice(), b"\0"].concat());
-    refused(&bench, &VERIFY);
-    bench.write("b", [b"\0", bytes.as_slice()].concat());
-    refused(&bench, &VERIFY);
-    // Two pieces of the weights change places: everything is still there.
+    dir.write("b", [bytes.as_slice(), b"\0"].concat());
+    refused(&dir, &VERIFY);
+    dir.write("b", [b"\0", bytes.as_slice()].concat());
+    refused(&dir, &VERIFY);
+    // Two parts of the weights are swapped, so that no byte is missing.
     let mut swapped = bytes.clone();
     let middle = bytes.len() / 2;
     let (left, right) = swapped.split_at_mut(middle);
     left[middle - 4096..].swap_with_slice(&mut right[..4096]);
-    bench.write("b", &swapped);
-    assert!(refused(&bench, &VERIFY).contains("models/"));
-    bench.write("b", "just a text");
-    refused(&bench, &VERIFY);
+    dir.write("b", &swapped);
+    assert!(refused(&dir, &VERIFY).contains("models/"));
+    dir.write("b", "just a text");
+    refused(&dir, &VERIFY);
 }
 
 #[cfg(unix)]
 #[test]
-fn what_is_for_others_can_be_read_by_others() {
+fn output_has_the_right_permissions() {
     use std::os::unix::fs::PermissionsExt;
-    let bench = with_keys();
-    create(&bench, "b", &[]);
-    bench.ok(&["bundle", "import", "b", "--public-key", "key.pub", "--program-to", "mix"]);
-    let mode = |name: &str| fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777;
+    let dir = with_keys();
+    create(&dir, "b", &[]);
+    dir.ok(&["bundle", "import", "b", "--public-key", "key.pub", "--program-to", "mix"]);
+    let mode = |name: &str| fs::metadata(dir.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(
         (mode("key"), mode("key.pub"), mode("mix"), mode("b")),
         (0o600, 0o644, 0o755, 0o600)
@@ -144,24 +145,25 @@ fn what_is_for_others_can_be_read_by_others() {
 }
 
 #[test]
-fn an_import_that_cannot_end_well_installs_nothing() {
-    let bench = with_keys();
-    create(&bench, "b", &["--no-program"]);
-    // Another student of that name is there; the teacher comes first in the bundle.
-    let models = bench.path(".cache/promptmix/models");
-    bench.write(".cache/promptmix/models/student/student/config.json", "{}");
-    let errors = bench.fails(&["bundle", "import", "b", "--public-key", "key.pub"]);
+fn an_import_with_a_conflict_installs_nothing() {
+    let dir = with_keys();
+    create(&dir, "b", &["--no-program"]);
+    // Another student has the name; the teacher comes first in the bundle.
+    let models = dir.path(".cache/promptmix/models");
+    dir.write(".cache/promptmix/models/student/student/config.json", "{}");
+    let errors = dir.fails(&["bundle", "import", "b", "--public-key", "key.pub"]);
     assert!(errors.contains("another student") && errors.contains("hint: "), "{errors}");
     assert!(!models.join("teacher").exists(), "something was installed");
 }
 
-/// Ends `create` and `import` of a large bundle by a signal, as soon as something lies about.
+/// Sends a signal to `create` and `import` of a large bundle as soon as the temporary output
+/// exists.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_signal_leaves_nothing_and_what_a_kill_leaves_is_cleared() {
+fn a_signal_leaves_nothing_and_the_remains_of_a_kill_are_deleted() {
     use std::time::{Duration, Instant};
-    let bench = with_keys();
-    // Noise, so that it takes its time; the name makes it a student's.
+    let dir = with_keys();
+    // Incompressible, so that it takes a while.
     let mut state = 1u64;
     let noise: Vec<u8> = (0..48usize << 20)
         .map(|_| {
@@ -172,12 +174,12 @@ fn a_signal_leaves_nothing_and_what_a_kill_leaves_is_cleared() {
     let header =
         format!(r#"{{"a":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, noise.len());
     let weights = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &noise].concat();
-    bench.write("big/model.safetensors", weights);
-    bench.write("big/config.json", "{}");
+    dir.write("big/model.safetensors", weights);
+    dir.write("big/config.json", "{}");
     let create = ["bundle", "create", "b", "--key", "key", "--student", "./big", "--no-program"];
     let import = ["bundle", "import", "b", "--public-key", "key.pub"];
     let halves =
-        [bench.path(".b.promptmix-part"), bench.path(".cache/promptmix/.bundle.promptmix-part")];
+        [dir.path(".b.promptmix-part"), dir.path(".cache/promptmix/.bundle.promptmix-part")];
     let left = || halves.iter().any(|path| path.exists());
     for (args, signal) in [
         (&create[..], "-INT"),
@@ -187,7 +189,7 @@ fn a_signal_leaves_nothing_and_what_a_kill_leaves_is_cleared() {
         (&import, "-KILL"),
         (&import, ""),
     ] {
-        let mut child = bench.program(args).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = dir.program(args).stderr(std::process::Stdio::null()).spawn().unwrap();
         if signal.is_empty() {
             assert!(child.wait().unwrap().success(), "{args:?}");
             assert!(!left(), "{args:?}");
@@ -208,67 +210,67 @@ fn a_signal_leaves_nothing_and_what_a_kill_leaves_is_cleared() {
         assert!(!status.success() && clock.elapsed() < Duration::from_secs(2), "{args:?} {signal}");
         assert_eq!(left(), signal == "-KILL", "{args:?} {signal}");
     }
-    assert!(bench.path(".cache/promptmix/models/student/big").is_dir());
+    assert!(dir.path(".cache/promptmix/models/student/big").is_dir());
 }
 
 #[test]
 fn only_the_right_key_proves_origin() {
-    let bench = with_keys();
-    create(&bench, "b", &["--no-program"]);
-    bench.ok(&["bundle", "keygen", "other"]);
+    let dir = with_keys();
+    create(&dir, "b", &["--no-program"]);
+    dir.ok(&["bundle", "keygen", "other"]);
     let wrong = ["bundle", "verify", "b", "--public-key", "other.pub"];
-    assert!(refused(&bench, &wrong).contains("signed with the key"));
+    assert!(refused(&dir, &wrong).contains("signed with the key"));
     let wrong = ["bundle", "import", "b", "--public-key", "other.pub"];
-    refused(&bench, &wrong);
-    assert!(!bench.path(".cache/promptmix/models").exists(), "something was installed");
+    refused(&dir, &wrong);
+    assert!(!dir.path(".cache/promptmix/models").exists(), "something was installed");
 
-    let output = bench.run(&["bundle", "verify", "b"]);
+    let output = dir.run(&["bundle", "verify", "b"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
     assert!(errors.contains("warning: ") && errors.contains("anybody"), "{errors}");
-    // Import wants to be told.
-    assert!(bench.fails(&["bundle", "import", "b"]).contains("--public-key"));
-    bench.ok(&["bundle", "import", "b", "--trust-embedded-key"]);
-    assert!(bench.path(".cache/promptmix/models/teacher/pocket-teacher").is_dir());
+    // `import` requires a choice.
+    assert!(dir.fails(&["bundle", "import", "b"]).contains("--public-key"));
+    dir.ok(&["bundle", "import", "b", "--trust-embedded-key"]);
+    assert!(dir.path(".cache/promptmix/models/teacher/pocket-teacher").is_dir());
 }
 
 #[test]
-fn mistakes_are_told_from_verdicts() {
-    let bench = with_keys();
-    create(&bench, "b", &["--no-program"]);
-    assert!(bench.fails(&["bundle", "verify", "missing"]).contains("missing"));
-    assert!(bench.fails(&["bundle", "verify", "."]).contains("cannot read"));
-    assert!(bench.fails(&["bundle", "verify", "b", "--public-key", "key"]).contains("no public"));
-    assert!(bench.fails(&["bundle", "create", "b", "--key", "key"]).contains("there already"));
-    assert!(bench.fails(&["bundle", "create", "c", "--key", "key.pub"]).contains("no private"));
-    assert!(bench.fails(&["bundle", "keygen", "key"]).contains("there already"));
+fn wrong_arguments_are_errors_not_failed_gates() {
+    let dir = with_keys();
+    create(&dir, "b", &["--no-program"]);
+    assert!(dir.fails(&["bundle", "verify", "missing"]).contains("missing"));
+    assert!(dir.fails(&["bundle", "verify", "."]).contains("cannot read"));
+    assert!(dir.fails(&["bundle", "verify", "b", "--public-key", "key"]).contains("no public"));
+    assert!(dir.fails(&["bundle", "create", "b", "--key", "key"]).contains("already exists"));
+    assert!(dir.fails(&["bundle", "create", "c", "--key", "key.pub"]).contains("no private"));
+    assert!(dir.fails(&["bundle", "keygen", "key"]).contains("already exists"));
     let none = ["bundle", "import", "b", "--public-key", "key.pub", "--program-to", "p"];
-    assert!(bench.fails(&none).contains("no program"));
+    assert!(dir.fails(&none).contains("no program"));
     let none = ["bundle", "import", "b", "--public-key", "key.pub", "--source-to", "s"];
-    assert!(bench.fails(&none).contains("no sources"));
+    assert!(dir.fails(&none).contains("no sources"));
     let twice =
         ["bundle", "create", "c", "--key", "key", "--teacher", TEACHER, "--teacher", TEACHER];
-    assert!(bench.fails(&twice).contains("twice"));
-    assert!(!bench.path("c").exists());
+    assert!(dir.fails(&twice).contains("twice"));
+    assert!(!dir.path("c").exists());
 }
 
 #[cfg(unix)]
 #[test]
-fn a_key_that_others_can_read_is_warned_of() {
+fn a_warning_is_printed_for_a_key_that_others_can_read() {
     use std::os::unix::fs::PermissionsExt;
-    let bench = with_keys();
-    assert_eq!(fs::metadata(bench.path("key")).unwrap().permissions().mode() & 0o777, 0o600);
-    fs::set_permissions(bench.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
-    let output = bench.run(&["bundle", "create", "b", "--key", "key", "--no-program"]);
+    let dir = with_keys();
+    assert_eq!(fs::metadata(dir.path("key")).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(dir.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = dir.run(&["bundle", "create", "b", "--key", "key", "--no-program"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
     assert!(errors.contains("others can read key"), "{errors}");
 }
 
 #[test]
-fn the_bill_names_the_models_that_came_along() {
-    let bench = with_keys();
-    let bytes = create(&bench, "b", &["--no-program"]);
+fn the_bill_lists_the_models_of_the_bundle() {
+    let dir = with_keys();
+    let bytes = create(&dir, "b", &["--no-program"]);
     let tar = zstd::stream::decode_all(bytes.as_slice()).unwrap();
     let mut archive = tar::Archive::new(tar.as_slice());
     let entry = archive
@@ -285,6 +287,6 @@ fn the_bill_names_the_models_that_came_along() {
         .map(|component| component["name"].as_str().unwrap())
         .collect();
     assert_eq!(models, ["pocket-teacher", "student"]);
-    let printed: Value = serde_json::from_str(&bench.ok(&["bundle", "sbom"])).unwrap();
+    let printed: Value = serde_json::from_str(&dir.ok(&["bundle", "sbom"])).unwrap();
     assert_eq!(printed["components"].as_array().unwrap().len(), components.len() - 2);
 }

@@ -1,4 +1,4 @@
-//! What a name stands for: the files of a model and no others, however they are put in its way.
+//! Pins: a name stands for the listed files of a model and for no others.
 
 use std::{fs, path::Path, process::Output};
 
@@ -10,8 +10,8 @@ fn pocket(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pocket").join(name).display().to_string()
 }
 
-/// What `plan` says, which goes on without a student.
-fn said(output: &Output) -> String {
+/// Stdout and stderr of `plan`, which reports a missing student without failing.
+fn printed(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
@@ -36,91 +36,91 @@ pub(crate) fn part(number: u16) -> Vec<u8> {
 
 #[test]
 fn a_model_in_two_files_is_imported_and_verified() {
-    let bench = TestDir::new();
-    bench.write("big/big-00001-of-00002.gguf", part(0));
-    bench.write("big/big-00002-of-00002.gguf", part(1));
+    let dir = TestDir::new();
+    dir.write("big/big-00001-of-00002.gguf", part(0));
+    dir.write("big/big-00002-of-00002.gguf", part(1));
     for path in ["big", "big/big-00001-of-00002.gguf"] {
-        bench.ok(&["models", "import", path]);
-        let rows = json_lines(&bench.ok(&["models", "verify", "big", "--json"]));
+        dir.ok(&["models", "import", path]);
+        let rows = json_lines(&dir.ok(&["models", "verify", "big", "--json"]));
         assert_eq!(rows.len(), 2);
         assert!(rows.iter().all(|row| row["state"] == "sound"), "{rows:?}");
-        bench.ok(&["models", "remove", "big"]);
+        dir.ok(&["models", "remove", "big"]);
     }
-    // Two parts that do not belong together are no model.
-    bench.write("big/big-00002-of-00002.gguf", part(0));
-    assert!(bench.fails(&["models", "import", "big"]).contains("not part 2 of 2"));
+    // Two parts that do not belong together are not a model.
+    dir.write("big/big-00002-of-00002.gguf", part(0));
+    assert!(dir.fails(&["models", "import", "big"]).contains("not part 2 of 2"));
 }
 
 #[test]
-fn a_file_that_was_put_beside_a_model_is_none_of_it() {
-    let bench = TestDir::new();
+fn a_file_that_was_added_to_a_model_is_refused() {
+    let dir = TestDir::new();
     let teacher = pocket("teacher/pocket-teacher.gguf");
-    bench.ok(&["models", "import", &teacher, "--name", "mine"]);
-    bench.ok(&["models", "import", &pocket("student"), "--name", "own"]);
-    let models = bench.path(".cache/promptmix/models");
-    let task = bench.task("");
+    dir.ok(&["models", "import", &teacher, "--name", "mine"]);
+    dir.ok(&["models", "import", &pocket("student"), "--name", "own"]);
+    let models = dir.path(".cache/promptmix/models");
+    let task = dir.task("");
     let plan = ["plan", task.to_str().unwrap(), "--teacher", "mine", "--student", "own"];
-    bench.ok(&plan);
+    dir.ok(&plan);
     let mut other = fs::read(&teacher).unwrap();
     *other.last_mut().unwrap() ^= 1;
-    // It would come first in the folder.
+    // It would be the first in the folder.
     for (file, bytes) in
         [("teacher/mine/aaa.gguf", other), ("student/own/vocab.txt", b"[PAD]\n".to_vec())]
     {
         let file = models.join(file);
         fs::write(&file, &bytes).unwrap();
-        let errors = said(&bench.run(&plan));
+        let errors = printed(&dir.run(&plan));
         let name = file.file_name().unwrap().to_str().unwrap();
-        assert!(errors.contains(name) && errors.contains("none of the files"), "{errors}");
-        let verify = bench.run(&["models", "verify"]);
+        assert!(errors.contains(name) && errors.contains("is not one of the files"), "{errors}");
+        let verify = dir.run(&["models", "verify"]);
         assert_eq!(verify.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&verify.stderr).contains(name));
-        assert!(bench.ok(&["models", "list"]).contains(" damaged "));
-        // Nor can it be had by its path.
+        assert!(dir.ok(&["models", "list"]).contains(" damaged "));
+        // Its path is refused too.
         if name.ends_with(".gguf") {
             let path = file.to_str().unwrap();
-            let errors = bench.fails(&["plan", plan[1], "--teacher", path]);
-            assert!(errors.contains("none of the files"), "{errors}");
+            let errors = dir.fails(&["plan", plan[1], "--teacher", path]);
+            assert!(errors.contains("is not one of the files"), "{errors}");
         }
         fs::remove_file(&file).unwrap();
-        assert!(!said(&bench.run(&plan)).contains("none of the files"));
+        assert!(!printed(&dir.run(&plan)).contains("is not one of the files"));
     }
 }
 
 #[test]
-fn a_name_wins_over_a_folder_that_happens_to_lie_here() {
-    let bench = TestDir::new();
-    let task = bench.task("");
+fn a_known_name_takes_precedence_over_a_folder() {
+    let dir = TestDir::new();
+    let task = dir.task("");
     let task = task.to_str().unwrap();
-    let plan = |student: &str| said(&bench.run(&["plan", task, "--student", student]));
-    // A folder that holds no model, by the name of one.
-    bench.write("pocket/config.json", "{}");
+    let plan = |student: &str| printed(&dir.run(&["plan", task, "--student", student]));
+    // A folder without a model that has the name of one.
+    dir.write("pocket/config.json", "{}");
     assert!(!plan("pocket").contains("unknown: "), "{}", plan("pocket"));
     assert!(plan("./pocket").contains("unknown: "), "{}", plan("./pocket"));
-    bench.ok(&["plan", task, "--teacher", "pocket"]);
-    // What has no name is a path as ever.
-    bench.write("plain/model.gguf", fs::read(pocket("teacher/pocket-teacher.gguf")).unwrap());
-    bench.ok(&["plan", task, "--teacher", "plain"]);
+    dir.ok(&["plan", task, "--teacher", "pocket"]);
+    // Any other spec is a path.
+    dir.write("plain/model.gguf", fs::read(pocket("teacher/pocket-teacher.gguf")).unwrap());
+    dir.ok(&["plan", task, "--teacher", "plain"]);
     let text = plan("distilbert-base-uncased");
     assert!(text.contains("`./distilbert-base-uncased`"), "{text}");
 }
 
 #[test]
-fn a_folder_with_several_models_is_not_guessed_at() {
-    let bench = TestDir::new();
+fn a_folder_with_several_models_is_refused() {
+    let dir = TestDir::new();
     let bytes = fs::read(pocket("teacher/pocket-teacher.gguf")).unwrap();
-    bench.write("both/a-q4.gguf", &bytes);
-    bench.write("both/b-q8.gguf", &bytes);
-    let errors = bench.fails(&["models", "import", "both"]);
+    dir.write("both/a-q4.gguf", &bytes);
+    dir.write("both/b-q8.gguf", &bytes);
+    let errors = dir.fails(&["models", "import", "both"]);
     assert!(errors.contains("a-q4.gguf, b-q8.gguf"), "{errors}");
 }
 
 #[test]
-fn a_list_writes_nothing() {
-    let bench = TestDir::new();
-    let list = bench.ok(&["models", "list"]);
+fn listing_models_writes_nothing() {
+    let dir = TestDir::new();
+    let list = dir.ok(&["models", "list"]);
     assert!(list.contains("built in"), "{list}");
-    assert!(!bench.path(".cache/promptmix").exists());
+    assert!(!dir.path(".cache/promptmix").exists());
 }
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -129,22 +129,22 @@ const NAME: &str = "distilbert-base-uncased";
 
 #[test]
 #[cfg(unix)]
-fn a_blob_of_the_hugging_face_cache_is_what_its_name_says() {
-    let bench = TestDir::new();
+fn a_blob_in_the_hugging_face_cache_must_match_its_name() {
+    let dir = TestDir::new();
     let folder = format!("{REPO}/snapshots/{COMMIT}");
-    bench.write(&format!("{REPO}/refs/main"), COMMIT);
+    dir.write(&format!("{REPO}/refs/main"), COMMIT);
     for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
-        bench.write(
+        dir.write(
             &format!("{folder}/{file}"),
             fs::read(pocket(&format!("student/{file}"))).unwrap(),
         );
     }
     let mut bytes = fs::read(pocket("student/model.safetensors")).unwrap();
     let sha256 = format!("{:x}", Sha256::digest(&bytes));
-    let blob = bench.write(&format!("{REPO}/blobs/{sha256}"), &bytes);
-    std::os::unix::fs::symlink(&blob, bench.path(&folder).join("model.safetensors")).unwrap();
-    let home = bench.path("hf");
-    let run = |args: &[&str]| bench.program(args).env("HF_HOME", &home).output().unwrap();
+    let blob = dir.write(&format!("{REPO}/blobs/{sha256}"), &bytes);
+    std::os::unix::fs::symlink(&blob, dir.path(&folder).join("model.safetensors")).unwrap();
+    let home = dir.path("hf");
+    let run = |args: &[&str]| dir.program(args).env("HF_HOME", &home).output().unwrap();
     let rows = run(&["models", "verify", NAME, "--json"]);
     let rows = json_lines(&String::from_utf8(rows.stdout).unwrap());
     let weights = rows.iter().find(|row| row["file"] == "model.safetensors").unwrap();
@@ -152,64 +152,64 @@ fn a_blob_of_the_hugging_face_cache_is_what_its_name_says() {
 
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&blob, &bytes).unwrap();
-    let task = bench.task("");
+    let task = dir.task("");
     let plan = run(&["plan", task.to_str().unwrap(), "--student", NAME]);
-    let errors = said(&plan);
+    let errors = printed(&plan);
     assert!(errors.contains("its name in the Hugging Face cache"), "{errors}");
     assert_eq!(run(&["models", "verify"]).status.code(), Some(1));
-    // A link keeps its name when it is taken over.
+    // An imported link keeps its own name.
     fs::remove_file(&blob).unwrap();
     let name = "0".repeat(64);
-    let blob = bench
+    let blob = dir
         .write(&format!("blobs/{name}"), fs::read(pocket("teacher/pocket-teacher.gguf")).unwrap());
-    std::os::unix::fs::symlink(blob, bench.path("tiny-q4.gguf")).unwrap();
-    let folder = bench.ok(&["models", "import", "tiny-q4.gguf"]);
+    std::os::unix::fs::symlink(blob, dir.path("tiny-q4.gguf")).unwrap();
+    let folder = dir.ok(&["models", "import", "tiny-q4.gguf"]);
     assert!(folder.trim_end().ends_with("/tiny-q4"), "{folder}");
 }
 
 #[test]
-fn a_model_of_the_hugging_face_cache_is_pinned_at_its_first_use() {
-    let bench = TestDir::new();
+fn a_model_in_the_hugging_face_cache_is_pinned_when_it_is_first_used() {
+    let dir = TestDir::new();
     let folder = format!("{REPO}/snapshots/{COMMIT}");
-    bench.write(&format!("{REPO}/refs/main"), COMMIT);
+    dir.write(&format!("{REPO}/refs/main"), COMMIT);
     for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
-        bench.write(
+        dir.write(
             &format!("{folder}/{file}"),
             fs::read(pocket(&format!("student/{file}"))).unwrap(),
         );
     }
-    let home = bench.path("hf");
-    let task = bench.task("");
+    let home = dir.path("hf");
+    let task = dir.task("");
     let plan = || {
         let args = ["plan", task.to_str().unwrap(), "--student", NAME];
-        bench.program(&args).env("HF_HOME", &home).output().unwrap()
+        dir.program(&args).env("HF_HOME", &home).output().unwrap()
     };
     assert_eq!(plan().status.code(), Some(0));
-    let lock = fs::read_to_string(bench.path(".cache/promptmix/models.lock.toml")).unwrap();
+    let lock = fs::read_to_string(dir.path(".cache/promptmix/models.lock.toml")).unwrap();
     assert!(lock.contains(NAME) && lock.contains(COMMIT), "{lock}");
     assert_eq!(plan().status.code(), Some(0));
-    let weights = bench.path(&folder).join("model.safetensors");
+    let weights = dir.path(&folder).join("model.safetensors");
     let mut bytes = fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, &bytes).unwrap();
-    let errors = said(&plan());
+    let errors = printed(&plan());
     assert!(
         errors.contains("model.safetensors") && errors.contains("models.lock.toml"),
         "{errors}"
     );
 }
 
-/// Without a home the lock file lies among everybody's temporary files.
+/// Without a home directory, the lock file is in the shared temporary directory.
 #[test]
 #[cfg(unix)]
-fn a_home_that_others_could_have_made_is_not_believed() {
+fn a_home_that_others_could_have_created_is_not_trusted() {
     use std::os::unix::fs::PermissionsExt;
-    let bench = TestDir::new();
-    let tmp = bench.path("tmp");
+    let dir = TestDir::new();
+    let tmp = dir.path("tmp");
     fs::create_dir(&tmp).unwrap();
     let verify = || {
-        let mut command = bench.program(&["models", "verify"]);
-        command.env_remove("HOME").env("TMPDIR", &tmp).env("HF_HUB_CACHE", bench.path("hf"));
+        let mut command = dir.program(&["models", "verify"]);
+        command.env_remove("HOME").env("TMPDIR", &tmp).env("HF_HUB_CACHE", dir.path("hf"));
         command.output().unwrap()
     };
     assert_eq!(verify().status.code(), Some(0));
@@ -219,8 +219,8 @@ fn a_home_that_others_could_have_made_is_not_believed() {
     fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
     let errors = crate::support::check_failure(&verify());
     assert!(errors.contains("PROMPTMIX_HOME"), "{errors}");
-    // Nor is a link to a folder that is in order.
-    let own = bench.path("own");
+    // Neither is a link to a private folder.
+    let own = dir.path("own");
     fs::create_dir(&own).unwrap();
     fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
     fs::remove_dir_all(&home).unwrap();

@@ -1,14 +1,14 @@
-//! Reads a file from its start and never past its end, whatever it says about itself.
+//! Reads a header from the start of a file and never past its end.
 
 use std::io::Read;
 
-use crate::model_file::{Fault, Stop};
+use crate::model_file::{CheckError, Fault};
 
-/// The largest header there may be. The largest known ones, of vocabularies of 256 000 tokens with
-/// their merges, have some 20 MB.
-pub(super) const MOST_HEADER: u64 = 256 << 20;
+/// The largest header that is accepted. The largest known ones, of vocabularies of 256 000 tokens
+/// with their merges, have about 20 MB.
+pub(super) const MAX_HEADER_BYTES: u64 = 256 << 20;
 
-/// A reader that knows how much is left.
+/// A reader that knows how many bytes are left.
 pub(super) struct Bytes<R> {
     inner: R,
     /// Bytes read so far.
@@ -30,13 +30,13 @@ impl<R: Read> Bytes<R> {
         self.length
     }
 
-    /// What a header may still take.
+    /// Bytes that the header may still take.
     pub(super) fn left(&self) -> u64 {
-        self.length.min(MOST_HEADER).saturating_sub(self.at)
+        self.length.min(MAX_HEADER_BYTES).saturating_sub(self.at)
     }
 
-    /// Refuses `count` things of at least `least` bytes each where there is no room for them.
-    pub(super) fn room(
+    /// Checks that `count` items of at least `least` bytes each fit into the bytes that are left.
+    pub(super) fn check_count(
         &self,
         count: u64,
         least: u64,
@@ -45,38 +45,38 @@ impl<R: Read> Bytes<R> {
         if count.checked_mul(least).is_some_and(|needed| needed <= self.left()) {
             return Ok(());
         }
-        Err(Fault::new(format!(
-            "{} would be {count}, and only {} bytes follow",
-            what(),
-            self.left()
-        )))
+        Err(Fault::new(format!("{} is {count}, but only {} bytes follow", what(), self.left())))
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
-        self.enough(N as u64)?;
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CheckError> {
+        self.check_left(N as u64)?;
         let mut bytes = [0; N];
         self.inner.read_exact(&mut bytes)?;
         self.at += N as u64;
         Ok(bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Stop> {
+    pub(super) fn u32(&mut self) -> Result<u32, CheckError> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Stop> {
+    pub(super) fn u64(&mut self) -> Result<u64, CheckError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A text: its length and as many bytes, at most `most` of them.
-    pub(super) fn text(&mut self, most: u64, what: impl Fn() -> String) -> Result<Vec<u8>, Stop> {
+    /// A string: its length, then at most `most` bytes.
+    pub(super) fn string(
+        &mut self,
+        most: u64,
+        what: impl Fn() -> String,
+    ) -> Result<Vec<u8>, CheckError> {
         let length = self.u64()?;
         if length > most {
-            let message = format!("{} would be {length} bytes long, {most} at most", what());
+            let message = format!("{} is {length} bytes long; at most {most} are allowed", what());
             return Err(Fault::new(message).into());
         }
-        self.room(length, 1, || format!("the bytes of {}", what()))?;
-        // Grows with what comes, not with what was announced.
+        self.check_count(length, 1, || format!("the length of {}", what()))?;
+        // Grows with the bytes that arrive, not by the announced length.
         let mut bytes = Vec::new();
         let read = self.inner.by_ref().take(length).read_to_end(&mut bytes)?;
         self.at += read as u64;
@@ -86,20 +86,20 @@ impl<R: Read> Bytes<R> {
         Ok(bytes)
     }
 
-    /// Passes over bytes.
-    pub(super) fn skip(&mut self, count: u64) -> Result<(), Stop> {
-        self.enough(count)?;
-        let passed = std::io::copy(&mut self.inner.by_ref().take(count), &mut std::io::sink())?;
-        self.at += passed;
-        if passed < count { Err(short().into()) } else { Ok(()) }
+    /// Skips bytes.
+    pub(super) fn skip(&mut self, count: u64) -> Result<(), CheckError> {
+        self.check_left(count)?;
+        let skipped = std::io::copy(&mut self.inner.by_ref().take(count), &mut std::io::sink())?;
+        self.at += skipped;
+        if skipped < count { Err(short().into()) } else { Ok(()) }
     }
 
-    fn enough(&self, count: u64) -> Result<(), Fault> {
+    fn check_left(&self, count: u64) -> Result<(), Fault> {
         if count <= self.left() {
             return Ok(());
         }
-        Err(if self.length > MOST_HEADER && self.at + count <= self.length {
-            Fault::new(format!("its header is longer than {} MiB", MOST_HEADER >> 20))
+        Err(if self.length > MAX_HEADER_BYTES && self.at + count <= self.length {
+            Fault::new(format!("its header is longer than {} MiB", MAX_HEADER_BYTES >> 20))
         } else {
             short()
         })

@@ -1,6 +1,6 @@
-//! The types of values and of tensors, as ggml has them.
+//! The numbers that GGUF and ggml have for types of values and of tensors.
 
-/// Bytes of a value of fixed size, by its GGUF type; `None` for texts, arrays and unknown types.
+/// Bytes of a value of fixed size, by its GGUF type; `None` for strings, arrays and unknown types.
 pub(super) fn value_bytes(kind: u32) -> Option<u64> {
     match kind {
         UINT8 | INT8 | BOOL => Some(1),
@@ -19,14 +19,14 @@ pub(super) const UINT32: u32 = 4;
 pub(super) const INT32: u32 = 5;
 pub(super) const FLOAT32: u32 = 6;
 pub(super) const BOOL: u32 = 7;
-pub(super) const TEXT: u32 = 8;
+pub(super) const STRING: u32 = 8;
 pub(super) const ARRAY: u32 = 9;
 pub(super) const UINT64: u32 = 10;
 pub(super) const INT64: u32 = 11;
 pub(super) const FLOAT64: u32 = 12;
 
 /// Elements and bytes of a block of a tensor type: `enum ggml_type` of `ggml.h` and the sizes in
-/// `ggml-common.h`. A test holds them against the ggml that is linked.
+/// `ggml-common.h`. A test compares them with the linked ggml.
 pub(super) fn block(kind: u32) -> Option<(u64, u64)> {
     Some(match kind {
         0 => (1, 4),      // F32

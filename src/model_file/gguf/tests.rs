@@ -1,12 +1,12 @@
 use super::*;
 use crate::model_file::{Header, check_bytes};
 
-/// A GGUF in the making.
-struct Made {
+/// The parts of a GGUF, put together by [`TestGguf::bytes`].
+struct TestGguf {
     version: u32,
     pairs: Vec<Vec<u8>>,
     tensors: Vec<Vec<u8>>,
-    /// As claimed, where it is not the truth.
+    /// False numbers of tensors and keys.
     counts: (Option<u64>, Option<u64>),
     alignment: usize,
     data: usize,
@@ -33,12 +33,12 @@ fn tensor(name: &str, shape: &[u64], kind: u32, offset: u64) -> Vec<u8> {
     out
 }
 
-impl Made {
-    /// Two small tensors and nothing else.
+impl TestGguf {
+    /// A valid file with two small tensors.
     fn new() -> Self {
         Self {
             version: 3,
-            pairs: vec![pair("general.architecture", kind::TEXT, &text(b"llama"))],
+            pairs: vec![pair("general.architecture", kind::STRING, &text(b"llama"))],
             tensors: vec![tensor("a", &[3, 2], 0, 0), tensor("b", &[32, 2], 2, 32)],
             counts: (None, None),
             alignment: 32,
@@ -47,9 +47,9 @@ impl Made {
     }
 
     fn with(key: &str, kind: u32, value: &[u8]) -> Self {
-        let mut made = Self::new();
-        made.pairs.push(pair(key, kind, value));
-        made
+        let mut gguf = Self::new();
+        gguf.pairs.push(pair(key, kind, value));
+        gguf
     }
 
     fn with_tensors(tensors: Vec<Vec<u8>>, data: usize) -> Self {
@@ -84,28 +84,32 @@ impl Made {
 }
 
 fn strings(texts: &[&[u8]]) -> Vec<u8> {
-    array(kind::TEXT, texts.len() as u64, &texts.iter().flat_map(|t| text(t)).collect::<Vec<u8>>())
+    array(
+        kind::STRING,
+        texts.len() as u64,
+        &texts.iter().flat_map(|t| text(t)).collect::<Vec<u8>>(),
+    )
 }
 
 #[test]
-fn a_sound_one_says_what_it_is() {
-    let mut made = Made::with("llama.context_length", kind::UINT32, &1024u32.to_le_bytes());
-    made.pairs.push(pair("bert.context_length", kind::UINT32, &9u32.to_le_bytes()));
-    made.pairs.push(pair("general.name", kind::TEXT, &text("Löwe".as_bytes())));
-    made.pairs.push(pair("tokenizer.chat_template", kind::TEXT, &text(b"{{ a }}")));
-    made.pairs.push(pair(
+fn a_valid_header_is_read() {
+    let mut gguf = TestGguf::with("llama.context_length", kind::UINT32, &1024u32.to_le_bytes());
+    gguf.pairs.push(pair("bert.context_length", kind::UINT32, &9u32.to_le_bytes()));
+    gguf.pairs.push(pair("general.name", kind::STRING, &text("Löwe".as_bytes())));
+    gguf.pairs.push(pair("tokenizer.chat_template", kind::STRING, &text(b"{{ a }}")));
+    gguf.pairs.push(pair(
         "nested",
         kind::ARRAY,
         &array(kind::ARRAY, 1, &array(kind::BOOL, 1, &[1])),
     ));
     let tokens: [&[u8]; 5] = [b"", b"<s>", b"</s>", b"<0x0A>", b"\xff\xfe"];
-    made.pairs.push(pair("tokenizer.ggml.model", kind::TEXT, &text(b"llama")));
-    made.pairs.push(pair("tokenizer.ggml.tokens", kind::ARRAY, &strings(&tokens)));
+    gguf.pairs.push(pair("tokenizer.ggml.model", kind::STRING, &text(b"llama")));
+    gguf.pairs.push(pair("tokenizer.ggml.tokens", kind::ARRAY, &strings(&tokens)));
     let types = [2i32, 3, 3, 6, 1].map(i32::to_le_bytes).concat();
-    made.pairs.push(pair("tokenizer.ggml.token_type", kind::ARRAY, &array(kind::INT32, 5, &types)));
-    made.pairs.push(pair("tokenizer.ggml.bos_token_id", kind::UINT32, &1u32.to_le_bytes()));
-    made.pairs.push(pair("tokenizer.ggml.eos_token_id", kind::UINT32, &2u32.to_le_bytes()));
-    let header = made.read().unwrap();
+    gguf.pairs.push(pair("tokenizer.ggml.token_type", kind::ARRAY, &array(kind::INT32, 5, &types)));
+    gguf.pairs.push(pair("tokenizer.ggml.bos_token_id", kind::UINT32, &1u32.to_le_bytes()));
+    gguf.pairs.push(pair("tokenizer.ggml.eos_token_id", kind::UINT32, &2u32.to_le_bytes()));
+    let header = gguf.read().unwrap();
     assert_eq!((header.version, header.tensors, header.elements), (3, 2, 6 + 64));
     assert_eq!(header.architecture.as_deref(), Some("llama"));
     assert_eq!(header.name.as_deref(), Some("Löwe"));
@@ -114,118 +118,120 @@ fn a_sound_one_says_what_it_is() {
     assert_eq!((header.vocabulary.bos(), header.vocabulary.eos()), ("<s>".into(), "</s>".into()));
     assert_eq!(header.vocabulary.control(), ["<s>", "</s>"]);
     assert_eq!(header.vocabulary.len(), 5);
-    assert_eq!(Made { version: 2, ..Made::new() }.read().unwrap().version, 2);
+    assert_eq!(TestGguf { version: 2, ..TestGguf::new() }.read().unwrap().version, 2);
 }
 
 #[test]
-fn versions_that_nothing_reads_are_refused() {
-    Made { version: 1, ..Made::new() }.refused("first version");
-    Made { version: 0, ..Made::new() }.refused("version 0");
-    Made { version: 4, ..Made::new() }.refused("version 4");
-    Made { version: 3u32.swap_bytes(), ..Made::new() }.refused("big-endian");
+fn unknown_versions_are_refused() {
+    TestGguf { version: 1, ..TestGguf::new() }.refused("first version");
+    TestGguf { version: 0, ..TestGguf::new() }.refused("version 0");
+    TestGguf { version: 4, ..TestGguf::new() }.refused("version 4");
+    TestGguf { version: 3u32.swap_bytes(), ..TestGguf::new() }.refused("big-endian");
 }
 
 #[test]
-fn counts_are_held_against_the_file() {
+fn counts_are_compared_with_the_file() {
     for huge in [u64::MAX, 1 << 63, (1 << 60) + 1, 1 << 40, 20] {
-        Made { counts: (Some(huge), None), ..Made::new() }.refused("number of tensors");
-        Made { counts: (None, Some(huge)), ..Made::new() }.refused("number of keys");
+        TestGguf { counts: (Some(huge), None), ..TestGguf::new() }.refused("number of tensors");
+        TestGguf { counts: (None, Some(huge)), ..TestGguf::new() }.refused("number of keys");
         let wide = array(kind::UINT64, huge, &[0; 8]);
-        Made::with("a", kind::ARRAY, &array(kind::ARRAY, huge, &wide)).refused("elements of a");
-        Made::with("a", kind::ARRAY, &array(kind::TEXT, huge.max(1000), &[]))
+        TestGguf::with("a", kind::ARRAY, &array(kind::ARRAY, huge, &wide)).refused("elements of a");
+        TestGguf::with("a", kind::ARRAY, &array(kind::STRING, huge.max(1000), &[]))
             .refused("elements of a");
     }
-    // Two elements of 2^63 bytes would be none.
-    Made::with("a", kind::ARRAY, &array(kind::UINT64, 1 << 61, &[])).refused("elements of a");
-    for huge in [u64::MAX, 1 << 63, LONGEST_TEXT + 1] {
-        Made::with("a", kind::TEXT, &huge.to_le_bytes()).refused("a would be");
-        Made::with(
+    // 2^61 elements of 8 bytes wrap to 0 bytes.
+    TestGguf::with("a", kind::ARRAY, &array(kind::UINT64, 1 << 61, &[])).refused("elements of a");
+    for huge in [u64::MAX, 1 << 63, MAX_STRING_BYTES + 1] {
+        TestGguf::with("a", kind::STRING, &huge.to_le_bytes()).refused(" bytes long; at most");
+        TestGguf::with(
             "tokenizer.ggml.tokens",
             kind::ARRAY,
-            &array(kind::TEXT, 1, &huge.to_le_bytes()),
+            &array(kind::STRING, 1, &huge.to_le_bytes()),
         )
-        .refused("a token would be");
+        .refused("a token is ");
     }
-    Made::with("a", kind::TEXT, &1_000u64.to_le_bytes()).refused("the bytes of a");
-    Made::with("a", kind::ARRAY, &array(kind::TEXT, 1, &u64::MAX.to_le_bytes()))
-        .refused("a text of a");
-    let many = array(kind::TEXT, (1 << 22) + 1, &[0; 64]);
-    Made::with("tokenizer.ggml.tokens", kind::ARRAY, &many).refused("at most");
+    TestGguf::with("a", kind::STRING, &1_000u64.to_le_bytes()).refused("the length of a is ");
+    TestGguf::with("a", kind::ARRAY, &array(kind::STRING, 1, &u64::MAX.to_le_bytes()))
+        .refused("the length of a string in a");
+    let many = array(kind::STRING, (1 << 22) + 1, &[0; 64]);
+    TestGguf::with("tokenizer.ggml.tokens", kind::ARRAY, &many).refused("at most");
     // A key of u64::MAX bytes.
-    let mut made = Made::new();
-    made.pairs.push(u64::MAX.to_le_bytes().to_vec());
-    made.refused("a key would be");
+    let mut gguf = TestGguf::new();
+    gguf.pairs.push(u64::MAX.to_le_bytes().to_vec());
+    gguf.refused("a key is ");
 }
 
 #[test]
-fn keys_are_texts_and_each_is_there_once() {
-    Made::with("general.architecture", kind::UINT8, &[1]).refused("another type");
-    Made::with("general.architecture", kind::TEXT, &text(b"x")).refused("there twice");
-    Made::with("", kind::UINT8, &[1]).refused("a key is empty");
-    // C would end the name at the zero and take it for another one.
-    Made::with("general.alignment\0", kind::UINT32, &[0; 4]).refused("a key is empty");
-    let mut made = Made::new();
-    made.pairs.push([&text(b"\xff\xfe")[..], &kind::UINT8.to_le_bytes(), &[1]].concat());
-    made.refused("no text");
-    Made::with(&"k".repeat(65_536), kind::UINT8, &[1]).refused("65535 at most");
-    assert!(Made::with(&"k".repeat(65_535), kind::UINT8, &[1]).read().is_ok());
+fn keys_are_texts_and_unique() {
+    TestGguf::with("general.architecture", kind::UINT8, &[1]).refused("wrong type");
+    TestGguf::with("general.architecture", kind::STRING, &text(b"x")).refused("occurs twice");
+    TestGguf::with("", kind::UINT8, &[1]).refused("a key is empty");
+    // C would end the name at the zero and read another key.
+    TestGguf::with("general.alignment\0", kind::UINT32, &[0; 4]).refused("a key is empty");
+    let mut gguf = TestGguf::new();
+    gguf.pairs.push([&text(b"\xff\xfe")[..], &kind::UINT8.to_le_bytes(), &[1]].concat());
+    gguf.refused("not text");
+    TestGguf::with(&"k".repeat(65_536), kind::UINT8, &[1]).refused("at most 65535");
+    assert!(TestGguf::with(&"k".repeat(65_535), kind::UINT8, &[1]).read().is_ok());
 }
 
 #[test]
-fn values_are_of_known_types() {
-    Made::with("a", 13, &[0; 8]).refused("unknown type 13");
-    Made::with("a", u32::MAX, &[0; 8]).refused("unknown type");
-    Made::with("a", kind::ARRAY, &array(13, 1, &[0; 8])).refused("array of the unknown type 13");
-    Made::with("a", kind::BOOL, &[2]).refused("neither true nor false");
-    Made::with("a", kind::ARRAY, &array(kind::BOOL, 3, &[0, 1, 9]))
+fn values_have_known_types() {
+    TestGguf::with("a", 13, &[0; 8]).refused("unknown type 13");
+    TestGguf::with("a", u32::MAX, &[0; 8]).refused("unknown type");
+    TestGguf::with("a", kind::ARRAY, &array(13, 1, &[0; 8]))
+        .refused("array of the unknown type 13");
+    TestGguf::with("a", kind::BOOL, &[2]).refused("neither true nor false");
+    TestGguf::with("a", kind::ARRAY, &array(kind::BOOL, 3, &[0, 1, 9]))
         .refused("neither true nor false");
     let nested = |depth| {
         (0..depth).fold(vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |inner, _| {
             array(kind::ARRAY, 1, &inner)
         })
     };
-    assert!(Made::with("a", kind::ARRAY, &nested(3)).read().is_ok());
-    Made::with("a", kind::ARRAY, &nested(4)).refused("arrays in arrays");
-    Made::with("general.name", kind::TEXT, &text(b"\xff")).refused("another type");
-    Made::with("llama.block_count", kind::UINT32, &513u32.to_le_bytes()).refused("512 at most");
-    let long = text(&vec![b'x'; LONGEST_TEMPLATE + 1]);
-    Made::with("tokenizer.chat_template", kind::TEXT, &long).refused("chat template");
+    assert!(TestGguf::with("a", kind::ARRAY, &nested(3)).read().is_ok());
+    TestGguf::with("a", kind::ARRAY, &nested(4)).refused("nests arrays");
+    TestGguf::with("general.name", kind::STRING, &text(b"\xff")).refused("wrong type");
+    TestGguf::with("llama.block_count", kind::UINT32, &513u32.to_le_bytes()).refused("at most 512");
+    let long = text(&vec![b'x'; MAX_TEMPLATE_BYTES + 1]);
+    TestGguf::with("tokenizer.chat_template", kind::STRING, &long).refused("chat template");
 }
 
 #[test]
-fn the_alignment_is_a_sane_power_of_two() {
-    let with =
-        |alignment: u32| Made::with("general.alignment", kind::UINT32, &alignment.to_le_bytes());
+fn the_alignment_is_a_small_power_of_two() {
+    let with = |alignment: u32| {
+        TestGguf::with("general.alignment", kind::UINT32, &alignment.to_le_bytes())
+    };
     for alignment in [0, 1, 4, 24, 33, 1 << 21, 1 << 31] {
         with(alignment).refused("its alignment is");
     }
-    Made::with("general.alignment", kind::UINT64, &32u64.to_le_bytes()).refused("another type");
-    let sound = Made {
+    TestGguf::with("general.alignment", kind::UINT64, &32u64.to_le_bytes()).refused("wrong type");
+    let sound = TestGguf {
         alignment: 8,
         tensors: vec![tensor("a", &[3], 0, 0), tensor("b", &[1], 0, 16)],
         data: 20,
         ..with(8)
     };
     assert!(sound.read().is_ok());
-    Made { alignment: 64, ..with(64) }.refused("b is not aligned");
+    TestGguf { alignment: 64, ..with(64) }.refused("b is not aligned");
 }
 
 #[test]
-fn tensors_have_names_once_and_short() {
-    let named = |name: &str| Made::with_tensors(vec![tensor(name, &[1], 0, 0)], 4);
+fn tensor_names_are_short_and_unique() {
+    let named = |name: &str| TestGguf::with_tensors(vec![tensor(name, &[1], 0, 0)], 4);
     assert!(named(&"n".repeat(63)).read().is_ok());
-    named(&"n".repeat(64)).refused("63 at most");
+    named(&"n".repeat(64)).refused("at most 63");
     named("").refused("name is empty");
     named("a\0b").refused("name is empty");
     let twice = vec![tensor("a", &[1], 0, 0), tensor("a", &[1], 0, 32)];
-    Made::with_tensors(twice, 36).refused("there twice");
-    Made::with_tensors(Vec::new(), 0).refused("no tensors");
+    TestGguf::with_tensors(twice, 36).refused("occurs twice");
+    TestGguf::with_tensors(Vec::new(), 0).refused("no tensors");
 }
 
 #[test]
 fn shapes_do_not_overflow() {
-    let shaped = |shape: &[u64], kind| Made::with_tensors(vec![tensor("a", shape, kind, 0)], 4);
-    Made::with_tensors(vec![tensor("a", &[], 0, 0)], 64).refused("has 0 dimensions");
+    let shaped = |shape: &[u64], kind| TestGguf::with_tensors(vec![tensor("a", shape, kind, 0)], 4);
+    TestGguf::with_tensors(vec![tensor("a", &[], 0, 0)], 64).refused("has 0 dimensions");
     shaped(&[1, 1, 1, 1, 1], 0).refused("has 5 dimensions");
     assert!(shaped(&[1, 1, 1, 1], 0).read().is_ok());
     shaped(&[0], 0).refused("dimension of 0");
@@ -234,7 +240,7 @@ fn shapes_do_not_overflow() {
     shaped(&[1 << 32, 1 << 32], 24).refused("dimension of");
     // Wraps to a negative number of elements in signed arithmetic (llama.cpp issue 27203).
     shaped(&[i64::MAX as u64, 2], 24).refused("dimension of 2");
-    // 2^64 - 16 bytes, which padding makes 0 (llama.cpp issue 26978).
+    // 2^64 - 16 bytes, which padding rounds to 0 (llama.cpp issue 26978).
     shaped(&[4, 1_073_741_823, 1_073_741_825], 0).refused("more bytes than can be counted");
     // 2^42 + 1 rows, as in llama.cpp pull request 18674.
     shaped(&[1152, (1 << 42) + 1], 8).refused("does not lie inside");
@@ -246,76 +252,76 @@ fn shapes_do_not_overflow() {
 }
 
 #[test]
-fn tensors_lie_in_the_file_one_after_the_other() {
+fn tensors_follow_each_other_inside_the_file() {
     let at = |second| {
-        Made::with_tensors(vec![tensor("a", &[16], 0, 0), tensor("b", &[16], 0, second)], 128)
+        TestGguf::with_tensors(vec![tensor("a", &[16], 0, 0), tensor("b", &[16], 0, second)], 128)
     };
     assert!(at(64).read().is_ok());
-    at(32).refused("b lies on another");
-    at(0).refused("b lies on another");
+    at(32).refused("b overlaps another");
+    at(0).refused("b overlaps another");
     at(65).refused("b is not aligned");
     at(96).refused("b leaves a hole");
     at(1 << 40).refused("b leaves a hole");
     at(u64::MAX - 31).refused("b leaves a hole");
-    Made::with_tensors(vec![tensor("a", &[16], 0, 64)], 128).refused("a leaves a hole");
-    Made { data: 127, ..at(64) }.refused("cut short");
-    Made { data: 129, ..at(64) }.refused("bytes follow the last tensor");
-    // The last one may be padded, and need not be.
-    let odd = |data| Made::with_tensors(vec![tensor("a", &[3], 0, 0)], data);
+    TestGguf::with_tensors(vec![tensor("a", &[16], 0, 64)], 128).refused("a leaves a hole");
+    TestGguf { data: 127, ..at(64) }.refused("cut short");
+    TestGguf { data: 129, ..at(64) }.refused("bytes follow the last tensor");
+    // The last one may be padded or not.
+    let odd = |data| TestGguf::with_tensors(vec![tensor("a", &[3], 0, 0)], data);
     assert!(odd(12).read().is_ok() && odd(32).read().is_ok());
     odd(33).refused("bytes follow");
     odd(11).refused("cut short");
     // Sizes that add up to 2^64 (CVE-2025-53630).
     let half = vec![tensor("a", &[1 << 60], 27, 0), tensor("b", &[1 << 60], 27, 1 << 63)];
-    Made::with_tensors(half, 64).refused("can be counted");
+    TestGguf::with_tensors(half, 64).refused("can be counted");
     let large = vec![tensor("a", &[1 << 40], 24, 0)];
-    Made::with_tensors(large, 64).refused("a does not lie inside");
+    TestGguf::with_tensors(large, 64).refused("a does not lie inside");
 }
 
-fn vocabulary(model: &str, tokens: &[&[u8]]) -> Made {
-    let mut made = Made::with("tokenizer.ggml.model", kind::TEXT, &text(model.as_bytes()));
-    made.pairs.push(pair("tokenizer.ggml.tokens", kind::ARRAY, &strings(tokens)));
-    made
+fn vocabulary(model: &str, tokens: &[&[u8]]) -> TestGguf {
+    let mut gguf = TestGguf::with("tokenizer.ggml.model", kind::STRING, &text(model.as_bytes()));
+    gguf.pairs.push(pair("tokenizer.ggml.tokens", kind::ARRAY, &strings(tokens)));
+    gguf
 }
 
 #[test]
-fn the_parts_of_a_vocabulary_fit_together() {
+fn the_parts_of_a_vocabulary_match() {
     let four: [&[u8]; 4] = [b"a", b"b", b"c", b"<0x0G>"];
     assert!(vocabulary("llama", &four).read().is_ok());
-    vocabulary("llama", &four[..3]).refused("4 at least");
-    vocabulary("gpt2", &four).refused("12 at least");
-    vocabulary("llama", &[b"a", b"b", b"c", b"a"]).refused("there twice");
+    vocabulary("llama", &four[..3]).refused("at least 4");
+    vocabulary("gpt2", &four).refused("at least 12");
+    vocabulary("llama", &[b"a", b"b", b"c", b"a"]).refused("occurs twice");
     let with = |key: &str, kind, count: u64, bytes: &[u8]| {
-        let mut made = vocabulary("llama", &four);
-        made.pairs.push(pair(
+        let mut gguf = vocabulary("llama", &four);
+        gguf.pairs.push(pair(
             &format!("tokenizer.ggml.{key}"),
             kind::ARRAY,
             &array(kind, count, bytes),
         ));
-        made
+        gguf
     };
     assert!(with("scores", kind::FLOAT32, 4, &[0; 16]).read().is_ok());
     with("scores", kind::FLOAT32, 3, &[0; 12]).refused("3 scores for 4 tokens");
-    // A byte each, where four are read (llama.cpp pull request 26690).
-    with("scores", kind::UINT8, 4, &[0; 4]).refused("another type");
-    with("token_type", kind::UINT8, 4, &[0; 4]).refused("another type");
+    // One byte each, where llama.cpp reads four (llama.cpp pull request 26690).
+    with("scores", kind::UINT8, 4, &[0; 4]).refused("wrong type");
+    with("token_type", kind::UINT8, 4, &[0; 4]).refused("wrong type");
     with("token_type", kind::INT32, 2, &[0; 8]).refused("2 types for 4 tokens");
-    // Byte tokens: `<0x-1>` wrote before a buffer (llama.cpp issue 27226).
+    // Byte tokens: `<0x-1>` caused a write before a buffer (llama.cpp issue 27226).
     let types = [1i32, 1, 1, 6].map(i32::to_le_bytes).concat();
-    with("token_type", kind::INT32, 4, &types).refused("is no byte");
-    Made::with("tokenizer.ggml.tokens", kind::ARRAY, &array(kind::UINT8, 4, &[0; 4]))
-        .refused("another type");
-    Made::with("tokenizer.ggml.bos_token_id", kind::TEXT, &text(b"x")).refused("another type");
+    with("token_type", kind::INT32, 4, &types).refused("is not a byte");
+    TestGguf::with("tokenizer.ggml.tokens", kind::ARRAY, &array(kind::UINT8, 4, &[0; 4]))
+        .refused("wrong type");
+    TestGguf::with("tokenizer.ggml.bos_token_id", kind::STRING, &text(b"x")).refused("wrong type");
 }
 
 #[test]
-fn a_file_of_several_may_hold_the_metadata_alone() {
+fn a_file_of_a_split_model_may_hold_only_metadata() {
     let part = |number: u16, count: u16| {
-        let mut made = Made::with("split.no", kind::UINT16, &number.to_le_bytes());
-        made.pairs.push(pair("split.count", kind::UINT16, &count.to_le_bytes()));
-        made.tensors.clear();
-        made.data = 0;
-        made
+        let mut gguf = TestGguf::with("split.no", kind::UINT16, &number.to_le_bytes());
+        gguf.pairs.push(pair("split.count", kind::UINT16, &count.to_le_bytes()));
+        gguf.tensors.clear();
+        gguf.data = 0;
+        gguf
     };
     let split = part(0, 3).read().unwrap().split.unwrap();
     let parts = split.parts(Path::new("/m/x-00001-of-00003.gguf")).unwrap();
@@ -323,6 +329,6 @@ fn a_file_of_several_may_hold_the_metadata_alone() {
     assert_eq!(split.parts(Path::new("/m/x.gguf")), None);
     assert_eq!(part(1, 3).read().unwrap().split.unwrap().parts(&parts[0]), None);
     part(3, 3).refused("part 3 of 3");
-    part(0, 1001).refused("1000 at most");
+    part(0, 1001).refused("at most 1000");
     part(0, 1).refused("no tensors");
 }

@@ -1,50 +1,50 @@
-//! The vocabulary: tokens, their types, and which of them begin and end a text.
+//! The vocabulary: tokens, their types, and the tokens that begin and end a text.
 
 use std::{collections::HashSet, io::Read};
 
-use super::{Bytes, Fault, Stop, elements, kind};
+use super::{Bytes, CheckError, Fault, check_elements, kind};
 
-const MOST_TOKENS: u64 = 1 << 22;
-const LONGEST_TOKEN: u64 = 1 << 16;
+const MAX_TOKENS: u64 = 1 << 22;
+const MAX_TOKEN_BYTES: u64 = 1 << 16;
 
 /// llama.cpp's numbers for the kinds of tokens.
 const CONTROL: i32 = 3;
 const BYTE: i32 = 6;
 
-/// What a GGUF says about its tokens. Empty if it has none.
+/// The tokens of a GGUF and what it records about them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Vocabulary {
-    /// Kind of the tokenizer, such as `gpt2`.
+    /// The kind of tokenizer, such as `gpt2`.
     pub model: Option<String>,
-    /// Each token as it is written down, which need not be UTF-8.
+    /// Each token as stored, not necessarily UTF-8.
     tokens: Vec<Box<[u8]>>,
     types: Option<Vec<i32>>,
-    /// How many scores there are.
+    /// The number of scores.
     scores: Option<u64>,
     bos: Option<u32>,
     eos: Option<u32>,
 }
 
 impl Vocabulary {
-    /// Reads the value of `key` if it is one of the vocabulary's; says whether it was.
+    /// Reads the value of `key` if it belongs to the vocabulary, and returns whether it does.
     pub(super) fn take<R: Read>(
         &mut self,
         file: &mut Bytes<R>,
         key: &str,
         kind: u32,
-    ) -> Result<bool, Stop> {
-        let wrong = || Fault::new(format!("{key} is of another type than it should be"));
+    ) -> Result<bool, CheckError> {
+        let wrong = || Fault::new(format!("{key} has the wrong type"));
         match key {
-            "tokenizer.ggml.model" if kind == kind::TEXT => {
-                let bytes = file.text(LONGEST_TOKEN, || key.to_owned())?;
+            "tokenizer.ggml.model" if kind == kind::STRING => {
+                let bytes = file.string(MAX_TOKEN_BYTES, || key.to_owned())?;
                 self.model = Some(String::from_utf8(bytes).map_err(|_| wrong())?);
             }
             "tokenizer.ggml.bos_token_id" if kind == kind::UINT32 => self.bos = Some(file.u32()?),
             "tokenizer.ggml.eos_token_id" if kind == kind::UINT32 => self.eos = Some(file.u32()?),
             "tokenizer.ggml.tokens" if kind == kind::ARRAY => {
-                let count = count(file, key, &[kind::TEXT])?;
+                let count = count(file, key, &[kind::STRING])?;
                 for _ in 0..count {
-                    let token = file.text(LONGEST_TOKEN, || "a token".to_owned())?;
+                    let token = file.string(MAX_TOKEN_BYTES, || "a token".to_owned())?;
                     self.tokens.push(token.into());
                 }
             }
@@ -72,7 +72,7 @@ impl Vocabulary {
         Ok(true)
     }
 
-    /// Holds the parts against each other, once all of them were read.
+    /// Compares the parts with each other, after all of them have been read.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let count = self.tokens.len() as u64;
         let types = self.types.as_ref().map(|types| types.len() as u64);
@@ -81,7 +81,7 @@ impl Vocabulary {
                 return Err(Fault::new(format!("{found} {what} for {count} tokens")));
             }
         }
-        // The numbers that llama.cpp falls back to for special tokens must exist.
+        // The ids of special tokens that llama.cpp falls back to must exist.
         let least = match self.model.as_deref() {
             None | Some("none") => 0,
             Some("gpt2") => 12,
@@ -90,19 +90,19 @@ impl Vocabulary {
         };
         if count < least {
             return Err(Fault::new(format!(
-                "it has {count} tokens, {least} at least are needed for its kind of tokenizer"
+                "it has {count} tokens; its kind of tokenizer needs at least {least}"
             )));
         }
         let mut seen = HashSet::with_capacity(self.tokens.len());
         for (number, token) in self.tokens.iter().enumerate() {
             let shown = || String::from_utf8_lossy(token).into_owned();
-            // llama.cpp would end its process.
+            // llama.cpp would abort the process.
             if !token.is_empty() && !seen.insert(token) {
-                return Err(Fault::new(format!("the token {:?} is there twice", shown())));
+                return Err(Fault::new(format!("the token {:?} occurs twice", shown())));
             }
             let is_byte = self.types.as_ref().is_some_and(|types| types[number] == BYTE);
             if is_byte && token.starts_with(b"<0x") && !spells_byte(token) {
-                return Err(Fault::new(format!("the token {:?} is no byte", shown())));
+                return Err(Fault::new(format!("the token {:?} is not a byte", shown())));
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Vocabulary {
         self.text(self.eos)
     }
 
-    /// The tokens that steer the model and are no text.
+    /// The control tokens, which are not text.
     pub fn control(&self) -> Vec<String> {
         let types = self.types.iter().flatten().zip(&self.tokens);
         let control = types.filter(|(kind, token)| **kind == CONTROL && !token.is_empty());
@@ -141,22 +141,23 @@ impl Vocabulary {
     }
 }
 
-/// `<0x41>` and the like.
+/// Whether the token has the form `<0x41>`.
 fn spells_byte(token: &[u8]) -> bool {
     matches!(token, [b'<', b'0', b'x', a, b, b'>'] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())
 }
 
-/// The count of an array of one of `kinds`, which fits into the file.
-fn count<R: Read>(file: &mut Bytes<R>, key: &str, kinds: &[u32]) -> Result<u64, Stop> {
+/// Reads the head of an array of one of `kinds` and returns its count, which fits into the file.
+fn count<R: Read>(file: &mut Bytes<R>, key: &str, kinds: &[u32]) -> Result<u64, CheckError> {
     let (kind, count) = (file.u32()?, file.u64()?);
     if !kinds.contains(&kind) {
-        return Err(
-            Fault::new(format!("{key} is an array of another type than it should be")).into()
-        );
+        return Err(Fault::new(format!("{key} is an array of the wrong type")).into());
     }
-    if count > MOST_TOKENS {
-        return Err(Fault::new(format!("{key} would hold {count}, {MOST_TOKENS} at most")).into());
+    if count > MAX_TOKENS {
+        return Err(Fault::new(format!(
+            "{key} has {count} elements; at most {MAX_TOKENS} are allowed"
+        ))
+        .into());
     }
-    elements(file, key, kind, count)?;
+    check_elements(file, key, kind, count)?;
     Ok(count)
 }

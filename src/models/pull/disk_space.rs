@@ -1,16 +1,16 @@
-//! Whether the disk has room for what is about to be fetched: better said before than after an hour.
+//! Checks before a download that the disk has enough space, rather than failing after an hour.
 
 use std::{fs, path::Path};
 
 use crate::models::ModelError;
 
-/// What is left free, for the lock file and all else that a machine writes meanwhile.
-const SPARE: u64 = 64 << 20;
+/// Bytes left free, for the lock file and everything else that a machine writes meanwhile.
+const RESERVE: u64 = 64 << 20;
 
-/// Holds the bytes that are still to come into `folder` against what is free there.
+/// Compares the bytes still to be downloaded into `folder` with the free space there.
 ///
 /// # Errors
-/// [`ModelError::Full`] says how much is missing.
+/// [`ModelError::DiskFull`] with the number of missing bytes.
 pub(super) fn check<'a>(
     folder: &Path,
     files: impl Iterator<Item = (&'a str, u64)>,
@@ -20,32 +20,32 @@ pub(super) fn check<'a>(
         .map(|(name, size)| size.saturating_sub(length(name).max(length(&format!("{name}.part")))))
         .fold(0, u64::saturating_add);
     match free(folder) {
-        Some(free) => enough(folder, wanted, free),
+        Some(free) => check_free(folder, wanted, free),
         None => Ok(()),
     }
 }
 
-fn enough(folder: &Path, wanted: u64, free: u64) -> Result<(), ModelError> {
-    let needed = wanted.saturating_add(SPARE);
+fn check_free(folder: &Path, wanted: u64, free: u64) -> Result<(), ModelError> {
+    let needed = wanted.saturating_add(RESERVE);
     if wanted == 0 || needed <= free {
         return Ok(());
     }
-    Err(ModelError::Full { path: folder.to_owned(), wanted, free, missing: needed - free })
+    Err(ModelError::DiskFull { path: folder.to_owned(), wanted, free, missing: needed - free })
 }
 
-/// Bytes that this user may still write there; `None` where the system does not say.
+/// Bytes that this user may still write; `None` if the system does not report them.
 #[cfg(unix)]
 fn free(folder: &Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
     let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends in a zero byte, and there is room for the answer.
+    // SAFETY: the path ends in a zero byte, and `stat` has room for the result.
     if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
         return None;
     }
-    // SAFETY: the call succeeded, so it is filled in.
+    // SAFETY: the call succeeded, so `stat` is initialised.
     let stat = unsafe { stat.assume_init() };
-    // Their widths differ between systems.
+    // The types of the fields differ between systems.
     #[allow(clippy::unnecessary_cast)]
     Some((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
 }
@@ -60,21 +60,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn the_message_has_the_missing_bytes() {
         let here = Path::new("here");
-        enough(here, 1000, SPARE + 1000).unwrap();
-        enough(here, 0, 0).unwrap();
-        let text = enough(here, 5 << 20, SPARE).unwrap_err().to_string();
+        check_free(here, 1000, RESERVE + 1000).unwrap();
+        check_free(here, 0, 0).unwrap();
+        let text = check_free(here, 5 << 20, RESERVE).unwrap_err().to_string();
         assert!(text.contains("5242880 bytes are missing"), "{text}");
     }
 
     #[test]
-    fn what_is_there_already_needs_no_room() {
+    fn downloaded_bytes_need_no_space() {
         let folder = tempfile::tempdir().unwrap();
         check(folder.path(), [("a", 1000)].into_iter()).unwrap();
         let most = u64::MAX / 2;
         assert!(check(folder.path(), [("a", most), ("b", most)].into_iter()).is_err());
-        // A file of that length takes no room itself.
+        // A sparse file: it occupies no space itself.
         let part = fs::File::create(folder.path().join("a.part")).unwrap();
         part.set_len(1 << 40).unwrap_or_default();
         if part.metadata().unwrap().len() == 1 << 40 {

@@ -1,26 +1,25 @@
-//! Brings one file down, however often the line is cut.
+//! Downloads one file, resuming it whenever the connection is lost.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::Path,
     thread,
-    time::Duration,
 };
 
 use hf_hub::api::Progress;
 
-use super::hub::{Answer, Hub, Miss, Remote};
-use crate::models::{ModelError, private};
+use super::{
+    hub::{Hub, RemoteFile, Response},
+    retry::{Backoff, Failure},
+};
+use crate::{fs::private_options, models::ModelError};
 
-/// Attempts in a row without a single byte, before one gives up.
-const ATTEMPTS: u32 = 4;
-
-/// Fetches `remote` to `path`. What an earlier attempt left in `path.part` is gone on with; a file that
-/// is there in full length is not asked for again.
+/// Downloads `remote` to `path`. The bytes that an earlier attempt left in `path.part` are kept and
+/// the rest is fetched; a file of the full length is not fetched again.
 pub(super) fn fetch(
     hub: &Hub,
-    remote: &Remote,
+    remote: &RemoteFile,
     file: &str,
     path: &Path,
     progress: &mut dyn Progress,
@@ -34,134 +33,134 @@ pub(super) fn fetch(
         let _ = fs::remove_file(&part);
     }
     let write = |source| ModelError::Write { path: part.clone(), source };
-    let mut target =
-        private::private_options().append(true).create(true).open(&part).map_err(write)?;
-    let mut there = length(&part);
+    let target = private_options().append(true).create(true).open(&part).map_err(write)?;
+    let mut download = Download { hub, remote, file, part: &part, target, done: length(&part) };
     progress.init(remote.size as usize, file);
-    progress.update(there as usize);
-    let mut misses = 0;
-    while there < remote.size {
-        let result = hub.get(&remote.url, file, &format!("bytes={there}-"));
-        let got =
-            result.and_then(|answer| {
-                let start = begin(hub, remote, file, &answer, there).map_err(Miss::never)?;
-                if start < there {
-                    // The server does not do parts: the whole comes again.
-                    target.set_len(0).map_err(|source| Miss::never(write(source)))?;
-                    there = 0;
-                    progress.init(remote.size as usize, file);
-                }
-                copy(answer.body, &mut target, remote.size - there, progress).map_err(
-                    |(got, end)| match end {
-                        End::Disk(source) => Miss::never(write(source)),
-                        End::Line(message) => {
-                            there += got;
-                            misses = if got > 0 { 0 } else { misses };
-                            let size = remote.size;
-                            Miss::perhaps(hub.fault(
-                        file,
-                        format!("the connection was cut after {there} of {size} bytes: {message}"),
-                        "pull again: it goes on from there",
-                    ))
-                        }
-                    },
-                )
-            });
-        match got {
-            Ok(count) => there += count,
-            Err(Miss::Never(error)) => return Err(*error),
-            Err(Miss::Perhaps(error)) => {
-                misses += 1;
-                if misses >= ATTEMPTS {
-                    return Err(*error);
-                }
-                thread::sleep(pause(misses));
-            }
+    progress.update(download.done as usize);
+    let mut backoff = Backoff::default();
+    while download.done < remote.size {
+        if let Err(failure) = download.attempt(&mut backoff, progress) {
+            thread::sleep(backoff.after(failure)?);
         }
     }
-    target.sync_all().map_err(write)?;
+    download.target.sync_all().map_err(write)?;
     progress.finish();
     fs::rename(&part, path).map_err(write)
 }
 
-/// Where the body begins, if it is of the file that was asked for.
-fn begin(
+/// A file that is being downloaded.
+struct Download<'a> {
+    hub: &'a Hub,
+    remote: &'a RemoteFile,
+    file: &'a str,
+    part: &'a Path,
+    /// `part`, opened for appending.
+    target: File,
+    /// Bytes in `part`.
+    done: u64,
+}
+
+impl Download<'_> {
+    /// Requests the missing bytes once and appends those that arrive.
+    fn attempt(
+        &mut self,
+        backoff: &mut Backoff,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Failure> {
+        let Self { hub, remote, file, part, .. } = *self;
+        let disk = |source| Failure::permanent(ModelError::Write { path: part.to_owned(), source });
+        let response = hub.get(&remote.url, file, &format!("bytes={}-", self.done))?;
+        let start = first_byte(hub, remote, file, &response, self.done);
+        if start.map_err(Failure::permanent)? < self.done {
+            // The server does not support ranges and sends the whole file again.
+            self.target.set_len(0).map_err(disk)?;
+            self.done = 0;
+            progress.init(remote.size as usize, file);
+        }
+        match copy(response.body, &mut self.target, remote.size - self.done, progress) {
+            Ok(count) => {
+                self.done += count;
+                Ok(())
+            }
+            Err((_, Interruption::Disk(source))) => Err(disk(source)),
+            Err((count, Interruption::Connection(message))) => {
+                self.done += count;
+                if count > 0 {
+                    backoff.reset();
+                }
+                Err(Failure::transient(hub.error(
+                    file,
+                    format!(
+                        "the connection was lost after {} of {} bytes: {message}",
+                        self.done, remote.size
+                    ),
+                    "pull again; interrupted downloads are resumed",
+                )))
+            }
+        }
+    }
+}
+
+/// The position in the file at which the body of `response` begins: that of the `requested` byte,
+/// or 0.
+///
+/// # Errors
+/// The response has another range, or is about a file of another size.
+fn first_byte(
     hub: &Hub,
-    remote: &Remote,
+    remote: &RemoteFile,
     file: &str,
-    answer: &Answer,
-    asked: u64,
+    response: &Response,
+    requested: u64,
 ) -> Result<u64, ModelError> {
-    let fault = |message: String| {
-        Err(hub.fault(file, message, "the file changed or a proxy meddles; pull again"))
+    let error = |message: String| {
+        let hint =
+            "pull again; the file may have changed, or a proxy may have altered the response";
+        Err(hub.error(file, message, hint))
     };
-    match (answer.status, answer.range) {
-        (206, Some((start, size))) if start == asked && size == remote.size => Ok(start),
-        (200, _) if answer.length.is_none_or(|length| length == remote.size) => Ok(0),
-        (416, _) => fault(format!("the server has nothing after byte {asked}")),
-        (status, range) => fault(format!(
-            "the answer ({status}, {}) is not the rest after byte {asked} of {} bytes",
+    match (response.status, response.range) {
+        (206, Some((start, size))) if start == requested && size == remote.size => Ok(start),
+        (200, _) if response.length.is_none_or(|length| length == remote.size) => Ok(0),
+        (416, _) => error(format!("the server has no bytes after byte {requested}")),
+        (status, range) => error(format!(
+            "requested the bytes from {requested} of {}, received a response with status {status} and {}",
+            remote.size,
             range.map_or_else(
                 || "no range".to_owned(),
-                |(start, size)| format!("from {start} of {size}")
+                |(start, size)| format!("the bytes from {start} of {size}")
             ),
-            remote.size
         )),
     }
 }
 
-enum End {
-    Line(String),
+/// Why a copy ended early.
+enum Interruption {
+    Connection(String),
     Disk(io::Error),
 }
 
-/// Copies exactly `wanted` bytes; or says how many came, and why no more.
+/// Copies exactly `wanted` bytes; an error comes with the number of bytes copied before it.
 fn copy(
     mut body: Box<dyn Read>,
     target: &mut File,
     wanted: u64,
     progress: &mut dyn Progress,
-) -> Result<u64, (u64, End)> {
+) -> Result<u64, (u64, Interruption)> {
     let mut buffer = vec![0; 1 << 16];
-    let mut got = 0;
-    while got < wanted {
-        let most = buffer.len().min(usize::try_from(wanted - got).unwrap_or(usize::MAX));
+    let mut done = 0;
+    while done < wanted {
+        let most = buffer.len().min(usize::try_from(wanted - done).unwrap_or(usize::MAX));
+        let lost = |message: String| (done, Interruption::Connection(message));
         let count = match body.read(&mut buffer[..most]) {
-            Ok(0) => return Err((got, End::Line("the server sent no more".to_owned()))),
+            Ok(0) => return Err(lost("the server sent no more".to_owned())),
             Ok(count) => count,
-            Err(error) => return Err((got, End::Line(error.to_string()))),
+            Err(error) => return Err(lost(error.to_string())),
         };
-        target.write_all(&buffer[..count]).map_err(|error| (got, End::Disk(error)))?;
-        got += count as u64;
+        target.write_all(&buffer[..count]).map_err(|error| (done, Interruption::Disk(error)))?;
+        done += count as u64;
         progress.update(count);
     }
-    Ok(got)
-}
-
-/// Asks again while an answer may yet come.
-pub(super) fn patiently<T>(ask: impl FnMut() -> Result<T, Miss>) -> Result<T, ModelError> {
-    attempts(ATTEMPTS, |misses| thread::sleep(pause(misses)), ask)
-}
-
-fn attempts<T>(
-    most: u32,
-    mut wait: impl FnMut(u32),
-    mut ask: impl FnMut() -> Result<T, Miss>,
-) -> Result<T, ModelError> {
-    let mut misses = 0;
-    loop {
-        match ask() {
-            Ok(answer) => return Ok(answer),
-            Err(Miss::Perhaps(_)) if misses + 1 < most => misses += 1,
-            Err(miss) => return Err(miss.into_error()),
-        }
-        wait(misses);
-    }
-}
-
-/// 0.4, 0.8, 1.6 seconds: a router that starts anew takes longer, but the next pull goes on.
-fn pause(misses: u32) -> Duration {
-    Duration::from_millis(200 << misses.min(5))
+    Ok(done)
 }
 
 #[cfg(test)]
@@ -169,46 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_body_is_a_cut_line_and_a_long_one_is_cut_off() {
+    fn a_short_body_is_a_lost_connection_and_a_long_one_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let mut target = File::create(folder.path().join("a")).unwrap();
         let body = |bytes: &'static [u8]| Box::new(bytes) as Box<dyn Read>;
-        assert!(matches!(copy(body(b"abc"), &mut target, 5, &mut ()), Err((3, End::Line(_)))));
+        let short = copy(body(b"abc"), &mut target, 5, &mut ());
+        assert!(matches!(short, Err((3, Interruption::Connection(_)))));
         assert_eq!(copy(body(b"defgh"), &mut target, 2, &mut ()).ok(), Some(2));
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"abcde");
-    }
-
-    #[test]
-    fn patience_ends() {
-        let fault = || ModelError::Offline { by: "x".into(), mend: "y".into() };
-        // How often it is asked, how long it waits; `Never` comes at the asking of that number.
-        let count = |never: u32| {
-            let (mut asked, mut waits) = (0, Vec::new());
-            let result: Result<(), _> = attempts(
-                4,
-                |misses| waits.push(misses),
-                || {
-                    asked += 1;
-                    assert!(asked < 100, "it never ends");
-                    let again = asked != never;
-                    Err(if again { Miss::perhaps(fault()) } else { Miss::never(fault()) })
-                },
-            );
-            assert!(result.is_err());
-            (asked, waits)
-        };
-        assert_eq!(count(0), (4, vec![1, 2, 3]));
-        assert_eq!(count(2), (2, vec![1]));
-        assert_eq!(count(1), (1, vec![]));
-        let mut asked = 0;
-        let answer = attempts(
-            4,
-            |_| {},
-            || {
-                asked += 1;
-                if asked < 4 { Err(Miss::perhaps(fault())) } else { Ok(asked) }
-            },
-        );
-        assert_eq!(answer.ok(), Some(4));
     }
 }

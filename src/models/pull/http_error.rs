@@ -1,99 +1,99 @@
-//! Says in words what a hub or a network refuses, and what to do.
+//! Explains HTTP errors and failed connections to the user.
 
 use std::env;
 
-/// A status that is no success.
-pub(super) struct Refusal<'a> {
+/// An HTTP error status and its circumstances.
+pub(super) struct ErrorResponse<'a> {
     pub status: u16,
-    /// `x-error-code`, as far as the hub sends one.
+    /// The header `x-error-code`; empty if the server sent none.
     pub code: &'a str,
     /// Whether a token was sent.
-    pub token: bool,
-    /// Whether the hub itself answered, and not a host it led to.
-    pub at_home: bool,
-    /// Who answered.
+    pub has_token: bool,
+    /// Whether the hub itself answered, not a host that it redirected to.
+    pub from_hub: bool,
+    /// The server that answered.
     pub server: &'a str,
     pub endpoint: &'a str,
     pub repo: &'a str,
 }
 
-/// Message and mend of a refusal.
-pub(super) fn refused(refusal: &Refusal) -> (String, String) {
-    let Refusal { status, code, token, at_home, server, endpoint, repo } = *refusal;
+/// Message and hint for an HTTP error.
+pub(super) fn explain(response: &ErrorResponse) -> (String, String) {
+    let ErrorResponse { status, code, has_token, from_hub, server, endpoint, repo } = *response;
     let page = format!("{endpoint}/{repo}");
-    let with = if token { "the token in HF_TOKEN was sent" } else { "no token was sent" };
-    if !at_home {
+    let sent = if has_token { "a token was sent" } else { "no token was sent" };
+    if !from_hub {
         return (
-            format!("the server that the hub leads to ({server}) answers {status}"),
-            "pull again: its links live for a short time only".to_owned(),
+            format!("the hub redirected to {server}, which returned an error ({status})"),
+            "pull again: such links expire after a short time".to_owned(),
         );
     }
     match (status, code) {
         (_, "RevisionNotFound") => (
-            format!("there is no such revision ({status})"),
-            format!("`--revision main` asks for the newest; {page} shows them all"),
+            format!("no such revision ({status})"),
+            format!("`--revision main` fetches the newest; {page} lists all revisions"),
         ),
         (_, "GatedRepo") | (403, _) => (
-            format!("the model is gated ({status}; {with})"),
+            format!("the model is gated ({status}; {sent})"),
             format!(
-                "accept its licence on {page} with your account, then set HF_TOKEN to a token of that account that may read gated repos"
+                "accept its licence on {page}, then set HF_TOKEN to a token of the same account with access to gated repos"
             ),
         ),
         (401, _) => (
-            format!("the hub wants to know who asks (401; {with})"),
-            if token {
+            format!("the hub requires authentication (401; {sent})"),
+            if has_token {
                 format!(
-                    "is HF_TOKEN still valid, and was the licence on {page} accepted? A repo that does not exist answers the same"
+                    "check that the token (from HF_TOKEN or `hf auth login`) is still valid and that its account has accepted the licence on {page}; the hub answers the same for a repo that does not exist"
                 )
             } else {
                 format!(
-                    "accept the licence on {page} if it has one, and set HF_TOKEN to a token of yours ({endpoint}/settings/tokens); a repo that does not exist answers the same"
+                    "accept the licence on {page}, if there is one, and set HF_TOKEN to one of your tokens ({endpoint}/settings/tokens); the hub answers the same for a repo that does not exist"
                 )
             },
         ),
         (404, _) => (
-            "there is no such repo, revision or file (404)".to_owned(),
+            "no such repo, revision or file (404)".to_owned(),
             format!(
-                "it may have been renamed: see {page}; `--revision` names another commit, `promptmix models pull owner/repo FILE` another file"
+                "it may have been renamed: see {page}; `--revision` selects another commit, `promptmix models pull owner/repo FILE` another file"
             ),
         ),
         (407, _) => (
-            "the proxy wants a name and a password (407)".to_owned(),
-            "HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT".to_owned(),
+            "the proxy requires a user name and password (407)".to_owned(),
+            "set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT".to_owned(),
         ),
         (429, _) => (
-            "the hub was asked too often (429)".to_owned(),
-            "wait some minutes; with HF_TOKEN more is allowed".to_owned(),
+            "too many requests to the hub (429)".to_owned(),
+            "wait a few minutes; the limit is higher with HF_TOKEN".to_owned(),
         ),
         (500.., _) => (
-            format!("the hub has trouble of its own ({status})"),
-            "pull again later; it goes on where it stopped".to_owned(),
+            format!("the hub returned a server error ({status})"),
+            "try again later; interrupted downloads are resumed".to_owned(),
         ),
         _ => (
-            format!("the hub answers {status}"),
-            format!("look at {page}; HF_ENDPOINT says which hub is asked"),
+            format!("the hub returned an unexpected status ({status})"),
+            format!("see {page}; HF_ENDPOINT selects the hub"),
         ),
     }
 }
 
-/// Message and mend where no answer came at all. The client asks the first proxy variable that is
-/// set, whatever the scheme of the address.
-pub(super) fn no_connection(error: &str, endpoint: &str) -> (String, String) {
+/// Message and hint for a request without an answer. The HTTP client uses the first proxy variable
+/// that is set, whatever the scheme of the address.
+pub(super) fn explain_no_answer(error: &str, endpoint: &str) -> (String, String) {
     let proxy = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"].into_iter().find_map(|name| {
         let set = |name: &str| env::var(name).is_ok_and(|value| !value.is_empty());
-        let small = name.to_ascii_lowercase();
-        if set(name) { Some(name.to_owned()) } else { set(&small).then_some(small) }
+        let lower = name.to_ascii_lowercase();
+        if set(name) { Some(name.to_owned()) } else { set(&lower).then_some(lower) }
     });
-    let mend = match proxy {
-        // Its value may hold a password.
+    let hint = match proxy {
+        // Not its value, which may contain a password.
         Some(variable) => format!(
-            "{variable} is set: is that proxy up, and does it lead to {endpoint}? NO_PROXY makes exceptions"
+            "{variable} is set: check that the proxy is running and reaches {endpoint}; NO_PROXY lists hosts to reach without it"
         ),
         None => format!(
-            "is the network up, and does it lead to {endpoint}? Behind a proxy set HTTPS_PROXY; without a network, copy the model here and take it over with `promptmix models import`"
+            "check that the network is up and reaches {endpoint}; behind a proxy, set HTTPS_PROXY; without a network, copy the model here and run `promptmix models import`"
         ),
     };
-    (format!("no answer from {endpoint}: {error}"), mend)
+    (format!("no answer from {endpoint}: {error}"), hint)
 }
 
 #[cfg(test)]
@@ -101,33 +101,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refusal_has_its_mend() {
-        let say = |status, code, token| {
+    fn every_status_has_a_hint() {
+        let explained = |status, code, has_token| {
             let repo = "owner/tiny";
             let endpoint = "https://hub.example";
-            let (message, mend) = refused(&Refusal {
+            let (message, hint) = explain(&ErrorResponse {
                 status,
                 code,
-                token,
-                at_home: true,
+                has_token,
+                from_hub: true,
                 server: endpoint,
                 endpoint,
                 repo,
             });
-            format!("{message}\n{mend}")
+            format!("{message}\n{hint}")
         };
         for (text, wanted) in [
-            (say(401, "", false), "HF_TOKEN"),
-            (say(401, "", false), "https://hub.example/owner/tiny"),
-            (say(401, "", true), "still valid"),
-            (say(401, "GatedRepo", false), "gated"),
-            (say(403, "", true), "accept its licence"),
-            (say(404, "EntryNotFound", false), "renamed"),
-            (say(404, "RevisionNotFound", false), "--revision main"),
-            (say(407, "", false), "HTTPS_PROXY"),
-            (say(429, "", false), "wait"),
-            (say(503, "", false), "later"),
-            (say(418, "", false), "HF_ENDPOINT"),
+            (explained(401, "", false), "HF_TOKEN"),
+            (explained(401, "", false), "https://hub.example/owner/tiny"),
+            (explained(401, "", true), "still valid"),
+            (explained(401, "GatedRepo", false), "gated"),
+            (explained(403, "", true), "accept its licence"),
+            (explained(404, "EntryNotFound", false), "renamed"),
+            (explained(404, "RevisionNotFound", false), "--revision main"),
+            (explained(407, "", false), "HTTPS_PROXY"),
+            (explained(429, "", false), "wait"),
+            (explained(503, "", false), "later"),
+            (explained(418, "", false), "HF_ENDPOINT"),
         ] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }

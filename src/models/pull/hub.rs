@@ -1,82 +1,84 @@
-//! Asks the hub, through the crate `hf-hub`: its endpoint, token, client, proxy and TLS.
+//! Sends requests to the hub, with the endpoint, token, HTTP client, proxy and TLS of the crate
+//! `hf-hub`.
 //!
 //! Redirects are followed here, one by one, and not by that crate, for three reasons. Its metadata
-//! call sends the token along to whatever host a redirect names (a CDN); here the token goes to the
-//! hub's own origin and nowhere else. It names files after headers of the answer, where a hostile
-//! server may write `../`; here no such header becomes a path. And it asks for the metadata again
-//! before it fetches, so that nothing checked beforehand would hold.
+//! call sends the token to any host that a redirect names (a CDN); here the token goes to the hub's
+//! own origin and nowhere else. It names files after response headers, where a hostile server may
+//! write `../`; here no such header becomes a path. And it requests the metadata again before it
+//! downloads, so nothing checked beforehand would hold.
 
 use std::{env, net::IpAddr, time::Duration};
 
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 
-use super::http_error::{self, Refusal};
+use super::{
+    http_error::{self, ErrorResponse},
+    retry::{Failure, retry},
+};
 use crate::models::{KnownModel, ModelError, manifest, resolve};
 
-/// As many redirects in a row as browsers follow, about.
-const HOPS: usize = 8;
-/// A connection that stays silent this long is dead.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Redirects in a row; browsers follow 20.
+const MAX_REDIRECTS: usize = 8;
+/// A connection that is silent for this long counts as lost.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const REDIRECT_HINT: &str = "try again later; HF_ENDPOINT selects the hub";
 
 /// The hub, for one repo.
 pub(super) struct Hub {
     repo: ApiRepo,
     endpoint: String,
-    /// The same for messages: without name and password.
+    /// The endpoint for messages, without user name and password.
     shown: String,
     model: KnownModel,
-    token: bool,
+    has_token: bool,
 }
 
-/// What the hub says of a file.
+/// What the hub reports about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Remote {
+pub(super) struct RemoteFile {
     pub commit: String,
     pub etag: String,
     /// Bytes.
     pub size: u64,
-    /// Where it was asked for.
+    /// The address of the file at this commit.
     pub url: String,
 }
 
-/// An answer with a body.
-pub(super) struct Answer {
+/// A response with a body.
+pub(super) struct Response {
     pub status: u16,
-    /// First byte and whole size, of a `Content-Range`.
+    /// First byte and size of the whole file, from `Content-Range`.
     pub range: Option<(u64, u64)>,
     /// `Content-Length`.
     pub length: Option<u64>,
+    pub body: Box<dyn std::io::Read>,
+    claims: Claims,
+    /// Where a redirect leads; `None` also for an address that is not HTTP.
+    location: Option<String>,
+    error_code: Option<String>,
+}
+
+/// The hub's own headers about a file.
+#[derive(Default)]
+struct Claims {
     commit: Option<String>,
     etag: Option<String>,
     linked_size: Option<u64>,
-    pub body: Box<dyn std::io::Read>,
 }
 
-/// Why no answer came.
-pub(super) enum Miss {
-    /// It may come when asked again: the line was cut, the server is busy.
-    Perhaps(Box<ModelError>),
-    Never(Box<ModelError>),
-}
-
-impl Miss {
-    pub(super) fn perhaps(error: ModelError) -> Self {
-        Self::Perhaps(Box::new(error))
-    }
-
-    pub(super) fn never(error: ModelError) -> Self {
-        Self::Never(Box::new(error))
-    }
-
-    pub(super) fn into_error(self) -> ModelError {
-        match self {
-            Self::Perhaps(error) | Self::Never(error) => *error,
+impl Claims {
+    fn or(self, earlier: Self) -> Self {
+        Self {
+            commit: self.commit.or(earlier.commit),
+            etag: self.etag.or(earlier.etag),
+            linked_size: self.linked_size.or(earlier.linked_size),
         }
     }
 }
 
 impl Hub {
-    /// With `HF_ENDPOINT`, `HF_TOKEN` (or the token that `hf auth login` left) and the proxy variables.
+    /// Reads `HF_ENDPOINT`, `HF_TOKEN` (or the token that `hf auth login` stored) and the proxy
+    /// variables.
     pub(super) fn open(model: &KnownModel) -> Result<Self, ModelError> {
         let set = |variable: &str| env::var(variable).ok().filter(|value| !value.trim().is_empty());
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
@@ -84,19 +86,20 @@ impl Hub {
         let token = set("HF_TOKEN")
             .map(|token| token.trim().to_owned())
             .or_else(|| hf_hub::Cache::from_env().token());
-        let fault = |message: String| ModelError::Fetch {
+        let error = |message: String| ModelError::Fetch {
             name: model.name.clone(),
             file: "anything".to_owned(),
             message,
-            mend: "HF_ENDPOINT is an address like https://huggingface.co".to_owned(),
+            hint: "set HF_ENDPOINT to an address such as https://huggingface.co".to_owned(),
         };
         let shown = without_password(&endpoint);
         let Some((scheme, host, _)) = origin(&endpoint) else {
-            return Err(fault(format!("HF_ENDPOINT is {shown:?}")));
+            return Err(error(format!("HF_ENDPOINT is {shown:?}")));
         };
         if token.is_some() && scheme == "http" && !is_loopback(&host) {
             eprintln!(
-                "warning: HF_ENDPOINT is {shown}, plain http: everybody on the way can read the token that goes there\nhint: an https address, or no HF_TOKEN"
+                "warning: HF_ENDPOINT is {shown}, plain http: anybody on the network path can read the token\n\
+                 hint: use an https address, or unset HF_TOKEN"
             );
         }
         let api = ApiBuilder::from_cache(manifest::hub_cache())
@@ -105,19 +108,19 @@ impl Hub {
             .with_progress(false)
             .with_user_agent("promptmix", env!("CARGO_PKG_VERSION"))
             .build()
-            .map_err(|error| fault(error.to_string().replace(&endpoint, &shown)))?;
-        // The revision stands in each file's address; this one is never asked for.
+            .map_err(|source| error(source.to_string().replace(&endpoint, &shown)))?;
+        // The revision is part of each file's address; this one is never used.
         let repo = api.repo(model.hub_repo("main"));
-        Ok(Self { repo, endpoint, shown, model: model.clone(), token: token.is_some() })
+        Ok(Self { repo, endpoint, shown, model: model.clone(), has_token: token.is_some() })
     }
 
-    /// An error of this model.
-    pub(super) fn fault(&self, file: &str, message: String, mend: impl Into<String>) -> ModelError {
+    /// An error about a file of this model.
+    pub(super) fn error(&self, file: &str, message: String, hint: impl Into<String>) -> ModelError {
         ModelError::Fetch {
             name: self.model.name.clone(),
             file: file.to_owned(),
             message,
-            mend: mend.into(),
+            hint: hint.into(),
         }
     }
 
@@ -127,137 +130,154 @@ impl Hub {
     }
 
     /// Commit, etag and size of a file.
-    pub(super) fn metadata(&self, revision: &str, file: &str) -> Result<Remote, ModelError> {
+    pub(super) fn metadata(&self, revision: &str, file: &str) -> Result<RemoteFile, ModelError> {
         let url = self.url(revision, file);
-        let answer = crate::models::pull::fetch::patiently(|| self.get(&url, file, "bytes=0-0"))?;
+        let response = retry(|| self.get(&url, file, "bytes=0-0"))?;
         let missing = |what: &str| {
-            self.fault(
+            self.error(
                 file,
-                format!("the answer has no {what}"),
-                "is HF_ENDPOINT a Hugging Face hub or a mirror of one?",
+                format!("the response has no {what}"),
+                "check that HF_ENDPOINT is a Hugging Face hub or a mirror of one",
             )
         };
-        let commit = answer.commit.ok_or_else(|| missing("x-repo-commit"))?;
-        let etag = answer.etag.ok_or_else(|| missing("etag"))?;
+        let Claims { commit, etag, linked_size } = response.claims;
+        let commit = commit.ok_or_else(|| missing("x-repo-commit"))?;
+        let etag = etag.ok_or_else(|| missing("etag"))?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let tag = (1..=128).contains(&etag.len()) && etag.chars().all(plain);
-        // A branch in its place would pin nothing.
-        let id = resolve::is_hex(&commit, 40);
-        for (what, value, good) in
-            [("x-repo-commit", &commit, id), ("etag", &etag, tag && !etag.contains(".."))]
+        let is_tag = (1..=128).contains(&etag.len()) && etag.chars().all(plain);
+        // A branch name would pin nothing.
+        let is_commit = resolve::is_hex(&commit, 40);
+        for (what, value, valid) in
+            [("x-repo-commit", &commit, is_commit), ("etag", &etag, is_tag && !etag.contains(".."))]
         {
-            if !good {
-                return Err(self.fault(
+            if !valid {
+                return Err(self.error(
                     file,
                     format!("the server's {what} is {value:?}, which no hub sends"),
-                    "do not trust this server; HF_ENDPOINT says which one is asked",
+                    "do not trust this server; HF_ENDPOINT selects the hub",
                 ));
             }
         }
-        let size =
-            answer.range.map(|(_, size)| size).or(answer.length.filter(|_| answer.status == 200));
-        let size = answer.linked_size.or(size).ok_or_else(|| missing("size"))?;
+        let size = response.range.map(|(_, size)| size);
+        let size = size.or(response.length.filter(|_| response.status == 200));
+        let size = linked_size.or(size).ok_or_else(|| missing("size"))?;
         let url = self.url(&commit, file);
-        Ok(Remote { commit, etag, size, url })
+        Ok(RemoteFile { commit, etag, size, url })
     }
 
-    /// Asks for a range of a file, following redirects; the token goes to the hub alone.
-    pub(super) fn get(&self, url: &str, file: &str, range: &str) -> Result<Answer, Miss> {
-        let home = origin(&self.endpoint);
-        let (mut url, mut commit, mut etag, mut linked_size) = (url.to_owned(), None, None, None);
-        for _ in 0..HOPS {
-            let at_home = origin(&url) == home;
-            let mut request = self
-                .repo
-                .info_request()
-                .uri(&url)
-                .header("Range", range)
-                // A packed body could not be gone on with in the middle.
-                .header("Accept-Encoding", "identity");
-            if !at_home && let Some(headers) = request.headers_mut() {
-                headers.remove("authorization");
+    /// Requests a range of a file and follows redirects; the token goes to the hub alone.
+    pub(super) fn get(&self, url: &str, file: &str, range: &str) -> Result<Response, Failure> {
+        let hub = origin(&self.endpoint);
+        let (mut url, mut claims) = (url.to_owned(), Claims::default());
+        for _ in 0..MAX_REDIRECTS {
+            let from_hub = origin(&url) == hub;
+            let mut response = self.send(&url, file, range, from_hub)?;
+            if from_hub {
+                claims = std::mem::take(&mut response.claims).or(claims);
             }
-            let response = request
-                .config()
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .timeout_connect(Some(SILENCE / 2))
-                .timeout_recv_response(Some(SILENCE))
-                .timeout_per_read(Some(SILENCE))
-                .build()
-                .call()
-                .map_err(|error| {
-                    let error = error.to_string().replace(&self.endpoint, &self.shown);
-                    let (message, mend) = http_error::no_connection(&error, &server(&url));
-                    Miss::perhaps(self.fault(file, message, mend))
-                })?;
-            let header = |name: &str| -> Option<String> {
-                Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
-            };
-            if at_home {
-                commit = header("x-repo-commit").or(commit);
-                let tag = header("x-linked-etag").or_else(|| header("etag"));
-                etag = tag.map(|tag| plain_etag(&tag)).or(etag);
-                linked_size =
-                    header("x-linked-size").and_then(|size| size.parse().ok()).or(linked_size);
+            match response.status {
+                200..300 | 416 => return Ok(Response { claims, ..response }),
+                300..400 => url = self.redirect(&url, file, response.location)?,
+                _ => return Err(self.refusal(&url, file, &response, from_hub)),
             }
-            let status = response.status().as_u16();
-            if (300..400).contains(&status) {
-                let target = header("location").and_then(|to| resolve(&url, &to));
-                let Some(target) = target else {
-                    let mend = "ask again later; HF_ENDPOINT says which server is asked";
-                    return Err(Miss::never(self.fault(
-                        file,
-                        "a redirect leads nowhere".to_owned(),
-                        mend,
-                    )));
-                };
-                if url.starts_with("https:") && !target.starts_with("https:") {
-                    // What follows the question mark is as good as a password for a while.
-                    let target = without_password(target.split('?').next().unwrap_or_default());
-                    let message = format!("a redirect leads from https to {target}");
-                    return Err(Miss::never(self.fault(
-                        file,
-                        message,
-                        "do not trust this network",
-                    )));
-                }
-                url = target;
-                continue;
-            }
-            if !(200..300).contains(&status) && status != 416 {
-                let code = header("x-error-code").unwrap_or_default();
-                let refusal = Refusal {
-                    status,
-                    code: &code,
-                    token: self.token,
-                    at_home,
-                    server: &server(&url),
-                    endpoint: &self.shown,
-                    repo: &self.model.repo,
-                };
-                let (message, mend) = http_error::refused(&refusal);
-                let error = self.fault(file, message, mend);
-                let again = status == 429 || status >= 500;
-                return Err(if again { Miss::perhaps(error) } else { Miss::never(error) });
-            }
-            let range = header("content-range").and_then(|range| content_range(&range));
-            let length = header("content-length").and_then(|length| length.parse().ok());
-            let body = Box::new(response.into_body().into_reader());
-            return Ok(Answer { status, range, length, commit, etag, linked_size, body });
         }
-        let mend = "ask again later; HF_ENDPOINT says which server is asked";
-        Err(Miss::never(self.fault(file, format!("more than {HOPS} redirects"), mend)))
+        let message = format!("more than {MAX_REDIRECTS} redirects");
+        Err(Failure::permanent(self.error(file, message, REDIRECT_HINT)))
+    }
+
+    /// Sends one request.
+    fn send(
+        &self,
+        url: &str,
+        file: &str,
+        range: &str,
+        with_token: bool,
+    ) -> Result<Response, Failure> {
+        let mut request = self
+            .repo
+            .info_request()
+            .uri(url)
+            .header("Range", range)
+            // The download of a compressed body could not be resumed.
+            .header("Accept-Encoding", "identity");
+        if !with_token && let Some(headers) = request.headers_mut() {
+            headers.remove("authorization");
+        }
+        let response = request
+            .config()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(TIMEOUT / 2))
+            .timeout_recv_response(Some(TIMEOUT))
+            .timeout_per_read(Some(TIMEOUT))
+            .build()
+            .call()
+            .map_err(|error| {
+                let error = error.to_string().replace(&self.endpoint, &self.shown);
+                let (message, hint) = http_error::explain_no_answer(&error, &server(url));
+                Failure::transient(self.error(file, message, hint))
+            })?;
+        let header = |name: &str| -> Option<String> {
+            Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
+        };
+        let etag = header("x-linked-etag").or_else(|| header("etag"));
+        Ok(Response {
+            status: response.status().as_u16(),
+            range: header("content-range").and_then(|range| content_range(&range)),
+            length: header("content-length").and_then(|length| length.parse().ok()),
+            claims: Claims {
+                commit: header("x-repo-commit"),
+                etag: etag.map(|etag| plain_etag(&etag)),
+                linked_size: header("x-linked-size").and_then(|size| size.parse().ok()),
+            },
+            location: header("location").and_then(|to| resolve(url, &to)),
+            error_code: header("x-error-code"),
+            body: Box::new(response.into_body().into_reader()),
+        })
+    }
+
+    /// The address that a redirect from `url` leads to, unless it leaves https.
+    fn redirect(&self, url: &str, file: &str, to: Option<String>) -> Result<String, Failure> {
+        let error = |message: String, hint| Failure::permanent(self.error(file, message, hint));
+        let Some(target) = to else {
+            return Err(error("a redirect has no valid address".to_owned(), REDIRECT_HINT));
+        };
+        if url.starts_with("https:") && !target.starts_with("https:") {
+            // The query is not shown: for a while, it is as good as a password.
+            let shown = without_password(target.split('?').next().unwrap_or_default());
+            let message = format!("a redirect leads from https to {shown}");
+            return Err(error(message, "do not trust this network"));
+        }
+        Ok(target)
+    }
+
+    /// The error for a response with an error status.
+    fn refusal(&self, url: &str, file: &str, response: &Response, from_hub: bool) -> Failure {
+        let status = response.status;
+        let (message, hint) = http_error::explain(&ErrorResponse {
+            status,
+            code: response.error_code.as_deref().unwrap_or_default(),
+            has_token: self.has_token,
+            from_hub,
+            server: &server(url),
+            endpoint: &self.shown,
+            repo: &self.model.repo,
+        });
+        let error = self.error(file, message, hint);
+        match status == 429 || status >= 500 {
+            true => Failure::transient(error),
+            false => Failure::permanent(error),
+        }
     }
 }
 
-/// `W/"abc"` and `"abc"` mean `abc`.
+/// The tag in `W/"abc"` or `"abc"`.
 fn plain_etag(etag: &str) -> String {
     etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"').to_owned()
 }
 
-/// Scheme, host and port of an address, in small letters.
+/// Scheme, host and port of an address, in lower case.
 fn origin(url: &str) -> Option<(String, String, u16)> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -275,7 +295,7 @@ fn origin(url: &str) -> Option<(String, String, u16)> {
     (!host.is_empty()).then(|| (scheme, host.to_ascii_lowercase(), port))
 }
 
-/// An address without the name and password that may stand before its host.
+/// An address without the user name and password that it may have before its host.
 fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -283,7 +303,7 @@ fn without_password(url: &str) -> String {
     format!("{scheme}{host}{path}")
 }
 
-/// Scheme, host and port of an address, as they stand there, for messages.
+/// Scheme, host and port of an address as they are written, for messages.
 fn server(url: &str) -> String {
     let url = without_password(url);
     let start = url.find("://").map_or(0, |at| at + 3);
@@ -291,13 +311,14 @@ fn server(url: &str) -> String {
     url[..end].to_owned()
 }
 
-/// Whether what goes to this host stays on this machine.
+/// Whether `host` is this machine.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The address that `to`, in an answer from `from`, means: whole, or a path on the same server.
+/// The address that the header `Location: to` in a response from `from` stands for: absolute, or
+/// a path on the same server.
 fn resolve(from: &str, to: &str) -> Option<String> {
     if origin(to).is_some() {
         return Some(to.to_owned());
@@ -310,7 +331,7 @@ fn resolve(from: &str, to: &str) -> Option<String> {
     to.starts_with('/').then(|| format!("{scheme}://{authority}{to}"))
 }
 
-/// First byte and whole size of `bytes 0-0/1234`.
+/// First byte and size of the whole file in `bytes 0-0/1234`.
 fn content_range(range: &str) -> Option<(u64, u64)> {
     let (span, size) = range.strip_prefix("bytes ")?.split_once('/')?;
     let first = span.split('-').next()?.parse().unwrap_or(0);
@@ -341,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_has_a_password_in_it() {
+    fn messages_contain_no_password() {
         for (url, shown, host) in [
             ("https://me:pw@hub.example/a?b", "https://hub.example/a?b", "https://hub.example"),
             ("https://me:p@w@hub.example:8", "https://hub.example:8", "https://hub.example:8"),
@@ -355,7 +376,7 @@ mod tests {
 
     #[test]
     fn loopback_is_this_machine() {
-        for (host, own) in [
+        for (host, expected) in [
             ("localhost", true),
             ("127.0.0.1", true),
             ("127.9.9.9", true),
@@ -365,12 +386,12 @@ mod tests {
             ("10.0.0.1", false),
             ("[fe80::1]", false),
         ] {
-            assert_eq!(is_loopback(host), own, "{host}");
+            assert_eq!(is_loopback(host), expected, "{host}");
         }
     }
 
     #[test]
-    fn a_redirect_is_whole_or_a_path() {
+    fn a_redirect_is_absolute_or_a_path() {
         let from = "https://hub.example:8/a/b?c";
         assert_eq!(resolve(from, "https://cdn/x").as_deref(), Some("https://cdn/x"));
         assert_eq!(resolve(from, "/x/y").as_deref(), Some("https://hub.example:8/x/y"));

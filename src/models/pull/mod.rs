@@ -1,16 +1,18 @@
-//! Fetches a model from the Hugging Face hub into the library. With [`hub`] this is the only code of
-//! the program that opens a connection.
+//! Downloads a model from the Hugging Face hub into the library. Only this module opens
+//! connections.
 //!
-//! What comes over the net is believed as little as possible. First the hub is asked for the commit;
-//! every file is then asked for by that commit, so that a push in the middle cannot mix two versions.
-//! The bytes go to a staging folder, where a cut download is gone on with, by this call or the next.
-//! Then sizes and hashes are held against the manifest, the lock file and the hub's own claim, the
-//! headers against the files' lengths, and only then does the folder get its name in the library.
+//! Data from the network is trusted as little as possible. The hub is first asked for the commit;
+//! every file is then requested at that commit, so that a push in the meantime cannot mix two
+//! versions. The bytes go to a staging folder, where interrupted downloads are resumed, by this
+//! call or the next. Then sizes and hashes are compared with the manifest, the lock file and the
+//! hub's own headers, and each model file's header is checked against its length. Only after that
+//! is the folder moved into the library.
 
 mod disk_space;
 mod fetch;
 mod http_error;
 mod hub;
+mod retry;
 
 use std::{
     env, fs,
@@ -19,41 +21,40 @@ use std::{
 
 pub(crate) use hf_hub::api::Progress;
 
+use fetch::fetch;
+use hub::{Hub, RemoteFile};
+
 use super::{
-    KnownModel, ModelError, Role, library,
+    KnownModel, ModelError, Role,
+    checksum::{self, Expected},
+    files, library,
     lock::{self, Lock, Locked, LockedFile},
-    manifest, private,
-    pull::{
-        fetch::fetch,
-        hub::{Hub, Remote},
-    },
-    resolve, split,
-    verify::{self, Wanted},
+    manifest, paths, resolve, split,
 };
 use crate::model_file::HeaderError;
 
-/// What to fetch.
+/// What to download.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub model: KnownModel,
-    /// Another revision than the one in the lock file or the manifest; what it brings is pinned anew.
+    /// A revision to use instead of the one in the lock file or the manifest; it replaces the pin.
     pub revision: Option<String>,
 }
 
-/// What came.
+/// What was downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pulled {
     /// The model's folder in the library.
     pub folder: PathBuf,
     pub commit: String,
     pub files: Vec<LockedFile>,
-    /// Whether it was there before; nothing was fetched then.
+    /// Whether the model was in the library already, so that nothing was downloaded.
     pub was_there: bool,
-    /// Whether its hashes were written down just now.
+    /// Whether this call pinned the model.
     pub pinned_now: bool,
 }
 
-/// Says whether the environment forbids connections.
+/// Checks that the environment does not forbid connections.
 ///
 /// # Errors
 /// [`ModelError::Offline`] names the variable.
@@ -65,36 +66,35 @@ pub(crate) fn check_online() -> Result<(), ModelError> {
     }
     Err(ModelError::Offline {
         by: variable.to_owned(),
-        mend: format!(
-            "unset {variable}, or copy the model here and take it over with `promptmix models import`"
-        ),
+        hint: format!("unset {variable}, or copy the model here and run `promptmix models import`"),
     })
 }
 
-/// Fetches the files of a model into the library.
+/// Downloads the files of a model into the library.
 ///
 /// # Errors
-/// Connections are forbidden, the hub cannot be reached or refuses, a file is not what the manifest,
-/// the lock file or the hub itself says, another model of that name, a full disk.
+/// Connections are forbidden, the hub cannot be reached or refuses, a file differs from the
+/// manifest, the lock file or the hub's own headers, another model has the name, or the disk is
+/// full.
 pub(crate) fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pulled, ModelError> {
     check_online()?;
     let model = &request.model;
     let (role, name) = (model.role, model.name.as_str());
-    manifest::check_name("model", name, "give the file's own name")?;
-    // Two pulls of one model: the second waits, and finds it there.
-    let staging = library::root().join(".pull").join(format!("{role}-{name}"));
-    let beside = library::root().join(".pull").join(format!("{role}-{name}.lock"));
-    let _one = lock::lock_file(beside, &format!("another pull of {name}"))?;
+    paths::check_name("model", name, "use the name of the file")?;
+    let staging = paths::library_root().join(".pull").join(format!("{role}-{name}"));
+    let lock_path = paths::library_root().join(".pull").join(format!("{role}-{name}.lock"));
+    // Of two pulls of the same model, the second waits and then finds it installed.
+    let _lock = lock::acquire(lock_path, &format!("another pull of {name}"))?;
     let locked = Lock::read()?.find(role, name).cloned();
     check_owner(model, locked.as_ref())?;
     let locked = locked.filter(|locked| locked.repo == model.repo);
-    let there = library::folder(role, name);
-    if there.is_dir() {
+    let installed = paths::model_dir(role, name);
+    if installed.is_dir() {
         let pinned = locked.as_ref().map(|locked| locked.commit.as_str());
         if request.revision.is_some() && request.revision.as_deref() != pinned {
-            return Err(ModelError::Taken { role, name: name.to_owned(), path: there });
+            return Err(ModelError::Taken { role, name: name.to_owned(), path: installed });
         }
-        return already(model, locked);
+        return check_installed(model, locked);
     }
     let revision = match (&request.revision, &locked) {
         (Some(revision), _) => revision.clone(),
@@ -102,35 +102,19 @@ pub(crate) fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pul
         _ => model.revision.clone(),
     };
     let hub = Hub::open(model)?;
-    let remotes = ask(&hub, model, &revision)?;
+    let remotes = metadata(&hub, model, &revision)?;
     let commit = remotes[0].commit.clone();
     let folder = staging.join(&commit);
-    let mut checks = Vec::new();
-    for (file, remote) in model.files.iter().zip(&remotes) {
-        let mut of_file = vec![hub_claim(remote)];
-        if request.revision.is_none() || model.is_pinned() {
-            let wanted = resolve::wanted(role, name, &file.name)?;
-            // What the hub says is held against the pin before a byte is fetched.
-            let named = Path::new(&file.name);
-            match &of_file[0].sha256 {
-                Some(claim) => wanted.hold(named, remote.size, || Ok(claim.clone()))?,
-                None => {
-                    Wanted { sha256: None, ..wanted.clone() }
-                        .hold(named, remote.size, || Ok(String::new()))?
-                }
-            }
-            of_file.push(wanted);
-        }
-        checks.push(of_file);
-    }
-    keep_only(&staging, &folder)?;
+    let obey_pin = request.revision.is_none() || model.is_pinned();
+    let expected = expected_files(model, &remotes, obey_pin)?;
+    clear_other_commits(&staging, &folder)?;
     let sizes = model.files.iter().zip(&remotes).map(|(file, remote)| (&*file.name, remote.size));
     disk_space::check(&folder, sizes)?;
     let mut files = Vec::new();
-    for ((file, remote), checks) in model.files.iter().zip(&remotes).zip(&checks) {
+    for ((file, remote), expected) in model.files.iter().zip(&remotes).zip(&expected) {
         let path = folder.join(&file.name);
         fetch(&hub, remote, &file.name, &path, progress)?;
-        let sha256 = sound(&path, checks)?;
+        let sha256 = check_download(&path, expected)?;
         files.push(LockedFile { name: file.name.clone(), size: remote.size, sha256 });
     }
     let entry = Locked {
@@ -141,26 +125,56 @@ pub(crate) fn pull(request: &Request, progress: &mut dyn Progress) -> Result<Pul
         licence: model.licence.clone(),
         files: files.clone(),
     };
-    let guard = lock::hold()?;
-    let anew = request.revision.is_some();
-    let pinned_now = anew || locked.is_none();
-    let folder = library::adopt(&guard, &folder, entry, anew)?;
-    private::clear(&staging)?;
+    let guard = lock::lock_library()?;
+    let repin = request.revision.is_some();
+    let pinned_now = repin || locked.is_none();
+    let folder = library::adopt(&guard, &folder, entry, repin)?;
+    files::remove_dir(&staging)?;
     Ok(Pulled { folder, commit, files, was_there: false, pinned_now })
 }
 
-/// A model that is in the library already is checked and left as it is.
-fn already(model: &KnownModel, locked: Option<Locked>) -> Result<Pulled, ModelError> {
-    let found = resolve::named(model.role, &model.name)?;
+/// What is expected of each file: the hub's headers and, with `obey_pin`, the manifest or lock
+/// file.
+///
+/// # Errors
+/// The hub's headers differ from the pin; this is found before anything is downloaded.
+fn expected_files(
+    model: &KnownModel,
+    remotes: &[RemoteFile],
+    obey_pin: bool,
+) -> Result<Vec<Vec<Expected>>, ModelError> {
+    let mut all = Vec::new();
+    for (file, remote) in model.files.iter().zip(remotes) {
+        let mut of_file = vec![hub_claim(remote)];
+        if obey_pin {
+            let pin = resolve::expected(model.role, &model.name, &file.name)?;
+            let path = Path::new(&file.name);
+            match &of_file[0].sha256 {
+                Some(claim) => pin.compare(path, remote.size, || Ok(claim.clone()))?,
+                None => {
+                    Expected { sha256: None, ..pin.clone() }
+                        .compare(path, remote.size, || Ok(String::new()))?
+                }
+            }
+            of_file.push(pin);
+        }
+        all.push(of_file);
+    }
+    Ok(all)
+}
+
+/// Verifies a model that is in the library already.
+fn check_installed(model: &KnownModel, locked: Option<Locked>) -> Result<Pulled, ModelError> {
+    let found = resolve::find_by_name(model.role, &model.name)?;
     found.check()?;
-    let folder = library::folder(model.role, &model.name);
+    let folder = paths::model_dir(model.role, &model.name);
     let (commit, files) =
         locked.map_or_else(Default::default, |locked| (locked.commit, locked.files));
     Ok(Pulled { folder, commit, files, was_there: true, pinned_now: false })
 }
 
-/// Whether the model may go by its name: not by one that the manifest gives to other files, nor by one
-/// under which something else came here first.
+/// Checks that the model may have its name: that neither the manifest nor an installed or pinned
+/// model uses it for something else.
 fn check_owner(model: &KnownModel, locked: Option<&Locked>) -> Result<(), ModelError> {
     let claimed = |owner: String| ModelError::Claimed {
         name: model.name.clone(),
@@ -181,7 +195,7 @@ fn check_owner(model: &KnownModel, locked: Option<&Locked>) -> Result<(), ModelE
     }
     let by = lock::path();
     match locked {
-        // A known model may have been imported, or have come in a bundle.
+        // A model of the manifest may have been imported or have come in a bundle.
         Some(locked) if locked.repo.is_empty() && known.is_some() => Ok(()),
         Some(locked) if locked.repo.is_empty() => {
             Err(claimed(format!("a model that was imported ({})", by.display())))
@@ -189,28 +203,25 @@ fn check_owner(model: &KnownModel, locked: Option<&Locked>) -> Result<(), ModelE
         Some(locked) if locked.repo != model.repo => {
             Err(claimed(format!("{} ({})", locked.repo, by.display())))
         }
-        None if known.is_none() && library::folder(model.role, &model.name).is_dir() => {
+        None if known.is_none() && paths::model_dir(model.role, &model.name).is_dir() => {
             Err(claimed("a model of the library that came from elsewhere".to_owned()))
         }
         _ => Ok(()),
     }
 }
 
-/// What the hub says of each file, all of one commit.
-fn ask(hub: &Hub, model: &KnownModel, revision: &str) -> Result<Vec<Remote>, ModelError> {
-    let mut remotes: Vec<Remote> = Vec::new();
+/// The hub's metadata of each file, all at one commit.
+fn metadata(hub: &Hub, model: &KnownModel, revision: &str) -> Result<Vec<RemoteFile>, ModelError> {
+    let mut remotes: Vec<RemoteFile> = Vec::new();
     for file in &model.files {
         let first = remotes.first().map(|first| first.commit.clone());
         let revision = first.clone().unwrap_or_else(|| revision.to_owned());
         let remote = hub.metadata(&revision, &file.name)?;
         if (first.is_some() || resolve::is_hex(&revision, 40)) && remote.commit != revision {
-            return Err(hub.fault(
+            return Err(hub.error(
                 &file.name,
-                format!(
-                    "the hub answers with commit {} where {revision} was asked for",
-                    remote.commit
-                ),
-                "ask again later; a mirror in HF_ENDPOINT may be out of date",
+                format!("requested commit {revision}, but the hub answered with {}", remote.commit),
+                "try again later; a mirror in HF_ENDPOINT may be out of date",
             ));
         }
         remotes.push(remote);
@@ -218,43 +229,43 @@ fn ask(hub: &Hub, model: &KnownModel, revision: &str) -> Result<Vec<Remote>, Mod
     Ok(remotes)
 }
 
-/// Clears what earlier pulls of other commits left in `staging` and makes `folder` in it.
-fn keep_only(staging: &Path, folder: &Path) -> Result<(), ModelError> {
-    private::folder(folder)?;
+/// Deletes everything in `staging` that pulls of other commits left, and creates `folder` in it.
+fn clear_other_commits(staging: &Path, folder: &Path) -> Result<(), ModelError> {
+    files::create_dir(folder)?;
     let read = |source| ModelError::Read { path: staging.to_owned(), source };
     for entry in fs::read_dir(staging).map_err(read)? {
         let path = entry.map_err(read)?.path();
         if path != folder {
-            private::clear(&path)?;
+            files::remove_dir(&path)?;
         }
     }
     Ok(())
 }
 
-/// The hub names large files by their SHA-256, and the others by their SHA-1 as git has it. That one
-/// is not held against anything: SHA-1 proves nothing about who made a file, no crate here has it, and
-/// against a bad line there is TLS.
-fn hub_claim(remote: &Remote) -> Wanted {
+/// The size and hash in the hub's headers. The etag of a large file is its SHA-256, that of a small
+/// one git's SHA-1. The latter is not checked: SHA-1 does not protect against forged files, and TLS
+/// already protects against transmission errors.
+fn hub_claim(remote: &RemoteFile) -> Expected {
     let hash = resolve::is_hex(&remote.etag, 64);
-    Wanted {
+    Expected {
         size: Some(remote.size),
         sha256: hash.then(|| remote.etag.clone()),
         by: "the hub".to_owned(),
-        mend: MEND.to_owned(),
+        hint: DOWNLOAD_HINT.to_owned(),
     }
 }
 
-const MEND: &str = "the bad file was deleted; pull again, and if it stays so, something between the hub and here changes files";
+const DOWNLOAD_HINT: &str = "the bad file was deleted; pull again; if that fails too, something between the hub and this machine alters files";
 
-/// Holds a fetched file against all that is known of it; a bad one is deleted, so that the next pull
-/// begins it afresh. Returns its SHA-256.
-fn sound(path: &Path, checks: &[Wanted]) -> Result<String, ModelError> {
+/// Compares a downloaded file with everything that is expected of it and returns its SHA-256. A bad
+/// file is deleted, so that the next pull downloads it again.
+fn check_download(path: &Path, expected: &[Expected]) -> Result<String, ModelError> {
     let check = || {
-        let size = verify::metadata(path)?.len();
-        let sha256 = verify::hash_file(path)?;
-        for wanted in checks {
-            let wanted = Wanted { mend: MEND.to_owned(), ..wanted.clone() };
-            wanted.hold(path, size, || Ok(sha256.clone()))?;
+        let size = checksum::metadata(path)?.len();
+        let sha256 = checksum::hash_file(path)?;
+        for expected in expected {
+            let expected = Expected { hint: DOWNLOAD_HINT.to_owned(), ..expected.clone() };
+            expected.compare(path, size, || Ok(sha256.clone()))?;
         }
         resolve::check_header(path)?;
         Ok(sha256)
@@ -262,38 +273,33 @@ fn sound(path: &Path, checks: &[Wanted]) -> Result<String, ModelError> {
     check().inspect_err(|error| {
         let bad = matches!(
             error,
-            ModelError::Size { .. }
-                | ModelError::Changed { .. }
+            ModelError::SizeMismatch { .. }
+                | ModelError::HashMismatch { .. }
                 | ModelError::Header(HeaderError::Unsound { .. })
         );
-        // A disk that fails to read says nothing about the file.
+        // A read error proves nothing about the file.
         if bad {
             let _ = fs::remove_file(path);
         }
     })
 }
 
-/// A model that the manifest does not know: a repo and the names of its files.
+/// A model that is not in the manifest: a repo and the names of its files.
 ///
 /// # Errors
-/// A repo that is not `owner/name`, file names that lead elsewhere, files of no known kind.
+/// The repo is not `owner/name`, or a name is invalid.
 pub(crate) fn ad_hoc(repo: &str, files: &[String]) -> Result<KnownModel, ModelError> {
-    let fault = |name: &str, reason, mend| ModelError::Name {
-        name: name.to_owned(),
+    let hint = "give `owner/name`, as in the address of the model's page";
+    let (owner, bare) = repo.split_once('/').ok_or_else(|| ModelError::InvalidName {
+        name: repo.to_owned(),
         what: "repo",
-        reason,
-        mend,
-    };
-    let mend = "it is `owner/name`, as in the address of the model's page";
-    let (owner, bare) = repo.split_once('/').ok_or_else(|| fault(repo, "it has no owner", mend))?;
-    manifest::check_name("repo", owner, mend)?;
-    manifest::check_name("repo", bare, mend)?;
+        reason: "it has no owner",
+        hint,
+    })?;
+    paths::check_name("repo", owner, hint)?;
+    paths::check_name("repo", bare, hint)?;
     for file in files {
-        manifest::check_name(
-            "model file",
-            file,
-            "only files in the repo's top folder can be pulled",
-        )?;
+        paths::check_name("model file", file, "only files in the repo's top folder can be pulled")?;
     }
     let teacher = files.first().is_some_and(|file| file.ends_with(".gguf"));
     let files = if files.is_empty() {
@@ -301,13 +307,13 @@ pub(crate) fn ad_hoc(repo: &str, files: &[String]) -> Result<KnownModel, ModelEr
             .map(str::to_owned)
             .to_vec()
     } else if let ([first], true) = (files, teacher) {
-        // The first part stands for all of them.
+        // The first part of a split model stands for all of them.
         let parts = split::parts(Path::new(first));
         parts.into_iter().map(|part| part.to_string_lossy().into_owned()).collect()
     } else {
         files.to_vec()
     };
-    let name = if teacher { library::plain_name(Path::new(&files[0])) } else { bare.to_owned() };
+    let name = if teacher { paths::plain_name(Path::new(&files[0])) } else { bare.to_owned() };
     let known = |name| manifest::KnownFile { name, size: None, sha256: None };
     Ok(KnownModel {
         name,

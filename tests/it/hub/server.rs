@@ -1,4 +1,4 @@
-//! A server on 127.0.0.1 that speaks as much HTTP as the hub and its CDN do.
+//! A server on 127.0.0.1 with as much HTTP as the hub and its CDN need.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -7,24 +7,24 @@ use std::{
     thread,
 };
 
-/// One request as it came.
+/// One request as it was received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub path: String,
     pub host: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
-    /// Whether it came through this server as a proxy.
+    /// Whether the client used this server as a proxy.
     pub proxied: bool,
 }
 
-/// What is answered.
+/// The response to a request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
-    /// The connection ends after this many bytes of the body.
+    /// The connection is closed after this many bytes of the body.
     pub cut: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Reply {
         self
     }
 
-    /// The part of `bytes` that the request asks for.
+    /// The requested range of `bytes`.
     pub(super) fn part(bytes: &[u8], seen: &Seen) -> Self {
         let Some(range) = seen.range.as_deref().and_then(|range| range.strip_prefix("bytes="))
         else {
@@ -60,14 +60,14 @@ impl Reply {
     }
 }
 
-/// Runs until the tests end.
+/// A server; it runs until the tests end.
 pub(super) struct Server {
     pub port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
-    /// `answer` is given each request and how many came before it.
+    /// `answer` receives each request and the number of requests before it.
     pub(super) fn start(answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -76,7 +76,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, noted) = (answer.clone(), noted.clone());
-                // A client that hangs up early is part of the game.
+                // Some clients close the connection early.
                 thread::spawn(move || {
                     let _ = serve(stream, &*answer, &noted);
                 });
@@ -103,7 +103,7 @@ fn serve(
     let mut stream = stream;
     let (mut method, mut seen) = request(&mut reader)?;
     if method == "CONNECT" {
-        stream.write_all(b"HTTP/1.1 200 go on\r\n\r\n")?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
         (method, seen) = request(&mut reader)?;
         seen.proxied = true;
     }
@@ -118,7 +118,7 @@ fn serve(
         noted.len() - 1
     };
     let reply = answer(&seen, before);
-    let mut head = format!("HTTP/1.1 {} so\r\nconnection: close\r\n", reply.status);
+    let mut head = format!("HTTP/1.1 {} Status\r\nconnection: close\r\n", reply.status);
     head += &format!("content-length: {}\r\n", reply.body.len());
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");
@@ -126,7 +126,7 @@ fn serve(
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
     stream.shutdown(Shutdown::Write)?;
-    // Until the client has read all: closing earlier could take its last bytes away.
+    // Wait until the client has read everything: closing earlier could discard the last bytes.
     std::io::copy(&mut reader.take(1 << 16), &mut std::io::sink()).map(|_| ())
 }
 

@@ -1,9 +1,9 @@
-//! The SHA-256 of model files, and whether they are what they should be.
+//! The SHA-256 of model files, a cache of them, and the comparison with what is expected.
 //!
-//! A model of 40 GB takes a minute to hash, so what was found is kept in `verified.json` by device,
-//! inode, size and the times of the last change of content and of entry. A file that was replaced or
-//! written to differs in one of them and is hashed again. The cache spares time, it is no proof: who
-//! may write to it and to the model can deceive it. `models verify` never reads it.
+//! Hashing a model of 40 GB takes a minute, so `verified.json` caches hashes by device, inode,
+//! size, mtime and ctime. A file that was replaced or written to differs in one of these and is
+//! hashed again. The cache saves time and proves nothing: anybody who can write to it and to the
+//! model can deceive it. `models verify` never reads it.
 
 use std::{
     collections::BTreeMap,
@@ -14,59 +14,74 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{ModelError, private, trusted_home};
+use super::{ModelError, files, paths::trusted_home};
 
-/// More entries than anybody has models; beyond it the cache begins afresh.
-const MOST: usize = 1000;
-/// The clocks of file systems tick coarsely (FAT, as on USB sticks: every 2 seconds): what was written
-/// this recently may be written again in the same tick, and is not remembered.
+/// More entries than anybody has models; a larger cache is cleared.
+const MAX_ENTRIES: usize = 1000;
+/// File systems have coarse clocks (FAT, as on USB sticks: 2 seconds). A file that changed this
+/// recently may change again without a new time stamp, so its hash is not cached.
 const TICK: Duration = Duration::from_secs(3);
 
-/// What a file should be, and who says so.
+/// The expected size and hash of a file, and where they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Expected {
     pub size: Option<u64>,
     pub sha256: Option<String>,
-    /// The manifest or the lock file, for errors.
+    /// The source of both, for error messages: the manifest, the lock file, the hub.
     pub by: String,
-    /// What to do when the file differs.
-    pub mend: String,
+    /// What to do if the file differs.
+    pub hint: String,
 }
 
-impl Wanted {
-    /// Compares with what a file of `size` bytes and this hash is. `sha256` is asked for only where
-    /// one is wanted.
-    pub(crate) fn hold(
+impl Expected {
+    /// Compares with a file of `size` bytes and the hash `sha256()`, which is called only if a hash
+    /// is expected.
+    ///
+    /// # Errors
+    /// [`ModelError::SizeMismatch`] or [`ModelError::HashMismatch`], both about `path`.
+    pub(crate) fn compare(
         &self,
         path: &Path,
         size: u64,
         sha256: impl FnOnce() -> Result<String, ModelError>,
     ) -> Result<(), ModelError> {
-        let (by, mend) = (self.by.clone(), self.mend.clone());
+        let (by, hint) = (self.by.clone(), self.hint.clone());
         if let Some(wanted) = self.size.filter(|&wanted| wanted != size) {
-            return Err(ModelError::Size { path: path.to_owned(), found: size, wanted, by, mend });
+            return Err(ModelError::SizeMismatch {
+                path: path.to_owned(),
+                found: size,
+                wanted,
+                by,
+                hint,
+            });
         }
         if let Some(wanted) = self.sha256.clone() {
             let found = sha256()?;
             if !wanted.eq_ignore_ascii_case(&found) {
-                let (by, mend) = (by.into(), mend.into());
-                return Err(ModelError::Changed { path: path.to_owned(), found, wanted, by, mend });
+                let (by, hint) = (by.into(), hint.into());
+                return Err(ModelError::HashMismatch {
+                    path: path.to_owned(),
+                    found,
+                    wanted,
+                    by,
+                    hint,
+                });
             }
         }
         Ok(())
     }
 
-    /// Holds the file at `path` against this; its hash comes from the cache where it is known.
+    /// Compares with the file at `path`; its hash comes from the cache if it is there.
     pub(crate) fn check(&self, path: &Path) -> Result<(), ModelError> {
         let size = metadata(path)?.len();
-        self.hold(path, size, || sha256_of(path))
+        self.compare(path, size, || sha256_of(path))
     }
 }
 
-/// SHA-256 (hex) of a file, from the cache where the file is the one that was hashed before.
+/// SHA-256 (hex) of a file, from the cache if the file has not changed since it was hashed.
 ///
 /// # Errors
-/// A file that cannot be read. A cache that cannot be read or written costs only time.
+/// The file cannot be read. A cache that cannot be read or written costs only time.
 pub(crate) fn sha256_of(path: &Path) -> Result<String, ModelError> {
     let before = metadata(path)?;
     let key = key(path, &before);
@@ -82,23 +97,23 @@ pub(crate) fn sha256_of(path: &Path) -> Result<String, ModelError> {
     if settled(&before, SystemTime::now())
         && metadata(path).is_ok_and(|after| self::key(path, &after) == key)
     {
-        if cache.len() >= MOST {
+        if cache.len() >= MAX_ENTRIES {
             cache.clear();
         }
         cache.insert(key, found.clone());
         let json = serde_json::to_vec_pretty(&cache).expect("a map of strings is JSON");
-        let _ = private::replace(&file, &json);
+        let _ = files::write(&file, &json);
     }
     Ok(found)
 }
 
-/// Whether neither content nor entry changed just before `now`.
+/// Whether neither the content nor the inode changed within [`TICK`] before `now`.
 fn settled(meta: &Metadata, now: SystemTime) -> bool {
     let old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > TICK);
     meta.modified().is_ok_and(old) && changed(meta).is_none_or(old)
 }
 
-/// When the entry changed: unlike the time of the content, nobody can set it.
+/// The ctime: unlike the mtime, no program can set it.
 #[cfg(unix)]
 fn changed(meta: &Metadata) -> Option<SystemTime> {
     use std::os::unix::fs::MetadataExt;
@@ -112,7 +127,7 @@ fn changed(_meta: &Metadata) -> Option<SystemTime> {
     None
 }
 
-/// SHA-256 (hex) of a file, read from end to end.
+/// SHA-256 (hex) of a file; reads all of it.
 pub(super) fn hash_file(path: &Path) -> Result<String, ModelError> {
     crate::hash::of_file(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })
 }
@@ -155,6 +170,7 @@ mod tests {
     use std::fs::File;
 
     use super::*;
+    use crate::hint::Hint;
 
     fn abc() -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -167,26 +183,29 @@ mod tests {
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn a_file_is_held_against_size_and_hash() {
+    fn a_file_is_compared_by_size_and_hash() {
         let (_folder, path) = abc();
         assert_eq!(hash_file(&path).unwrap(), ABC);
-        let wanted = |size, hash: &str| Wanted {
+        let expected = |size, hash: &str| Expected {
             size: Some(size),
             sha256: Some(hash.to_owned()),
             by: "the lock file".to_owned(),
-            mend: "pull again".to_owned(),
+            hint: "pull again".to_owned(),
         };
-        wanted(3, ABC).check(&path).unwrap();
-        let size = wanted(4, ABC).check(&path).unwrap_err().to_string();
-        assert!(size.contains("has 3 bytes, the lock file says 4"), "{size}");
-        let hash = wanted(3, &"0".repeat(64)).check(&path).unwrap_err().to_string();
-        assert!(hash.contains(ABC) && hash.ends_with("\nhint: pull again"), "{hash}");
-        Wanted::default().check(&path).unwrap();
+        expected(3, ABC).check(&path).unwrap();
+        let size = expected(4, ABC).check(&path).unwrap_err();
+        assert!(size.to_string().contains("has 3 bytes, but the lock file says 4"), "{size}");
+        let hash = expected(3, &"0".repeat(64)).check(&path).unwrap_err();
+        assert!(hash.to_string().contains(ABC), "{hash}");
+        for error in [size, hash] {
+            assert_eq!(error.hint().as_deref(), Some("pull again"));
+        }
+        Expected::default().check(&path).unwrap();
     }
 
     #[test]
     #[cfg(unix)]
-    fn what_changed_just_now_is_not_remembered_whatever_its_time_says() {
+    fn a_file_that_changed_just_now_is_not_cached_even_with_an_old_mtime() {
         let (_folder, path) = abc();
         let now = SystemTime::now();
         let old = now - Duration::from_secs(60);
@@ -202,12 +221,12 @@ mod tests {
         let (folder, path) = abc();
         let before = key(&path, &metadata(&path).unwrap());
         assert_eq!(before, key(&path, &metadata(&path).unwrap()));
-        // The same content and time, another inode.
-        let twin = folder.path().join("b.bin");
-        fs::copy(&path, &twin).unwrap();
+        // The same content and mtime, another inode.
+        let copy = folder.path().join("b.bin");
+        fs::copy(&path, &copy).unwrap();
         let time = metadata(&path).unwrap().modified().unwrap();
-        File::options().write(true).open(&twin).unwrap().set_modified(time).unwrap();
-        fs::rename(&twin, &path).unwrap();
+        File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
+        fs::rename(&copy, &path).unwrap();
         assert_ne!(before, key(&path, &metadata(&path).unwrap()));
     }
 }

@@ -1,7 +1,7 @@
-//! What is written beside its goal until it is whole, and how it gets its name.
+//! Output under a temporary name beside its destination, until it is complete.
 //!
-//! A part has one fixed name beside its goal, and a lock beside that: whoever holds the lock may clear
-//! what a process that was killed has left there. On an orderly end, an error or a signal both go.
+//! The temporary name is fixed, and beside it there is a lock file: the process that holds the lock
+//! may delete what a killed process has left. On success, an error or a signal both are removed.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,24 +12,24 @@ use std::{
 use super::BundleError;
 use crate::interrupt::Leftover;
 
-/// The place of a file or folder that is being made. What is there when this goes is removed.
+/// A file or folder that is being written; it is deleted when this is dropped.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct Partial {
     part: Leftover,
-    // Removed while it is still locked: fields go in this order.
-    _mark: Leftover,
+    // Removed while it is still locked: fields are dropped in this order.
+    _lock_file: Leftover,
     _lock: File,
 }
 
-impl Part {
-    /// Claims the place beside `goal`, and clears it.
+impl Partial {
+    /// Reserves the temporary name beside `destination` and deletes what is there.
     ///
     /// # Errors
-    /// Another process makes the same; the folder cannot be written to.
-    pub(super) fn beside(goal: &Path, what: &str) -> Result<Self, BundleError> {
-        let name = goal.file_name().unwrap_or_default().to_string_lossy();
-        let path = goal.with_file_name(format!(".{name}.promptmix-{what}"));
-        let mark = goal.with_file_name(format!(".{name}.promptmix-{what}-lock"));
+    /// Another process is writing the same output, or the folder cannot be written to.
+    pub(super) fn beside(destination: &Path, what: &str) -> Result<Self, BundleError> {
+        let name = destination.file_name().unwrap_or_default().to_string_lossy();
+        let path = destination.with_file_name(format!(".{name}.promptmix-{what}"));
+        let lock_path = destination.with_file_name(format!(".{name}.promptmix-{what}-lock"));
         let write = |source| BundleError::Write { path: path.clone(), source };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(write)?;
@@ -39,21 +39,25 @@ impl Part {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .open(&mark)
+                .open(&lock_path)
                 .map_err(write)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(BundleError::Busy { path }),
-                // Not every file system has locks.
+                // Some file systems have no locks.
                 Err(TryLockError::Error(_)) => break file,
             }
-            // Whoever held it before has removed it: only one that still has its name counts.
-            if is_at(&file, &mark) {
+            // A previous holder may have removed the file: the lock counts only if it still has its
+            // name.
+            if is_at(&file, &lock_path) {
                 break file;
             }
         };
-        let part =
-            Self { part: Leftover::new(path.clone()), _mark: Leftover::new(mark), _lock: lock };
+        let part = Self {
+            part: Leftover::new(path.clone()),
+            _lock_file: Leftover::new(lock_path),
+            _lock: lock,
+        };
         let cleared = match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
             Ok(_) => fs::remove_file(&path),
@@ -67,10 +71,10 @@ impl Part {
         self.part.path()
     }
 
-    /// Gives the finished file its name, never over another that came meanwhile.
+    /// Moves the finished file to its destination without replacing a file that has appeared there.
     ///
     /// # Errors
-    /// The name is taken, or cannot be written.
+    /// The destination exists or cannot be written.
     pub(super) fn finish_file(&self, to: &Path) -> Result<(), BundleError> {
         let fail = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => BundleError::Exists { path: to.to_owned() },
@@ -78,7 +82,7 @@ impl Part {
         };
         match fs::hard_link(self.path(), to) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                // Not every file system has links. The name is taken with an empty file of ours first.
+                // Some file systems have no hard links. An empty file reserves the name first.
                 File::create_new(to).map_err(fail)?;
                 fs::rename(self.path(), to).map_err(|error| {
                     let _ = fs::remove_file(to);
@@ -89,10 +93,10 @@ impl Part {
         }
     }
 
-    /// Gives the finished folder its name.
+    /// Moves the finished folder to its destination.
     ///
     /// # Errors
-    /// The name is taken, or cannot be written.
+    /// The destination exists or cannot be written.
     pub(super) fn finish_folder(&self, to: &Path) -> Result<(), BundleError> {
         if fs::symlink_metadata(to).is_ok() {
             return Err(BundleError::Exists { path: to.to_owned() });
@@ -116,7 +120,7 @@ fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Sets the mode of a file or folder whatever the umask is.
+/// Sets the mode of a file or folder, regardless of the umask.
 pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     #[cfg(unix)]
     return fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode));
@@ -132,21 +136,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_process_left_is_cleared_and_two_at_once_are_refused() {
+    fn remains_of_a_killed_process_are_deleted_and_a_second_writer_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let goal = folder.path().join("b");
-        // As a kill leaves it: both names, and no lock.
+        // What a killed process leaves: both names, and no lock.
         fs::create_dir_all(folder.path().join(".b.promptmix-part/deep")).unwrap();
         fs::write(folder.path().join(".b.promptmix-part-lock"), "").unwrap();
-        let part = Part::beside(&goal, "part").unwrap();
+        let part = Partial::beside(&goal, "part").unwrap();
         assert!(!part.path().exists());
-        assert!(matches!(Part::beside(&goal, "part"), Err(BundleError::Busy { .. })));
+        assert!(matches!(Partial::beside(&goal, "part"), Err(BundleError::Busy { .. })));
         fs::write(part.path(), "whole").unwrap();
         part.finish_file(&goal).unwrap();
         assert!(matches!(part.finish_file(&goal), Err(BundleError::Exists { .. })));
         drop(part);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        drop(Part::beside(&goal, "part").unwrap());
+        drop(Partial::beside(&goal, "part").unwrap());
         assert_eq!(fs::read_to_string(goal).unwrap(), "whole");
     }
 }

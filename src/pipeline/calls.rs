@@ -6,7 +6,7 @@ use std::{collections::HashSet, error::Error};
 use super::{Event, Watch};
 use crate::{
     run::ledger::{Entry, Ledger},
-    teacher::Poison,
+    teacher::SkippedRequest,
 };
 
 /// The calls of a list that have to be made.
@@ -38,10 +38,10 @@ pub(crate) fn skipped(
     stage: &str,
     key: &str,
     request: &str,
-    poison: Poison,
+    poison: SkippedRequest,
     watch: Watch<'_>,
 ) -> Entry {
-    let Poison { reason } = poison;
+    let SkippedRequest { reason } = poison;
     watch(Event::Warning(format!(
         "request {request} is skipped, in another run folder it is asked again: {reason}"
     )));

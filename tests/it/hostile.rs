@@ -125,10 +125,10 @@ fn doctor_shows_what_a_template_does() {
     with_template(&bench, bomb);
     let told = look();
     assert_eq!(told["state"], "refused", "{told}");
-    assert!(told["message"].to_string().contains("piles up"), "{told}");
+    assert!(told["message"].to_string().contains("memory budget"), "{told}");
     bench.task("");
     let errors = bench.fails(&["run", "task", "--out", "out", "--teacher", "teacher.gguf"]);
-    assert!(errors.contains("piles up") && errors.contains("hint: "), "{errors}");
+    assert!(errors.contains("memory budget") && errors.contains("hint: "), "{errors}");
 
     // What the budget does not see meets the limits of the process: lists in namespaces that hold each
     // other are compared.

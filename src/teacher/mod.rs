@@ -313,6 +313,14 @@ pub(crate) enum TeacherEvent<T> {
 pub(crate) type Sink<'a, T> =
     &'a mut dyn FnMut(TeacherEvent<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
+/// Passes `answers` on, if there are any.
+fn deliver<T>(answers: Vec<(usize, Answer<T>)>, sink: Sink<'_, T>) -> Result<(), TeacherError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    sink(TeacherEvent::Answers(answers)).map_err(TeacherError::Stopped)
+}
+
 /// What an engine reports while it works on a list of requests. Requests are named by index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum EngineEvent<T> {

@@ -1,9 +1,9 @@
 //! Constrains a reply to a numbered list of exactly N lines, so that it cannot fail to parse.
 //!
-//! [`ListGrammar`] is an automaton over bytes. It accepts exactly the replies that [`parse_list`]
-//! accepts: each line is its number, then `.`, `)` or `:`, then a text of complete UTF-8 characters
-//! without control characters. The text is of bounded length, differs from all earlier lines, and
-//! keeps a letter or digit after the parser has stripped it.
+//! [`ListGrammar`] is an automaton over bytes. Every finished reply that it accepts is one that
+//! [`parse_list`] accepts: each line is its number, then `.`, `)` or `:`, then a text of complete
+//! UTF-8 characters without control characters. The text is of bounded length, differs from all
+//! earlier lines, and keeps a letter or digit after the parser has stripped it.
 //!
 //! One rule prevents dead ends: *a token is accepted only if the list can still be finished
 //! afterwards*, within the remaining tokens and characters, even if the vocabulary has only single

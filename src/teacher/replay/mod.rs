@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     Answer, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, SkippedRequest,
-    Teacher, TeacherError, TeacherEvent, TeacherIdentity,
+    Teacher, TeacherError, TeacherIdentity, deliver,
 };
 pub(crate) use texts::RecordedText;
 use texts::TextRecording;
@@ -124,7 +124,7 @@ impl Teacher for Replay {
                 collect_all(answers, &self.file, OTHER_CALLS)?
             }
         };
-        deliver(answers, sink)
+        deliver_all(answers, sink)
     }
 
     fn score(
@@ -151,7 +151,7 @@ impl Teacher for Replay {
                 collect_all(answers, &self.file, OTHER_CALLS)?
             }
         };
-        deliver(answers, sink)
+        deliver_all(answers, sink)
     }
 }
 
@@ -185,10 +185,6 @@ fn collect_all<'a, T>(
 }
 
 /// Delivers all answers at once: a round of a stage is recorded as a whole or not at all.
-fn deliver<T>(answers: Vec<Answer<T>>, sink: Sink<'_, T>) -> Result<(), TeacherError> {
-    if answers.is_empty() {
-        return Ok(());
-    }
-    sink(TeacherEvent::Answers(answers.into_iter().enumerate().collect()))
-        .map_err(TeacherError::Stopped)
+fn deliver_all<T>(answers: Vec<Answer<T>>, sink: Sink<'_, T>) -> Result<(), TeacherError> {
+    deliver(answers.into_iter().enumerate().collect(), sink)
 }

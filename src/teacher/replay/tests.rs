@@ -7,7 +7,7 @@ use super::{
 use crate::{
     hint::Hint,
     prompt::reply::parse_list,
-    teacher::{Sampling, Wanted},
+    teacher::{Sampling, TeacherEvent, Wanted},
 };
 
 fn request(id: &str, major: &str, minor: &str) -> GenerateRequest {

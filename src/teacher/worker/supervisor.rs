@@ -13,7 +13,7 @@ use super::{
 };
 use crate::teacher::{
     Answer, EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink,
-    SkippedRequest, Teacher, TeacherError, TeacherEvent, TeacherIdentity,
+    SkippedRequest, Teacher, TeacherError, TeacherEvent, TeacherIdentity, deliver,
 };
 
 /// Maximum size in bytes of the prompts in one work item.
@@ -82,7 +82,7 @@ impl Supervised {
                 if let Some((request, _)) = skipped.first().filter(|_| !job.answered) {
                     self.check_engine(&job.requests[*request])?;
                 }
-                return deliver(sink, skipped);
+                return deliver(skipped, sink);
             }
             for slot in 0..self.pool.slots.len() {
                 self.assign(slot, job)?;
@@ -105,7 +105,7 @@ impl Supervised {
             if !answers.is_empty() {
                 (job.deaths_without_answer, job.answered) = (0, true);
                 answers.append(&mut job.skipped);
-                deliver(sink, answers)?;
+                deliver(answers, sink)?;
             }
             outcome?;
         }
@@ -396,11 +396,4 @@ impl WorkRequest for ScoreRequest {
             other => Err(other),
         }
     }
-}
-
-fn deliver<T>(sink: Sink<'_, T>, answers: Vec<(usize, Answer<T>)>) -> Result<(), TeacherError> {
-    if answers.is_empty() {
-        return Ok(());
-    }
-    sink(TeacherEvent::Answers(answers)).map_err(TeacherError::Stopped)
 }

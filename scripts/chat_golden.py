@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes what Hugging Face transformers itself makes of our chat templates.
+"""Renders our chat templates with Hugging Face transformers and writes the results as golden files.
 
 What:    tests/data/chat/NAME.txt (a plain question) and NAME.odd.txt (odd white space, quotes, Jinja
          and HTML in the text) for each prompts/chat/NAME.j2, and tests/data/chat/features.txt. The
-         tests of src/teacher/chat compare byte by byte, so the reference is never our own code.
-         With --compare the folder's *.jinja are rendered with the plain question into OUT instead,
-         for a look at templates that we do not keep (see `every_template_of_a_folder` in the tests).
+         tests of src/teacher/chat compare with them byte by byte, so our own code is never the reference.
+         With --compare the folder's *.jinja are rendered with the plain question into OUT instead, to
+         check templates that are not in the repository (`every_template_of_a_folder` in the tests).
 Needs:   transformers >= 5 and jinja2 >= 3.1.6; no model, no network.
 Example: python scripts/chat_golden.py
          python scripts/chat_golden.py --compare FOLDER OUT
@@ -21,12 +21,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = ROOT / "tests/data/chat"
 PLAIN = "Which class is this text?"
 ODD = "  Which \"class\"?\n\n\tIt's <b>5 % & {{ more }}</b> \\n \\ größer 😀 {% raw %}\r\nend \n\n"
-# Where a template names a lesser effort than "low", that one (src/teacher/chat/thinking.rs).
+# Efforts below "low", used if the template names one (src/teacher/chat/thinking.rs).
 EFFORTS = ("none", "no_think", "minimal")
 
 
 class FixedDate(datetime.datetime):
-    """Every day is the day that the program gives to templates."""
+    """Always the date that the program gives to templates."""
 
     @classmethod
     def now(cls, tz=None):
@@ -66,7 +66,7 @@ def main() -> None:
         for path in sorted(folder.glob("*.jinja")):
             try:
                 text = render(path.read_bytes().decode(), PLAIN)
-            except Exception as error:  # a template may refuse, and so must ours
+            except Exception as error:  # a template may refuse; then ours must refuse too
                 text = f"ERROR {error}"
             write(out / f"{path.stem}.txt", text)
         return

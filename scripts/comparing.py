@@ -1,5 +1,5 @@
-"""What the comparisons of scripts/teacher and scripts/student share: both sides in turn, what is said of a side that
-could not be run, how busy the machine was with other work, and the JSON lines with their table."""
+"""Shared by the comparisons of scripts/teacher and scripts/student: runs all sides in turn, reports sides that could
+not run and how busy the machine was with other work, and prints the JSON lines and their table."""
 import json
 import os
 import sys
@@ -7,7 +7,7 @@ import time
 
 
 class Skip(Exception):
-    """A side of a measure that could not be run, with the reason."""
+    """One side of a measure could not be run, for this reason."""
 
 
 def say(*words):
@@ -20,7 +20,7 @@ def last_words(text):
 
 
 def others_busy(seconds=1.0):
-    """Cores that are at work while this script rests; None where /proc does not say."""
+    """Cores that are busy while this script sleeps; None if /proc/stat cannot be read."""
     try:
         read = lambda: [int(x) for x in open("/proc/stat").readline().split()[1:9]]
         before = read()
@@ -32,9 +32,9 @@ def others_busy(seconds=1.0):
 
 
 def in_turn(runs, repetitions, once, describe, dead):
-    """({run: [result per repetition, or Skip]}, [cores busy with other work before each]): every run once a
-    repetition, every other one in the opposite order. `once(run)` gives a result, `describe(run, result)` a few words
-    on it; what failed stands in `dead` ({run: Skip}) and is not tried again."""
+    """Runs every run once per repetition, every second repetition in the opposite order. `once(run)` returns a result,
+    `describe(run, result)` describes it in a few words. A run that failed is added to `dead` ({run: Skip}) and not tried
+    again. Returns ({run: [result per repetition, or Skip]}, [cores busy with other work before each repetition])."""
     got, busy = {run: [] for run in runs}, []
     for number in range(repetitions):
         busy.append(others_busy())
@@ -46,7 +46,7 @@ def in_turn(runs, repetitions, once, describe, dead):
                 result = once(run)
                 say(f"  {run}: {describe(run, result)}")
             except KeyError as e:
-                result = dead[run] = Skip(f"no {e} in what it reported")
+                result = dead[run] = Skip(f"no {e} in its report")
                 say(f"*** SKIPPED {run}: {result}")
             except Skip as e:
                 if run not in dead:
@@ -57,7 +57,7 @@ def in_turn(runs, repetitions, once, describe, dead):
 
 
 def report(lines, busy):
-    """Prints a JSON line a measure, and on stderr the table."""
+    """Prints one JSON line per measure on stdout, and the table on stderr."""
     table = [("measure", "ours", "theirs", "ratio", "spread", "aim", "")]
     for line in lines:
         if any(busy):

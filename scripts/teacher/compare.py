@@ -1,30 +1,30 @@
 #!/usr/bin/env python3
-"""Measures the teacher engine beside llama.cpp's own programs, in one run: each repetition runs every program
-once, ours and theirs in turn (and every other repetition in the opposite order), so that a machine that
-slows down slows all of them. On stdout one JSON line per measure,
+"""Compares the teacher engine with llama.cpp's own programs. Each repetition runs every program once, ours and
+theirs in turn (every second repetition in the opposite order), so that a machine that slows down slows all of them.
+It prints one JSON line per measure on stdout,
 
   {"measure", "ours", "theirs", "unit", "ratio", "spread", "aim", "met", ...}
 
-ours and theirs: medians. ratio: the median over the repetitions of ours / theirs in one repetition, spread:
-the smallest and largest of them. On stderr a table, what was skipped and why, and how busy the machine was with
-other work: on a busy machine the ratios of this page mean little.
+ours and theirs: medians. ratio: the median over the repetitions of ours / theirs in one repetition; spread:
+the smallest and largest of these. On stderr it prints a table, what was skipped and why, and how busy the machine was
+with other work: on a busy machine the ratios mean little.
 
   single      `generate` (the scheduler) against one request at a time that evaluates its whole prompt
-  decode      tokens a second of equal sequences with one shared prompt, against llama-batched-bench
-  server      `generate` against llama-server with the same prompts (token ids), lengths and threads. The server's
-              slots all hold the shared prompt before time is taken, more requests wait than it has slots, and of
-              several settings the fastest is taken; ours evaluates the shared prompt within its time
+  decode      tokens per second of equal sequences with one shared prompt, against llama-batched-bench
+  server      `generate` against llama-server with the same prompts (token ids), lengths and threads. All slots of the
+              server hold the shared prompt before timing starts, more requests wait than it has slots, and the fastest
+              of several settings is used; our time includes evaluating the shared prompt
   labels_vs_generated, labels_vs_single
               label scores against a free generation of 10 tokens, and against one text at a time
   labels_77   decodes for 77 labels against 6
-  memory      most cells of the KV cache in use at once, against what the texts need
+  memory      maximum number of KV cache cells in use, against what the texts need
   busy        decode beside two busy loops, against none
-  sampling    microseconds a token (ours alone), per model of --vocab-model: a draw, one with min-p, one that is held
-              to a list, one that the list refuses until the whole vocabulary is masked, the mask alone
+  sampling    microseconds per token (ours only), per model of --vocab-model: a draw, a draw with min-p, one that is
+              constrained to a list, one that the list refuses until the whole vocabulary is masked, the mask alone
 
-needs: a release build of promptmix; scripts/teacher/peers.sh (llama-batched-bench, llama-server); a GGUF, say
-       of scripts/teacher/random_model.py. Python's standard library. About 4 minutes a repetition on 2 cores
-       and 5 minutes for the choice of the server's settings
+needs: a release build of promptmix; scripts/teacher/peers.sh (llama-batched-bench, llama-server); a GGUF, for example
+       from scripts/teacher/random_model.py. Python's standard library. About 4 minutes per repetition on 2 cores
+       and 5 minutes to choose the server's settings
 example: python3 scripts/teacher/compare.py --model target/random-135m.gguf > target/compare.jsonl
          python3 scripts/teacher/compare.py --model target/random-135m.gguf --only decode,server --repeat 3
 """
@@ -44,7 +44,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from comparing import Skip, in_turn, last_words, report, say  # noqa: E402
 
-# Kinds of `promptmix bench` (a second name after @ is ours: how it is run), and the two peers.
+# Kinds of `promptmix bench`, and the two peers. A suffix after @ is how this script runs the kind.
 NEEDS = {
     "single": ["generate", "generate_single"],
     "decode": ["decode", "batched-bench"],
@@ -56,7 +56,7 @@ NEEDS = {
     "busy": ["decode", "decode@busy"],
     "sampling": ["draw", "draw_min_p", "checked", "refused", "mask"],
 }
-# What a repetition runs, in this order: the two sides of a measure are neighbours.
+# The runs of a repetition, in this order: the two sides of a measure are neighbours.
 ORDER = ["generate_single", "generate", "llama-server", "batched-bench", "decode", "decode@busy",
          "labels_single", "labels", "labels_generated", "labels_77"]  # fmt: skip
 AIMS = {"single": (">=", 6), "decode": (">=", 0.97), "server": (">=", 1.15), "labels_vs_generated": (">=", 1.8),
@@ -68,10 +68,10 @@ SPINS = "import os\np = os.getppid()\nwhile os.getppid() == p:\n    for _ in ran
 
 
 def bench(a, kinds, *, model=None, items=None, export=None, new=None):
-    """{kind: measure} of one `promptmix bench`, and what it says of `sampling`."""
+    """{kind: measure} of one `promptmix bench`, plus its `sampling`."""
     command = [a.promptmix, "bench", "--teacher", model or a.model, "--json", "--only", ",".join(kinds)]
     sizes = dict(shared=a.shared, own=a.own, new=new or a.new, items=items or a.items, threads=a.threads)
-    # How many questions for a label go side by side is the program's own choice.
+    # The program chooses itself how many label questions it scores side by side.
     if not all(kind.startswith("labels") for kind in kinds):
         sizes["slots"] = a.slots
     for name, value in sizes.items():
@@ -89,16 +89,16 @@ def bench(a, kinds, *, model=None, items=None, export=None, new=None):
     try:
         answer = json.loads(done.stdout)
     except ValueError as e:
-        raise Skip(f"promptmix bench --only {','.join(kinds)}: its answer is no JSON: {e}") from e
+        raise Skip(f"promptmix bench --only {','.join(kinds)}: its output is not JSON: {e}") from e
     return {m["kind"]: m for m in answer.get("measures", [])} | {"sampling": answer.get("sampling", {})}
 
 
 def ours(a, run):
-    """The measure of one run; one kind a process, so that none finds a warm cache of another's."""
+    """The measure of one run. Each kind runs in a process of its own, so that none profits from another's cache."""
     kind, _, busy = run.partition("@")
-    # One at a time is 20 times slower; items a second do not depend on their number.
+    # One at a time is 20 times slower; items per second do not depend on their number.
     items = min(a.items, a.single_items) if kind.endswith(("_single", "_77")) else None
-    # Labels are quick: more of them, so that the shared prompt weighs no more than in a real run.
+    # Labels are quick: with more of them the shared prompt weighs no more than in a real run.
     if kind in ("labels", "labels_generated"):
         items = a.items * 4
     loops = [subprocess.Popen([sys.executable, "-c", SPINS]) for _ in range(2 if busy else 0)]
@@ -131,7 +131,7 @@ def batched_bench(a):
                 row = json.loads(line)
                 return {"decode_tokens_per_second": row["speed_tg"], "seconds": row["t_tg"],
                         "prompt_tokens_per_second": row["speed_pp"], "command": " ".join(command[1:])}  # fmt: skip
-        # It logs from a thread of its own, and once in a while ends well but before that thread has written.
+        # It logs from a separate thread, and sometimes exits successfully before that thread has written.
         if done.returncode:
             break
     raise Skip(f"llama-batched-bench: exit {done.returncode}, no figures: {last_words(done.stderr)}")
@@ -161,7 +161,7 @@ class Server:
         self.rounds = 0
         try:
             self.wait()
-            # One request with the shared prompt, then one round that takes it into every slot.
+            # One request with the shared prompt, then one round that loads it into every slot.
             self.ask(self.connect(), prompts[0][: self.shared], 1)
             self.first = self.round()
         except BaseException:
@@ -199,7 +199,7 @@ class Server:
         return answer["timings"]["prompt_n"]
 
     def round(self):
-        """All prompts once, never the same own part twice: what comes after the shared part is dealt anew."""
+        """Sends all prompts once. Their own parts are shuffled each time, so that none repeats."""
         self.rounds += 1
         own = [token for prompt in self.prompts for token in prompt[self.shared :]]
         random.Random(self.rounds).shuffle(own)
@@ -247,7 +247,7 @@ class Server:
 
 
 def fastest_server(a):
-    """Tries settings, a round each with warm slots, and starts the server with the fastest of them."""
+    """Tries several settings, one round each with warm slots, and starts the server with the fastest."""
     folder = tempfile.mkdtemp(prefix="promptmix-compare-")
     path = os.path.join(folder, "workload.jsonl")
     try:
@@ -260,7 +260,7 @@ def fastest_server(a):
             os.remove(path)
         os.rmdir(folder)
     if len(prompts) < 2 or len(os.path.commonprefix(prompts)) < 1:
-        raise Skip("the exported prompts share nothing")
+        raise Skip("the exported prompts have no common prefix")
     if a.server_flags is not None:
         tries = [{"slots": a.server_slots or a.slots, "flags": a.server_flags.split()}]
     else:
@@ -289,9 +289,9 @@ def fastest_server(a):
         for options in tries:
             attempt(options)
         if not results:
-            raise Skip("llama-server ran with none of its settings")
+            raise Skip("llama-server failed with all settings")
         best = max(results, key=lambda r: r[0])[1]
-        # The best once more with what might help it: idle slots saved, chunks reused, any slot taken.
+        # The best again with options that might help: idle slots cached, chunks reused, any slot used.
         for flags in (best["flags"][:1], [*best["flags"], "--cache-reuse", "16"], [*best["flags"], "-sps", "0.0"]):
             attempt({"slots": best["slots"], "flags": flags})
         tries = [max(results, key=lambda r: r[0])[1]]
@@ -308,14 +308,14 @@ def median(values):
 
 
 def figure(run, result):
-    """What a run is compared by."""
+    """The figure by which a run is compared."""
     if run.startswith("decode") or run == "batched-bench":
         return result["decode_tokens_per_second"]
     return result["items_per_second"]
 
 
 def lines(a, chosen, got, samples, server):
-    """One dict a measure; `got` is {run: [result per repetition or Skip]}."""
+    """Yields one dict per measure; `got` is {run: [result per repetition or Skip]}."""
     for name in chosen:
         line = {"measure": name}
         if name == "sampling":
@@ -381,13 +381,13 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     parser.add_argument("--slots", type=int, default=16, help="sequences at once (default 16)")
     parser.add_argument("--items", type=int, default=64, help="texts a run (default 64)")
-    parser.add_argument("--single-items", type=int, default=16, help="texts of the kinds that go one at a time (default 16)")
+    parser.add_argument("--single-items", type=int, default=16, help="texts of the kinds that run one at a time (default 16)")
     parser.add_argument("--shared", type=int, default=600, help="tokens of the shared prompt (default 600)")
-    parser.add_argument("--own", type=int, default=20, help="tokens of each text's own prompt (default 20)")
-    parser.add_argument("--new", type=int, default=40, help="tokens that each text generates (default 40)")
+    parser.add_argument("--own", type=int, default=20, help="further tokens of each prompt (default 20)")
+    parser.add_argument("--new", type=int, default=40, help="tokens of each reply (default 40)")
     parser.add_argument("--samplers", default="top_k,temperature",
-                        help="of llama-server, whose top_k keeps 40: its cheapest chain (default top_k,temperature)")  # fmt: skip
-    parser.add_argument("--server-flags", help="flags for llama-server, instead of the choice, such as '-no-kvu'")
+                        help="sampler chain of llama-server (default top_k,temperature: its cheapest, top_k keeps 40)")  # fmt: skip
+    parser.add_argument("--server-flags", help="flags for llama-server instead of the fastest found, such as '-no-kvu'")
     parser.add_argument("--server-slots", type=int, help="slots of llama-server with --server-flags (default: --slots)")
     parser.add_argument("--only", help=f"measures, comma-separated, of: {', '.join(NEEDS)}")
     a = parser.parse_args()
@@ -396,7 +396,7 @@ def main():
     if unknown:
         parser.error(f"--only: no measure `{unknown[0]}`; there are {', '.join(NEEDS)}")
     if a.repeat < 3:
-        say(f"--repeat {a.repeat}: a spread of fewer than 3 repetitions says nothing")
+        say(f"--repeat {a.repeat}: the spread of fewer than 3 repetitions means nothing")
     if not os.path.isfile(a.model):
         parser.error(f"--model {a.model}: no such file (scripts/teacher/random_model.py writes one)")
 
@@ -426,7 +426,7 @@ def main():
                 try:
                     values = [found[kind] for found in costs] or Skip("it was not measured")
                 except KeyError:
-                    values = Skip(f"promptmix bench says nothing of `{kind}`")
+                    values = Skip(f"promptmix bench did not report `{kind}`")
                 if isinstance(values, Skip):
                     say(f"*** SKIPPED {kind} on {model}: {values}")
                 samples.append((model, kind, values))

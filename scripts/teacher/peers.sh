@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # Builds llama.cpp's own `llama-batched-bench` and `llama-server` for scripts/teacher/compare.py, with the
-# compiler flags and switches of the llama.cpp inside promptmix (read from the CMake cache of its build),
-# so that what differs is what is built around the library and not the library.
+# compiler flags and options of the llama.cpp inside promptmix (read from the CMake cache of its build), so
+# that only the programs around the library differ, not the library itself.
 #
-# The sources of the library are those of the crate llama-cpp-sys-2, found through `cargo metadata` and
-# copied. The crate leaves the programs out: they come from the source archive of PyPI's llama-cpp-python,
-# which carries a llama.cpp of nearly the same week, and two lines of the server are changed to fit.
-# Built is FOLDER/llama-batched-bench and FOLDER/llama-server, a Release build without the web page.
+# The library's sources are copied from the crate llama-cpp-sys-2, found with `cargo metadata`. The crate
+# does not contain the programs: they come from the source archive of llama-cpp-python on PyPI, which has a
+# llama.cpp of nearly the same week, and two lines of the server are changed to fit.
+# The result is FOLDER/llama-batched-bench and FOLDER/llama-server, a Release build without the web UI.
 #
-# Needs:   what `cargo build` needs (scripts/setup), bash, python3 with pip; the network, once
-#          (77 MB); `cargo build --release` done before. 3 minutes on 2 cores, 1 GB in FOLDER.
+# Needs:   what `cargo build` needs (scripts/setup), bash, python3 with pip; a network, once (77 MB); an
+#          earlier `cargo build --release`. Takes 3 minutes on 2 cores and 1 GB in FOLDER.
 # Example: scripts/teacher/peers.sh                    into target/peers
 #          scripts/teacher/peers.sh /tmp/peers
-#          scripts/teacher/peers.sh --whole            the library too from PyPI's archive, should a later
-#                                                      crate and the programs no longer fit together
+#          scripts/teacher/peers.sh --whole            also takes the library from the archive, in case a
+#                                                      later crate and the programs no longer fit together
 #          JOBS=8 PYTHON=.venv/bin/python scripts/teacher/peers.sh
 set -euo pipefail
 
@@ -39,14 +39,14 @@ target=$(printf '%s\n' "$found" | sed -n 2p)
 mkdir -p "${1:-$target/peers}"
 folder=$(cd "${1:-$target/peers}" && pwd)
 
-# The newest build of the crate, whatever its profile's folder is called.
+# The newest build of the crate, in any profile's folder.
 cache=''
 for candidate in "$target"/*/build/llama-cpp-sys-2-*/out/build/CMakeCache.txt; do
     if [ -f "$candidate" ] && { [ -z "$cache" ] || [ "$candidate" -nt "$cache" ]; }; then cache=$candidate; fi
 done
 [ -n "$cache" ] || fail "no build of llama-cpp-sys-2 below $target, so its flags are not known" "cargo build --release"
 
-# The programs' sources, if the crate has none or if all is to come from the archive.
+# The programs' sources, unless the crate has them.
 programs=$crate
 if [ -n "$whole" ] || [ ! -f "$crate/tools/server/server.cpp" ] || [ ! -f "$crate/tools/batched-bench/batched-bench.cpp" ]; then
     if [ ! -d "$folder/archive" ]; then
@@ -61,7 +61,7 @@ if [ -n "$whole" ] || [ ! -f "$crate/tools/server/server.cpp" ] || [ ! -f "$crat
     programs=$folder/archive
 fi
 
-# -p keeps the times of the files, so that a second run compiles little.
+# -p keeps the files' timestamps, so that a second run compiles little.
 rm -rf "$folder/src"
 if [ -n "$whole" ]; then cp -Rp "$programs" "$folder/src"; else cp -Rp "$crate" "$folder/src"; fi
 chmod -R u+w "$folder/src"
@@ -72,8 +72,8 @@ for tool in batched-bench server ui; do
     cp -Rp "$programs/tools/$tool" "$folder/src/tools/"
 done
 if [ -z "$whole" ] && [ "$programs" != "$crate" ]; then
-    # One function that the newer library lacks (it was std::ifstream) and one that now returns a struct.
-    # Neither is called here: they concern MCP servers and image models.
+    # The newer library lacks one function (it was std::ifstream), and another one now returns a struct.
+    # Neither is called here: they are for MCP servers and image models.
     server=$folder/src/tools/server
     sed 's/= fs_open_ifstream(params.mcp_servers_config, std::ios::in);/(params.mcp_servers_config, std::ios::in);/' \
         "$programs/tools/server/server-mcp.cpp" >"$server/server-mcp.cpp"

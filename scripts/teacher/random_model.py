@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Writes a GGUF of random weights in the shape of a small Llama, for measuring speed where no real model
-can be had. At its defaults it has the shape of SmolLM2-135M (30 layers, 576 wide, 9 heads, 3 key-value
-heads, 1,536 in the feed-forward, a vocabulary of 49,152, tied embeddings): 135M parameters, Q4_0, 76 MB.
-The same arguments write the same file.
+"""Writes a GGUF with random weights and the architecture of a small Llama, to measure speed where no real model is
+available. By default it has the shape of SmolLM2-135M (30 layers, hidden size 576, 9 heads, 3 key-value heads,
+feed-forward size 1,536, vocabulary 49,152, tied embeddings): 135M parameters, Q4_0, 76 MB. The same arguments
+write the same file.
 
-The text that it writes means nothing, but it looks like text to everything that reads it: a byte-level
-tokenizer that can spell any string, some hundred English words and the numbers to 99 as single tokens, and
-the rest invented words, most with a space before them. `<|im_end|>` ends a text, the chat template is ChatML.
-Logits have a standard deviation of about 3, so the likeliest token has a few per cent, as after a
-harmless prompt in a trained model.
+The model's text means nothing, but every program can process it as text: the tokenizer is byte-level and can spell
+any string; some hundred English words and the numbers up to 99 are single tokens, and the rest are invented words,
+most of them with a space before. `<|im_end|>` ends a text, the chat template is ChatML. Logits have a standard
+deviation of about 3, so the likeliest token has a probability of a few per cent, as after an ordinary prompt in a
+trained model.
 
 needs: gguf, numpy (pip install gguf numpy); about 1 GB of memory
 example: python3 scripts/teacher/random_model.py target/random-135m.gguf
@@ -51,7 +51,7 @@ VOWELS = ["a", "e", "i", "o", "u"]
 
 
 def byte_alphabet():
-    """GPT-2's name for each of the 256 bytes: itself where it prints, else a letter from U+0100 on."""
+    """GPT-2's name for each of the 256 bytes: itself if it is printable, else a character from U+0100 on."""
     prints = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     names, spare = {}, 256
     for byte in range(256):
@@ -64,7 +64,7 @@ def byte_alphabet():
 
 
 def vocabulary(size, dice):
-    """[size] tokens and the merges that reach the real words among them."""
+    """`size` tokens, and the merges that produce the real words among them."""
     names = byte_alphabet()
     space, newline = names[ord(" ")], names[ord("\n")]
     tokens, merges = SPECIAL + [names[b] for b in range(256)], []
@@ -76,7 +76,7 @@ def vocabulary(size, dice):
             tokens.append(left + right)
             merges.append(f"{left} {right}")
 
-    # A word grows letter by letter from its space, and these merges rank first: no other can get between.
+    # A word grows letter by letter from its space. These merges rank first, so no other one interferes.
     for word in WORDS:
         for spelled in (space + word, space + word.capitalize()):
             for end in range(1, len(spelled)):
@@ -88,7 +88,7 @@ def vocabulary(size, dice):
         for end in range(1, len(piece)):
             add(piece[:end], piece[end])
 
-    # Invented words, 2 to 8 letters. A generator draws them by number; no merge needs to lead to them.
+    # Invented words of 2 to 8 letters. They are drawn by number, so they need no merges.
     while len(tokens) < size:
         word = "".join(dice.choice(CONSONANTS) + dice.choice(VOWELS) for _ in range(dice.randint(1, 4)))[:8]
         word = word.capitalize() if dice.random() < 0.1 else word
@@ -154,8 +154,8 @@ def main():
     def norm(name):
         w.add_tensor(name, np.ones(a.hidden, np.float32))
 
-    # The last norm leaves a vector of length sqrt(hidden), so this scale gives the logits a deviation of 3;
-    # and what 30 layers add outweighs it, else tied embeddings would repeat the last token for ever.
+    # The last norm leaves a vector of length sqrt(hidden), so this scale gives the logits a deviation of 3.
+    # The 30 layers add more than that; otherwise tied embeddings would repeat the last token forever.
     matrix("token_embd.weight", len(tokens), a.hidden, 3 * a.hidden**-0.5)
     norm("output_norm.weight")
     for i in range(a.layers):

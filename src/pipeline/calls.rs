@@ -314,3 +314,54 @@ impl Call for ScoreCalls {
         vec![(format!("question {}", request.id), request.prompt.clone())]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        augment::sample::Sample,
+        config::Settings,
+        pipeline::scripted_teacher::{ScriptedTeacher, pipeline},
+        teacher::{Sampling, Wanted},
+    };
+
+    fn request(prompt: &str) -> GenerateRequest {
+        GenerateRequest {
+            id: prompt.to_owned(),
+            prompt: prompt.to_owned(),
+            cue: String::new(),
+            lines: 1,
+            longest: 100,
+            constrained: false,
+            seed: 0,
+            max_tokens: 8,
+            sampling: Sampling::default(),
+            wanted: Wanted::default(),
+        }
+    }
+
+    #[test]
+    fn equal_calls_are_made_once_and_known_ones_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let sample = Sample::new(&["a", "b"], Vec::new());
+        let mut run = pipeline(folder.path(), &sample, &Settings::default(), |_| {}).run;
+        let parse = |item: usize, reply: &Generated| Ok((item, reply.text.clone()));
+        let calls = TextCalls { parse: &parse };
+        let mut ask = |prompts: &[&str], events: &mut Vec<Event>| {
+            let mut teacher = ScriptedTeacher::new(|request| format!("to {}", request.prompt));
+            let requests = prompts.iter().map(|prompt| request(prompt)).collect();
+            let watch: Watch<'_> = &mut |event| events.push(event);
+            let answered =
+                super::ask(&calls, "generate", &mut run, requests, &mut teacher, watch).unwrap();
+            let texts = answered.into_iter().map(|call| call.reading.unwrap().unwrap().1);
+            (texts.collect::<Vec<_>>(), teacher.replies)
+        };
+        let mut events = Vec::new();
+        assert_eq!(ask(&["c"], &mut events), (vec!["to c".to_owned()], 1));
+        events.clear();
+        let wanted = ["to a", "to b", "to a", "to c", "to b"].map(str::to_owned).to_vec();
+        assert_eq!(ask(&["a", "b", "a", "c", "b"], &mut events), (wanted.clone(), 2));
+        assert_eq!(events[0], Event::Begin { stage: "generate", total: 3, resumed: 1 });
+        assert_eq!(ask(&["a", "b", "a", "c", "b"], &mut events), (wanted, 0));
+    }
+}

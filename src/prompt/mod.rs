@@ -1,13 +1,18 @@
-//! Every word that is sent to a teacher comes from a template in `prompts/`; this module renders
-//! them and, in [`reply`], takes the answers apart.
+//! Renders the prompts for the teacher and, in [`reply`], parses its replies. Every word that is
+//! sent to a teacher comes from a template in `prompts/`.
 //!
-//! The templates are compiled in. A task may bring its own in a folder `prompts/` beside its
-//! `task.toml`, in any language; a file there replaces the built-in one of the same name. The hash
-//! over all templates is part of each run's provenance.
+//! The templates are compiled in. A task may override them, in any language: a file in the folder
+//! `prompts/` beside its `task.toml` replaces the built-in template of the same name. The hash over
+//! all templates is part of each run's provenance.
 
 pub(crate) mod reply;
 
-use std::{collections::BTreeMap, fs, io, path::Path, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
@@ -26,27 +31,35 @@ const BUILT_IN: [(&str, &str); 8] = [
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
 ];
 
-/// The templates of this program: file name and text.
+/// The built-in templates: file name and text.
 pub(crate) fn built_in() -> &'static [(&'static str, &'static str)] {
     &BUILT_IN
 }
 
-/// Why a prompt could not be made.
+/// Why a prompt could not be rendered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PromptError {
-    #[error("cannot read the template {path}: {source}")]
+    #[error("cannot read the template {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path}: no template of that name is known\nhint: the names are {known}")]
+    #[error("{path}: there is no prompt of that name")]
     UnknownName { path: PathBuf, known: String },
-    #[error(
-        "the template {name} does not render: {message}\nhint: prompts/{name} of the project shows what it may use"
-    )]
+    #[error("the template {name} does not render: {message}")]
     Render { name: &'static str, message: String },
 }
 
-impl Hint for PromptError {}
+impl Hint for PromptError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Read { .. } => None,
+            Self::UnknownName { known, .. } => Some(format!("the names are {known}").into()),
+            Self::Render { name, .. } => {
+                Some(format!("prompts/{name} of the project shows which variables it has").into())
+            }
+        }
+    }
+}
 
-/// One class as a template sees it.
+/// One class, as a template sees it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ShownClass {
     pub number: usize,
@@ -55,7 +68,7 @@ pub(crate) struct ShownClass {
     pub examples: Vec<String>,
 }
 
-/// A text and its class as a template sees them.
+/// A text and its class, as a template sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LabelledExample {
     pub text: String,
@@ -63,12 +76,12 @@ pub(crate) struct LabelledExample {
     pub name: String,
 }
 
-/// A question to the teacher about one text.
+/// A question to the teacher: which class does this text belong to?
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Question {
     /// Class indices, in the order in which they are shown and scored.
     pub candidates: Vec<usize>,
-    /// The text that is asked about.
+    /// The text in question.
     pub text: String,
     pub prompt: String,
 }
@@ -82,22 +95,22 @@ impl Question {
     }
 }
 
-/// A text as one bullet of a list.
+/// `text` on one line, as an item of a list.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The templates in force, and their hash.
+/// The templates in use, and their hash.
 pub(crate) struct Prompts {
     environment: Environment<'static>,
     sha256: String,
 }
 
 impl Prompts {
-    /// The built-in templates, each replaced by the file of the same name in `folder` if it is there.
+    /// The built-in templates, each replaced by the file of the same name in `folder` if it exists.
     ///
     /// # Errors
-    /// An unreadable file, a file with a name no prompt has, a template that does not compile.
+    /// An unreadable file, a file name that no prompt has, a template that does not compile.
     pub(crate) fn load(folder: Option<&Path>) -> Result<Self, PromptError> {
         let mut sources: BTreeMap<&'static str, String> =
             BUILT_IN.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
@@ -124,8 +137,8 @@ impl Prompts {
         &self.sha256
     }
 
-    /// The request for `count` texts that belong to `major` and `minor`, indices into `shown`, with
-    /// these percentages.
+    /// Asks for `count` texts that belong to `major` and `minor`, indices into `shown`, to the
+    /// given percentages.
     pub(crate) fn mixup(
         &self,
         task: &Task,
@@ -148,7 +161,7 @@ impl Prompts {
         )
     }
 
-    /// The request for `count` texts of the class `major`, an index into `shown`.
+    /// Asks for `count` texts of the class `major`, an index into `shown`.
     pub(crate) fn plain(
         &self,
         task: &Task,
@@ -167,7 +180,7 @@ impl Prompts {
         )
     }
 
-    /// The request for `count` more texts of `class`, of which nothing is shown but its examples.
+    /// Asks for `count` more texts of `class` and shows nothing but the examples of that class.
     pub(crate) fn continuation(
         &self,
         task: &Task,
@@ -184,7 +197,7 @@ impl Prompts {
         )
     }
 
-    /// The request for `count` more texts like `examples`, each with its class, one of `names`.
+    /// Asks for `count` more texts like `examples`, each with its class, one of `names`.
     pub(crate) fn gpt3mix(
         &self,
         task: &Task,
@@ -203,7 +216,7 @@ impl Prompts {
         )
     }
 
-    /// The question which of `names` follows `text`, as it does each of `examples`.
+    /// Asks which of `names` follows `text`, as one of them follows each of `examples`.
     pub(crate) fn gpt3mix_label(
         &self,
         task: &Task,
@@ -222,7 +235,7 @@ impl Prompts {
         )
     }
 
-    /// The question to which of the `shown` classes `text` belongs.
+    /// Asks which of the `shown` classes `text` belongs to.
     pub(crate) fn relabel(
         &self,
         task: &Task,
@@ -269,7 +282,7 @@ fn replace_from(
     Ok(())
 }
 
-/// The classes `indices` of `task`, numbered in that order, each with the `examples` given for it.
+/// The classes `indices` of `task`, numbered in that order, each with its `examples`.
 pub(crate) fn shown_classes(
     task: &Task,
     indices: &[usize],

@@ -1,12 +1,13 @@
-//! Takes a teacher's reply apart, strictly: a numbered list of exactly as many lines as were asked
-//! for, or a named fault. What does not parse is counted and asked again, never repaired by guesswork.
+//! Parses a teacher's reply strictly: it is a numbered list of exactly the requested number of
+//! lines, or it has a named fault. A faulty reply is counted and requested again, never repaired by
+//! guessing.
 
 use serde::{Deserialize, Serialize};
 
-/// The reply is made to begin with this, so that no preamble can precede the list.
+/// Every reply is made to begin with this, so that no preamble can precede the list.
 pub(crate) const LIST_CUE: &str = "1.";
 
-/// Why a reply was refused.
+/// Why a reply was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyFault {
@@ -18,26 +19,27 @@ pub enum ReplyFault {
     TooMany,
     #[error("a line does not begin with its number")]
     NotNumbered,
-    #[error("a line is empty but for its number")]
+    #[error("a line has a number but no text")]
     Empty,
-    #[error("a line is longer than any text of the task would be")]
+    #[error("a line is longer than `augment.longest` characters")]
     TooLong,
-    #[error("a line stands in the list twice")]
+    #[error("a line appears twice in the list")]
     Repeated,
-    #[error("the reply holds bytes that are no text")]
+    #[error("the reply is not valid UTF-8")]
     NotText,
     #[error("a line does not end with one of the classes that were shown, or names several")]
     NoClass,
 }
 
-/// Parses a numbered list of exactly `count` texts of at most `longest` characters. `complete` says
-/// whether the teacher ended the reply by itself (or was stopped after the last line) rather than
-/// running out of tokens.
+/// Parses a numbered list of exactly `count` texts of at most `longest` characters. `complete` is
+/// true if the teacher ended the reply by itself (or was stopped after the last line), false if it
+/// ran out of tokens.
 ///
-/// Each text loses its number, enclosing quotes and a trailing note such as `(85% A, 15% B)`.
+/// The number, enclosing quotes and a trailing note such as `(85% A, 15% B)` are removed from each
+/// text.
 ///
 /// # Errors
-/// The first [`ReplyFault`] that is found.
+/// The first [`ReplyFault`] found.
 pub fn parse_list(
     reply: &str,
     count: usize,
@@ -55,18 +57,17 @@ pub fn parse_list(
     Ok(texts)
 }
 
-/// What each line of a reply with classes ends with, before the name of its class and a closing
-/// parenthesis.
+/// What precedes the class name at the end of each line of a labelled reply.
 const CLASS_MARK: &str = "(class: ";
 
-/// Parses a numbered list as [`parse_list`] does whose lines read `text (class: name)`. Each text comes
-/// with the place of its class in `names`.
+/// Like [`parse_list`], for lines of the form `text (class: name)`. Returns each text with the
+/// index of its class in `names`.
 ///
-/// The name must be there letter by letter, and no other may stand in the text: the student would
-/// learn the label from the words.
+/// The name must match exactly. The text itself may not name a class: the student would learn the
+/// label from those words.
 ///
 /// # Errors
-/// The first [`ReplyFault`] that is found.
+/// The first [`ReplyFault`] found.
 pub fn parse_labelled_list(
     reply: &str,
     names: &[&str],
@@ -89,7 +90,7 @@ pub fn parse_labelled_list(
     Ok(texts)
 }
 
-/// The lines of a reply that has `count` of them, without their numbers.
+/// The `count` lines of a reply, without their numbers.
 fn numbered_lines(
     reply: &str,
     count: usize,
@@ -114,7 +115,7 @@ fn numbered_lines(
     }))
 }
 
-/// A line's text without quotes and notes.
+/// A line's text without enclosing quotes and trailing note.
 fn clean(text: &str, longest: usize) -> Result<&str, ReplyFault> {
     let text = strip_quotes(strip_percent_note(text));
     if !text.chars().any(char::is_alphanumeric) {
@@ -130,7 +131,7 @@ fn is_among<'a>(text: &str, mut texts: impl Iterator<Item = &'a String>) -> bool
     texts.any(|other| other.eq_ignore_ascii_case(text))
 }
 
-/// A line without the class that it ends with, and the place of that class in `names`.
+/// A line without its class, and the index of that class in `names`.
 fn strip_class<'a>(line: &'a str, names: &[&str]) -> Option<(&'a str, usize)> {
     let inner = line.strip_suffix(')')?;
     names.iter().enumerate().find_map(|(class, name)| {
@@ -152,7 +153,7 @@ fn strip_quotes(text: &str) -> &str {
         .map_or(text, str::trim)
 }
 
-/// Drops a closing parenthesis that talks about percentages, as chat models like to add.
+/// Removes a trailing parenthesis about percentages, which chat models like to add.
 fn strip_percent_note(text: &str) -> &str {
     match text.strip_suffix(')').and_then(|inner| inner.rsplit_once('(')) {
         Some((before, note)) if note.contains('%') => before.trim_end(),
@@ -165,14 +166,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clean_list_is_taken_as_it_is() {
+    fn a_clean_list_is_parsed_unchanged() {
         let reply = "1. my card is lost\n2. where is it?\n3. help";
         let texts = parse_list(reply, 3, 500, true).unwrap();
         assert_eq!(texts, ["my card is lost", "where is it?", "help"]);
     }
 
     #[test]
-    fn ornaments_are_stripped() {
+    fn quotes_and_notes_are_stripped() {
         let reply = "1) \"my card is lost\" (85% loss, 15% theft)\n\n2: “where (is) it?”\n";
         assert_eq!(parse_list(reply, 2, 500, true).unwrap(), ["my card is lost", "where (is) it?"]);
     }
@@ -201,7 +202,7 @@ mod tests {
         let reply = "1. where is it? (class: lost)\n2. \"my (new) PIN\" (class: PIN (new))\n";
         let wanted = [("where is it?".to_owned(), 2), ("my (new) PIN".to_owned(), 1)];
         assert_eq!(labelled(reply).unwrap(), wanted);
-        // A name that ends another is not taken for it.
+        // A name that is the suffix of another is not mistaken for it.
         let reply = "1. gone (class: lost card)\n2. gone again (class: lost)";
         let classes: Vec<usize> =
             labelled(reply).unwrap().into_iter().map(|(_, class)| class).collect();
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_class_is_refused_and_so_is_one_with_two() {
+    fn a_line_without_a_class_or_with_two_is_refused() {
         let second = |line: &str| labelled(&format!("1. a (class: lost)\n{line}")).unwrap_err();
         for line in [
             "2. b",
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(second("2. \"\" (class: lost)"), ReplyFault::Empty);
         assert_eq!(second("2. A (class: lost card)"), ReplyFault::Repeated);
         assert_eq!(second("- b (class: lost)"), ReplyFault::NotNumbered);
-        // The class is no part of the text: 40 characters and 1 more.
+        // The class does not count as text: 40 characters fit, 41 do not.
         let long = |count| format!("2. {} (class: PIN (new))", "x".repeat(count));
         assert_eq!(second(&long(41)), ReplyFault::TooLong);
         assert!(labelled(&format!("1. a (class: lost)\n{}", long(40))).is_ok());

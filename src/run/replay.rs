@@ -16,7 +16,7 @@ use super::{
 use crate::{
     hash,
     teacher::{
-        Generated, Poison, Scored,
+        Generated, Scored, SkippedRequest,
         replay::{Call, RecordedText, Replay},
     },
 };
@@ -60,7 +60,7 @@ fn of_ledger(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
             Entry::Scores { key, log_probs, tokens, prompt_tokens, .. } => {
                 (key, Call::Scores(Scored { log_probs, tokens, prompt_tokens }))
             }
-            Entry::Skipped { key, reason, .. } => (key, Call::Skipped(Poison { reason })),
+            Entry::Skipped { key, reason, .. } => (key, Call::Skipped(SkippedRequest { reason })),
             Entry::Begun { .. }
             | Entry::Restart { .. }
             | Entry::Decision { .. }
@@ -164,7 +164,10 @@ mod tests {
             .unwrap();
         let known =
             Scored { log_probs: vec![-0.1, f32::MIN], tokens: vec![1, 2], prompt_tokens: 5 };
-        assert_eq!(answers, [(0, Ok(known)), (1, Err(Poison { reason: "it ended".to_owned() }))]);
+        assert_eq!(
+            answers,
+            [(0, Ok(known)), (1, Err(SkippedRequest { reason: "it ended".to_owned() }))]
+        );
         assert!(teacher.score(&[ask("else")], &mut |_| Ok(())).is_err());
     }
 }

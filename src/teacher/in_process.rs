@@ -1,9 +1,11 @@
-//! The engine in this very process: for profiling, and where no child process can be started. What
-//! ends the engine ends the program.
+//! The engine in this process: for profiling, and for systems where no child process can be
+//! started. A crash of the engine ends the program.
+
+use std::error::Error;
 
 use super::{
-    GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Step, Teacher, TeacherError,
-    TeacherEvent, TeacherIdentity, llama::LlamaTeacher,
+    EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Teacher,
+    TeacherError, TeacherEvent, TeacherIdentity, llama::LlamaTeacher,
 };
 
 /// [`LlamaTeacher`] without a supervisor.
@@ -23,12 +25,7 @@ impl Teacher for InProcess {
         requests: &[GenerateRequest],
         sink: Sink<'_, Generated>,
     ) -> Result<(), TeacherError> {
-        self.0.generate(requests, &mut |step| match step {
-            Step::Done(done) => sink(TeacherEvent::Answers(
-                done.into_iter().map(|(at, reply)| (at, Ok(reply))).collect(),
-            )),
-            Step::Began(_) | Step::Alive => Ok(()),
-        })
+        self.0.generate(requests, &mut |event| forward(event, sink))
     }
 
     fn score(
@@ -36,11 +33,19 @@ impl Teacher for InProcess {
         requests: &[ScoreRequest],
         sink: Sink<'_, Scored>,
     ) -> Result<(), TeacherError> {
-        self.0.score(requests, &mut |step| match step {
-            Step::Done(done) => sink(TeacherEvent::Answers(
-                done.into_iter().map(|(at, scored)| (at, Ok(scored))).collect(),
-            )),
-            Step::Began(_) | Step::Alive => Ok(()),
-        })
+        self.0.score(requests, &mut |event| forward(event, sink))
+    }
+}
+
+/// Passes finished answers on; the other events are for a supervisor.
+fn forward<T>(
+    event: EngineEvent<T>,
+    sink: Sink<'_, T>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match event {
+        EngineEvent::Done(done) => sink(TeacherEvent::Answers(
+            done.into_iter().map(|(index, answer)| (index, Ok(answer))).collect(),
+        )),
+        EngineEvent::Began(_) | EngineEvent::Alive => Ok(()),
     }
 }

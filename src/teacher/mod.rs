@@ -1,9 +1,10 @@
 //! The teacher: a language model that writes texts and scores labels.
 //!
-//! [`Teacher`] is the seam: requests go in, answers come out through a [`Sink`] as they are ready, in
-//! any order. [`llama`] is the engine on llama.cpp. It can end the process it runs in, so it lives
-//! in a child process that [`worker`] starts, watches and replaces; [`InProcess`] runs it here, for
-//! profiling. [`replay`] needs no model: it answers from what was recorded.
+//! [`Teacher`] is the interface: it takes a list of requests and passes the answers to a [`Sink`]
+//! as they become ready, in any order. [`llama`] is the engine on llama.cpp. llama.cpp can abort
+//! its process, so the engine runs in a child process that [`worker`] starts, watches and replaces;
+//! [`InProcess`] runs it in this process, for profiling. [`replay`] needs no model: it answers from
+//! a recording.
 
 pub(crate) mod chat;
 pub(crate) mod grammar;
@@ -13,74 +14,101 @@ pub(crate) mod replay;
 mod sampler;
 pub(crate) mod worker;
 
-use std::{error::Error, path::PathBuf};
+use std::{borrow::Cow, error::Error, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::hint::Hint;
 pub(crate) use in_process::InProcess;
-pub(crate) use sampler::{Row, Sampler, Sampling};
+pub(crate) use sampler::{LogitsRow, Sampler, Sampling};
 
-/// Why a teacher could not serve.
+/// Why a teacher could not serve. Workers send it to their supervisor as JSON.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub(crate) enum TeacherError {
-    #[error(
-        "the teacher model {path} does not exist\nhint: give a GGUF file with --teacher FILE, or `pocket` for the embedded one"
-    )]
+    #[error("the teacher model {path} does not exist")]
     Missing { path: PathBuf },
     #[error("cannot read the teacher model {path}: {message}")]
-    Read { path: PathBuf, message: String },
-    #[error(
-        "{path} is not a whole GGUF model: {message}\nhint: fetch the file again and compare its sha256"
-    )]
+    Read { path: PathBuf, message: String, hint: Option<String> },
+    #[error("{path} is not a complete GGUF model: {message}")]
     Load { path: PathBuf, message: String },
-    /// What the check of the header says, with its hint.
+    /// The file failed the check of its header; message and hint are those of the check.
     #[error("{message}")]
-    Unsound { message: String },
+    Unsound { message: String, hint: Option<String> },
     #[error("llama.cpp could not start: {message}")]
     Backend { message: String },
     #[error(
-        "no memory for a context of {cells} tokens ({megabytes} MB of {free_megabytes} MB that are free): {message}\nhint: lower `teacher.context` or `teacher.slots`, choose a smaller `teacher.kv_type` or a smaller model"
+        "not enough memory for a context of {cells} tokens ({megabytes} MB, {free_megabytes} MB free): {message}"
     )]
     Context { cells: usize, megabytes: u64, free_megabytes: u64, message: String },
-    #[error(
-        "request {id} needs a context of {cells} tokens ({megabytes} MB); there is room for {room}\nhint: raise `teacher.context`, choose a smaller `teacher.kv_type` or a smaller model, or shorten the prompts"
-    )]
-    NoRoom { id: String, cells: usize, room: usize, megabytes: u64 },
-    #[error(
-        "{path} cannot be a teacher: its architecture is {architecture:?}, {why}\nhint: take an instruction-tuned language model, such as Qwen, Llama, Gemma or Mistral"
-    )]
+    #[error("request {id} needs a context of {cells} tokens ({megabytes} MB); only {limit} fit")]
+    NoRoom { id: String, cells: usize, limit: usize, megabytes: u64 },
+    #[error("{path} cannot be a teacher: its architecture is {architecture:?}, {why}")]
     Unsuited { path: PathBuf, architecture: String, why: String },
-    #[error(
-        "request {id} is empty\nhint: the chat template writes nothing; set `teacher.chat_template`"
-    )]
+    #[error("the prompt of request {id} is empty")]
     Empty { id: String },
-    #[error("teacher.devices: {message}\nhint: the devices are: {known}")]
+    #[error("teacher.devices: {message}")]
     Devices { message: String, known: String },
-    #[error(
-        "request {id} needs {needed} tokens but {model} was trained for {limit}\nhint: fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`) or shorter texts"
-    )]
+    #[error("request {id} needs {needed} tokens, but {model} was trained for {limit}")]
     TooLong { id: String, needed: usize, limit: usize, model: String },
     #[error("the teacher failed on a batch: {message}")]
     Decode { message: String },
-    #[error(
-        "the chat template of {model} does not render: {message}\nhint: set `teacher.chat_template` to a template file, or to \"chatml\""
-    )]
+    #[error("the teacher's scores are not numbers")]
+    NotANumber,
+    #[error("the teacher did not answer request {id}")]
+    NoAnswer { id: String },
+    #[error("the chat template of {model} does not render: {message}")]
     ChatTemplate { model: String, message: String },
-    /// The process that the engine runs in does not start or does not live.
-    #[error("the teacher's process {message}\nhint: {hint}")]
+    /// The worker process does not start, or keeps ending.
+    #[error("the teacher's process {message}")]
     Worker { message: String, hint: String },
-    #[error(
-        "{file} has no answer to {missing} of {asked} requests, the first of them {id}\nhint: {hint}"
-    )]
+    #[error("{file} has no answer to {missing} of {asked} requests; the first of them is {id}")]
     Unrecorded { id: String, missing: usize, asked: usize, file: PathBuf, hint: String },
-    /// The receiver of the answers wanted no more.
+    /// The receiver of the answers returned an error. That error is the source as well as the
+    /// message, so that the hint it may have is found.
     #[error("{0}")]
     #[serde(skip)]
     Stopped(#[source] Box<dyn Error + Send + Sync>),
 }
 
-impl Hint for TeacherError {}
+impl Hint for TeacherError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Missing { .. } => {
+                "give a GGUF file with --teacher FILE, or `pocket` for the embedded one".into()
+            }
+            Self::Load { .. } => "download the file again and compare its sha256".into(),
+            Self::Context { .. } => "lower `teacher.context` or `teacher.slots`, choose a smaller \
+                 `teacher.kv_type` or a smaller model"
+                .into(),
+            Self::NoRoom { .. } => {
+                "raise `teacher.context`, choose a smaller `teacher.kv_type` or \
+                 a smaller model, or shorten the prompts"
+                    .into()
+            }
+            Self::Unsuited { .. } => "choose an instruction-tuned language model, such as Qwen, \
+                 Llama, Gemma or Mistral"
+                .into(),
+            Self::Empty { .. } => {
+                "the chat template renders to nothing; set `teacher.chat_template`".into()
+            }
+            Self::Devices { known, .. } => format!("the devices are: {known}").into(),
+            Self::TooLong { .. } => "use fewer seeds (`shots`), fewer classes per prompt \
+                 (`augment.classes_shown`) or shorter texts"
+                .into(),
+            Self::Decode { .. } => {
+                "a lower `teacher.slots` or a larger `teacher.context` may help".into()
+            }
+            Self::NotANumber => "the model file may be damaged; try another one".into(),
+            Self::NoAnswer { .. } => "rerun the same command; finished work is kept".into(),
+            Self::ChatTemplate { .. } => {
+                "set `teacher.chat_template` to a template file, or to \"chatml\"".into()
+            }
+            Self::Read { hint, .. } | Self::Unsound { hint, .. } => hint.as_deref()?.into(),
+            Self::Worker { hint, .. } | Self::Unrecorded { hint, .. } => hint.into(),
+            Self::Backend { .. } | Self::Stopped(_) => return None,
+        })
+    }
+}
 
 /// Which model answered: part of every row's provenance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,44 +120,44 @@ pub struct TeacherIdentity {
     pub sha256: String,
     /// Number of weights.
     pub parameters: u64,
-    /// SHA-256 (hex) of a fixed text in the model's chat template: the same words in another
-    /// template are another prompt.
+    /// SHA-256 (hex) of a fixed text rendered with the model's chat template: the same words in
+    /// another template are a different prompt.
     #[serde(default)]
     pub template_sha256: String,
-    /// Most tokens of a prompt and its reply together.
+    /// Maximum number of tokens of a prompt and its reply together.
     pub context: usize,
 }
 
 impl TeacherIdentity {
-    /// What an answer depends on beside its request.
-    fn work(&self) -> (&str, &str) {
+    /// What an answer depends on besides its request.
+    fn fingerprint(&self) -> (&str, &str) {
         (&self.sha256, &self.template_sha256)
     }
 }
 
-/// How a model is laid over several devices.
+/// How a model is split over several devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SplitMode {
-    /// All of it on one device.
+    /// Everything on one device.
     None,
     #[default]
     Layer,
     Row,
 }
 
-/// Whether attention runs in one fused operation.
+/// Whether attention runs as one fused operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FlashAttention {
-    /// Where the device has it.
+    /// Where the device supports it.
     #[default]
     Auto,
     On,
     Off,
 }
 
-/// Type of the numbers in the cache of keys and values.
+/// Number type of the KV cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum KvType {
@@ -142,65 +170,65 @@ pub(crate) enum KvType {
     Q4_0,
 }
 
-/// Asks for new text.
+/// A request for new text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GenerateRequest {
     /// Names the request in errors.
     pub id: String,
     /// The user's turn.
     pub prompt: String,
-    /// What the reply is made to begin with; part of the answer.
+    /// The forced beginning of the reply; part of the answer.
     pub cue: String,
-    /// The reply ends after this many lines that hold text.
+    /// The reply ends after this many non-empty lines.
     pub lines: usize,
-    /// Most characters of one line's text.
+    /// Maximum number of characters in a line's text.
     pub longest: usize,
-    /// Whether the reply is held to the grammar of a numbered list of `lines` lines.
+    /// Whether the reply is constrained to a numbered list of `lines` lines.
     pub constrained: bool,
     /// Key of the request's own random stream.
     pub seed: u64,
     pub max_tokens: usize,
     pub sampling: Sampling,
-    /// For teachers that do not read prompts.
+    /// For teachers that do not read the prompt.
     #[serde(skip)]
     pub wanted: Wanted,
 }
 
 impl GenerateRequest {
-    /// SHA-256 (hex) of everything that the reply of `teacher` depends on: the name of the call in
+    /// SHA-256 (hex) of everything that the reply of `teacher` depends on: the key of the call in
     /// the ledger.
     pub(crate) fn key(&self, teacher: &TeacherIdentity) -> String {
         let Self { prompt, cue, lines, longest, constrained, seed, max_tokens, sampling, .. } =
             self;
         let form = (cue, lines, longest, constrained, max_tokens);
-        digest(&(teacher.work(), prompt, seed, sampling, form))
+        digest(&(teacher.fingerprint(), prompt, seed, sampling, form))
     }
 }
 
-/// The classes that a new text is to lie between, by name.
+/// The names of the classes that a new text should lie between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub major: String,
     pub minor: String,
 }
 
-/// A reply, cue included.
+/// A reply, including its cue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Generated {
     pub text: String,
-    /// False if the reply ran into `max_tokens`.
+    /// False if the reply was cut off at `max_tokens`.
     pub complete: bool,
     pub prompt_tokens: usize,
     pub generated_tokens: usize,
 }
 
-/// Asks how probable each of `candidates` is as the whole answer.
+/// A request for the probability of each of `candidates` as the whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScoreRequest {
     pub id: String,
     pub prompt: String,
     pub candidates: Vec<String>,
-    /// The text that the prompt asks about: for teachers that do not read prompts.
+    /// The text that the prompt asks about, for teachers that do not read the prompt.
     #[serde(skip)]
     pub text: String,
 }
@@ -208,7 +236,7 @@ pub(crate) struct ScoreRequest {
 impl ScoreRequest {
     /// As [`GenerateRequest::key`].
     pub(crate) fn key(&self, teacher: &TeacherIdentity) -> String {
-        digest(&(teacher.work(), &self.prompt, &self.candidates))
+        digest(&(teacher.fingerprint(), &self.prompt, &self.candidates))
     }
 }
 
@@ -220,25 +248,22 @@ fn digest(parts: &impl Serialize) -> String {
 /// One score for each candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scored {
-    /// ln p(candidate and then the end of the turn | prompt), natural logarithm; finite.
+    /// ln p(candidate, then the end of the turn | prompt), natural logarithm; finite.
     pub log_probs: Vec<f32>,
-    /// Tokens of each candidate's name.
+    /// Number of tokens of each candidate.
     pub tokens: Vec<usize>,
     pub prompt_tokens: usize,
 }
 
 impl Scored {
-    /// The same with what is impossible (ln 0) as the smallest number, since infinities can be
-    /// neither sent nor kept as JSON.
+    /// Replaces ln 0 by the smallest finite number, since JSON has no infinity.
     ///
     /// # Errors
-    /// Scores that are no numbers: the model's weights are broken.
+    /// A score that is NaN: the model's weights are broken.
     fn finite(mut self) -> Result<Self, TeacherError> {
         for log_prob in &mut self.log_probs {
             if log_prob.is_nan() {
-                return Err(TeacherError::Decode {
-                    message: "its scores are not numbers\nhint: the model file may be damaged; try another one".to_owned(),
-                });
+                return Err(TeacherError::NotANumber);
             }
             *log_prob = log_prob.max(f32::MIN);
         }
@@ -254,64 +279,76 @@ pub(crate) fn normalise(log_probs: &[f32]) -> Vec<f32> {
     weights.iter().map(|weight| weight / sum).collect()
 }
 
-/// A prompt as the model sees it.
+/// A prompt as the model receives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// The whole text, chat template included, up to the reply.
+    /// The whole text up to the reply, including the chat template.
     pub rendered: String,
     pub tokens: usize,
 }
 
-/// A request that cannot be answered: it ended the engine each time it was tried.
+/// A request that stays without an answer because the engine crashed on every attempt (a "poison
+/// message" in the language of queues). The ledger keeps it as `skipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
-pub(crate) struct Poison {
-    /// How it ended the engine.
+pub(crate) struct SkippedRequest {
+    /// How the engine ended.
     pub reason: String,
 }
 
-pub(crate) type Answer<T> = Result<T, Poison>;
+pub(crate) type Answer<T> = Result<T, SkippedRequest>;
 
-/// What a teacher tells while it works.
+/// What a teacher reports while it works.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TeacherEvent<T> {
-    /// Answers, each with the index of its request, in any order; each index comes once.
+    /// Answers with the indices of their requests, in any order. Each index comes exactly once.
     Answers(Vec<(usize, Answer<T>)>),
-    /// The engine ended unexpectedly and is being started again; why.
+    /// The engine ended unexpectedly, for this reason, and is being restarted.
     Restarted(String),
 }
 
-/// Receives event as they come. An error stops the work and comes back as [`TeacherError::Stopped`].
+/// Receives events as they occur. An error stops the work and is returned as
+/// [`TeacherError::Stopped`].
 pub(crate) type Sink<'a, T> =
     &'a mut dyn FnMut(TeacherEvent<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What an engine reports while it works on a list of requests, by their indices.
+/// Passes `answers` on, if there are any.
+fn deliver<T>(answers: Vec<(usize, Answer<T>)>, sink: Sink<'_, T>) -> Result<(), TeacherError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    sink(TeacherEvent::Answers(answers)).map_err(TeacherError::Stopped)
+}
+
+/// What an engine reports while it works on a list of requests. Requests are named by index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Step<T> {
-    /// Work on these requests begins.
+pub(crate) enum EngineEvent<T> {
+    /// The engine starts work on these requests.
     Began(Vec<usize>),
     Done(Vec<(usize, T)>),
-    /// Nothing is finished yet, but work goes on.
+    /// Nothing was finished, but the engine is still working.
     Alive,
 }
 
-/// Receives an engine's steps. An error stops the work and comes back as [`TeacherError::Stopped`].
-pub(crate) type StepSink<'a, T> =
-    &'a mut dyn FnMut(Step<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
+/// Receives an engine's events. An error stops the work and is returned as
+/// [`TeacherError::Stopped`].
+pub(crate) type EngineSink<'a, T> =
+    &'a mut dyn FnMut(EngineEvent<T>) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-/// A model that writes and scores.
+/// A model that generates texts and scores labels.
 pub(crate) trait Teacher {
     fn identity(&self) -> &TeacherIdentity;
 
-    /// Whether any text can be scored, those of the test set too.
+    /// Whether it can score any text, including those of the test set.
     fn scores_any_text(&self) -> bool {
         true
     }
 
-    /// The prompts as the model sees them (chat template included) and their lengths in tokens.
+    /// The prompts as the model receives them (including the chat template), with their lengths in
+    /// tokens.
     fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError>;
 
-    /// Writes one reply for each request.
+    /// Generates one reply for each request.
     fn generate(
         &mut self,
         requests: &[GenerateRequest],

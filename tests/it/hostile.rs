@@ -130,10 +130,10 @@ fn doctor_shows_what_a_template_renders() {
     with_template(&dir, bomb);
     let report = inspect();
     assert_eq!(report["state"], "refused", "{report}");
-    assert!(report["message"].to_string().contains("piles up"), "{report}");
+    assert!(report["message"].to_string().contains("memory budget"), "{report}");
     dir.task("");
     let errors = dir.fails(&["run", "task", "--out", "out", "--teacher", "teacher.gguf"]);
-    assert!(errors.contains("piles up") && errors.contains("hint: "), "{errors}");
+    assert!(errors.contains("memory budget") && errors.contains("hint: "), "{errors}");
 
     // The budget does not notice a comparison of namespaces that contain each other; the limits of
     // the process stop it.

@@ -1,4 +1,4 @@
-//! A recording answers in a teacher's place: the ledger of a run, or texts with their labels.
+//! A recording as the teacher: the ledger of a run, or texts with their labels.
 
 use std::{fs, path::Path};
 
@@ -21,7 +21,7 @@ fn a_run_is_repeated_from_its_ledger_without_a_model() {
     bench.ok(&[&["demo", "--out", "first"], &TINY[..]].concat());
     let ledger = fs::read(bench.path("first/ledger.jsonl")).unwrap();
 
-    // Another machine, which has nothing but the ledger.
+    // On another machine that has nothing but the ledger.
     let other = TestDir::new();
     other.write("shared/ledger.jsonl", ledger);
     for (from, to) in [("shared/ledger.jsonl", "second"), ("second", "third")] {
@@ -34,7 +34,7 @@ fn a_run_is_repeated_from_its_ledger_without_a_model() {
         let report = |folder: &Path| json(&folder.join("report.json"));
         let (first, again) = (report(&bench.path("first")), report(&other.path(to)));
         assert_eq!(first["results"], again["results"]);
-        assert_eq!(first["teacher"], again["teacher"], "who answered");
+        assert_eq!(first["teacher"], again["teacher"], "the recorded teacher is named");
         assert!(again["provenance"]["settings"].as_str().unwrap().contains("replay:"));
     }
     assert!(bench.path(".cache/promptmix").exists() && !other.path(".cache/promptmix").exists());
@@ -69,7 +69,7 @@ fn recorded_texts_answer_by_class_and_by_text() {
         .map(|row| row["text"].as_str().unwrap())
         .collect();
     assert_eq!(changed, ["my password number 0 0 is gone"]);
-    // It cannot label the test set, so it is not judged.
+    // It cannot label the test set, so the teacher itself is not evaluated.
     let report = json(&bench.path("out/report.json"));
     assert_eq!(result_rows(&report), ["seeds", "A1", "A2"]);
     assert_eq!(report["teacher"]["name"], "recorded texts of texts.jsonl");
@@ -78,7 +78,7 @@ fn recorded_texts_answer_by_class_and_by_text() {
 }
 
 #[test]
-fn recordings_that_do_not_serve_are_named() {
+fn unusable_recordings_are_errors_that_name_the_file() {
     let bench = TestDir::new();
     let task = bench.task("");
     let fails = |file: &str| {
@@ -99,18 +99,18 @@ fn recordings_that_do_not_serve_are_named() {
         let errors = fails("texts.jsonl");
         assert!(errors.contains("texts.jsonl:2") && errors.contains(wanted), "{errors}");
     }
-    // A run that asked nobody.
+    // A run without a teacher.
     bench.write("import.jsonl", "{\"text\": \"a b\", \"major\": \"password_reset\"}\n");
     bench.ok(&["import", task.to_str().unwrap(), "import.jsonl", "--out", "imported"]);
     assert!(fails("imported").contains("names no teacher"));
-    // A ledger that somebody changed.
+    // A modified ledger.
     let ledger = bench.path("imported/ledger.jsonl");
     let text = fs::read_to_string(&ledger).unwrap();
     bench.write("changed.jsonl", text.replacen("begun", "Begun", 1));
     assert!(fails("changed.jsonl").contains("changed.jsonl:1"));
 }
 
-/// 306 questions that a large model wrote and labelled; they stand beside the project, not in it.
+/// 306 questions that a large model wrote and labelled. They are next to the repository, not in it.
 #[test]
 fn the_recorded_questions_are_relabelled_as_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded/trec6");

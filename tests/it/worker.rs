@@ -1,4 +1,5 @@
-//! The teacher's process dies, hangs or is killed: that costs a batch, never a call and never the run.
+//! The teacher's process crashes, hangs or is killed: that costs a batch, never a call and never
+//! the run.
 
 use std::{
     collections::HashSet,
@@ -22,7 +23,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Answers of the teacher that stand in the ledger.
+/// Number of the teacher's answers in the ledger.
 fn answers(ledger: &Path) -> usize {
     let text = fs::read_to_string(ledger).unwrap_or_default();
     let is_answer = |line: &&str| {
@@ -43,7 +44,7 @@ fn kill(process: u32) {
     let _ = Command::new("kill").args(["-9", &process.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// Whether the process runs; one that waits to be reaped does not.
+/// Whether the process is running; a zombie is not.
 fn is_alive(process: u32) -> bool {
     fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| {
         !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
@@ -59,7 +60,7 @@ fn of_kind(ledger: &[Value], kind: &str) -> Vec<Value> {
     ledger.iter().filter(|row| row["kind"] == kind).cloned().collect()
 }
 
-/// The keys of all teacher calls; none may stand there twice.
+/// The keys of all teacher calls, each of which may occur only once.
 fn calls(ledger: &[Value]) -> HashSet<String> {
     let keys: Vec<String> = ledger
         .iter()
@@ -67,11 +68,12 @@ fn calls(ledger: &[Value]) -> HashSet<String> {
         .map(|row| row["key"].as_str().unwrap().to_owned())
         .collect();
     let unique: HashSet<String> = keys.iter().cloned().collect();
-    assert_eq!(unique.len(), keys.len(), "a call stands in the ledger twice");
+    assert_eq!(unique.len(), keys.len(), "a call is in the ledger twice");
     unique
 }
 
-/// Kills the worker `times` times, each time after an answer has come and a little later.
+/// Kills the worker `times` times, each time a little after a new answer has arrived. Returns how
+/// many workers were killed before the run ended.
 fn kill_workers(run: &Child, ledger: &Path, times: u32) -> u32 {
     let (mut killed, mut last, mut grown) = (0, 0, 0);
     let deadline = Instant::now() + PATIENCE;
@@ -89,10 +91,10 @@ fn kill_workers(run: &Child, ledger: &Path, times: u32) -> u32 {
 }
 
 #[test]
-fn a_worker_killed_again_and_again_loses_and_doubles_nothing() {
+fn a_worker_killed_again_and_again_loses_and_duplicates_nothing() {
     let bench = TestDir::new();
     bench.task("");
-    // Little work at a time, and much of it.
+    // Many small steps, so that kills fall between all kinds of events.
     let more = ["--deterministic", "--set", "augment.per_class=60"];
     let generate = |out| [&["generate", "task", "--out", out], &SMALL[..], &more[..]].concat();
     bench.ok(&generate("calm"));
@@ -143,7 +145,7 @@ fn a_request_that_aborts_the_engine_is_named_and_skipped() {
     let report = fs::read_to_string(bench.path("out/report.json")).unwrap();
     assert!(report.contains("request test.2 was skipped"));
 
-    // Once in the ledger it is not asked again, so the engine lives.
+    // A request that the ledger has as skipped is not sent again, so the engine does not crash.
     let output = bench.program(&run).env("PROMPTMIX_TEST_CRASH", "abort:0.0.1").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(rows(&bench.path("out/ledger.jsonl")), ledger);

@@ -130,7 +130,7 @@ fn apart(teacher: &str, file: &Path) -> Verdict {
 
 /// Runs the hidden command: prints the verdict as JSON.
 pub(crate) fn template_check(args: &TemplateCheckArgs) -> anyhow::Result<()> {
-    chat::cage();
+    chat::limit_memory();
     bound();
     let verdict = Verdict::look(&args.file);
     println!("{}", serde_json::to_string(&verdict)?);

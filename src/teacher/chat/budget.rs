@@ -1,11 +1,28 @@
-//! Bounds what a template piles up in variables.
+//! Limits the memory that a template may allocate, in bytes per rendering.
 //!
-//! Steps are bounded by fuel, but a step can double a text, and forty doublings are a terabyte. So
-//! everything that makes a larger value out of others is paid for from one budget per rendering:
-//! `~`, `+`, `*`, list and dict displays, filters, methods, and what is written into a `set` block or
-//! a macro. For that the compiled template is changed: operators become calls of filters of ours
-//! that do the same and count. What still escapes (a comparison of lists that hold each other, say)
-//! meets [`crate::teacher::chat::memory_limit`].
+//! A chat template comes inside a model file, so it is untrusted code. minijinja limits its *steps*
+//! (fuel) but not the *size* of its values, and one step can double a text:
+//!
+//! ```text
+//! {% set ns = namespace(x='yyyyyyyy') %}
+//! {% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}
+//! ```
+//!
+//! So each rendering has a budget ([`reset`]), and every operation that makes a larger value out of
+//! others is charged to it:
+//!
+//! | operation | how it is charged |
+//! |---|---|
+//! | filters, `dict`, `namespace` | replaced by wrappers that charge arguments and result ([`install`]) |
+//! | methods | charged by their callback in [`jinja`](super::jinja) |
+//! | `~`, `+`, `*`, `[…]`, `{…}` | replaced in the compiled template by calls of our own filters ([`instrument`]) |
+//! | output, `{% set %}` blocks, macros | charged by the formatter as they are written |
+//! | constants, computed by the compiler | estimated from the tokens before compilation ([`check_constants`]) |
+//!
+//! A few filters can multiply sizes in one call (`replace`, `join`, `indent`, …): [`charge_call`]
+//! charges their result in advance. What still escapes, such as a comparison of lists that contain
+//! each other, meets [`memory_limit`](super::memory_limit). Why this file exists:
+//! `docs/design-decisions.md`.
 
 use std::{borrow::Cow, cell::Cell};
 
@@ -15,135 +32,140 @@ use minijinja::{
     value::{Rest, ValueKind},
 };
 
-/// What one rendering may pile up, in bytes, beside [`PER_INPUT_BYTE`] times its input.
-const MOST: u64 = 16 << 20;
+/// The budget of one rendering in bytes, plus [`PER_INPUT_BYTE`] times its input.
+const BASE_BYTES: u64 = 16 << 20;
 const PER_INPUT_BYTE: u64 = 64;
-/// What a value costs beside its letters.
-const LEAST: u64 = 16;
-const DEEPEST: usize = 64;
-/// The most that a filter may be told to repeat or to pad.
-const WIDEST: usize = 10_000;
+/// The price of a value in addition to its bytes.
+const VALUE_BYTES: u64 = 16;
+/// Maximum nesting of values.
+const MAX_DEPTH: usize = 64;
+/// Maximum number to which a filter may repeat or pad.
+const MAX_WIDTH: usize = 10_000;
 
 thread_local! {
-    /// What is left to the rendering that this thread is at.
-    static LEFT: Cell<u64> = const { Cell::new(MOST) };
+    /// The remaining budget of this thread's current rendering.
+    static REMAINING: Cell<u64> = const { Cell::new(BASE_BYTES) };
 }
 
 /// Begins a rendering with `input` bytes of a user's text.
-pub(super) fn begin(input: usize) {
-    LEFT.set(MOST + PER_INPUT_BYTE * input as u64);
+pub(super) fn reset(input: usize) {
+    REMAINING.set(BASE_BYTES + PER_INPUT_BYTE * input as u64);
 }
 
-fn pay(bytes: u64) -> Result<(), Error> {
-    match LEFT.get().checked_sub(bytes) {
+fn spend(bytes: u64) -> Result<(), Error> {
+    match REMAINING.get().checked_sub(bytes) {
         Some(left) => {
-            LEFT.set(left);
+            REMAINING.set(left);
             Ok(())
         }
         None => {
-            LEFT.set(0);
-            Err(refused("the template piles up more than it may"))
+            REMAINING.set(0);
+            Err(error("the template exceeds its memory budget"))
         }
     }
 }
 
-fn refused(message: &'static str) -> Error {
+fn error(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-/// Pays for all that `value` holds, as often as it holds it.
-pub(super) fn weigh(value: &Value) -> Result<(), Error> {
-    weigh_at(value, 0)
+/// Charges for `value` and everything in it, once for each occurrence.
+pub(super) fn charge(value: &Value) -> Result<(), Error> {
+    charge_at(value, 0)
 }
 
-fn weigh_at(value: &Value, depth: usize) -> Result<(), Error> {
-    let letters = value.as_bytes().map_or(0, <[u8]>::len);
-    pay(LEAST + letters as u64)?;
-    let holds = matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map);
-    if !holds {
+fn charge_at(value: &Value, depth: usize) -> Result<(), Error> {
+    let bytes = value.as_bytes().map_or(0, <[u8]>::len);
+    spend(VALUE_BYTES + bytes as u64)?;
+    if !is_container(value) {
         return Ok(());
     }
-    if depth == DEEPEST {
-        return Err(refused("the template nests its values too deeply"));
+    if depth == MAX_DEPTH {
+        return Err(error("the template nests its values too deeply"));
     }
     let Ok(items) = value.try_iter() else { return Ok(()) };
     for item in items {
-        weigh_at(&item, depth + 1)?;
+        charge_at(&item, depth + 1)?;
         if value.kind() == ValueKind::Map {
-            weigh_at(&value.get_item(&item)?, depth + 1)?;
+            charge_at(&value.get_item(&item)?, depth + 1)?;
         }
     }
     Ok(())
 }
 
-fn weigh_all(values: &[Value]) -> Result<(), Error> {
-    values.iter().try_for_each(weigh)
+fn is_container(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map)
 }
 
-/// What a filter or method makes larger by more than a factor, by its name: paid for before. Whatever
-/// is no text is taken for the one that it would be written as, as the filters do.
-pub(super) fn foresee(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
-    let padding = || refused("the template pads by more than it may");
+fn charge_all(values: &[Value]) -> Result<(), Error> {
+    values.iter().try_for_each(charge)
+}
+
+/// Charges in advance for a filter or method whose result can be much larger than its arguments.
+/// Values other than texts count as the text that they would be written as, which is how filters
+/// treat them.
+pub(super) fn charge_call(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
+    let padding = || error("the template pads by more than is allowed");
     let texts = || arguments.iter().map(|argument| text(argument).len() as u64).sum::<u64>();
     match name {
         "replace" => {
             let [from, to, ..] = arguments else { return Ok(()) };
             let found = text(value).matches(&*text(from)).count();
-            times(found as u64, text(to).len() as u64)
+            spend_product(found as u64, text(to).len() as u64)
         }
-        // A filter joins its value by its argument, a method its argument by its value.
+        // The filter joins its value with the argument, the method its argument with the value.
         "join" => {
             let Some(argument) = arguments.first() else { return Ok(()) };
-            times(count_of(value), text(argument).len() as u64)?;
-            times(count_of(argument), value.as_str().map_or(0, str::len) as u64)
+            spend_product(count_of(value), text(argument).len() as u64)?;
+            spend_product(count_of(argument), value.as_str().map_or(0, str::len) as u64)
         }
         "indent" | "batch" | "slice" | "center" if arguments.iter().any(is_wide) => Err(padding()),
         "indent" => {
             let width = arguments.iter().flat_map(numbers_in).max().unwrap_or(0).max(4);
-            times(text(value).split('\n').count() as u64, width as u64)
+            spend_product(text(value).split('\n').count() as u64, width as u64)
         }
         "format" => {
             let whole = text(value);
             let mut padded = 0u64;
             for run in whole.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()) {
                 match run.parse::<usize>() {
-                    Ok(width) if width <= WIDEST => padded += width as u64,
+                    Ok(width) if width <= MAX_WIDTH => padded += width as u64,
                     _ => return Err(padding()),
                 }
             }
             if whole.contains('*') || has_nested_fields(&whole) {
                 return Err(padding());
             }
-            pay(padded)?;
-            times(whole.matches(['{', '%']).count() as u64, texts())
+            spend(padded)?;
+            spend_product(whole.matches(['{', '%']).count() as u64, texts())
         }
         "tojson" | "pprint" => {
-            // Separators stand between all items, and an indent before each.
+            // There is a separator between all items, and an indent before each.
             let (nodes, depth) = nodes(value, 0);
             let indent = if arguments.is_empty() && name == "tojson" { 0 } else { 16 * depth };
-            times(nodes, texts() + indent)
+            spend_product(nodes, texts() + indent)
         }
         _ => Ok(()),
     }
 }
 
-fn times(count: u64, length: u64) -> Result<(), Error> {
-    pay(count.saturating_mul(length))
+fn spend_product(count: u64, length: u64) -> Result<(), Error> {
+    spend(count.saturating_mul(length))
 }
 
-/// The text that `value` is, or would be written as. It has been weighed, so this is no longer than a
-/// few times what was paid for.
+/// `value` as a text. It has been charged, so its text is at most a few times longer than the
+/// charge.
 fn text(value: &Value) -> Cow<'_, str> {
     value.as_str().map_or_else(|| value.to_string().into(), Cow::from)
 }
 
-/// Letters of a text, items of what else can be walked.
+/// Characters of a text, items of anything else that can be iterated.
 fn count_of(value: &Value) -> u64 {
     let known = value.len().or_else(|| value.try_iter().ok().map(Iterator::count));
     known.unwrap_or(0) as u64
 }
 
-/// Numbers of an argument, or of the named arguments in it.
+/// The numbers in an argument, or in its keyword arguments.
 fn numbers_in(argument: &Value) -> Vec<usize> {
     if argument.kind() != ValueKind::Map {
         return argument.as_usize().into_iter().collect();
@@ -153,10 +175,10 @@ fn numbers_in(argument: &Value) -> Vec<usize> {
 }
 
 fn is_wide(argument: &Value) -> bool {
-    numbers_in(argument).into_iter().any(|number| number > WIDEST)
+    numbers_in(argument).into_iter().any(|number| number > MAX_WIDTH)
 }
 
-/// Whether a field of a format has another one in it, which says how wide it is.
+/// Whether a field of a format contains another field, which sets its width.
 fn has_nested_fields(format: &str) -> bool {
     let bytes = format.as_bytes();
     let mut in_field = false;
@@ -174,10 +196,10 @@ fn has_nested_fields(format: &str) -> bool {
     false
 }
 
-/// How many values `value` holds, itself included, and how deep; it has been weighed.
+/// The number of values in `value`, including itself, and their depth. It has been charged.
 fn nodes(value: &Value, depth: u64) -> (u64, u64) {
     let mut all = (1, depth + 1);
-    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) {
+    if !is_container(value) {
         return all;
     }
     for item in value.try_iter().into_iter().flatten() {
@@ -191,8 +213,8 @@ fn nodes(value: &Value, depth: u64) -> (u64, u64) {
     all
 }
 
-/// All that make something out of a value. Not those that call others by name (`map`, `select` and their
-/// like): what they call is counted.
+/// All filters that create a value. Filters that call others by name (`map`, `select` and so on)
+/// are not among them: the filters that they call are charged.
 const FILTERS: [&str; 41] = [
     "safe",
     "escape",
@@ -237,134 +259,138 @@ const FILTERS: [&str; 41] = [
     "round",
 ];
 
-/// Lets `environment` count. `plain` is the same without that.
+/// Makes the filters, functions and output of `environment` charge the budget. `plain` is the same
+/// environment without charges.
 pub(super) fn install(
     environment: &mut Environment<'static>,
     plain: &'static Environment<'static>,
 ) {
     for name in FILTERS {
         environment.add_filter(name, move |arguments: Rest<Value>| {
-            weigh_all(&arguments)?;
+            charge_all(&arguments)?;
             if let [value, others @ ..] = &arguments[..] {
-                foresee(name, value, others)?;
+                charge_call(name, value, others)?;
             }
-            let made = plain.empty_state().apply_filter(name, &arguments)?;
-            weigh(&made)?;
-            Ok::<Value, Error>(made)
+            let result = plain.empty_state().apply_filter(name, &arguments)?;
+            charge(&result)?;
+            Ok::<Value, Error>(result)
         });
     }
     environment.add_filter(CONCAT, concat);
     environment.add_filter(ADD, add);
     environment.add_filter(REPEAT, repeat);
     environment.add_filter(LIST, |values: Rest<Value>| {
-        weigh_all(&values)?;
+        charge_all(&values)?;
         Ok::<Value, Error>(Value::from(values.0))
     });
     environment.add_filter(DICT, |values: Rest<Value>| {
-        weigh_all(&values)?;
+        charge_all(&values)?;
         let pairs = values.as_chunks().0.iter();
         Ok::<Value, Error>(pairs.map(|[key, value]| (key.clone(), value.clone())).collect())
     });
-    // Its answer is as long as all variables together, each as often as it is held.
+    // It writes all variables, each as often as it occurs.
     environment.remove_global("debug");
     for name in ["dict", "namespace"] {
-        let known = plain.globals().find(|(other, _)| *other == name);
-        let Some((_, made)) = known else { continue };
+        let global = plain.globals().find(|(other, _)| *other == name);
+        let Some((_, function)) = global else { continue };
         environment.add_function(name, move |arguments: Rest<Value>| {
-            weigh_all(&arguments)?;
-            made.call(&plain.empty_state(), &arguments)
+            charge_all(&arguments)?;
+            function.call(&plain.empty_state(), &arguments)
         });
     }
     environment.set_formatter(|out, state, value| {
-        weigh(value)?;
+        charge(value)?;
         minijinja::escape_formatter(out, state, value)
     });
 }
 
-// No template can name these.
+// Names of the filters that replace operators. No template can call them by these names.
 const CONCAT: &str = "~";
 const ADD: &str = "+";
 const REPEAT: &str = "*";
 const LIST: &str = "[]";
 const DICT: &str = "{}";
 
-/// Holds what a compiler would do ahead of time against a budget of its own: minijinja works out
-/// constant expressions when it compiles, before anything counts.
+/// Checks the constant expressions of a template, which minijinja computes when it compiles, before
+/// any budget applies. Texts, numbers and `*` in one tag are assumed to multiply.
 ///
 /// # Errors
-/// Texts that are multiplied by large numbers, a tag of more words than its parser has stack for, and
-/// what is no Jinja.
-pub(super) fn foresee_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
-    let mut made = 0u64;
+/// Texts multiplied by large numbers, a tag with more tokens than the parser has stack for, and a
+/// source that is not Jinja.
+pub(super) fn check_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
+    let mut bytes = 0u64;
     let mut tag = Tag::default();
     for token in tokenize(source, false, Default::default(), whitespace) {
         let (token, _) = token?;
         match token {
             Token::VariableStart | Token::BlockStart => tag = Tag::default(),
-            Token::VariableEnd | Token::BlockEnd => made = made.saturating_add(tag.made()),
-            Token::Str(text) => tag.letters += text.len() as u64 + 1,
-            Token::String(text) => tag.letters += text.len() as u64 + 1,
-            Token::Int(number) => tag.times(number),
-            Token::Int128(_) | Token::Pow => tag.times(u64::MAX - 1),
-            Token::Float(number) => tag.times(number.abs() as u64),
+            Token::VariableEnd | Token::BlockEnd => {
+                bytes = bytes.saturating_add(tag.max_product_bytes());
+            }
+            Token::Str(text) => tag.text_bytes += text.len() as u64 + 1,
+            Token::String(text) => tag.text_bytes += text.len() as u64 + 1,
+            Token::Int(number) => tag.multiply(number),
+            Token::Int128(_) | Token::Pow => tag.multiply(u64::MAX - 1),
+            Token::Float(number) => tag.multiply(number.abs() as u64),
             Token::Mul => tag.multiplies = true,
             _ => {}
         }
-        tag.words += 1;
-        if tag.words > MOST_WORDS {
-            return Err(refused("the template has a tag of too many words"));
+        tag.tokens += 1;
+        if tag.tokens > MAX_TAG_TOKENS {
+            return Err(error("the template has a tag with too many tokens"));
         }
     }
-    match made {
-        0..=MOST_CONSTANTS => Ok(()),
-        _ => Err(refused("the template multiplies texts by more than it may")),
+    match bytes {
+        0..=MAX_CONSTANT_BYTES => Ok(()),
+        _ => Err(error("the template multiplies a text by too large a number")),
     }
 }
 
-/// Words of one tag; the longest in use has some hundred.
-const MOST_WORDS: usize = 2_000;
-/// Bytes of all texts that are constant products.
-const MOST_CONSTANTS: u64 = 1 << 20;
+/// Maximum number of tokens in one tag; the longest tags in use have about a hundred.
+const MAX_TAG_TOKENS: usize = 2_000;
+/// Maximum size of all constant products.
+const MAX_CONSTANT_BYTES: u64 = 1 << 20;
 
-/// What stands between `{{` or `{%` and its end.
+/// The content between `{{` or `{%` and its end.
 struct Tag {
-    words: usize,
-    letters: u64,
+    tokens: usize,
+    text_bytes: u64,
     multiplies: bool,
     factor: u64,
 }
 
 impl Default for Tag {
     fn default() -> Self {
-        Self { words: 0, letters: 0, multiplies: false, factor: 1 }
+        Self { tokens: 0, text_bytes: 0, multiplies: false, factor: 1 }
     }
 }
 
 impl Tag {
-    /// One more than the number: sums count as products.
-    fn times(&mut self, number: u64) {
+    /// Multiplies by one more than the number, so that a sum is never larger than the product.
+    fn multiply(&mut self, number: u64) {
         self.factor = self.factor.saturating_mul(number.saturating_add(1));
     }
 
-    fn made(&self) -> u64 {
-        if self.multiplies { self.letters.saturating_mul(self.factor) } else { 0 }
+    fn max_product_bytes(&self) -> u64 {
+        if self.multiplies { self.text_bytes.saturating_mul(self.factor) } else { 0 }
     }
 }
 
-/// Lets the operators of a compiled template count. Returns the longest text between its tags.
-pub(super) fn count(template: &mut CompiledTemplate<'_>) -> usize {
+/// Replaces the operators of a compiled template by filters that charge the budget. Returns the
+/// length of the longest text between its tags.
+pub(super) fn instrument(template: &mut CompiledTemplate<'_>) -> usize {
     let blocks = template.blocks.values_mut();
     let parts = std::iter::once(&mut template.instructions).chain(blocks);
-    parts.map(count_in).max().unwrap_or(0)
+    parts.map(instrument_block).max().unwrap_or(0)
 }
 
-fn count_in(code: &mut Instructions<'_>) -> usize {
+fn instrument_block(code: &mut Instructions<'_>) -> usize {
     let mut longest = 0;
-    for at in 0..u32::try_from(code.len()).unwrap_or(u32::MAX) {
-        let Some(step) = code.get_mut(at) else { break };
-        // Not kept from one call to the next: a call of another filter.
+    for index in 0..u32::try_from(code.len()).unwrap_or(u32::MAX) {
+        let Some(instruction) = code.get_mut(index) else { break };
+        // !0 tells minijinja not to cache the filter: the cache slots belong to the template's own.
         let call = |name, count| Instruction::ApplyFilter(name, Some(count), !0);
-        let other = match step {
+        let replacement = match instruction {
             Instruction::StringConcat => call(CONCAT, 2),
             Instruction::Add => call(ADD, 2),
             Instruction::Mul => call(REPEAT, 2),
@@ -382,14 +408,14 @@ fn count_in(code: &mut Instructions<'_>) -> usize {
             }
             _ => continue,
         };
-        *step = other;
+        *instruction = replacement;
     }
     longest
 }
 
 fn concat(left: &Value, right: &Value) -> Result<Value, Error> {
-    weigh(left)?;
-    weigh(right)?;
+    charge(left)?;
+    charge(right)?;
     Ok(Value::from(format!("{left}{right}")))
 }
 
@@ -399,31 +425,31 @@ fn is_list(value: &Value) -> bool {
 
 fn add(left: &Value, right: &Value) -> Result<Value, Error> {
     if is_list(left) && is_list(right) {
-        weigh(left)?;
-        weigh(right)?;
+        charge(left)?;
+        charge(right)?;
         return Ok(left.try_iter()?.chain(right.try_iter()?).collect());
     }
     if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
-        pay(LEAST + (left.len() + right.len()) as u64)?;
+        spend(VALUE_BYTES + (left.len() + right.len()) as u64)?;
         return Ok(Value::from(format!("{left}{right}")));
     }
     numbers("+", left, right, i64::checked_add, |a, b| a + b)
 }
 
 fn repeat(left: &Value, right: &Value) -> Result<Value, Error> {
-    for (value, times) in [(left, right), (right, left)] {
-        let (Some(times), true) = (times.as_usize(), is_list(value) || value.as_str().is_some())
+    for (value, count) in [(left, right), (right, left)] {
+        let (Some(count), true) = (count.as_usize(), is_list(value) || value.as_str().is_some())
         else {
             continue;
         };
         if let Some(text) = value.as_str() {
-            pay((text.len() as u64).saturating_mul(times as u64))?;
-            return Ok(Value::from(text.repeat(times)));
+            spend_product(text.len() as u64, count as u64)?;
+            return Ok(Value::from(text.repeat(count)));
         }
-        weigh(value)?;
+        charge(value)?;
         let mut items: Vec<Value> = Vec::new();
-        for _ in 0..times {
-            weigh(value)?;
+        for _ in 0..count {
+            charge(value)?;
             items.extend(value.try_iter()?);
         }
         return Ok(Value::from(items));

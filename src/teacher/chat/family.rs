@@ -1,8 +1,8 @@
-//! The families whose templates are known, and how to tell them apart.
+//! The families with known templates, and how to tell them apart.
 //!
-//! A template inside a model file is code from outside: it decides every word around the prompt, and
-//! one that was tampered with can add some. So `prompts/chat/` keeps, re-typed, what the families'
-//! own templates do, and `doctor` can compare.
+//! A template inside a model file is untrusted code: it decides every word around the prompt, and a
+//! manipulated one can add words. So `prompts/chat/` has rewritten versions of the families'
+//! templates, and `doctor` compares with them.
 
 use super::ChatTemplate;
 
@@ -63,7 +63,7 @@ pub(crate) fn family(source: &str) -> Option<Family> {
 }
 
 impl Family {
-    /// As people write it.
+    /// Its usual name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Llama3 => "Llama 3",
@@ -81,7 +81,7 @@ impl Family {
         }
     }
 
-    /// Every version of the family's template that is known.
+    /// All known versions of the family's template.
     pub(super) fn templates(self) -> &'static [&'static str] {
         match self {
             Self::Llama3 => known!["llama3", "llama3-0"],
@@ -99,7 +99,7 @@ impl Family {
         }
     }
 
-    /// The texts that mark its turns: control tokens in most files, but not in all.
+    /// The texts that mark its turns: control tokens in most files, but not in all of them.
     pub(super) fn marks(self) -> &'static [&'static str] {
         match self {
             Self::Llama3 => {
@@ -125,23 +125,23 @@ impl Family {
     }
 }
 
-/// Where two renderings of the same probe part.
+/// Two different renderings of the same probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     pub family: Family,
-    /// The probe, rendered by the nearest template that is known.
+    /// The probe, rendered by the most similar known template.
     pub known: String,
-    /// The probe, rendered by the template at hand, or the reason why it cannot be.
+    /// The probe, rendered by the template in question, or the reason why it does not render.
     pub found: String,
 }
 
 impl Difference {
-    /// Bytes that both begin with.
+    /// Length of their common prefix in bytes.
     pub fn common(&self) -> usize {
         common(&self.known, &self.found)
     }
 
-    /// True if they differ in white space only, as versions of a family do.
+    /// Whether they differ only in white space, as versions of a family do.
     pub fn only_white_space(&self) -> bool {
         let dense = |text: &str| text.split_whitespace().collect::<String>();
         dense(&self.known) == dense(&self.found)
@@ -153,8 +153,8 @@ fn common(a: &str, b: &str) -> usize {
     same.last().map_or(0, |((at, c), _)| at + c.len_utf8())
 }
 
-/// The lines but for one that says the date and no more, and without the begin-of-text token, which
-/// the engine sees to: versions with and without them exist.
+/// The lines of a rendering, except for a line with only the date, and without the begin-of-text
+/// token, which the engine adds. Versions of a template differ in these.
 fn essence<'a>(text: &'a str, bos: &str) -> impl Iterator<Item = &'a str> {
     const DATES: [&str; 2] = ["Today Date: 26 Jul 2024", "Today Date: 26 July 2024"];
     let text = text.strip_prefix(bos).unwrap_or(text);

@@ -1,19 +1,19 @@
-//! Makes minijinja behave as the renderer the templates were written for.
+//! Makes minijinja behave like the renderer that chat templates are written for: the sandboxed
+//! Jinja2 of Hugging Face transformers. It trims blocks, has loop controls and adds a few extras
+//! (`raise_exception`, `strftime_now`, a `tojson` in Python's format, the `{% generation %}` tags
+//! used in training). This file adds what minijinja lacks or does differently;
+//! `tests/data/chat/features.j2` has a line for each difference.
 //!
-//! Chat templates are made for the sandboxed Jinja2 of Hugging Face transformers: blocks trimmed,
-//! loop controls on, and a few extras of its own (`raise_exception`, `strftime_now`, a `tojson` that
-//! writes as Python does, the `{% generation %}` marks used in training). What minijinja lacks or does
-//! another way is bridged here, and `tests/data/chat/features.j2` holds a line for each.
+//! A template inside a model file is untrusted code. It runs without a loader, so it can reach no
+//! other templates and no files, and its steps, depth, output and the memory of its variables are
+//! limited ([`budget`]).
 //!
-//! A template that came inside a model file is code from outside. It runs without a loader (there
-//! are no other templates and no files for it to reach), bounded in steps, in depth, in output and in
-//! what it piles up in variables ([`super::budget`]).
-//!
-//! Known to differ still: a list is printed with double quotes around its texts; `loop.last` is wrong
-//! in a loop over the letters of a text; a loop over `none` is empty where Jinja2 stops; `sum` has no
-//! start, `replace` no count, macros no `varargs`; `%` does not format texts; `splitlines` knows line
-//! feeds only; very large and very small floats are written out. None of it is in the templates of
-//! `prompts/chat/` nor in seventy others that were compared.
+//! Known remaining differences: a list is printed with double quotes around its texts; `loop.last`
+//! is wrong in a loop over the characters of a text; a loop over `none` is empty where Jinja2
+//! raises an error; `sum` has no start, `replace` no count, macros have no `varargs`; `%` does not
+//! format texts; `splitlines` splits at line feeds only; very large and very small floats are
+//! written in full. None of this occurs in the templates of `prompts/chat/` or in seventy others
+//! that were compared.
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,21 +25,22 @@ use minijinja::{
 
 use super::{budget, memory_limit};
 
-/// Steps a template may take; the largest real one takes a few thousand.
+/// Maximum number of steps; the largest real template takes a few thousand.
 const FUEL: u64 = 1_000_000;
-/// What the texts between a template's tags may come to; steps are fewer where they are long.
-const MOST_RAW: u64 = 256 << 20;
-const DEPTH: usize = 64;
-/// What every template may write, in bytes, beside [`PER_INPUT_BYTE`] times its input.
-const MOST_OUTPUT: usize = 1 << 20;
+/// Maximum size of the output from texts between tags. A template with long texts gets fewer steps.
+const MAX_RAW_BYTES: u64 = 256 << 20;
+/// Maximum depth of recursion.
+const MAX_DEPTH: usize = 64;
+/// Maximum size of the output in bytes, plus [`PER_INPUT_BYTE`] times the input.
+const MAX_OUTPUT_BYTES: usize = 1 << 20;
 const PER_INPUT_BYTE: usize = 8;
-/// Letters of an error that a template raises.
-const LONGEST_MESSAGE: usize = 400;
+/// Maximum length of an error that a template raises, in characters.
+const MAX_MESSAGE_CHARS: usize = 400;
 
-/// The name that errors give to the template.
+/// The name of the template in errors.
 const NAME: &str = "chat";
 
-/// One template, and all it may call.
+/// A template and the environment with everything that it may call.
 pub(super) struct Engine {
     environment: Environment<'static>,
     source: String,
@@ -51,16 +52,17 @@ impl Engine {
         static PLAIN: OnceLock<Environment<'static>> = OnceLock::new();
         let mut environment = plain();
         budget::install(&mut environment, PLAIN.get_or_init(plain));
-        let mut engine = Self { environment, source: training_marks_removed(source) };
-        budget::foresee_constants(&engine.source, white_space())?;
+        let mut engine = Self { environment, source: normalise_source(source) };
+        budget::check_constants(&engine.source, white_space())?;
         let (_, longest) =
             memory_limit::within(source.len(), || engine.compile().map(|(_, n)| ((), n)))?;
-        let fuel = FUEL.min(MOST_RAW / longest.max(1) as u64);
+        let fuel = FUEL.min(MAX_RAW_BYTES / longest.max(1) as u64);
         engine.environment.set_fuel(Some(fuel));
         Ok(engine)
     }
 
-    /// The template, changed so that it counts, and the longest text between its tags.
+    /// The template with its budget instrumentation, and the length of the longest text between
+    /// tags.
     fn compile(&self) -> Result<(CompiledTemplate<'_>, usize), Error> {
         let config = TemplateConfig {
             syntax_config: Default::default(),
@@ -68,16 +70,16 @@ impl Engine {
             default_auto_escape: Arc::new(|_| AutoEscape::None),
         };
         let mut template = CompiledTemplate::new(NAME, &self.source, &config)?;
-        let longest = budget::count(&mut template);
+        let longest = budget::instrument(&mut template);
         Ok((template, longest))
     }
 
     /// Renders the template; `input` is the length of the user's text in bytes.
     pub(super) fn render(&self, variables: Value, input: usize) -> Result<String, Error> {
         let (template, _) = self.compile()?;
-        let limit = MOST_OUTPUT + PER_INPUT_BYTE * input;
+        let limit = MAX_OUTPUT_BYTES + PER_INPUT_BYTE * input;
         let mut text = String::new();
-        budget::begin(input);
+        budget::reset(input);
         Vm::new(&self.environment).eval(
             &template.instructions,
             variables,
@@ -99,15 +101,15 @@ fn white_space() -> WhitespaceConfig {
     WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true }
 }
 
-/// All that a template may call, as the templates' authors know it.
+/// The filters, functions and tests that transformers gives to a template.
 fn plain() -> Environment<'static> {
     let mut environment = Environment::new();
-    // An error names the line; with the variables it would show the user's text as well.
+    // In debug mode errors would show variables, which hold the user's text.
     environment.set_debug(false);
-    environment.set_recursion_limit(DEPTH);
+    environment.set_recursion_limit(MAX_DEPTH);
     environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, shown(&message)))
+        Err(Error::new(ErrorKind::InvalidOperation, for_terminal(&message)))
     });
     environment.add_function("strftime_now", |format: &str| strftime(format));
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
@@ -122,7 +124,7 @@ fn plain() -> Environment<'static> {
             false => minijinja::filters::length(value),
         });
     }
-    // In Python a text is a sequence of its letters, and a dict has a length.
+    // In Python a text is a sequence of its characters, and a dict has a length.
     let sized =
         |value: &Value| matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map);
     environment.add_test("sequence", sized);
@@ -135,25 +137,25 @@ fn plain() -> Environment<'static> {
     environment
 }
 
-/// What a template has to say, for a terminal: short, on one line, nothing that steers it.
-fn shown(message: &str) -> String {
+/// A template's message for a terminal: short, on one line, control characters escaped.
+fn for_terminal(message: &str) -> String {
     let plain = |c: char| match c {
         '"' | '\'' | '\\' => c.to_string(),
         c => c.escape_debug().to_string(),
     };
-    message.chars().take(LONGEST_MESSAGE).map(plain).collect()
+    message.chars().take(MAX_MESSAGE_CHARS).map(plain).collect()
 }
 
-/// `{% generation %}` and `{% endgeneration %}` become a `with` block, which writes nothing itself
-/// and is a scope as theirs is. Line ends become line feeds, as Jinja2 does.
-fn training_marks_removed(source: &str) -> String {
+/// Replaces `{% generation %}` and `{% endgeneration %}` by a `with` block, which likewise writes
+/// nothing and opens a scope. Converts line ends to line feeds, like Jinja2.
+fn normalise_source(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
     let mut rest = source.as_str();
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         out.push_str(before);
-        // Not the percent sign that opens it: `{%}` is no tag.
+        // The percent sign of the opening does not count: `{%}` is not a tag.
         let Some(end) = tag[2..].find("%}").map(|at| at + 2) else {
             rest = tag;
             break;
@@ -171,17 +173,18 @@ fn training_marks_removed(source: &str) -> String {
     out
 }
 
-/// The methods of Python's types that minijinja-contrib has, with Python's idea of white space.
+/// A method of one of Python's types, charged to the budget.
 fn method(state: &State, value: &Value, name: &str, arguments: &[Value]) -> Result<Value, Error> {
-    for known in std::iter::once(value).chain(arguments) {
-        budget::weigh(known)?;
+    for value in std::iter::once(value).chain(arguments) {
+        budget::charge(value)?;
     }
-    budget::foresee(name, value, arguments)?;
-    let made = python_method(state, value, name, arguments)?;
-    budget::weigh(&made)?;
-    Ok(made)
+    budget::charge_call(name, value, arguments)?;
+    let result = python_method(state, value, name, arguments)?;
+    budget::charge(&result)?;
+    Ok(result)
 }
 
+/// The methods of minijinja-contrib, the ones it lacks, and `strip` with Python's white space.
 fn python_method(
     state: &State,
     value: &Value,
@@ -226,15 +229,15 @@ fn python_method(
 
 /// Python's `strip`: Unicode white space and the four separators U+001C to U+001F, or `characters`.
 fn strip(text: &str, characters: Option<&str>, left: bool, right: bool) -> String {
-    let goes = |c: char| match characters {
+    let stripped = |c: char| match characters {
         Some(characters) => characters.contains(c),
         None => c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c),
     };
-    let text = if left { text.trim_start_matches(goes) } else { text };
-    if right { text.trim_end_matches(goes).to_owned() } else { text.to_owned() }
+    let text = if left { text.trim_start_matches(stripped) } else { text };
+    if right { text.trim_end_matches(stripped).to_owned() } else { text.to_owned() }
 }
 
-/// The `tojson` of transformers: Python's `json.dumps`, letters outside ASCII kept.
+/// The `tojson` of transformers: Python's `json.dumps` with `ensure_ascii=False` as the default.
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let ascii: Option<bool> = options.get("ensure_ascii")?;
     let indent: Option<usize> = options.get("indent")?;
@@ -254,22 +257,28 @@ fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     };
     let value = serde_json::to_value(value)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    let style =
-        Style { ascii: ascii.unwrap_or(false), indent, sorted: sorted.unwrap_or(false), item, key };
+    let style = JsonStyle {
+        ascii: ascii.unwrap_or(false),
+        indent,
+        sorted: sorted.unwrap_or(false),
+        item,
+        key,
+    };
     let mut out = String::new();
     style.write(&value, 0, &mut out);
     Ok(out)
 }
 
-struct Style {
+struct JsonStyle {
     ascii: bool,
     indent: Option<usize>,
     sorted: bool,
+    /// Separators of items and after keys.
     item: String,
     key: String,
 }
 
-impl Style {
+impl JsonStyle {
     fn write(&self, value: &serde_json::Value, depth: usize, out: &mut String) {
         match value {
             serde_json::Value::Array(items) if !items.is_empty() => {
@@ -329,8 +338,8 @@ impl Style {
     }
 }
 
-/// `strftime_now` always answers noon of Friday, 26 July 2024, so that a prompt is the same on every
-/// day: the date that Llama's templates fall back to where they are given none.
+/// `strftime_now` always returns noon of Friday, 26 July 2024, so that a prompt is the same every
+/// day. Llama's templates fall back to this date if they are given none.
 fn strftime(format: &str) -> String {
     let mut out = String::new();
     let mut characters = format.chars();
@@ -341,7 +350,7 @@ fn strftime(format: &str) -> String {
         }
         let mut sign = characters.next();
         if sign == Some('-') {
-            // No leading zeros; none of the date's own numbers has one but the month and the minutes.
+            // No leading zeros: of this date's numbers only the month and the minutes have one.
             sign = characters.next();
             let padded = strftime(&format!("%{}", sign.unwrap_or('%')));
             let bare = padded.trim_start_matches('0');

@@ -1,4 +1,4 @@
-//! Our rendering against that of transformers, byte by byte, and what we do beyond it.
+//! Our rendering against that of transformers, byte by byte, and our additions to it.
 
 use std::{env, fs, path::Path};
 
@@ -9,7 +9,7 @@ const PLAIN: &str = "Which class is this text?";
 const ODD: &str =
     "  Which \"class\"?\n\n\tIt's <b>5 % & {{ more }}</b> \\n \\ größer 😀 {% raw %}\r\nend \n\n";
 
-/// Each known template, its family, and what we write after what the template wrote.
+/// Each known template, its family, and what we append to its output.
 const KNOWN: [(&str, Family, &str); 15] = [
     ("llama3", Family::Llama3, ""),
     ("llama3-0", Family::Llama3, ""),
@@ -73,7 +73,7 @@ fn no_familys_marks_can_be_smuggled_in() {
             if mark.contains("think") && !read(&format!("prompts/chat/{name}.j2")).contains(mark) {
                 continue;
             }
-            // Plainly, twice, and one inside the other at every place.
+            // Once, twice, and nested in itself at every position.
             let mut hostile = vec![mark.to_owned(), format!("{mark}{mark}")];
             let places = mark.char_indices().map(|(at, _)| at);
             hostile.extend(places.map(|at| format!("{}{mark}{}", &mark[..at], &mark[at..])));
@@ -99,7 +99,7 @@ fn control_tokens_of_the_file_are_broken_up_too() {
 }
 
 #[test]
-fn a_users_thinking_tags_neither_open_nor_close_anything() {
+fn thinking_tags_in_a_users_text_have_no_effect() {
     let template = known("deepseek-r1");
     let text = template.render("is <think> a tag, and </think>?").unwrap();
     assert!(text.ends_with("<｜Assistant｜><think>\n\n</think>\n\n"), "{text}");
@@ -145,13 +145,13 @@ fn a_changed_template_is_noticed() {
 }
 
 #[test]
-fn a_content_of_parts_is_given_where_a_text_fails() {
+fn a_content_of_parts_is_passed_if_a_text_fails() {
     let source = "{% for m in messages %}{% for part in m.content %}{% if part.type == 'text' %}<{{ part.text }}>{% endif %}{% endfor %}{% endfor %}";
     assert_eq!(compiled(source, &[]).render("hello").unwrap(), "<hello>");
 }
 
 #[test]
-fn a_template_that_refuses_says_why() {
+fn a_template_that_refuses_gives_its_reason() {
     let template = compiled("{{ raise_exception('no user turns') }}", &[]);
     let error = template.render("a private text").unwrap_err();
     assert!(error.to_string().contains("no user turns"));
@@ -170,12 +170,12 @@ fn a_template_is_bounded_in_steps_depth_and_output() {
     assert!(compiled(wide, &[]).render("hello").is_ok());
 }
 
-/// Each of these would be terabytes, in a few steps.
+/// Each of these would take terabytes, in a few steps.
 #[test]
-fn a_template_cannot_pile_up_what_it_never_writes() {
+fn a_template_cannot_exceed_its_memory_budget() {
     let evil = "{{ raise_exception('\\x1b[2J\u{9b}\u{202e}\n') }}";
-    let told = compiled(evil, &[]).render("x").unwrap_err().to_string();
-    assert!(!told.contains(|c: char| c.is_control() || c == '\u{202e}'), "{told:?}");
+    let message = compiled(evil, &[]).render("x").unwrap_err().to_string();
+    assert!(!message.contains(|c: char| c.is_control() || c == '\u{202e}'), "{message:?}");
     // No overflow.
     let split = "{{ 'abc'.rsplit('b', 18446744073709551615)|join('-') }}{{ messages[0].content }}";
     assert_eq!(compiled(split, &[]).expand("").unwrap(), "a-c");
@@ -236,7 +236,7 @@ fn a_template_cannot_pile_up_what_it_never_writes() {
         let before = std::time::Instant::now();
         let template = compiled(&doubled(step), &[]);
         let error = template.render("hello").expect_err(step).to_string();
-        let known = ["piles up more", "pads by more", "too deeply"];
+        let known = ["memory budget", "pads by more", "too deeply"];
         assert!(known.iter().any(|known| error.contains(known)), "{step}: {error}");
         assert!(before.elapsed().as_secs() < 60, "{step}");
     }
@@ -248,9 +248,9 @@ fn a_template_cannot_pile_up_what_it_never_writes() {
     assert!(compiled(&raw, &[]).render("x").is_err());
 }
 
-/// minijinja works out constants when it compiles.
+/// minijinja computes constants when it compiles.
 #[test]
-fn a_template_cannot_pile_up_constants() {
+fn a_template_cannot_multiply_constants() {
     let refused = |source: String| {
         let template = ChatTemplate::new(source, String::new(), String::new(), Vec::new());
         template.err().expect("a template that is refused").to_string()
@@ -263,14 +263,14 @@ fn a_template_cannot_pile_up_constants() {
         "{{ 'a' * 9999 }}".repeat(1000),
         format!("{{{{ 'a' {} }}}}", "* 2 ".repeat(40)),
     ] {
-        assert!(refused(tag.clone()).contains("multiplies texts"), "{tag}");
+        assert!(refused(tag.clone()).contains("multiplies a text"), "{tag}");
     }
-    assert!(refused(format!("{{{{ 1 {} }}}}", "+ 1 ".repeat(100_000))).contains("too many words"));
+    assert!(refused(format!("{{{{ 1 {} }}}}", "+ 1 ".repeat(100_000))).contains("too many tokens"));
     assert_eq!(compiled("{{ '-' * 8 }}", &[]).expand("").unwrap(), "--------");
 }
 
 #[test]
-fn operators_do_what_they_did() {
+fn instrumented_operators_give_the_same_results() {
     let source = "{{ 1 + 2 }} {{ 1.5 + 2 }} {{ 'a' + 'b' }} {{ 'a' ~ 1 ~ none }} {{ 3 * 4 }} {{ 2 * 'ab' }} {{ ([1] + [2, 3])|length }} {{ ([0] * 3)|length }} {{ {'a': 1, 'b': [2]}.b[0] }} {{ []|length }} {{ {}|length }} {{ dict(a=1).a }} {{ 2 * 0.5 }} {{ namespace(x=1).x }} {{ ['b', 'a']|sort|join('-') }} {{ messages|map(attribute='role')|join }} {{ 'x'.replace('x', 'yy') }}";
     let wanted = "3 3.5 ab a1None 12 abab 3 3 2 0 0 1 1.0 1 a-b user yy";
     assert_eq!(compiled(source, &[]).expand("").unwrap(), wanted);
@@ -303,7 +303,7 @@ fn a_template_reaches_no_file() {
 }
 
 #[test]
-fn no_template_at_all_is_an_error() {
+fn a_source_that_is_not_a_template_is_an_error() {
     // The second one was found by fuzzing.
     for source in ["{%}", "{% endfor{% x %}{{ a %}{%}{{ b }}", "{% generation", "%}{%"] {
         assert!(
@@ -315,8 +315,8 @@ fn no_template_at_all_is_an_error() {
     assert!(error.is_err());
 }
 
-/// For a look at templates that we do not keep: `scripts/chat_golden.py --compare FOLDER OUT`, then
-/// this with PROMPTMIX_TEMPLATES=FOLDER and PROMPTMIX_GOLDEN=OUT.
+/// Compares templates that are not in the repository: run `scripts/chat_golden.py --compare FOLDER
+/// OUT`, then this with PROMPTMIX_TEMPLATES=FOLDER and PROMPTMIX_GOLDEN=OUT.
 #[test]
 #[ignore = "needs a folder of templates"]
 fn every_template_of_a_folder() {

@@ -1,9 +1,9 @@
-//! Keeps a reasoning model from thinking aloud.
+//! Keeps a model's reasoning out of its replies.
 //!
-//! A teacher's reply is read from its first line and its labels are scored from the first token, so
-//! nothing may come before the answer. Three means, in this order: the template is told not to think
-//! ([`switches`]); a block that the prompt leaves open all the same is closed ([`closing`]); what a
-//! model thinks nevertheless is cut out of its reply ([`strip_thinking`]).
+//! A reply is parsed from its first line and labels are scored from the first token, so nothing may
+//! come before the answer. Three measures, in this order: the template is told not to think
+//! ([`switches`]); a thinking block that the prompt still leaves open is closed ([`closing`]);
+//! thinking that a model writes anyway is cut out of its reply ([`strip_thinking`]).
 
 use minijinja::{Value, context};
 
@@ -12,7 +12,7 @@ use minijinja::{Value, context};
 pub(crate) struct Tags {
     pub open: &'static str,
     pub close: &'static str,
-    /// What the family's own empty block has after [`Tags::close`].
+    /// What follows [`Tags::close`] in the family's own empty block.
     after: &'static str,
 }
 
@@ -20,7 +20,7 @@ const fn tags(open: &'static str, close: &'static str, after: &'static str) -> T
     Tags { open, close, after }
 }
 
-/// Every pair that is known. No opening tag is the end of another one.
+/// All known pairs. No opening tag is a suffix of another one.
 pub(crate) const TAGS: [Tags; 12] = [
     // Qwen3, DeepSeek R1, SmolLM3, Phi-4 reasoning, GLM, Granite, Nemotron and most others.
     tags("<think>", "</think>", "\n\n"),
@@ -47,16 +47,16 @@ pub(crate) const TAGS: [Tags; 12] = [
     tags("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", "\n"),
 ];
 
-/// Whether a token that writes `piece` opens or closes thinking.
-pub(crate) fn is_tag(piece: &[u8]) -> bool {
-    TAGS.iter().any(|tags| [tags.open.as_bytes(), tags.close.as_bytes()].contains(&piece))
+/// Whether a token that writes `bytes` opens or closes thinking.
+pub(crate) fn is_tag(bytes: &[u8]) -> bool {
+    TAGS.iter().any(|tags| [tags.open.as_bytes(), tags.close.as_bytes()].contains(&bytes))
 }
 
 const HARMONY_ANALYSIS: &str = "<|channel|>analysis<|message|>";
 const HARMONY_FINAL: &str = "<|channel|>final<|message|>";
 
-/// Every variable that some template knows for switching its thinking off. `source` is the
-/// template: where it names more than one effort the least one is chosen.
+/// The variables with which templates switch off thinking. `source` is the template: of the efforts
+/// that it names, the lowest one is chosen.
 pub(super) fn switches(source: &str) -> Value {
     let named = |effort: &&str| {
         source.contains(&format!("'{effort}'")) || source.contains(&format!("\"{effort}\""))
@@ -72,7 +72,7 @@ pub(super) fn switches(source: &str) -> Value {
     }
 }
 
-/// What has to follow `prompt` so that the reply begins outside of any thinking: empty for most.
+/// What must follow `prompt` so that the reply begins outside any thinking; empty for most.
 pub(super) fn closing(prompt: &str) -> String {
     let end = prompt.trim_end();
     // Harmony leaves the choice of the channel to the model.
@@ -87,8 +87,8 @@ pub(super) fn closing(prompt: &str) -> String {
         return format!("<|end|><|start|>assistant{HARMONY_FINAL}");
     }
     match TAGS.iter().find(|tags| end.ends_with(tags.open)) {
-        // The empty block that models were trained on has its tags on lines of their own, or both
-        // on one line where the opening one is not followed by a line end.
+        // The empty block that models were trained on has each tag on its own line, or both on one
+        // line if no line end follows the opening tag.
         Some(tags) => {
             let line = if prompt.len() > end.len() && !tags.after.is_empty() { "\n" } else { "" };
             format!("{line}{}{}", tags.close, tags.after)
@@ -97,8 +97,8 @@ pub(super) fn closing(prompt: &str) -> String {
     }
 }
 
-/// The part of a reply that is meant for the reader: what follows the last closing tag, up to an
-/// opening tag that is never closed. A reply that ran out of tokens while it thought is empty.
+/// The answer in a reply: the text after the last closing tag, up to an opening tag that is never
+/// closed. A reply that ran out of tokens while the model was thinking is empty.
 pub(crate) fn strip_thinking(reply: &str) -> &str {
     let after =
         TAGS.iter().filter_map(|tags| reply.rfind(tags.close).map(|at| at + tags.close.len()));
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_open_block_is_closed_as_the_family_does_it() {
+    fn an_open_block_is_closed_in_the_familys_format() {
         assert_eq!(closing("<｜Assistant｜><think>\n"), "\n</think>\n\n");
         assert_eq!(closing("<|assistant|><think>"), "</think>\n\n");
         assert_eq!(closing("<|CHATBOT_TOKEN|><|START_THINKING|>"), "<|END_THINKING|>");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_is_not_thinking_is_left_alone() {
+    fn a_prompt_without_an_open_block_is_unchanged() {
         for prompt in [
             "",
             "<|im_start|>assistant\n",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn no_opening_tag_hides_another() {
+    fn no_opening_tag_is_a_suffix_of_another() {
         for (i, a) in TAGS.iter().enumerate() {
             for b in &TAGS[i + 1..] {
                 assert!(!a.open.ends_with(b.open) && !b.open.ends_with(a.open), "{a:?} {b:?}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_effort_a_template_names_is_chosen() {
+    fn the_lowest_effort_that_a_template_names_is_chosen() {
         let effort = |source: &str| {
             switches(source).get_attr("reasoning_effort").unwrap().as_str().unwrap().to_owned()
         };

@@ -1,15 +1,15 @@
-//! Holds a reply to its form, so that it cannot fail to parse: a numbered list of exactly N lines.
+//! Constrains a reply to a numbered list of exactly N lines, so that it cannot fail to parse.
 //!
-//! [`ListGrammar`] is an automaton over bytes. It accepts what [`parse_list`] accepts of a finished
-//! reply and nothing else: each line is its number, then `.`, `)` or `:`, then a text in whole UTF-8
-//! characters without control characters, with a letter or digit left after the parser's strippings,
-//! of bounded length, and unlike the lines before it.
+//! [`ListGrammar`] is an automaton over bytes. Every finished reply that it accepts is one that
+//! [`parse_list`] accepts: each line is its number, then `.`, `)` or `:`, then a text of complete
+//! UTF-8 characters without control characters. The text is of bounded length, differs from all
+//! earlier lines, and keeps a letter or digit after the parser has stripped it.
 //!
-//! One rule keeps it out of dead ends: *a token is accepted only if the list can still be finished
-//! afterwards*, within the tokens and characters that are left, even with a vocabulary that has
-//! nothing but single bytes. [`ListState::needed`] counts what finishing takes at most, and in each
-//! state some byte lowers that count by one. Each line gets an equal share of the tokens that are
-//! left when it begins, so a long line cannot starve the ones after it: it is closed early instead.
+//! One rule prevents dead ends: *a token is accepted only if the list can still be finished
+//! afterwards*, within the remaining tokens and characters, even if the vocabulary has only single
+//! bytes. [`ListState::needed`] is an upper bound on the tokens that finishing takes, and in each
+//! state some byte lowers that bound by one. Each line gets an equal share of the tokens that
+//! remain when it begins, so a long line cannot starve the later ones: it is closed early instead.
 //!
 //! llama.cpp has grammars of its own (GBNF), but a refusal at the wrong moment aborts the process.
 
@@ -25,13 +25,14 @@ use crate::prompt::reply::parse_list;
 
 pub(crate) use cost::{GrammarCost, cost};
 pub(crate) use draw::draw_constrained;
-pub(crate) use token_bytes::{Role, TokenBytes};
+pub(crate) use token_bytes::{TokenBytes, TokenRole};
 
-/// Longest line that is ever allowed, in characters: the parser refuses longer ones.
-const LONGEST: usize = 1000;
-/// Letters and digits of ASCII, case ignored: so many ways to make a text unlike another.
+/// Upper bound on the length of a line's text, in characters.
+const MAX_LINE_CHARS: usize = 1000;
+/// Number of ASCII letters and digits, ignoring case: the ways in which one more character can make
+/// a text differ from others.
 const ALPHABET: usize = 36;
-/// Tokens that are left where no budget was given; more than any reply has.
+/// The budget where none was given; more tokens than any reply has.
 const UNBOUNDED: i64 = 1 << 40;
 
 /// A numbered list of `lines` texts.
@@ -45,30 +46,30 @@ pub(crate) struct ListGrammar {
 impl ListGrammar {
     /// A list of `lines` texts (at least 1) of up to `longest` characters each (8 to 1000).
     pub(crate) fn new(lines: usize, longest: usize) -> Self {
-        Self { lines: lines.max(1), longest: longest.clamp(8, LONGEST), budget: UNBOUNDED }
+        Self { lines: lines.max(1), longest: longest.clamp(8, MAX_LINE_CHARS), budget: UNBOUNDED }
     }
 
-    /// The list will be finished within this many tokens, the last newline or end of turn included.
-    /// With less than [`least_budget`](Self::least_budget) nothing is accepted at all.
+    /// The list will be finished within this many tokens, including the last newline or end of
+    /// turn. A budget below [`least_budget`](Self::least_budget) accepts nothing at all.
     #[must_use]
     pub(crate) fn with_budget(self, max_tokens: usize) -> Self {
         Self { budget: i64::try_from(max_tokens).unwrap_or(UNBOUNDED).min(UNBOUNDED), ..self }
     }
 
-    /// The tokens that the shortest list takes after a cue of its first number, where every byte is
+    /// The number of tokens of the shortest list after a cue of its first number, if every byte is
     /// a token.
     pub(crate) fn least_budget(&self) -> usize {
-        (0..self.lines).map(|line| self.least_line(line)).sum::<i64>() as usize
-            - self.header(0) as usize
+        (0..self.lines).map(|line| self.min_line(line)).sum::<i64>() as usize
+            - self.number_len(0) as usize
     }
 
     /// The state after `cue`, which is part of the reply but costs no tokens. `None` if no list
-    /// begins like this.
+    /// begins with it.
     pub(crate) fn begin(&self, cue: &str) -> Option<ListState> {
         let mut state = ListState {
             grammar: *self,
             line: 0,
-            at: At::Break { blank: true },
+            position: Position::Break { blank: true },
             text: Vec::new(),
             spaced: false,
             chars: 0,
@@ -79,19 +80,19 @@ impl ListGrammar {
         };
         state.reserve();
         cue.bytes().all(|byte| state.push(byte)).then(|| {
-            // What the cue has written of the first line is not the first line's expense.
+            // The cue does not count against the first line's share.
             state.reserve();
             state
         })
     }
 
-    /// Bytes of a line's number and the mark behind it.
-    fn header(&self, line: usize) -> i64 {
+    /// Bytes of a line's number and the mark after it.
+    fn number_len(&self, line: usize) -> i64 {
         digits(line + 1).count() as i64 + 1
     }
 
-    /// Letters that make a text unlike `others` other ones, at most.
-    fn least_text(others: usize) -> i64 {
+    /// The number of letters that is always enough to make a text differ from `others` other texts.
+    fn min_letters(others: usize) -> i64 {
         let mut letters = 1;
         while ALPHABET.pow(letters) <= others {
             letters += 1;
@@ -99,29 +100,29 @@ impl ListGrammar {
         i64::from(letters)
     }
 
-    /// Bytes of the shortest line with its number and newline.
-    fn least_line(&self, line: usize) -> i64 {
-        self.header(line) + Self::least_text(line) + 1
+    /// Bytes of the shortest line, including its number and newline.
+    fn min_line(&self, line: usize) -> i64 {
+        self.number_len(line) + Self::min_letters(line) + 1
     }
 }
 
-/// Where in the list the reply stands.
+/// The reply's position in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum Position {
     /// Before a line's number; `blank` after an empty line, of which there may be one.
     Break { blank: bool },
-    /// Behind so many digits of the number.
+    /// After this many digits of the number.
     Number(usize),
     /// In the text of the line.
     Text,
-    /// Behind the newline of the last line.
+    /// After the newline of the last line.
     Done,
 }
 
-/// A character of which some bytes are there.
+/// An incomplete UTF-8 character.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Partial {
-    /// Bytes that are still to come.
+    /// Number of missing bytes.
     missing: u8,
     code: u32,
     /// Bounds of the next byte.
@@ -129,25 +130,25 @@ struct Partial {
     high: u8,
 }
 
-/// How far a list has come. Clones are cheap.
+/// The state of a list that is being written. Clones are cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct ListState {
     grammar: ListGrammar,
-    /// Index of the line that is being written.
+    /// Index of the current line.
     line: usize,
-    at: At,
-    /// Text of the line so far, without the space behind its number.
+    position: Position,
+    /// Text of the line so far, without the space after its number.
     text: Vec<u8>,
-    /// Whether that space is there.
+    /// Whether that space was written.
     spaced: bool,
-    /// Whole characters in `text`.
+    /// Complete characters in `text`.
     chars: usize,
     partial: Partial,
-    /// Texts of the lines before, as the parser gives them.
+    /// Texts of the earlier lines, as the parser returns them.
     earlier: Arc<Vec<String>>,
-    /// Tokens that are left.
+    /// Tokens left.
     left: i64,
-    /// Of those, tokens that are for the lines after this one.
+    /// Of those, tokens reserved for the lines after this one.
     reserved: i64,
 }
 
@@ -157,42 +158,44 @@ impl ListState {
         !bytes.is_empty() && self.clone().advance(bytes)
     }
 
-    /// Takes a token. False if it may not come next; the state is then of no use any more.
+    /// Appends a token. Returns false if it may not come next; the state is then invalid.
     pub(crate) fn advance(&mut self, bytes: &[u8]) -> bool {
         self.left -= 1;
         bytes.iter().all(|byte| self.push(*byte)) && self.can_finish()
     }
 
-    /// Whether the turn may end here: the last line is there, with or without its newline.
+    /// Whether the turn may end here: the last line is complete, with or without its newline.
     pub(crate) fn may_end(&self) -> bool {
-        match self.at {
-            At::Done => true,
-            At::Text => self.line + 1 == self.grammar.lines && self.finished_text().is_some(),
+        match self.position {
+            Position::Done => true,
+            Position::Text => self.line + 1 == self.grammar.lines && self.finished_text().is_some(),
             _ => false,
         }
     }
 
-    /// Whether the last line is closed by its newline: nothing more is to come.
+    /// Whether the last line has its newline, which ends the list.
     pub(crate) fn is_complete(&self) -> bool {
-        self.at == At::Done
+        self.position == Position::Done
     }
 
-    /// Takes a byte. False if it may not come next.
+    /// Appends a byte. Returns false if it may not come next.
     fn push(&mut self, byte: u8) -> bool {
-        match self.at {
-            At::Break { blank: false } if byte == b'\n' => self.at = At::Break { blank: true },
-            At::Break { .. } => {
-                self.at = At::Number(1);
+        match self.position {
+            Position::Break { blank: false } if byte == b'\n' => {
+                self.position = Position::Break { blank: true }
+            }
+            Position::Break { .. } => {
+                self.position = Position::Number(1);
                 return digits(self.line + 1).next() == Some(byte);
             }
-            At::Number(written) => match digits(self.line + 1).nth(written) {
-                Some(digit) if digit == byte => self.at = At::Number(written + 1),
-                None if matches!(byte, b'.' | b')' | b':') => self.at = At::Text,
+            Position::Number(written) => match digits(self.line + 1).nth(written) {
+                Some(digit) if digit == byte => self.position = Position::Number(written + 1),
+                None if matches!(byte, b'.' | b')' | b':') => self.position = Position::Text,
                 _ => return false,
             },
-            At::Text if byte == b'\n' => return self.close_line(),
-            At::Text => return self.push_text(byte),
-            At::Done => return byte == b'\n',
+            Position::Text if byte == b'\n' => return self.close_line(),
+            Position::Text => return self.push_text(byte),
+            Position::Done => return byte == b'\n',
         }
         true
     }
@@ -229,24 +232,27 @@ impl ListState {
         self.line += 1;
         self.text.clear();
         (self.spaced, self.chars) = (false, 0);
-        self.at =
-            if self.line == self.grammar.lines { At::Done } else { At::Break { blank: false } };
+        self.position = if self.line == self.grammar.lines {
+            Position::Done
+        } else {
+            Position::Break { blank: false }
+        };
         self.reserve();
         true
     }
 
-    /// Sets tokens aside for the lines after this one: all but an equal share, and never less than
+    /// Reserves tokens for the lines after this one: all but an equal share, and never less than
     /// they need.
     fn reserve(&mut self) {
         let lines = (self.grammar.lines - self.line).max(1) as i64;
-        let needed = (self.line + 1..self.grammar.lines).map(|line| self.grammar.least_line(line));
+        let needed = (self.line + 1..self.grammar.lines).map(|line| self.grammar.min_line(line));
         self.reserved = (self.left - self.left / lines).max(needed.sum());
     }
 
-    /// The line's text as the parser will give it, if the line may end here.
+    /// The line's text as the parser will return it, if the line may end here.
     fn finished_text(&self) -> Option<String> {
         let whole = self.partial.missing == 0 && self.chars <= self.grammar.longest;
-        if self.at != At::Text || !whole {
+        if self.position != Position::Text || !whole {
             return None;
         }
         let text = std::str::from_utf8(&self.text).ok()?;
@@ -255,14 +261,14 @@ impl ListState {
         (!repeated).then_some(text)
     }
 
-    /// Letters without which the line cannot end, 0 if it can. A text that ends with a letter or
-    /// digit loses nothing but spaces to the parser, so that n more make 36^n texts of the line; as
-    /// long as fewer of them are taken, one is free.
-    fn rescue(&self) -> i64 {
+    /// How many more letters the line needs before it may end; 0 if it may end now. The parser
+    /// strips only spaces from a text that ends with a letter or digit, so n more letters give 36^n
+    /// different texts. As long as the earlier lines use fewer of them, one is free.
+    fn missing_letters(&self) -> i64 {
         if self.finished_text().is_some() {
             return 0;
         }
-        let rivals = |letters: usize| {
+        let collisions = |letters: usize| {
             let extends = |other: &&String| {
                 other.len() == self.text.len() + letters
                     && other.as_bytes()[..self.text.len()].eq_ignore_ascii_case(&self.text)
@@ -270,44 +276,46 @@ impl ListState {
             self.earlier.iter().filter(extends).count()
         };
         let mut letters = 1;
-        while ALPHABET.pow(letters) <= rivals(letters as usize) {
+        while ALPHABET.pow(letters) <= collisions(letters as usize) {
             letters += 1;
         }
         i64::from(letters)
     }
 
-    /// Tokens that finishing the line takes at most, if each is a byte: its number, the rest of a
-    /// character, `rescue` letters, the newline. The lines after it have their own in `reserved`.
-    fn needed(&self, rescue: i64) -> i64 {
-        match self.at {
-            At::Break { .. } => self.grammar.least_line(self.line),
-            At::Number(written) => self.grammar.least_line(self.line) - written as i64,
-            At::Text => i64::from(self.partial.missing) + rescue + 1,
-            At::Done => 0,
+    /// The number of tokens to finish the line if each is one byte: its number, the rest of a
+    /// character, `letters` letters, the newline. Later lines have their own tokens in `reserved`.
+    fn needed(&self, letters: i64) -> i64 {
+        match self.position {
+            Position::Break { .. } => self.grammar.min_line(self.line),
+            Position::Number(written) => self.grammar.min_line(self.line) - written as i64,
+            Position::Text => i64::from(self.partial.missing) + letters + 1,
+            Position::Done => 0,
         }
     }
 
-    /// Whether the list can be finished from here, within the tokens and characters left.
+    /// Whether the list can be finished within the tokens and characters left.
     fn can_finish(&self) -> bool {
-        let finishes = |rescue: i64| {
-            let chars = self.chars + usize::from(self.partial.missing > 0) + rescue as usize;
-            self.needed(rescue) <= self.left - self.reserved
-                && (self.at != At::Text || chars <= self.grammar.longest)
+        let finishes = |letters: i64| {
+            let chars = self.chars + usize::from(self.partial.missing > 0) + letters as usize;
+            self.needed(letters) <= self.left - self.reserved
+                && (self.position != Position::Text || chars <= self.grammar.longest)
         };
-        // Most often there is room enough that the text need not be looked at.
-        finishes(ListGrammar::least_text(self.line))
-            || (self.partial.missing == 0 && self.at == At::Text && finishes(self.rescue()))
+        // Usually enough is left to finish any text, so this one need not be parsed.
+        finishes(ListGrammar::min_letters(self.line))
+            || (self.partial.missing == 0
+                && self.position == Position::Text
+                && finishes(self.missing_letters()))
     }
 }
 
 impl Partial {
-    /// A character that begins with `byte`, if one does.
+    /// The character that begins with `byte`, if that is possible.
     fn begin(byte: u8) -> Option<Self> {
         let lead = u32::from(byte);
         let (missing, code, low, high) = match byte {
             0x20..=0x7e => (0, lead, 0, 0),
             0xc2..=0xdf => (1, lead & 0x1f, 0x80, 0xbf),
-            // Neither overlong forms nor surrogates nor what lies above U+10FFFF.
+            // No overlong forms, no surrogates, nothing above U+10FFFF.
             0xe0 => (2, lead & 0x0f, 0xa0, 0xbf),
             0xed => (2, lead & 0x0f, 0x80, 0x9f),
             0xe1..=0xef => (2, lead & 0x0f, 0x80, 0xbf),
@@ -320,8 +328,8 @@ impl Partial {
     }
 }
 
-/// Whether a character may stand in a line: no control character, no line or paragraph separator,
-/// no replacement character, none of the code points that are no characters.
+/// Whether a line may contain the character: no control characters, line or paragraph separators,
+/// replacement characters or noncharacters.
 fn is_text(letter: char) -> bool {
     let code = u32::from(letter);
     !(letter.is_control()

@@ -1,25 +1,25 @@
-//! The bytes of every token of a vocabulary, sorted out once so that most tokens can be judged by a
-//! few numbers, and the mask that judges all of them.
+//! The bytes of every token of a vocabulary, and the mask of the tokens that may come next. Tokens
+//! are classified once, so that for most of them a few numbers decide.
 
-use super::{At, ListGrammar, ListState, Partial, is_text};
+use super::{ListGrammar, ListState, Partial, Position, digits, is_text};
 
-/// What a token is to a reply.
+/// The role of a token in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum TokenRole {
     /// It writes bytes.
     Text,
     /// It ends the turn.
     End,
-    /// It has no place in a reply.
+    /// It is never allowed.
     Control,
 }
 
-/// What is known of a token in advance.
+/// What can be known about a token in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Whole characters of a line's text.
+enum TokenClass {
+    /// Complete characters of a line's text.
     Plain,
-    /// A line may end in it, or it holds parts of characters: only the automaton can tell.
+    /// It contains a newline or parts of characters, so only the automaton can decide.
     Mixed,
     /// Ends the turn.
     End,
@@ -28,38 +28,40 @@ enum Kind {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Facts {
-    kind: Kind,
+struct TokenFacts {
+    class: TokenClass,
     /// First byte.
     first: u8,
-    /// Of a plain token: how many characters it has, up to 255.
+    /// Plain tokens: number of characters, at most 255.
     chars: u8,
-    /// Of a plain token: whether it ends with a letter or digit of ASCII.
-    closes: bool,
-    /// Of a plain token: whether a line's text may begin with it, and whether it may where a space
-    /// stands before.
-    begins: (bool, bool),
+    /// Plain tokens: whether it ends with an ASCII letter or digit.
+    ends_alphanumeric: bool,
+    /// Plain tokens: whether a line's text may begin with it.
+    begins_text: bool,
+    /// Plain tokens: the same directly after the line's number, where one space is allowed before
+    /// the text.
+    begins_line: bool,
 }
 
-/// A vocabulary.
+/// The bytes of every token of a vocabulary.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenBytes {
     bytes: Vec<u8>,
     /// Where each token's bytes end.
     ends: Vec<u32>,
-    facts: Vec<Facts>,
+    facts: Vec<TokenFacts>,
 }
 
 impl TokenBytes {
-    /// Takes the tokens in order of their ids: the bytes that each writes, and what it is.
-    pub(crate) fn new(tokens: impl IntoIterator<Item = (Vec<u8>, Role)>) -> Self {
-        let mut pieces = Self { bytes: Vec::new(), ends: Vec::new(), facts: Vec::new() };
+    /// Takes the tokens in the order of their ids: the bytes that each one writes, and its role.
+    pub(crate) fn new(tokens: impl IntoIterator<Item = (Vec<u8>, TokenRole)>) -> Self {
+        let mut all = Self { bytes: Vec::new(), ends: Vec::new(), facts: Vec::new() };
         for (bytes, role) in tokens {
-            pieces.bytes.extend_from_slice(&bytes);
-            pieces.ends.push(u32::try_from(pieces.bytes.len()).unwrap_or(u32::MAX));
-            pieces.facts.push(Facts::new(&bytes, role));
+            all.bytes.extend_from_slice(&bytes);
+            all.ends.push(u32::try_from(all.bytes.len()).unwrap_or(u32::MAX));
+            all.facts.push(TokenFacts::new(&bytes, role));
         }
-        pieces
+        all
     }
 
     /// Number of tokens.
@@ -67,7 +69,7 @@ impl TokenBytes {
         self.facts.len()
     }
 
-    /// What the token writes; nothing if there is no such token.
+    /// The bytes that the token writes; empty if there is no such token.
     pub(crate) fn bytes(&self, token: i32) -> &[u8] {
         let Ok(index) = usize::try_from(token) else { return &[] };
         let Some(&end) = self.ends.get(index) else { return &[] };
@@ -77,72 +79,78 @@ impl TokenBytes {
 
     /// Whether the token ends the turn.
     pub(crate) fn is_end(&self, token: i32) -> bool {
-        self.kind(token) == Kind::End
+        self.class(token) == TokenClass::End
     }
 
-    fn kind(&self, token: i32) -> Kind {
-        let index = usize::try_from(token).ok();
-        index.and_then(|index| self.facts.get(index)).map_or(Kind::Never, |facts| facts.kind)
+    fn class(&self, token: i32) -> TokenClass {
+        let facts = usize::try_from(token).ok().and_then(|index| self.facts.get(index));
+        facts.map_or(TokenClass::Never, |facts| facts.class)
     }
 
     /// Whether `token` may come next in `state`.
     pub(crate) fn accepts(&self, state: &ListState, token: i32) -> bool {
-        match self.kind(token) {
-            Kind::Never => false,
-            Kind::End => state.may_end(),
-            Kind::Plain | Kind::Mixed => state.accepts(self.bytes(token)),
+        match self.class(token) {
+            TokenClass::Never => false,
+            TokenClass::End => state.may_end(),
+            TokenClass::Plain | TokenClass::Mixed => state.accepts(self.bytes(token)),
         }
     }
 
     /// Writes to `allowed` (`[vocabulary]`) which tokens may come next in `state`.
     pub(crate) fn mask(&self, state: &ListState, allowed: &mut Vec<bool>) {
         let may_end = state.may_end();
-        let judge = Judge::new(state);
+        let check = FastCheck::new(state);
         allowed.clear();
-        allowed.extend(self.facts.iter().enumerate().map(|(token, facts)| match facts.kind {
-            Kind::Never => false,
-            Kind::End => may_end,
-            Kind::Plain | Kind::Mixed => {
-                judge.at_once(facts).unwrap_or_else(|| state.accepts(self.bytes(token as i32)))
+        allowed.extend(self.facts.iter().enumerate().map(|(token, facts)| match facts.class {
+            TokenClass::Never => false,
+            TokenClass::End => may_end,
+            TokenClass::Plain | TokenClass::Mixed => {
+                check.decide(facts).unwrap_or_else(|| state.accepts(self.bytes(token as i32)))
             }
         }));
     }
 }
 
-impl Facts {
-    fn new(bytes: &[u8], role: Role) -> Self {
-        let no_text =
-            |kind| Self { kind, first: 0, chars: 0, closes: false, begins: (false, false) };
-        match role {
-            Role::End => return no_text(Kind::End),
-            Role::Control => return no_text(Kind::Never),
-            Role::Text => {}
-        }
-        let Some(&first) = bytes.first() else { return no_text(Kind::Never) };
-        let kind = match std::str::from_utf8(bytes) {
-            Ok(text) if text.chars().all(is_text) => {
-                let mut letters = text.chars();
-                let (one, two) = (letters.next().unwrap_or(' '), letters.next());
-                let begins = !one.is_whitespace();
-                let spaced = one == ' ' && !two.is_some_and(char::is_whitespace);
-                return Self {
-                    kind: Kind::Plain,
-                    first,
-                    chars: u8::try_from(text.chars().count()).unwrap_or(u8::MAX),
-                    closes: bytes.last().is_some_and(u8::is_ascii_alphanumeric),
-                    begins: (begins || spaced, begins),
-                };
-            }
-            _ if can_be_part(bytes) => Kind::Mixed,
-            _ => Kind::Never,
+impl TokenFacts {
+    fn new(bytes: &[u8], role: TokenRole) -> Self {
+        let first = bytes.first().copied();
+        let of_class = |class| Self {
+            class,
+            first: first.unwrap_or(0),
+            chars: 0,
+            ends_alphanumeric: false,
+            begins_text: false,
+            begins_line: false,
         };
-        Self { kind, first, ..no_text(kind) }
+        match role {
+            TokenRole::End => return of_class(TokenClass::End),
+            TokenRole::Control => return of_class(TokenClass::Never),
+            TokenRole::Text if first.is_none() => return of_class(TokenClass::Never),
+            TokenRole::Text => {}
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) if text.chars().all(is_text) => {
+                let mut chars = text.chars();
+                let (one, two) = (chars.next().unwrap_or(' '), chars.next());
+                let begins_text = !one.is_whitespace();
+                let after_space = one == ' ' && !two.is_some_and(char::is_whitespace);
+                Self {
+                    chars: u8::try_from(text.chars().count()).unwrap_or(u8::MAX),
+                    ends_alphanumeric: bytes.last().is_some_and(u8::is_ascii_alphanumeric),
+                    begins_text,
+                    begins_line: begins_text || after_space,
+                    ..of_class(TokenClass::Plain)
+                }
+            }
+            _ if can_be_part(bytes) => of_class(TokenClass::Mixed),
+            _ => of_class(TokenClass::Never),
+        }
     }
 }
 
-/// Whether `bytes` may stand somewhere in a list: parts of characters only at the ends, no control
-/// character but newlines, and behind a newline at most one other or a digit. The newlines that may
-/// follow a finished list are any number.
+/// Whether `bytes` can occur in a list: partial characters only at the ends, no control characters
+/// other than newlines, and after a newline only another newline or a digit. A finished list may be
+/// followed by any number of newlines.
 fn can_be_part(bytes: &[u8]) -> bool {
     let start = bytes.iter().take(3).take_while(|byte| (0x80..0xc0).contains(*byte)).count();
     let mut rest = &bytes[start..];
@@ -166,86 +174,85 @@ fn can_be_part(bytes: &[u8]) -> bool {
     true
 }
 
-/// Judges tokens by their facts alone, where those are enough.
-struct Judge {
-    at: At,
-    /// The only first bytes that may come next, where only few may.
-    firsts: Option<[u8; 3]>,
-    /// Whether the line's text is empty, and whether its space is there.
+/// Decides about tokens by their facts alone, where those suffice.
+struct FastCheck {
+    position: Position,
+    /// The only bytes that a token may begin with, where there are few.
+    first_bytes: Option<[u8; 3]>,
+    /// Whether the line's text is empty, and whether its space was written.
     empty: bool,
     spaced: bool,
-    /// Whether a character is unfinished.
+    /// Whether the last character is incomplete.
     partial: bool,
-    /// Most characters that a plain token may have if no more than that is looked at, and most that
-    /// one may have at all.
+    /// A plain token of at most this many characters is accepted without a look at the text.
     surely: i64,
+    /// A plain token of more characters than this is refused.
     possibly: i64,
-    /// Whether any text that ends with a letter or digit ends the line well.
-    unrivalled: bool,
+    /// Whether no earlier line begins with the text so far: then the line may end after any letter
+    /// or digit.
+    unique: bool,
 }
 
-impl Judge {
+impl FastCheck {
     fn new(state: &ListState) -> Self {
-        let firsts = match state.at {
-            At::Text => None,
-            At::Done => Some([b'\n'; 3]),
-            At::Break { .. } => {
-                let digit = crate::teacher::grammar::digits(state.line + 1).next().unwrap_or(b'\n');
+        let first_bytes = match state.position {
+            Position::Text => None,
+            Position::Done => Some([b'\n'; 3]),
+            Position::Break { .. } => {
+                let digit = digits(state.line + 1).next().unwrap_or(b'\n');
                 Some([digit, digit, b'\n'])
             }
-            At::Number(written) => {
-                match crate::teacher::grammar::digits(state.line + 1).nth(written) {
-                    Some(digit) => Some([digit; 3]),
-                    None => Some([b'.', b')', b':']),
-                }
-            }
+            Position::Number(written) => match digits(state.line + 1).nth(written) {
+                Some(digit) => Some([digit; 3]),
+                None => Some([b'.', b')', b':']),
+            },
         };
-        // What a plain token leaves of tokens, without the newline.
+        // The tokens that remain after a plain token and the newline.
         let tokens = state.left - 1 - state.reserved - 1;
         let chars = state.grammar.longest as i64 - state.chars as i64;
-        let rescue = ListGrammar::least_text(state.line);
-        let unrivalled = state.earlier.iter().all(|other| {
+        let letters = ListGrammar::min_letters(state.line);
+        let unique = state.earlier.iter().all(|other| {
             other
                 .as_bytes()
                 .get(..state.text.len())
                 .is_none_or(|start| !start.eq_ignore_ascii_case(&state.text))
         });
         Self {
-            at: state.at,
-            firsts,
+            position: state.position,
+            first_bytes,
             empty: state.text.is_empty(),
             spaced: state.spaced,
             partial: state.partial.missing > 0,
-            surely: if tokens >= rescue { chars - rescue } else { -1 },
+            surely: if tokens >= letters { chars - letters } else { -1 },
             possibly: if tokens >= 0 { chars } else { -1 },
-            unrivalled,
+            unique,
         }
     }
 
-    /// Whether the token may come next, if its facts say so.
-    fn at_once(&self, facts: &Facts) -> Option<bool> {
-        if self.firsts.is_some_and(|firsts| !firsts.contains(&facts.first)) {
+    /// Whether the token may come next; `None` if its facts do not decide.
+    fn decide(&self, facts: &TokenFacts) -> Option<bool> {
+        if self.first_bytes.is_some_and(|bytes| !bytes.contains(&facts.first)) {
             return Some(false);
         }
         let continues = (0x80..0xc0).contains(&facts.first);
-        if self.at == At::Text && self.partial != continues {
+        if self.position == Position::Text && self.partial != continues {
             return Some(false);
         }
-        if facts.kind != Kind::Plain || self.at != At::Text {
+        if facts.class != TokenClass::Plain || self.position != Position::Text {
             return None;
         }
-        let begins = if self.spaced { facts.begins.1 } else { facts.begins.0 };
+        let begins = if self.spaced { facts.begins_text } else { facts.begins_line };
         if self.empty && !begins {
             return Some(false);
         }
-        // The space behind the number is no part of the text.
-        let behind = self.empty && facts.first == b' ';
-        let chars = i64::from(facts.chars) - i64::from(behind);
+        // The space after the number does not count as text.
+        let space = self.empty && facts.first == b' ';
+        let chars = i64::from(facts.chars) - i64::from(space);
         if chars > self.possibly {
             return Some(false);
         }
-        let enough = chars <= self.surely || (facts.closes && self.unrivalled);
-        // 255 characters may be more.
-        (enough && facts.chars < u8::MAX).then_some(true)
+        let finishes = chars <= self.surely || (facts.ends_alphanumeric && self.unique);
+        // A count of 255 may stand for more.
+        (finishes && facts.chars < u8::MAX).then_some(true)
     }
 }

@@ -1,5 +1,5 @@
-//! What the engine does in a second, on a workload like a run's: a long beginning that all prompts
-//! share, a few tokens of their own, short replies. Tokens are drawn at random, so any model will do.
+//! Measures the engine's throughput on a workload like a run's: prompts with a long shared prefix
+//! and a few tokens of their own, short replies. The tokens are random, so any model will do.
 
 use std::time::Instant;
 
@@ -14,28 +14,28 @@ use super::{
     },
     DecodeMode, LlamaTeacher, generate, memory,
     score::{self, Question},
-    session::Spent,
+    session::RunStats,
     trie::Trie,
 };
 use crate::rng::Rng;
 
-/// One at a time, with the whole prompt evaluated each time.
-const AFRESH: DecodeMode = DecodeMode::OneByOne { reuse: false };
+/// One request at a time, each with its whole prompt evaluated.
+const WITHOUT_REUSE: DecodeMode = DecodeMode::Sequential { reuse: false };
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workload {
     /// Tokens that all prompts share.
     pub shared: usize,
-    /// Tokens of each prompt's own.
+    /// Further tokens of each prompt.
     pub own: usize,
     /// Tokens of each reply.
     pub new: usize,
     pub items: usize,
     pub labels: usize,
-    /// Fewest and most tokens of a label's name.
+    /// Minimum and maximum number of tokens of a label's name.
     pub label_tokens: (usize, usize),
-    /// The kinds to measure; empty = those that are quick.
+    /// The kinds to measure; empty = the quick ones.
     pub only: Vec<Kind>,
 }
 
@@ -45,15 +45,15 @@ pub(crate) struct Workload {
 pub(crate) enum Kind {
     /// Replies in continuous batches.
     Generate,
-    /// The same one request at a time, its whole prompt evaluated each time.
+    /// The same, one request at a time, each with its whole prompt evaluated.
     GenerateSingle,
-    /// As many equal replies as there are slots: nothing but decoding.
+    /// One reply per slot, all to the same prompt: pure decoding.
     Decode,
     /// Scores of a few labels.
     Labels,
-    /// The same one question at a time, its whole prompt evaluated each time.
+    /// The same, one question at a time, each with its whole prompt evaluated.
     LabelsSingle,
-    /// What scoring replaces: ten tokens generated per question.
+    /// The alternative to scoring: ten tokens generated per question.
     LabelsGenerated,
     /// Scores of 77 labels of 1 to 8 tokens.
     #[serde(rename = "labels_77")]
@@ -72,7 +72,7 @@ impl Kind {
     ];
     const QUICK: [Self; 3] = [Self::Generate, Self::Decode, Self::Labels];
 
-    /// As it is written on the command line and in JSON.
+    /// Its name on the command line and in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Generate => "generate",
@@ -86,7 +86,7 @@ impl Kind {
     }
 }
 
-/// What was seen.
+/// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measure {
     pub kind: Kind,
@@ -95,19 +95,19 @@ pub(crate) struct Measure {
     pub items_per_second: f64,
     /// Tokens of all prompts (and candidate names), whether evaluated or shared.
     pub prompt_tokens_asked: usize,
-    /// Those of them that were evaluated.
+    /// Of those, the tokens that were evaluated.
     pub prompt_tokens: usize,
     pub generated_tokens: usize,
-    /// Of the steps that read prompts, and of those that only decode.
+    /// In the calls that read prompts, and in those that only decode.
     pub prompt_tokens_per_second: f64,
     pub decode_tokens_per_second: f64,
     /// Calls of `llama_decode`.
     pub decodes: usize,
     pub slots: usize,
-    /// Cells of the KV cache that were allocated, and the most that held tokens at once.
+    /// Allocated cells of the KV cache, and the maximum number that held tokens at the same time.
     pub cells: usize,
     pub cells_peak: usize,
-    /// The shared beginning once and what the slots hold of their own.
+    /// The shared prefix once, plus each slot's own tokens.
     pub cells_ideal: usize,
 }
 
@@ -122,9 +122,9 @@ pub(crate) struct BenchReport {
     pub slots: usize,
     pub workload: Workload,
     pub measures: Vec<Measure>,
-    /// What drawing a token costs, for a made-up vocabulary of the model's size.
+    /// The cost of drawing a token, with a synthetic vocabulary of the model's size.
     pub sampling: GrammarCost,
-    /// The most memory that the engine's process held, in bytes; 0 where unknown.
+    /// Peak memory of the engine's process in bytes; 0 = unknown.
     pub peak_memory_bytes: u64,
 }
 
@@ -135,11 +135,11 @@ impl BenchReport {
 }
 
 impl LlamaTeacher {
-    /// Runs `workload`; `done` hears of each measure as it is finished.
+    /// Runs `workload`; `on_measure` receives each measurement as soon as it is finished.
     pub(crate) fn bench(
         &mut self,
         workload: &Workload,
-        mut done: impl FnMut(&Measure),
+        mut on_measure: impl FnMut(&Measure),
     ) -> Result<BenchReport, TeacherError> {
         let kinds: &[Kind] = if workload.only.is_empty() { &Kind::QUICK } else { &workload.only };
         let bench = Bench::new(self, workload);
@@ -147,7 +147,7 @@ impl LlamaTeacher {
         let mut measures = Vec::with_capacity(kinds.len());
         for &kind in kinds {
             let measure = bench.measure(kind)?;
-            done(&measure);
+            on_measure(&measure);
             measures.push(measure);
         }
         Ok(BenchReport {
@@ -159,12 +159,13 @@ impl LlamaTeacher {
             slots: bench.slots,
             workload: workload.clone(),
             measures,
-            sampling: grammar::cost(self.pieces.len()),
+            sampling: grammar::cost(self.vocabulary.token_bytes.len()),
             peak_memory_bytes: crate::memory::peak(),
         })
     }
 
-    /// The prompts of `workload` as token numbers, for other programs to be measured with.
+    /// The prompts of `workload` as token numbers, so that other programs can be measured with
+    /// them.
     pub(crate) fn bench_prompts(&self, workload: &Workload) -> Vec<Vec<i32>> {
         let prompts = Bench::new(self, workload).prompts;
         prompts.iter().map(|prompt| prompt.iter().map(|token| token.0).collect()).collect()
@@ -190,32 +191,30 @@ impl<'a> Bench<'a> {
     }
 
     fn warm_up(&self) -> Result<(), TeacherError> {
-        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, DecodeMode::Together)
+        self.generate(&self.prompts[..self.prompts.len().min(2)], 4, DecodeMode::Batched)
             .map(|_| ())
     }
 
     fn measure(&self, kind: Kind) -> Result<Measure, TeacherError> {
         let Workload { new, labels, label_tokens, shared, .. } = *self.workload;
         let equal = vec![self.prompts[0][..shared.max(1)].to_vec(); self.slots];
-        // One at a time is slow: a quarter of the items says as much.
+        // One at a time is slow; a quarter of the items gives the same figures.
         let few = &self.prompts[..self.prompts.len().div_ceil(4)];
         let started = Instant::now();
-        let (items, reply, names, spent) = match kind {
-            Kind::Generate => self.generate(&self.prompts, new, DecodeMode::Together)?,
-            Kind::GenerateSingle => self.generate(few, new, AFRESH)?,
-            Kind::Decode => self.generate(&equal, new, DecodeMode::Together)?,
-            Kind::LabelsGenerated => self.generate(&self.prompts, 10, DecodeMode::Together)?,
-            Kind::Labels => {
-                self.score(&self.prompts, labels, label_tokens, DecodeMode::Together)?
-            }
-            Kind::LabelsSingle => self.score(few, labels, label_tokens, AFRESH)?,
-            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), DecodeMode::Together)?,
+        let (items, reply, names, stats) = match kind {
+            Kind::Generate => self.generate(&self.prompts, new, DecodeMode::Batched)?,
+            Kind::GenerateSingle => self.generate(few, new, WITHOUT_REUSE)?,
+            Kind::Decode => self.generate(&equal, new, DecodeMode::Batched)?,
+            Kind::LabelsGenerated => self.generate(&self.prompts, 10, DecodeMode::Batched)?,
+            Kind::Labels => self.score(&self.prompts, labels, label_tokens, DecodeMode::Batched)?,
+            Kind::LabelsSingle => self.score(few, labels, label_tokens, WITHOUT_REUSE)?,
+            Kind::Labels77 => self.score(&self.prompts, 77, (1, 8), DecodeMode::Batched)?,
         };
         let seconds = started.elapsed().as_secs_f64();
         let generated = items * reply;
-        let work = spent.work;
-        // The last token of a reply is drawn and never evaluated.
-        let evaluated = work.tokens - (generated - items.min(generated));
+        let decode = stats.decode;
+        // The last token of a reply is drawn but never evaluated.
+        let evaluated = decode.tokens - (generated - items.min(generated));
         let per_second = |count: usize, seconds: f64| {
             if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
         };
@@ -229,25 +228,28 @@ impl<'a> Bench<'a> {
             prompt_tokens: evaluated,
             generated_tokens: generated,
             prompt_tokens_per_second: per_second(
-                work.tokens - work.pure_tokens,
-                work.seconds - work.pure_seconds,
+                decode.tokens - decode.decode_only_tokens,
+                decode.seconds - decode.decode_only_seconds,
             ),
-            decode_tokens_per_second: per_second(work.pure_tokens, work.pure_seconds),
-            decodes: work.decodes,
-            slots: spent.slots,
-            cells: spent.cells,
-            cells_peak: spent.peak,
-            cells_ideal: shared + spent.slots.min(items) * (own + reply + names),
+            decode_tokens_per_second: per_second(
+                decode.decode_only_tokens,
+                decode.decode_only_seconds,
+            ),
+            decodes: decode.calls,
+            slots: stats.slots,
+            cells: stats.cells,
+            cells_peak: stats.peak,
+            cells_ideal: shared + stats.slots.min(items) * (own + reply + names),
         })
     }
 
-    /// Items, tokens of each reply, tokens of the names, and what it took.
+    /// Returns the number of items, tokens of each reply, tokens of the names, and the cost.
     fn generate(
         &self,
         prompts: &[Vec<LlamaToken>],
         new: usize,
-        way: DecodeMode,
-    ) -> Result<(usize, usize, usize, Spent), TeacherError> {
+        mode: DecodeMode,
+    ) -> Result<(usize, usize, usize, RunStats), TeacherError> {
         let requests: Vec<GenerateRequest> = (0..prompts.len())
             .map(|item| GenerateRequest {
                 id: format!("bench.{item}"),
@@ -262,8 +264,8 @@ impl<'a> Bench<'a> {
                 wanted: Wanted::default(),
             })
             .collect();
-        let spent = generate::run(self.teacher, &requests, prompts, way, &mut |_| Ok(()))?;
-        Ok((prompts.len(), new, 0, spent))
+        let stats = generate::run(self.teacher, &requests, prompts, mode, &mut |_| Ok(()))?;
+        Ok((prompts.len(), new, 0, stats))
     }
 
     fn score(
@@ -271,8 +273,8 @@ impl<'a> Bench<'a> {
         prompts: &[Vec<LlamaToken>],
         labels: usize,
         (fewest, most): (usize, usize),
-        way: DecodeMode,
-    ) -> Result<(usize, usize, usize, Spent), TeacherError> {
+        mode: DecodeMode,
+    ) -> Result<(usize, usize, usize, RunStats), TeacherError> {
         let names: Vec<Vec<LlamaToken>> = (0..labels)
             .map(|label| {
                 let length = fewest + label % (most - fewest + 1);
@@ -289,17 +291,18 @@ impl<'a> Bench<'a> {
                 tries: vec![trie.clone()],
             })
             .collect();
-        let spent = score::run(self.teacher, &questions, way, &mut |_| Ok(()))?;
-        Ok((prompts.len(), 0, nodes, spent))
+        let stats = score::run(self.teacher, &questions, mode, &mut |_| Ok(()))?;
+        Ok((prompts.len(), 0, nodes, stats))
     }
 
-    /// `count` plain tokens, the same ones for the same `stage` and `item`.
+    /// `count` random text tokens, always the same for the same `stage` and `item`.
     fn tokens(&self, stage: &str, item: u64, count: usize) -> Vec<LlamaToken> {
         let Self { teacher, .. } = self;
         let mut rng = Rng::for_item(0, stage, item);
         let draw = || {
-            let token = rng.random_range(0..teacher.pieces.len() as i32);
-            Some(LlamaToken(token)).filter(|_| !teacher.never.contains(&token))
+            let token = rng.random_range(0..teacher.vocabulary.token_bytes.len() as i32);
+            Some(LlamaToken(token))
+                .filter(|_| !teacher.vocabulary.control_and_ends.contains(&token))
         };
         std::iter::repeat_with(draw).flatten().take(count).collect()
     }

@@ -1,4 +1,4 @@
-//! Writes replies: in continuous batches, or one at a time.
+//! Generates replies: in continuous batches, or one at a time.
 
 use std::sync::Arc;
 
@@ -7,94 +7,96 @@ use rayon::prelude::*;
 
 use super::{
     DecodeMode, LlamaTeacher,
-    memory::{self, Need},
+    memory::{self, Demand},
     prefix::PrefixTree,
-    queue::{Admitted, Queue},
+    queue::{AdmissionQueue, Admitted},
     reply::Reply,
-    sequential::Alone,
-    session::{Cell, Spent},
+    sequential::SequentialDecoder,
+    session::{BatchToken, RunStats},
 };
-use crate::teacher::{GenerateRequest, Generated, Step, StepSink, TeacherError};
+use crate::teacher::{EngineEvent, EngineSink, GenerateRequest, Generated, TeacherError};
 
-/// Logits per step above which the replies' tokens are drawn in parallel.
-const WORTH_SHARING: usize = 1 << 18;
+/// A step with more logits than this draws the replies' next tokens in parallel.
+const PARALLEL_LOGITS: usize = 1 << 18;
 
-/// A request that runs.
+/// A request that is being answered.
 struct Running<'a> {
     admitted: Admitted,
     reply: Reply<'a>,
 }
 
-/// Answers `requests`, whose prompts are `prompts`, in the given `way`.
+/// Answers `requests`, whose prompts in tokens are `prompts`.
 pub(super) fn run(
     teacher: &LlamaTeacher,
     requests: &[GenerateRequest],
     prompts: &[Vec<LlamaToken>],
-    way: DecodeMode,
-    step: StepSink<'_, Generated>,
-) -> Result<Spent, TeacherError> {
+    mode: DecodeMode,
+    sink: EngineSink<'_, Generated>,
+) -> Result<RunStats, TeacherError> {
     if requests.is_empty() {
-        return Ok(Spent::default());
+        return Ok(RunStats::default());
     }
     let slices: Vec<&[LlamaToken]> = prompts.iter().map(Vec::as_slice).collect();
     let tree = PrefixTree::new(&slices);
-    let need = |(request, prompt): (&GenerateRequest, &Vec<LlamaToken>)| Need {
+    let demand = |(request, prompt): (&GenerateRequest, &Vec<LlamaToken>)| Demand {
         prompt: prompt.len(),
         beyond: request.max_tokens,
         sequences: 1,
     };
-    let needs: Vec<Need> = requests.iter().zip(prompts).map(need).collect();
-    let work = Writing { teacher, requests, prompts: &slices, needs: &needs, tree: &tree };
-    match way {
-        DecodeMode::Together => work.together(step),
-        DecodeMode::OneByOne { reuse } => work.one_by_one(reuse, step),
+    let demands: Vec<Demand> = requests.iter().zip(prompts).map(demand).collect();
+    let run = GenerateRun { teacher, requests, prompts: &slices, demands: &demands, tree: &tree };
+    match mode {
+        DecodeMode::Batched => run.batched(sink),
+        DecodeMode::Sequential { reuse } => run.sequential(reuse, sink),
     }
 }
 
-struct Writing<'a> {
+struct GenerateRun<'a> {
     teacher: &'a LlamaTeacher,
     requests: &'a [GenerateRequest],
     prompts: &'a [&'a [LlamaToken]],
-    needs: &'a [Need],
+    demands: &'a [Demand],
     tree: &'a PrefixTree,
 }
 
-impl<'a> Writing<'a> {
+impl<'a> GenerateRun<'a> {
     /// In continuous batches.
-    fn together(&self, step: StepSink<'_, Generated>) -> Result<Spent, TeacherError> {
+    fn batched(&self, sink: EngineSink<'_, Generated>) -> Result<RunStats, TeacherError> {
         let Self { teacher, requests, prompts, tree, .. } = *self;
         let slots = teacher.slots(memory::default_slots(teacher.gpu));
-        let shape = teacher.shape(Some(tree), self.needs, slots, |index| self.id(index))?;
-        let mut session = teacher.session(shape)?;
-        let mut queue = Queue::new(prompts, self.needs, tree, shape.cells);
+        let size = teacher.context_size(Some(tree), self.demands, slots, |at| self.id(at))?;
+        let mut session = teacher.session(size)?;
+        let mut queue = AdmissionQueue::new(prompts, self.demands, tree, size.cells);
         let mut running: Vec<Running<'_>> = Vec::new();
         let mut peak = 0;
         loop {
-            let mut cells: Vec<Cell> = Vec::with_capacity(shape.slots);
+            let mut batch: Vec<BatchToken> = Vec::with_capacity(size.slots);
             for run in &running {
                 let (token, position) = run.reply.next();
                 let sequences = Arc::clone(&run.admitted.sequences);
-                cells.push(Cell { token, position, sequences, logits: true });
+                batch.push(BatchToken { token, position, sequences, logits: true });
             }
-            let mut row_of: Vec<usize> = (0..running.len()).collect();
-            let room = shape.slots - running.len();
-            let admitted = queue.admit(&mut session, room, shape.batch_tokens, &mut cells)?;
-            if cells.is_empty() {
+            // For each token of the batch, the index in `running` of the reply that its logits are
+            // for.
+            let mut reply_of: Vec<usize> = (0..running.len()).collect();
+            let free_slots = size.slots - running.len();
+            let admitted = queue.admit(&mut session, free_slots, size.batch_tokens, &mut batch)?;
+            if batch.is_empty() {
                 break;
             }
             if !admitted.is_empty() {
                 let begun = admitted.iter().map(|entry| entry.request).collect();
-                step(Step::Began(begun)).map_err(TeacherError::Stopped)?;
+                sink(EngineEvent::Began(begun)).map_err(TeacherError::Stopped)?;
             }
-            row_of.resize(cells.len(), usize::MAX);
+            reply_of.resize(batch.len(), usize::MAX);
             for entry in admitted {
-                row_of[entry.cells.end - 1] = running.len();
+                reply_of[entry.batch_range.end - 1] = running.len();
                 let reply = Reply::begin(&requests[entry.request], prompts[entry.request].len());
                 running.push(Running { admitted: entry, reply });
             }
-            session.evaluate(&cells, |rows| {
-                draw(teacher, &mut running, &row_of, rows);
-                step(Step::Alive).map_err(TeacherError::Stopped)
+            session.evaluate(&batch, |rows| {
+                draw(teacher, &mut running, &reply_of, rows);
+                sink(EngineEvent::Alive).map_err(TeacherError::Stopped)
             })?;
 
             let own: usize = running
@@ -111,38 +113,39 @@ impl<'a> Writing<'a> {
                 done.push((run.admitted.request, run.reply.finish()));
             }
             if !done.is_empty() {
-                step(Step::Done(done)).map_err(TeacherError::Stopped)?;
+                sink(EngineEvent::Done(done)).map_err(TeacherError::Stopped)?;
             }
         }
         queue.finish()?;
-        Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: shape.slots })
+        Ok(RunStats { decode: session.stats(), cells: session.cells(), peak, slots: size.slots })
     }
 
-    /// One after another; with `reuse` each keeps the blocks it shares with the last.
-    fn one_by_one(
+    /// One request after another; with `reuse` each keeps the blocks that it shares with the last.
+    fn sequential(
         &self,
         reuse: bool,
-        step: StepSink<'_, Generated>,
-    ) -> Result<Spent, TeacherError> {
+        sink: EngineSink<'_, Generated>,
+    ) -> Result<RunStats, TeacherError> {
         let Self { teacher, requests, prompts, .. } = *self;
-        let shape = teacher.shape(None, self.needs, 1, |index| self.id(index))?;
-        let mut alone = Alone::new(teacher.session(shape)?, reuse);
+        let size = teacher.context_size(None, self.demands, 1, |at| self.id(at))?;
+        let mut decoder = SequentialDecoder::new(teacher.session(size)?, reuse);
         for &index in &self.tree.order {
-            step(Step::Began(vec![index])).map_err(TeacherError::Stopped)?;
+            sink(EngineEvent::Began(vec![index])).map_err(TeacherError::Stopped)?;
             let mut reply = Reply::begin(&requests[index], prompts[index].len());
-            alone.prompt(
+            decoder.prompt(
                 prompts[index],
                 |logits| reply.extend(teacher, logits),
-                || step(Step::Alive).map_err(TeacherError::Stopped),
+                || sink(EngineEvent::Alive).map_err(TeacherError::Stopped),
             )?;
             while reply.is_running() {
                 let (token, position) = reply.next();
-                alone.token(token, position, |logits| reply.extend(teacher, logits))?;
-                step(Step::Alive).map_err(TeacherError::Stopped)?;
+                decoder.token(token, position, |logits| reply.extend(teacher, logits))?;
+                sink(EngineEvent::Alive).map_err(TeacherError::Stopped)?;
             }
-            step(Step::Done(vec![(index, reply.finish())])).map_err(TeacherError::Stopped)?;
+            sink(EngineEvent::Done(vec![(index, reply.finish())]))
+                .map_err(TeacherError::Stopped)?;
         }
-        Ok(alone.spent(self.needs))
+        Ok(decoder.stats(self.demands))
     }
 
     fn id(&self, index: usize) -> &'a str {
@@ -150,23 +153,25 @@ impl<'a> Writing<'a> {
     }
 }
 
-/// Draws the next token of every reply that has a row of logits.
+/// Draws the next token of every reply that has a row of logits. `rows` are indexed by token of the
+/// batch, `reply_of` leads from there to `running`.
 fn draw(
     teacher: &LlamaTeacher,
     running: &mut [Running<'_>],
-    row_of: &[usize],
+    reply_of: &[usize],
     rows: &[(usize, &[f32])],
 ) {
     let mut logits: Vec<Option<&[f32]>> = vec![None; running.len()];
-    for (cell, row) in rows {
-        logits[row_of[*cell]] = Some(row);
+    for (token, row) in rows {
+        logits[reply_of[*token]] = Some(row);
     }
     let extend = |(run, logits): (&mut Running<'_>, &Option<&[f32]>)| {
         if let Some(logits) = logits {
             run.reply.extend(teacher, logits);
         }
     };
-    if rows.len() * teacher.pieces.len() > WORTH_SHARING && teacher.threads() > 1 {
+    let vocabulary = teacher.vocabulary.token_bytes.len();
+    if rows.len() * vocabulary > PARALLEL_LOGITS && teacher.threads() > 1 {
         running.par_iter_mut().zip(&logits).for_each(extend);
     } else {
         running.iter_mut().zip(&logits).for_each(extend);

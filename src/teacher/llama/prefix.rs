@@ -1,51 +1,51 @@
-//! What prompts have in common, found before anything is evaluated.
+//! Finds the shared prefixes of all prompts before anything is evaluated.
 //!
-//! Thousands of requests begin alike: the system text and the class list are the same for all of
-//! them, the examples for many. Sorted by their tokens, the prompts form a tree whose inner nodes
-//! are the shared beginnings. Each node is evaluated once, in depth-first order, and its cells in
-//! the KV cache serve every request beneath it.
+//! Thousands of requests begin alike: all of them share the instructions and the class list, many
+//! share the examples. Sorted by their tokens, the prompts form a tree, and its inner nodes are the
+//! shared prefixes. Each node is evaluated once, in depth-first order, and its cells in the KV
+//! cache serve every request below it.
 
 use llama_cpp_2::token::LlamaToken;
 
-/// Levels of the tree: each holds a sequence while the ones beneath it wait.
-const DEEPEST: usize = 24;
+/// Levels of the tree. Each holds a sequence while the levels below it wait.
+const MAX_DEPTH: usize = 24;
 
-/// A node must spare the model at least this many tokens: a step of its own costs about as much.
-const LEAST_GAIN: usize = 16;
+/// A node must save the model at least this many tokens: its own step costs about as much.
+const MIN_SAVED_TOKENS: usize = 16;
 
-/// A shared beginning: the tokens `start..end` of every prompt beneath it.
+/// A shared prefix: the tokens `start..end` of every prompt below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     pub parent: Option<usize>,
-    /// Nodes above it.
+    /// Number of nodes above it.
     pub depth: usize,
-    /// Where the parent ends, 0 at a root.
+    /// Where the parent ends; 0 at a root.
     pub start: usize,
     pub end: usize,
-    /// One of the prompts beneath, to take the tokens from.
+    /// One of the prompts below, to take the tokens from.
     pub prompt: usize,
-    /// Nodes and prompts that hang on this node directly.
+    /// Number of nodes and prompts directly below it.
     pub children: usize,
 }
 
 impl Node {
-    /// Number of tokens of its own.
+    /// Number of its own tokens.
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
 }
 
-/// The tree over a list of prompts. Parents stand before their children.
+/// The tree over a list of prompts. Parents come before their children.
 #[derive(Debug, Default)]
 pub(super) struct PrefixTree {
     pub nodes: Vec<Node>,
-    /// Prompt numbers in the order in which prefixes are reused best.
+    /// Prompt numbers in depth-first order, in which prefixes are reused best.
     pub order: Vec<usize>,
     /// The deepest node of each prompt, by prompt number.
     pub node_of: Vec<Option<usize>>,
 }
 
-/// A beginning that the prompts `first..last` (places in the sorted order) share.
+/// A prefix of `depth` tokens that the prompts `first..last` (positions in the sorted order) share.
 struct Span {
     depth: usize,
     first: usize,
@@ -53,8 +53,8 @@ struct Span {
 }
 
 impl PrefixTree {
-    /// Finds the shared beginnings of `prompts`. Every prompt keeps at least its last token for
-    /// itself: only an evaluated token gives logits.
+    /// Finds the shared prefixes of `prompts`. Every prompt keeps at least its last token to
+    /// itself, since only an evaluated token gives logits.
     pub(super) fn new(prompts: &[&[LlamaToken]]) -> Self {
         let mut order: Vec<usize> = (0..prompts.len()).collect();
         order.sort_by(|&a, &b| {
@@ -76,21 +76,21 @@ impl PrefixTree {
         tree
     }
 
-    /// The nodes above `prompt`, the outermost first.
-    pub(super) fn chain(&self, prompt: usize) -> Vec<usize> {
-        let mut chain: Vec<usize> =
+    /// The nodes above `prompt`, from the root down.
+    pub(super) fn path(&self, prompt: usize) -> Vec<usize> {
+        let mut path: Vec<usize> =
             std::iter::successors(self.node_of[prompt], |node| self.nodes[*node].parent).collect();
-        chain.reverse();
-        chain
+        path.reverse();
+        path
     }
 
-    /// Number of leading tokens that `prompt` has from its nodes.
+    /// Number of leading tokens that `prompt` gets from its nodes.
     pub(super) fn shared(&self, prompt: usize) -> usize {
         self.node_of[prompt].map_or(0, |node| self.nodes[node].end)
     }
 
-    /// All maximal runs of prompts with a common beginning, outer ones before inner ones: the
-    /// intervals of the array of longest common prefixes, found with a stack.
+    /// All maximal runs of prompts with a common prefix, outer runs before inner ones: the
+    /// intervals of the longest-common-prefix array, found with a stack.
     fn spans(&self, prompts: &[&[LlamaToken]]) -> Vec<Span> {
         let common = |place: usize| {
             let (a, b) = (prompts[self.order[place - 1]], prompts[self.order[place]]);
@@ -115,13 +115,13 @@ impl PrefixTree {
         spans
     }
 
-    /// Takes `span` in beneath the nodes that are there, if it is worth a node.
+    /// Adds a node for `span` below the existing ones, if it saves enough.
     fn add(&mut self, span: &Span) {
         let parent = self.node_of[self.order[span.first]];
         let start = parent.map_or(0, |node| self.nodes[node].end);
         let prompts = span.last - span.first;
         let depth = parent.map_or(0, |node| self.nodes[node].depth + 1);
-        if depth >= DEEPEST || (span.depth - start) * (prompts - 1) < LEAST_GAIN {
+        if depth >= MAX_DEPTH || (span.depth - start) * (prompts - 1) < MIN_SAVED_TOKENS {
             return;
         }
         let prompt = self.order[span.first];
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_hang_below_what_all_share() {
+    fn groups_are_below_the_prefix_that_all_share() {
         let tree = tree(&[
             "common to everybody/group one of them/x",
             "common to everybody/the other group/xy",
@@ -162,12 +162,12 @@ mod tests {
             .collect();
         assert_eq!(ends, [(None, 0, 20, 2), (Some(0), 20, 38, 2), (Some(0), 20, 37, 2)]);
         assert_eq!(tree.order, [0, 2, 1, 3]);
-        assert_eq!(tree.chain(3), [0, 2]);
+        assert_eq!(tree.path(3), [0, 2]);
         assert_eq!(tree.shared(2), 38);
     }
 
     #[test]
-    fn little_in_common_is_no_node_and_equal_prompts_keep_their_last_token() {
+    fn a_short_prefix_is_no_node_and_equal_prompts_keep_their_last_token() {
         assert!(tree(&["abc1", "abc2"]).nodes.is_empty());
         let same = "the very same text, twice";
         let tree = tree(&[same, same]);
@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_ladder_of_beginnings_does_not_grow_without_end() {
+    fn nested_prefixes_do_not_exceed_the_maximum_depth() {
         let rung = "one more of the same words; ";
         let texts: Vec<String> = (1..100).map(|rungs| rung.repeat(rungs)).collect();
         let tree = tree(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!((0..texts.len()).all(|prompt| tree.chain(prompt).len() <= DEEPEST));
+        assert!((0..texts.len()).all(|prompt| tree.path(prompt).len() <= MAX_DEPTH));
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
         let mut evaluated: usize = tree.nodes.iter().map(Node::len).sum();
         for (number, prompt) in prompts.iter().enumerate() {
             let mut at = 0;
-            for node in tree.chain(number) {
+            for node in tree.path(number) {
                 let node = &tree.nodes[node];
                 assert_eq!(node.start, at);
                 assert_eq!(prompts[node.prompt][at..node.end], prompt[at..node.end]);

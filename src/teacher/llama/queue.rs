@@ -1,9 +1,10 @@
-//! Who is evaluated next: requests wait in the order of the prefix tree and are let in as soon as
-//! sequences and cells are free, each after the prefixes it shares with others.
+//! Decides which request is evaluated next. Requests wait in the order of the prefix tree; each is
+//! admitted as soon as sequences and cells are free, after the prefixes that it shares with others.
 //!
-//! A prefix is evaluated in a sequence of its own, once, beside whatever else runs; when the step is
-//! over its cells are shared with the requests beneath it. The sequence is given back when the last
-//! of them has been let in; the cells live on as long as one of them runs.
+//! A shared prefix is evaluated once, in a sequence of its own, beside the requests that are
+//! running. After that step its cells are shared with the requests below it. Its sequence is
+//! released when the last of them has been admitted; its cells stay in use while any of them is
+//! running.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,72 +12,82 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::{
     super::TeacherError,
-    memory::Need,
+    memory::Demand,
     prefix::PrefixTree,
-    session::{Cell, Session},
+    session::{BatchToken, Session},
 };
 
-/// A prefix's place in the context.
+/// The state of one node of the prefix tree.
 #[derive(Clone, Copy, Default)]
-struct Live {
+struct NodeState {
     begun: bool,
-    /// Its tokens were evaluated in a step that is over.
+    /// Its tokens were evaluated in an earlier step.
     ready: bool,
-    /// The sequence that keeps it for those who still wait.
+    /// The sequence that holds it for the children that are still waiting.
     sequence: Option<i32>,
-    /// Nodes and requests beneath that were let in.
-    let_in: usize,
-    /// Nodes and requests beneath that still run.
+    /// Number of children (nodes and requests) that were admitted.
+    admitted: usize,
+    /// Number of children that are still running.
     running: usize,
 }
 
-/// A request that was let in.
+/// A request that was admitted.
 pub(super) struct Admitted {
     pub request: usize,
     pub sequences: Arc<[i32]>,
-    /// Where its own tokens stand among the step's cells; the last of them asks for logits.
-    pub cells: Range<usize>,
+    /// The range of its own tokens in the batch; the last of them requests its logits.
+    pub batch_range: Range<usize>,
 }
 
-/// The requests that wait, and the cells that are taken.
-pub(super) struct Queue<'a> {
+/// The waiting requests, and the cells in use.
+pub(super) struct AdmissionQueue<'a> {
     prompts: &'a [&'a [LlamaToken]],
-    needs: &'a [Need],
+    demands: &'a [Demand],
     tree: &'a PrefixTree,
-    live: Vec<Live>,
+    nodes: Vec<NodeState>,
     /// Nodes that were begun in the last step.
     begun: Vec<usize>,
-    /// Place in the tree's order of the next request.
+    /// Index of the next request in the tree's order.
     next: usize,
     /// Cells of the context.
     cells: usize,
-    /// Cells that are used or promised.
-    taken: usize,
-    /// Cells of shared prefixes among them.
+    /// Cells in use or reserved.
+    used: usize,
+    /// Of those, cells of shared prefixes.
     prefix: usize,
 }
 
-impl<'a> Queue<'a> {
+impl<'a> AdmissionQueue<'a> {
     pub(super) fn new(
         prompts: &'a [&'a [LlamaToken]],
-        needs: &'a [Need],
+        demands: &'a [Demand],
         tree: &'a PrefixTree,
         cells: usize,
     ) -> Self {
-        let live = vec![Live::default(); tree.nodes.len()];
-        Self { prompts, needs, tree, live, begun: Vec::new(), next: 0, cells, taken: 0, prefix: 0 }
+        let nodes = vec![NodeState::default(); tree.nodes.len()];
+        Self {
+            prompts,
+            demands,
+            tree,
+            nodes,
+            begun: Vec::new(),
+            next: 0,
+            cells,
+            used: 0,
+            prefix: 0,
+        }
     }
 
-    /// Checks that nobody waits any more.
+    /// Checks that no request is waiting.
     ///
     /// # Errors
-    /// Requests that found no place although nothing runs: a fault of the context's measures.
+    /// Requests are waiting although none is running: the context was sized wrongly.
     pub(super) fn finish(&self) -> Result<(), TeacherError> {
         match self.tree.order.len() - self.next {
             0 => Ok(()),
             waiting => Err(TeacherError::Decode {
                 message: format!(
-                    "{waiting} requests found no place in a context of {} tokens",
+                    "{waiting} requests do not fit into a context of {} tokens",
                     self.cells
                 ),
             }),
@@ -88,155 +99,159 @@ impl<'a> Queue<'a> {
         self.prefix
     }
 
-    /// Lets in up to `room` requests and appends the cells of their own tokens (and of prefixes that
-    /// come next) to `cells`, which is the whole of the coming step.
+    /// Admits up to `slots` requests and appends their own tokens, and those of the prefixes that
+    /// are needed next, to `batch`, the whole batch of the coming step.
     pub(super) fn admit(
         &mut self,
         session: &mut Session<'_>,
-        room: usize,
+        slots: usize,
         batch_tokens: usize,
-        cells: &mut Vec<Cell>,
+        batch: &mut Vec<BatchToken>,
     ) -> Result<Vec<Admitted>, TeacherError> {
         // What was begun in the last step is in the cache by now.
         for node in self.begun.drain(..) {
-            self.live[node].ready = true;
+            self.nodes[node].ready = true;
         }
         let mut admitted = Vec::new();
-        while admitted.len() < room && cells.len() < batch_tokens {
+        while admitted.len() < slots && batch.len() < batch_tokens {
             let Some(&request) = self.tree.order.get(self.next) else { break };
-            let chain = self.tree.chain(request);
-            if let Some(&node) = chain.iter().find(|node| !self.live[**node].begun) {
-                if !self.begin(node, session, cells)? {
+            let path = self.tree.path(request);
+            if let Some(&node) = path.iter().find(|node| !self.nodes[**node].begun) {
+                if !self.begin_node(node, session, batch)? {
                     break;
                 }
                 continue;
             }
-            if chain.last().is_some_and(|node| !self.live[*node].ready) {
+            if path.last().is_some_and(|node| !self.nodes[*node].ready) {
                 break;
             }
-            let Some(entry) = self.let_in(request, session, cells)? else { break };
+            let Some(entry) = self.admit_one(request, session, batch)? else { break };
             admitted.push(entry);
             self.next += 1;
         }
         Ok(admitted)
     }
 
-    /// Takes leave of a request that is answered.
+    /// Releases the sequences and cells of a request that was answered.
     pub(super) fn release(
         &mut self,
         session: &mut Session<'_>,
-        gone: &Admitted,
+        finished: &Admitted,
     ) -> Result<(), TeacherError> {
-        for sequence in gone.sequences.iter() {
-            session.give_back(*sequence)?;
+        for sequence in finished.sequences.iter() {
+            session.release_sequence(*sequence)?;
         }
-        self.taken -= self.own(gone.request);
-        if let Some(node) = self.tree.node_of[gone.request] {
-            self.live[node].running -= 1;
-            self.free(node);
+        self.used -= self.own_cells(finished.request);
+        if let Some(node) = self.tree.node_of[finished.request] {
+            self.nodes[node].running -= 1;
+            self.free_unused(node);
         }
         Ok(())
     }
 
-    /// Evaluates `node`'s own tokens in the coming step, unless its parent or room is missing.
-    fn begin(
+    /// Adds `node`'s own tokens to the coming step. Returns false if its parent is not ready, or if
+    /// no sequence or too few cells are free.
+    fn begin_node(
         &mut self,
         node: usize,
         session: &mut Session<'_>,
-        cells: &mut Vec<Cell>,
+        batch: &mut Vec<BatchToken>,
     ) -> Result<bool, TeacherError> {
         let shared = &self.tree.nodes[node];
         let parent = shared.parent;
-        if parent.is_some_and(|parent| !self.live[parent].ready)
-            || self.taken + shared.len() > session.cells()
+        if parent.is_some_and(|parent| !self.nodes[parent].ready)
+            || self.used + shared.len() > session.cells()
         {
             return Ok(false);
         }
-        let Some(sequence) = session.take() else { return Ok(false) };
-        if let Some(from) = parent.and_then(|parent| self.live[parent].sequence) {
+        let Some(sequence) = session.take_sequence() else { return Ok(false) };
+        if let Some(from) = parent.and_then(|parent| self.nodes[parent].sequence) {
             session.share(from, sequence)?;
         }
         let sequences: Arc<[i32]> = Arc::new([sequence]);
         let tokens = self.prompts[shared.prompt];
-        cells.extend((shared.start..shared.end).map(|position| Cell {
+        batch.extend((shared.start..shared.end).map(|position| BatchToken {
             token: tokens[position],
             position,
             sequences: Arc::clone(&sequences),
             logits: false,
         }));
-        self.taken += shared.len();
+        self.used += shared.len();
         self.prefix += shared.len();
-        self.live[node] = Live { begun: true, sequence: Some(sequence), ..Live::default() };
+        self.nodes[node] =
+            NodeState { begun: true, sequence: Some(sequence), ..NodeState::default() };
         self.begun.push(node);
         if let Some(parent) = parent {
-            self.attach(parent, session)?;
+            self.count_child(parent, session)?;
         }
         Ok(true)
     }
 
-    fn let_in(
+    /// Adds `request`'s own tokens to the coming step, if enough sequences and cells are free.
+    fn admit_one(
         &mut self,
         request: usize,
         session: &mut Session<'_>,
-        cells: &mut Vec<Cell>,
+        batch: &mut Vec<BatchToken>,
     ) -> Result<Option<Admitted>, TeacherError> {
-        let need = self.needs[request];
-        let own = self.own(request);
-        if session.free_sequences() < need.sequences || self.taken + own > session.cells() {
+        let wanted = self.demands[request].sequences;
+        let own = self.own_cells(request);
+        if session.free_sequences() < wanted || self.used + own > session.cells() {
             return Ok(None);
         }
-        let sequences: Arc<[i32]> = (0..need.sequences).filter_map(|_| session.take()).collect();
+        let sequences: Arc<[i32]> = (0..wanted).filter_map(|_| session.take_sequence()).collect();
         let node = self.tree.node_of[request];
-        if let Some(from) = node.and_then(|node| self.live[node].sequence) {
+        if let Some(from) = node.and_then(|node| self.nodes[node].sequence) {
             for &sequence in sequences.iter() {
                 session.share(from, sequence)?;
             }
         }
-        let first = cells.len();
+        let first = batch.len();
         let tokens = self.prompts[request];
-        cells.extend((self.tree.shared(request)..tokens.len()).map(|position| Cell {
+        batch.extend((self.tree.shared(request)..tokens.len()).map(|position| BatchToken {
             token: tokens[position],
             position,
             sequences: Arc::clone(&sequences),
             logits: position + 1 == tokens.len(),
         }));
-        self.taken += own;
+        self.used += own;
         if let Some(node) = node {
-            self.attach(node, session)?;
+            self.count_child(node, session)?;
         }
-        Ok(Some(Admitted { request, sequences, cells: first..cells.len() }))
+        Ok(Some(Admitted { request, sequences, batch_range: first..batch.len() }))
     }
 
-    /// One more hangs on `node`; after the last one its sequence is not needed any more.
-    fn attach(&mut self, node: usize, session: &mut Session<'_>) -> Result<(), TeacherError> {
-        let live = &mut self.live[node];
-        live.let_in += 1;
-        live.running += 1;
-        if live.let_in == self.tree.nodes[node].children
-            && let Some(sequence) = live.sequence.take()
+    /// Counts one more running child of `node`. After the last one, the node's sequence is
+    /// released.
+    fn count_child(&mut self, node: usize, session: &mut Session<'_>) -> Result<(), TeacherError> {
+        let state = &mut self.nodes[node];
+        state.admitted += 1;
+        state.running += 1;
+        if state.admitted == self.tree.nodes[node].children
+            && let Some(sequence) = state.sequence.take()
         {
-            session.give_back(sequence)?;
+            session.release_sequence(sequence)?;
         }
         Ok(())
     }
 
-    /// Counts the cells of `node` as free once nobody holds them, and so upwards.
-    fn free(&mut self, node: usize) {
-        let live = self.live[node];
-        if live.sequence.is_some() || live.running > 0 {
+    /// Counts the cells of `node` as free if nothing uses them any more, then those of its
+    /// ancestors.
+    fn free_unused(&mut self, node: usize) {
+        let state = self.nodes[node];
+        if state.sequence.is_some() || state.running > 0 {
             return;
         }
-        self.taken -= self.tree.nodes[node].len();
+        self.used -= self.tree.nodes[node].len();
         self.prefix -= self.tree.nodes[node].len();
         if let Some(parent) = self.tree.nodes[node].parent {
-            self.live[parent].running -= 1;
-            self.free(parent);
+            self.nodes[parent].running -= 1;
+            self.free_unused(parent);
         }
     }
 
-    /// Cells that a request takes beyond what it shares.
-    fn own(&self, request: usize) -> usize {
-        let need = self.needs[request];
-        need.prompt - self.tree.shared(request) + need.beyond
+    /// Cells that a request uses beyond the prefixes that it shares.
+    fn own_cells(&self, request: usize) -> usize {
+        self.demands[request].cells() - self.tree.shared(request)
     }
 }

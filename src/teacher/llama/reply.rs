@@ -1,4 +1,4 @@
-//! A reply in the making: draws tokens and knows when it is whole.
+//! A reply while it is generated: draws its tokens and decides when it is complete.
 
 use std::cell::RefCell;
 
@@ -6,7 +6,7 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::{
     super::{
-        GenerateRequest, Generated, Row, Sampler,
+        GenerateRequest, Generated, LogitsRow, Sampler,
         chat::strip_thinking,
         grammar::{ListGrammar, ListState, draw_constrained},
     },
@@ -15,22 +15,22 @@ use super::{
 use crate::rng::Rng;
 
 thread_local! {
-    /// The working memory of a draw: one for each thread that draws.
+    /// The working memory of a draw: one per thread.
     static SAMPLER: RefCell<Sampler> = RefCell::default();
 }
 
-/// The reply to one request, as far as it has come.
+/// The reply to one request so far.
 pub(super) struct Reply<'a> {
     request: &'a GenerateRequest,
     prompt_tokens: usize,
     rng: Rng,
     bytes: Vec<u8>,
     tokens: Vec<i32>,
-    /// Where in its numbered list the reply stands, if it is held to one.
+    /// The state of its numbered list, if the reply is constrained to one.
     list: Option<ListState>,
     complete: bool,
     running: bool,
-    /// For measurements: the reply never ends by itself.
+    /// For benchmarks: the reply never ends by itself.
     endless: bool,
 }
 
@@ -68,21 +68,22 @@ impl<'a> Reply<'a> {
         self.tokens.len()
     }
 
-    /// Draws the next token from `logits` `[vocabulary]` and decides whether the reply ends with it.
+    /// Draws the next token from `logits` `[vocabulary]` and decides whether the reply ends with
+    /// it.
     pub(super) fn extend(&mut self, teacher: &LlamaTeacher, logits: &[f32]) {
         let Some(token) = SAMPLER.with_borrow_mut(|sampler| self.draw(sampler, teacher, logits))
         else {
-            // No token may come next: what stands there stays an unfinished reply.
+            // No token may come next, so the reply stays incomplete.
             self.running = false;
             return;
         };
         self.tokens.push(token);
-        self.complete = teacher.pieces.is_end(token);
+        self.complete = teacher.vocabulary.token_bytes.is_end(token);
         if !self.complete {
-            let piece = teacher.pieces.bytes(token);
-            self.bytes.extend_from_slice(piece);
+            let bytes = teacher.vocabulary.token_bytes.bytes(token);
+            self.bytes.extend_from_slice(bytes);
             self.complete = match &mut self.list {
-                Some(list) => list.advance(piece) && list.is_complete(),
+                Some(list) => list.advance(bytes) && list.is_complete(),
                 None => !self.endless && self.has_all_lines(),
             };
         }
@@ -95,18 +96,20 @@ impl<'a> Reply<'a> {
         teacher: &LlamaTeacher,
         logits: &[f32],
     ) -> Option<i32> {
-        let banned = if self.endless { &teacher.never } else { &teacher.banned };
-        let row = Row { logits, banned, recent: &self.tokens };
+        let vocabulary = &teacher.vocabulary;
+        let banned = if self.endless { &vocabulary.control_and_ends } else { &vocabulary.control };
+        let row = LogitsRow { logits, banned, recent: &self.tokens };
         let sampling = &self.request.sampling;
         match &self.list {
             Some(list) => {
-                draw_constrained(sampler, sampling, row, list, &teacher.pieces, &mut self.rng)
+                let tokens = &vocabulary.token_bytes;
+                draw_constrained(sampler, sampling, row, list, tokens, &mut self.rng)
             }
             None => sampler.draw(sampling, row, &mut self.rng),
         }
     }
 
-    /// Whether as many lines as were asked for stand there, the last one closed by its newline.
+    /// Whether the reply has all requested lines, the last one with its newline.
     fn has_all_lines(&self) -> bool {
         let text = &self.bytes;
         let closed = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);

@@ -1,8 +1,8 @@
-//! Scores candidate answers exactly: ln p(name, end of turn | prompt), without generating anything.
+//! Scores candidate answers exactly, ln p(name, end of turn | prompt), without generating anything.
 //!
-//! Prompt and [`Trie`] of many questions go through in one pass: a cell belongs to all branches that
-//! run through it. The end of the turn counts as the last token of each name, so that a name that
-//! is a prefix of another is not favoured.
+//! The prompts of many questions are evaluated in one pass, each with the [`Trie`] of its candidate
+//! names: a cell belongs to all branches that run through it. The end of the turn counts as the
+//! last token of each name, so that a name that is a prefix of another one is not favoured.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,31 +11,32 @@ use rayon::prelude::*;
 
 use super::{
     DecodeMode, LlamaTeacher,
-    memory::{MICRO_BATCH, Need},
+    memory::{Demand, MICRO_BATCH},
     prefix::PrefixTree,
-    queue::Queue,
-    sequential::Alone,
-    session::{Cell, Spent},
-    trie::{Step, Trie},
+    queue::AdmissionQueue,
+    sequential::SequentialDecoder,
+    session::{BatchToken, RunStats},
+    trie::{NodeLogProbs, Trie},
 };
 use crate::{
     simd,
-    teacher::{ScoreRequest, Scored, Step as TeacherEvent, StepSink, TeacherError},
+    teacher::{EngineEvent, EngineSink, ScoreRequest, Scored, TeacherError},
 };
 
-/// Branches of one trie: a question with more candidates is asked in several parts.
-const MOST_BRANCHES: usize = 120;
+/// Branches of one trie. A question with more candidates is scored in several parts.
+const MAX_BRANCHES: usize = 120;
 
 /// A question in tokens.
 pub(super) struct Question<'a> {
     /// Names it in errors.
     pub id: &'a str,
     pub prompt: Vec<LlamaToken>,
-    /// Its candidates: one trie, or several if they are many.
+    /// Its candidates: one trie, or several if there are many.
     pub tries: Vec<Arc<Trie>>,
 }
 
-/// The tokens of `requests`, whose prompts are `prompts`. The same candidates share one trie.
+/// `requests` in tokens; `prompts` are the tokens of their prompts. Requests with the same
+/// candidates share one trie.
 pub(super) fn questions<'a>(
     teacher: &LlamaTeacher,
     requests: &'a [ScoreRequest],
@@ -55,7 +56,7 @@ pub(super) fn questions<'a>(
         .zip(prompts)
         .map(|(request, prompt)| {
             let mut tries: Vec<Arc<Trie>> =
-                request.candidates.chunks(MOST_BRANCHES).map(&mut trie).collect();
+                request.candidates.chunks(MAX_BRANCHES).map(&mut trie).collect();
             if tries.is_empty() {
                 tries.push(trie(&request.candidates));
             }
@@ -70,40 +71,41 @@ struct Part<'a> {
     trie: &'a Trie,
 }
 
-/// Collects the parts of each question's answer.
+/// Assembles the answer to each question from the scores of its parts.
 struct Answers<'a> {
     questions: &'a [Question<'a>],
-    /// The parts of each question that came.
-    found: Vec<Vec<PartScores>>,
+    /// The parts of each question that are finished.
+    finished: Vec<Vec<PartScores>>,
 }
 
 #[derive(Clone)]
 struct PartScores {
-    /// The part's number: candidates stand in the order of parts.
+    /// The part's number; candidates are in the order of parts.
     number: usize,
     log_probs: Vec<f32>,
     tokens: Vec<usize>,
 }
 
 impl Answers<'_> {
-    /// Takes in the scores of `part`; returns the whole answer if it was the last one.
-    fn take(
+    /// Adds the scores of `part`. Returns the whole answer, with the index of its question, if that
+    /// was the last part.
+    fn add(
         &mut self,
         number: usize,
         part: &Part<'_>,
-        steps: &[Step],
+        nodes: &[NodeLogProbs],
     ) -> Result<Option<(usize, Scored)>, TeacherError> {
         let question = part.question;
-        let found = &mut self.found[question];
-        found.push(PartScores {
+        let finished = &mut self.finished[question];
+        finished.push(PartScores {
             number,
-            log_probs: part.trie.log_probs(steps),
+            log_probs: part.trie.log_probs(nodes),
             tokens: part.trie.lengths(),
         });
-        if found.len() < self.questions[question].tries.len() {
+        if finished.len() < self.questions[question].tries.len() {
             return Ok(None);
         }
-        let mut parts = std::mem::take(found);
+        let mut parts = std::mem::take(finished);
         parts.sort_by_key(|part| part.number);
         let (mut log_probs, mut tokens) = (Vec::new(), Vec::new());
         for part in parts {
@@ -116,168 +118,172 @@ impl Answers<'_> {
     }
 }
 
-/// Scores `questions` in the given `way`.
+/// Scores the candidates of `questions`.
 pub(super) fn run(
     teacher: &LlamaTeacher,
     questions: &[Question<'_>],
-    way: DecodeMode,
-    step: StepSink<'_, Scored>,
-) -> Result<Spent, TeacherError> {
+    mode: DecodeMode,
+    sink: EngineSink<'_, Scored>,
+) -> Result<RunStats, TeacherError> {
     if questions.is_empty() {
-        return Ok(Spent::default());
+        return Ok(RunStats::default());
     }
     let parts: Vec<Part<'_>> = questions
         .iter()
         .enumerate()
-        .flat_map(|(question, asked)| {
-            asked.tries.iter().map(move |trie| Part { question, trie: trie.as_ref() })
+        .flat_map(|(index, question)| {
+            question.tries.iter().map(move |trie| Part { question: index, trie: trie.as_ref() })
         })
         .collect();
     let prompts: Vec<&[LlamaToken]> =
         parts.iter().map(|part| questions[part.question].prompt.as_slice()).collect();
-    let needs: Vec<Need> = parts
+    let demands: Vec<Demand> = parts
         .iter()
         .zip(&prompts)
-        .map(|(part, prompt)| Need {
+        .map(|(part, prompt)| Demand {
             prompt: prompt.len(),
             beyond: part.trie.nodes.len() - 1,
             sequences: part.trie.branches,
         })
         .collect();
     let tree = PrefixTree::new(&prompts);
-    let answers = Answers { questions, found: vec![Vec::new(); questions.len()] };
-    let work = Scoring { teacher, parts: &parts, prompts: &prompts, needs: &needs, tree: &tree };
-    match way {
-        DecodeMode::Together => work.together(answers, step),
-        DecodeMode::OneByOne { reuse } => work.one_by_one(answers, reuse, step),
+    let answers = Answers { questions, finished: vec![Vec::new(); questions.len()] };
+    let run =
+        ScoreRun { teacher, parts: &parts, prompts: &prompts, demands: &demands, tree: &tree };
+    match mode {
+        DecodeMode::Batched => run.batched(answers, sink),
+        DecodeMode::Sequential { reuse } => run.sequential(answers, reuse, sink),
     }
 }
 
-struct Scoring<'a> {
+struct ScoreRun<'a> {
     teacher: &'a LlamaTeacher,
     parts: &'a [Part<'a>],
     prompts: &'a [&'a [LlamaToken]],
-    needs: &'a [Need],
+    demands: &'a [Demand],
     tree: &'a PrefixTree,
 }
 
-impl Scoring<'_> {
-    /// Many in one pass.
-    fn together(
+impl ScoreRun<'_> {
+    /// Many questions in one pass.
+    fn batched(
         &self,
         mut answers: Answers<'_>,
-        step: StepSink<'_, Scored>,
-    ) -> Result<Spent, TeacherError> {
+        sink: EngineSink<'_, Scored>,
+    ) -> Result<RunStats, TeacherError> {
         let questions = answers.questions;
         let id = |part: usize| questions[self.parts[part].question].id;
         let slots = self.teacher.slots(self.micro_batch());
-        let shape = self.teacher.shape(Some(self.tree), self.needs, slots, id)?;
-        let mut session = self.teacher.session(shape)?;
-        let mut queue = Queue::new(self.prompts, self.needs, self.tree, shape.cells);
+        let size = self.teacher.context_size(Some(self.tree), self.demands, slots, id)?;
+        let mut session = self.teacher.session(size)?;
+        let mut queue = AdmissionQueue::new(self.prompts, self.demands, self.tree, size.cells);
         let mut peak = 0;
         loop {
-            let mut cells = Vec::new();
-            let admitted =
-                queue.admit(&mut session, shape.slots, shape.batch_tokens, &mut cells)?;
-            if cells.is_empty() {
+            let mut batch = Vec::new();
+            let admitted = queue.admit(&mut session, size.slots, size.batch_tokens, &mut batch)?;
+            if batch.is_empty() {
                 break;
             }
             if !admitted.is_empty() {
                 let begun = admitted.iter().map(|entry| self.parts[entry.request].question);
-                step(TeacherEvent::Began(begun.collect())).map_err(TeacherError::Stopped)?;
+                sink(EngineEvent::Began(begun.collect())).map_err(TeacherError::Stopped)?;
             }
-            // Which entry and which node of its trie each row belongs to.
-            let mut place_of: Vec<(usize, usize)> = vec![(usize::MAX, 0); cells.len()];
+            // For each token of the batch: which entry, and which node of its trie.
+            let mut node_of: Vec<(usize, usize)> = vec![(usize::MAX, 0); batch.len()];
             for (index, entry) in admitted.iter().enumerate() {
-                place_of[entry.cells.end - 1] = (index, 0);
+                node_of[entry.batch_range.end - 1] = (index, 0);
             }
             for (index, entry) in admitted.iter().enumerate() {
-                self.branch_out(entry.request, &entry.sequences, &mut cells);
-                place_of
-                    .extend((1..self.parts[entry.request].trie.nodes.len()).map(|n| (index, n)));
+                self.add_trie(entry.request, &entry.sequences, &mut batch);
+                let nodes = 1..self.parts[entry.request].trie.nodes.len();
+                node_of.extend(nodes.map(|node| (index, node)));
             }
-            let mut steps: Vec<Vec<Step>> = admitted
+            let mut log_probs: Vec<Vec<NodeLogProbs>> = admitted
                 .iter()
-                .map(|entry| vec![Step::default(); self.parts[entry.request].trie.nodes.len()])
+                .map(|entry| {
+                    vec![NodeLogProbs::default(); self.parts[entry.request].trie.nodes.len()]
+                })
                 .collect();
-            session.evaluate(&cells, |rows| {
-                let found: Vec<((usize, usize), Step)> = rows
+            session.evaluate(&batch, |rows| {
+                let found: Vec<((usize, usize), NodeLogProbs)> = rows
                     .par_iter()
-                    .map(|(cell, logits)| {
-                        let (index, node) = place_of[*cell];
-                        let next = self.nexts(admitted[index].request, node);
-                        ((index, node), read(logits, &next, &self.teacher.ends))
+                    .map(|(token, logits)| {
+                        let (index, node) = node_of[*token];
+                        let next = self.next_tokens(admitted[index].request, node);
+                        ((index, node), read(logits, &next, &self.teacher.vocabulary.ends))
                     })
                     .collect();
-                for ((index, node), step) in found {
-                    steps[index][node] = step;
+                for ((index, node), found) in found {
+                    log_probs[index][node] = found;
                 }
-                step(TeacherEvent::Alive).map_err(TeacherError::Stopped)
+                sink(EngineEvent::Alive).map_err(TeacherError::Stopped)
             })?;
-            peak = peak.max(queue.prefix_cells() + cells.len());
+            peak = peak.max(queue.prefix_cells() + batch.len());
             let mut done = Vec::new();
-            for (entry, steps) in admitted.iter().zip(&steps) {
+            for (entry, nodes) in admitted.iter().zip(&log_probs) {
                 queue.release(&mut session, entry)?;
-                done.extend(answers.take(entry.request, &self.parts[entry.request], steps)?);
+                done.extend(answers.add(entry.request, &self.parts[entry.request], nodes)?);
             }
             if !done.is_empty() {
-                step(TeacherEvent::Done(done)).map_err(TeacherError::Stopped)?;
+                sink(EngineEvent::Done(done)).map_err(TeacherError::Stopped)?;
             }
         }
         queue.finish()?;
-        Ok(Spent { work: session.work(), cells: session.cells(), peak, slots: shape.slots })
+        Ok(RunStats { decode: session.stats(), cells: session.cells(), peak, slots: size.slots })
     }
 
-    /// As many questions as fill one micro-batch. More of them only make llama.cpp compute the
-    /// attention between strangers, to mask it out.
+    /// The number of questions that fill one micro-batch. With more, llama.cpp only computes more
+    /// attention between unrelated sequences, to mask it out.
     fn micro_batch(&self) -> usize {
-        let own = |(part, need): (usize, &Need)| need.prompt - self.tree.shared(part) + need.beyond;
-        let tokens: usize = self.needs.iter().enumerate().map(own).sum();
-        (MICRO_BATCH * self.needs.len() / tokens.max(1)).max(1)
+        let own = |(part, demand): (usize, &Demand)| demand.cells() - self.tree.shared(part);
+        let tokens: usize = self.demands.iter().enumerate().map(own).sum();
+        (MICRO_BATCH * self.demands.len() / tokens.max(1)).max(1)
     }
 
-    /// One after another; with `reuse` each keeps the blocks it shares with the last.
-    fn one_by_one(
+    /// One question after another; with `reuse` each keeps the blocks that it shares with the last.
+    fn sequential(
         &self,
         mut answers: Answers<'_>,
         reuse: bool,
-        step: StepSink<'_, Scored>,
-    ) -> Result<Spent, TeacherError> {
+        sink: EngineSink<'_, Scored>,
+    ) -> Result<RunStats, TeacherError> {
         let questions = answers.questions;
         let id = |part: usize| questions[self.parts[part].question].id;
-        let shape = self.teacher.shape(None, self.needs, 1, id)?;
-        let mut alone = Alone::new(self.teacher.session(shape)?, reuse);
+        let size = self.teacher.context_size(None, self.demands, 1, id)?;
+        let mut decoder = SequentialDecoder::new(self.teacher.session(size)?, reuse);
+        let ends = &self.teacher.vocabulary.ends;
         for &number in &self.tree.order {
             let part = &self.parts[number];
-            step(TeacherEvent::Began(vec![part.question])).map_err(TeacherError::Stopped)?;
-            let mut steps = vec![Step::default(); part.trie.nodes.len()];
-            let ends = &self.teacher.ends;
-            let next = self.nexts(number, 0);
-            alone.prompt(
+            sink(EngineEvent::Began(vec![part.question])).map_err(TeacherError::Stopped)?;
+            let mut nodes = vec![NodeLogProbs::default(); part.trie.nodes.len()];
+            let next = self.next_tokens(number, 0);
+            decoder.prompt(
                 self.prompts[number],
-                |logits| steps[0] = read(logits, &next, ends),
-                || step(TeacherEvent::Alive).map_err(TeacherError::Stopped),
+                |logits| nodes[0] = read(logits, &next, ends),
+                || sink(EngineEvent::Alive).map_err(TeacherError::Stopped),
             )?;
-            let branches = alone.branch(part.trie.branches)?;
-            let mut cells = Vec::new();
-            self.branch_out(number, &branches, &mut cells);
-            alone.session().evaluate(&cells, |rows| {
-                for (cell, logits) in rows {
-                    steps[cell + 1] = read(logits, &self.nexts(number, cell + 1), ends);
+            let branches = decoder.branch(part.trie.branches)?;
+            let mut batch = Vec::new();
+            self.add_trie(number, &branches, &mut batch);
+            decoder.session().evaluate(&batch, |rows| {
+                for (token, logits) in rows {
+                    let node = token + 1;
+                    nodes[node] = read(logits, &self.next_tokens(number, node), ends);
                 }
-                step(TeacherEvent::Alive).map_err(TeacherError::Stopped)
+                sink(EngineEvent::Alive).map_err(TeacherError::Stopped)
             })?;
-            alone.prune(&branches)?;
-            let done = answers.take(number, part, &steps)?.into_iter().collect();
-            step(TeacherEvent::Done(done)).map_err(TeacherError::Stopped)?;
+            decoder.release(&branches)?;
+            let done = answers.add(number, part, &nodes)?.into_iter().collect();
+            sink(EngineEvent::Done(done)).map_err(TeacherError::Stopped)?;
         }
-        Ok(alone.spent(self.needs))
+        Ok(decoder.stats(self.demands))
     }
 
-    /// The cells of a part's trie, in the order of its nodes 1.., for the `branches` it was given.
-    fn branch_out(&self, part: usize, branches: &[i32], cells: &mut Vec<Cell>) {
+    /// Appends the tokens of a part's trie to `batch`, in the order of its nodes from 1 on.
+    /// `branches` are the sequences of its branches.
+    fn add_trie(&self, part: usize, branches: &[i32], batch: &mut Vec<BatchToken>) {
         let trie = &self.parts[part].trie;
-        cells.extend(trie.nodes[1..].iter().map(|node| Cell {
+        batch.extend(trie.nodes[1..].iter().map(|node| BatchToken {
             token: node.token,
             position: self.prompts[part].len() + node.depth - 1,
             sequences: branches[node.branches.clone()].into(),
@@ -285,15 +291,17 @@ impl Scoring<'_> {
         }));
     }
 
-    fn nexts(&self, part: usize, node: usize) -> Vec<LlamaToken> {
+    /// The tokens that may follow a node of a part's trie.
+    fn next_tokens(&self, part: usize, node: usize) -> Vec<LlamaToken> {
         self.parts[part].trie.nodes[node].next.iter().map(|(token, _)| *token).collect()
     }
 }
 
-/// ln p of the tokens `next` and of the turn's end in a row of `logits` `[vocabulary]`.
-fn read(logits: &[f32], next: &[LlamaToken], ends: &[LlamaToken]) -> Step {
+/// Reads ln p of the tokens `next` and of the end of the turn from a row of `logits`
+/// `[vocabulary]`.
+fn read(logits: &[f32], next: &[LlamaToken], ends: &[LlamaToken]) -> NodeLogProbs {
     let total = simd::log_sum_exp(logits);
     let log_prob = |token: &LlamaToken| f64::from(logits[token.0 as usize]) - total;
     let end: f64 = ends.iter().map(|token| log_prob(token).exp()).sum();
-    Step { next: next.iter().map(log_prob).collect(), end: end.max(f64::MIN_POSITIVE).ln() }
+    NodeLogProbs { next: next.iter().map(log_prob).collect(), end: end.max(f64::MIN_POSITIVE).ln() }
 }

@@ -1,69 +1,74 @@
-//! One sequence at a time, for `--deterministic`: what a request answers depends on nothing else.
+//! One sequence at a time, for `--deterministic`: an answer depends on its request alone.
 //!
-//! llama.cpp's numbers move in the last bits with the shape of the batch. Here every prompt goes in
-//! as blocks of the same size that begin at the same places, so a block's cells are the same bits
-//! whichever request brought them in, and prefixes are still reused, by whole blocks.
+//! The shape of a batch changes the last bits of llama.cpp's results. Here every prompt is
+//! evaluated in blocks of one fixed size that begin at fixed positions, so the cells of a block are
+//! bit-identical whichever request they were evaluated for, and prefixes can still be reused in
+//! whole blocks.
 
 use std::sync::Arc;
 
 use llama_cpp_2::token::LlamaToken;
 
 use super::{
-    memory::Need,
-    session::{Cell, Session, Spent},
+    memory::Demand,
+    session::{BatchToken, RunStats, Session},
 };
 use crate::teacher::TeacherError;
 
-/// Tokens per block: large enough that a prompt is read at nearly full speed.
+/// Tokens per block: large enough to read a prompt at nearly full speed.
 const BLOCK: usize = 64;
 
 /// A session that serves one request after another.
-pub(crate) struct Alone<'m> {
+pub(super) struct SequentialDecoder<'m> {
     session: Session<'m>,
     sequence: i32,
     sequences: Arc<[i32]>,
-    /// The prompt whose cells are there.
-    held: Vec<LlamaToken>,
-    /// Reuse blocks of the last prompt (off: every prompt is evaluated from its first token, in one go).
+    /// The prompt whose cells are in the cache.
+    cached: Vec<LlamaToken>,
+    /// Whether to reuse blocks of the last prompt. If not, every prompt is evaluated from its first
+    /// token, in one call.
     reuse: bool,
 }
 
-impl<'m> Alone<'m> {
+impl<'m> SequentialDecoder<'m> {
     pub(super) fn new(mut session: Session<'m>, reuse: bool) -> Self {
-        let sequence = session.take().expect("a new session has at least one free sequence");
+        let sequence = session.take_sequence().expect("a new session has a free sequence");
         let sequences = Arc::new([sequence]);
-        Self { session, sequence, sequences, held: Vec::new(), reuse }
+        Self { session, sequence, sequences, cached: Vec::new(), reuse }
     }
 
     pub(super) fn session(&mut self) -> &mut Session<'m> {
         &mut self.session
     }
 
-    /// Evaluates `prompt`; `logits` gets those of its last token.
+    /// Evaluates `prompt`; `on_logits` receives the logits of its last token. `alive` is called
+    /// after each block.
     pub(super) fn prompt(
         &mut self,
         prompt: &[LlamaToken],
-        mut logits: impl FnMut(&[f32]),
+        mut on_logits: impl FnMut(&[f32]),
         mut alive: impl FnMut() -> Result<(), TeacherError>,
     ) -> Result<(), TeacherError> {
-        let common = self.held.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let common = self.cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         let common = common.min(prompt.len().saturating_sub(1));
         let mut keep = if self.reuse { common / BLOCK * BLOCK } else { 0 };
-        // Recurrent models cannot forget the end of a sequence alone.
-        if keep > 0 && self.session.cut(self.sequence, keep).is_err() {
+        // A recurrent model cannot drop just the end of a sequence.
+        if keep > 0 && self.session.truncate(self.sequence, keep).is_err() {
             keep = 0;
         }
         if keep == 0 {
-            self.session.cut(self.sequence, 0)?;
+            self.session.truncate(self.sequence, 0)?;
         }
-        self.held = prompt.to_vec();
+        self.cached = prompt.to_vec();
         let block = if self.reuse { BLOCK } else { prompt.len().max(1) };
-        let cells: Vec<Cell> = (keep..prompt.len())
-            .map(|position| self.cell(prompt[position], position, position + 1 == prompt.len()))
+        let tokens: Vec<BatchToken> = (keep..prompt.len())
+            .map(|position| {
+                self.batch_token(prompt[position], position, position + 1 == prompt.len())
+            })
             .collect();
-        for cells in cells.chunks(block) {
-            self.session.evaluate(cells, |rows| {
-                rows.iter().for_each(|(_, row)| logits(row));
+        for tokens in tokens.chunks(block) {
+            self.session.evaluate(tokens, |rows| {
+                rows.iter().for_each(|(_, row)| on_logits(row));
                 alive()
             })?;
         }
@@ -75,36 +80,37 @@ impl<'m> Alone<'m> {
         &mut self,
         token: LlamaToken,
         position: usize,
-        mut logits: impl FnMut(&[f32]),
+        mut on_logits: impl FnMut(&[f32]),
     ) -> Result<(), TeacherError> {
-        let cell = [self.cell(token, position, true)];
-        self.session.evaluate(&cell, |rows| {
-            rows.iter().for_each(|(_, row)| logits(row));
+        let token = [self.batch_token(token, position, true)];
+        self.session.evaluate(&token, |rows| {
+            rows.iter().for_each(|(_, row)| on_logits(row));
             Ok(())
         })
     }
 
-    /// `count` sequences that share what was evaluated.
+    /// Takes `count` sequences that share what has been evaluated.
     pub(super) fn branch(&mut self, count: usize) -> Result<Arc<[i32]>, TeacherError> {
-        let branches: Arc<[i32]> = (0..count).filter_map(|_| self.session.take()).collect();
+        let branches: Arc<[i32]> =
+            (0..count).filter_map(|_| self.session.take_sequence()).collect();
         for branch in branches.iter() {
             self.session.share(self.sequence, *branch)?;
         }
         Ok(branches)
     }
 
-    /// Forgets `branches`, the last one taken first, so that they come in the same order again.
-    pub(super) fn prune(&mut self, branches: &[i32]) -> Result<(), TeacherError> {
-        branches.iter().rev().try_for_each(|branch| self.session.give_back(*branch))
+    /// Releases `branches` in reverse, so that they are taken in the same order again.
+    pub(super) fn release(&mut self, branches: &[i32]) -> Result<(), TeacherError> {
+        branches.iter().rev().try_for_each(|branch| self.session.release_sequence(*branch))
     }
 
-    /// What all of it took, for requests with these `needs`.
-    pub(super) fn spent(&self, needs: &[Need]) -> Spent {
-        let peak = needs.iter().map(|need| need.prompt + need.beyond).max().unwrap_or(0);
-        Spent { work: self.session.work(), cells: self.session.cells(), peak, slots: 1 }
+    /// The cost so far, for requests with these `demands`.
+    pub(super) fn stats(&self, demands: &[Demand]) -> RunStats {
+        let peak = demands.iter().map(Demand::cells).max().unwrap_or(0);
+        RunStats { decode: self.session.stats(), cells: self.session.cells(), peak, slots: 1 }
     }
 
-    fn cell(&self, token: LlamaToken, position: usize, logits: bool) -> Cell {
-        Cell { token, position, sequences: Arc::clone(&self.sequences), logits }
+    fn batch_token(&self, token: LlamaToken, position: usize, logits: bool) -> BatchToken {
+        BatchToken { token, position, sequences: Arc::clone(&self.sequences), logits }
     }
 }

@@ -1,4 +1,4 @@
-//! The engine with the real pocket teacher.
+//! The engine, tested with the real pocket teacher.
 
 use std::fs::File;
 
@@ -10,14 +10,14 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::{
     LlamaOptions, LlamaTeacher,
-    memory::Shape,
-    session::{Cell, Session},
+    memory::ContextSize,
+    session::{BatchToken, Session},
 };
 use crate::{
     models,
     teacher::{
-        FlashAttention, GenerateRequest, Generated, KvType, Sampling, ScoreRequest, Step, Wanted,
-        normalise,
+        EngineEvent, FlashAttention, GenerateRequest, Generated, KvType, Sampling, ScoreRequest,
+        Wanted, normalise,
     },
 };
 
@@ -34,7 +34,7 @@ fn deterministic() -> LlamaOptions {
     LlamaOptions { deterministic: true, ..LlamaOptions::default() }
 }
 
-/// Collects answers and checks that each request begins and ends once.
+/// Collects answers and checks that each request is answered once, and only after it began.
 struct Collector<T> {
     begun: Vec<usize>,
     done: Vec<Option<T>>,
@@ -48,16 +48,16 @@ impl<T> Collector<T> {
         }
     }
 
-    fn take(&mut self, step: Step<T>) {
-        match step {
-            Step::Began(begun) => begun.into_iter().for_each(|index| self.begun[index] += 1),
-            Step::Done(done) => {
+    fn take(&mut self, event: EngineEvent<T>) {
+        match event {
+            EngineEvent::Began(begun) => begun.into_iter().for_each(|index| self.begun[index] += 1),
+            EngineEvent::Done(done) => {
                 for (index, answer) in done {
                     assert!(self.begun[index] > 0, "an answer before its request began");
                     assert!(self.done[index].replace(answer).is_none(), "a second answer");
                 }
             }
-            Step::Alive => {}
+            EngineEvent::Alive => {}
         }
     }
 
@@ -69,8 +69,8 @@ impl<T> Collector<T> {
 fn score(teacher: &mut LlamaTeacher, requests: &[ScoreRequest]) -> Vec<Vec<f32>> {
     let mut collector = Collector::new(requests.len());
     teacher
-        .score(requests, &mut |step| {
-            collector.take(step);
+        .score(requests, &mut |event| {
+            collector.take(event);
             Ok(())
         })
         .unwrap();
@@ -80,8 +80,8 @@ fn score(teacher: &mut LlamaTeacher, requests: &[ScoreRequest]) -> Vec<Vec<f32>>
 fn generate(teacher: &mut LlamaTeacher, requests: &[GenerateRequest]) -> Vec<Generated> {
     let mut collector = Collector::new(requests.len());
     teacher
-        .generate(requests, &mut |step| {
-            collector.take(step);
+        .generate(requests, &mut |event| {
+            collector.take(event);
             Ok(())
         })
         .unwrap();
@@ -93,12 +93,12 @@ fn reference(teacher: &LlamaTeacher, prompt: &str, name: &str) -> f32 {
     let prompt = teacher.tokenize(prompt, "").unwrap();
     let name = teacher.model.vocab().tokenize(name.as_bytes(), false, false);
     let tokens: Vec<LlamaToken> = prompt.iter().chain(&name).copied().collect();
-    let shape = Shape { slots: 1, sequences: 1, cells: 2048, batch_tokens: 512 };
-    let mut session: Session<'_> = teacher.session(shape).unwrap();
-    let cells: Vec<Cell> = tokens
+    let size = ContextSize { slots: 1, sequences: 1, cells: 2048, batch_tokens: 512 };
+    let mut session: Session<'_> = teacher.session(size).unwrap();
+    let batch: Vec<BatchToken> = tokens
         .iter()
         .enumerate()
-        .map(|(position, &token)| Cell {
+        .map(|(position, &token)| BatchToken {
             token,
             position,
             sequences: [0].into(),
@@ -107,13 +107,13 @@ fn reference(teacher: &LlamaTeacher, prompt: &str, name: &str) -> f32 {
         .collect();
     let mut total = 0.0;
     session
-        .evaluate(&cells, |rows| {
+        .evaluate(&batch, |rows| {
             for (position, logits) in rows {
                 let probabilities = normalise(logits);
                 let of = |token: &LlamaToken| probabilities[token.0 as usize];
                 total += match tokens.get(position + 1) {
                     Some(next) => of(next).ln(),
-                    None => teacher.ends.iter().map(of).sum::<f32>().ln(),
+                    None => teacher.vocabulary.ends.iter().map(of).sum::<f32>().ln(),
                 };
             }
             Ok(())
@@ -132,8 +132,8 @@ fn questions(names: &[&str], prompts: &[String]) -> Vec<ScoreRequest> {
     prompts.iter().enumerate().map(question).collect()
 }
 
-/// The pocket teacher with its weights as plain 32-bit numbers: what is left of the differences
-/// between batch shapes when 8-bit products do not round differently.
+/// The pocket teacher with 32-bit weights: shows how much batch shapes differ apart from the
+/// rounding of 8-bit products.
 fn unquantised() -> tempfile::NamedTempFile {
     let mut source = File::open(models::teacher_file("pocket").unwrap()).unwrap();
     let content = gguf_file::Content::read(&mut source).unwrap();
@@ -155,8 +155,9 @@ fn unquantised() -> tempfile::NamedTempFile {
     file
 }
 
-/// Scores are within 1e-3 of the reference, in nats, with plain weights; with 8-bit weights within
-/// 0.5 % of a score's size: llama.cpp rounds a batch of several tokens differently from one.
+/// Scores are within 1e-3 nats of the reference with 32-bit weights. With 8-bit weights they are
+/// within 0.5 % of the score: llama.cpp rounds a batch of several tokens differently from a single
+/// one.
 fn compare_with_reference(options: LlamaOptions, names: &[&str], prompts: &[&str]) {
     let plain = unquantised();
     let options =
@@ -175,7 +176,7 @@ fn compare(
     let prompts: Vec<String> = prompts.iter().map(|prompt| (*prompt).to_owned()).collect();
     let requests = questions(names, &prompts);
     for (request, found) in requests.iter().zip(score(teacher, &requests)) {
-        // The reference is slow: of hundreds of names, some.
+        // The reference is slow, so only some of hundreds of names are compared.
         let every = names.len().div_ceil(77);
         for (name, found) in request.candidates.iter().zip(found).step_by(every) {
             let wanted = reference(teacher, &request.prompt, name);
@@ -239,13 +240,13 @@ fn requests(count: usize) -> Vec<GenerateRequest> {
 }
 
 #[test]
-fn a_place_is_refilled_and_every_request_is_answered_once() {
-    // Three slots for ten requests: most of them wait for a place.
+fn a_slot_is_reused_and_every_request_is_answered_once() {
+    // Three slots for ten requests: most of them wait for a slot.
     let replies = generate(&mut teacher(slots(3)), &requests(10));
     assert!(replies.iter().all(|reply| reply.text.starts_with("1.")));
     assert!(replies.iter().any(|reply| reply.complete));
     let again = generate(&mut teacher(slots(3)), &requests(10));
-    assert_eq!(replies, again, "the same work in the same shape");
+    assert_eq!(replies, again, "the same work in a context of the same size");
 }
 
 #[test]
@@ -258,7 +259,7 @@ fn a_small_context_only_makes_requests_wait() {
 }
 
 #[test]
-fn alone_an_answer_depends_on_its_request_only() {
+fn deterministic_answers_depend_on_their_request_only() {
     let all = requests(9);
     let replies = generate(&mut teacher(deterministic()), &all);
     let some: Vec<GenerateRequest> = [7, 2, 5].map(|index: usize| all[index].clone()).into();
@@ -279,19 +280,19 @@ fn a_prompt_beyond_the_models_context_is_refused_by_name() {
     let mut requests = requests(3);
     requests[2].prompt = "ticket ".repeat(20_000);
     let error = teacher(slots(4)).generate(&requests, &mut |_| Ok(())).unwrap_err();
-    assert!(error.to_string().starts_with("request 2 needs "), "{error}");
+    assert!(error.to_string().starts_with("request 2 demands "), "{error}");
     requests[2].prompt = "ticket ".repeat(150);
     let options = LlamaOptions { context: 128, ..LlamaOptions::default() };
     let error = teacher(options).generate(&requests, &mut |_| Ok(())).unwrap_err();
-    assert!(error.to_string().starts_with("request 2 needs a context of "), "{error}");
+    assert!(error.to_string().starts_with("request 2 demands a context of "), "{error}");
 }
 
 #[test]
-fn a_receiver_that_wants_no_more_is_obeyed() {
-    let mut steps = 0;
+fn an_error_of_the_sink_stops_the_work() {
+    let mut events = 0;
     let error = teacher(slots(2)).generate(&requests(6), &mut |_| {
-        steps += 1;
-        if steps == 3 { Err("enough".into()) } else { Ok(()) }
+        events += 1;
+        if events == 3 { Err("enough".into()) } else { Ok(()) }
     });
-    assert_eq!((error.unwrap_err().to_string().as_str(), steps), ("enough", 3));
+    assert_eq!((error.unwrap_err().to_string().as_str(), events), ("enough", 3));
 }

@@ -1,11 +1,11 @@
-//! A teacher without a model: it answers from what was recorded. For tests, for showing a run to
-//! somebody who has no GPU, and for audits: the same answers must give the same rows again.
+//! A teacher without a model: it answers from a recording. It serves tests, demonstrations on
+//! machines without a GPU, and audits: the same answers must give the same rows again.
 //!
-//! There are two kinds of recordings. The *calls* of a run (its ledger) are found by everything that
-//! was asked, so the teacher that was recorded is presented as it was, and a request that differs in
-//! anything has no answer. *Texts* with classes and labels, written by whoever, answer requests by
-//! class and questions by text, whatever the prompts say. Reading the files is the business of
-//! [`crate::run`]; here they are in memory.
+//! There are two kinds of recordings. The *calls* of a run (its ledger) are found by the whole
+//! request. The replay then has the identity of the recorded teacher, and a request that differs in
+//! anything has no answer. *Texts* with classes and labels, from any source, answer requests by
+//! class and questions by text, whatever the prompts are. [`crate::run`] reads the files; this
+//! module works in memory.
 
 #[cfg(test)]
 mod tests;
@@ -17,16 +17,16 @@ use std::{
 };
 
 use super::{
-    Answer, GenerateRequest, Generated, Measured, Poison, ScoreRequest, Scored, Sink, Teacher,
-    TeacherError, TeacherEvent, TeacherIdentity,
+    Answer, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, SkippedRequest,
+    Teacher, TeacherError, TeacherIdentity, deliver,
 };
 pub(crate) use texts::RecordedText;
-use texts::Texts;
+use texts::TextRecording;
 
-/// What `teacher.model` begins with where a recording is meant.
+/// The prefix of `teacher.model` that names a recording.
 pub(crate) const SCHEME: &str = "replay:";
 
-/// Tokens of a word, roughly, in English prose: no tokenizer is at hand.
+/// Rough number of tokens per word of English prose, since there is no tokenizer.
 const TOKENS_PER_WORD: f64 = 1.3;
 
 /// The recorded answer to one call.
@@ -34,41 +34,38 @@ const TOKENS_PER_WORD: f64 = 1.3;
 pub(crate) enum Call {
     Reply(Generated),
     Scores(Scored),
-    /// The teacher did not survive the request.
-    Skipped(Poison),
+    Skipped(SkippedRequest),
 }
 
 /// Answers from a recording.
 pub(crate) struct Replay {
     file: PathBuf,
     identity: TeacherIdentity,
-    memory: Memory,
+    recording: Recording,
 }
 
-enum Memory {
+enum Recording {
     Calls(HashMap<String, Call>),
-    Texts(Texts),
+    Texts(TextRecording),
 }
 
 impl Replay {
-    /// Presents itself as `identity`, the teacher that was recorded, and answers from `calls`, which
-    /// stand under their keys ([`GenerateRequest::key`], [`ScoreRequest::key`]). `file` is named in
-    /// errors.
+    /// Has the `identity` of the recorded teacher and answers from `calls`, which are found by
+    /// their keys ([`GenerateRequest::key`], [`ScoreRequest::key`]). `file` is named in errors.
     pub(crate) fn of_calls(
         file: PathBuf,
         identity: TeacherIdentity,
         calls: HashMap<String, Call>,
     ) -> Self {
-        Self { file, identity, memory: Memory::Calls(calls) }
+        Self { file, identity, recording: Recording::Calls(calls) }
     }
 
-    /// Answers a request for texts with the next ones of its major class that were not given out
-    /// yet, first those of the same minor class; an empty reply that is cut off says that there are
-    /// too few left. Answers a question with the text's recorded label: `relabel` has probability
-    /// `p`, `second` the rest.
+    /// Answers a request for texts with the next unused texts of its major class, those of the same
+    /// minor class first. If too few are left, the reply is empty and incomplete. Answers a
+    /// question with the text's recorded label: `relabel` has probability `p`, `second` the rest.
     ///
-    /// What was given out is known to this value alone: a stage that was stopped between two rounds
-    /// is given the same texts again, and drops them as repetitions.
+    /// Only this value knows which texts are used: a stage that was stopped between two rounds
+    /// receives the same texts again and drops them as repetitions.
     pub(crate) fn of_texts(file: PathBuf, sha256: String, rows: Vec<RecordedText>) -> Self {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
         let identity = TeacherIdentity {
@@ -79,12 +76,13 @@ impl Replay {
             template_sha256: String::new(),
             context: u32::MAX as usize,
         };
-        Self { file, identity, memory: Memory::Texts(Texts::new(rows)) }
+        Self { file, identity, recording: Recording::Texts(TextRecording::new(rows)) }
     }
 }
 
+/// Hints for requests without a recorded answer.
 const OTHER_CALLS: &str = "the task, the prompts or the settings differ from those of the recorded run, or it was not finished";
-const OTHER_TEXTS: &str = "it labels its own texts only, those with a `relabel`; another teacher can label the rest, and the texts without content of `relabel.contextual_calibration`";
+const OTHER_TEXTS: &str = "it can label only its own texts, and of those only the ones with a `relabel`; use another teacher to label the rest, and the content-free texts of `relabel.contextual_calibration`";
 
 impl Teacher for Replay {
     fn identity(&self) -> &TeacherIdentity {
@@ -92,11 +90,10 @@ impl Teacher for Replay {
     }
 
     fn scores_any_text(&self) -> bool {
-        matches!(self.memory, Memory::Calls(_))
+        matches!(self.recording, Recording::Calls(_))
     }
 
-    /// The prompts as they are, without a chat template, and an estimate of their lengths: 1.3 tokens
-    /// a word.
+    /// The prompts without a chat template, and an estimate of their lengths: 1.3 tokens per word.
     fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
         let measured = |prompt: &String| {
             let words = prompt.split_whitespace().count();
@@ -111,21 +108,23 @@ impl Teacher for Replay {
         requests: &[GenerateRequest],
         sink: Sink<'_, Generated>,
     ) -> Result<(), TeacherError> {
-        let answers = match &mut self.memory {
-            Memory::Texts(texts) => requests.iter().map(|ask| Ok(texts.write(ask))).collect(),
-            Memory::Calls(calls) => {
-                let found = requests.iter().map(|ask| {
-                    let answer = match calls.get(&ask.key(&self.identity)) {
+        let answers = match &mut self.recording {
+            Recording::Texts(texts) => {
+                requests.iter().map(|request| Ok(texts.reply(request))).collect()
+            }
+            Recording::Calls(calls) => {
+                let answers = requests.iter().map(|request| {
+                    let answer = match calls.get(&request.key(&self.identity)) {
                         Some(Call::Reply(reply)) => Some(Ok(reply.clone())),
-                        Some(Call::Skipped(poison)) => Some(Err(poison.clone())),
+                        Some(Call::Skipped(skipped)) => Some(Err(skipped.clone())),
                         Some(Call::Scores(_)) | None => None,
                     };
-                    (ask.id.as_str(), answer)
+                    (request.id.as_str(), answer)
                 });
-                all_of(found, &self.file, OTHER_CALLS)?
+                collect_all(answers, &self.file, OTHER_CALLS)?
             }
         };
-        deliver(answers, sink)
+        deliver_all(answers, sink)
     }
 
     fn score(
@@ -133,36 +132,40 @@ impl Teacher for Replay {
         requests: &[ScoreRequest],
         sink: Sink<'_, Scored>,
     ) -> Result<(), TeacherError> {
-        let answers = match &self.memory {
-            Memory::Texts(texts) => {
-                let found = requests.iter().map(|ask| (ask.id.as_str(), texts.score(ask).map(Ok)));
-                all_of(found, &self.file, OTHER_TEXTS)?
+        let answers = match &self.recording {
+            Recording::Texts(texts) => {
+                let answers = requests
+                    .iter()
+                    .map(|request| (request.id.as_str(), texts.score(request).map(Ok)));
+                collect_all(answers, &self.file, OTHER_TEXTS)?
             }
-            Memory::Calls(calls) => {
-                let found = requests.iter().map(|ask| {
-                    let answer = match calls.get(&ask.key(&self.identity)) {
+            Recording::Calls(calls) => {
+                let answers = requests.iter().map(|request| {
+                    let answer = match calls.get(&request.key(&self.identity)) {
                         Some(Call::Scores(scored)) => Some(Ok(scored.clone())),
-                        Some(Call::Skipped(poison)) => Some(Err(poison.clone())),
+                        Some(Call::Skipped(skipped)) => Some(Err(skipped.clone())),
                         Some(Call::Reply(_)) | None => None,
                     };
-                    (ask.id.as_str(), answer)
+                    (request.id.as_str(), answer)
                 });
-                all_of(found, &self.file, OTHER_CALLS)?
+                collect_all(answers, &self.file, OTHER_CALLS)?
             }
         };
-        deliver(answers, sink)
+        deliver_all(answers, sink)
     }
 }
 
-/// The answers, if each request (by its id) has one; otherwise the error that names the first one
-/// without.
-fn all_of<'a, T>(
-    found: impl Iterator<Item = (&'a str, Option<Answer<T>>)>,
+/// The answers, if every request (named by its id) has one.
+///
+/// # Errors
+/// Requests without an answer: their number and the id of the first.
+fn collect_all<'a, T>(
+    requests: impl Iterator<Item = (&'a str, Option<Answer<T>>)>,
     file: &Path,
     hint: &str,
 ) -> Result<Vec<Answer<T>>, TeacherError> {
     let (mut answers, mut missing, mut first) = (Vec::new(), 0, None);
-    for (id, answer) in found {
+    for (id, answer) in requests {
         if answer.is_none() {
             missing += 1;
             first.get_or_insert(id);
@@ -181,11 +184,7 @@ fn all_of<'a, T>(
     }
 }
 
-/// All answers in one piece: a round of a stage is written down whole or not at all.
-fn deliver<T>(answers: Vec<Answer<T>>, sink: Sink<'_, T>) -> Result<(), TeacherError> {
-    if answers.is_empty() {
-        return Ok(());
-    }
-    sink(TeacherEvent::Answers(answers.into_iter().enumerate().collect()))
-        .map_err(TeacherError::Stopped)
+/// Delivers all answers at once: a round of a stage is recorded as a whole or not at all.
+fn deliver_all<T>(answers: Vec<Answer<T>>, sink: Sink<'_, T>) -> Result<(), TeacherError> {
+    deliver(answers.into_iter().enumerate().collect(), sink)
 }

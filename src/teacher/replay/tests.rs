@@ -1,15 +1,16 @@
-//! Small recordings, worked out by hand.
+//! Small recordings with answers worked out by hand.
 
 use super::{
-    texts::{FLOOR, masses},
+    texts::{MIN_PROBABILITY, probabilities},
     *,
 };
 use crate::{
+    hint::Hint,
     prompt::reply::parse_list,
-    teacher::{Sampling, Wanted},
+    teacher::{Sampling, TeacherEvent, Wanted},
 };
 
-fn ask(id: &str, major: &str, minor: &str) -> GenerateRequest {
+fn request(id: &str, major: &str, minor: &str) -> GenerateRequest {
     GenerateRequest {
         id: id.to_owned(),
         prompt: format!("two texts of {major}, please"),
@@ -33,10 +34,10 @@ fn question(text: &str, candidates: &[&str]) -> ScoreRequest {
     }
 }
 
-fn generate(replay: &mut Replay, asks: &[GenerateRequest]) -> Vec<Answer<Generated>> {
+fn generate(replay: &mut Replay, requests: &[GenerateRequest]) -> Vec<Answer<Generated>> {
     let mut answers = Vec::new();
     replay
-        .generate(asks, &mut |event| {
+        .generate(requests, &mut |event| {
             answers.push(event);
             Ok(())
         })
@@ -73,8 +74,8 @@ fn identity() -> TeacherIdentity {
 }
 
 #[test]
-fn a_call_is_found_by_all_that_was_asked() {
-    let (known, poisoned) = (ask("0.0.0", "a", "b"), ask("0.1.0", "b", "a"));
+fn a_call_is_found_by_the_whole_request() {
+    let (known, skipped) = (request("0.0.0", "a", "b"), request("0.1.0", "b", "a"));
     let asked = question("x", &["a", "b"]);
     let reply = Generated {
         text: "1. x\n2. y".into(),
@@ -83,17 +84,17 @@ fn a_call_is_found_by_all_that_was_asked() {
         generated_tokens: 6,
     };
     let scored = Scored { log_probs: vec![-0.5, -1.0], tokens: vec![1, 1], prompt_tokens: 8 };
-    let poison = Poison { reason: "it ended".to_owned() };
+    let skip = SkippedRequest { reason: "it ended".to_owned() };
     let calls = HashMap::from([
         (known.key(&identity()), Call::Reply(reply.clone())),
-        (poisoned.key(&identity()), Call::Skipped(poison.clone())),
+        (skipped.key(&identity()), Call::Skipped(skip.clone())),
         (asked.key(&identity()), Call::Scores(scored.clone())),
     ]);
     let mut replay = Replay::of_calls("run/ledger.jsonl".into(), identity(), calls);
     assert_eq!(replay.identity(), &identity());
-    // Another order and another name of the request change nothing.
+    // The order and the id of the requests do not matter.
     let renamed = GenerateRequest { id: "x".to_owned(), ..known.clone() };
-    assert_eq!(generate(&mut replay, &[poisoned, renamed]), [Err(poison), Ok(reply)]);
+    assert_eq!(generate(&mut replay, &[skipped, renamed]), [Err(skip), Ok(reply)]);
     assert_eq!(score(&mut replay, std::slice::from_ref(&asked)), [Ok(scored)]);
 
     let others = [
@@ -103,12 +104,13 @@ fn a_call_is_found_by_all_that_was_asked() {
         GenerateRequest { sampling: Sampling { top_k: 9, ..known.sampling }, ..known.clone() },
     ];
     for other in others {
-        let message = replay
+        let error = replay
             .generate(&[known.clone(), other], &mut |_| panic!("nothing is answered"))
-            .unwrap_err()
-            .to_string();
+            .unwrap_err();
+        let message = error.to_string();
         assert!(message.starts_with("run/ledger.jsonl has no answer to 1 of 2"), "{message}");
-        assert!(message.contains("0.0.0") && message.contains("hint: the task"), "{message}");
+        assert!(message.contains("0.0.0"), "{message}");
+        assert!(error.hint().unwrap().starts_with("the task"), "{error:?}");
     }
     let other = ScoreRequest { candidates: vec!["a".to_owned()], ..asked };
     assert!(replay.score(&[other], &mut |_| Ok(())).is_err());
@@ -137,16 +139,16 @@ fn texts() -> Replay {
 }
 
 #[test]
-fn texts_are_given_out_once_the_same_minor_class_first() {
-    let asks = [
-        ask("0.0.0", "a", "c"),
-        ask("0.1.0", "b", "a"),
-        ask("0.0.1", "a", "c"),
-        ask("0.0.2", "a", "b"),
+fn each_text_is_used_once_those_of_the_same_minor_class_first() {
+    let requests = [
+        request("0.0.0", "a", "c"),
+        request("0.1.0", "b", "a"),
+        request("0.0.1", "a", "c"),
+        request("0.0.2", "a", "b"),
     ];
     let mut replay = texts();
     let replies: Vec<Generated> =
-        generate(&mut replay, &asks).into_iter().map(Result::unwrap).collect();
+        generate(&mut replay, &requests).into_iter().map(Result::unwrap).collect();
     let found: Vec<&str> = replies.iter().map(|reply| reply.text.as_str()).collect();
     assert_eq!(found, ["1. \"three three\"\n2. five", "", "1. one\n2. four", ""]);
     assert_eq!(
@@ -159,7 +161,7 @@ fn texts_are_given_out_once_the_same_minor_class_first() {
 }
 
 #[test]
-fn a_text_has_the_label_it_was_given() {
+fn a_text_has_its_recorded_label() {
     let mut replay = texts();
     let probabilities = |replay: &mut Replay, text: &str, names: &[&str]| {
         let answers = score(replay, &[question(text, names)]);
@@ -172,7 +174,7 @@ fn a_text_has_the_label_it_was_given() {
     };
     close(probabilities(&mut replay, "three three", &["a", "b", "c"]), &[0.0, 0.6, 0.4]);
     close(probabilities(&mut replay, "two", &["a", "b", "d"]), &[0.2, 0.6, 0.2]);
-    // The label is no candidate: its share goes to all.
+    // The label is not a candidate: its probability goes to all.
     close(probabilities(&mut replay, "two", &["a", "c", "d"]), &[0.2, 0.6, 0.2]);
 
     let questions = [question("two", &["a", "b"]), question("six", &["a", "b"])];
@@ -186,8 +188,8 @@ fn the_recorded_label_wins_and_nothing_is_impossible() {
     let names = ["a", "b", "c", "d"].map(str::to_owned);
     for p in [1e-3, 0.1, 0.3, 0.5, 0.7, 1.0] {
         for second in [None, Some("a"), Some("b"), Some("z")] {
-            let found = masses(&names, "b", p, second);
-            assert!(found.iter().all(|mass| (FLOOR..=1.0).contains(mass)), "{found:?}");
+            let found = probabilities(&names, "b", p, second);
+            assert!(found.iter().all(|p| (MIN_PROBABILITY..=1.0).contains(p)), "{found:?}");
             let other = [0, 2, 3].map(|at| found[at]).into_iter().fold(0.0, f64::max);
             assert!(found[1] > other, "{p} {second:?} {found:?}");
         }

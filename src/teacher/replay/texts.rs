@@ -1,125 +1,126 @@
-//! Recorded texts: which ones are given out, and what their labels are worth as scores.
+//! Recorded texts: which text answers which request, and the scores that their labels stand for.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
 use crate::{
-    prompt::reply::parse_list,
+    prompt::{one_line, reply::parse_list},
     teacher::{GenerateRequest, Generated, ScoreRequest, Scored},
 };
 
-/// Least probability of a candidate.
-pub(super) const FLOOR: f64 = 1e-6;
-/// A recorded label stays the most probable one by at least this factor.
-const SECOND: f64 = 0.99;
+/// Minimum probability of a candidate.
+pub(super) const MIN_PROBABILITY: f64 = 1e-6;
+/// Maximum probability of any other class, as a share of the recorded label's.
+const MAX_SHARE: f64 = 0.99;
 
 /// A recorded text.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(crate) struct RecordedText {
     pub text: String,
-    /// The class asked for.
+    /// The class that was requested.
     pub major: String,
     pub minor: Option<String>,
-    /// The class that the teacher gave it afterwards.
+    /// The class that the teacher assigned afterwards.
     pub relabel: Option<String>,
     /// Probability of that class, above 0 and at most 1; unset = 1.
     pub p: Option<f64>,
-    /// The next probable class.
+    /// The second most probable class.
     pub second: Option<String>,
 }
 
-/// All texts, and which of them were given out.
-pub(super) struct Texts {
+/// All recorded texts, and which of them are used.
+pub(super) struct TextRecording {
     rows: Vec<RecordedText>,
-    /// Not to be given out (any more): was already, repeats another one, or could not be read back.
+    /// Rows that answer no further request: already used, a repetition, or not parsable as a reply.
     used: Vec<bool>,
-    /// Place of each text, by its [`form`].
-    places: HashMap<String, usize>,
+    /// The row of each text, by its [`normalised`] form.
+    row_of: HashMap<String, usize>,
 }
 
-impl Texts {
+impl TextRecording {
     pub(super) fn new(rows: Vec<RecordedText>) -> Self {
-        let mut places = HashMap::new();
+        let mut row_of = HashMap::new();
         let mut used = Vec::with_capacity(rows.len());
-        for (place, row) in rows.iter().enumerate() {
-            let repeats = *places.entry(form(&row.text)).or_insert(place) != place;
-            used.push(repeats || read_back(&row.text).is_none());
+        for (index, row) in rows.iter().enumerate() {
+            let repeats = *row_of.entry(normalised(&row.text)).or_insert(index) != index;
+            used.push(repeats || parsed(&row.text).is_none());
         }
-        Self { rows, used, places }
+        Self { rows, used, row_of }
     }
 
     /// The next texts of the wanted classes, as a list.
-    pub(super) fn write(&mut self, ask: &GenerateRequest) -> Generated {
-        let fits = |place: &usize| {
-            let row = &self.rows[*place];
-            !self.used[*place]
-                && row.major == ask.wanted.major
-                && row.text.chars().count() <= ask.longest
+    pub(super) fn reply(&mut self, request: &GenerateRequest) -> Generated {
+        let fits = |index: &usize| {
+            let row = &self.rows[*index];
+            !self.used[*index]
+                && row.major == request.wanted.major
+                && row.text.chars().count() <= request.longest
         };
-        let (near, far): (Vec<usize>, Vec<usize>) = (0..self.rows.len())
+        let (same_minor, others): (Vec<usize>, Vec<usize>) = (0..self.rows.len())
             .filter(fits)
-            .partition(|place| self.rows[*place].minor.as_ref() == Some(&ask.wanted.minor));
-        let chosen: Vec<usize> = near.into_iter().chain(far).take(ask.lines).collect();
-        let complete = chosen.len() == ask.lines;
+            .partition(|index| self.rows[*index].minor.as_ref() == Some(&request.wanted.minor));
+        let chosen: Vec<usize> = same_minor.into_iter().chain(others).take(request.lines).collect();
+        let complete = chosen.len() == request.lines;
         let mut lines = Vec::new();
         if complete {
-            for (number, place) in chosen.into_iter().enumerate() {
-                self.used[place] = true;
-                lines.push(format!("{}. {}", number + 1, one_line(&self.rows[place].text)));
+            for (number, index) in chosen.into_iter().enumerate() {
+                self.used[index] = true;
+                lines.push(format!("{}. {}", number + 1, one_line(&self.rows[index].text)));
             }
         }
         Generated { text: lines.join("\n"), complete, prompt_tokens: 0, generated_tokens: 0 }
     }
 
-    /// The label of the text that is asked about, if it has one.
+    /// The scores for the recorded label of the text in question, if it has one.
     pub(super) fn score(&self, question: &ScoreRequest) -> Option<Scored> {
-        let row = &self.rows[*self.places.get(&form(&question.text))?];
+        let row = &self.rows[*self.row_of.get(&normalised(&question.text))?];
         let label = row.relabel.as_deref()?;
-        let masses =
-            masses(&question.candidates, label, row.p.unwrap_or(1.0), row.second.as_deref());
+        let probabilities =
+            probabilities(&question.candidates, label, row.p.unwrap_or(1.0), row.second.as_deref());
         Some(Scored {
-            log_probs: masses.into_iter().map(|mass| mass.ln() as f32).collect(),
+            log_probs: probabilities.into_iter().map(|p| p.ln() as f32).collect(),
             tokens: vec![0; question.candidates.len()],
             prompt_tokens: 0,
         })
     }
 }
 
-/// `p` for `label`, the rest for `second`. What has no place among the candidates goes evenly to those
-/// that have nothing yet, or to all where `label` is none of them. Nothing comes up to the label, and
-/// nothing is quite impossible.
-pub(super) fn masses(candidates: &[String], label: &str, p: f64, second: Option<&str>) -> Vec<f64> {
-    let place = |name: &str| candidates.iter().position(|candidate| candidate == name);
-    let first = place(label);
-    let second = second.and_then(place).filter(|second| Some(*second) != first);
-    let most = if first.is_some() { SECOND * p } else { 1.0 };
-    let mut masses = vec![0.0; candidates.len()];
-    for (place, mass) in [(first, p), (second, (1.0 - p).min(most))] {
-        if let Some(place) = place {
-            masses[place] = mass;
+/// The probability of each candidate: `p` for `label`, the rest for `second`. Probability of a
+/// class that is not a candidate is spread evenly over the candidates without any, or over all if
+/// `label` is not a candidate. No class reaches the probability of `label`, and none is impossible.
+pub(super) fn probabilities(
+    candidates: &[String],
+    label: &str,
+    p: f64,
+    second: Option<&str>,
+) -> Vec<f64> {
+    let index_of = |name: &str| candidates.iter().position(|candidate| candidate == name);
+    let first = index_of(label);
+    let second = second.and_then(index_of).filter(|second| Some(*second) != first);
+    let max_other = if first.is_some() { MAX_SHARE * p } else { 1.0 };
+    let mut all = vec![0.0; candidates.len()];
+    for (index, p) in [(first, p), (second, (1.0 - p).min(max_other))] {
+        if let Some(index) = index {
+            all[index] = p;
         }
     }
-    let rest = 1.0 - masses.iter().sum::<f64>();
-    let open: Vec<usize> = (0..masses.len())
-        .filter(|at| first.is_none() || ![first, second].contains(&Some(*at)))
+    let rest = 1.0 - all.iter().sum::<f64>();
+    let others: Vec<usize> = (0..all.len())
+        .filter(|index| first.is_none() || ![first, second].contains(&Some(*index)))
         .collect();
-    for at in &open {
-        masses[*at] = (masses[*at] + rest / open.len() as f64).min(most);
+    for &index in &others {
+        all[index] = (all[index] + rest / others.len() as f64).min(max_other);
     }
-    masses.into_iter().map(|mass| mass.max(FLOOR)).collect()
+    all.into_iter().map(|p| p.max(MIN_PROBABILITY)).collect()
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// What the parser of replies makes of a text: without enclosing quotes, for one.
-fn read_back(text: &str) -> Option<String> {
+/// The text that the parser of replies returns, without enclosing quotes and so on.
+fn parsed(text: &str) -> Option<String> {
     parse_list(&format!("1. {}", one_line(text)), 1, usize::MAX, true).ok()?.pop()
 }
 
-/// Texts of the same form are the same one.
-fn form(text: &str) -> String {
-    read_back(text).unwrap_or_else(|| one_line(text)).to_ascii_lowercase()
+/// The form in which equal texts are equal.
+fn normalised(text: &str) -> String {
+    parsed(text).unwrap_or_else(|| one_line(text)).to_ascii_lowercase()
 }

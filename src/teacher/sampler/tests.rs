@@ -11,7 +11,7 @@ fn shares(sampling: Sampling, banned: &[i32], recent: &[i32]) -> Vec<f64> {
     let mut rng = Rng::for_item(1, "test", 0);
     let mut sampler = Sampler::default();
     for _ in 0..20_000 {
-        let row = Row { logits: &logits, banned, recent };
+        let row = LogitsRow { logits: &logits, banned, recent };
         counts[sampler.draw(&sampling, row, &mut rng).unwrap() as usize] += 1.0 / 20_000.0;
     }
     counts
@@ -67,7 +67,7 @@ fn penalties_worked_by_hand() {
     assert_eq!(sampling.penalise(3.0, 2), 3.0 / 2.0 - 2.0 * 0.5 - 0.25);
     assert_eq!(sampling.penalise(-1.0, 1), -2.0 - 0.5 - 0.25);
 
-    // Each time the first token was said halves its weight: 0.1, 0.3, 0.2, 0.1.
+    // Each occurrence of the first token halves its weight: 0.1, 0.3, 0.2, 0.1.
     let halve = Sampling { frequency_penalty: 2f32.ln(), ..Sampling::default() };
     close(&shares(halve, &[], &[0, 0]), &[1.0 / 7.0, 3.0 / 7.0, 2.0 / 7.0, 1.0 / 7.0]);
     // Only the last token is recent, the first two are forgotten.
@@ -107,7 +107,7 @@ fn draws_from_fifty_thousand_tokens_follow_the_distribution() {
         let mut counts = [0.0; GROUPS];
         let draws = 4000.0;
         for _ in 0..draws as usize {
-            let row = Row { logits: &logits, banned: &[], recent: &[] };
+            let row = LogitsRow { logits: &logits, banned: &[], recent: &[] };
             let token = sampler.draw(&sampling, row, &mut rng).unwrap();
             assert!(keep(logits[token as usize]));
             counts[token as usize % GROUPS] += 1.0;
@@ -140,14 +140,18 @@ fn the_nucleus_is_the_smallest_set_that_reaches_the_sum() {
             .unwrap();
         let mut sampler = Sampler::default();
         let sampling = Sampling { top_p, ..Sampling::default() };
-        sampler.load(&sampling, Row { logits: &logits, banned: &[], recent: &[] });
-        sampler.open_pool(&sampling);
-        assert!(sampler.few.len().abs_diff(wanted + 1) <= 1, "{} {wanted}", sampler.few.len());
+        sampler.load(&sampling, LogitsRow { logits: &logits, banned: &[], recent: &[] });
+        sampler.build_pool(&sampling);
+        assert!(
+            sampler.candidates.len().abs_diff(wanted + 1) <= 1,
+            "{} {wanted}",
+            sampler.candidates.len()
+        );
     }
 }
 
 #[test]
-fn what_is_no_number_is_never_drawn() {
+fn nan_is_never_drawn() {
     let mut logits = vec![f32::NAN; 300];
     let samplings = [
         Sampling::default(),
@@ -158,9 +162,9 @@ fn what_is_no_number_is_never_drawn() {
     ];
     let draw = |sampling: &Sampling, logits: &[f32], banned: &[i32], seed| {
         let mut rng = Rng::for_item(seed, "test", 0);
-        let row = Row { logits, banned, recent: &[] };
+        let row = LogitsRow { logits, banned, recent: &[] };
         let token = Sampler::default().draw(sampling, row, &mut rng);
-        // One number is taken, whatever happens.
+        // One number is taken in every case.
         let mut other = Rng::for_item(seed, "test", 0);
         let _: f64 = other.random();
         assert_eq!(rng.random::<u64>(), other.random::<u64>());
@@ -181,35 +185,36 @@ fn what_is_no_number_is_never_drawn() {
 }
 
 #[test]
-fn temperature_nought_takes_the_first_of_equals() {
+fn temperature_zero_takes_the_first_of_equals() {
     let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
     let mut logits = vec![0.0; 1000];
     (logits[900], logits[700], logits[701]) = (2.0, 2.0, 2.0);
     let mut rng = Rng::for_item(1, "test", 0);
     let mut draw = |banned: &[i32]| {
-        let row = Row { logits: &logits, banned, recent: &[] };
+        let row = LogitsRow { logits: &logits, banned, recent: &[] };
         Sampler::default().draw(&sampling, row, &mut rng)
     };
     assert_eq!((draw(&[]), draw(&[700]), draw(&[700, 701])), (Some(700), Some(701), Some(900)));
     assert_eq!(draw(&[700, 701, 900]), Some(0));
 }
 
-/// Draws by a rule that accepts the tokens for which `accepts` holds.
-fn ruled(sampling: &Sampling, logits: &[f32], accepts: &dyn Fn(i32) -> bool) -> Vec<f64> {
-    let bar = |row: &mut [f32]| {
+/// How often each token is drawn under a constraint that accepts the tokens for which `accepts`
+/// holds.
+fn constrained(sampling: &Sampling, logits: &[f32], accepts: &dyn Fn(i32) -> bool) -> Vec<f64> {
+    let mask = |row: &mut [f32]| {
         for (token, logit) in row.iter_mut().enumerate() {
             if !accepts(token as i32) {
                 *logit = f32::NEG_INFINITY;
             }
         }
     };
-    let rule = Rule { accepts, bar: &bar };
+    let constraint = Constraint { accepts, mask: &mask };
     let mut sampler = Sampler::default();
     let mut rng = Rng::for_item(4, "test", 0);
     let mut counts = vec![0.0; logits.len()];
     for _ in 0..20_000 {
-        let row = Row { logits, banned: &[], recent: &[] };
-        let token = sampler.draw_by(sampling, row, &rule, &mut rng).unwrap();
+        let row = LogitsRow { logits, banned: &[], recent: &[] };
+        let token = sampler.draw_with(sampling, row, &constraint, &mut rng).unwrap();
         counts[token as usize] += 1.0 / 20_000.0;
     }
     counts
@@ -220,26 +225,29 @@ fn a_refusal_leaves_the_others_as_probable_as_they_were() {
     let logits = ln(&[0.4, 0.3, 0.2, 0.1]);
     let base = Sampling::default();
     let not_first = |token: i32| token != 0;
-    close(&ruled(&base, &logits, &not_first), &[0.0, 3.0 / 6.0, 2.0 / 6.0, 1.0 / 6.0]);
-    // Top-k keeps the first three, the rule the last three of four.
+    close(&constrained(&base, &logits, &not_first), &[0.0, 3.0 / 6.0, 2.0 / 6.0, 1.0 / 6.0]);
+    // Top-k keeps the first three of four, the constraint the last three.
     let cut = Sampling { top_k: 3, ..base };
-    close(&ruled(&cut, &logits, &not_first), &[0.0, 3.0 / 5.0, 2.0 / 5.0, 0.0]);
-    // The cut leaves nothing that the rule accepts: the rule goes first.
+    close(&constrained(&cut, &logits, &not_first), &[0.0, 3.0 / 5.0, 2.0 / 5.0, 0.0]);
+    // The cut keeps nothing that the constraint accepts, so the constraint is applied first.
     let cut = Sampling { top_k: 1, ..base };
-    close(&ruled(&cut, &logits, &not_first), &[0.0, 1.0, 0.0, 0.0]);
+    close(&constrained(&cut, &logits, &not_first), &[0.0, 1.0, 0.0, 0.0]);
     let greedy = Sampling { temperature: 0.0, ..base };
-    close(&ruled(&greedy, &logits, &|token| token > 1), &[0.0, 0.0, 1.0, 0.0]);
+    close(&constrained(&greedy, &logits, &|token| token > 1), &[0.0, 0.0, 1.0, 0.0]);
 }
 
 #[test]
-fn the_whole_row_is_checked_when_single_tokens_are_refused() {
+fn the_whole_row_is_masked_when_single_tokens_are_refused() {
     // The last two of 200 tokens, 2 : 1, hidden below others of far greater weight.
     let mut logits = vec![200.0; 200];
     (logits[198], logits[199]) = (2f32.ln(), 0.0);
     for sampling in [Sampling::default(), Sampling { min_p: 0.5, ..Sampling::default() }] {
-        let found = ruled(&sampling, &logits, &|token| token >= 198);
+        let found = constrained(&sampling, &logits, &|token| token >= 198);
         close(&found[198..], &[2.0 / 3.0, 1.0 / 3.0]);
     }
-    // One refusal already leaves nothing of weight on the old scale.
-    close(&ruled(&Sampling::default(), &logits[197..], &|token| token > 0), &[0.0, 0.667, 0.333]);
+    // A single refusal leaves no weight at all on the old scale.
+    close(
+        &constrained(&Sampling::default(), &logits[197..], &|token| token > 0),
+        &[0.0, 0.667, 0.333],
+    );
 }

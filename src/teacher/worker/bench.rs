@@ -1,33 +1,33 @@
-//! Measures the engine where it works: in a worker, with a worker's environment.
+//! Benchmarks the engine where it normally runs: in a worker, with a worker's environment.
 
 use std::sync::mpsc::{self, Receiver};
 
 use super::{
-    process::{Process, WorkerMessage},
+    process::{WorkerMessage, WorkerProcess},
     protocol::{Command, Report},
-    worker_pool::{Launch, out_of_turn},
+    worker_pool::{Launch, unexpected_report},
 };
 use crate::teacher::{
     TeacherError,
     llama::bench::{BenchReport, Measure, Workload},
 };
 
-/// Runs `workload` in a worker; `done` hears of each measure.
+/// Runs `workload` in a worker. `on_measure` receives each measurement as soon as it is finished.
 ///
 /// # Errors
-/// Whatever the engine says; a worker that dies.
+/// Errors of the engine; a worker that ends.
 pub(crate) fn bench(
     launch: &Launch,
     workload: &Workload,
-    mut done: impl FnMut(&Measure),
+    mut on_measure: impl FnMut(&Measure),
 ) -> Result<BenchReport, TeacherError> {
-    let mut talk = WorkerConnection::begin(launch)?;
-    talk.say(Command::Bench(workload.clone()));
+    let mut connection = WorkerConnection::open(launch)?;
+    connection.send(Command::Bench(workload.clone()));
     loop {
-        match talk.hear()? {
-            Report::Measure(measure) => done(&measure),
+        match connection.receive()? {
+            Report::Measure(measure) => on_measure(&measure),
             Report::Benched(report) => return Ok(*report),
-            other => return Err(out_of_turn(&other)),
+            other => return Err(unexpected_report(&other)),
         }
     }
 }
@@ -40,49 +40,50 @@ pub(crate) fn bench_prompts(
     launch: &Launch,
     workload: &Workload,
 ) -> Result<Vec<Vec<i32>>, TeacherError> {
-    let mut talk = WorkerConnection::begin(launch)?;
-    talk.say(Command::BenchPrompts(workload.clone()));
-    match talk.hear()? {
+    let mut connection = WorkerConnection::open(launch)?;
+    connection.send(Command::BenchPrompts(workload.clone()));
+    match connection.receive()? {
         Report::BenchPrompts(prompts) => Ok(prompts),
-        other => Err(out_of_turn(&other)),
+        other => Err(unexpected_report(&other)),
     }
 }
 
-/// A worker without a supervisor: a measurement that dies is not taken up again.
+/// A worker without a supervisor: a benchmark whose worker ends is not resumed.
 struct WorkerConnection {
-    process: Option<Process>,
-    inbox: Receiver<WorkerMessage>,
+    process: Option<WorkerProcess>,
+    messages: Receiver<WorkerMessage>,
 }
 
 impl WorkerConnection {
-    fn begin(launch: &Launch) -> Result<Self, TeacherError> {
-        let (post, inbox) = mpsc::channel();
-        let process = Process::start(&launch.program, move |heard| {
-            // Nobody listens any more only when the measurement is over.
-            let _ = post.send(heard);
+    /// Starts a worker and waits until it has loaded the model.
+    fn open(launch: &Launch) -> Result<Self, TeacherError> {
+        let (sender, messages) = mpsc::channel();
+        let process = WorkerProcess::start(&launch.program, move |message| {
+            // It fails only after the benchmark, when nothing receives any more.
+            let _ = sender.send(message);
         })
         .map_err(|error| TeacherError::Worker {
             message: format!("does not start: {error}"),
-            hint: "the program's own file must be executable".to_owned(),
+            hint: "the file of this program must be executable".to_owned(),
         })?;
         process.send(Command::Load { path: launch.model.clone(), options: launch.options.clone() });
-        let mut talk = Self { process: Some(process), inbox };
-        match talk.hear()? {
-            Report::Loaded(_) => Ok(talk),
-            other => Err(out_of_turn(&other)),
+        let mut connection = Self { process: Some(process), messages };
+        match connection.receive()? {
+            Report::Loaded(_) => Ok(connection),
+            other => Err(unexpected_report(&other)),
         }
     }
 
-    fn hear(&mut self) -> Result<Report, TeacherError> {
-        match self.inbox.recv() {
+    fn receive(&mut self) -> Result<Report, TeacherError> {
+        match self.messages.recv() {
             Ok(WorkerMessage::Report(report)) => match *report {
                 Report::Failed(error) => Err(error),
                 report => Ok(report),
             },
             Ok(WorkerMessage::Ended(_)) | Err(_) => {
-                let fate = self.process.take().map(|process| process.fate().text);
+                let exit = self.process.take().map(|process| process.exit().description);
                 Err(TeacherError::Worker {
-                    message: format!("ended in the middle of it: {}", fate.unwrap_or_default()),
+                    message: format!("ended during the benchmark: {}", exit.unwrap_or_default()),
                     hint: "lower `teacher.slots` or `teacher.context`, or choose a smaller model"
                         .to_owned(),
                 })
@@ -90,7 +91,7 @@ impl WorkerConnection {
         }
     }
 
-    fn say(&self, command: Command) {
+    fn send(&self, command: Command) {
         if let Some(process) = &self.process {
             process.send(command);
         }

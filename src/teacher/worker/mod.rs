@@ -1,10 +1,10 @@
 //! The engine as a supervised child process.
 //!
-//! llama.cpp ends the process it runs in on quite a few occasions (a failed assertion, memory that
-//! runs out, a driver that goes away), and it can hang. So it runs in a child of the same binary,
-//! the *worker* ([`serve`]), and a death costs the batch in flight: the supervisor starts the
-//! worker anew, asks again what was not answered, finds the request that kills it, gives that one up
-//! by name, and goes on.
+//! llama.cpp aborts its process on many occasions (a failed assertion, no memory, a lost driver),
+//! and it can hang. So the engine runs in a child process of the same binary, the *worker*
+//! ([`serve`]), and a crash costs only the batch in flight. The supervisor restarts the worker,
+//! sends the unanswered requests again, finds the request that crashes the worker, reports it as
+//! skipped and continues with the others.
 
 mod bench;
 mod process;

@@ -1,4 +1,4 @@
-//! One worker process and the threads at its three pipes.
+//! One worker process and the threads that serve its three pipes.
 
 use std::{
     collections::VecDeque,
@@ -16,45 +16,45 @@ use std::{
 use super::protocol::{self, Command, Report};
 use crate::verbosity;
 
-/// Variables of the worker's environment, unless the user has set them. OpenMP reads its own when
-/// the program is loaded, hence here: threads that spin while they wait cost far more than the work
-/// as soon as anything else runs on the machine. Without the last one a failed assertion may start a
-/// debugger.
+/// Environment variables of the worker, unless the user has set them. OpenMP reads its variable
+/// when the program is loaded, so the worker cannot set it itself; threads that spin while they
+/// wait cost far more than the work as soon as anything else runs on the machine. Without the
+/// second variable a failed assertion may start a debugger.
 const ENVIRONMENT: [(&str, &str); 2] = [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1")];
 
-/// The lines of stderr that are kept for the error message, and their length.
+/// How many of the last lines of stderr are kept for the error message, and of what length.
 const KEPT_LINES: usize = 2;
 const KEPT_CHARS: usize = 300;
 
-/// What comes from a worker.
+/// What the supervisor receives from a worker.
 pub(super) enum WorkerMessage {
     Report(Box<Report>),
-    /// The pipe has ended, or broke the protocol in the way that is said.
+    /// The pipe was closed, or the worker broke the protocol in the given way.
     Ended(Option<String>),
 }
 
 /// How a process ended.
 #[derive(Debug, Clone)]
-pub(super) struct Fate {
-    pub text: String,
-    /// Whether it was killed from outside: by the kernel for want of memory, or by somebody.
+pub(super) struct WorkerExit {
+    pub description: String,
+    /// Whether it was killed from outside: by the kernel because memory ran out, or by a user.
     pub killed: bool,
 }
 
 /// A running worker. Dropping it kills it.
-pub(super) struct Process {
+pub(super) struct WorkerProcess {
     child: Child,
     commands: Sender<Command>,
-    errors: Arc<Mutex<VecDeque<String>>>,
-    errors_reader: JoinHandle<()>,
+    stderr_tail: Arc<Mutex<VecDeque<String>>>,
+    stderr_reader: JoinHandle<()>,
 }
 
-impl Process {
-    /// Starts `program teacher-worker`. `tell` is called, in a thread of its own, with all that the
-    /// worker says, and with [`WorkerMessage::Ended`] last.
+impl WorkerProcess {
+    /// Starts `program teacher-worker`. `on_message` is called, in a thread of its own, with every
+    /// message of the worker, and finally with [`WorkerMessage::Ended`].
     pub(super) fn start(
         program: &Path,
-        tell: impl Fn(WorkerMessage) + Send + 'static,
+        on_message: impl Fn(WorkerMessage) + Send + 'static,
     ) -> io::Result<Self> {
         let mut command = Program::new(program);
         command.arg("teacher-worker");
@@ -67,88 +67,95 @@ impl Process {
                 command.env(name, value);
             }
         }
-        // A group of its own: Ctrl-C on the terminal is for the parent, which takes it along.
+        // A process group of its own: Ctrl-C in the terminal goes to the parent, which ends the
+        // worker.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut input), Some(output), Some(errors)) = pipes else {
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("a pipe is missing"));
         };
 
-        let (commands, orders) = mpsc::channel::<Command>();
+        let (commands, to_send) = mpsc::channel::<Command>();
         thread::spawn(move || {
-            for command in orders {
-                if protocol::write(&mut input, &command).is_err() {
-                    // The worker is gone; its stdout says so too.
+            for command in to_send {
+                if protocol::write(&mut stdin, &command).is_err() {
+                    // The worker has ended; the thread at its stdout reports that.
                     return;
                 }
             }
         });
         thread::spawn(move || {
-            let mut output = BufReader::new(output);
+            let mut stdout = BufReader::new(stdout);
             let fault = loop {
-                match protocol::read(&mut output) {
-                    Ok(Some(report)) => tell(WorkerMessage::Report(Box::new(report))),
+                match protocol::read(&mut stdout) {
+                    Ok(Some(report)) => on_message(WorkerMessage::Report(Box::new(report))),
                     Ok(None) => break None,
-                    // It died while it spoke.
+                    // It ended in the middle of a message.
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break None,
                     Err(error) => break Some(error.to_string()),
                 }
             };
-            tell(WorkerMessage::Ended(fault));
+            on_message(WorkerMessage::Ended(fault));
         });
-        let kept = Arc::new(Mutex::new(VecDeque::new()));
-        let keep = Arc::clone(&kept);
-        let errors_reader = thread::spawn(move || {
-            for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+        let stderr_tail = Arc::new(Mutex::new(VecDeque::new()));
+        let tail = Arc::clone(&stderr_tail);
+        let stderr_reader = thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line);
                 let line: String = line.trim().chars().take(KEPT_CHARS).collect();
                 if !line.is_empty() {
-                    let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
-                    kept.push_back(line);
-                    if kept.len() > KEPT_LINES {
-                        kept.pop_front();
+                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    tail.push_back(line);
+                    if tail.len() > KEPT_LINES {
+                        tail.pop_front();
                     }
                 }
             }
         });
-        Ok(Self { child, commands, errors: kept, errors_reader })
+        Ok(Self { child, commands, stderr_tail, stderr_reader })
     }
 
-    /// Sends `command` without waiting for the worker to read it. Should the worker be gone, its
-    /// end is told soon.
+    /// Sends `command` without waiting for the worker to read it. If the worker has ended, that is
+    /// reported by [`WorkerMessage::Ended`].
     pub(super) fn send(&self, command: Command) {
         let _ = self.commands.send(command);
     }
 
-    /// Ends the worker at once; its end is told soon.
+    /// Kills the worker; [`WorkerMessage::Ended`] follows.
     pub(super) fn kill(&mut self) {
         // It fails only for a process that has ended.
         let _ = self.child.kill();
     }
 
-    /// How the worker ended, once its pipe has.
-    pub(super) fn fate(mut self) -> Fate {
+    /// How the worker ended, once its pipe was closed.
+    pub(super) fn exit(mut self) -> WorkerExit {
         let status = self.wait();
-        let patience = Instant::now() + Duration::from_millis(500);
-        while !self.errors_reader.is_finished() && Instant::now() < patience {
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while !self.stderr_reader.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
         }
-        let kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        let said: Vec<&str> = kept.iter().map(String::as_str).collect();
-        let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join(" | ")) };
+        let tail = self.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines: Vec<&str> = tail.iter().map(String::as_str).collect();
+        let stderr =
+            if lines.is_empty() { String::new() } else { format!(" ({})", lines.join(" | ")) };
         match status {
-            Ok(status) => Fate { text: format!("{status}{said}"), killed: was_killed(status) },
-            Err(error) => Fate { text: format!("unknown end, {error}{said}"), killed: false },
+            Ok(status) => {
+                WorkerExit { description: format!("{status}{stderr}"), killed: was_killed(status) }
+            }
+            Err(error) => WorkerExit {
+                description: format!("unknown exit status, {error}{stderr}"),
+                killed: false,
+            },
         }
     }
 
-    /// The exit status. A pipe ends a moment before the process does; one that closed its pipe and
-    /// lives on is killed.
+    /// The exit status. The pipe is closed a moment before the process ends; a process that only
+    /// closed its pipe is killed.
     fn wait(&mut self) -> io::Result<ExitStatus> {
-        let patience = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < patience {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
@@ -159,7 +166,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for WorkerProcess {
     fn drop(&mut self) {
         self.kill();
         let _ = self.child.wait();

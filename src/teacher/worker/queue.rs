@@ -1,70 +1,70 @@
-//! Which request is asked of which worker, and what becomes of the requests that a worker died on.
-//! Knows nothing of processes.
+//! Decides which requests are sent to which worker, and what happens to the requests that a worker
+//! ended on. It knows nothing of processes.
 //!
-//! A death casts suspicion on the requests that were begun and not answered. They are tried once more
-//! together, since most deaths have nothing to do with them; if that ends in a death too, each one is
-//! tried alone. What kills a worker again and again alone is poison and not asked any more. Requests
-//! that were never begun simply go on. An answered request is never asked again.
+//! When a worker ends, the requests that it had begun and not answered are suspects. They are tried
+//! once more together, since most crashes have nothing to do with them. If the worker ends again,
+//! each suspect is tried alone. A request that ends its worker alone, again and again, is skipped.
+//! Requests that were never begun are simply sent again; an answered request is never sent again.
 
 use std::collections::{HashSet, VecDeque};
 
-/// How a piece of work is tried.
+/// How the requests of a work item are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trial {
-    Fresh,
-    /// Suspects, for the second time.
+    First,
+    /// Suspects, together, for the second time.
     Together,
-    /// One suspect in a call of its own.
+    /// One suspect alone.
     Alone,
 }
 
 /// Requests for one call of one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WorkItem {
-    /// Which requests, in the order in which they are sent.
+    /// The indices of the requests, in the order in which they are sent.
     pub requests: Vec<usize>,
     trial: Trial,
 }
 
-/// Requests that are waiting, in work, or answered.
-pub(super) struct Queue {
+/// The state of all requests: waiting, in progress, or answered.
+pub(super) struct WorkQueue {
     waiting: VecDeque<WorkItem>,
     answered: Vec<bool>,
+    /// Number of requests that are not answered.
     open: usize,
-    /// Deaths of a worker that had this request alone.
+    /// How often a worker ended on each request alone.
     deaths: Vec<u8>,
 }
 
-impl Queue {
-    /// All requests 0..`order.len()` are to be asked, in the given `order`, in contiguous pieces of
-    /// at most `size`.
+impl WorkQueue {
+    /// Queues all requests 0..`order.len()` in the given `order`, in work items of at most `size`.
     pub(super) fn new(order: &[usize], size: usize) -> Self {
-        let piece =
-            |requests: &[usize]| WorkItem { requests: requests.to_vec(), trial: Trial::Fresh };
+        let item =
+            |requests: &[usize]| WorkItem { requests: requests.to_vec(), trial: Trial::First };
         Self {
-            waiting: order.chunks(size.max(1)).map(piece).collect(),
+            waiting: order.chunks(size.max(1)).map(item).collect(),
             answered: vec![false; order.len()],
             open: order.len(),
             deaths: vec![0; order.len()],
         }
     }
 
-    /// The next piece of work, if any is waiting.
+    /// The next work item, if one is waiting.
     pub(super) fn next(&mut self) -> Option<WorkItem> {
         self.waiting.pop_front()
     }
 
-    /// Whether a piece of work is waiting.
+    /// Whether a work item is waiting.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether every request has been answered or given up.
+    /// Whether every request has been answered or skipped.
     pub(super) fn is_done(&self) -> bool {
         self.open == 0
     }
 
-    /// Notes an answer; false if there is one already.
+    /// Records an answer. Returns false if the request already has one.
     pub(super) fn answer(&mut self, request: usize) -> bool {
         let first = !self.answered[request];
         self.open -= usize::from(first);
@@ -72,41 +72,42 @@ impl Queue {
         first
     }
 
-    /// Requests of `piece` without an answer.
-    pub(super) fn unanswered(&self, piece: &WorkItem) -> Vec<usize> {
-        piece.requests.iter().copied().filter(|request| !self.answered[*request]).collect()
+    /// Requests of `item` without an answer.
+    pub(super) fn unanswered(&self, item: &WorkItem) -> Vec<usize> {
+        item.requests.iter().copied().filter(|request| !self.answered[*request]).collect()
     }
 
-    /// A worker died over `piece`, having begun with `begun`. A request that was alone in as many
-    /// deaths as `patience` says is given up and returned; the others are waiting again.
+    /// Records that a worker ended on `item`, of which it had begun the requests `begun`. A request
+    /// that was alone in `max_deaths` such ends is skipped and returned; the others are queued
+    /// again.
     pub(super) fn died(
         &mut self,
-        piece: &WorkItem,
+        item: &WorkItem,
         begun: &HashSet<usize>,
-        patience: u8,
+        max_deaths: u8,
     ) -> Option<usize> {
-        let left = self.unanswered(piece);
+        let left = self.unanswered(item);
         let (suspects, rest): (Vec<usize>, Vec<usize>) =
             left.iter().partition(|request| begun.contains(request));
-        match (piece.trial, &left[..]) {
+        match (item.trial, &left[..]) {
             (_, []) => {}
             (Trial::Alone, [request, ..]) => {
                 self.deaths[*request] += 1;
-                if self.deaths[*request] >= patience {
+                if self.deaths[*request] >= max_deaths {
                     self.answer(*request);
                     return Some(*request);
                 }
                 self.push(left, Trial::Alone);
             }
-            // It died before it said with what: any of them may be the reason.
-            (Trial::Fresh, _) if suspects.is_empty() => self.push(left, Trial::Together),
+            // It ended before it reported what it began, so any of them may be the cause.
+            (Trial::First, _) if suspects.is_empty() => self.push(left, Trial::Together),
             (Trial::Together, _) if suspects.is_empty() => {
                 let (front, back) = left.split_at(left.len().div_ceil(2));
                 self.push(back.to_vec(), Trial::Together);
                 self.push(front.to_vec(), Trial::Together);
             }
-            (Trial::Fresh, _) => {
-                self.push(rest, Trial::Fresh);
+            (Trial::First, _) => {
+                self.push(rest, Trial::First);
                 self.push(suspects, Trial::Together);
             }
             (Trial::Together, _) => {
@@ -133,19 +134,25 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn whole(count: usize) -> Queue {
-        Queue::new(&(0..count).collect::<Vec<_>>(), count)
+    fn whole(count: usize) -> WorkQueue {
+        WorkQueue::new(&(0..count).collect::<Vec<_>>(), count)
     }
 
-    /// A worker that dies whenever it begins with one of `bad`, `side` requests at a time. Returns
-    /// what was given up and how many workers died.
-    fn drive(queue: &mut Queue, bad: &[usize], side: usize, tells: bool) -> (Vec<usize>, usize) {
-        let (mut given_up, mut dead, mut answers) = (Vec::new(), 0, HashSet::new());
-        while let Some(piece) = queue.next() {
+    /// Simulates a worker that begins `slots` requests at a time and ends whenever one of them is
+    /// `bad`. If `reports`, it tells which requests it begins. Returns the skipped requests and the
+    /// number of workers that ended.
+    fn drive(
+        queue: &mut WorkQueue,
+        bad: &[usize],
+        slots: usize,
+        reports: bool,
+    ) -> (Vec<usize>, usize) {
+        let (mut skipped, mut dead, mut answers) = (Vec::new(), 0, HashSet::new());
+        while let Some(item) = queue.next() {
             let mut begun = HashSet::new();
             let mut died = false;
-            for side in piece.requests.chunks(side) {
-                if tells {
+            for side in item.requests.chunks(slots) {
+                if reports {
                     begun.extend(side.iter().copied());
                 }
                 died = side.iter().any(|request| bad.contains(request));
@@ -158,19 +165,19 @@ mod tests {
             }
             if died {
                 dead += 1;
-                given_up.extend(queue.died(&piece, &begun, 2));
+                skipped.extend(queue.died(&item, &begun, 2));
             } else {
-                assert!(queue.unanswered(&piece).is_empty());
+                assert!(queue.unanswered(&item).is_empty());
             }
             assert!(dead < 200, "no end");
         }
         assert!(queue.is_done());
-        (given_up, dead)
+        (skipped, dead)
     }
 
     #[test]
     fn nothing_is_lost_without_deaths() {
-        let mut queue = Queue::new(&[2, 0, 1], 2);
+        let mut queue = WorkQueue::new(&[2, 0, 1], 2);
         assert_eq!(queue.next().unwrap().requests, [2, 0]);
         assert_eq!(queue.next().unwrap().requests, [1]);
         assert!(queue.next().is_none() && !queue.is_done());
@@ -178,29 +185,29 @@ mod tests {
     }
 
     #[test]
-    fn the_poison_is_found_and_all_others_are_answered() {
-        for (bad, side) in [(vec![5], 1), (vec![5], 4), (vec![4, 6, 19], 4), (vec![0, 19], 16)] {
-            let (given_up, dead) = drive(&mut whole(20), &bad, side, true);
-            assert_eq!(given_up, bad);
+    fn bad_requests_are_skipped_and_all_others_are_answered() {
+        for (bad, slots) in [(vec![5], 1), (vec![5], 4), (vec![4, 6, 19], 4), (vec![0, 19], 16)] {
+            let (skipped, dead) = drive(&mut whole(20), &bad, slots, true);
+            assert_eq!(skipped, bad);
             // Once with all others, once with its neighbours, twice alone.
             assert!(dead <= 4 * bad.len(), "{dead}");
         }
     }
 
     #[test]
-    fn a_worker_that_never_says_what_it_begins_is_narrowed_down() {
-        let (given_up, dead) = drive(&mut whole(1000), &[77], 16, false);
-        assert_eq!(given_up, [77]);
+    fn a_bad_request_is_found_although_the_worker_reports_nothing() {
+        let (skipped, dead) = drive(&mut whole(1000), &[77], 16, false);
+        assert_eq!(skipped, [77]);
         assert!(dead < 16, "{dead}");
     }
 
     #[test]
-    fn a_death_from_outside_costs_no_request() {
+    fn one_death_skips_no_request() {
         let mut queue = whole(10);
-        let piece = queue.next().unwrap();
+        let item = queue.next().unwrap();
         queue.answer(0);
-        assert_eq!(queue.died(&piece, &HashSet::from([0, 1, 2]), 2), None);
-        // First the suspects again, then what was never begun.
+        assert_eq!(queue.died(&item, &HashSet::from([0, 1, 2]), 2), None);
+        // First the suspects again, then the requests that were never begun.
         assert_eq!(queue.next().unwrap().requests, [1, 2]);
         assert_eq!(queue.next().unwrap().requests, (3..10).collect::<Vec<_>>());
     }

@@ -1,13 +1,13 @@
-//! The worker: the child process that holds the engine (`promptmix teacher-worker`).
+//! The worker: the child process that runs the engine (`promptmix teacher-worker`).
 //!
-//! Frames alone may go through stdout, so the pipe is moved to a descriptor of its own first and
-//! whatever else writes to stdout ends up on stderr, which the supervisor keeps for its error
-//! messages. A thread owns stdin and ends the process where stdin ends, even in the middle of a
-//! batch: a worker never outlives its parent.
+//! stdout is for frames only. So the pipe is first moved to another descriptor, and whatever else
+//! writes to stdout goes to stderr, which the supervisor keeps for its error messages. A thread
+//! owns stdin and ends the process at the end of stdin, even in the middle of a batch: a worker
+//! never outlives its parent.
 //!
-//! For tests of the supervision there is a hook: `PROMPTMIX_TEST_CRASH` holds a comma-separated list
-//! of `abort:ID` and `hang:ID`, and the worker does so when it begins with the request of that id
-//! (`loading` stands for the loading of the model). Nothing but the worker itself can come to harm.
+//! Tests can make a worker fail: `PROMPTMIX_TEST_CRASH` holds a comma-separated list of `abort:ID`
+//! and `hang:ID`, and the worker aborts or hangs when it begins the request with that id (`loading`
+//! is the id of loading the model). Only the worker itself is affected.
 
 use std::{
     fs::File,
@@ -20,34 +20,36 @@ use std::{
 use super::protocol::{self, Command, Report};
 use crate::{
     interrupt::leave,
-    teacher::{Step, TeacherError, chat, llama::LlamaTeacher},
+    teacher::{EngineEvent, TeacherError, chat, llama::LlamaTeacher},
 };
 
-/// An engine tells after each step that it is alive; the supervisor hears it this often.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// The engine reports after each step that it is alive; at most one such report is sent in this
+/// time.
+const ALIVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves until the parent closes the pipe, which ends the process.
 ///
 /// # Errors
-/// A pipe that breaks, or a parent that does not keep to the protocol.
+/// A broken pipe, or a parent that breaks the protocol.
 pub(crate) fn serve() -> io::Result<()> {
     let pipe = private_stdout()?;
-    let mut output = Output { pipe, spoke: Instant::now(), crash: Crash::from_environment() };
-    die_first();
-    chat::cage();
-    let commands = listen();
+    let mut output =
+        Output { pipe, last_sent: Instant::now(), crash: CrashHook::from_environment() };
+    volunteer_for_oom_killer();
+    chat::limit_memory();
+    let commands = read_commands();
     let Ok(Command::Load { path, options }) = commands.recv() else {
-        return Err(io::Error::other("the first command is not to load a model"));
+        return Err(io::Error::other("the first command must load a model"));
     };
-    output.crash.at("loading");
+    output.crash.reach("loading");
     let mut teacher = match LlamaTeacher::load(&path, options) {
         Ok(teacher) => teacher,
         Err(error) => {
-            output.say(&Report::Failed(error))?;
+            output.send(&Report::Failed(error))?;
             return Ok(());
         }
     };
-    output.say(&Report::Loaded(teacher.identity().clone()))?;
+    output.send(&Report::Loaded(teacher.identity().clone()))?;
     for command in commands {
         let outcome = match command {
             Command::Load { .. } => {
@@ -55,35 +57,37 @@ pub(crate) fn serve() -> io::Result<()> {
             }
             Command::Measure(prompts) => teacher.measure(&prompts).map(Report::Measured),
             Command::Generate(requests) => teacher
-                .generate(&requests, &mut |step| {
-                    let begun = begun(&step).iter().map(|at| requests[*at].id.clone()).collect();
-                    output.step(&Report::Generated(step), begun)
+                .generate(&requests, &mut |event| {
+                    let begun = begun(&event).iter().map(|&index| requests[index].id.clone());
+                    let begun = begun.collect();
+                    output.send_event(&Report::Generated(event), begun)
                 })
                 .map(|()| Report::Finished),
             Command::Bench(workload) => teacher
                 .bench(&workload, |measure| {
-                    // A parent that is gone ends this process by its other pipe.
-                    let _ = output.say(&Report::Measure(measure.clone()));
+                    // If the parent has ended, the end of stdin ends this process.
+                    let _ = output.send(&Report::Measure(measure.clone()));
                 })
                 .map(|report| Report::Benched(Box::new(report))),
             Command::BenchPrompts(workload) => {
                 Ok(Report::BenchPrompts(teacher.bench_prompts(&workload)))
             }
             Command::Score(requests) => teacher
-                .score(&requests, &mut |step| {
-                    let begun = begun(&step).iter().map(|at| requests[*at].id.clone()).collect();
-                    output.step(&Report::Scored(step), begun)
+                .score(&requests, &mut |event| {
+                    let begun = begun(&event).iter().map(|&index| requests[index].id.clone());
+                    let begun = begun.collect();
+                    output.send_event(&Report::Scored(event), begun)
                 })
                 .map(|()| Report::Finished),
         };
         let outcome = outcome.unwrap_or_else(|error| match error {
-            // Only this side's own pipe can have stopped the engine.
+            // Only a failed write to our own pipe stops the engine.
             TeacherError::Stopped(reason) => {
                 Report::Failed(TeacherError::Decode { message: reason.to_string() })
             }
             error => Report::Failed(error),
         });
-        output.say(&outcome)?;
+        output.send(&outcome)?;
     }
     Ok(())
 }
@@ -91,50 +95,53 @@ pub(crate) fn serve() -> io::Result<()> {
 /// The pipe to the supervisor.
 struct Output {
     pipe: File,
-    /// When the supervisor heard of us last.
-    spoke: Instant,
-    crash: Crash,
+    last_sent: Instant,
+    crash: CrashHook,
 }
 
 impl Output {
-    fn say(&mut self, report: &Report) -> io::Result<()> {
-        let is_mere_sign =
-            matches!(report, Report::Generated(Step::Alive) | Report::Scored(Step::Alive));
-        if is_mere_sign && self.spoke.elapsed() < SIGN_OF_LIFE {
+    fn send(&mut self, report: &Report) -> io::Result<()> {
+        let only_alive = matches!(
+            report,
+            Report::Generated(EngineEvent::Alive) | Report::Scored(EngineEvent::Alive)
+        );
+        if only_alive && self.last_sent.elapsed() < ALIVE_INTERVAL {
             return Ok(());
         }
-        self.spoke = Instant::now();
+        self.last_sent = Instant::now();
         protocol::write(&mut self.pipe, report)
     }
 
-    fn step(
+    /// Sends an event in which the requests with the ids `begun` begin.
+    fn send_event(
         &mut self,
         report: &Report,
         begun: Vec<String>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        self.say(report)?;
-        begun.iter().for_each(|id| self.crash.at(id));
+        self.send(report)?;
+        begun.iter().for_each(|id| self.crash.reach(id));
         Ok(())
     }
 }
 
-fn begun<T>(step: &Step<T>) -> &[usize] {
-    match step {
-        Step::Began(begun) => begun,
-        Step::Done(_) | Step::Alive => &[],
+/// The requests that begin in `event`.
+fn begun<T>(event: &EngineEvent<T>) -> &[usize] {
+    match event {
+        EngineEvent::Began(begun) => begun,
+        EngineEvent::Done(_) | EngineEvent::Alive => &[],
     }
 }
 
 /// Reads commands in a thread of its own, so that the end of stdin is noticed at any time.
-fn listen() -> Receiver<Command> {
-    let (send, commands) = mpsc::channel();
+fn read_commands() -> Receiver<Command> {
+    let (sender, commands) = mpsc::channel();
     thread::spawn(move || {
         let mut input = io::stdin().lock();
         loop {
             match protocol::read(&mut input) {
                 Ok(Some(command)) => {
-                    // The main thread has left only if the process is about to end.
-                    let _ = send.send(command);
+                    // It fails only when the main thread has finished and the process is ending.
+                    let _ = sender.send(command);
                 }
                 Ok(None) => leave(0),
                 Err(error) => {
@@ -147,13 +154,13 @@ fn listen() -> Receiver<Command> {
     commands
 }
 
-/// Takes stdout for frames alone and lets everything else that is printed go to stderr.
+/// Keeps the pipe at stdout for frames and redirects all other output to stderr.
 #[cfg(unix)]
 fn private_stdout() -> io::Result<File> {
     use std::os::fd::AsFd;
     let pipe = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    // SAFETY: both descriptors are open; the one that is closed belongs to stdout, whose pipe lives
-    // on in `pipe`.
+    // SAFETY: both descriptors are open. `dup2` closes the one of stdout; `pipe` keeps its pipe
+    // open.
     if unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) } < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -166,25 +173,26 @@ fn private_stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
 }
 
-/// Where memory runs out, Linux shall end the worker and not the program that can replace it.
-fn die_first() {
+/// When memory runs out, Linux should kill the worker rather than the program that can replace it.
+fn volunteer_for_oom_killer() {
     if cfg!(target_os = "linux") {
         // Best effort: without it the kernel chooses the largest process, most likely this one.
         let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     }
 }
 
-/// The hook for tests, see the top of this file.
-struct Crash(Vec<(String, String)>);
+/// The hook for tests, described at the top of this file: pairs of `abort` or `hang` and an id.
+struct CrashHook(Vec<(String, String)>);
 
-impl Crash {
+impl CrashHook {
     fn from_environment() -> Self {
         let wanted = std::env::var("PROMPTMIX_TEST_CRASH").unwrap_or_default();
         let pairs = wanted.split(',').filter_map(|pair| pair.split_once(':'));
         Self(pairs.map(|(how, id)| (how.to_owned(), id.to_owned())).collect())
     }
 
-    fn at(&self, id: &str) {
+    /// Aborts or hangs if the hook says so for `id`.
+    fn reach(&self, id: &str) {
         match self.0.iter().find(|(_, wanted)| wanted == id).map(|(how, _)| how.as_str()) {
             Some("abort") => {
                 eprintln!("the test hook aborts at {id}");

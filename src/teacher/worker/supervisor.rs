@@ -1,137 +1,132 @@
-//! The parent's side: hands out work to the crew of workers and gathers their answers.
+//! The parent's side: hands out work to the worker pool and collects the answers.
 //!
-//! One loop serves all workers. Who is asked what, and what becomes of requests that a worker died
-//! on, is the [`Queue`]'s business.
+//! One loop serves all workers. [`WorkQueue`] decides which requests are sent to which worker, and
+//! what happens to the requests that a worker ended on.
 
 use std::{collections::HashSet, time::Instant};
 
 use super::{
-    process::{Fate, WorkerMessage},
+    process::{WorkerExit, WorkerMessage},
     protocol::{Command, Report},
-    queue::Queue,
-    worker_pool::{Launch, Slot, State, WorkerPool, out_of_turn},
+    queue::WorkQueue,
+    worker_pool::{Launch, Slot, WorkerPool, WorkerState, unexpected_report},
 };
 use crate::teacher::{
-    GenerateRequest, Generated, Measured, Poison, ScoreRequest, Scored, Sink, Step, Teacher,
-    TeacherError, TeacherEvent, TeacherIdentity,
+    Answer, EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink,
+    SkippedRequest, Teacher, TeacherError, TeacherEvent, TeacherIdentity, deliver,
 };
 
-/// Bytes of prompts that are sent at once.
-const PIECE_BYTES: usize = 64 << 20;
-/// TokenBytes per worker, where there are several workers: enough that they end together.
-const PIECES: usize = 4;
-/// Deaths over one request alone after which it is poison. A kill from outside says less about the
-/// request than an end of its own.
-const PATIENCE: u8 = 2;
-const PATIENCE_IF_KILLED: u8 = 8;
-/// Deaths in a row without a single answer in between after which no request is to blame any more.
-const FRUITLESS: usize = 24;
+/// Maximum size in bytes of the prompts in one work item.
+const ITEM_BYTES: usize = 64 << 20;
+/// Work items per worker, if there are several workers: enough that all finish at about the same
+/// time.
+const ITEMS_PER_WORKER: usize = 4;
+/// How often a worker may end on one request alone before the request is skipped.
+const MAX_DEATHS: u8 = 2;
+/// The same if the worker was killed from outside, which says less about the request.
+const MAX_DEATHS_IF_KILLED: u8 = 8;
+/// How often workers may end in a row without a single answer. After that, no request is to blame.
+const MAX_DEATHS_WITHOUT_ANSWER: usize = 24;
 
 /// A teacher in worker processes.
 pub(crate) struct Supervised {
-    crew: WorkerPool,
+    pool: WorkerPool,
 }
 
 impl Supervised {
     /// Starts the workers and waits until all have loaded the model.
     ///
     /// # Errors
-    /// Whatever the engine says of the model; a program that does not start; a worker that dies
-    /// while loading, twice.
+    /// Errors of the engine about the model; a program that does not start; a worker that ends
+    /// twice while it loads the model.
     pub(crate) fn start(launch: Launch) -> Result<Self, TeacherError> {
-        Ok(Self { crew: WorkerPool::start(launch)? })
+        Ok(Self { pool: WorkerPool::start(launch)? })
     }
 
-    /// Puts `requests` to the workers until each one is answered or given up.
-    fn work<W: Work>(
+    /// Sends `requests` to the workers until each one is answered or skipped.
+    fn work<W: WorkRequest>(
         &mut self,
         requests: &[W],
         sink: Sink<'_, W::Answer>,
     ) -> Result<(), TeacherError> {
-        // Prompts that begin alike are answered by the same worker.
+        // Sorted, so that prompts with a common prefix go to the same worker.
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|request| requests[*request].prompt());
         let bytes: usize = requests.iter().map(|request| request.prompt().len()).sum();
-        let pieces = if self.crew.slots.len() > 1 { self.crew.slots.len() * PIECES } else { 1 };
-        let pieces = pieces.max(bytes.div_ceil(PIECE_BYTES)).max(1);
-        let queue = Queue::new(&order, requests.len().div_ceil(pieces));
-        let mut shift =
-            Shift { requests, queue, withheld: Vec::new(), fruitless: 0, answered: false };
-        let outcome = self.run_shift(&mut shift, sink);
+        let workers = self.pool.slots.len();
+        let items = if workers > 1 { workers * ITEMS_PER_WORKER } else { 1 };
+        let items = items.max(bytes.div_ceil(ITEM_BYTES)).max(1);
+        let queue = WorkQueue::new(&order, requests.len().div_ceil(items));
+        let mut job = Job::new(requests, queue);
+        let outcome = self.run_job(&mut job, sink);
         if outcome.is_err() {
-            // What they are at is not wanted any more.
-            for slot in &mut self.crew.slots {
-                if matches!(slot.state, State::Busy { .. }) {
-                    (slot.process, slot.state, slot.number) = (None, State::Off, 0);
+            // Workers that are still busy with this job are stopped.
+            for slot in &mut self.pool.slots {
+                if matches!(slot.state, WorkerState::Busy { .. }) {
+                    (slot.process, slot.state, slot.process_number) = (None, WorkerState::Off, 0);
                 }
             }
         }
         outcome
     }
 
-    fn run_shift<W: Work>(
+    fn run_job<W: WorkRequest>(
         &mut self,
-        shift: &mut Shift<'_, W>,
+        job: &mut Job<'_, W>,
         sink: Sink<'_, W::Answer>,
     ) -> Result<(), TeacherError> {
         loop {
-            let busy = |slot: &Slot| matches!(slot.state, State::Busy { .. });
-            if shift.queue.is_done() && !self.crew.slots.iter().any(busy) {
-                let withheld = std::mem::take(&mut shift.withheld);
-                if let Some((request, _)) = withheld.first().filter(|_| !shift.answered) {
-                    self.prove_sound(&shift.requests[*request])?;
+            let busy = |slot: &Slot| matches!(slot.state, WorkerState::Busy { .. });
+            if job.queue.is_done() && !self.pool.slots.iter().any(busy) {
+                let skipped = std::mem::take(&mut job.skipped);
+                if let Some((request, _)) = skipped.first().filter(|_| !job.answered) {
+                    self.check_engine(&job.requests[*request])?;
                 }
-                return deliver(sink, withheld);
+                return deliver(skipped, sink);
             }
-            for slot in 0..self.crew.slots.len() {
-                self.employ(slot, shift)?;
+            for slot in 0..self.pool.slots.len() {
+                self.assign(slot, job)?;
             }
             let (mut answers, mut outcome) = (Vec::new(), Ok(()));
-            for (slot, heard) in self.crew.listen() {
-                let handled = match heard {
+            for (slot, message) in self.pool.receive() {
+                let handled = match message {
                     WorkerMessage::Report(report) => {
-                        self.report(slot, *report, shift, &mut answers)
+                        self.handle_report(slot, *report, job, &mut answers)
                     }
                     WorkerMessage::Ended(fault) => {
-                        let fate = self.crew.bury(slot, fault);
-                        let told = sink(TeacherEvent::Restarted(fate.text.clone()));
-                        self.died(slot, &fate, shift).and(told.map_err(TeacherError::Stopped))
+                        let exit = self.pool.reap(slot, fault);
+                        let delivered = sink(TeacherEvent::Restarted(exit.description.clone()));
+                        self.handle_exit(slot, &exit, job)
+                            .and(delivered.map_err(TeacherError::Stopped))
                     }
                 };
                 outcome = outcome.and(handled);
             }
             if !answers.is_empty() {
-                (shift.fruitless, shift.answered) = (0, true);
-                answers.append(&mut shift.withheld);
-                deliver(sink, answers)?;
+                (job.deaths_without_answer, job.answered) = (0, true);
+                answers.append(&mut job.skipped);
+                deliver(answers, sink)?;
             }
             outcome?;
         }
     }
 
-    /// Where every request was given up the machine may be to blame instead: a harmless request, of
-    /// the kind of `request`, tells.
-    fn prove_sound<W: Work>(&mut self, request: &W) -> Result<(), TeacherError> {
+    /// Sends a harmless request of the same kind as `request`. If every request was skipped, the
+    /// machine may be to blame rather than the requests, and this fails.
+    fn check_engine<W: WorkRequest>(&mut self, request: &W) -> Result<(), TeacherError> {
         let harmless = [request.harmless()];
-        let queue = Queue::new(&[0], 1);
-        let mut shift = Shift {
-            requests: &harmless,
-            queue,
-            withheld: Vec::new(),
-            fruitless: 0,
-            answered: true,
-        };
-        let mut poison = None;
-        self.run_shift(&mut shift, &mut |event| {
+        let mut job = Job { answered: true, ..Job::new(&harmless, WorkQueue::new(&[0], 1)) };
+        let mut skipped = None;
+        self.run_job(&mut job, &mut |event| {
             if let TeacherEvent::Answers(answers) = event {
-                poison = answers.into_iter().find_map(|(_, answer)| answer.err());
+                skipped = answers.into_iter().find_map(|(_, answer)| answer.err());
             }
             Ok(())
         })?;
-        match poison {
+        match skipped {
             None => Ok(()),
-            Some(poison) => Err(TeacherError::Worker {
-                message: format!("answers nothing at all: {poison}"),
+            Some(SkippedRequest { reason }) => Err(TeacherError::Worker {
+                message: format!("answers no request at all: {reason}"),
                 hint:
                     "a smaller model, a lower `teacher.slots` or `teacher.gpu_layers = 0` may help"
                         .to_owned(),
@@ -139,164 +134,171 @@ impl Supervised {
         }
     }
 
-    /// Gives a worker something to do, if it can do something and there is something to do.
-    fn employ<W: Work>(
+    /// Starts the worker in `slot` or gives it a work item, if there is work for it.
+    fn assign<W: WorkRequest>(
         &mut self,
         slot: usize,
-        shift: &mut Shift<'_, W>,
+        job: &mut Job<'_, W>,
     ) -> Result<(), TeacherError> {
-        match self.crew.slots[slot].state {
-            State::Off if shift.queue.is_waiting() => self.crew.turn_on(slot),
-            State::Idle => {
-                let Some(piece) = shift.queue.next() else { return Ok(()) };
-                let requests = piece.requests.iter().map(|at| shift.requests[*at].clone());
-                let place = &mut self.crew.slots[slot];
-                if let Some(process) = &place.process {
+        match self.pool.slots[slot].state {
+            WorkerState::Off if job.queue.is_waiting() => self.pool.start_worker(slot),
+            WorkerState::Idle => {
+                let Some(item) = job.queue.next() else { return Ok(()) };
+                let requests = item.requests.iter().map(|index| job.requests[*index].clone());
+                let slot = &mut self.pool.slots[slot];
+                if let Some(process) = &slot.process {
                     process.send(W::command(requests.collect()));
                 }
-                place.heard = Instant::now();
-                place.state = State::Busy { piece, begun: HashSet::new() };
+                slot.last_heard = Instant::now();
+                slot.state = WorkerState::Busy { item, begun: HashSet::new() };
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn report<W: Work>(
+    fn handle_report<W: WorkRequest>(
         &mut self,
         slot: usize,
         report: Report,
-        shift: &mut Shift<'_, W>,
-        answers: &mut Vec<(usize, Result<W::Answer, Poison>)>,
+        job: &mut Job<'_, W>,
+        answers: &mut Vec<(usize, Answer<W::Answer>)>,
     ) -> Result<(), TeacherError> {
-        let State::Busy { piece, begun } = &mut self.crew.slots[slot].state else {
-            return self.crew.loaded(slot, report);
+        let WorkerState::Busy { item, begun } = &mut self.pool.slots[slot].state else {
+            return self.pool.finish_loading(slot, report);
         };
-        let request = |at: usize| piece.requests.get(at).copied();
+        // A worker numbers the requests of its work item.
+        let request = |index: usize| item.requests.get(index).copied();
         match report {
             Report::Finished => {
-                let missing = shift.queue.unanswered(piece).first().copied();
-                self.crew.slots[slot].state = State::Idle;
+                let missing = job.queue.unanswered(item).first().copied();
+                self.pool.slots[slot].state = WorkerState::Idle;
                 match missing {
                     None => Ok(()),
-                    Some(request) => Err(TeacherError::Decode {
-                        message: format!(
-                            "request {} got no answer\nhint: run the same command again; what was finished is kept",
-                            shift.requests[request].id()
-                        ),
-                    }),
+                    Some(request) => {
+                        Err(TeacherError::NoAnswer { id: job.requests[request].id().to_owned() })
+                    }
                 }
             }
             Report::Failed(error) => {
-                self.crew.slots[slot].state = State::Idle;
+                self.pool.slots[slot].state = WorkerState::Idle;
                 Err(error)
             }
-            other => match W::step(other) {
-                Ok(Step::Began(at)) => {
-                    begun.extend(at.into_iter().filter_map(request));
+            other => match W::event(other) {
+                Ok(EngineEvent::Began(indices)) => {
+                    begun.extend(indices.into_iter().filter_map(request));
                     Ok(())
                 }
-                Ok(Step::Done(done)) => {
-                    let done =
-                        done.into_iter().filter_map(|(at, answer)| Some((request(at)?, answer)));
+                Ok(EngineEvent::Done(done)) => {
+                    let done = done
+                        .into_iter()
+                        .filter_map(|(index, answer)| Some((request(index)?, answer)));
                     answers.extend(
-                        done.filter(|(request, _)| shift.queue.answer(*request))
+                        done.filter(|(request, _)| job.queue.answer(*request))
                             .map(|(request, answer)| (request, Ok(answer))),
                     );
                     Ok(())
                 }
-                Ok(Step::Alive) => Ok(()),
-                Err(other) => Err(out_of_turn(&other)),
+                Ok(EngineEvent::Alive) => Ok(()),
+                Err(other) => Err(unexpected_report(&other)),
             },
         }
     }
 
-    fn died<W: Work>(
+    fn handle_exit<W: WorkRequest>(
         &mut self,
         slot: usize,
-        fate: &Fate,
-        shift: &mut Shift<'_, W>,
+        exit: &WorkerExit,
+        job: &mut Job<'_, W>,
     ) -> Result<(), TeacherError> {
-        let (piece, begun) = match std::mem::replace(&mut self.crew.slots[slot].state, State::Off) {
-            State::Busy { piece, begun } => (piece, begun),
-            State::Loading => return self.crew.died_loading(slot, fate),
-            State::Off | State::Idle | State::Measuring => return Ok(()),
+        let state = std::mem::replace(&mut self.pool.slots[slot].state, WorkerState::Off);
+        let (item, begun) = match state {
+            WorkerState::Busy { item, begun } => (item, begun),
+            WorkerState::Loading => return self.pool.retry_loading(slot, exit),
+            WorkerState::Off | WorkerState::Idle | WorkerState::Measuring => return Ok(()),
         };
-        shift.fruitless += 1;
-        if shift.fruitless >= FRUITLESS {
+        job.deaths_without_answer += 1;
+        if job.deaths_without_answer >= MAX_DEATHS_WITHOUT_ANSWER {
             return Err(TeacherError::Worker {
-                message: format!("ended {FRUITLESS} times without one answer: {}", fate.text),
+                message: format!(
+                    "ended {MAX_DEATHS_WITHOUT_ANSWER} times without a single answer: {}",
+                    exit.description
+                ),
                 hint: "the requests are not to blame; a smaller model, a lower `teacher.slots` or `teacher.gpu_layers = 0` may help".to_owned(),
             });
         }
-        let patience = if fate.killed { PATIENCE_IF_KILLED } else { PATIENCE };
-        if let Some(request) = shift.queue.died(&piece, &begun, patience) {
-            let reason = format!("it ended the teacher's process each time: {}", fate.text);
-            shift.withheld.push((request, Err(Poison { reason })));
+        let limit = if exit.killed { MAX_DEATHS_IF_KILLED } else { MAX_DEATHS };
+        if let Some(request) = job.queue.died(&item, &begun, limit) {
+            let reason = format!("it ended the teacher's process each time: {}", exit.description);
+            job.skipped.push((request, Err(SkippedRequest { reason })));
         }
         Ok(())
     }
 }
 
-/// The work of one call.
-struct Shift<'a, W: Work> {
+/// The requests of one call and what has become of them.
+struct Job<'a, W: WorkRequest> {
     requests: &'a [W],
-    queue: Queue,
-    /// What was given up is told with the next answer: where nothing is answered at all, the fault
-    /// is the machine's, and no request shall be remembered as poison.
-    withheld: Vec<(usize, Result<W::Answer, Poison>)>,
-    /// Deaths since the last answer.
-    fruitless: usize,
-    /// Whether there was an answer at all.
+    queue: WorkQueue,
+    /// Skipped requests are reported together with the next answer. If there is never an answer,
+    /// the machine is at fault, and no request may be recorded as skipped.
+    skipped: Vec<(usize, Answer<W::Answer>)>,
+    deaths_without_answer: usize,
+    /// Whether any request was answered.
     answered: bool,
+}
+
+impl<'a, W: WorkRequest> Job<'a, W> {
+    fn new(requests: &'a [W], queue: WorkQueue) -> Self {
+        Self { requests, queue, skipped: Vec::new(), deaths_without_answer: 0, answered: false }
+    }
 }
 
 impl Teacher for Supervised {
     fn identity(&self) -> &TeacherIdentity {
-        &self.crew.identity
+        &self.pool.identity
     }
 
     fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
         let mut deaths = 0;
         loop {
-            match self.crew.slots[0].state {
-                State::Off => self.crew.turn_on(0)?,
-                State::Idle => {
-                    let place = &mut self.crew.slots[0];
-                    if let Some(process) = &place.process {
+            match self.pool.slots[0].state {
+                WorkerState::Off => self.pool.start_worker(0)?,
+                WorkerState::Idle => {
+                    let slot = &mut self.pool.slots[0];
+                    if let Some(process) = &slot.process {
                         process.send(Command::Measure(prompts.to_vec()));
                     }
-                    (place.heard, place.state) = (Instant::now(), State::Measuring);
+                    (slot.last_heard, slot.state) = (Instant::now(), WorkerState::Measuring);
                 }
                 _ => {}
             }
             let mut outcome = None;
-            for (slot, heard) in self.crew.listen() {
-                let state = &mut self.crew.slots[slot].state;
-                let measuring = matches!(state, State::Measuring);
-                match heard {
+            for (slot, message) in self.pool.receive() {
+                let state = &mut self.pool.slots[slot].state;
+                let measuring = matches!(state, WorkerState::Measuring);
+                match message {
                     WorkerMessage::Report(report) if measuring => {
-                        *state = State::Idle;
+                        *state = WorkerState::Idle;
                         outcome = Some(match *report {
                             Report::Measured(measured) => Ok(measured),
                             Report::Failed(error) => Err(error),
-                            other => Err(out_of_turn(&other)),
+                            other => Err(unexpected_report(&other)),
                         });
                     }
-                    WorkerMessage::Report(report) => self.crew.loaded(slot, *report)?,
+                    WorkerMessage::Report(report) => self.pool.finish_loading(slot, *report)?,
                     WorkerMessage::Ended(fault) => {
-                        let loading =
-                            matches!(std::mem::replace(state, State::Off), State::Loading);
-                        let fate = self.crew.bury(slot, fault);
-                        if loading {
-                            self.crew.died_loading(slot, &fate)?;
+                        let state = std::mem::replace(state, WorkerState::Off);
+                        let exit = self.pool.reap(slot, fault);
+                        if matches!(state, WorkerState::Loading) {
+                            self.pool.retry_loading(slot, &exit)?;
                         }
                         deaths += u8::from(measuring);
-                        if deaths >= PATIENCE {
+                        if deaths >= MAX_DEATHS {
                             return Err(TeacherError::Worker {
                                 message: format!(
-                                    "ended {deaths} times over the prompts' lengths: {}",
-                                    fate.text
+                                    "ended {deaths} times while it measured the prompts: {}",
+                                    exit.description
                                 ),
                                 hint: "the model's tokenizer may be damaged; try another file"
                                     .to_owned(),
@@ -328,19 +330,19 @@ impl Teacher for Supervised {
     }
 }
 
-/// What the two kinds of requests have in common.
-trait Work: Clone {
+/// A request for generation or for scores.
+trait WorkRequest: Clone {
     type Answer;
     fn id(&self) -> &str;
     fn prompt(&self) -> &str;
     fn command(requests: Vec<Self>) -> Command;
-    /// A request of this kind that any sound engine answers.
+    /// A request of this kind that any working engine answers.
     fn harmless(&self) -> Self;
-    /// The step that a report is, if it is one of this kind of work.
-    fn step(report: Report) -> Result<Step<Self::Answer>, Report>;
+    /// The event of the engine in `report`, if it belongs to this kind of request.
+    fn event(report: Report) -> Result<EngineEvent<Self::Answer>, Report>;
 }
 
-impl Work for GenerateRequest {
+impl WorkRequest for GenerateRequest {
     type Answer = Generated;
 
     fn id(&self) -> &str {
@@ -360,15 +362,15 @@ impl Work for GenerateRequest {
         Self { id, prompt, constrained: false, max_tokens: 1, ..self.clone() }
     }
 
-    fn step(report: Report) -> Result<Step<Generated>, Report> {
+    fn event(report: Report) -> Result<EngineEvent<Generated>, Report> {
         match report {
-            Report::Generated(step) => Ok(step),
+            Report::Generated(event) => Ok(event),
             other => Err(other),
         }
     }
 }
 
-impl Work for ScoreRequest {
+impl WorkRequest for ScoreRequest {
     type Answer = Scored;
 
     fn id(&self) -> &str {
@@ -388,20 +390,10 @@ impl Work for ScoreRequest {
         Self { id, prompt, candidates: vec!["yes".to_owned()], ..self.clone() }
     }
 
-    fn step(report: Report) -> Result<Step<Scored>, Report> {
+    fn event(report: Report) -> Result<EngineEvent<Scored>, Report> {
         match report {
-            Report::Scored(step) => Ok(step),
+            Report::Scored(event) => Ok(event),
             other => Err(other),
         }
     }
-}
-
-fn deliver<T>(
-    sink: Sink<'_, T>,
-    answers: Vec<(usize, Result<T, Poison>)>,
-) -> Result<(), TeacherError> {
-    if answers.is_empty() {
-        return Ok(());
-    }
-    sink(TeacherEvent::Answers(answers)).map_err(TeacherError::Stopped)
 }

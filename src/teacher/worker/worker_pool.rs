@@ -1,5 +1,5 @@
-//! The workers of one teacher: starts them, hears them all through one channel, buries the dead,
-//! ends those that fall silent. A worker is loading, idle, busy with one [`WorkItem`] of work, or off.
+//! The workers of one teacher: starts them, receives their messages on one channel, reaps exited
+//! workers, kills unresponsive ones. A worker is loading, idle, busy with one [`WorkItem`], or off.
 
 use std::{
     collections::HashSet,
@@ -9,26 +9,27 @@ use std::{
 };
 
 use super::{
-    process::{Fate, Process, WorkerMessage},
+    process::{WorkerExit, WorkerMessage, WorkerProcess},
     protocol::{Command, Report},
     queue::WorkItem,
 };
 use crate::teacher::{TeacherError, TeacherIdentity, llama::LlamaOptions};
 
-/// Deaths in a row while a model is loaded; more of them where it was loaded before and the worker
-/// was killed from outside.
-const LOADS: u8 = 2;
-const LOADS_IF_KILLED: u8 = 8;
+/// How often in a row a worker may end while it loads the model.
+const MAX_LOADS: u8 = 2;
+/// The same if the model was loaded before and the worker was killed from outside.
+const MAX_LOADS_IF_KILLED: u8 = 8;
+
 /// How workers are started.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
-    /// This program, or one that understands `teacher-worker` like it.
+    /// This program, or another one with the command `teacher-worker`.
     pub program: PathBuf,
     pub model: PathBuf,
     pub options: LlamaOptions,
-    /// Workers side by side, each with a whole model; at least 1.
+    /// Number of workers, each with the whole model; at least 1.
     pub replicas: usize,
-    /// A busy worker that is silent for so long counts as hung.
+    /// A busy worker that is silent for this long counts as hung.
     pub watchdog: Option<Duration>,
 }
 
@@ -41,14 +42,15 @@ impl Launch {
         }
     }
 
-    /// The options of one worker: with several of them, its one of the devices.
+    /// The options of one worker. Several workers are distributed over the devices, one device
+    /// each.
     fn options(&self, replica: usize) -> LlamaOptions {
         let mut options = self.options.clone();
         if self.replicas > 1
             && let Some(device) = options.devices.get(replica % options.devices.len().max(1))
         {
             options.devices = vec![*device];
-            // It shares that device with fewer of them.
+            // Only the workers on the same device share its memory.
             options.replicas = self.replicas.div_ceil(self.options.devices.len());
         }
         options
@@ -56,48 +58,55 @@ impl Launch {
 }
 
 /// All workers of a teacher.
-pub(crate) struct WorkerPool {
+pub(super) struct WorkerPool {
     launch: Launch,
     pub identity: TeacherIdentity,
     pub slots: Vec<Slot>,
-    post: Sender<Envelope>,
-    inbox: Receiver<Envelope>,
+    sender: Sender<Envelope>,
+    receiver: Receiver<Envelope>,
+    /// Number of processes started so far.
     started: u64,
 }
 
-/// From which slot, from which of its processes, what.
-type Envelope = (usize, u64, WorkerMessage);
+/// A message of a worker.
+struct Envelope {
+    slot: usize,
+    /// Number of the process that sent it.
+    process: u64,
+    message: WorkerMessage,
+}
 
-pub(crate) enum State {
+pub(super) enum WorkerState {
     Off,
     Loading,
     Idle,
-    Busy { piece: WorkItem, begun: HashSet<usize> },
+    Busy { item: WorkItem, begun: HashSet<usize> },
     Measuring,
 }
 
-/// The place of one worker.
-pub(crate) struct Slot {
-    pub state: State,
-    pub process: Option<Process>,
-    /// Number of the process, so that words of a dead one are not taken for its successor's.
-    pub number: u64,
-    pub heard: Instant,
-    /// Why we killed it ourselves.
-    verdict: Option<String>,
+/// A slot for one worker, filled by one process after another.
+pub(super) struct Slot {
+    pub state: WorkerState,
+    pub process: Option<WorkerProcess>,
+    /// Number of the process, so that late messages of its predecessor are recognised.
+    pub process_number: u64,
+    pub last_heard: Instant,
+    /// Why the supervisor killed the process.
+    kill_reason: Option<String>,
     failed_loads: u8,
 }
 
 impl Slot {
-    /// When the worker counts as hung, unless something is heard of it.
+    /// When the worker counts as hung, unless it sends something before.
     fn deadline(&self, watchdog: Option<Duration>) -> Option<Instant> {
-        let patience = match self.state {
-            State::Busy { .. } | State::Measuring => 1,
-            // A large file from a slow disk says nothing for long.
-            State::Loading => 4,
-            State::Off | State::Idle => return None,
+        let factor = match self.state {
+            WorkerState::Busy { .. } | WorkerState::Measuring => 1,
+            // Loading a large file from a slow disk sends no message for a long time.
+            WorkerState::Loading => 4,
+            WorkerState::Off | WorkerState::Idle => return None,
         };
-        watchdog.filter(|_| self.verdict.is_none()).map(|limit| self.heard + patience * limit)
+        let limit = watchdog.filter(|_| self.kill_reason.is_none())?;
+        Some(self.last_heard + factor * limit)
     }
 }
 
@@ -105,16 +114,16 @@ impl WorkerPool {
     /// Starts the workers and waits until all have loaded the model.
     ///
     /// # Errors
-    /// Whatever the engine says of the model; a program that does not start; a worker that dies
-    /// while loading, twice.
+    /// Errors of the engine about the model; a program that does not start; a worker that ends
+    /// twice while it loads the model.
     pub(super) fn start(launch: Launch) -> Result<Self, TeacherError> {
-        let (post, inbox) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let slot = || Slot {
-            state: State::Off,
+            state: WorkerState::Off,
             process: None,
-            number: 0,
-            heard: Instant::now(),
-            verdict: None,
+            process_number: 0,
+            last_heard: Instant::now(),
+            kill_reason: None,
             failed_loads: 0,
         };
         let slots = (0..launch.replicas.max(1)).map(|_| slot()).collect();
@@ -126,55 +135,60 @@ impl WorkerPool {
             template_sha256: String::new(),
             context: 0,
         };
-        let mut crew = Self { launch, identity: unknown, slots, post, inbox, started: 0 };
-        for slot in 0..crew.slots.len() {
-            crew.turn_on(slot)?;
+        let mut pool = Self { launch, identity: unknown, slots, sender, receiver, started: 0 };
+        for slot in 0..pool.slots.len() {
+            pool.start_worker(slot)?;
         }
-        while crew.slots.iter().any(|slot| matches!(slot.state, State::Loading)) {
-            for (slot, heard) in crew.listen() {
-                match heard {
-                    WorkerMessage::Report(report) => crew.loaded(slot, *report)?,
+        while pool.slots.iter().any(|slot| matches!(slot.state, WorkerState::Loading)) {
+            for (slot, message) in pool.receive() {
+                match message {
+                    WorkerMessage::Report(report) => pool.finish_loading(slot, *report)?,
                     WorkerMessage::Ended(fault) => {
-                        let fate = crew.bury(slot, fault);
-                        crew.died_loading(slot, &fate)?;
+                        let exit = pool.reap(slot, fault);
+                        pool.retry_loading(slot, &exit)?;
                     }
                 }
             }
         }
-        Ok(crew)
+        Ok(pool)
     }
 
-    pub(super) fn turn_on(&mut self, slot: usize) -> Result<(), TeacherError> {
+    /// Starts a worker in `slot` and tells it to load the model.
+    pub(super) fn start_worker(&mut self, slot: usize) -> Result<(), TeacherError> {
         self.started += 1;
-        let (post, number) = (self.post.clone(), self.started);
-        let process = Process::start(&self.launch.program, move |heard| {
-            // Nobody listens any more only when the teacher itself is gone.
-            let _ = post.send((slot, number, heard));
+        let (sender, number) = (self.sender.clone(), self.started);
+        let process = WorkerProcess::start(&self.launch.program, move |message| {
+            // It fails only when the pool was dropped and nothing receives any more.
+            let _ = sender.send(Envelope { slot, process: number, message });
         })
         .map_err(|error| TeacherError::Worker {
             message: format!("does not start: {error}"),
-            hint: "--in-process does without it".to_owned(),
+            hint: "--in-process runs the teacher without a process of its own".to_owned(),
         })?;
         process.send(Command::Load {
             path: self.launch.model.clone(),
             options: self.launch.options(slot),
         });
-        let place = &mut self.slots[slot];
-        place.state = State::Loading;
-        place.heard = Instant::now();
-        place.process = Some(process);
-        place.number = number;
-        place.verdict = None;
+        let slot = &mut self.slots[slot];
+        slot.state = WorkerState::Loading;
+        slot.last_heard = Instant::now();
+        slot.process = Some(process);
+        slot.process_number = number;
+        slot.kill_reason = None;
         Ok(())
     }
 
-    /// The answer to `Load`.
-    pub(super) fn loaded(&mut self, slot: usize, report: Report) -> Result<(), TeacherError> {
-        self.slots[slot].state = State::Off;
+    /// Handles the answer to `Load`.
+    pub(super) fn finish_loading(
+        &mut self,
+        slot: usize,
+        report: Report,
+    ) -> Result<(), TeacherError> {
+        self.slots[slot].state = WorkerState::Off;
         let identity = match report {
             Report::Loaded(identity) => identity,
             Report::Failed(error) => return Err(error),
-            other => return Err(out_of_turn(&other)),
+            other => return Err(unexpected_report(&other)),
         };
         if self.identity.sha256.is_empty() {
             self.identity = identity;
@@ -184,92 +198,101 @@ impl WorkerPool {
                 message: "it was changed during the run".to_owned(),
             });
         }
-        self.slots[slot].state = State::Idle;
+        self.slots[slot].state = WorkerState::Idle;
         self.slots[slot].failed_loads = 0;
         Ok(())
     }
 
-    pub(super) fn died_loading(&mut self, slot: usize, fate: &Fate) -> Result<(), TeacherError> {
-        let place = &mut self.slots[slot];
-        place.failed_loads += 1;
+    /// Restarts a worker that ended while it loaded the model, unless that happened too often.
+    pub(super) fn retry_loading(
+        &mut self,
+        slot: usize,
+        exit: &WorkerExit,
+    ) -> Result<(), TeacherError> {
+        self.slots[slot].failed_loads += 1;
+        let failed_loads = self.slots[slot].failed_loads;
         let was_loaded = !self.identity.sha256.is_empty();
-        let limit = if was_loaded && fate.killed { LOADS_IF_KILLED } else { LOADS };
-        if place.failed_loads < limit {
-            return self.turn_on(slot);
+        let limit = if was_loaded && exit.killed { MAX_LOADS_IF_KILLED } else { MAX_LOADS };
+        if failed_loads < limit {
+            return self.start_worker(slot);
         }
-        let hint = if fate.killed {
-            "likely out of memory: choose a smaller model or lower `teacher.context` or `teacher.slots`"
+        let hint = if exit.killed {
+            "probably out of memory: choose a smaller model, or lower `teacher.context` or `teacher.slots`"
         } else {
-            "the model file may be damaged; a lower `teacher.gpu_layers` helps where a driver fails"
+            "the model file may be damaged; if a GPU driver fails, lower `teacher.gpu_layers`"
         };
         Err(TeacherError::Worker {
             message: format!(
-                "ended {} times while it loaded {}: {}",
-                place.failed_loads,
+                "ended {failed_loads} times while it loaded {}: {}",
                 self.launch.model.display(),
-                fate.text
+                exit.description
             ),
             hint: hint.to_owned(),
         })
     }
 
-    /// Takes the process out of its place. `fault` says how it broke the protocol, if it did.
-    pub(super) fn bury(&mut self, slot: usize, fault: Option<String>) -> Fate {
-        let place = &mut self.slots[slot];
-        let verdict =
-            place.verdict.take().or(fault.map(|fault| format!("its output is broken: {fault}")));
-        let Some(mut process) = place.process.take() else {
-            return Fate { text: "no process".to_owned(), killed: false };
+    /// Removes the process that ended from its slot. `fault` is how it broke the protocol, if it
+    /// did.
+    pub(super) fn reap(&mut self, slot: usize, fault: Option<String>) -> WorkerExit {
+        let slot = &mut self.slots[slot];
+        let reason = slot
+            .kill_reason
+            .take()
+            .or(fault.map(|fault| format!("its output is invalid: {fault}")));
+        let Some(mut process) = slot.process.take() else {
+            return WorkerExit { description: "no process".to_owned(), killed: false };
         };
-        match verdict {
-            Some(text) => {
+        match reason {
+            Some(description) => {
                 process.kill();
-                Fate { text, killed: false }
+                WorkerExit { description, killed: false }
             }
-            None => process.fate(),
+            None => process.exit(),
         }
     }
 
-    /// Waits for words of the workers, all that have come. Kills workers that are silent for too long.
-    pub(super) fn listen(&mut self) -> Vec<(usize, WorkerMessage)> {
+    /// Waits for messages of the workers and returns all that have arrived. Kills workers that were
+    /// silent for too long.
+    pub(super) fn receive(&mut self) -> Vec<(usize, WorkerMessage)> {
         let watchdog = self.launch.watchdog;
-        let first = self.slots.iter().filter_map(|slot| slot.deadline(watchdog)).min();
-        let patience = first.map_or(Duration::from_secs(3600), |deadline| {
+        let deadline = self.slots.iter().filter_map(|slot| slot.deadline(watchdog)).min();
+        let timeout = deadline.map_or(Duration::from_secs(3600), |deadline| {
             deadline.saturating_duration_since(Instant::now())
         });
-        let mut letters = Vec::new();
-        match self.inbox.recv_timeout(patience) {
-            Ok(letter) => letters.push(letter),
+        let mut envelopes = Vec::new();
+        match self.receiver.recv_timeout(timeout) {
+            Ok(envelope) => envelopes.push(envelope),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => unreachable!("`post` keeps the channel open"),
+            Err(RecvTimeoutError::Disconnected) => unreachable!("`sender` keeps the channel open"),
         }
-        letters.extend(self.inbox.try_iter());
-        letters.retain(|(slot, number, _)| self.slots[*slot].number == *number);
-        for (slot, ..) in &letters {
-            self.slots[*slot].heard = Instant::now();
+        envelopes.extend(self.receiver.try_iter());
+        envelopes.retain(|envelope| self.slots[envelope.slot].process_number == envelope.process);
+        for envelope in &envelopes {
+            self.slots[envelope.slot].last_heard = Instant::now();
         }
-        for place in &mut self.slots {
-            if place.deadline(watchdog).is_some_and(|deadline| deadline <= Instant::now()) {
-                place.verdict = Some(format!(
+        for slot in &mut self.slots {
+            if slot.deadline(watchdog).is_some_and(|deadline| deadline <= Instant::now()) {
+                slot.kill_reason = Some(format!(
                     "no sign of life for {} s (`teacher.watchdog_seconds`)",
                     watchdog.unwrap_or_default().as_secs()
                 ));
-                if let Some(process) = &mut place.process {
+                if let Some(process) = &mut slot.process {
                     process.kill();
                 }
             }
         }
-        letters.into_iter().map(|(slot, _, heard)| (slot, heard)).collect()
+        envelopes.into_iter().map(|envelope| (envelope.slot, envelope.message)).collect()
     }
 }
 
-/// The error of a worker that does not keep to the protocol.
-pub(crate) fn out_of_turn(report: &Report) -> TeacherError {
-    // Its kind alone: what it holds may be a text.
+/// The error for a worker that breaks the protocol.
+pub(super) fn unexpected_report(report: &Report) -> TeacherError {
+    // Only the kind: the content may be a text of the task.
     let text = format!("{report:?}");
     let kind: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
     TeacherError::Worker {
-        message: format!("spoke out of turn: {kind}"),
-        hint: "the program was replaced while it ran, or this is a fault of its own".to_owned(),
+        message: format!("sent an unexpected message: {kind}"),
+        hint: "the program was replaced while it ran, or this is an internal error in promptmix"
+            .to_owned(),
     }
 }

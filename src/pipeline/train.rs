@@ -24,7 +24,8 @@ use crate::{
     interrupt,
     run::{RunError, RunFolder, key, ledger::Entry},
     student::{
-        self, BaseModel, Corpus, Crew, Example, Precision, Snapshots, TrainSettings, Training,
+        self, BaseModel, Corpus, Example, Parallelism, Precision, Snapshots, TrainSettings,
+        Training,
     },
     task::Task,
 };
@@ -173,9 +174,9 @@ impl StudentTrainer<'_> {
                 (key.as_str(), *job, Training { seed, corpus, snapshots, ..training })
             })
             .collect();
-        let needs = ready.iter().map(|(.., training)| training.need());
+        let needs = ready.iter().map(|(.., training)| training.memory_estimate());
         let need = needs.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
-        let crew = Crew::new(base, ready.len(), need);
+        let parallelism = Parallelism::new(base, ready.len(), need);
         let shared = Mutex::new((&mut run.ledger, &mut known, watch));
         let stopped = AtomicBool::new(false);
         let train_one = |key: &str, job: &TrainingJob<'_>, training: &Training<'_>| {
@@ -211,7 +212,7 @@ impl StudentTrainer<'_> {
                 said: said.clone(),
                 // Its share of the wall clock: as many students as workers are in the making at a
                 // time.
-                seconds: clock.elapsed().as_secs_f64() / crew.workers as f64,
+                seconds: clock.elapsed().as_secs_f64() / parallelism.workers as f64,
             };
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.1.insert(key.to_owned(), said).is_none() {
@@ -220,7 +221,7 @@ impl StudentTrainer<'_> {
             (shared.2)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
         };
-        let results = student::side_by_side(crew, &ready, |(key, job, training)| {
+        let results = student::run_parallel(parallelism, &ready, |(key, job, training)| {
             // After a fault, a full disk for one, nothing that is begun could be kept.
             if stopped.load(Ordering::Relaxed) {
                 return Ok(());

@@ -1,10 +1,10 @@
-//! What a network is made of: the tensors of DistilBERT and BERT by part and full name, and the
-//! numbers that are not weights. Both engines are built from this description.
+//! The specification of a network: the tensors of DistilBERT and BERT by part and full name, and
+//! its dimensions and constants. Both engines are built from it.
 //!
 //! DistilBERT (Sanh et al. 2019, arXiv 1910.01108) and BERT (Devlin et al. 2018, arXiv 1810.04805;
-//! also its small kin such as MiniLM and TinyBERT) are one network under two sets of names. BERT
-//! has token types (one text alone is type 0 throughout) and a dropout after the attention's dense
-//! layer; its head ends in tanh where DistilBERT's has a ReLU.
+//! also its small variants such as MiniLM and TinyBERT) are one network under two sets of names.
+//! BERT also has token types (all 0 for a single text) and dropout after the attention's dense
+//! layer, and its head has a tanh where DistilBERT's has a ReLU.
 
 use candle_nn::Activation;
 
@@ -22,7 +22,7 @@ pub(crate) struct Wanted {
     pub shape: Vec<usize>,
 }
 
-/// A dense layer or a layer norm: the name in front of `.weight` and `.bias`.
+/// A dense layer or a layer norm: its name before `.weight` and `.bias`.
 pub(crate) type Part = String;
 
 /// The parts of one transformer layer.
@@ -45,7 +45,7 @@ pub(crate) enum HeadActivation {
     Tanh,
 }
 
-/// Everything that an engine needs to know to lay a network out.
+/// Everything that an engine needs to build a network.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelSpec {
     pub hidden: usize,
@@ -59,10 +59,10 @@ pub(crate) struct ModelSpec {
     pub attention_dropout: f64,
     /// Dropout after the attention's dense layer.
     pub output_dropout: f64,
-    /// Dropout in front of the classifier.
+    /// Dropout before the classifier.
     pub head_dropout: f64,
     pub pooling: Pooling,
-    /// Rows of the word table: the vocabulary, or the words that a training cut it down to.
+    /// Rows of the word table: the vocabulary, or the part of it that a training uses.
     pub words_kept: usize,
     pub max_positions: usize,
     /// Rows of the token-type table.
@@ -135,7 +135,7 @@ impl ModelSpec {
         wanted
     }
 
-    /// The head's first dense layer: a pretrained checkpoint may bring it.
+    /// The head's first dense layer, which a pretrained checkpoint may contain.
     pub(super) fn dense_tensors(&self) -> Vec<Wanted> {
         dense(&self.dense, self.hidden, self.hidden).into()
     }
@@ -145,7 +145,7 @@ impl ModelSpec {
         dense(&self.classifier, self.classes, self.hidden).into()
     }
 
-    /// All tensors: encoder, and head where there are classes.
+    /// All tensors: those of the encoder, and of the head if there are classes.
     pub(super) fn tensors(&self) -> Vec<Wanted> {
         let mut wanted = self.encoder_tensors();
         if self.classes > 0 {
@@ -155,7 +155,7 @@ impl ModelSpec {
         wanted
     }
 
-    /// Numbers of all tensors together.
+    /// Number of parameters in all tensors.
     pub(super) fn parameters(&self) -> usize {
         self.tensors().iter().map(|wanted| wanted.shape.iter().product::<usize>()).sum()
     }

@@ -1,4 +1,4 @@
-//! Weights on their way: from a learner, into candle, and out to a file.
+//! Weights in memory as a source, as candle's tensors (in tests), and as a file.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
 use super::{super::network::Source, LENGTH, Result, StudentError};
-use crate::student::model_spec::Wanted;
+use crate::student::{error::Fault, model_spec::Wanted};
 
 #[cfg(test)]
 /// Candle's tensors by their full Hugging Face name.
@@ -27,8 +27,7 @@ impl Source for Weights {
     fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         let weights = self.get(name)?;
         if weights.len() != out.len() {
-            let message =
-                format!("{name} has {} numbers, room is for {}", weights.len(), out.len());
+            let message = format!("{name} has {} numbers, the buffer {}", weights.len(), out.len());
             return Err(fault(message));
         }
         out.copy_from_slice(weights);
@@ -52,7 +51,7 @@ impl Source for Weights {
 }
 
 fn fault(message: String) -> StudentError {
-    StudentError::Weights { origin: "the trained student".to_owned(), message }
+    StudentError::Weights { origin: "the trained student".to_owned(), fault: Fault::new(message) }
 }
 
 #[cfg(test)]
@@ -70,9 +69,9 @@ pub(in crate::student) fn tensors(
     wanted.iter().map(read).collect()
 }
 
-/// A safetensors file of `wanted`, F32.
+/// A safetensors file with the tensors `wanted`, in F32.
 pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[Wanted]) -> Result<Vec<u8>> {
-    // `transformers` refuses a file that does not say which framework it is of.
+    // `transformers` refuses a file whose metadata does not name a framework.
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut end = 0;
     for Wanted { name, shape } in wanted {
@@ -82,7 +81,7 @@ pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[Wanted]) -> R
         header.insert(name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string();
-    // The data begins at a multiple of eight.
+    // Align the data to eight bytes.
     header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
     let mut file = Vec::with_capacity(LENGTH + header.len() + end);
     file.extend_from_slice(&(header.len() as u64).to_le_bytes());

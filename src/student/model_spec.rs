@@ -15,7 +15,7 @@ use super::{
 
 /// A tensor by name and shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct TensorSpec {
     /// Full Hugging Face name, prefix included.
     pub name: String,
     /// Outermost first: a dense layer's weight is `[outputs, inputs]`.
@@ -116,7 +116,7 @@ impl ModelSpec {
     }
 
     /// The encoder's tensors.
-    pub(super) fn encoder_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn encoder_tensors(&self) -> Vec<TensorSpec> {
         let width = self.hidden;
         let mut wanted = Vec::new();
         wanted.push(one(&self.words, &[self.words_kept, width]));
@@ -136,17 +136,17 @@ impl ModelSpec {
     }
 
     /// The head's first dense layer, which a pretrained checkpoint may contain.
-    pub(super) fn dense_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn dense_tensors(&self) -> Vec<TensorSpec> {
         dense(&self.dense, self.hidden, self.hidden).into()
     }
 
     /// The head's classifier: only a trained checkpoint has it.
-    pub(super) fn classifier_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn classifier_tensors(&self) -> Vec<TensorSpec> {
         dense(&self.classifier, self.classes, self.hidden).into()
     }
 
     /// All tensors: those of the encoder, and of the head if there are classes.
-    pub(super) fn tensors(&self) -> Vec<Wanted> {
+    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
         let mut wanted = self.encoder_tensors();
         if self.classes > 0 {
             wanted.extend(self.dense_tensors());
@@ -178,14 +178,14 @@ fn layer(bert: bool, at: usize) -> LayerParts {
     }
 }
 
-fn one(name: &str, shape: &[usize]) -> Wanted {
-    Wanted { name: name.to_owned(), shape: shape.to_vec() }
+fn one(name: &str, shape: &[usize]) -> TensorSpec {
+    TensorSpec { name: name.to_owned(), shape: shape.to_vec() }
 }
 
-fn dense(part: &str, outputs: usize, inputs: usize) -> [Wanted; 2] {
+fn dense(part: &str, outputs: usize, inputs: usize) -> [TensorSpec; 2] {
     [one(&format!("{part}.weight"), &[outputs, inputs]), one(&format!("{part}.bias"), &[outputs])]
 }
 
-fn norm(part: &str, width: usize) -> [Wanted; 2] {
+fn norm(part: &str, width: usize) -> [TensorSpec; 2] {
     [one(&format!("{part}.weight"), &[width]), one(&format!("{part}.bias"), &[width])]
 }

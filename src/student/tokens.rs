@@ -23,7 +23,7 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
 /// A tokenizer with a length limit. It borrows the tokenizer: copying the vocabulary takes longer
 /// than a prediction.
 #[derive(Clone, Copy)]
-pub(super) struct Limited<'a> {
+pub(super) struct LimitedTokenizer<'a> {
     tokenizer: &'a Tokenizer,
     /// Maximum tokens of a text, without the special ones.
     max_tokens: usize,
@@ -34,7 +34,7 @@ pub(super) fn limited<'a>(
     tokenizer: &'a Tokenizer,
     max_length: usize,
     origin: &str,
-) -> Result<Limited<'a>> {
+) -> Result<LimitedTokenizer<'a>> {
     if max_length < SHORTEST {
         return Err(StudentError::Training(Fault::with_hint(
             format!("max_length is {max_length}"),
@@ -49,13 +49,13 @@ pub(super) fn limited<'a>(
             "raise max_length",
         ),
     })?;
-    Ok(Limited { tokenizer, max_tokens })
+    Ok(LimitedTokenizer { tokenizer, max_tokens })
 }
 
 /// Bytes per allowed token beyond which a prefix of the text is tried first.
 const LONG: usize = 32;
 
-impl Limited<'_> {
+impl LimitedTokenizer<'_> {
     fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
         // BERT splits at white space, so text after a space does not change the tokens before it: a
         // prefix with enough tokens gives the same result as the whole text.
@@ -88,7 +88,7 @@ const FEW: usize = 8;
 
 /// Token ids of each text, in order; every id is below `vocab_size`.
 pub(super) fn tokenise<S: AsRef<str> + Sync>(
-    tokenizer: &Limited<'_>,
+    tokenizer: &LimitedTokenizer<'_>,
     texts: &[S],
     vocab_size: usize,
     origin: &str,

@@ -232,10 +232,10 @@ mod tests {
 
     use super::super::super::{BaseModel, Pooling, parity::fixture};
     use super::*;
-    use crate::student::model_spec::Wanted;
+    use crate::student::model_spec::TensorSpec;
 
     /// Whether `layout` holds exactly the tensors of `wanted`, in any order.
-    fn holds(layout: &Layout, wanted: &[Wanted]) -> bool {
+    fn holds(layout: &Layout, wanted: &[TensorSpec]) -> bool {
         let mut ours: Vec<(String, usize)> =
             layout.named().map(|(name, range)| (name.to_owned(), range.len())).collect();
         let mut theirs: Vec<(String, usize)> =

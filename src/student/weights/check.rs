@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use super::{super::config::Architecture, Checkpoint, Result};
 use crate::student::{
     error::{Fault, TAKE_CONFIG_AND_WEIGHTS},
-    model_spec::{ModelSpec, Wanted},
+    model_spec::{ModelSpec, TensorSpec},
 };
 
 /// Maximum number of tensors listed in an error; for a file of another kind there would be
@@ -60,8 +60,8 @@ impl Checkpoint {
         )))
     }
 
-    fn look_up(&self, wanted: &Wanted) -> Option<String> {
-        let Wanted { name, shape } = wanted;
+    fn look_up(&self, wanted: &TensorSpec) -> Option<String> {
+        let TensorSpec { name, shape } = wanted;
         let Some(entry) = self.entries.get(name) else {
             return Some(format!("{name} {shape:?} is missing"));
         };
@@ -83,7 +83,7 @@ impl Checkpoint {
     }
 
     /// Tensors inside the encoder that the network does not have.
-    fn surplus(&self, spec: &ModelSpec, wanted: &[Wanted]) -> Vec<String> {
+    fn surplus(&self, spec: &ModelSpec, wanted: &[TensorSpec]) -> Vec<String> {
         let names = wanted.iter().map(|wanted| wanted.name.as_str()).collect::<BTreeSet<_>>();
         let (prefix, layer) = match self.architecture {
             Architecture::DistilBert => ("distilbert.", "distilbert.transformer.layer."),

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
 use super::{super::network::Source, LENGTH, Result, StudentError};
-use crate::student::{error::Fault, model_spec::Wanted};
+use crate::student::{error::Fault, model_spec::TensorSpec};
 
 #[cfg(test)]
 /// Candle's tensors by their full Hugging Face name.
@@ -58,10 +58,10 @@ fn fault(message: String) -> StudentError {
 /// Reads `wanted` as candle's tensors on `device`.
 pub(in crate::student) fn tensors(
     source: &dyn Source,
-    wanted: &[Wanted],
+    wanted: &[TensorSpec],
     device: &Device,
 ) -> Result<Tensors> {
-    let read = |wanted: &Wanted| {
+    let read = |wanted: &TensorSpec| {
         let mut values = vec![0.0; wanted.shape.iter().product()];
         source.read(&wanted.name, &mut values)?;
         Ok((wanted.name.clone(), Tensor::from_vec(values, wanted.shape.as_slice(), device)?))
@@ -70,11 +70,11 @@ pub(in crate::student) fn tensors(
 }
 
 /// A safetensors file with the tensors `wanted`, in F32.
-pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[Wanted]) -> Result<Vec<u8>> {
+pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[TensorSpec]) -> Result<Vec<u8>> {
     // `transformers` refuses a file whose metadata does not name a framework.
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut end = 0;
-    for Wanted { name, shape } in wanted {
+    for TensorSpec { name, shape } in wanted {
         let start = end;
         end += shape.iter().product::<usize>() * size_of::<f32>();
         let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
@@ -87,7 +87,7 @@ pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[Wanted]) -> R
     file.extend_from_slice(&(header.len() as u64).to_le_bytes());
     file.extend_from_slice(header.as_bytes());
     let mut values = Vec::new();
-    for Wanted { name, shape } in wanted {
+    for TensorSpec { name, shape } in wanted {
         values.resize(shape.iter().product(), 0.0);
         source.read(name, &mut values)?;
         file.extend(values.iter().flat_map(|value| value.to_le_bytes()));

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Runs an exported `model.onnx` under onnxruntime and compares it, text by text, with `promptmix predict`
-and, where the folder has its weights and pools the first token, with `transformers`.
+and, where the folder has its weights and pools the first token, with `transformers`. (`tests/onnx` does the same for
+tiny models, with tract.)
 
-FOLDER is what `promptmix export --format all` (or onnx) wrote; TEXTS a plain file with one text per line.
-PROMPTMIX names the program, `promptmix` on the path otherwise; a STUDENT folder takes the place of
-FOLDER for it (for a folder that holds ONNX alone). Batches are of mixed lengths, so that padding is there.
+FOLDER is the output of `promptmix export --format all` (or onnx), TEXTS a plain file with one text per line.
+PROMPTMIX is the program's path (default: `promptmix` on PATH). For a folder that holds only ONNX, --student
+names the folder that promptmix predicts with. Batches mix lengths, so that they contain padding.
 
-needs: onnx, onnxruntime, tokenizers, numpy (pip); torch and transformers for the third opinion
+needs: onnx, onnxruntime, tokenizers, numpy (pip); torch and transformers for the comparison with these
 example: promptmix export run/ --to shared/ && python3 scripts/check_onnx.py shared/ texts.txt
 """
 import argparse
@@ -76,7 +77,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("texts", type=pathlib.Path)
-    parser.add_argument("--student", type=pathlib.Path, help="what promptmix predicts with, if not the folder itself")
+    parser.add_argument("--student", type=pathlib.Path, help="the folder that promptmix predicts with (default: FOLDER)")
     parser.add_argument("--promptmix", default=os.environ.get("PROMPTMIX", "promptmix"))
     args = parser.parse_args()
 
@@ -85,7 +86,7 @@ def main():
     length = config.get("promptmix_max_length", config["max_position_embeddings"])
     texts = [line for line in args.texts.read_text(encoding="utf-8").split("\n") if line.strip()]
     if not texts:
-        sys.exit(f"{args.texts}: there are no texts")
+        sys.exit(f"{args.texts} holds no texts")
     logits = run_onnx(args.folder, texts, length)
     print(f"model.onnx: {onnxruntime.__version__}, {len(texts)} texts, {len(labels)} classes, check_model passed")
 
@@ -94,14 +95,14 @@ def main():
     temperature = config.get("promptmix_temperature", 1.0)
     worst["promptmix predict, probabilities"] = abs(softmax(logits, temperature) - ours).max()
     if config.get("promptmix_pooling", "first") != "first":
-        print("transformers: not compared, it cannot pool by the mean")
+        print("transformers: not compared, it does not support mean pooling")
     elif not (args.folder / "model.safetensors").exists():
-        print("transformers: not compared, the folder holds ONNX alone")
+        print("transformers: not compared, the folder holds only ONNX")
     else:
         worst["transformers, logits"] = abs(run_transformers(args.folder, texts, length) - logits).max()
     for name, difference in worst.items():
         print(f"largest difference to {name}: {difference:.1e}")
-    # A comparison with what is no number is false.
+    # Comparisons with NaN are false, so NaN fails.
     sys.exit(not all(difference <= TOLERANCE for difference in worst.values()))
 
 

@@ -2,7 +2,7 @@
 """Opens a saved student in `transformers` and compares its probabilities with ours, text by text.
 
 PREDICTIONS is JSONL as `promptmix predict` writes it: {"text": ..., "probabilities": {label: share, ...}}.
-A student with mean pooling is not comparable: transformers' own class pools the first token.
+Students with mean pooling cannot be compared: transformers pools the first token.
 
 needs: torch, transformers (pip)
 example: promptmix predict student/ texts.txt > out.jsonl && python3 scripts/check_transformers.py student/ out.jsonl
@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 def main(folder, predictions):
     config = json.load(open(f"{folder}/config.json"))
     if config.get("promptmix_pooling", "first") != "first":
-        sys.exit(f"{folder}: pooled by the mean, which transformers cannot do; nothing was compared")
+        sys.exit(f"{folder}: uses mean pooling, which transformers does not support; nothing was compared")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model, info = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
     model.eval()

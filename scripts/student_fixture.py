@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes tests/data/student/{distilbert,bert}: what PyTorch computes on tiny random networks.
+"""Writes tests/data/student/{distilbert,bert}: tiny random networks and what PyTorch computes with them.
 
-Each folder is a model that `transformers` saved (config, weights, tokenizer) and expected.safetensors. There
-NAME is a parameter's full name, and everything is without dropout:
+Each folder holds a model as `transformers` saves it (config, weights, tokenizer) and expected.safetensors with
+these tensors, computed without dropout (NAME is a parameter's full name):
 
   a batch of 7, 4 and 9 tokens, in f32
     ids, mask            [3, 9] i32; the classes are 0, 1, 2
@@ -11,7 +11,7 @@ NAME is a parameter's full name, and everything is without dropout:
     grad.NAME            gradients of the loss
     norm                 [1] their global norm
     after.NAME           after one AdamW step: rate 1e-3, decay 0.01 (no biases, no norms), norm clipped to 0.05
-  a batch of 1, 40 and 512 tokens, the first and longest there can be, computed in f64 and rounded to f32
+  a batch of 1, 40 and 512 tokens, the shortest and longest possible, computed in f64 and rounded to f32
     long.ids, long.mask, long.targets    [3, 512], [3, 512], [3] i32
     long.logits, long.loss, long.hidden, long.grad.NAME, long.norm
   five AdamW steps from the same weights, computed in f64
@@ -20,10 +20,10 @@ NAME is a parameter's full name, and everything is without dropout:
     steps.decay, steps.clip    [1] f64
     steps.losses, steps.norms  [5] f64; norms before clipping
     steps.after1.NAME, steps.after5.NAME    weights after the first and after the last step, f32
-    steps.firm.NAME      u8, shaped as NAME: 1 where the gradient was at no step so small (and not zero) that its
-                         sign may be rounding noise, which Adam lifts to a whole step: compare these alone
+    steps.firm.NAME      u8, shaped as NAME: 0 where at some step the gradient was so small (but not zero) that its
+                         sign may be rounding noise, which Adam amplifies to a whole step. Compare only where it is 1
 
-At the end it says how far PyTorch's own f32 is from the f64 numbers.
+It also prints how far PyTorch's own f32 results are from f64.
 
 needs: torch, transformers, tokenizers, safetensors (pip)
 example: python3 scripts/student_fixture.py
@@ -52,12 +52,12 @@ LABELS = ["money", "travel", "other"]
 # Rows of 7, 4 and 9 tokens: padding in two of them.
 TEXTS = ["where is my lost card ?", "cheap train", "why does the app not do what it was"]
 TARGETS = [0, 1, 2]
-RATE, DECAY, CLIP = 1e-3, 0.01, 0.05  # a bound below the norm, so that clipping happens
+RATE, DECAY, CLIP = 1e-3, 0.01, 0.05  # CLIP is below the norm, so that clipping happens
 LONGEST = 512
 LENGTHS, LONG_TARGETS = [1, 40, LONGEST], [2, 0, 1]
 SHARES = [1 / 2, 1, 1, 2 / 3, 1 / 3]  # of RATE: warm-up over 2 of 5 steps, then down
 BATCHES = [0, 1, 0, 1, 1]
-FIRM = 1e-6  # f32 gradients are off by less than a tenth of this
+FIRM = 1e-6  # the error of f32 gradients is below a tenth of this
 
 
 def tokenizer():
@@ -87,7 +87,7 @@ def adamw(model):
 
 
 def gradients(model, batch):
-    """Runs `batch` forward and backward; the gradients lie in the parameters."""
+    """Runs `batch` forward and backward; returns the output and the gradients."""
     ids, mask, targets = batch
     model.zero_grad()
     out = model(input_ids=ids, attention_mask=mask, labels=targets, output_hidden_states=True)
@@ -112,7 +112,7 @@ def long_batch():
 
 
 def five_steps(model, batches):
-    """What the five steps gave, weights as they were after each, and where they are firm."""
+    """Losses and norms of the five steps, the weights after each, and where they are firm."""
     optimizer = adamw(model)
     losses, norms, weights = [], [], []
     firm = {key: torch.ones_like(p, dtype=torch.bool) for key, p in model.named_parameters()}
@@ -133,7 +133,7 @@ def five_steps(model, batches):
 
 def make(name, model):
     tok = tokenizer()
-    # Random norms and biases too: at their usual 1 and 0 a swapped pair would go unseen.
+    # Random norms and biases too: with the usual 1 and 0 a swapped pair would go unnoticed.
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3 if parameter.dim() == 1 else 0.15)
     for key, parameter in model.named_parameters():

@@ -1,31 +1,31 @@
 #!/usr/bin/env python3
-"""Measures the student beside PyTorch with transformers and beside onnxruntime, in one run: each repetition runs
-both sides of every measure, one right after the other (and every other repetition in the opposite order), each in a
-process of its own. On stdout one JSON line per measure,
+"""Compares the student's speed and memory with PyTorch (transformers) and onnxruntime. Each repetition runs both
+sides of every measure in direct succession, every second repetition in the opposite order, and each side in its own
+process. Writes one JSON line per measure to stdout:
 
   {"measure", "ours", "theirs", "unit", "ratio", "spread", "aim", "aim_is", "met", ...}
 
-ours and theirs: medians. ratio: the median over the repetitions of how many times faster ours is (of memory: ours /
-theirs), spread: the smallest and largest of them. On stderr a table, what was skipped and why, and how busy the
-machine was with other work: on a busy machine the ratios of this page mean little.
+ours and theirs are medians. ratio is the median over the repetitions of how many times faster ours is (for memory:
+ours / theirs), spread its smallest and largest value. Writes a table to stderr, what was skipped and why, and the
+load of the machine by other processes: on a busy machine the ratios mean little.
 
   step             one optimiser step, all texts of 50 tokens (no padding), batch 8, dropout 0.1
-  epochs_dynamic   five epochs on 1,200 sentences at their true lengths, cut at 50 tokens, against batches that are
-                   grouped by length and padded to their longest text; both sides walk --steps steps on batches taken
-                   evenly from one epoch's (sorted by length), and what five epochs take follows from them. With --full
-                   both sides walk all five epochs
+  epochs_dynamic   five epochs on 1,200 sentences of their true lengths, truncated to 50 tokens, against batches that
+                   are grouped by length and padded to their longest text. Both sides run --steps steps on batches
+                   sampled evenly from one epoch (sorted by length) and extrapolate to five epochs; with --full both
+                   sides run all five epochs
   epochs_padded    the same against batches padded to 50 tokens
-  train_memory     most memory (VmHWM) of the processes of epochs_dynamic, program, libraries and weights included;
-                   beside it the ratio without what theirs held once its libraries were loaded
+  train_memory     peak memory (VmHWM) of the processes of epochs_dynamic, including program, libraries and weights;
+                   also the ratio without the memory of their loaded libraries
   classify_f32     probabilities of 3,080 sentences, against onnxruntime (batches of 32, sorted by length), the fastest
-                   of several ways of export; tokenising is in neither side's time (of ours, it is taken off)
-  classify_int8    `--fast` against the same, in f32; onnxruntime with a dynamically quantised model beside it
+                   of several exports; tokenising is excluded on both sides (subtracted from ours)
+  classify_int8    `--fast` against the same f32 model; also reports onnxruntime with a dynamically quantised model
   start_pocket, start_base
                    milliseconds from the start of `promptmix predict` to its first answer, files in the page cache
-  students_10      10 students on the rows of --students, 5 epochs, several at once, against PyTorch's one after
-                   another with all threads, padded to the longest of a batch; 2 of theirs are trained and scaled to 10
+  students_10      10 students on the rows of --students, 5 epochs, several in parallel, against PyTorch's in sequence
+                   with all threads, padded to the longest text of a batch; 2 of theirs are trained and scaled to 10
 
-The models are made of random weights (random_student.py) unless given; time does not depend on their values.
+Models have random weights (random_student.py) unless given; the time does not depend on their values.
 
 needs: a release build of promptmix; torch, transformers, tokenizers, safetensors, onnx, onnxscript, onnxruntime
        (pip, the CPU builds will do); sentences with labels as JSONL, such as Banking77 and the rows of a run.
@@ -33,7 +33,7 @@ needs: a release build of promptmix; torch, transformers, tokenizers, safetensor
 example: python3 scripts/student/compare.py --train banking77/train.jsonl --test banking77/test.jsonl \\
              --students seeds.jsonl --students augmented.jsonl > target/student.jsonl
          python3 scripts/student/compare.py --train t.jsonl --test e.jsonl --only step,train_memory --repeat 3
-         python3 scripts/student/compare.py --train t.jsonl --test e.jsonl --quick     # does it all work? says nothing
+         python3 scripts/student/compare.py --train t.jsonl --test e.jsonl --quick     # a smoke test; its figures mean nothing
 """
 import argparse
 import json
@@ -50,7 +50,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import random_student  # noqa: E402
 from comparing import Skip, in_turn, last_words, report, say  # noqa: E402
 
-# Runs: the first is ours, the second theirs, a third is reported beside them.
+# Runs of each measure: ours, theirs, and one that is only reported.
 NEEDS = {
     "step": ["step", "torch_step"],
     "epochs_dynamic": ["epochs", "torch_dynamic"],
@@ -62,7 +62,7 @@ NEEDS = {
     "start_base": ["start_base"],
     "students_10": ["students", "torch_students"],
 }
-# What a repetition runs, in this order: the two sides of a measure are neighbours.
+# The order of a repetition: the two sides of a measure are adjacent.
 ORDER = ["torch_step", "step", "torch_dynamic", "epochs", "torch_padded", "ort_int8", "ort_f32", "classify",
          "classify_fast", "start_pocket", "start_base", "students", "torch_students"]  # fmt: skip
 AIMS = {"step": (">=", 1.1), "epochs_dynamic": (">=", 1.3), "epochs_padded": (">=", 2), "train_memory": ("<=", 0.6),
@@ -75,7 +75,7 @@ TOKENS, CLASSIFY_TOKENS = 50, 128
 
 
 class Material:
-    """Models and texts, made once, in the folder --work."""
+    """Models and texts in the folder --work, created once."""
 
     def __init__(self, a):
         self.a, self.work = a, pathlib.Path(a.work)
@@ -107,7 +107,7 @@ class Material:
         return self.once(name, make)
 
     def lengths(self, texts):
-        """Tokens of each text, uncut, by the base's tokenizer."""
+        """Tokens of each text by the base's tokenizer, without truncation."""
         from tokenizers import Tokenizer
 
         tok = self.once("tokenizer", lambda: Tokenizer.from_file(os.path.join(self.model("base"), "tokenizer.json")))
@@ -126,7 +126,7 @@ class Material:
         return [{"text": r["text"], "label": str(r.get("relabel", r.get("label")))} for r in rows]
 
     def train(self):
-        """--rows sentences of --train, chosen by chance, always the same ones."""
+        """A fixed random sample of --rows sentences of --train."""
 
         def make():
             rows = self.rows([self.a.train])
@@ -136,7 +136,7 @@ class Material:
         return self.once("train", make)
 
     def sample(self):
-        """As many of them as our sampled steps need, evenly by length, so that the average batch is like theirs."""
+        """As many of them as our sampled steps need, evenly by length, so that the average batch matches theirs."""
 
         def make():
             rows = self.rows([self.train()])
@@ -150,7 +150,7 @@ class Material:
         return self.once("sample", make)
 
     def equal(self):
-        """Sentences strung together until each row has 50 tokens or more; both sides cut it there."""
+        """Sentences joined until each row has at least 50 tokens; both sides truncate there."""
 
         def make():
             rows = self.rows([self.train()])
@@ -172,7 +172,7 @@ class Material:
     def students(self):
         def make():
             if not self.a.students:
-                raise Skip("no --students: rows (text, label) that they learn from")
+                raise Skip("no --students: rows (text, label) to train them on")
             return self.write("students.jsonl", self.rows(self.a.students)[: self.a.student_rows])
 
         return self.once("students", make)
@@ -204,7 +204,7 @@ def answer(command, what, environment):
     try:
         return json.loads(done.stdout)
     except ValueError as e:
-        raise Skip(f"{what}: its answer is no JSON: {e}") from e
+        raise Skip(f"{what}: its output is not JSON: {e}") from e
 
 
 def peer(a, name, request):
@@ -218,17 +218,17 @@ def bench(a, kind, model, texts, **options):
                "--batch", a.batch, "--threads", a.threads]  # fmt: skip
     for name, value in options.items():
         command += ["--" + name.replace("_", "-"), value]
-    # What it would keep for `plan` is none of plan's business.
+    # A separate home, so that `plan` does not use these measurements.
     environment = os.environ | {"PROMPTMIX_HOME": str(pathlib.Path(a.work) / "home")}
     report = answer([str(c) for c in command], f"promptmix bench --only {kind}", environment)
     found = [m for m in report["measures"] if m["kind"] == kind]
     if not found:
-        raise Skip(f"promptmix bench has no kind `{kind}`")
+        raise Skip(f"promptmix bench did not measure `{kind}`")
     return found[0] | {"peak_memory_bytes": report["peak_memory_bytes"]}
 
 
 def start(a, model, text):
-    """Milliseconds to the first line of answer, the median of several starts; the first one warms the page cache."""
+    """Milliseconds to the first line of output, the median of several starts; the first one warms the page cache."""
     times = []
     for _ in range(a.starts + 1):
         began = time.perf_counter()
@@ -246,7 +246,7 @@ def start(a, model, text):
 
 
 def run(a, material, name):
-    """What one run of a repetition found."""
+    """The result of one run of a repetition."""
     base = material.model("base")
     torch = dict(model=base, batch=a.batch, max_length=TOKENS, threads=a.threads, epochs=1, padding="dynamic", grouped=False)
     if name == "step":
@@ -260,9 +260,9 @@ def run(a, material, name):
         rows = (a.steps + 3) * a.batch
         return bench(a, "train", base, material.sample(), rows=rows, steps=a.steps, max_length=TOKENS)
     if name in ("torch_dynamic", "torch_padded"):
-        way = dict(padding="max") if name == "torch_padded" else dict(grouped=True)
-        way |= dict(sample=0, epochs=a.epochs) if a.full else dict(sample=a.steps)
-        return peer(a, "train", torch | way | dict(texts=material.train(), rows=a.rows))
+        options = dict(padding="max") if name == "torch_padded" else dict(grouped=True)
+        options |= dict(sample=0, epochs=a.epochs) if a.full else dict(sample=a.steps)
+        return peer(a, "train", torch | options | dict(texts=material.train(), rows=a.rows))
     if name in ("classify", "classify_fast"):
         return bench(a, name, base, material.test(), rows=a.test_rows, max_length=CLASSIFY_TOKENS)
     if name.startswith("ort_"):
@@ -284,7 +284,7 @@ def run(a, material, name):
 
 
 def figure(a, measure, name, result):
-    """What a run is compared by: times and bytes, and texts a second."""
+    """The figure that runs are compared by: time, memory or texts per second."""
     if measure == "train_memory":
         return result["peak_memory_bytes"] / 1e6
     if name in ("step", "torch_step"):
@@ -306,7 +306,7 @@ UNITS = {"step": "ms a step", "epochs_dynamic": "seconds for the epochs", "epoch
 
 
 def details(a, measure, got):
-    """What else is worth keeping of a measure; `got` is a list of results for each run it needs."""
+    """Further figures of a measure; `got` holds a list of results for each of its runs."""
     middle = lambda run, key: round(statistics.median(r[key] for r in got[run]), 3)
     if measure == "step":
         return {"steps": middle("step", "steps"), "peak_memory_mb": [round(middle(r, "peak_memory_bytes") / 1e6) for r in ("step", "torch_step")]}
@@ -335,11 +335,11 @@ def details(a, measure, got):
 
 
 def lines(a, chosen, got):
-    """One dict a measure; `got` is {run: [result per repetition or Skip]}."""
+    """One dict per measure; `got` is {run: [result per repetition or Skip]}."""
     for name in chosen:
         sign, aim = AIMS[name]
         line = {"measure": name, "unit": UNITS[name], "aim": aim, "aim_is": sign}
-        # A third run is no reason to do without the first two.
+        # Only the first two runs are required.
         needed = NEEDS[name][:2]
         faults = [f"{run}: {r}" for run in needed for r in got[run] if isinstance(r, Skip)]
         if faults:
@@ -349,19 +349,19 @@ def lines(a, chosen, got):
         sides = [[figure(a, name, run, r) for r in got[run]] for run in needed]
         line["ours"] = round(statistics.median(sides[0]), 3)
         if len(sides) == 1:
-            judged = line["ours"]
+            compared = line["ours"]
             line |= {"theirs": None, "ratio": None, "spread": [round(min(sides[0]), 3), round(max(sides[0]), 3)]}
         else:
-            upside = name == "train_memory" or name.startswith("classify")
-            ratios = [x / y if upside else y / x for x, y in zip(*sides)]
-            judged = statistics.median(ratios)
-            line |= {"theirs": round(statistics.median(sides[1]), 3), "ratio": round(judged, 3),
+            higher_is_better = name == "train_memory" or name.startswith("classify")
+            ratios = [x / y if higher_is_better else y / x for x, y in zip(*sides)]
+            compared = statistics.median(ratios)
+            line |= {"theirs": round(statistics.median(sides[1]), 3), "ratio": round(compared, 3),
                      "spread": [round(min(ratios), 3), round(max(ratios), 3)]}  # fmt: skip
-        line |= {"met": judged >= aim if sign == ">=" else judged <= aim, "repetitions": len(sides[0]), "threads": a.threads}
+        line |= {"met": compared >= aim if sign == ">=" else compared <= aim, "repetitions": len(sides[0]), "threads": a.threads}
         try:
             line |= details(a, name, got)
         except (KeyError, TypeError):
-            line["beside"] = "the run that goes with it failed"
+            line["beside"] = "an additional run failed"
         yield line
 
 
@@ -386,8 +386,8 @@ def main():
     parser.add_argument("--student-count", type=int, default=10, help="students of students_10 (default 10)")
     parser.add_argument("--student-rows", type=int, default=318, help="rows of a student (default 318)")
     parser.add_argument("--starts", type=int, default=5, help="starts a repetition (default 5)")
-    parser.add_argument("--full", action="store_true", help="walk all five epochs instead of --steps steps")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: to see that all of it runs")
+    parser.add_argument("--full", action="store_true", help="run all five epochs instead of --steps steps")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: tiny sizes, one repetition")
     parser.add_argument("--only", help=f"measures, comma-separated, of: {', '.join(NEEDS)}")
     a = parser.parse_args()
     chosen = a.only.split(",") if a.only else list(NEEDS)
@@ -401,7 +401,7 @@ def main():
         a.repeat, a.steps, a.rows, a.epochs, a.test_rows = 1, 4, 60, 1, 64
         a.student_count, a.student_rows, a.starts = 2, 32, 2
     elif a.repeat < 3:
-        say(f"--repeat {a.repeat}: a spread of fewer than 3 repetitions says nothing")
+        say(f"--repeat {a.repeat}: the spread of fewer than 3 repetitions is meaningless")
 
     material = Material(a)
     runs = [run for run in ORDER if any(run in NEEDS[name] for name in chosen)]

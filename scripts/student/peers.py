@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What the student is compared with: PyTorch with transformers, and onnxruntime. compare.py runs each of these in
-a process of its own, so that memory and threads are that side's alone:
+"""The other side of the comparison with the student: PyTorch with transformers, and onnxruntime. compare.py runs each
+of these in its own process, so that memory and threads are separate:
 
-  peers.py NAME REQUEST     REQUEST is JSON; the answer is one line of JSON on stdout
+  peers.py NAME REQUEST     REQUEST is JSON; the result is one line of JSON on stdout
 
   train      optimiser steps: transformers' classifier in train(), AdamW(fused=True) with weight decay on matrices
-             alone, clip_grad_norm_, the linear schedule. Texts are tokenised, batched and padded before the clock
-             starts; a batch without padding is passed without a mask. `sample` takes so many batches of the epoch,
-             evenly by their length
-  students   whole trainings one after another, from tokenising to the last step, the weights read once
-  export     classifier to ONNX in several ways, an 8-bit one (quantize_dynamic), and which f32 file is the fastest
-  classify   onnxruntime over batches of texts sorted by length; tokenised and padded before the clock starts
+             only, clip_grad_norm_, the linear schedule. Texts are tokenised, batched and padded before measuring
+             starts; a batch without padding is passed without a mask. `sample` takes that many batches of the epoch,
+             evenly by length
+  students   complete trainings in sequence, from tokenising to the last step; the weights are read once
+  export     exports a classifier to ONNX in several ways and in 8 bits (quantize_dynamic), and finds the fastest f32 file
+  classify   onnxruntime on batches of texts sorted by length; tokenised and padded before measuring starts
 
 needs: torch, transformers; for the last two onnx, onnxruntime, onnxscript (pip)
 example: see compare.py
@@ -23,7 +23,7 @@ import random
 import sys
 import time
 
-WARM_UP = 3  # steps before the clock is read, as in `promptmix bench`
+WARM_UP = 3  # steps before measuring starts, as in `promptmix bench`
 
 
 def peak_memory():
@@ -66,7 +66,7 @@ def shuffled(lengths, batch, dice):
 
 
 def padded(torch, ids, labels, to=None):
-    """One batch as the model takes it; without a mask where nothing is padded."""
+    """One batch for the model; without a mask if nothing is padded."""
     longest = to or max(map(len, ids))
     block = torch.zeros(len(ids), longest, dtype=torch.long)
     mask = torch.zeros_like(block)
@@ -90,7 +90,7 @@ def network(torch, q, classes):
 
 
 def steps(torch, model, batches, total=None):
-    """Trains on `batches`, of `total` planned; the time at the end of each step."""
+    """Trains on `batches` of `total` planned ones; returns the time at the end of each step."""
     plain = lambda name: name.endswith(".bias") or "LayerNorm" in name or "layer_norm" in name
     groups = [
         {"params": [p for n, p in model.named_parameters() if not plain(n)], "weight_decay": 0.01},
@@ -159,7 +159,7 @@ def students(q):
     labels = list(dict.fromkeys(row["label"] for row in rows))
     targets = [labels.index(row["label"]) for row in rows]
     base = network(torch, q, len(labels))
-    # A first step, so that nothing of the library's own start is in the clock.
+    # A first step, so that the library's initialisation is not measured.
     few = padded(torch, ids_of(q["model"], [row["text"] for row in rows[:8]], q["max_length"]), targets[:8])
     steps(torch, copy.deepcopy(base), [few])
     began, done = time.perf_counter(), 0
@@ -228,7 +228,7 @@ def classify(q):
 
 
 def export(q):
-    """q: model, out (folder), and what `classify` takes: the files, and texts/s of a few batches with each."""
+    """q: model, out (folder), and the arguments of `classify`. Returns the files, and each one's texts/s on a few batches."""
     import torch
     import transformers
 
@@ -256,10 +256,10 @@ def export(q):
             q["model"], attn_implementation=attention, dtype=torch.float32).eval()  # fmt: skip
         with torch.no_grad():
             wanted = model(input_ids=ids, attention_mask=mask).logits.numpy()
-        for way in ("dynamo", "traced"):
-            name = f"{attention}-{way}"
+        for exporter in ("dynamo", "traced"):
+            name = f"{attention}-{exporter}"
             path = os.path.join(q["out"], name + ".onnx")
-            options = dict(dynamo=True, dynamic_shapes=(dims, dims), external_data=False) if way == "dynamo" else dict(dynamo=False, dynamic_axes=axes, opset_version=17)  # fmt: skip
+            options = dict(dynamo=True, dynamic_shapes=(dims, dims), external_data=False) if exporter == "dynamo" else dict(dynamo=False, dynamic_axes=axes, opset_version=17)  # fmt: skip
             try:
                 with contextlib.redirect_stdout(sys.stderr), torch.no_grad():
                     torch.onnx.export(Plain(model), (ids, mask), path, **names, **options)
@@ -267,9 +267,9 @@ def export(q):
                 if abs(got - wanted).max() > 1e-3:
                     raise ValueError(f"its logits are off by {abs(got - wanted).max()}")
                 files[name] = path
-            except Exception as e:  # an exporter that cannot is one way less
+            except Exception as e:  # an exporter that fails is left out
                 faults[name] = f"{type(e).__name__}: {e}".splitlines()[0][:300]
-    # onnxruntime's own tool, which finds attention that the session's optimiser may not.
+    # onnxruntime's own tool, which fuses attention that the session's optimiser may miss.
     config = json.load(open(os.path.join(q["model"], "config.json")))
     heads, width = config.get("n_heads") or config["num_attention_heads"], config.get("dim") or config["hidden_size"]
     for name in list(files):

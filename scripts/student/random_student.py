@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Writes a Hugging Face folder of random weights in the shape of a DistilBERT or a BERT with a classifier, for
-measuring speed where no real model can be had. At its defaults it has the shape of distilbert-base-uncased
-(6 layers, 768 wide, 12 heads, 3,072 in the feed-forward, a vocabulary of 30,522): 67 million parameters, 268 MB.
-The same arguments write the same files.
+"""Writes a Hugging Face folder of a DistilBERT or BERT classifier with random weights, for measuring speed where no
+real model is available. By default it has the shape of distilbert-base-uncased (6 layers, hidden size 768, 12 heads,
+intermediate size 3,072, a vocabulary of 30,522): 67 million parameters, 268 MB. The output is deterministic.
 
-What it predicts means nothing, but its tokens are like real ones: an uncased WordPiece tokenizer whose words are
-those of --texts (the ones that occur once are spelled in pieces, as rare words are), filled up with invented
-words. The classes are the labels of --texts, or as many as --classes says.
+Its predictions are meaningless, but its tokens are realistic: the vocabulary of the uncased WordPiece tokenizer
+consists of the words of --texts (those that occur once are split into pieces, like other rare words) and invented
+ones. The classes are the labels of --texts, or --classes many.
 
-  --like FOLDER   takes config.json and tokenizer.json of that model instead, and gives it random weights
+  --like FOLDER   uses config.json and tokenizer.json of that model, with random weights
 
 needs: numpy, safetensors, tokenizers (pip install numpy safetensors tokenizers)
 example: python3 scripts/student/random_student.py target/random-distilbert --texts train.jsonl
@@ -38,14 +37,14 @@ VOWELS = ["a", "e", "i", "o", "u"]
 
 
 def read(paths):
-    """The texts of JSONL files, and their labels where there are any."""
+    """The texts of JSONL files, and their labels if there are any."""
     rows = [json.loads(line) for path in paths for line in open(path, encoding="utf-8") if line.strip()]
     labels = dict.fromkeys(str(row["label"]) for row in rows if row.get("label") is not None)
     return [row["text"] for row in rows], list(labels)
 
 
 def vocabulary(texts, size, dice):
-    """`size` WordPiece entries: specials where BERT has them, characters, words and endings of `texts`, filler."""
+    """`size` WordPiece entries: special tokens at BERT's ids, characters, words and endings of `texts`, invented words."""
     words = ["[PAD]", *(f"[unused{n}]" for n in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words += list(CHARACTERS) + ["##" + c for c in CHARACTERS]
     known = set(words)
@@ -171,8 +170,8 @@ def main():
     parser.add_argument("--kind", choices=["distilbert", "bert"], default="distilbert")
     for name, value in dict(layers=6, hidden=768, heads=12, ffn=3072, vocab=30522, positions=512, classes=6, seed=0).items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--texts", action="append", default=[], metavar="JSONL", help="rows with `text` and maybe `label`, repeatable")
-    parser.add_argument("--like", metavar="FOLDER", help="a model whose shape and tokenizer are taken")
+    parser.add_argument("--texts", action="append", default=[], metavar="JSONL", help="rows with `text` and optionally `label`, repeatable")
+    parser.add_argument("--like", metavar="FOLDER", help="use the shape and tokenizer of this model")
     a = parser.parse_args()
     if a.hidden % a.heads:
         sys.exit("--hidden must be a multiple of --heads")

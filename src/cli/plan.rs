@@ -1,6 +1,6 @@
 //! `promptmix plan`: how many calls and tokens a run takes, roughly how long, and one rendered
-//! prompt of each kind; names the prompts that are too long for the teacher; and what the students take.
-//! Asks the teacher nothing and trains nothing.
+//! prompt of each kind; names the prompts that are too long for the teacher; and what the students
+//! take. Asks the teacher nothing and trains nothing.
 
 use std::cmp::Reverse;
 
@@ -94,7 +94,8 @@ pub(super) fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let texts: usize = wanted.iter().sum();
     let mut scored = texts + task.test.len();
     if settings.relabel.contextual_calibration {
-        // One list of candidates; where the nearest classes differ from text to text there are more.
+        // One list of candidates; where the nearest classes differ from text to text there are
+        // more.
         scored += judge::CONTENT_FREE.len();
     }
     if settings.relabel.free_text {
@@ -254,7 +255,7 @@ impl Training {
         let base = build::student(settings);
         let memory = base
             .as_ref()
-            .map_or(0, |base| student::most_memory(base, task.classes.len(), training));
+            .map_or(0, |base| student::max_memory_estimate(base, task.classes.len(), training));
         let time = || {
             let base = base?;
             let known = task.seeds.iter().chain(&task.test).take(TEXTS_MEASURED);

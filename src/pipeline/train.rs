@@ -23,8 +23,8 @@ use crate::{
     interrupt,
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
-        self, BaseModel, Classifier, Corpus, Crew, Example, Precision, Snapshots, TrainSettings,
-        Training,
+        self, BaseModel, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
+        TrainSettings, Training,
     },
     task::Task,
 };
@@ -150,9 +150,9 @@ impl StudentTrainer<'_> {
             training: self.training(job, &labels, &corpus, training_folder.clone()),
         };
         let ready: Vec<ReadyJob<'_>> = missing.into_iter().map(ready).collect();
-        let needs = ready.iter().map(|job| job.training.need());
+        let needs = ready.iter().map(|job| job.training.memory_estimate());
         let need = needs.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
-        let crew = Crew::new(self.base, ready.len(), need);
+        let parallelism = Parallelism::new(self.base, ready.len(), need);
 
         let mark = run.path().join(names::STUDENT_KEY);
         let shared = Mutex::new((&mut run.ledger, watch));
@@ -161,7 +161,7 @@ impl StudentTrainer<'_> {
             let clock = Instant::now();
             let (predictions, _uninterrupted) = self.train_one(ready, &test, &mark)?;
             // Its share of the clock: `workers` students are trained at a time.
-            let seconds = clock.elapsed().as_secs_f64() / crew.workers as f64;
+            let seconds = clock.elapsed().as_secs_f64() / parallelism.workers as f64;
             let entry = self.entry(ready, predictions, seconds);
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.0.find(ready.key).is_none() {
@@ -170,7 +170,7 @@ impl StudentTrainer<'_> {
             (shared.1)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
         };
-        let results = student::side_by_side(crew, &ready, |ready| {
+        let results = student::run_parallel(parallelism, &ready, |ready| {
             // After a failure, such as a full disk, no result could be kept.
             if failed.load(Ordering::Relaxed) {
                 return Ok(());

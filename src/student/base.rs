@@ -1,4 +1,4 @@
-//! A pretrained encoder with its tokenizer, read once and shared by every student trained from it.
+//! A pretrained encoder with its tokenizer, read once and shared by all students trained from it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,22 +16,22 @@ use super::{
 };
 use crate::models::{self, StudentFiles};
 
-/// Files beside `tokenizer.json` that say how `transformers` should use it: carried along as they
-/// are where a folder has them.
+/// Files that configure the tokenizer for `transformers`: saved unchanged with a student if the
+/// base has them.
 const COMPANIONS: [&str; 4] =
     ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "added_tokens.json"];
 
-/// A pretrained DistilBERT or BERT. Cloning shares everything.
+/// A pretrained DistilBERT or BERT. Clones share all data.
 #[derive(Clone)]
 pub(crate) struct BaseModel {
     pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
-    /// Where it came from, for errors.
+    /// Its folder or name, for errors.
     pub origin: String,
     pub config: Config,
-    /// The weights, in their file.
+    /// The weights, read from their file on demand.
     pub checkpoint: Arc<Checkpoint>,
     pub tokenizer: Tokenizer,
     /// `tokenizer.json` and its companions, by file name.
@@ -51,11 +51,11 @@ impl std::fmt::Debug for BaseModel {
 }
 
 impl BaseModel {
-    /// The encoder that `spec` means: `pocket`, a name of the manifest or the library, or a folder.
-    /// Every file has been checked.
+    /// The encoder that `spec` names: `pocket`, a model of the manifest or the library, or a
+    /// folder. Checks every file.
     ///
     /// # Errors
-    /// A model that is not here or not what it should be, and those of [`Self::load`].
+    /// The model is missing or its files are not the expected ones; and those of [`Self::load`].
     pub(crate) fn open(spec: &str, device: &Device) -> Result<Self> {
         match models::student_files(spec)? {
             StudentFiles::Embedded([config, weights, tokenizer]) => {
@@ -66,11 +66,10 @@ impl BaseModel {
     }
 
     /// Reads a Hugging Face folder: `config.json`, `model.safetensors` (F32, F16 or BF16) and
-    /// `tokenizer.json`, or where that is missing `vocab.txt`. The weights stay in their file until
-    /// they are used.
+    /// `tokenizer.json` or, without it, `vocab.txt`. Weights are read from the file on demand.
     ///
     /// # Errors
-    /// Names the file, and in the weights every tensor that is missing, misshapen or one too many.
+    /// Names the file and, in the weights, every tensor that is missing, misshapen or surplus.
     pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         let origin = folder.display().to_string();
         let config = Config::parse(&read(&folder.join("config.json"))?, &origin)?;
@@ -92,7 +91,7 @@ impl BaseModel {
         Self::build(config, checkpoint, files, device, origin)
     }
 
-    /// The same from memory, for a student that is embedded in the binary.
+    /// The same from memory, for a student embedded in the binary.
     pub(crate) fn from_bytes(
         config: &[u8],
         weights: &[u8],
@@ -120,12 +119,13 @@ impl BaseModel {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// SHA-256 (hex) of the checkpoint's `model.safetensors`, worked out at the first call.
+    /// SHA-256 (hex) of the checkpoint's `model.safetensors`, computed at the first call.
     pub(crate) fn sha256(&self) -> &str {
         self.inner.checkpoint.sha256()
     }
 
-    /// SHA-256 (hex) of everything that a training of it depends on: weights, network, tokenizer.
+    /// SHA-256 (hex) of everything that a training from it depends on: weights, configuration,
+    /// tokenizer.
     pub(crate) fn identity(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.sha256());
@@ -137,7 +137,7 @@ impl BaseModel {
         format!("{:x}", hash.finalize())
     }
 
-    /// What `config.json` says.
+    /// The contents of `config.json`.
     pub(crate) fn config(&self) -> &Config {
         &self.inner.config
     }
@@ -147,16 +147,15 @@ impl BaseModel {
         &self.inner.device
     }
 
-    /// Token ids of each text, special tokens included, cut at `max_length` tokens (or at the
-    /// encoder's own limit, if that is shorter).
+    /// Token ids of each text, special tokens included, truncated to `max_length` tokens or to the
+    /// encoder's own limit, whichever is less.
     pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
         let Inner { config, tokenizer, origin, .. } = &*self.inner;
         let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
         tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
     }
 
-    /// The tokens of the vocabulary with their ids, in order of id: words, pieces such as `##ing`,
-    /// special ones.
+    /// The tokens of the vocabulary by id: words, pieces such as `##ing`, special tokens.
     pub(crate) fn vocabulary(&self) -> Vec<(u32, String)> {
         let Inner { config, tokenizer, .. } = &*self.inner;
         let tokens = tokenizer.get_vocab(false).into_iter().map(|(token, id)| (id, token));
@@ -166,7 +165,7 @@ impl BaseModel {
         tokens
     }
 
-    /// The id of a text that is one token as it stands.
+    /// The id of `text` if it is a single token.
     ///
     /// # Errors
     /// The tokenizer fails.
@@ -180,10 +179,10 @@ impl BaseModel {
         })
     }
 
-    /// Rows `ids` of the table of word embeddings, `[ids, hidden_size]`. Only they are read.
+    /// The word embeddings of `ids`, `[ids, hidden_size]`. Reads no other rows.
     ///
     /// # Errors
-    /// An id that the table does not have.
+    /// An id outside the table.
     pub(crate) fn word_vectors(&self, ids: &[u32]) -> Result<Vec<f32>> {
         let Inner { config, checkpoint, .. } = &*self.inner;
         let mut vectors = vec![0.0; ids.len() * config.hidden_size];
@@ -195,7 +194,7 @@ impl BaseModel {
 
 #[cfg(test)]
 impl Inner {
-    /// Encoder, and the head's first dense layer where the checkpoint has it, read afresh; F32.
+    /// The encoder, and the head's first dense layer if the checkpoint has it, as F32.
     pub(super) fn tensors(&self) -> Result<Tensors> {
         let spec = ModelSpec::new(&self.config, self.config.pooling, 0);
         let mut wanted = spec.encoder_tensors();

@@ -1,5 +1,5 @@
-//! What the student promises as a whole: repeatable training, faithful saving, and errors that
-//! say what is missing.
+//! Guarantees of the student as a whole: reproducible training, lossless saving, and errors that
+//! name what is missing.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use candle_core::{Device, Tensor};
 
 use super::{parity::fixture, *};
+use crate::hint::Hint;
 
 fn labels() -> Vec<String> {
     ["money", "travel"].map(str::to_owned).to_vec()
@@ -45,7 +46,7 @@ fn seeded(
     training.run(&mut |_| ControlFlow::Continue(())).unwrap().classifier
 }
 
-fn quietly(base: &BaseModel, examples: &[Example], settings: &TrainSettings) -> Classifier {
+fn train(base: &BaseModel, examples: &[Example], settings: &TrainSettings) -> Classifier {
     seeded(base, examples, settings, 0)
 }
 
@@ -79,14 +80,14 @@ fn training_learns_its_examples_and_repeats_under_the_same_seed() {
             assert!(shares[examples[at].label] > 0.5, "{family}: {own:?} {shares:?}");
         }
         let predict = |student: &Classifier| student.predict(&texts()).unwrap();
-        assert_eq!(predict(&first), predict(&quietly(&base, &examples, &long)));
+        assert_eq!(predict(&first), predict(&train(&base, &examples, &long)));
         assert_ne!(predict(&first), predict(&seeded(&base, &examples, &long, 1)));
     }
 }
 
 #[test]
-fn a_text_is_judged_the_same_alone_and_in_a_batch() {
-    let student = quietly(&load("bert"), &examples(), &settings());
+fn a_text_has_the_same_prediction_alone_and_in_a_batch() {
+    let student = train(&load("bert"), &examples(), &settings());
     let together = student.predict(&texts()).unwrap();
     for (text, shares) in texts().into_iter().zip(together) {
         let alone = &student.predict(std::slice::from_ref(&text)).unwrap()[0];
@@ -99,9 +100,9 @@ fn a_text_is_judged_the_same_alone_and_in_a_batch() {
 }
 
 #[test]
-fn a_saved_student_loads_with_the_same_judgement_and_keeps_its_config() {
+fn a_saved_student_loads_with_the_same_predictions_and_config() {
     for (family, pooling) in [("distilbert", Pooling::Mean), ("bert", Pooling::First)] {
-        let student = quietly(&load(family), &examples(), &TrainSettings { pooling, ..settings() });
+        let student = train(&load(family), &examples(), &TrainSettings { pooling, ..settings() });
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("student");
         student.save(&folder).unwrap();
@@ -115,13 +116,13 @@ fn a_saved_student_loads_with_the_same_judgement_and_keeps_its_config() {
         assert_eq!(config["vocab_size"], 73);
         let key = config.get("promptmix_pooling").and_then(|value| value.as_str());
         assert_eq!(key, (pooling == Pooling::Mean).then_some("mean"));
-        // What was trained once can be the base of the next.
+        // A trained student can be the base of the next.
         BaseModel::load(&folder, &Device::Cpu).unwrap();
     }
 }
 
 #[test]
-fn cutting_the_word_table_changes_nothing_but_the_time() {
+fn reducing_the_word_table_changes_only_the_time() {
     let read = |file: &str| std::fs::read(fixture("bert").join(file)).unwrap();
     let config =
         String::from_utf8(read("config.json")).unwrap().replace("_prob\": 0.1", "_prob\": 0.0");
@@ -134,8 +135,8 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
     .unwrap();
     let settings =
         TrainSettings { batch_size: 9, weight_decay: 0.1, learning_rate: 1e-3, ..settings() };
-    let cut = quietly(&base, &examples(), &settings);
-    // Two examples of no weight hold all the other words, so that no row can be cut.
+    let cut = train(&base, &examples(), &settings);
+    // Examples of weight 0 contain all other words, so that no row can be dropped.
     let mut all = examples();
     let vocabulary = base.inner.tokenizer.get_vocab(false);
     let mut words =
@@ -144,7 +145,7 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
     words.chunks(13).for_each(|words| {
         all.push(Example { weight: 0.0, ..Example::new(words.join(" "), 0) });
     });
-    let whole = quietly(&base, &all, &TrainSettings { batch_size: all.len(), ..settings });
+    let whole = train(&base, &all, &TrainSettings { batch_size: all.len(), ..settings });
     let table = |student: &Classifier| {
         student.tensors()["bert.embeddings.word_embeddings.weight"].to_vec2::<f32>().unwrap()
     };
@@ -156,12 +157,13 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
     for ((cut, whole), before) in
         cut.iter().flatten().zip(whole.iter().flatten()).zip(before.iter().flatten())
     {
-        // The order of sums differs, and Adam lifts tiny gradients: a tenth of a step is allowed.
+        // The order of sums differs, and Adam amplifies tiny gradients: a tenth of a step is
+        // allowed.
         assert!((cut - whole).abs() < 1e-4, "{cut} {whole}");
         moved += usize::from((cut - before).abs() > 1e-3);
     }
     assert!(moved > 200, "{moved}");
-    // "zebra" is no word of the table; "dog" is one that no example has: it was only decayed.
+    // No example contains "dog": its row was only decayed.
     let dog = vocabulary["dog"] as usize;
     let share = cut[dog][0] / before[dog][0];
     assert!(share < 0.9998 && share > 0.999, "{share}");
@@ -170,28 +172,29 @@ fn cutting_the_word_table_changes_nothing_but_the_time() {
 #[test]
 fn students_trained_side_by_side_are_those_trained_alone() {
     let base = load("distilbert");
-    let judge =
+    let predict =
         |seed: u64| seeded(&base, &examples(), &settings(), seed).predict(&texts()).unwrap();
     let seeds = [5, 6, 7];
     let together =
-        side_by_side(Crew { workers: 2, threads: 1 }, &seeds, |&seed| judge(seed)).unwrap();
-    assert_eq!(together, seeds.map(judge));
+        run_parallel(Parallelism { workers: 2, threads: 1 }, &seeds, |&seed| predict(seed))
+            .unwrap();
+    assert_eq!(together, seeds.map(predict));
 }
 
 /// Writes students for `scripts/check_transformers.py`:
 /// `PROMPTMIX_STUDENTS=/tmp/s cargo test --release for_transformers -- --ignored`, then
 /// `python3 scripts/check_transformers.py /tmp/s/bert /tmp/s/bert.jsonl`.
 #[test]
-#[ignore = "writes where PROMPTMIX_STUDENTS says"]
+#[ignore = "writes to the folder PROMPTMIX_STUDENTS"]
 fn students_for_transformers() {
     let out = std::path::PathBuf::from(std::env::var("PROMPTMIX_STUDENTS").unwrap());
     for family in ["distilbert", "bert"] {
-        // From bytes: the tokenizer's companions have to be made up.
+        // From bytes, so that the tokenizer's companion files are generated.
         let read = |file: &str| std::fs::read(fixture(family).join(file)).unwrap();
         let [config, weights, tokenizer] =
             ["config.json", "model.safetensors", "tokenizer.json"].map(read);
         let base = BaseModel::from_bytes(&config, &weights, &tokenizer, &Device::Cpu).unwrap();
-        let student = quietly(&base, &examples(), &settings());
+        let student = train(&base, &examples(), &settings());
         student.save(&out.join(family)).unwrap();
         let lines =
             student.predict(&texts()).unwrap().into_iter().zip(texts()).map(|(shares, text)| {
@@ -215,7 +218,7 @@ fn min_steps_adds_whole_epochs() {
     assert_eq!((seen.len(), seen[0].epochs), (12, 4));
 }
 
-/// The BERT fixture's file with its tensors renamed or left out.
+/// The BERT fixture's file with its tensors renamed or omitted.
 fn rewritten(rename: impl Fn(&str) -> Option<String>, dtype: candle_core::DType) -> Vec<u8> {
     let file = fixture("bert").join("model.safetensors");
     let tensors = candle_core::safetensors::load(file, &Device::Cpu).unwrap();
@@ -263,45 +266,48 @@ fn missing_and_misshapen_tensors_are_all_named() {
         }
         other => Some(other.to_owned()),
     };
-    let error = from_weights(&rewritten(spoil, candle_core::DType::F32)).unwrap_err().to_string();
+    let error = from_weights(&rewritten(spoil, candle_core::DType::F32)).unwrap_err();
+    assert!(error.hint().unwrap().contains("from the same model"));
+    let error = error.to_string();
     for part in [
         "bert.encoder.layer.1.output.dense.bias [16] is missing",
         "bert.embeddings.token_type_embeddings.weight [2, 16] is missing",
         "bert.encoder.layer.0.output.dense.bias is [2, 16], config.json wants [16]",
-        "\nhint: ",
     ] {
         assert!(error.contains(part), "{error}");
     }
-    let error = from_weights(b"not a model").unwrap_err().to_string();
-    assert!(error.contains("hint: the file is damaged"), "{error}");
+    let error = from_weights(b"not a model").unwrap_err();
+    assert!(error.hint().unwrap().contains("the file is damaged"), "{error}");
 }
 
 #[test]
 fn a_missing_folder_a_foreign_model_and_bad_settings_are_explained() {
     let error = BaseModel::load(std::path::Path::new("/no/where"), &Device::Cpu).unwrap_err();
     assert!(error.to_string().contains("/no/where/config.json"), "{error}");
-    let error = Config::parse(br#"{"model_type": "roberta"}"#, "x").unwrap_err().to_string();
-    assert!(error.contains("\"roberta\"") && error.contains("hint:"), "{error}");
+    let error = Config::parse(br#"{"model_type": "roberta"}"#, "x").unwrap_err();
+    assert!(error.to_string().contains("\"roberta\""), "{error}");
+    assert!(error.hint().unwrap().contains("\"distilbert\""));
     let mut bad = examples();
     bad[3].label = 7;
     let base = load("bert");
     let fault = |examples: &[Example], settings: &TrainSettings| {
         let labels = labels();
         let training = Training::new(&base, &labels, examples, settings);
-        training.run(&mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+        let error = training.run(&mut |_| ControlFlow::Continue(())).unwrap_err();
+        (error.to_string(), error.hint().map(std::borrow::Cow::into_owned))
     };
-    let error = fault(&bad, &settings());
+    let (error, _) = fault(&bad, &settings());
     assert!(error.contains("example 4 has class number 7"), "{error}");
     bad[3] = Example { teacher: vec![0.5, 0.4], ..Example::new("x", 1) };
-    let error = fault(&bad, &settings());
-    assert!(error.contains("example 4") && error.contains("add up to 1"), "{error}");
-    let error = fault(&examples(), &TrainSettings { patience: 0, ..settings() });
+    let (error, hint) = fault(&bad, &settings());
+    assert!(error.contains("example 4") && hint.unwrap().contains("add up to 1"), "{error}");
+    let (error, _) = fault(&examples(), &TrainSettings { patience: 0, ..settings() });
     assert!(error.contains("student.patience is 0"), "{error}");
 }
 
 #[test]
-fn a_temperature_is_saved_and_changes_how_sure_but_not_which() {
-    let student = quietly(&load("distilbert"), &examples(), &settings());
+fn a_temperature_is_saved_and_changes_the_confidence_but_not_the_class() {
+    let student = train(&load("distilbert"), &examples(), &settings());
     let (before, logits) = (student.predict(&texts()).unwrap(), student.logits(&texts()).unwrap());
     let student = student.with_temperature(2.5).unwrap();
     let temp = tempfile::tempdir().unwrap();
@@ -317,15 +323,16 @@ fn a_temperature_is_saved_and_changes_how_sure_but_not_which() {
         assert!((odds(before) - (logits[0] - logits[1])).abs() < 1e-4);
         assert!((odds(before) / 2.5 - odds(&after)).abs() < 1e-4, "{before:?} {after:?}");
     }
-    // It belongs to this student: one that is trained from it starts anew.
-    let next = quietly(&BaseModel::load(&folder, &Device::Cpu).unwrap(), &examples(), &settings());
+    // The temperature is the student's own: one trained from it starts without.
+    let next = train(&BaseModel::load(&folder, &Device::Cpu).unwrap(), &examples(), &settings());
     next.save(&folder).unwrap();
     let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
     assert!(!config.contains("promptmix_temperature"), "{config}");
     assert!(next.with_temperature(0.0).is_err());
     let bad = config.replacen('{', "{\"promptmix_temperature\": -1,", 1);
-    let error = Config::parse(bad.as_bytes(), "x").unwrap_err().to_string();
-    assert!(error.contains("promptmix_temperature: the temperature is -1\nhint: "), "{error}");
+    let error = Config::parse(bad.as_bytes(), "x").unwrap_err();
+    assert!(error.to_string().contains("promptmix_temperature is -1"), "{error}");
+    assert!(error.hint().unwrap().contains("positive number"));
 }
 
 #[test]
@@ -348,8 +355,8 @@ fn a_folder_with_vocab_txt_alone_tokenises_as_its_tokenizer_json_did() {
         assert_eq!(ids(&base), ids(&old));
         assert!(ids(&old).iter().all(|ids| ids.len() <= max_length && ids.ends_with(&[3])));
     }
-    // What is saved from it is a folder of today.
-    let student = quietly(&old, &examples(), &settings());
+    // A student trained from it is saved with a tokenizer.json.
+    let student = train(&old, &examples(), &settings());
     let folder = temp.path().join("student");
     student.save(&folder).unwrap();
     let again = Classifier::load(&folder, &Device::Cpu).unwrap();

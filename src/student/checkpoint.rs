@@ -1,4 +1,4 @@
-//! Writes a model folder whole or not at all: into a folder beside it, synced, then renamed.
+//! Writes a model folder atomically: to a temporary folder beside it, synced, then renamed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,21 +7,17 @@ use std::path::{Path, PathBuf};
 
 use super::{Result, StudentError};
 
-/// Writes `files` as the contents of `folder`; replaces an older model there, and nothing else.
+/// Writes `files` as the contents of `folder`, which may hold an older model.
 ///
 /// # Errors
-/// [`StudentError::Write`], also where `folder` holds something that is no model.
+/// [`StudentError::Write`], and [`StudentError::NotAModel`] where `folder` holds anything else.
 pub(super) fn write_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     let fault = |path: &Path| {
         let path = path.to_owned();
         move |source| StudentError::Write { path, source }
     };
     if !replaceable(folder).map_err(fault(folder))? {
-        let error = io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "it exists and holds something other than a model\nhint: name another folder",
-        );
-        return Err(fault(folder)(error));
+        return Err(StudentError::NotAModel { path: folder.to_owned() });
     }
     let parent = match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -52,7 +48,7 @@ pub(super) fn write_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> 
     Ok(())
 }
 
-/// Whether the folder is not there, empty, or a model that a new one may replace.
+/// Whether the folder is missing, empty, or holds a model.
 fn replaceable(folder: &Path) -> io::Result<bool> {
     if !folder.exists() {
         return Ok(true);
@@ -62,7 +58,7 @@ fn replaceable(folder: &Path) -> io::Result<bool> {
         || (folder.join("config.json").is_file() && folder.join("model.safetensors").is_file()))
 }
 
-/// A hidden neighbour, one per process.
+/// A hidden sibling of `folder`, unique to this process.
 fn beside(folder: &Path, what: &str) -> PathBuf {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!(".{name}.{what}-{}", std::process::id()))
@@ -77,6 +73,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hint;
 
     fn model(config: &str) -> BTreeMap<String, Vec<u8>> {
         [("config.json", config), ("model.safetensors", "w")]
@@ -85,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_replaced_whole_and_leaves_nothing_beside() -> anyhow::Result<()> {
+    fn a_model_is_replaced_atomically_and_leaves_no_temporary_folder() -> anyhow::Result<()> {
         let temp = tempfile::tempdir()?;
         let folder = temp.path().join("deep/student");
         let mut first = model("one");
@@ -102,8 +99,9 @@ mod tests {
     fn a_folder_of_something_else_is_left_alone() -> anyhow::Result<()> {
         let temp = tempfile::tempdir()?;
         fs::write(temp.path().join("thesis.txt"), "years of work")?;
-        let error = write_folder(temp.path(), &model("one")).unwrap_err().to_string();
-        assert!(error.contains("hint: name another folder"), "{error}");
+        let error = write_folder(temp.path(), &model("one")).unwrap_err();
+        assert!(error.to_string().contains("something other than a model"), "{error}");
+        assert_eq!(error.hint().as_deref(), Some("name another folder"));
         assert!(temp.path().join("thesis.txt").exists());
         Ok(())
     }

@@ -10,14 +10,16 @@ use serde_json::{Map, Value};
 use super::{
     BaseModel, Pooling, Precision, Result, StudentError, checkpoint,
     classify::{check_temperature, run, softmax},
+    engine::network,
+    error::Fault,
     model_spec::ModelSpec,
-    network::{Network, Source, network},
+    network::{Network, Source},
     tokens,
     weights::{Weights, serialise},
 };
 
-/// Tokens per text where a checkpoint does not say what it was trained with.
-const USUAL_LENGTH: usize = 128;
+/// Tokens per text for a checkpoint that does not state its training length.
+const DEFAULT_LENGTH: usize = 128;
 
 /// A text classifier.
 pub(crate) struct Classifier {
@@ -26,7 +28,7 @@ pub(crate) struct Classifier {
     pooling: Pooling,
     max_length: usize,
     temperature: f64,
-    /// Where the weights are: the folder that was read, or what a training left.
+    /// The weights: of a folder, or in memory after a training.
     source: Arc<dyn Source>,
     network: Box<dyn Network>,
 }
@@ -38,7 +40,7 @@ impl std::fmt::Debug for Classifier {
 }
 
 impl Classifier {
-    /// Puts a classifier together from a base and its trained weights, by their full names.
+    /// A classifier from a base and the trained weights, by full name.
     pub(super) fn build(
         base: &BaseModel,
         weights: BTreeMap<String, Vec<f32>>,
@@ -65,10 +67,10 @@ impl Classifier {
         Ok(Self { base, labels, pooling, max_length, temperature, source, network })
     }
 
-    /// Reads a folder that [`Classifier::save`] or `transformers` wrote.
+    /// Reads a folder written by [`Classifier::save`] or `transformers`.
     ///
     /// # Errors
-    /// As [`BaseModel::load`]; and where the checkpoint has no `id2label` or no classifier.
+    /// Those of [`BaseModel::load`]; the checkpoint has no `id2label` or no classifier.
     pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         Self::load_with(folder, device, Precision::F32)
     }
@@ -82,11 +84,14 @@ impl Classifier {
         let config = base.config();
         let labels = config.labels().ok_or_else(|| StudentError::Config {
             origin: base.inner.origin.clone(),
-            message: "there is no id2label with the numbers 0, 1, 2, ...\nhint: this is a pretrained encoder, not a trained classifier; train it first".to_owned(),
+            fault: Fault::with_hint(
+                "there is no id2label with the numbers 0, 1, 2, ...",
+                "this is a pretrained encoder, not a trained classifier; train it first",
+            ),
         })?;
         let checkpoint = base.inner.checkpoint.clone();
         checkpoint.check(&ModelSpec::new(config, config.pooling, labels.len()))?;
-        let max_length = config.max_length.unwrap_or(USUAL_LENGTH).min(config.max_positions);
+        let max_length = config.max_length.unwrap_or(DEFAULT_LENGTH).min(config.max_positions);
         let (pooling, temperature) = (config.pooling, config.temperature);
         Self::new(base, checkpoint, labels, pooling, max_length, temperature, precision)
     }
@@ -96,21 +101,19 @@ impl Classifier {
         &self.labels
     }
 
-    /// What logits are divided by before they become probabilities.
+    /// The divisor of logits before the softmax.
     #[cfg(test)]
     pub(crate) fn temperature(&self) -> f64 {
         self.temperature
     }
 
-    /// The same classifier with its logits divided by `temperature`, as fitted by
-    /// [`calibrate`](super::calibrate). The likeliest class stays the likeliest.
+    /// The same classifier with the given temperature, usually one fitted by
+    /// [`calibrate`](super::calibrate). It does not change which class is the most probable.
     ///
     /// # Errors
-    /// A temperature that is not a positive number.
+    /// The temperature is not a positive number.
     pub(crate) fn with_temperature(mut self, temperature: f64) -> Result<Self> {
-        if let Some(message) = check_temperature(temperature) {
-            return Err(StudentError::Training(message));
-        }
+        check_temperature("the temperature", temperature).map_err(StudentError::Training)?;
         self.temperature = temperature;
         Ok(self)
     }
@@ -118,14 +121,14 @@ impl Classifier {
     /// The same classifier with the dense layers of its encoder in another number type, on a CPU.
     ///
     /// # Errors
-    /// Weights that can no longer be read.
+    /// The weights can no longer be read.
     pub(crate) fn with_precision(&self, precision: Precision) -> Result<Self> {
         let (base, source, labels) = (self.base.clone(), self.source.clone(), self.labels.clone());
         let Self { pooling, max_length, temperature, .. } = *self;
         Self::new(base, source, labels, pooling, max_length, temperature, precision)
     }
 
-    /// One score per class for each text, in the order of the texts, before the temperature:
+    /// The logits of each text, before the temperature, in the order of the texts:
     /// `[texts][classes]`.
     pub(crate) fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let inner = &*self.base.inner;
@@ -135,7 +138,10 @@ impl Classifier {
         if logits.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(StudentError::Weights {
                 origin: inner.origin.clone(),
-                message: "a score is no number\nhint: the weights are damaged, or their training diverged: fetch them again, or train with a lower student.learning_rate".to_owned(),
+                fault: Fault::with_hint(
+                    "a logit is not a finite number",
+                    "the weights are damaged or their training diverged: download them again, or train with a lower student.learning_rate",
+                ),
             });
         }
         Ok(logits)
@@ -147,9 +153,9 @@ impl Classifier {
         Ok(logits.iter().map(|logits| softmax(logits, self.temperature)).collect())
     }
 
-    /// Writes a folder that [`Classifier::load`] and `transformers` open: `config.json`,
-    /// `model.safetensors`, `tokenizer.json` and what belongs to it. The folder appears whole or
-    /// not at all; an older student there is replaced.
+    /// Writes a folder for [`Classifier::load`] and `transformers`: `config.json`,
+    /// `model.safetensors`, `tokenizer.json` and its companions. The write is atomic and replaces
+    /// an older student.
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let inner = &*self.base.inner;
         let config = inner.config.for_classifier(
@@ -175,8 +181,8 @@ impl Classifier {
         super::weights::tensors(&*self.source, &wanted, &Device::Cpu).unwrap()
     }
 
-    /// Where the base came without a `tokenizer_config.json`, says what `transformers` must know:
-    /// which token plays which part.
+    /// Adds `tokenizer_config.json` and `special_tokens_map.json` if the base has none:
+    /// `transformers` needs them to know the special tokens.
     fn add_tokenizer_config(&self, files: &mut BTreeMap<String, Vec<u8>>) {
         let roles = [
             ("cls_token", "[CLS]"),

@@ -1,21 +1,20 @@
 //! `config.json` of DistilBERT and BERT, read into one description of the network.
 //!
-//! The two families name the same numbers differently (`dim` and `hidden_size`); the rest of the
-//! student sees one [`Config`]. The file is also kept whole, so that saving gives back every key
-//! that was there.
+//! The two families use different names for the same number (`dim` and `hidden_size`); the rest of
+//! the student sees one [`Config`]. The raw file is kept too, so that saving preserves every key.
 
 use candle_nn::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Result, StudentError, classify::check_temperature};
+use super::{Result, StudentError, classify::check_temperature, error::Fault};
 
 /// Which family of networks a checkpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Architecture {
     /// DistilBERT (Sanh et al. 2019, arXiv 1910.01108).
     DistilBert,
-    /// BERT (Devlin et al. 2018, arXiv 1810.04805) and its small kin such as MiniLM.
+    /// BERT (Devlin et al. 2018, arXiv 1810.04805) and its small variants such as MiniLM.
     Bert,
 }
 
@@ -26,7 +25,7 @@ pub(crate) enum Pooling {
     /// The first token's, as in Hugging Face's `...ForSequenceClassification`.
     #[default]
     First,
-    /// The mean over all tokens. `transformers` does not know this key and would pool the first.
+    /// The mean over all tokens. `transformers` ignores this setting and pools the first token.
     Mean,
 }
 
@@ -57,21 +56,21 @@ pub(crate) struct Config {
     pub dropout: f64,
     /// Dropout of the attention weights.
     pub attention_dropout: f64,
-    /// Dropout in front of the classifier.
+    /// Dropout before the classifier.
     pub head_dropout: f64,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
-    /// How a trained classifier pools; [`Pooling::First`] where the file says nothing.
+    /// How a trained classifier pools; [`Pooling::First`] by default.
     pub pooling: Pooling,
-    /// Tokens per text that a trained classifier was made with, where the file says so.
+    /// Tokens per text that a classifier was trained with, if the file states it.
     pub max_length: Option<usize>,
-    /// What a trained classifier divides its logits by; 1 where the file says nothing.
+    /// What a trained classifier divides its logits by; 1 by default.
     pub temperature: f64,
-    /// The file as it was.
+    /// The whole file.
     pub raw: Map<String, Value>,
 }
 
-/// Keys of ours in a saved `config.json`; `transformers` carries them along unread.
+/// promptmix's own keys in a saved `config.json`; `transformers` ignores and preserves them.
 pub(super) const POOLING_KEY: &str = "promptmix_pooling";
 pub(super) const MAX_LENGTH_KEY: &str = "promptmix_max_length";
 pub(super) const TEMPERATURE_KEY: &str = "promptmix_temperature";
@@ -79,31 +78,28 @@ pub(super) const TEMPERATURE_KEY: &str = "promptmix_temperature";
 impl Config {
     /// Reads the bytes of a `config.json`; `origin` names the model in errors.
     pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
-        let fault = |message: String| StudentError::Config { origin: origin.to_owned(), message };
+        Self::read(bytes).map_err(|fault| StudentError::Config { origin: origin.to_owned(), fault })
+    }
+
+    fn read(bytes: &[u8]) -> Read<Self> {
         let raw: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| fault(error.to_string()))?;
-        let model_type = raw.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let architecture = match model_type {
-            "distilbert" => Architecture::DistilBert,
-            "bert" => Architecture::Bert,
-            other => {
-                return Err(fault(format!(
-                    "model_type is \"{other}\"\nhint: the student must be a \"distilbert\" or a \"bert\" model"
-                )));
-            }
-        };
+            serde_json::from_slice(bytes).map_err(|error| Fault::new(error.to_string()))?;
+        let keys = Keys(&raw);
+        let architecture = keys.architecture()?;
+        keys.check_positions()?;
         let distil = architecture == Architecture::DistilBert;
-        let keys = Keys { raw: &raw, origin };
-        let positions = raw.get("position_embedding_type").and_then(Value::as_str);
-        if positions.is_some_and(|kind| kind != "absolute") {
-            return Err(fault(format!(
-                "position_embedding_type is \"{}\"\nhint: only absolute positions are supported",
-                positions.unwrap_or_default()
-            )));
-        }
         let name =
             |bert: &'static str, distilbert: &'static str| if distil { distilbert } else { bert };
-        let dropout = keys.number(name("hidden_dropout_prob", "dropout"), Some(0.1))?;
+        let dropout = keys.number(name("hidden_dropout_prob", "dropout"), 0.1)?;
+        let attention_dropout = name("attention_probs_dropout_prob", "attention_dropout");
+        let head_dropout = match architecture {
+            Architecture::DistilBert => keys.number("seq_classif_dropout", 0.2)?,
+            Architecture::Bert => keys.number("classifier_dropout", dropout)?,
+        };
+        let layer_norm_eps = match architecture {
+            Architecture::DistilBert => 1e-12,
+            Architecture::Bert => keys.number("layer_norm_eps", 1e-12)?,
+        };
         let config = Self {
             architecture,
             vocab_size: keys.size("vocab_size")?,
@@ -114,63 +110,48 @@ impl Config {
             max_positions: keys.size("max_position_embeddings")?,
             token_types: if distil { 0 } else { keys.size("type_vocab_size")? },
             activation: keys.activation(name("hidden_act", "activation"))?,
-            layer_norm_eps: if distil {
-                1e-12
-            } else {
-                keys.number("layer_norm_eps", Some(1e-12))?
-            },
+            layer_norm_eps,
             dropout,
-            attention_dropout: keys
-                .number(name("attention_probs_dropout_prob", "attention_dropout"), Some(0.1))?,
-            head_dropout: if distil {
-                keys.number("seq_classif_dropout", Some(0.2))?
-            } else {
-                keys.number("classifier_dropout", Some(dropout))?
-            },
-            initializer_range: keys.number("initializer_range", Some(0.02))?,
-            pooling: match raw.get(POOLING_KEY).and_then(Value::as_str) {
-                None | Some("first") => Pooling::First,
-                Some("mean") => Pooling::Mean,
-                Some(other) => {
-                    return Err(fault(format!(
-                        "{POOLING_KEY} is \"{other}\"\nhint: it is \"first\" or \"mean\""
-                    )));
-                }
-            },
+            attention_dropout: keys.number(attention_dropout, 0.1)?,
+            head_dropout,
+            initializer_range: keys.number("initializer_range", 0.02)?,
+            pooling: keys.pooling()?,
             max_length: raw.get(MAX_LENGTH_KEY).and_then(Value::as_u64).map(|n| n as usize),
-            temperature: keys.number(TEMPERATURE_KEY, Some(1.0))?,
+            temperature: keys.number(TEMPERATURE_KEY, 1.0)?,
             raw: raw.clone(),
         };
-        if !config.hidden_size.is_multiple_of(config.heads) {
-            return Err(fault(format!(
-                "the width {} is no multiple of the {} heads",
-                config.hidden_size, config.heads
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what no single key can tell.
+    fn check(&self) -> Read<()> {
+        if !self.hidden_size.is_multiple_of(self.heads) {
+            return Err(Fault::new(format!(
+                "the hidden size {} is not a multiple of the {} heads",
+                self.hidden_size, self.heads
             )));
         }
         for (what, p) in [
-            ("dropout", config.dropout),
-            ("attention dropout", config.attention_dropout),
-            ("classifier dropout", config.head_dropout),
+            ("dropout", self.dropout),
+            ("attention dropout", self.attention_dropout),
+            ("classifier dropout", self.head_dropout),
         ] {
             if !(0.0..1.0).contains(&p) {
-                return Err(fault(format!(
-                    "{what} is {p}\nhint: a share from 0 up to, not including, 1"
-                )));
+                let hint = "a dropout probability is at least 0 and below 1";
+                return Err(Fault::with_hint(format!("{what} is {p}"), hint));
             }
         }
-        match check_temperature(config.temperature) {
-            Some(message) => Err(fault(format!("{TEMPERATURE_KEY}: {message}"))),
-            None => Ok(config),
-        }
+        check_temperature(TEMPERATURE_KEY, self.temperature)
     }
 
-    /// The labels of a fine-tuned checkpoint in the order of their numbers, `id2label`.
+    /// The labels of a fine-tuned checkpoint in the order of their ids, from `id2label`.
     pub(super) fn labels(&self) -> Option<Vec<String>> {
         let map = self.raw.get("id2label")?.as_object().filter(|map| !map.is_empty())?;
         (0..map.len()).map(|id| map.get(&id.to_string())?.as_str().map(str::to_owned)).collect()
     }
 
-    /// The file that a classifier over `labels` saves: every key that was there, and ours.
+    /// The `config.json` of a classifier over `labels`: every key of the base's file, and our own.
     pub(super) fn for_classifier(
         &self,
         labels: &[String],
@@ -198,7 +179,8 @@ impl Config {
         raw.insert("label2id".into(), label2id.into());
         raw.insert("problem_type".into(), "single_label_classification".into());
         raw.insert("torch_dtype".into(), "float32".into());
-        // A count that contradicts id2label would win in transformers; newer files call it dtype.
+        // In transformers a contradicting count overrides id2label; newer files name the type
+        // `dtype`.
         for stale in ["num_labels", "dtype", "_num_labels"] {
             raw.shift_remove(stale);
         }
@@ -215,48 +197,80 @@ impl Config {
     }
 }
 
-/// Typed look-ups that name the key at fault.
-struct Keys<'a> {
-    raw: &'a Map<String, Value>,
-    origin: &'a str,
-}
+type Read<T> = std::result::Result<T, Fault>;
+
+/// Hint of a key that is missing or of the wrong type.
+const FETCH_AGAIN: &str = "take config.json from where the model came from";
+
+/// Typed look-ups whose errors name the key.
+struct Keys<'a>(&'a Map<String, Value>);
 
 impl Keys<'_> {
-    fn fault(&self, message: String) -> StudentError {
-        StudentError::Config { origin: self.origin.to_owned(), message }
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(Value::as_str)
     }
 
-    fn size(&self, key: &str) -> Result<usize> {
-        match self.raw.get(key).and_then(Value::as_u64) {
+    fn size(&self, key: &str) -> Read<usize> {
+        match self.0.get(key).and_then(Value::as_u64) {
             Some(n) if n > 0 => Ok(n as usize),
-            _ => Err(self.fault(format!(
-                "{key} is {}, a positive whole number is wanted\nhint: take config.json from where the model came from",
-                self.raw.get(key).map_or("missing".to_owned(), Value::to_string)
-            ))),
+            _ => Err(self.unexpected(key, "a positive integer")),
         }
     }
 
-    fn number(&self, key: &str, default: Option<f64>) -> Result<f64> {
-        match (self.raw.get(key), default) {
-            (None | Some(Value::Null), Some(default)) => Ok(default),
-            (found, _) => found.and_then(Value::as_f64).ok_or_else(|| {
-                self.fault(format!(
-                    "{key} is {}, a number is wanted\nhint: take config.json from where the model came from",
-                    found.map_or("missing".to_owned(), Value::to_string)
-                ))
-            }),
+    fn number(&self, key: &str, default: f64) -> Read<f64> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(found) => found.as_f64().ok_or_else(|| self.unexpected(key, "a number")),
         }
     }
 
-    fn activation(&self, key: &str) -> Result<Activation> {
-        match self.raw.get(key).and_then(Value::as_str).unwrap_or("gelu") {
+    fn unexpected(&self, key: &str, expected: &str) -> Fault {
+        let found = self.0.get(key).map_or("missing".to_owned(), Value::to_string);
+        Fault::with_hint(format!("{key} is {found}, expected {expected}"), FETCH_AGAIN)
+    }
+
+    fn architecture(&self) -> Read<Architecture> {
+        match self.text("model_type").unwrap_or_default() {
+            "distilbert" => Ok(Architecture::DistilBert),
+            "bert" => Ok(Architecture::Bert),
+            other => Err(Fault::with_hint(
+                format!("model_type is \"{other}\""),
+                "the student must be a \"distilbert\" or a \"bert\" model",
+            )),
+        }
+    }
+
+    fn check_positions(&self) -> Read<()> {
+        match self.text("position_embedding_type") {
+            None | Some("absolute") => Ok(()),
+            Some(other) => Err(Fault::with_hint(
+                format!("position_embedding_type is \"{other}\""),
+                "take a model with absolute position embeddings",
+            )),
+        }
+    }
+
+    fn pooling(&self) -> Read<Pooling> {
+        match self.text(POOLING_KEY) {
+            None | Some("first") => Ok(Pooling::First),
+            Some("mean") => Ok(Pooling::Mean),
+            Some(other) => Err(Fault::with_hint(
+                format!("{POOLING_KEY} is \"{other}\""),
+                "it is \"first\" or \"mean\"",
+            )),
+        }
+    }
+
+    fn activation(&self, key: &str) -> Read<Activation> {
+        match self.text(key).unwrap_or("gelu") {
             "gelu" => Ok(Activation::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::NewGelu),
             "relu" => Ok(Activation::Relu),
             "silu" | "swish" => Ok(Activation::Silu),
-            other => Err(self.fault(format!(
-                "{key} is \"{other}\"\nhint: gelu, gelu_new, relu and silu are supported"
-            ))),
+            other => Err(Fault::with_hint(
+                format!("{key} is \"{other}\""),
+                "the supported activations are gelu, gelu_new, relu and silu",
+            )),
         }
     }
 }

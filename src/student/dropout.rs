@@ -1,9 +1,9 @@
-//! Dropout without masks in memory: whether a number is dropped is a hash of (seed, step, place in
-//! the network, index), so that the backward pass asks again instead of remembering, and both
-//! engines drop the same numbers.
+//! Dropout without stored masks: whether a number is dropped is a hash of (seed, step, site in the
+//! network, index). So the backward pass recomputes the mask, and both engines drop the same
+//! numbers.
 //!
-//! The index counts packed rows: token after token, `[tokens, width]`; of the attention weights,
-//! text after text, `[heads, len, len]` each.
+//! The index counts packed rows, `[tokens, width]`; of the attention weights, `[heads, len, len]`
+//! of one text after another.
 
 use rand_core::RngCore;
 
@@ -16,9 +16,9 @@ pub(super) struct Dropout {
     step: u64,
 }
 
-/// A place in the network that drops.
+/// Where the network applies dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Site {
     Embeddings,
     /// The attention weights of a layer.
     Attention(usize),
@@ -26,24 +26,24 @@ pub(super) enum Place {
     Output(usize),
     /// The feed-forward layer of a layer.
     FeedForward(usize),
-    /// In front of the classifier.
+    /// Before the classifier.
     Head,
 }
 
-impl Place {
+impl Site {
     fn number(self) -> u64 {
         match self {
-            Place::Embeddings => 0,
-            Place::Head => 1,
-            Place::Attention(layer) => 2 + 3 * layer as u64,
-            Place::Output(layer) => 3 + 3 * layer as u64,
-            Place::FeedForward(layer) => 4 + 3 * layer as u64,
+            Site::Embeddings => 0,
+            Site::Head => 1,
+            Site::Attention(layer) => 2 + 3 * layer as u64,
+            Site::Output(layer) => 3 + 3 * layer as u64,
+            Site::FeedForward(layer) => 4 + 3 * layer as u64,
         }
     }
 }
 
-/// Places per step: far more than any network has.
-const PLACES: u64 = 1 << 20;
+/// Sites per step: far more than any network has.
+const SITES: u64 = 1 << 20;
 
 impl Dropout {
     /// The dropout of pass `step` of a training with `seed`.
@@ -51,9 +51,9 @@ impl Dropout {
         Self { seed, step }
     }
 
-    /// The mask of one place, where a `share` is dropped.
-    pub(super) fn at(self, place: Place, share: f64) -> Mask {
-        let mut rng = Rng::for_item(self.seed, "dropout", self.step * PLACES + place.number());
+    /// The mask of one site, which drops a `share` of the numbers.
+    pub(super) fn at(self, site: Site, share: f64) -> Mask {
+        let mut rng = Rng::for_item(self.seed, "dropout", self.step * SITES + site.number());
         let word = rng.next_u64();
         Mask {
             keys: [word as u32, (word >> 32) as u32],
@@ -63,11 +63,11 @@ impl Dropout {
     }
 }
 
-/// One place's mask: 0 with the probability of its share, else `1 / (1 - share)`.
+/// One site's mask: a factor is 0 with probability `share`, else `1 / (1 - share)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mask {
     keys: [u32; 2],
-    /// Of 2^24.
+    /// The dropped share, in units of 2^-24.
     threshold: u32,
     kept: f32,
 }
@@ -85,7 +85,7 @@ impl Mask {
     /// The factor of number `index`.
     #[inline(always)]
     pub(super) fn factor(&self, index: u32) -> f32 {
-        // Two rounds of Chris Wellons' lowbias32, a key in front of each.
+        // Two rounds of Chris Wellons' lowbias32, each after adding a key.
         let mut x = index ^ self.keys[0];
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
         x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
@@ -101,32 +101,31 @@ impl Mask {
 mod tests {
     use super::*;
 
-    fn mask(step: u64, place: Place, share: f64) -> Vec<f32> {
-        let mask = Dropout::new(3, step).at(place, share);
+    fn mask(step: u64, site: Site, share: f64) -> Vec<f32> {
+        let mask = Dropout::new(3, step).at(site, share);
         (0..200_000).map(|index| mask.factor(index)).collect()
     }
 
     #[test]
     fn masks_drop_their_share_keep_the_mean_and_repeat() {
         for step in 0..20 {
-            let drawn = mask(step, Place::Embeddings, 0.2);
+            let drawn = mask(step, Site::Embeddings, 0.2);
             let dropped = drawn.iter().filter(|&&factor| factor == 0.0).count() as f64 / 200_000.0;
             assert!((dropped - 0.2).abs() < 0.004, "{dropped}");
             assert!(drawn.iter().all(|&factor| factor == 0.0 || factor == 1.25));
-            assert_eq!(drawn, mask(step, Place::Embeddings, 0.2));
+            assert_eq!(drawn, mask(step, Site::Embeddings, 0.2));
         }
         assert!((0..1000).all(|index| Mask::NONE.factor(index) == 1.0));
     }
 
     #[test]
     fn steps_places_and_neighbours_are_independent() {
-        // Of two independent masks of one half, half of the factors agree.
+        // Two independent masks that drop one half agree in half of their factors.
         let agree = |a: &[f32], b: &[f32]| {
             a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len().min(b.len()) as f64
         };
-        let first = mask(0, Place::Head, 0.5);
-        let others =
-            [mask(1, Place::Head, 0.5), mask(0, Place::Output(3), 0.5), first[1..].to_vec()];
+        let first = mask(0, Site::Head, 0.5);
+        let others = [mask(1, Site::Head, 0.5), mask(0, Site::Output(3), 0.5), first[1..].to_vec()];
         for other in others {
             let share = agree(&first, &other);
             assert!((share - 0.5).abs() < 0.006, "{share}");

@@ -1,10 +1,9 @@
-//! The pretrained encoder as the [`Embedder`] of the other modules.
+//! The pretrained encoder as an [`Embedder`] for other modules.
 
 use super::{BaseModel, Result, SentenceEncoder};
 use crate::embed::{EmbedError, Embedder, normalise};
 
-/// Tokens per text: enough for the short texts this is for, and what all-MiniLM-L6-v2 was
-/// trained with.
+/// Tokens per text: enough for short texts, and the length that all-MiniLM-L6-v2 was trained with.
 const MAX_LENGTH: usize = 128;
 
 /// Embeds with the mean of a pretrained encoder's last hidden states.
@@ -13,7 +12,7 @@ pub(crate) struct EncoderEmbedder {
 }
 
 impl EncoderEmbedder {
-    /// An embedder over `base`, whose weights it shares.
+    /// An embedder that shares the weights of `base`.
     pub(crate) fn new(base: BaseModel) -> Result<Self> {
         Ok(Self { encoder: SentenceEncoder::new(&base)? })
     }

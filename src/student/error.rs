@@ -1,78 +1,145 @@
-//! What can go wrong between a folder and a trained classifier, and how to mend it.
+//! Errors of reading, training and running a student.
 
-use std::path::PathBuf;
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+    path::PathBuf,
+};
 
 use thiserror::Error;
 
 use crate::{hint::Hint, models::ModelError};
 
-/// A fault of the student: its files, its settings, or its training.
+/// Hint of an error that only a bug in promptmix can cause.
+pub(super) const BUG: &str = "this is a bug in promptmix; please report it";
+/// Hint of a tokenizer that does not fit its `config.json`.
+pub(super) const TAKE_TOKENIZER_AND_CONFIG: &str =
+    "take tokenizer.json and config.json from the same model";
+/// Hint of weights that do not fit their `config.json`.
+pub(super) const TAKE_CONFIG_AND_WEIGHTS: &str =
+    "take config.json and model.safetensors from the same model";
+
+/// What is wrong with a file or a training, and the hint where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    message: String,
+    hint: Option<Cow<'static, str>>,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    pub(super) fn with_hint(
+        message: impl Into<String>,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.hint.as_deref().map(Cow::Borrowed)
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+/// An error of the student: its files, its settings, or its training.
 #[derive(Debug, Error)]
 pub(crate) enum StudentError {
     /// A file of a model folder cannot be read.
-    #[error("cannot read {}: {source}\nhint: a student folder holds config.json, model.safetensors and tokenizer.json", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
     /// A file of a model folder cannot be written.
-    #[error("cannot write {}: {source}{}", path.display(), mend(source))]
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         source: std::io::Error,
     },
-    /// `config.json` is no JSON, or describes a network we do not have.
-    #[error("{origin}: config.json: {message}")]
+    /// The folder to write holds something other than a model.
+    #[error("cannot write {}: it exists and holds something other than a model", path.display())]
+    NotAModel {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// `config.json` is not JSON, or describes a network that is not supported.
+    #[error("{origin}: config.json: {fault}")]
     Config {
         /// The folder, or the name of an embedded model.
         origin: String,
-        /// What is wrong and what would be right.
-        message: String,
+        fault: Fault,
     },
     /// `model.safetensors` does not hold what `config.json` promises.
-    #[error("{origin}: model.safetensors: {message}")]
+    #[error("{origin}: model.safetensors: {fault}")]
     Weights {
         /// The folder, or the name of an embedded model.
         origin: String,
-        /// Every missing or misshapen tensor with the shape wanted and the shape found.
-        message: String,
+        /// Every missing or misshapen tensor with the expected and the actual shape.
+        fault: Fault,
     },
     /// `tokenizer.json` cannot be used, or a text cannot be tokenised.
-    #[error("{origin}: tokenizer.json: {message}")]
+    #[error("{origin}: tokenizer.json: {fault}")]
     Tokenizer {
         /// The folder, or the name of an embedded model.
         origin: String,
-        /// What the tokenizer said.
-        message: String,
+        fault: Fault,
     },
     /// The examples or the settings cannot be trained on.
     #[error("cannot train the student: {0}")]
-    Training(String),
-    /// A training was broken off by whoever watches it.
-    #[error(
-        "the training was broken off\nhint: run the same command again; it goes on from where it was, where its state was kept"
-    )]
+    Training(Fault),
+    /// The progress callback stopped a training.
+    #[error("the training was interrupted")]
     Stopped,
-    /// The model cannot be had.
+    /// The model is not available.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The tensor engine failed: out of memory, a device lost, a bug of ours.
-    #[error("the tensor engine failed: {0}")]
+    /// The tensor library failed: out of memory, a lost device, a bug.
+    #[error("the tensor library failed")]
     Engine(#[from] candle_core::Error),
 }
 
-impl Hint for StudentError {}
+impl StudentError {
+    /// A training error without a hint.
+    pub(super) fn training(message: impl Into<String>) -> Self {
+        Self::Training(Fault::new(message))
+    }
 
-/// What helps against a write that failed, unless `source` says so itself.
-fn mend(source: &std::io::Error) -> &'static str {
-    match source.to_string().contains("hint: ") {
-        true => "",
-        false => {
-            "\nhint: what was finished is safe; make room or give the rights, and run the same command again"
+    /// A training error that only a bug in promptmix can cause.
+    pub(super) fn bug(message: impl Into<String>) -> Self {
+        Self::Training(Fault::with_hint(message, BUG))
+    }
+}
+
+impl Hint for StudentError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Read { .. } => Some(
+                "a student folder holds config.json, model.safetensors and tokenizer.json".into(),
+            ),
+            Self::Write { .. } => Some(
+                "finished work is safe; free disk space or grant write access, then rerun the same command"
+                    .into(),
+            ),
+            Self::NotAModel { .. } => Some("name another folder".into()),
+            Self::Config { fault, .. }
+            | Self::Weights { fault, .. }
+            | Self::Tokenizer { fault, .. }
+            | Self::Training(fault) => fault.hint(),
+            Self::Stopped => Some(
+                "rerun the same command: it resumes from the last snapshot if there is one".into(),
+            ),
+            Self::Model(error) => error.hint(),
+            Self::Engine(_) => None,
         }
     }
 }

@@ -1,32 +1,34 @@
-//! The student: a small DistilBERT or BERT that is fine-tuned on the texts the teacher wrote.
+//! The student: a small DistilBERT or BERT that is fine-tuned on the texts that the teacher wrote.
 //!
-//! Everything from a Hugging Face folder to a Hugging Face folder lives here: [`BaseModel`] reads
-//! a pretrained encoder, a [`Training`] fine-tunes it under a new classification head, and the
-//! [`Classifier`] that comes out predicts, saves itself and opens unchanged in `transformers`.
+//! A [`BaseModel`] reads a pretrained encoder from a Hugging Face folder, a [`Training`] fine-tunes
+//! it under a new classification head, and the resulting [`Classifier`] predicts and saves itself
+//! to a folder that `transformers` opens unchanged.
 //!
-//! The networks are our own, for one reason: the stock layer norm and softmax of candle run
-//! fused kernels that have no backward, and the gradient goes missing without an error. Ours are
-//! tested against PyTorch's gradients for every weight.
+//! The networks are our own because candle's layer norm and softmax use fused kernels without a
+//! backward pass, and drop the gradient without an error. Ours are tested against PyTorch's
+//! gradients for every weight.
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `config` | `config.json`, read strictly and kept whole for the way back out |
+//! | `config` | `config.json`, parsed strictly; unknown keys are preserved |
 //! | `weights` | `model.safetensors`, mapped and checked: names, aliases, shapes, number types |
+//! | `tokens`, `vocabulary` | texts to token ids; a tokenizer for folders with only `vocab.txt` |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
-//! | `spec`, `network` | what a network is made of; the seam between the engines and the rest |
-//! | `cpu` | the engine written by hand, for CPUs |
+//! | `model_spec` | the tensors and dimensions of a network |
+//! | `network`, `engine` | the traits of the engines, and the choice by device |
+//! | `cpu` | the hand-written engine for CPUs |
 //! | `quantised` | dense layers in 8 bits |
-//! | `graph` | the engine of candle's differentiable ops: GPUs, and the tests' ruler |
-//! | `rows`, `dropout`, `optimizer` | what engines share: packed batches, dropout, AdamW's numbers |
-//! | `train` | objective, loop, stages, early stopping, snapshots |
-//! | `crew` | several trainings at once |
-//! | `bench` | what a student does in a second on this machine |
-//! | `classifier`, `checkpoint` | the trained result, and how it is written |
+//! | `graph` | the engine of candle's differentiable ops: for GPUs, and the reference in tests |
+//! | `packed_batch`, `dropout`, `optimizer` | shared by the engines |
+//! | `train` | loss, training loop, stages, early stopping, snapshots |
+//! | `parallel` | several trainings at once |
+//! | `bench` | measures the speed of students on this machine |
+//! | `classifier`, `checkpoint` | the trained classifier, and how it is written |
 //! | `classify` | passes, streams, calibrated probabilities |
-//! | [`export`] | the trained result for others: Hugging Face folder, ONNX, both checked |
-//! | `vocabulary` | a tokenizer for folders that hold `vocab.txt` alone |
+//! | `embedder`, `word_neighbours` | embeddings of texts and words from the encoder |
+//! | [`export`] | a Hugging Face folder or an ONNX file, checked |
 //!
-//! Nothing here is global: students may be trained side by side ([`side_by_side`]).
+//! There is no global state: students can be trained in parallel ([`run_parallel`]).
 
 mod base;
 pub(crate) mod bench;
@@ -37,6 +39,7 @@ mod config;
 mod cpu;
 mod dropout;
 mod embedder;
+mod engine;
 mod error;
 pub(crate) mod export;
 mod graph;
@@ -66,10 +69,10 @@ pub(crate) use config::{Architecture, Pooling};
 pub(crate) use cpu::Precision;
 pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
-pub(crate) use parallel::{Crew, side_by_side};
+pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
-    Corpus, Example, OutOfRange, Snapshots, TrainSettings, Training, most_memory, steps,
+    Corpus, Example, OutOfRange, Snapshots, TrainSettings, Training, max_memory_estimate, steps,
 };
 
-/// Result of everything the student does.
+/// Result of the student's functions.
 pub(crate) type Result<T> = std::result::Result<T, StudentError>;

@@ -1,10 +1,10 @@
-//! What a network is made of: the tensors of DistilBERT and BERT by part and full name, and the
-//! numbers that are not weights. Both engines are built from this description.
+//! The specification of a network: the tensors of DistilBERT and BERT by part and full name, and
+//! its dimensions and constants. Both engines are built from it.
 //!
 //! DistilBERT (Sanh et al. 2019, arXiv 1910.01108) and BERT (Devlin et al. 2018, arXiv 1810.04805;
-//! also its small kin such as MiniLM and TinyBERT) are one network under two sets of names. BERT
-//! has token types (one text alone is type 0 throughout) and a dropout after the attention's dense
-//! layer; its head ends in tanh where DistilBERT's has a ReLU.
+//! also its small variants such as MiniLM and TinyBERT) are one network under two sets of names.
+//! BERT also has token types (all 0 for a single text) and dropout after the attention's dense
+//! layer, and its head has a tanh where DistilBERT's has a ReLU.
 
 use candle_nn::Activation;
 
@@ -15,14 +15,14 @@ use super::{
 
 /// A tensor by name and shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct TensorSpec {
     /// Full Hugging Face name, prefix included.
     pub name: String,
     /// Outermost first: a dense layer's weight is `[outputs, inputs]`.
     pub shape: Vec<usize>,
 }
 
-/// A dense layer or a layer norm: the name in front of `.weight` and `.bias`.
+/// A dense layer or a layer norm: its name before `.weight` and `.bias`.
 pub(crate) type Part = String;
 
 /// The parts of one transformer layer.
@@ -45,7 +45,7 @@ pub(crate) enum HeadActivation {
     Tanh,
 }
 
-/// Everything that an engine needs to know to lay a network out.
+/// Everything that an engine needs to build a network.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelSpec {
     pub hidden: usize,
@@ -59,10 +59,10 @@ pub(crate) struct ModelSpec {
     pub attention_dropout: f64,
     /// Dropout after the attention's dense layer.
     pub output_dropout: f64,
-    /// Dropout in front of the classifier.
+    /// Dropout before the classifier.
     pub head_dropout: f64,
     pub pooling: Pooling,
-    /// Rows of the word table: the vocabulary, or the words that a training cut it down to.
+    /// Rows of the word table: the vocabulary, or the part of it that a training uses.
     pub words_kept: usize,
     pub max_positions: usize,
     /// Rows of the token-type table.
@@ -116,7 +116,7 @@ impl ModelSpec {
     }
 
     /// The encoder's tensors.
-    pub(super) fn encoder_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn encoder_tensors(&self) -> Vec<TensorSpec> {
         let width = self.hidden;
         let mut wanted = Vec::new();
         wanted.push(one(&self.words, &[self.words_kept, width]));
@@ -135,18 +135,18 @@ impl ModelSpec {
         wanted
     }
 
-    /// The head's first dense layer: a pretrained checkpoint may bring it.
-    pub(super) fn dense_tensors(&self) -> Vec<Wanted> {
+    /// The head's first dense layer, which a pretrained checkpoint may contain.
+    pub(super) fn dense_tensors(&self) -> Vec<TensorSpec> {
         dense(&self.dense, self.hidden, self.hidden).into()
     }
 
     /// The head's classifier: only a trained checkpoint has it.
-    pub(super) fn classifier_tensors(&self) -> Vec<Wanted> {
+    pub(super) fn classifier_tensors(&self) -> Vec<TensorSpec> {
         dense(&self.classifier, self.classes, self.hidden).into()
     }
 
-    /// All tensors: encoder, and head where there are classes.
-    pub(super) fn tensors(&self) -> Vec<Wanted> {
+    /// All tensors: those of the encoder, and of the head if there are classes.
+    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
         let mut wanted = self.encoder_tensors();
         if self.classes > 0 {
             wanted.extend(self.dense_tensors());
@@ -155,7 +155,7 @@ impl ModelSpec {
         wanted
     }
 
-    /// Numbers of all tensors together.
+    /// Number of parameters in all tensors.
     pub(super) fn parameters(&self) -> usize {
         self.tensors().iter().map(|wanted| wanted.shape.iter().product::<usize>()).sum()
     }
@@ -178,14 +178,14 @@ fn layer(bert: bool, at: usize) -> LayerParts {
     }
 }
 
-fn one(name: &str, shape: &[usize]) -> Wanted {
-    Wanted { name: name.to_owned(), shape: shape.to_vec() }
+fn one(name: &str, shape: &[usize]) -> TensorSpec {
+    TensorSpec { name: name.to_owned(), shape: shape.to_vec() }
 }
 
-fn dense(part: &str, outputs: usize, inputs: usize) -> [Wanted; 2] {
+fn dense(part: &str, outputs: usize, inputs: usize) -> [TensorSpec; 2] {
     [one(&format!("{part}.weight"), &[outputs, inputs]), one(&format!("{part}.bias"), &[outputs])]
 }
 
-fn norm(part: &str, width: usize) -> [Wanted; 2] {
+fn norm(part: &str, width: usize) -> [TensorSpec; 2] {
     [one(&format!("{part}.weight"), &[width]), one(&format!("{part}.bias"), &[width])]
 }

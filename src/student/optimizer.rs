@@ -1,6 +1,6 @@
-//! What both engines share of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101): its constants,
-//! what decays, clipping by the global norm, and the usual schedule, linear warm-up and linear decay
-//! to zero. The update itself is each engine's own:
+//! The part of AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) that both engines share: its
+//! constants, which weights decay, clipping by the global norm, and the schedule (linear warm-up,
+//! then linear decay to zero). Each engine implements the update itself:
 //!
 //! ```text
 //! g      = clip · gradient
@@ -15,12 +15,12 @@ use super::network::Update;
 pub(super) const BETA1: f64 = 0.9;
 /// Decay of the running mean of its square.
 pub(super) const BETA2: f64 = 0.999;
-/// Bound on how far a tiny gradient is lifted.
+/// Limits how far a tiny gradient is amplified.
 pub(super) const EPSILON: f64 = 1e-8;
 /// As in `torch.nn.utils.clip_grad_norm_`.
 const CLIP_EPSILON: f64 = 1e-6;
 
-/// The numbers of one step, the bias corrections folded in.
+/// The factors of one step, with the bias corrections applied.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Factors {
     /// Factor of every gradient.
@@ -29,12 +29,12 @@ pub(super) struct Factors {
     pub rate: f64,
     /// `1 / (1 - BETA2^step)`.
     pub second_scale: f64,
-    /// What decay leaves of a weight that decays.
+    /// Factor of a weight that decays.
     pub keep: f64,
 }
 
 impl Factors {
-    /// The numbers of `update` where the gradients have the global norm `norm`.
+    /// The factors of `update` for gradients of the global norm `norm`.
     pub(super) fn new(update: Update, norm: f64) -> Self {
         let clip = match update.clip_norm > 0.0 {
             true => (update.clip_norm / (norm + CLIP_EPSILON)).min(1.0),
@@ -49,18 +49,19 @@ impl Factors {
         }
     }
 
-    /// What decay leaves of the weight `name`.
+    /// Factor by which decay multiplies the weight `name`.
     pub(super) fn keep_of(&self, name: &str) -> f64 {
         if decays(name) { self.keep } else { 1.0 }
     }
 }
 
-/// Whether a weight of this name is decayed: matrices and tables are, biases and norms not.
+/// Whether a weight of this name decays: matrices and tables do, biases and norms do not.
 pub(super) fn decays(name: &str) -> bool {
     !(name.ends_with(".bias") || name.contains("LayerNorm") || name.contains("layer_norm"))
 }
 
-/// Learning rate as a share of its peak: up over the first `warmup` of `steps`, down to zero after.
+/// Learning rate as a share of its peak: rises over the first `warmup` of `steps`, then falls to
+/// zero.
 pub(super) fn schedule(step: usize, steps: usize, warmup: usize) -> f64 {
     if step < warmup {
         (step + 1) as f64 / warmup as f64

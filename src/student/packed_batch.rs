@@ -1,9 +1,8 @@
-//! A batch of token ids without its padding.
+//! A batch of token ids without padding.
 //!
-//! The tokens of all texts stand one after another and the padding of the shorter ones is not
-//! there at all: on a CPU every dense layer works on real tokens alone (a quarter less arithmetic
-//! on a usual batch), and attention walks each text's span. An engine that wants rectangles pads
-//! for itself.
+//! The tokens of all texts are concatenated: on a CPU the dense layers compute real tokens only (a
+//! quarter less arithmetic on a typical batch), and attention iterates over each text's span. An
+//! engine that needs rectangles adds its own padding.
 
 use std::ops::Range;
 
@@ -16,7 +15,7 @@ pub(super) struct PackedBatch {
 }
 
 impl PackedBatch {
-    /// Lays texts out one after another.
+    /// Concatenates texts.
     pub(super) fn new(texts: &[&[u32]]) -> Self {
         let mut rows = Self::default();
         for text in texts {
@@ -36,22 +35,22 @@ impl PackedBatch {
         self.spans.len()
     }
 
-    /// Number of tokens of all texts together.
+    /// Number of tokens in all texts.
     pub(super) fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// Tokens of the longest text.
+    /// Length of the longest text.
     pub(super) fn longest(&self) -> usize {
         self.spans.iter().map(|&(_, len)| len).max().unwrap_or(0)
     }
 
-    /// The tokens of each text, as rows of a `[tokens, width]` matrix.
+    /// Each text's rows in a `[tokens, width]` matrix.
     pub(super) fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
         self.spans.iter().map(|&(start, len)| start..start + len)
     }
 
-    /// Place of each token in its text, `[tokens]`.
+    /// Position of each token in its text, `[tokens]`.
     pub(super) fn positions(&self) -> impl Iterator<Item = u32> + '_ {
         self.spans.iter().flat_map(|&(_, len)| 0..len as u32)
     }
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_stand_one_after_another() {
+    fn texts_are_concatenated() {
         let rows = PackedBatch::new(&[&[5, 6, 7], &[], &[8]]);
         assert_eq!((rows.texts(), rows.tokens(), rows.longest()), (3, 4, 3));
         assert_eq!(rows.ids(), [5, 6, 7, 8]);

@@ -1,6 +1,5 @@
-//! The engines held against PyTorch (`scripts/student_fixture.py` wrote the expected numbers), and
-//! against each other. Every test body serves every engine: a new one is one more line in
-//! [`ENGINES`].
+//! Compares the engines with PyTorch (`scripts/student_fixture.py` wrote the expected numbers) and
+//! with each other. Every test runs on every engine: a new one is one more line in [`ENGINES`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,9 +8,10 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     dropout::Dropout,
+    engine::{learner, network},
     graph::GraphLearner,
     model_spec::ModelSpec,
-    network::{Learner, Source, Update, learner, network},
+    network::{Learner, Source, Update},
     packed_batch::PackedBatch,
     weights::Checkpoint,
     *,
@@ -21,14 +21,14 @@ const FAMILIES: [&str; 2] = ["distilbert", "bert"];
 
 type Engine = fn(ModelSpec, &dyn Source) -> Box<dyn Learner>;
 
-/// The ruler first, then what serves.
-const ENGINES: [(&str, Engine); 2] = [("graph in F64", ruler), ("the CPU's", serving)];
+/// The reference first, then the engines under test.
+const ENGINES: [(&str, Engine); 2] = [("graph in F64", reference), ("cpu", cpu)];
 
-fn ruler(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
+fn reference(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
     Box::new(GraphLearner::with_dtype(spec, source, DType::F64, &Device::Cpu).unwrap())
 }
 
-fn serving(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
+fn cpu(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
     learner(spec, source, &Device::Cpu).unwrap()
 }
 
@@ -37,7 +37,7 @@ pub(super) fn fixture(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
 }
 
-/// Everything PyTorch computed.
+/// PyTorch's results.
 fn expected(family: &str) -> BTreeMap<String, Tensor> {
     let file = fixture(family).join("expected.safetensors");
     candle_core::safetensors::load(file, &Device::Cpu).unwrap().into_iter().collect()
@@ -61,7 +61,7 @@ fn build(engine: Engine, family: &str, pooling: Pooling) -> Box<dyn Learner> {
     engine(spec, &*tensors(family))
 }
 
-/// Mean cross-entropy of three texts, one of each class, and its gradient.
+/// Mean cross-entropy of three texts, one per class, and its gradient.
 fn loss(logits: &[f32]) -> (f64, Vec<f32>) {
     loss_of(logits, &[0, 1, 2])
 }
@@ -80,7 +80,7 @@ fn loss_of(logits: &[f32], targets: &[usize]) -> (f64, Vec<f32>) {
     (loss, gradient)
 }
 
-/// Largest difference between two rows of numbers.
+/// Largest absolute difference.
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
@@ -95,7 +95,7 @@ fn texts(expected: &BTreeMap<String, Tensor>) -> Vec<Vec<u32>> {
     texts_of(expected, "")
 }
 
-/// The same of the batch whose keys begin with `prefix`.
+/// The same for the batch with keys that begin with `prefix`.
 fn texts_of(expected: &BTreeMap<String, Tensor>, prefix: &str) -> Vec<Vec<u32>> {
     let rows = |name: &str| {
         expected[&format!("{prefix}{name}")]
@@ -117,12 +117,12 @@ fn rows(texts: &[Vec<u32>]) -> PackedBatch {
     PackedBatch::new(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// Three texts of unlike lengths.
+/// Three texts of different lengths.
 fn ragged() -> PackedBatch {
     PackedBatch::new(&[&[2, 10, 11, 12, 3], &[2, 30, 3], &[2, 40, 41, 42, 43, 10, 3]])
 }
 
-/// Texts' states out of `[texts, seq, width]`, one after another.
+/// The texts' states from `[texts, seq, width]`, without padding.
 fn packed(hidden: &Tensor, rows: &PackedBatch) -> Vec<f32> {
     let (_, seq, width) = hidden.dims3().unwrap();
     let all = floats(hidden);
@@ -189,8 +189,8 @@ fn one_clipped_adamw_step_equals_pytorchs() {
             assert!((norm / wanted - 1.0).abs() < 1e-5, "{family}, {engine}: {norm}, {wanted}");
             for (name, weight) in learner.weights().unwrap() {
                 let off = distance(&weight, &floats(&expected[&format!("after.{name}")]));
-                // Adam's first step is ±rate whatever the gradient's size, so where that is nearly
-                // zero (a key's bias moves nothing) its sign is rounding noise.
+                // Adam's first step is ±rate for a gradient of any size. Where it is nearly zero (a
+                // key's bias has no effect) its sign is rounding noise.
                 let gradient = floats(&expected[&format!("grad.{name}")]);
                 let noise = gradient.iter().all(|slope| slope.abs() < 1e-6);
                 assert!(noise || off < 1e-5, "{family}, {engine}: {name} is off by {off}");
@@ -209,12 +209,12 @@ fn engines_agree_under_dropout_and_mean_pooling() {
             let gradients = learner.gradients().unwrap();
             (logits, gradients)
         };
-        let (ruler, gradients) = run(ENGINES[0].1);
+        let (wanted, gradients) = run(ENGINES[0].1);
         let plain = build(ENGINES[0].1, family, Pooling::Mean).forward(&ragged(), None).unwrap();
-        assert!(distance(&ruler, &plain) > 1e-3, "{family}: nothing was dropped");
+        assert!(distance(&wanted, &plain) > 1e-3, "{family}: nothing was dropped");
         for (engine, make) in &ENGINES[1..] {
             let (logits, others) = run(*make);
-            assert!(distance(&logits, &ruler) < 1e-5, "{family}, {engine}: logits");
+            assert!(distance(&logits, &wanted) < 1e-5, "{family}, {engine}: logits");
             for (name, gradient) in &gradients {
                 let off = distance(gradient, &others[name]);
                 assert!(off < 1e-5, "{family}, {engine}: gradient of {name} is off by {off}");
@@ -330,8 +330,8 @@ fn gradients_add_up_until_a_step_takes_them() {
 }
 
 #[test]
-fn a_restored_learner_goes_on_bit_for_bit() {
-    // The state is in F32, so this is for what trains in F32.
+fn a_restored_learner_continues_bit_for_bit() {
+    // The state is F32, so this holds only for engines that train in F32.
     for (engine, make) in &ENGINES[1..] {
         let mut first = build(*make, "distilbert", Pooling::First);
         let step = |learner: &mut dyn Learner, number: u64| {
@@ -348,7 +348,7 @@ fn a_restored_learner_goes_on_bit_for_bit() {
     }
 }
 
-/// candle-transformers cannot train, but its BERT infers: a second opinion on our forward pass.
+/// candle-transformers' BERT cannot be trained, but its inference checks our forward pass.
 #[test]
 fn hidden_states_equal_those_of_candle_transformers() {
     use candle_transformers::models::bert::{BertModel, Config};

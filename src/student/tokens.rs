@@ -1,15 +1,18 @@
-//! From texts to token ids, within the encoder's length.
+//! From texts to token ids, truncated to a maximum length.
 
 use rayon::prelude::*;
 use tokenizers::{Encoding, PostProcessor, PreTokenizerWrapper, Tokenizer, TruncationDirection};
 
-use super::{Result, StudentError};
+use super::{
+    Result, StudentError,
+    error::{Fault, TAKE_TOKENIZER_AND_CONFIG},
+};
 
-/// Shortest length that leaves room for a word between the two special tokens.
+/// Minimum length: one token between the two special ones.
 const SHORTEST: usize = 3;
 
-/// Reads a `tokenizer.json`. Its own padding and truncation are switched off: they belong to
-/// whoever made the file, and we pad by the batch.
+/// Reads a `tokenizer.json`. Disables its padding and truncation: batches are packed, and the
+/// length limit comes from the settings.
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| fault(origin, &error))?;
     tokenizer.with_padding(None);
@@ -17,53 +20,55 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// A tokenizer that cuts texts short. It is shared, not copied: a copy of its words takes longer
+/// A tokenizer with a length limit. It borrows the tokenizer: copying the vocabulary takes longer
 /// than a prediction.
 #[derive(Clone, Copy)]
-pub(super) struct Limited<'a> {
+pub(super) struct LimitedTokenizer<'a> {
     tokenizer: &'a Tokenizer,
-    /// Tokens of a text without the special ones.
-    own: usize,
+    /// Maximum tokens of a text, without the special ones.
+    max_tokens: usize,
 }
 
-/// Cuts texts at `max_length` tokens, the special ones included.
+/// Limits texts to `max_length` tokens, special ones included.
 pub(super) fn limited<'a>(
     tokenizer: &'a Tokenizer,
     max_length: usize,
     origin: &str,
-) -> Result<Limited<'a>> {
+) -> Result<LimitedTokenizer<'a>> {
     if max_length < SHORTEST {
-        return Err(StudentError::Training(format!(
-            "max_length is {max_length}\nhint: at least {SHORTEST}, the first and the last token are the encoder's own"
+        return Err(StudentError::Training(Fault::with_hint(
+            format!("max_length is {max_length}"),
+            format!("set it to at least {SHORTEST}: the first and the last token are special"),
         )));
     }
     let special = tokenizer.get_post_processor().map_or(0, |last| last.added_tokens(false));
-    let own = max_length.checked_sub(special).ok_or_else(|| StudentError::Tokenizer {
+    let max_tokens = max_length.checked_sub(special).ok_or_else(|| StudentError::Tokenizer {
         origin: origin.to_owned(),
-        message: format!(
-            "it adds {special} tokens to a text of at most {max_length}\nhint: raise max_length"
+        fault: Fault::with_hint(
+            format!("it adds {special} tokens to a text of at most {max_length}"),
+            "raise max_length",
         ),
     })?;
-    Ok(Limited { tokenizer, own })
+    Ok(LimitedTokenizer { tokenizer, max_tokens })
 }
 
-/// A text longer than this many bytes for each token that is kept is first tried in part.
+/// Bytes per allowed token beyond which a prefix of the text is tried first.
 const LONG: usize = 32;
 
-impl Limited<'_> {
+impl LimitedTokenizer<'_> {
     fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
-        // BERT cuts at every white space, so what follows one changes nothing before it: a start of
-        // the text that has tokens enough is as good as the whole book.
+        // BERT splits at white space, so text after a space does not change the tokens before it: a
+        // prefix with enough tokens gives the same result as the whole text.
         let local = matches!(
             self.tokenizer.get_pre_tokenizer(),
             Some(PreTokenizerWrapper::BertPreTokenizer(_))
         );
-        let mut part = self.own.max(1) * LONG;
+        let mut part = self.max_tokens.max(1) * LONG;
         while local && part < text.len() {
             let end = (0..=part).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
             if let Some(end) = text[..end].rfind(char::is_whitespace) {
                 let encoding = self.tokenizer.encode_fast(&text[..end], false)?;
-                if encoding.len() > self.own {
+                if encoding.len() > self.max_tokens {
                     return self.finish(encoding);
                 }
             }
@@ -73,17 +78,17 @@ impl Limited<'_> {
     }
 
     fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Vec<u32>> {
-        encoding.truncate(self.own, 0, TruncationDirection::Right);
+        encoding.truncate(self.max_tokens, 0, TruncationDirection::Right);
         Ok(self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec())
     }
 }
 
-/// Texts fewer than this are tokenised where we are: waking other threads takes longer.
+/// Fewer texts are tokenised on the calling thread: waking other threads takes longer.
 const FEW: usize = 8;
 
 /// Token ids of each text, in order; every id is below `vocab_size`.
 pub(super) fn tokenise<S: AsRef<str> + Sync>(
-    tokenizer: &Limited<'_>,
+    tokenizer: &LimitedTokenizer<'_>,
     texts: &[S],
     vocab_size: usize,
     origin: &str,
@@ -94,8 +99,9 @@ pub(super) fn tokenise<S: AsRef<str> + Sync>(
             None => Ok(ids),
             Some(id) => Err(StudentError::Tokenizer {
                 origin: origin.to_owned(),
-                message: format!(
-                    "token id {id} is outside config.json's vocab_size {vocab_size}\nhint: take tokenizer.json and config.json from the same model"
+                fault: Fault::with_hint(
+                    format!("token id {id} is outside config.json's vocab_size {vocab_size}"),
+                    TAKE_TOKENIZER_AND_CONFIG,
                 ),
             }),
         }
@@ -107,7 +113,7 @@ pub(super) fn tokenise<S: AsRef<str> + Sync>(
 }
 
 pub(super) fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
-    StudentError::Tokenizer { origin: origin.to_owned(), message: error.to_string() }
+    StudentError::Tokenizer { origin: origin.to_owned(), fault: Fault::new(error.to_string()) }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! A tokenizer for the older BERTs, whose folders hold `vocab.txt` and no `tokenizer.json`.
+//! A tokenizer for older BERTs, which come with `vocab.txt` instead of `tokenizer.json`.
 //!
-//! One word per line, its number the line's. How text is cleaned before it is cut into words stands
-//! in `tokenizer_config.json`; where that says nothing, the defaults of `transformers`'
-//! `BertTokenizer` hold: lower case, accents stripped with it, Chinese characters apart.
+//! `vocab.txt` holds one word per line; the line number is its id. `tokenizer_config.json` says how
+//! text is normalised; the defaults are those of `transformers`' `BertTokenizer`: lower case, which
+//! strips accents, and Chinese characters as separate words.
 
 use serde_json::{Map, Value};
 use tokenizers::models::wordpiece::WordPiece;
@@ -11,20 +11,23 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::{Result, StudentError};
+use super::{Result, StudentError, error::Fault};
 
-/// The bytes of the `tokenizer.json` that says the same as `vocab.txt` and `tokenizer_config.json`.
+/// The bytes of the `tokenizer.json` that is equivalent to `vocab.txt` and `tokenizer_config.json`.
 ///
 /// # Errors
-/// A vocabulary that is no UTF-8, or lacks one of the tokens that BERT puts in itself.
+/// The vocabulary is not UTF-8, or lacks one of BERT's special tokens.
 pub(super) fn tokenizer(words: &[u8], settings: Option<&[u8]>, origin: &str) -> Result<Vec<u8>> {
-    let fault = |message: String| StudentError::Tokenizer { origin: origin.to_owned(), message };
-    let strange = |error: &dyn std::fmt::Display| fault(format!("made from vocab.txt: {error}"));
+    let fault = |fault: Fault| StudentError::Tokenizer { origin: origin.to_owned(), fault };
+    let strange = |error: &dyn std::fmt::Display| {
+        fault(Fault::new(format!("it cannot be made from vocab.txt: {error}")))
+    };
     let ids = WordPiece::read_bytes(words).map_err(|error| strange(&error))?;
     let id = |token: &str| {
         ids.get(token).copied().ok_or_else(|| {
-            fault(format!(
-                "there is none, and vocab.txt has no {token}\nhint: take the tokenizer from the model's own folder"
+            fault(Fault::with_hint(
+                format!("it is missing, and vocab.txt has no {token}"),
+                "take the tokenizer from the model's own folder",
             ))
         })
     };
@@ -34,7 +37,7 @@ pub(super) fn tokenizer(words: &[u8], settings: Option<&[u8]>, origin: &str) -> 
     let present = present.map(|&token| AddedToken::from(token, true)).collect::<Vec<_>>();
     let settings = match settings {
         Some(bytes) => serde_json::from_slice::<Map<String, Value>>(bytes)
-            .map_err(|error| fault(format!("made from tokenizer_config.json: {error}")))?,
+            .map_err(|error| fault(Fault::new(format!("tokenizer_config.json: {error}"))))?,
         None => Map::new(),
     };
     let flag = |key: &str| settings.get(key).and_then(Value::as_bool);
@@ -69,6 +72,7 @@ pub(super) fn tokenizer(words: &[u8], settings: Option<&[u8]>, origin: &str) -> 
 mod tests {
     use super::super::tokens;
     use super::*;
+    use crate::hint::Hint;
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlost\ncard\n##s\nCard\nbébé\nbebe\n";
 
@@ -80,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cut_cleaned_and_framed_as_bert_does() {
+    fn words_are_normalised_split_and_framed_as_bert_does() {
         assert_eq!(ids(None, "Lost  CARDS"), [2, 5, 6, 7, 3]);
         assert_eq!(ids(None, "Bébé"), [2, 10, 3]);
         assert_eq!(ids(None, "a [MASK]"), [2, 1, 4, 3]);
@@ -93,8 +97,9 @@ mod tests {
 
     #[test]
     fn a_vocabulary_without_the_special_tokens_is_refused() {
-        let error = tokenizer(b"[UNK]\n[CLS]\nword\n", None, "m").unwrap_err().to_string();
-        assert!(error.contains("vocab.txt has no [SEP]\nhint: "), "{error}");
+        let error = tokenizer(b"[UNK]\n[CLS]\nword\n", None, "m").unwrap_err();
+        assert!(error.to_string().contains("vocab.txt has no [SEP]"), "{error}");
+        assert!(error.hint().is_some());
         assert!(tokenizer(b"\xff\n", None, "m").is_err());
     }
 }

@@ -1,12 +1,12 @@
-//! `model.safetensors`: a checkpoint that is mapped into memory, checked, and read tensor by tensor.
+//! `model.safetensors`: a checkpoint that is memory-mapped, checked, and read tensor by tensor.
 //!
-//! Checkpoints in the wild leave the `bert.` or `distilbert.` prefix out (MiniLM), call a layer
-//! norm's weights `gamma` and `beta` (the first BERTs), store half precision, and carry heads of
-//! other tasks. All names are made [`full`] once, when the file is opened. A file is a stranger's:
-//! what its header says is held against the file's length ([`header`]) before a byte of it is used.
+//! Real checkpoints may omit the `bert.` or `distilbert.` prefix (MiniLM), call a layer norm's
+//! weights `gamma` and `beta` (the first BERTs), store half precision, and include heads of other
+//! tasks. Names are normalised ([`full_name`]) when the file is opened. The file is untrusted: its
+//! header is checked against the file's length before any tensor is read.
 //!
-//! Nothing is copied until it is asked for, and the pages that were read are given back at once, so
-//! that a checkpoint beside the network made of it costs no memory.
+//! Tensors are copied on demand and their pages released at once, so that a checkpoint takes no
+//! memory beside the network built from it.
 
 mod check;
 mod half;
@@ -22,16 +22,20 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::{Architecture, Result, StudentError, network::Source};
-use crate::model_file;
+use super::{
+    Architecture, Result, StudentError,
+    error::{Fault, TAKE_CONFIG_AND_WEIGHTS, TAKE_TOKENIZER_AND_CONFIG},
+    network::Source,
+};
+use crate::{hint::one_line, model_file};
 
 #[cfg(test)]
 pub(super) use source::{Tensors, tensors};
 pub(super) use source::{Weights, serialise};
 
-/// Bytes that are converted before their pages are given back.
+/// Bytes that are converted before their pages are released.
 const CHUNK: usize = 4 << 20;
-/// Length of the header's length.
+/// Bytes of the field that holds the header's length.
 const LENGTH: usize = 8;
 
 /// An opened `model.safetensors`.
@@ -46,11 +50,11 @@ pub(super) struct Checkpoint {
 
 /// One tensor of the file.
 struct Entry {
-    /// The file's own name for it.
+    /// Its name in the file.
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Its place in the file.
+    /// Its byte range in the file.
     data: Range<usize>,
 }
 
@@ -67,12 +71,12 @@ impl Bytes {
         }
     }
 
-    /// Gives the pages of a part that was read back to the system; they are read again where needed.
+    /// Releases the pages of a part; the system reads them again when they are needed.
     fn release(&self, part: Range<usize>) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {
-            // SAFETY: the map is of a file and never written to, so a page that is dropped comes
-            // back with the same bytes. That it fails costs memory and nothing else.
+            // SAFETY: the map is read-only and backed by a file, so a released page comes back with
+            // the same bytes. If the call fails, only memory is lost.
             let _ = unsafe {
                 map.unchecked_advise_range(
                     memmap2::UncheckedAdvice::DontNeed,
@@ -87,46 +91,49 @@ impl Bytes {
 }
 
 impl Checkpoint {
-    /// Maps a file; `origin` names the model in errors. The file must not be written to while it
-    /// is open (a student is saved beside the old one and renamed).
+    /// Maps a file; `origin` names the model in errors. The file must not be written to while it is
+    /// open (saving a student replaces the folder and does not write to old files).
     pub(super) fn open(path: &Path, architecture: Architecture, origin: &str) -> Result<Self> {
         let fault = |source| StudentError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(fault)?;
-        // SAFETY: the map is read only; who cuts the file short meanwhile ends this process.
+        // SAFETY: the map is read-only. A process that truncates the file meanwhile kills this one.
         let map = unsafe { Mmap::map(&file) }.map_err(fault)?;
         Self::new(Bytes::Mapped(map), architecture, origin)
     }
 
-    /// A file that is in memory already.
+    /// A file in memory.
     pub(super) fn owned(bytes: Vec<u8>, architecture: Architecture, origin: &str) -> Result<Self> {
         Self::new(Bytes::Owned(bytes), architecture, origin)
     }
 
     fn new(bytes: Bytes, architecture: Architecture, origin: &str) -> Result<Self> {
-        let fault = |message: String| StudentError::Weights { origin: origin.to_owned(), message };
-        model_file::safetensors::check(bytes.all()).map_err(|error| fault(error.to_string()))?;
+        let fault = |fault: Fault| StudentError::Weights { origin: origin.to_owned(), fault };
+        model_file::safetensors::check(bytes.all())
+            .map_err(|error| fault(Fault::with_hint(error.message, error.hint)))?;
         let (header, metadata) = SafeTensors::read_metadata(bytes.all()).map_err(|error| {
-            fault(format!(
-                "{error}\nhint: the file is damaged, or no safetensors file; fetch it again"
+            fault(Fault::with_hint(
+                one_line(&error),
+                "the file is damaged, or not a safetensors file; download it again",
             ))
         })?;
         let start = LENGTH + header;
         let mut entries = BTreeMap::new();
         for (name, info) in metadata.tensors() {
-            let data = place(info.dtype, &info.shape, info.data_offsets, start, bytes.all().len())
-                .ok_or_else(|| {
-                fault(format!(
-                    "{name} {:?} does not lie inside the file\nhint: the file is damaged; fetch it again",
-                    info.shape
-                ))
-            })?;
-            let key = full(&name, architecture);
+            let data =
+                byte_range(info.dtype, &info.shape, info.data_offsets, start, bytes.all().len())
+                    .ok_or_else(|| {
+                        fault(Fault::with_hint(
+                            format!("{name} {:?} does not lie inside the file", info.shape),
+                            "the file is damaged; download it again",
+                        ))
+                    })?;
+            let key = full_name(&name, architecture);
             let entry = Entry { name, dtype: info.dtype, shape: info.shape.clone(), data };
             if let Some(other) = entries.insert(key, entry) {
-                let again = full(&other.name, architecture);
-                return Err(fault(format!(
-                    "{again} is there twice, once as {}\nhint: the file was made from two; fetch it again",
-                    other.name
+                let duplicate = full_name(&other.name, architecture);
+                return Err(fault(Fault::with_hint(
+                    format!("{duplicate} is there twice, once as {}", other.name),
+                    "the file mixes two naming schemes; download it again",
                 )));
             }
         }
@@ -139,7 +146,7 @@ impl Checkpoint {
         self.entries.contains_key(name)
     }
 
-    /// SHA-256 of the file, hex; worked out when it is first asked for.
+    /// SHA-256 of the file, hex; computed at the first call.
     pub(super) fn sha256(&self) -> &str {
         self.sha256.get_or_init(|| {
             let mut hash = Sha256::new();
@@ -153,35 +160,33 @@ impl Checkpoint {
         })
     }
 
-    fn fault(&self, message: String) -> StudentError {
-        StudentError::Weights { origin: self.origin.clone(), message }
+    fn fault(&self, fault: Fault) -> StudentError {
+        StudentError::Weights { origin: self.origin.clone(), fault }
     }
 
     fn entry(&self, name: &str) -> Result<&Entry> {
         self.entries.get(name).ok_or_else(|| {
-            self.fault(format!(
-                "{name} is missing\nhint: take config.json and model.safetensors from the same model"
-            ))
+            self.fault(Fault::with_hint(format!("{name} is missing"), TAKE_CONFIG_AND_WEIGHTS))
         })
     }
 
-    /// Converts `data`, a part of the file, to as many numbers as `out` has.
+    /// Converts `data`, a byte range of the file, to the numbers of `out`.
     fn convert(&self, entry: &Entry, data: Range<usize>, out: &mut [f32]) -> Result<()> {
         let bytes = &self.bytes.all()[data];
         let width = entry.dtype.bitsize() / 8;
         if bytes.len() != out.len() * width {
-            return Err(self.fault(format!(
-                "{} has {} numbers here, room is for {}",
+            return Err(self.fault(Fault::new(format!(
+                "{} has {} numbers here, the buffer {}",
                 entry.name,
                 bytes.len() / width,
                 out.len()
-            )));
+            ))));
         }
         match entry.dtype {
             Dtype::F32 => half::from_f32(bytes.as_chunks().0, out),
             Dtype::F16 => half::from_f16(bytes.as_chunks().0, out),
             Dtype::BF16 => half::from_bf16(bytes.as_chunks().0, out),
-            other => return Err(self.fault(check::unreadable(&entry.name, other))),
+            other => return Err(self.fault(Fault::new(check::unreadable(&entry.name, other)))),
         }
         Ok(())
     }
@@ -192,12 +197,12 @@ impl Source for Checkpoint {
         let entry = self.entry(name)?;
         let width = (entry.dtype.bitsize() / 8).max(1);
         if out.len() * width != entry.data.len() {
-            return Err(self.fault(format!(
-                "{} is {:?}, room is for {} numbers",
+            return Err(self.fault(Fault::new(format!(
+                "{} is {:?}, the buffer has {} numbers",
                 entry.name,
                 entry.shape,
                 out.len()
-            )));
+            ))));
         }
         let mut at = entry.data.start;
         for part in out.chunks_mut(CHUNK / width) {
@@ -214,18 +219,21 @@ impl Source for Checkpoint {
         let numbers = entry.shape.iter().skip(1).product::<usize>();
         let rows = entry.shape.first().copied().unwrap_or(0);
         if out.len() != ids.len() * numbers {
-            return Err(self.fault(format!(
-                "{} rows of {} are {} numbers, room is for {}",
+            return Err(self.fault(Fault::new(format!(
+                "{} rows of {} are {} numbers, the buffer has {}",
                 ids.len(),
                 entry.name,
                 ids.len() * numbers,
                 out.len()
-            )));
+            ))));
         }
         let width = numbers * entry.dtype.bitsize() / 8;
         for (&id, out) in ids.iter().zip(out.chunks_exact_mut(numbers.max(1))) {
             if id as usize >= rows {
-                return Err(self.fault(format!("{} has {rows} rows, row {id} is asked for\nhint: take tokenizer.json and config.json from the same model", entry.name)));
+                return Err(self.fault(Fault::with_hint(
+                    format!("{} has {rows} rows, row {id} is asked for", entry.name),
+                    TAKE_TOKENIZER_AND_CONFIG,
+                )));
             }
             let start = entry.data.start + id as usize * width;
             self.convert(entry, start..start + width, out)?;
@@ -234,8 +242,8 @@ impl Source for Checkpoint {
     }
 }
 
-/// Where a tensor lies in the file, if it lies there whole.
-fn place(
+/// The byte range of a tensor, if the file contains all of it.
+fn byte_range(
     dtype: Dtype,
     shape: &[usize],
     (first, last): (usize, usize),
@@ -249,8 +257,8 @@ fn place(
     (whole && last <= file).then_some(first..last)
 }
 
-/// The full Hugging Face name of a tensor that a file calls `name`.
-fn full(name: &str, architecture: Architecture) -> String {
+/// The full Hugging Face name of the tensor `name` of a file.
+fn full_name(name: &str, architecture: Architecture) -> String {
     let (prefix, bare): (_, &[&str]) = match architecture {
         Architecture::DistilBert => ("distilbert.", &["embeddings.", "transformer."]),
         Architecture::Bert => ("bert.", &["embeddings.", "encoder.", "pooler."]),

@@ -1,13 +1,12 @@
-//! Words near a word, from the table of word embeddings that every student carries.
+//! The nearest neighbours of a word in the student's table of word embeddings.
 //!
-//! EDA wants synonyms. A dictionary would be one language's, with a licence of its own; the student
-//! is there anyway, offline and in the language of the task. Its table has a vector for each word of
-//! its vocabulary, and words that are used alike lie near each other (that they are used alike is
-//! all it says: "cheap" is near "expensive").
+//! EDA needs synonyms. A dictionary would cover one language and have its own licence; the student
+//! is available offline and in the language of the task. Its table has a vector for each word of
+//! its vocabulary, and words of similar use are near each other (similar use only: "cheap" is near
+//! "expensive").
 //!
-//! Vectors are taken less their mean: what all of them share says how a vocabulary was trained and
-//! nothing of a word. Only words that stand in the vocabulary whole have neighbours, and only such
-//! words are neighbours.
+//! Vectors are centred: their common mean reflects the training of the vocabulary, not the word.
+//! Only words that are a single token have neighbours or are neighbours.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -19,9 +18,10 @@ use crate::{embed::normalise, simd::dot};
 
 /// Neighbours of a word.
 const NEAREST: usize = 10;
-/// Rows of the table that are in memory at a time.
+/// Rows of the table in memory at a time.
 const BLOCK: usize = 1024;
-/// The nearest words of some words.
+
+/// Nearest neighbours by word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Neighbours {
     /// By [`key`].
@@ -29,16 +29,16 @@ pub(crate) struct Neighbours {
 }
 
 impl Neighbours {
-    /// Looks up the words that are asked about, punctuation around them aside: two passes over the
-    /// table, a thousand rows of it in memory at a time. Words that are `left_out` (given as
-    /// [`key`]) have no neighbours and are none.
+    /// Finds the neighbours of `words`, ignoring punctuation around them, in two passes over the
+    /// table that read [`BLOCK`] rows at a time. Words that are `excluded` (called with their
+    /// [`key`]) have no neighbours and are not neighbours.
     ///
     /// # Errors
-    /// The tokenizer or the weights cannot be read.
+    /// The tokenizer fails or the weights cannot be read.
     pub(crate) fn new<'a>(
         base: &BaseModel,
         words: impl IntoIterator<Item = &'a str>,
-        left_out: impl Fn(&str) -> bool,
+        excluded: impl Fn(&str) -> bool,
     ) -> Result<Self> {
         let vocabulary = base.vocabulary();
         let known: HashMap<u32, &str> = vocabulary
@@ -46,13 +46,13 @@ impl Neighbours {
             .filter(|(_, token)| is_word(token))
             .map(|(id, token)| (*id, token.as_str()))
             .collect();
-        let mut asked = BTreeMap::new();
+        let mut queried = BTreeMap::new();
         for word in words {
             let (key, bare) = (key(word), bare(word));
-            if asked.contains_key(&key) || left_out(&key) {
+            if queried.contains_key(&key) || excluded(&key) {
                 continue;
             }
-            // A vocabulary that knows capitals may have the word with one only.
+            // A cased vocabulary may contain the word only in its original case.
             let whole = |spelling: &str| -> Result<Option<u32>> {
                 Ok(base.single_token(spelling)?.filter(|id| known.contains_key(id)))
             };
@@ -60,16 +60,16 @@ impl Neighbours {
                 None => whole(bare)?,
                 id => id,
             };
-            asked.extend(id.map(|id| (key, id)));
+            queried.extend(id.map(|id| (key, id)));
         }
-        let queries = asked.values().map(|id| (*id, known[id])).collect::<Vec<_>>();
-        let candidates = one_spelling(&vocabulary, left_out);
+        let queries = queried.values().map(|id| (*id, known[id])).collect::<Vec<_>>();
+        let candidates = one_spelling(&vocabulary, excluded);
         let nearest = nearest(&queries, &candidates, |ids| base.word_vectors(ids))?;
-        Ok(Self { words: asked.into_keys().zip(nearest).collect() })
+        Ok(Self { words: queried.into_keys().zip(nearest).collect() })
     }
 
-    /// The nearest words of `word`, the nearest first, letter case and punctuation around it aside;
-    /// none of a word that is not known.
+    /// The neighbours of `word`, the nearest first, ignoring case and punctuation around it; empty
+    /// for an unknown word.
     pub(crate) fn of(&self, word: &str) -> &[String] {
         self.words.get(&key(word)).map_or(&[], Vec::as_slice)
     }
@@ -78,7 +78,7 @@ impl Neighbours {
 impl<W: AsRef<str>, N: Into<String>, I: IntoIterator<Item = N>> FromIterator<(W, I)>
     for Neighbours
 {
-    /// From words and their neighbours, such as a dictionary's.
+    /// From words and their neighbours, such as those of a dictionary.
     fn from_iter<T: IntoIterator<Item = (W, I)>>(pairs: T) -> Self {
         let words = pairs.into_iter().map(|(word, nearest)| {
             (key(word.as_ref()), nearest.into_iter().map(Into::into).collect())
@@ -92,30 +92,31 @@ pub(crate) fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| !c.is_alphanumeric())
 }
 
-/// What words are looked up by.
+/// The key of a word in look-ups.
 pub(crate) fn key(word: &str) -> String {
     bare(word).to_lowercase()
 }
 
-/// Pieces (`##ing`), special tokens (`[CLS]`, `[unused7]`), numbers and single letters are none.
+/// Whether a token is a word: not a piece (`##ing`), a special token (`[CLS]`, `[unused7]`), a
+/// number or a single letter.
 fn is_word(token: &str) -> bool {
     token.chars().nth(1).is_some() && token.chars().all(char::is_alphabetic)
 }
 
-/// The words of a vocabulary but for those left out, each once: in lower case where it stands so,
-/// else as it stands.
-fn one_spelling(vocabulary: &[(u32, String)], left_out: impl Fn(&str) -> bool) -> Vec<(u32, &str)> {
+/// The words of a vocabulary that are not excluded, in one spelling each: in lower case if the
+/// vocabulary has it.
+fn one_spelling(vocabulary: &[(u32, String)], excluded: impl Fn(&str) -> bool) -> Vec<(u32, &str)> {
     let mut spellings = BTreeMap::<String, (u32, &str)>::new();
     for (id, token) in vocabulary.iter().filter(|(_, token)| is_word(token)) {
         let key = token.to_lowercase();
-        if !left_out(&key) && (*token == key || !spellings.contains_key(&key)) {
+        if !excluded(&key) && (*token == key || !spellings.contains_key(&key)) {
             spellings.insert(key, (*id, token));
         }
     }
     spellings.into_values().collect()
 }
 
-/// Whether nothing but letter case or a plural's `s` sets two words apart.
+/// Whether two words differ only in case or a plural's `s`.
 fn same_word(a: &str, b: &str) -> bool {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     let plural = |one: &str, many: &str| {
@@ -125,7 +126,7 @@ fn same_word(a: &str, b: &str) -> bool {
     a == b || plural(&a, &b) || plural(&b, &a)
 }
 
-/// For each of `queries` the [`NEAREST`] of `candidates` by the cosine of their centred vectors, the
+/// For each of `queries` the [`NEAREST`] of `candidates` by cosine of the centred vectors, the
 /// nearest first. `vectors` reads rows of the table, `[ids, width]`.
 fn nearest(
     queries: &[(u32, &str)],
@@ -165,8 +166,8 @@ fn nearest(
         let asked = asked.par_chunks_exact(width);
         asked.zip(queries).zip(&mut best).for_each(|((asked, (_, query)), best)| {
             for (row, (_, word)) in rows.chunks_exact(width).zip(block) {
-                let near = Near { likeness: dot(asked, row), word };
-                near.enter(query, best);
+                let near = Near { cosine: dot(asked, row), word };
+                near.insert(query, best);
             }
         });
     }
@@ -176,21 +177,20 @@ fn nearest(
 
 #[derive(Debug, Clone, Copy)]
 struct Near<'a> {
-    /// Cosine.
-    likeness: f32,
+    cosine: f32,
     word: &'a str,
 }
 
 impl<'a> Near<'a> {
-    /// The nearer first; of equally near words the first of the alphabet.
+    /// The nearer first; equally near words in alphabetical order.
     fn order(&self, other: &Self) -> Ordering {
-        other.likeness.total_cmp(&self.likeness).then_with(|| self.word.cmp(other.word))
+        other.cosine.total_cmp(&self.cosine).then_with(|| self.word.cmp(other.word))
     }
 
-    /// Takes its place among the best, if it has one.
-    fn enter(self, query: &str, best: &mut Vec<Self>) {
+    /// Inserts itself into the sorted list of the best, if it is near enough.
+    fn insert(self, query: &str, best: &mut Vec<Self>) {
         let at = best.partition_point(|other| other.order(&self) == Ordering::Less);
-        if at < NEAREST && self.likeness.is_finite() && !same_word(query, self.word) {
+        if at < NEAREST && self.cosine.is_finite() && !same_word(query, self.word) {
             best.truncate(NEAREST - 1);
             best.insert(at, self);
         }
@@ -205,23 +205,24 @@ mod tests {
 
     #[test]
     fn the_nearest_by_hand() {
-        // The mean of the four candidates is (10, 10): less it they are (2, 0), (2, 1), (-4, 2) and
-        // (0, -3). Were it left in, all cosines would be near 1.
+        // The mean of the four candidates is (10, 10); centred they are (2, 0), (2, 1), (-4, 2) and
+        // (0, -3). Without centring all cosines would be near 1.
         let table = [[12.0, 10.0], [12.0, 11.0], [6.0, 12.0], [10.0, 7.0], [13.0, 11.0]];
         let words = [(0, "quick"), (1, "fast"), (2, "table"), (3, "slow")];
         let queries = [(0, "quick"), (4, "swift"), (2, "tables")];
         let read = |ids: &[u32]| Ok(ids.iter().flat_map(|id| table[*id as usize]).collect());
         let nearest = nearest(&queries, &words, read).unwrap();
-        // quick: fast 2/√5, slow 0, table -2/√5; swift (3, 1): fast 7/√50, quick 3/√10, slow, table.
+        // quick: fast 2/√5, slow 0, table -2/√5; swift (3, 1): fast 7/√50, quick 3/√10, slow,
+        // table.
         assert_eq!(nearest[0], ["fast", "slow", "table"]);
         assert_eq!(nearest[1], ["fast", "quick", "slow", "table"]);
-        // table (-4, 2), which is the same word: slow -2/√20, fast -6/10, quick -4/√20.
+        // tables is the same word as table (-4, 2): slow -2/√20, fast -6/10, quick -4/√20.
         assert_eq!(nearest[2], ["slow", "fast", "quick"]);
     }
 
     #[test]
     fn only_the_ten_best_of_many_blocks_are_kept_in_order() {
-        // The likeness of word i to the query falls with i, read in an order that mixes them.
+        // The similarity of word i to the query falls with i; the words are read in a mixed order.
         let count = 3 * BLOCK as u32 + 7;
         let names = (0..count).map(|id| format!("w{id}")).collect::<Vec<_>>();
         let mixed = (0..count).map(|at| (at * 1009) % count).collect::<Vec<_>>();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scalar_product_is_the_sum_of_all_products() {
+    fn a_dot_product_is_the_sum_of_all_products() {
         let a = (0..37).map(|at| at as f32).collect::<Vec<_>>();
         assert_eq!(dot(&a, &a), 36.0 * 37.0 * 73.0 / 6.0);
     }
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_the_embedded_student_have_ten_others() {
+    fn words_of_the_embedded_student_have_ten_neighbours() {
         let base = BaseModel::open("pocket", &Device::Cpu).unwrap();
         let asked = ["Password,", "laptop", "qqxzv", "[CLS]", "don't", "7", "password"];
         let neighbours = Neighbours::new(&base, asked, |_| false).unwrap();
@@ -279,8 +280,8 @@ mod tests {
         let again = Neighbours::new(&base, ["laptop", "password"], |_| false).unwrap();
         assert_eq!(neighbours, again);
         let first = neighbours.of("password")[0].as_str();
-        let left_out = |word: &str| [first, "laptop"].contains(&word);
-        let fewer = Neighbours::new(&base, ["Laptop", "password"], left_out).unwrap();
+        let excluded = |word: &str| [first, "laptop"].contains(&word);
+        let fewer = Neighbours::new(&base, ["Laptop", "password"], excluded).unwrap();
         assert!(fewer.of("laptop").is_empty());
         assert_eq!(fewer.of("password").len(), NEAREST);
         assert!(!fewer.of("password").contains(&first.to_owned()));

@@ -1,8 +1,8 @@
 //! The model card of an exported classifier: `README.md` as Hugging Face reads it.
 //!
 //! Every number comes from the run's own files or from the export's checks; what is not known there
-//! is called unknown. The card holds names and descriptions of classes, which can be left out, and no
-//! text of anybody: no example, no test text, no generated one.
+//! is called unknown. The card holds names and descriptions of classes, which can be left out, and
+//! no text of anybody: no example, no test text, no generated one.
 
 use std::collections::BTreeMap;
 
@@ -90,10 +90,7 @@ impl Card<'_> {
                 own_seeds => tables.own_seeds,
                 folder => self.format != Format::Onnx,
                 folder_check => context! { texts => self.checks.folder.texts },
-                onnx => self.checks.onnx.map(|onnx| context! {
-                    texts => onnx.texts,
-                    difference => format!("{:.1e}", onnx.difference),
-                }),
+                onnx => self.checks.onnx_weights.map(|weights| context! { weights }),
                 version => env!("CARGO_PKG_VERSION"),
             })
             .expect("the card's template is rendered by a test with all that it names")

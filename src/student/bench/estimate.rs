@@ -1,33 +1,34 @@
-//! How long a run's students take: by what was measured on this machine, or by a rough guess.
+//! Estimates the time of a run's students from measurements on this machine, or roughly from their
+//! size.
 
 use super::{Kind, Measure, StudentBenchReport};
 use crate::student::{BaseModel, Pooling, model_spec::ModelSpec};
 
-/// Multiplications and additions per second and core that a CPU of the last years spends on small
-/// networks; a rough guess, said to be one, for students that `bench` has not measured.
+/// Floating-point operations per second and core of a recent CPU on small networks: a rough guess,
+/// and reported as one, for students that `bench` has not measured.
 const FLOPS: f64 = 4e10;
 
 /// The students of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Planned {
     pub students: usize,
-    /// Optimiser steps of all students together.
+    /// Optimiser steps of all students.
     pub steps: usize,
     pub tokens_per_step: f64,
-    /// Texts that are classified, by all students together.
+    /// Texts to classify, summed over all students.
     pub texts: usize,
     pub tokens_per_text: f64,
 }
 
-/// A time, and where it comes from.
+/// An estimated time and its origin.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
     pub seconds: f64,
-    /// By `promptmix bench` on this machine, rather than guessed from the model's size.
+    /// Whether it is based on `promptmix bench` on this machine rather than on the model's size.
     pub measured: bool,
 }
 
-/// How long `planned` takes with students from `base`; `report` is what was measured of it, if it was.
+/// The time of `planned` for students of `base`; `report` holds its measurements, if there are any.
 pub(crate) fn estimate(
     base: &BaseModel,
     report: Option<&StudentBenchReport>,
@@ -37,7 +38,7 @@ pub(crate) fn estimate(
         return Estimate { seconds, measured: true };
     }
     let spec = ModelSpec::new(base.config(), Pooling::First, 0);
-    // Looking a word up multiplies nothing.
+    // Embedding look-ups take no multiplications.
     let dense = (spec.parameters() - spec.words_kept * spec.hidden) as f64;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.min(planned.students.max(1)) as f64;
@@ -48,7 +49,7 @@ pub(crate) fn estimate(
 }
 
 fn by_report(report: &StudentBenchReport, planned: &Planned) -> Option<f64> {
-    // A student alone has all threads; several have one each.
+    // One student uses all threads; several use one each.
     let kind = if planned.students < report.threads { Kind::Train } else { Kind::Students };
     let per_token = |kind: Kind| {
         let Measure { seconds, tokens, .. } = *report.measure(kind)?;
@@ -68,7 +69,7 @@ mod tests {
     use crate::student::parity::fixture;
 
     #[test]
-    fn tokens_at_the_measured_pace_and_a_guess_without_one() {
+    fn estimates_use_the_measured_speed_or_a_guess() {
         let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
         let measures = [(Kind::Train, 1.0), (Kind::Classify, 0.1), (Kind::Students, 0.5)]
             .map(|(kind, seconds)| measure(kind, 10, 100, seconds));

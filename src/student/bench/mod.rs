@@ -1,9 +1,8 @@
-//! What a student does in a second: a training, several side by side, and classification, on texts
-//! like a run's. `plan` estimates with it, and `scripts/student` holds it against PyTorch and
-//! onnxruntime.
+//! Measures the speed of students: one training, several in parallel, and classification, on texts
+//! like those of a run. `plan` bases its estimates on it, and `scripts/student` compares it with
+//! PyTorch and onnxruntime.
 //!
-//! Everything goes through the doors that a run uses ([`Training`], [`side_by_side`],
-//! [`Classifier::predict`]), so that what is measured is what a run gets.
+//! It uses the same functions as a run ([`Training`], [`run_parallel`], [`Classifier::predict`]).
 
 mod estimate;
 mod texts;
@@ -17,37 +16,37 @@ use serde::{Deserialize, Serialize};
 pub(crate) use estimate::{Estimate, Planned, estimate};
 
 use super::{
-    BaseModel, Classifier, Corpus, Crew, Example, Pooling, Precision, Result, StudentError,
-    TrainSettings, Training, model_spec::ModelSpec, side_by_side,
+    BaseModel, Classifier, Corpus, Example, Parallelism, Pooling, Precision, Result, StudentError,
+    TrainSettings, Training, model_spec::ModelSpec, run_parallel,
 };
-use crate::memory;
+use crate::{hint::one_line, memory};
 
-/// Steps before the clock of a training is read: caches and allocators have filled by then.
+/// Steps of a training before measuring starts, to warm up caches and allocators.
 const WARM_UP: usize = 3;
-/// Texts that are classified before the clock starts.
+/// Texts that are classified before measuring starts.
 const WARM_TEXTS: usize = 32;
-/// Seconds of classification, at least: few texts are gone through several times.
+/// Minimum seconds of classification: few texts are classified repeatedly.
 const LEAST_SECONDS: f64 = 0.5;
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Workload {
-    /// Texts, the first so many of those given.
+    /// Number of texts, from the start of those given.
     pub rows: usize,
     /// Texts per optimiser step.
     pub batch: usize,
-    /// Tokens per text, at most.
+    /// Maximum tokens per text.
     pub max_length: usize,
-    /// Every text has exactly so many tokens.
+    /// Exact number of tokens of every text.
     pub equal_length: Option<usize>,
-    /// Optimiser steps of a training; 0 = as many as `epochs` over all rows give.
+    /// Optimiser steps of a training; 0 = those of `epochs` over all texts.
     pub steps: usize,
     pub epochs: usize,
     /// CPU threads; 0 = all.
     pub threads: usize,
-    /// Students that are trained side by side; 0 = two per thread.
+    /// Students of the parallel training; 0 = two per thread.
     pub students: usize,
-    /// The kinds to measure; empty = all that there are.
+    /// The kinds to measure; empty = all.
     pub only: Vec<Kind>,
 }
 
@@ -71,22 +70,22 @@ impl Default for Workload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
-    /// One student on all threads.
+    /// Training one student on all threads.
     Train,
-    /// Probabilities of texts.
+    /// Classifying texts.
     Classify,
     /// The same with 8-bit weights.
     ClassifyFast,
-    /// Several students, as many at once as serve best.
+    /// Training several students, as many at once as a run would.
     Students,
 }
 
 impl Kind {
-    /// In the order in which they are measured.
+    /// All kinds, in the order of measuring.
     pub(crate) const ALL: [Self; 4] =
         [Self::Train, Self::Classify, Self::ClassifyFast, Self::Students];
 
-    /// As it is written on the command line and in JSON.
+    /// Its name on the command line and in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -97,36 +96,36 @@ impl Kind {
     }
 }
 
-/// What was seen.
+/// The result of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measure {
     pub kind: Kind,
-    /// Texts that were gone through in `seconds`, each as often as it was.
+    /// Texts processed in `seconds`, counted with repetitions.
     pub texts: usize,
     /// Their tokens, special ones included.
     pub tokens: usize,
-    /// Of a training: the steps after the first few. Of several: all, from texts to students.
+    /// Of a training: the steps after warm-up. Of several: everything, from texts to students.
     pub seconds: f64,
     pub texts_per_second: f64,
-    /// Optimiser steps in `seconds`, of all students together; 0 in a classification.
+    /// Optimiser steps in `seconds`, of all students; 0 for classification.
     pub steps: usize,
-    /// Mean and median milliseconds from one step of a student to its next; 0 in a classification.
+    /// Mean and median milliseconds between steps of a student; 0 for classification.
     pub step_ms: f64,
     pub step_ms_median: f64,
     pub students: usize,
-    /// Everything: of a training also its first steps, and what goes before and after the steps.
+    /// Total time: of a training also warm-up, and the work before and after the steps.
     pub whole_seconds: f64,
-    /// The part of a classification's `seconds` that tokenising takes, measured by itself.
+    /// The part of a classification's `seconds` for tokenising, measured separately.
     pub tokenise_seconds: f64,
-    /// The most memory held meanwhile, in bytes, with the weights that were there before; 0 where unknown.
+    /// Peak memory of the process meanwhile, in bytes; 0 if unknown.
     pub peak_memory_bytes: u64,
 }
 
-/// All measures of one base model.
+/// All results of one base model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StudentBenchReport {
     pub model: String,
-    /// Of the base's weights.
+    /// SHA-256 of the base's weights.
     pub sha256: String,
     pub parameters: usize,
     pub threads: usize,
@@ -134,33 +133,33 @@ pub(crate) struct StudentBenchReport {
     pub classes: usize,
     pub workload: Workload,
     pub measures: Vec<Measure>,
-    /// The most memory that the process held, in bytes; 0 where unknown.
+    /// Peak memory of the process, in bytes; 0 if unknown.
     pub peak_memory_bytes: u64,
 }
 
 impl StudentBenchReport {
-    /// The measure of `kind`, if it was taken.
+    /// The result of `kind`, if it was measured.
     pub(crate) fn measure(&self, kind: Kind) -> Option<&Measure> {
         self.measures.iter().find(|measure| measure.kind == kind)
     }
 }
 
-/// What is measured.
+/// The model and texts to measure.
 pub(crate) struct Subject<'a> {
     /// Name for the report.
     pub name: &'a str,
     pub base: &'a BaseModel,
-    /// A trained classifier for [`Kind::Classify`] and [`Kind::ClassifyFast`]; without it a fresh head
-    /// is trained for a step.
+    /// A trained classifier for [`Kind::Classify`] and [`Kind::ClassifyFast`]; without one a fresh
+    /// head is trained for one step.
     pub classifier: Option<Classifier>,
-    /// Texts with their labels; none = made up of the tokenizer's words.
+    /// Texts with their labels; empty = generated from the tokenizer's words.
     pub texts: Vec<(String, String)>,
 }
 
-/// Measures `subject` at `workload`; `done` hears of each measure as it is finished.
+/// Measures `subject` under `workload`; calls `done` after each kind.
 ///
 /// # Errors
-/// A training or classification that fails.
+/// A training or classification fails.
 pub(crate) fn bench(
     subject: Subject<'_>,
     workload: &Workload,
@@ -180,14 +179,14 @@ pub(crate) fn bench(
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
-        .map_err(|error| StudentError::Training(error.to_string()))?;
+        .map_err(|error| StudentError::training(one_line(&error)))?;
     let parameters = ModelSpec::new(base.config(), Pooling::First, labels.len()).parameters();
     let max_length = workload.equal_length.unwrap_or(workload.max_length);
     let bench = Bench { base, labels, examples, workload, threads, max_length };
     let mut peak_memory_bytes = memory::peak();
     let mut measures = Vec::with_capacity(kinds.len());
     for kind in kinds {
-        // A fresh head's training is not part of its classification, nor is the way to 8 bits.
+        // Training a fresh head and quantising it are not part of the measured classification.
         let classifier = pool.install(|| bench.classifier(kind, subject.classifier.as_ref()))?;
         peak_memory_bytes = peak_memory_bytes.max(memory::peak());
         memory::reset_peak();
@@ -224,11 +223,11 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Settings and examples of a training of `steps` steps; 0 = the workload's epochs.
+    /// Settings and examples for a training of `steps` steps; 0 = the workload's epochs.
     fn training(&self, steps: usize) -> (TrainSettings, Vec<Example>) {
         let Workload { batch, epochs, .. } = *self.workload;
         let batch_size = batch.max(1);
-        // As many steps as were asked for, and no more.
+        // No more steps than requested.
         let settings = TrainSettings {
             batch_size,
             max_length: self.max_length,
@@ -250,16 +249,16 @@ impl Bench<'_> {
         let began = Instant::now();
         let (_, ends) = self.run(&examples, &settings, None, 0)?;
         let whole_seconds = began.elapsed().as_secs_f64();
-        // A training of a few steps has none to spare.
+        // A training of few steps has no warm-up.
         let from = if ends.len() > 2 * WARM_UP { WARM_UP - 1 } else { 0 };
         let times: Vec<f64> =
             ends[from..].windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
         let times = if times.is_empty() { vec![whole_seconds] } else { times };
         let seconds: f64 = times.iter().sum();
-        // Batches are mixed by chance: so many texts of average length.
-        let passes = ends.len().max(1);
-        let share = times.len() as f64 / passes as f64;
-        let gone_through = examples.len() as f64 * settings.epochs as f64 * share;
+        // Batches are random, so the measured share of the steps has that share of the texts and
+        // tokens.
+        let share = times.len() as f64 / ends.len().max(1) as f64;
+        let processed = examples.len() as f64 * settings.epochs as f64 * share;
         let tokens = self.tokens(&examples)? as f64 * settings.epochs as f64 * share;
         Ok(Measure {
             steps: times.len(),
@@ -267,7 +266,7 @@ impl Bench<'_> {
             step_ms_median: 1e3 * median(times),
             students: 1,
             whole_seconds,
-            ..measure(Kind::Train, gone_through.round() as usize, tokens.round() as usize, seconds)
+            ..measure(Kind::Train, processed.round() as usize, tokens.round() as usize, seconds)
         })
     }
 
@@ -281,14 +280,14 @@ impl Bench<'_> {
         let began = Instant::now();
         let texts = examples.iter().map(|example| example.text.as_str());
         let corpus = Corpus::new(self.base, texts, self.max_length)?;
-        let need = Training {
+        let training = Training {
             corpus: Some(&corpus),
             ..Training::new(self.base, &self.labels, &examples, &settings)
         };
-        let mut crew = Crew::new(self.base, students, need.need()?);
-        crew.workers = crew.workers.min(self.threads);
-        crew.threads = crew.threads.min(self.threads);
-        let times = side_by_side(crew, &seeds, |&seed| -> Result<Vec<f64>> {
+        let mut parallelism = Parallelism::new(self.base, students, training.memory_estimate()?);
+        parallelism.workers = parallelism.workers.min(self.threads);
+        parallelism.threads = parallelism.threads.min(self.threads);
+        let times = run_parallel(parallelism, &seeds, |&seed| -> Result<Vec<f64>> {
             let (_, ends) = self.run(&examples, &settings, Some(&corpus), seed)?;
             Ok(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect())
         })?;
@@ -313,8 +312,7 @@ impl Bench<'_> {
     }
 
     fn classify(&self, kind: Kind, classifier: Option<&Classifier>) -> Result<Measure> {
-        let classifier =
-            classifier.expect("a classifier is made or asked for before it is measured");
+        let classifier = classifier.expect("a classifier exists before it is measured");
         let texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
         classifier.predict(&texts[..texts.len().min(WARM_TEXTS)])?;
         let began = Instant::now();
@@ -330,8 +328,8 @@ impl Bench<'_> {
         Ok(Measure { tokenise_seconds, ..measure(kind, texts.len() * passes, tokens, seconds) })
     }
 
-    /// The classifier that `kind` measures, if it does: `trained`, or one of the workload's classes
-    /// that is one step old and as fast as any.
+    /// The classifier to measure for `kind`, if any: `trained`, or one for the workload's classes
+    /// after a single training step.
     fn classifier(&self, kind: Kind, trained: Option<&Classifier>) -> Result<Option<Classifier>> {
         let precision = match kind {
             Kind::Train | Kind::Students => return Ok(None),
@@ -346,7 +344,7 @@ impl Bench<'_> {
         fresh.with_precision(precision).map(Some)
     }
 
-    /// A training, and when each of its steps ended.
+    /// Runs a training; returns the end of each step too.
     fn run(
         &self,
         examples: &[Example],
@@ -370,7 +368,7 @@ impl Bench<'_> {
     }
 }
 
-/// A measure with what all kinds have.
+/// A measure with the fields that all kinds share.
 fn measure(kind: Kind, texts: usize, tokens: usize, seconds: f64) -> Measure {
     Measure {
         kind,
@@ -388,7 +386,7 @@ fn measure(kind: Kind, texts: usize, tokens: usize, seconds: f64) -> Measure {
     }
 }
 
-/// The middle of `values`, of which there is one at least.
+/// The median of `values`, which is not empty.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -435,7 +433,8 @@ mod tests {
         assert_eq!((students.students, students.steps, students.texts), (3, 15, 60));
         let classify = report.measure(Kind::Classify).unwrap();
         assert_eq!((classify.texts % 10, classify.tokens), (0, 9 * classify.texts));
-        // Of a network this small it is the larger part, and on a busy machine more than the whole.
+        // Can exceed `seconds`: for a network this small tokenising dominates, and machines are
+        // busy.
         assert!(classify.tokenise_seconds > 0.0, "{classify:?}");
         assert_eq!((report.threads, report.sha256.as_str()), (1, base.sha256()));
     }
@@ -448,7 +447,7 @@ mod tests {
         let workload =
             Workload { rows: 3, batch: 2, steps: 0, epochs: 4, only, ..Workload::default() };
         let report = bench(subject(&base, &texts), &workload, |_| ()).unwrap();
-        // 4 epochs of 2 steps, the first 3 of which are warm-up.
+        // 4 epochs of 2 steps, of which 3 are warm-up.
         assert_eq!((report.classes, report.measures[0].steps), (2, 5));
     }
 

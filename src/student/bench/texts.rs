@@ -1,22 +1,22 @@
-//! The texts that are measured: given ones, or made up of the tokenizer's own words with lengths as
-//! people write.
+//! The texts to measure with: given ones, or generated from the tokenizer's words with realistic
+//! lengths.
 
 use rand::Rng as _;
 
 use super::{
-    super::{BaseModel, Example, Result, StudentError},
+    super::{BaseModel, Example, Result, StudentError, error::Fault},
     Workload,
 };
 use crate::rng::Rng;
 
-/// Tokens of a sentence at every tenth of all sentences, from Banking77 (Casanueva et al. 2020, arXiv
-/// 2003.04807) under BERT's tokenizer: half of them have 13 or fewer.
+/// Deciles of the tokens per sentence in Banking77 (Casanueva et al. 2020, arXiv 2003.04807) under
+/// BERT's tokenizer: the median is 13.
 const LENGTHS: [usize; 11] = [4, 9, 10, 11, 12, 13, 15, 16, 19, 28, 98];
-/// Classes of texts that come without labels.
+/// Classes of generated texts.
 const CLASSES: usize = 6;
 
-/// The labels and the first `rows` texts as examples, each of exactly `equal_length` tokens where
-/// that is asked for (its end is cut by the tokenizer, later).
+/// The labels, and the first `rows` texts as examples. With `equal_length` texts are extended to at
+/// least that many tokens; the tokenizer truncates them later.
 pub(super) fn examples(
     base: &BaseModel,
     texts: &[(String, String)],
@@ -28,12 +28,12 @@ pub(super) fn examples(
         labels.extend((0..CLASSES).map(|class| format!("class {class}")));
         let words = words(base);
         if words.is_empty() {
-            return Err(StudentError::Training(
-                "the tokenizer has no words to make texts of\nhint: give some with --texts"
-                    .to_owned(),
-            ));
+            return Err(StudentError::Training(Fault::with_hint(
+                "the tokenizer has no words to make texts from",
+                "give texts with --texts",
+            )));
         }
-        examples.extend((0..rows).map(|row| example(made_up(&words, row as u64), row % CLASSES)));
+        examples.extend((0..rows).map(|row| example(generated(&words, row as u64), row % CLASSES)));
     } else {
         for (text, label) in texts.iter().cycle().take(rows) {
             let known = labels.iter().position(|known| known == label);
@@ -43,7 +43,7 @@ pub(super) fn examples(
             });
             examples.push(example(text.clone(), number));
         }
-        // One class alone cannot be trained on.
+        // Training needs at least two classes.
         labels.extend((labels.len()..2).map(|class| format!("class {class}")));
     }
     if let Some(length) = workload.equal_length {
@@ -56,7 +56,7 @@ fn example(text: String, label: usize) -> Example {
     Example::new(text, label)
 }
 
-/// Appends to each text those that follow it until it has `length` tokens or more.
+/// Appends following texts to each text until it has at least `length` tokens.
 fn lengthen(base: &BaseModel, examples: &mut [Example], length: usize) -> Result<()> {
     let originals: Vec<String> = examples.iter().map(|example| example.text.clone()).collect();
     let long = base.config().max_positions;
@@ -68,8 +68,9 @@ fn lengthen(base: &BaseModel, examples: &mut [Example], length: usize) -> Result
                 break;
             }
             if example.text.len() > 100 * length.max(100) || length > long {
-                return Err(StudentError::Training(format!(
-                    "no text of {length} tokens can be made\nhint: --equal-length of at most {long}, and texts with words in them"
+                return Err(StudentError::Training(Fault::with_hint(
+                    format!("cannot make a text of {length} tokens"),
+                    format!("lower --equal-length to at most {long}, or give texts with words"),
                 )));
             }
             example.text.push(' ');
@@ -79,7 +80,7 @@ fn lengthen(base: &BaseModel, examples: &mut [Example], length: usize) -> Result
     Ok(())
 }
 
-/// The tokenizer's words in the order of their ids, which is roughly that of their frequency.
+/// The tokenizer's words by id, which is roughly the order of their frequency.
 fn words(base: &BaseModel) -> Vec<String> {
     let mut words: Vec<(u32, String)> = base
         .inner
@@ -93,15 +94,15 @@ fn words(base: &BaseModel) -> Vec<String> {
     words.into_iter().map(|(_, word)| word).collect()
 }
 
-fn made_up(words: &[String], row: u64) -> String {
+fn generated(words: &[String], row: u64) -> String {
     let mut rng = Rng::for_item(0, "student bench", row);
     let at = rng.random::<f64>() * (LENGTHS.len() - 1) as f64;
     let (below, above) = (LENGTHS[at as usize], LENGTHS[at as usize + 1]);
     let length = below as f64 + (above - below) as f64 * at.fract();
-    // Two of the tokens are the encoder's own.
+    // Two of the tokens are special.
     let count = (length.round() as usize).saturating_sub(2).max(1);
     let draw = || {
-        // Frequent words are frequent: half of the draws fall on an eighth of the words.
+        // Skewed towards frequent words: half of the draws fall on an eighth of the words.
         let share = rng.random::<f64>().powi(3);
         words[(share * words.len() as f64) as usize].as_str()
     };
@@ -113,7 +114,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::student::parity::fixture;
+    use crate::{hint::Hint, student::parity::fixture};
 
     fn lengths(workload: &Workload, texts: &[(String, String)]) -> (usize, Vec<usize>) {
         let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_texts_are_as_long_as_peoples() {
+    fn generated_texts_have_realistic_lengths() {
         let workload = Workload { rows: 300, ..Workload::default() };
         let (classes, lengths) = lengths(&workload, &[]);
         assert_eq!((classes, lengths.len(), lengths[299]), (CLASSES, 300, 50));
@@ -136,14 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn short_texts_are_made_equally_long() {
+    fn short_texts_are_extended_to_equal_length() {
         let texts = [("cheap train", "x"), ("lost card", "x")]
             .map(|(text, label)| (text.to_owned(), label.to_owned()));
         let workload = Workload { rows: 3, equal_length: Some(11), ..Workload::default() };
         assert_eq!(lengths(&workload, &texts), (2, vec![11; 3]));
         let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
         let too_long = Workload { equal_length: Some(513), ..workload };
-        let error = examples(&base, &texts, &too_long).unwrap_err().to_string();
-        assert!(error.contains("513") && error.contains("\nhint: "), "{error}");
+        let error = examples(&base, &texts, &too_long).unwrap_err();
+        assert!(error.to_string().contains("513"), "{error}");
+        assert!(error.hint().unwrap().contains("--equal-length"));
     }
 }

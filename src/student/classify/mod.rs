@@ -1,11 +1,11 @@
-//! Classifying with a trained student: one text or millions, and how sure to be.
+//! Classification with a trained student: one text or millions, with calibrated probabilities.
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `passes` | which texts go through the network together |
+//! | `passes` | groups texts into passes through the network |
 //! | `stream` | texts from an endless input, in constant memory |
-//! | `calibration` | the temperature that makes "90 % sure" right nine times in ten |
-//! | `sentences` | sentence embeddings by the same passes |
+//! | `calibration` | temperature scaling: of predictions with a probability of 90 %, nine in ten are correct |
+//! | `sentences` | sentence embeddings, in the same passes |
 
 mod calibration;
 mod passes;

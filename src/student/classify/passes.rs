@@ -1,9 +1,9 @@
-//! Which texts go through the network together.
+//! Groups texts into passes through the network.
 //!
-//! A pass that is too small leaves the matrix product waiting for weights, one that is too large
-//! falls out of the cache; what counts is tokens, not texts. Texts of like length share a pass, so
-//! that an engine that pads has little to pad, and the longest go first, so that no thread is left
-//! with a long pass at the end. What comes out stands in the order of the texts again.
+//! A small pass waits for weights from memory, a large one does not fit the cache; its size is
+//! measured in tokens, not texts. Texts of similar length share a pass, which saves padding, and
+//! the longest come first, so that no thread ends with a long pass. Results are in the order of the
+//! texts.
 
 use rayon::prelude::*;
 
@@ -12,43 +12,43 @@ use crate::student::packed_batch::PackedBatch;
 
 /// Tokens per pass, padding included.
 const BUDGET: usize = 2048;
-/// Passes are not cut smaller than this to keep all threads busy.
+/// Minimum number of tokens per pass when texts are split over threads.
 const LEAST: usize = 512;
 
-/// Cuts texts of these `lengths` (in tokens) into passes for `threads` threads: the numbers of the
-/// texts of each pass.
+/// Groups texts of these `lengths` (in tokens) into passes for `threads` threads: the indices of
+/// each pass's texts.
 fn pack(lengths: &[usize], threads: usize) -> Vec<Vec<usize>> {
     let total = lengths.iter().sum::<usize>();
     let budget = total.div_ceil(threads.max(1)).clamp(LEAST, BUDGET);
     let mut order = (0..lengths.len()).collect::<Vec<_>>();
     order.sort_by_key(|&at| std::cmp::Reverse(lengths[at]));
     let mut passes = Vec::<Vec<usize>>::new();
-    let mut room = 0;
+    let mut space = 0;
     for at in order {
-        if room == 0 {
+        if space == 0 {
             passes.push(Vec::new());
-            // The first text of a pass is its longest: padded to it, this many fit.
-            room = (budget / lengths[at].max(1)).max(1);
+            // The first text of a pass is the longest: this many fit if padded to its length.
+            space = (budget / lengths[at].max(1)).max(1);
         }
         if let Some(pass) = passes.last_mut() {
             pass.push(at);
         }
-        room -= 1;
+        space -= 1;
     }
     passes
 }
 
-/// Runs `forward` over `texts` (token ids) pass by pass. It gives equally many numbers for each
-/// text of a pass, in their order; the numbers of each text come out, `[texts][width]`.
+/// Runs `forward` over `texts` (token ids) pass by pass. `forward` returns the same number of
+/// values for each text of a pass, in order; the result is `[texts][width]`.
 ///
-/// With `parallel`, passes run side by side where there is one for every thread.
+/// With `parallel`, passes run in parallel if there is at least one per thread.
 pub(in crate::student) fn run(
     texts: &[Vec<u32>],
     parallel: bool,
     forward: impl Fn(&PackedBatch) -> Result<Vec<f32>> + Sync,
 ) -> Result<Vec<Vec<f32>>> {
     let lengths = texts.iter().map(Vec::len).collect::<Vec<_>>();
-    // One text needs no threads: asking how many there are would start them.
+    // One text needs no thread pool: asking for its size would start it.
     let threads = if parallel && texts.len() > 1 { rayon::current_num_threads() } else { 1 };
     let passes = pack(&lengths, threads);
     let one = |pass: &Vec<usize>| {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passes_hold_texts_of_like_length_within_the_budget() {
+    fn passes_hold_texts_of_similar_length_within_the_budget() {
         let lengths = (0..500).map(|at| at * 7 % 96 + 3).collect::<Vec<_>>();
         let passes = pack(&lengths, 2);
         let mut seen = passes.concat();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn few_texts_are_shared_by_the_threads_and_a_giant_goes_alone() {
+    fn few_texts_are_split_over_threads_and_a_giant_has_its_own_pass() {
         assert_eq!(pack(&[10; 200], 2).len(), 2);
         assert_eq!(pack(&[10; 200], 16).len(), 4);
         assert_eq!(pack(&[5000, 3], 1), [vec![0], vec![1]]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_back_in_the_order_of_the_texts() {
+    fn results_are_in_the_order_of_the_texts() {
         let texts = (0..999u32).map(|at| vec![at; at as usize % 60 + 1]).collect::<Vec<_>>();
         let numbers = run(&texts, true, |rows| {
             let first = rows.spans().map(|span| rows.ids()[span.start] as f32);

@@ -1,15 +1,12 @@
 //! Sentence embeddings: the mean of a pretrained encoder's last hidden states.
 
 use super::{
-    super::{
-        BaseModel, Pooling, Precision, Result,
-        network::{Network, network},
-    },
+    super::{BaseModel, Pooling, Precision, Result, engine::network, network::Network},
     run,
 };
 use crate::student::model_spec::ModelSpec;
 
-/// A pretrained encoder that turns texts into one vector each.
+/// A pretrained encoder that computes one vector per text.
 pub(crate) struct SentenceEncoder {
     base: BaseModel,
     network: Box<dyn Network>,
@@ -25,8 +22,8 @@ impl SentenceEncoder {
         Ok(Self { base: base.clone(), network })
     }
 
-    /// Mean of the last hidden states of each text's tokens, special ones included, texts cut at
-    /// `max_length` tokens: `[texts][hidden]`.
+    /// Mean of the last hidden states of each text's tokens, special ones included; texts are
+    /// truncated to `max_length` tokens: `[texts][hidden]`.
     pub(crate) fn means(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.base.tokenise(texts, max_length)?;
         let width = self.base.config().hidden_size;

@@ -1,9 +1,9 @@
-//! Texts from an endless input, in constant memory: answers come in the order of the texts.
+//! Classifies an endless input in constant memory, in the order of the texts.
 //!
-//! The input is taken in windows. Inside a window texts are sorted by length, which is what makes a
-//! large one fast. The first window is a single text and each is four times the one before, so that
-//! the first answer is there at once; and a window ends where the input pauses, so that whoever
-//! writes one line and waits for its answer gets it.
+//! The input is read in windows. A window sorts its texts by length, so that large windows are
+//! fast. The first window is a single text and each is four times the one before, so that the first
+//! prediction is immediate. A window also ends where the input pauses, so that a client that writes
+//! one line and waits for its prediction gets it.
 
 use std::vec::IntoIter;
 
@@ -11,20 +11,19 @@ use super::super::{Classifier, Result, StudentError};
 
 /// Texts in the largest window.
 const TEXTS: usize = 4096;
-/// Bytes of text in a window, give or take the last text.
+/// Bytes of text in a window; the last text may exceed it.
 const BYTES: usize = 4 << 20;
-/// How much larger a window is than the one before.
+/// Growth from one window to the next.
 const GROWTH: usize = 4;
 
-/// Where texts come from. Every iterator over `Result<String, _>` is such a source.
+/// A source of texts. Every iterator over `Result<String, _>` is one.
 pub(crate) trait Texts {
-    /// What can go wrong with it.
     type Error;
 
     /// The next text; `None` at the end.
     fn next_text(&mut self) -> Option<std::result::Result<String, Self::Error>>;
 
-    /// Whether the next text is not there yet, as far as can be told without waiting for it.
+    /// Whether the next text is not available yet, as far as can be told without blocking.
     fn pauses(&self) -> bool {
         false
     }
@@ -41,12 +40,12 @@ where
     }
 }
 
-/// A text and what the student makes of it.
+/// A text and its prediction.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Prediction {
     /// The text.
     pub text: String,
-    /// Number of the likeliest class in the labels.
+    /// Index of the most probable class in the labels.
     pub class: usize,
     /// Its probability.
     pub probability: f32,
@@ -62,7 +61,7 @@ impl Prediction {
     }
 }
 
-/// Index of the largest value; the first of equals.
+/// Index of the largest value; the first one if several are equal.
 pub(crate) fn largest(values: &[f32]) -> usize {
     let mut best = 0;
     for (index, value) in values.iter().enumerate() {
@@ -79,15 +78,15 @@ pub(crate) struct Stream<'a, T: Texts> {
     texts: T,
     /// Texts in the next window.
     size: usize,
-    answers: IntoIter<Prediction>,
-    /// A fault of the input, told after the answers to the texts before it.
-    fault: Option<T::Error>,
+    predictions: IntoIter<Prediction>,
+    /// An error of the input, returned after the predictions of the texts before it.
+    error: Option<T::Error>,
     over: bool,
 }
 
 impl Classifier {
-    /// Classifies texts as they come, in constant memory. After the first fault, of the input or of
-    /// the student, the stream is over; the texts before it are answered.
+    /// Classifies texts as they arrive, in constant memory. The stream ends with the first error of
+    /// the input or the student; predictions of the texts before an input error are returned first.
     pub(crate) fn stream<T: Texts>(&self, texts: T) -> Stream<'_, T>
     where
         T::Error: From<StudentError>,
@@ -96,21 +95,21 @@ impl Classifier {
             student: self,
             texts,
             size: 1,
-            answers: Vec::new().into_iter(),
-            fault: None,
+            predictions: Vec::new().into_iter(),
+            error: None,
             over: false,
         }
     }
 }
 
 impl<T: Texts> Stream<'_, T> {
-    /// Whether all answers that are known are given, and the next one has to be worked out: the
-    /// moment to hand on what was written so far.
+    /// Whether all computed predictions have been returned, so that the next one takes time: the
+    /// moment to flush the output.
     pub(crate) fn drained(&self) -> bool {
-        self.answers.len() == 0
+        self.predictions.len() == 0
     }
 
-    /// Takes the next window from the input.
+    /// Reads the next window from the input.
     fn window(&mut self) -> Vec<String> {
         let mut window = Vec::new();
         let mut bytes = 0;
@@ -120,8 +119,8 @@ impl<T: Texts> Stream<'_, T> {
                     bytes += text.len();
                     window.push(text);
                 }
-                Some(Err(fault)) => {
-                    self.fault = Some(fault);
+                Some(Err(error)) => {
+                    self.error = Some(error);
                     self.over = true;
                     break;
                 }
@@ -138,11 +137,11 @@ impl<T: Texts> Stream<'_, T> {
         window
     }
 
-    fn answer(&mut self, window: Vec<String>) -> Result<()> {
+    fn predict(&mut self, window: Vec<String>) -> Result<()> {
         let probabilities = self.student.predict(&window)?;
-        let answers = window.into_iter().zip(probabilities);
-        let answers = answers.map(|(text, shares)| Prediction::new(text, shares));
-        self.answers = answers.collect::<Vec<_>>().into_iter();
+        let predictions = window.into_iter().zip(probabilities);
+        let predictions = predictions.map(|(text, shares)| Prediction::new(text, shares));
+        self.predictions = predictions.collect::<Vec<_>>().into_iter();
         Ok(())
     }
 }
@@ -155,15 +154,15 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(answer) = self.answers.next() {
-                return Some(Ok(answer));
+            if let Some(prediction) = self.predictions.next() {
+                return Some(Ok(prediction));
             }
             if self.over {
-                return self.fault.take().map(Err);
+                return self.error.take().map(Err);
             }
             let window = self.window();
-            if let Err(error) = self.answer(window) {
-                (self.over, self.fault) = (true, None);
+            if let Err(error) = self.predict(window) {
+                (self.over, self.error) = (true, None);
                 return Some(Err(error.into()));
             }
         }
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_says_what_predict_says_in_the_order_of_the_texts() {
+    fn a_stream_equals_predict_in_the_order_of_the_texts() {
         let student = student();
         let texts = texts(300);
         let stream = student.stream(texts.iter().cloned().map(Result::Ok));
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_grow_and_no_text_is_taken_before_it_is_needed() {
+    fn windows_grow_and_no_text_is_read_before_it_is_needed() {
         let student = student();
         let taken = Cell::new(0);
         let count = |text| {
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(taken.get(), 3);
     }
 
-    /// Texts of which every second one has to be waited for.
+    /// Texts with a pause before every second one.
     struct Halting(IntoIter<String>);
 
     impl Texts for Halting {
@@ -260,9 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_comes_after_the_answers_before_it_and_ends_the_stream() {
+    fn an_error_follows_the_predictions_before_it_and_ends_the_stream() {
         let student = student();
-        let fault = || Err(StudentError::Training("line 4".to_owned()));
+        let fault = || Err(StudentError::training("line 4"));
         let input = texts(3).into_iter().map(Ok).chain([fault(), Ok("never".to_owned())]);
         let answers = student.stream(input).collect::<Vec<_>>();
         assert_eq!(answers.len(), 4);

@@ -1,5 +1,5 @@
-//! The inner loops: plain Rust over slices, written so that the compiler vectorises them, and
-//! compiled for AVX2 and AVX-512 as well by [`multiversion!`].
+//! The inner loops: plain Rust over slices that the compiler vectorises, compiled for AVX2 and
+//! AVX-512 too by [`multiversion!`].
 
 use candle_nn::Activation;
 
@@ -10,7 +10,7 @@ use super::super::{
 use crate::simd::{exp, multiversion};
 
 /// Distribution function of the standard normal by erf, Abramowitz and Stegun 7.1.26 (error under
-/// 1.5e-7); `square` is e^(-x²/2), which the derivative needs as well.
+/// 1.5e-7); `square` is e^(-x²/2), which the derivative needs too.
 #[inline(always)]
 fn normal_cdf(x: f32, square: f32) -> f32 {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
@@ -23,7 +23,7 @@ fn normal_cdf(x: f32, square: f32) -> f32 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-/// A smooth gate in front of `x`: its value and its slope at `x`. GELU is `x · gate(x)`.
+/// The gate of an activation `x · gate(x)`: its value and its slope at `x`.
 #[inline(always)]
 fn gate(kind: Activation, x: f32) -> (f32, f32) {
     match kind {
@@ -47,7 +47,7 @@ fn gate(kind: Activation, x: f32) -> (f32, f32) {
 }
 
 multiversion! {
-    /// `x · gate(x)` for ReLU, SiLU and both GELUs; any other kind counts as the exact GELU.
+    /// `x · gate(x)` for ReLU, SiLU and both GELUs; any other kind is treated as the exact GELU.
     pub(super) fn activate(kind: Activation, x: &[f32], out: &mut [f32]) {
         #[inline(always)]
         fn all(kind: Activation, x: &[f32], out: &mut [f32]) {
@@ -55,7 +55,7 @@ multiversion! {
                 *out = x * gate(kind, x).0;
             }
         }
-        // Each kind by name, so that each gets a loop of its own.
+        // A constant kind in each call gives each kind its own loop.
         match kind {
             Activation::Relu => all(Activation::Relu, x, out),
             Activation::Silu => all(Activation::Silu, x, out),
@@ -66,7 +66,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// Backward of [`activate`] at `x`: `grad`, of what came out, becomes that of what went in.
+    /// Backward of [`activate`] at `x`: turns `grad`, the gradient of the output, into that of the
+    /// input.
     pub(super) fn activate_backward(kind: Activation, x: &[f32], grad: &mut [f32]) {
         #[inline(always)]
         fn all(kind: Activation, x: &[f32], grad: &mut [f32]) {
@@ -84,7 +85,7 @@ multiversion! {
     }
 }
 
-/// Lanes summed side by side, so that a sum vectorises and yet has one fixed order.
+/// Lanes of a sum, so that it vectorises with a fixed order of additions.
 const LANES: usize = 16;
 
 #[inline(always)]
@@ -163,8 +164,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// `sum = sum · mask + x`, and the layer norm of that into `out`; the mask's factors are
-    /// counted from `first`.
+    /// `sum = sum · mask + x`, and its layer norm into `out`; the mask's factors are counted from
+    /// `first`.
     pub(super) fn residual_norm(
         mask: Mask, first: u32, x: &[f32], weight: &[f32], bias: &[f32], eps: f32,
         sum: &mut [f32], out: &mut [f32],
@@ -195,8 +196,7 @@ fn norm_row(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) 
 }
 
 multiversion! {
-    /// Backward of layer norm for some rows: `dx` is written (it may hold anything), `dweight` and
-    /// `dbias` are added to.
+    /// Backward of layer norm for some rows: overwrites `dx`, adds to `dweight` and `dbias`.
     pub(super) fn layer_norm_backward(
         x: &[f32], weight: &[f32], eps: f32, grad: &[f32],
         dx: &mut [f32], dweight: &mut [f32], dbias: &mut [f32],
@@ -238,7 +238,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Backward of [`softmax`]: `grad`, of the weights, becomes that of the scores.
+    /// Backward of [`softmax`]: turns `grad`, the gradient of the weights, into that of the scores.
     pub(super) fn softmax_backward(scale: f32, weights: &[f32], grad: &mut [f32]) {
         let mean = sum_of(weights.len(), |at| weights[at] * grad[at]);
         for (grad, &weight) in grad.iter_mut().zip(weights) {
@@ -250,8 +250,8 @@ multiversion! {
 multiversion! {
     /// Sum of squares, in f64 (an f32 sum over millions of gradients loses digits).
     pub(super) fn sum_squares(x: &[f32]) -> f64 {
-        // A loop, for `map` would be compiled without AVX2. Four rows of lanes, so that no sum waits
-        // for the one before.
+        // A loop, since the closure of `map` would be compiled without AVX2. Four vectors of lanes
+        // hide the latency of the additions.
         let mut total = 0.0;
         for x in x.chunks(1024) {
             let (blocks, rest) = x.as_chunks::<{ 4 * LANES }>();
@@ -274,7 +274,7 @@ multiversion! {
     }
 }
 
-/// One AdamW update's numbers, bias corrections already in them.
+/// The factors of one AdamW update, with the bias corrections applied.
 #[derive(Clone, Copy)]
 pub(super) struct AdamStep {
     pub beta1: f32,
@@ -286,12 +286,12 @@ pub(super) struct AdamStep {
     pub second: f32,
     /// 1 - learning rate · weight decay.
     pub keep: f32,
-    /// Factor on the gradient, from clipping.
+    /// Factor of the gradient, from clipping.
     pub clip: f32,
 }
 
 impl AdamStep {
-    /// The numbers of a step, for weights of which decay leaves `keep`.
+    /// The factors of a step, for weights that decay multiplies by `keep`.
     pub(super) fn new(factors: &Factors, keep: f64) -> Self {
         Self {
             beta1: BETA1 as f32,

@@ -1,7 +1,7 @@
 //! Scaled dot-product attention of packed texts, forward and backward, one text and head at a time.
 //!
-//! Query, key and value stand side by side in rows of `3 · width`; the products of one head read
-//! and write its `depth` columns of them in place. A text's weights are `[heads, len, len]`.
+//! Rows of `3 · width` hold query, key and value; the products of one head read and write its
+//! `depth` columns in place. A text's weights are `[heads, len, len]`.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{
     super::dropout::Mask,
     arith,
-    product::{Before, Matrix, Parts, Target, multiply},
+    product::{Init, Matrix, SharedBuffer, Target, multiply},
 };
 
 /// The shape of an attention: `heads · depth` is the width.
@@ -20,9 +20,9 @@ pub(super) struct Heads {
     pub depth: usize,
 }
 
-/// One head of one text.
+/// The buffer ranges of one head of one text.
 #[derive(Debug, Clone)]
-struct Place {
+struct HeadSpan {
     head: usize,
     /// The text's rows.
     rows: Range<usize>,
@@ -30,26 +30,26 @@ struct Place {
     weights: Range<usize>,
 }
 
-/// Attention weights of all texts.
-pub(super) fn squares(heads: usize, spans: &[Range<usize>]) -> usize {
+/// Number of attention weights of all texts.
+pub(super) fn weights_len(heads: usize, spans: &[Range<usize>]) -> usize {
     spans.iter().map(|span| heads * span.len() * span.len()).sum()
 }
 
-fn places(heads: usize, spans: &[Range<usize>]) -> Vec<Place> {
+fn head_spans(heads: usize, spans: &[Range<usize>]) -> Vec<HeadSpan> {
     let mut start = 0;
-    let mut places = Vec::with_capacity(heads * spans.len());
+    let mut all = Vec::with_capacity(heads * spans.len());
     for rows in spans.iter().filter(|span| !span.is_empty()) {
         let square = rows.len() * rows.len();
         for head in 0..heads {
-            places.push(Place { head, rows: rows.clone(), weights: start..start + square });
+            all.push(HeadSpan { head, rows: rows.clone(), weights: start..start + square });
             start += square;
         }
     }
-    places
+    all
 }
 
-/// The mixed values `[tokens, width]` into `out`, the weights before dropout into `weights`
-/// ([`squares`] numbers); `qkv` is `[tokens, 3 · width]`.
+/// Writes the weighted sums of the values, `[tokens, width]`, to `out`, and the weights before
+/// dropout to `weights` ([`weights_len`] numbers); `qkv` is `[tokens, 3 · width]`.
 pub(super) fn forward(
     shape: Heads,
     spans: &[Range<usize>],
@@ -60,19 +60,19 @@ pub(super) fn forward(
 ) {
     let Heads { heads, depth } = shape;
     let width = heads * depth;
-    let (weights, out) = (Parts::of(weights), Parts::of(out));
+    let (weights, out) = (SharedBuffer::of(weights), SharedBuffer::of(out));
     let scale = 1.0 / (depth as f32).sqrt();
-    let one = |dropped: &mut Vec<f32>, place: Place| {
-        let Place { head, rows, weights: own } = place;
+    let one = |dropped: &mut Vec<f32>, span: HeadSpan| {
+        let HeadSpan { head, rows, weights: own } = span;
         let len = rows.len();
         let part = |which: usize| {
             let from = rows.start * 3 * width + which * width + head * depth;
             Matrix::strided(&qkv[from..], len, depth, 3 * width)
         };
         let [q, k, v] = [0, 1, 2].map(part);
-        // SAFETY: these weights are this text's and head's alone.
+        // SAFETY: no other text or head uses these weights.
         let square = unsafe { weights.slice(own.clone()) };
-        multiply(q, k.turned(), Target::new(square, len), Before::Forgotten);
+        multiply(q, k.transposed(), Target::new(square, len), Init::Zero);
         for row in square.chunks_exact_mut(len) {
             arith::softmax(scale, row);
         }
@@ -84,12 +84,12 @@ pub(super) fn forward(
         }
         // SAFETY: only this head's columns of this text's rows are written.
         let mixed = unsafe { out.target(rows.start * width + head * depth, width) };
-        multiply(Matrix::new(used, len), v, mixed, Before::Forgotten);
+        multiply(Matrix::new(used, len), v, mixed, Init::Zero);
     };
-    each(places(heads, spans), one);
+    each(head_spans(heads, spans), one);
 }
 
-/// The gradient of `qkv` into `dqkv`, from the gradient `grad` of the mixed values.
+/// Writes the gradient of `qkv` to `dqkv`, given the gradient `grad` of the weighted sums.
 pub(super) fn backward(
     shape: Heads,
     spans: &[Range<usize>],
@@ -101,10 +101,10 @@ pub(super) fn backward(
 ) {
     let Heads { heads, depth } = shape;
     let width = heads * depth;
-    let dqkv = Parts::of(dqkv);
+    let dqkv = SharedBuffer::of(dqkv);
     let scale = 1.0 / (depth as f32).sqrt();
-    let one = |scratch: &mut Vec<f32>, place: Place| {
-        let Place { head, rows, weights: own } = place;
+    let one = |scratch: &mut Vec<f32>, span: HeadSpan| {
+        let HeadSpan { head, rows, weights: own } = span;
         let len = rows.len();
         let at = |which: usize| rows.start * 3 * width + which * width + head * depth;
         let part = |which: usize| Matrix::strided(&qkv[at(which)..], len, depth, 3 * width);
@@ -118,15 +118,15 @@ pub(super) fn backward(
         let write = |which: usize, a: Matrix, b: Matrix| {
             // SAFETY: only this head's columns of this text's rows are written.
             let target = unsafe { dqkv.target(at(which), 3 * width) };
-            multiply(a, b, target, Before::Forgotten);
+            multiply(a, b, target, Init::Zero);
         };
         let mut used = weights;
         if mask.drops() {
             arith::masked(mask, first, weights, dropped);
             used = dropped;
         }
-        write(2, Matrix::new(used, len).turned(), own_grad);
-        multiply(own_grad, v.turned(), Target::new(scores, len), Before::Forgotten);
+        write(2, Matrix::new(used, len).transposed(), own_grad);
+        multiply(own_grad, v.transposed(), Target::new(scores, len), Init::Zero);
         if mask.drops() {
             arith::mask(mask, first, scores);
         }
@@ -134,16 +134,16 @@ pub(super) fn backward(
             arith::softmax_backward(scale, weights, scores);
         }
         write(0, Matrix::new(scores, len), k);
-        write(1, Matrix::new(scores, len).turned(), q);
+        write(1, Matrix::new(scores, len).transposed(), q);
     };
-    each(places(heads, spans), one);
+    each(head_spans(heads, spans), one);
 }
 
-/// Runs `one` on every place, shared out over the threads of the pool.
-fn each(places: Vec<Place>, one: impl Fn(&mut Vec<f32>, Place) + Send + Sync) {
+/// Runs `one` on every head of every text, on the threads of the pool.
+fn each(all: Vec<HeadSpan>, one: impl Fn(&mut Vec<f32>, HeadSpan) + Send + Sync) {
     if rayon::current_num_threads() == 1 {
         let mut scratch = Vec::new();
-        return places.into_iter().for_each(|place| one(&mut scratch, place));
+        return all.into_iter().for_each(|span| one(&mut scratch, span));
     }
-    places.into_par_iter().for_each_init(Vec::new, one);
+    all.into_par_iter().for_each_init(Vec::new, one);
 }

@@ -1,10 +1,10 @@
-//! The matrix product itself, by AVX-512: `gemm` serves every other processor.
+//! The matrix product for AVX-512; other processors use `gemm`.
 //!
-//! Ours because it is most of a training step, and `gemm` packs into memory that it fetches from
-//! the system anew for each product. The scheme is the usual one (Goto and van de Geijn 2008): a
-//! block of `a` is packed into panels of [`ROWS`] rows, a panel of `b` into [`COLUMNS`] columns, and
-//! a tile of the result stays in registers while both are walked along their common side. The order
-//! of the sums depends on that side's length alone, never on where a product was cut.
+//! It is our own because it takes most of a training step, and `gemm` allocates its packing buffers
+//! anew for each product. The scheme is the usual one (Goto and van de Geijn 2008): a block of `a`
+//! is packed into panels of [`ROWS`] rows, `b` into panels of [`COLUMNS`] columns, and a tile of
+//! the result stays in registers while both panels are traversed along their common dimension. The
+//! order of the sums depends on that dimension alone, not on how a product was divided.
 
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
@@ -14,20 +14,20 @@ use std::cell::RefCell;
 
 use super::pages::zeros;
 
-/// Numbers of a vector.
+/// Numbers in a vector register.
 const LANES: usize = 16;
-/// PackedBatch of a tile.
+/// Rows of a tile.
 const ROWS: usize = 8;
-/// Vectors of a tile's row: with eight rows 24 sums, which leaves registers for four and one more.
+/// Vectors in a tile's row: eight rows take 24 registers for sums, which leaves eight of 32 for
+/// operands.
 const VECTORS: usize = 3;
 /// Columns of a tile.
 const COLUMNS: usize = VECTORS * LANES;
-/// Longest stretch of the common side that is packed at a time: a panel of `b` then stays in the
-/// second cache.
+/// Largest slice of the common dimension that is packed at a time: a panel of `b` then stays in the
+/// L2 cache.
 const DEPTH: usize = 512;
 
-/// A matrix where it lies: the number at (row, column) is `start[row * row_step + column *
-/// column_step]`.
+/// A strided matrix: the number at (row, column) is `start[row * row_step + column * column_step]`.
 #[derive(Clone, Copy)]
 pub(super) struct View {
     pub start: *const f32,
@@ -42,15 +42,15 @@ impl View {
     }
 }
 
-/// Whether this processor has the instructions.
-pub(super) fn serves() -> bool {
+/// Whether this processor has AVX-512.
+pub(super) fn is_available() -> bool {
     #[cfg(target_arch = "x86_64")]
     return crate::simd::has_avx512();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }
 
-/// Room for the packed parts, one per thread, made once.
+/// Buffers for the packed panels, allocated once per thread.
 #[derive(Default)]
 struct Packed {
     a: Vec<f32>,
@@ -61,23 +61,22 @@ thread_local! {
     static PACKED: RefCell<Packed> = RefCell::default();
 }
 
-/// What becomes of the numbers that are in `c`.
+/// What a product is added to.
 #[derive(Clone, Copy)]
-pub(super) enum Before<'a> {
-    /// They are overwritten.
-    Forgotten,
-    /// The product is added to them.
-    Kept,
-    /// They are overwritten, and the product is added to this row in each of theirs.
+pub(super) enum Init<'a> {
+    /// Zero: the destination is overwritten.
+    Zero,
+    /// The destination's current numbers.
+    Current,
+    /// This row, for every row of the destination, which is overwritten.
     Row(&'a [f32]),
 }
 
-/// `c = a · b`, or what `before` says: `m` by `k` times `k` by `n`; rows of `c` begin `step` numbers
-/// apart.
+/// `c = init + a · b`, `m` by `k` times `k` by `n`; rows of `c` begin `step` numbers apart.
 ///
 /// # Safety
-/// [`serves`] has said yes. A row of [`Before`] has `n` numbers. All numbers of `a`, `b` and `c` can be read, those of `c` be written,
-/// and nobody else has the latter.
+/// [`is_available`] is true. [`Init::Row`] has `n` numbers. All numbers of `a`, `b` and `c` are
+/// readable; those of `c` are writable and no other thread accesses them.
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::too_many_arguments, reason = "three matrices and their sizes")]
 pub(super) unsafe fn multiply(
@@ -88,7 +87,7 @@ pub(super) unsafe fn multiply(
     b: View,
     c: *mut f32,
     step: usize,
-    before: Before,
+    init: Init,
 ) {
     let blocks = k.div_ceil(DEPTH).max(1);
     let depth = k.div_ceil(blocks);
@@ -101,20 +100,20 @@ pub(super) unsafe fn multiply(
             let depth = depth.min(k - from);
             for row in (0..m).step_by(ROWS) {
                 let panel = &mut packed_a[row * depth..][..ROWS * depth];
-                // SAFETY: the rows and columns named are of `a`.
+                // SAFETY: the rows and columns lie in `a`.
                 unsafe { pack_rows(a, row, ROWS.min(m - row), from, depth, panel) };
             }
             for column in (0..n).step_by(COLUMNS) {
                 let columns = COLUMNS.min(n - column);
                 let width = columns.next_multiple_of(LANES);
                 let panel = &mut packed_b[..width * depth];
-                // SAFETY: the rows and columns named are of `b`.
+                // SAFETY: the rows and columns lie in `b`.
                 unsafe { pack_columns(b, column, columns, from, depth, width, panel) };
                 for row in (0..m).step_by(ROWS) {
                     let c = c.wrapping_add(row * step + column);
-                    let (base, base_step) = match before {
-                        Before::Row(row) if block == 0 => (row[column..].as_ptr(), 0),
-                        Before::Forgotten if block == 0 => (std::ptr::null(), 0),
+                    let (base, base_step) = match init {
+                        Init::Row(row) if block == 0 => (row[column..].as_ptr(), 0),
+                        Init::Zero if block == 0 => (std::ptr::null(), 0),
                         _ => (c.cast_const(), step),
                     };
                     let tile = Tile {
@@ -128,8 +127,8 @@ pub(super) unsafe fn multiply(
                         base,
                         base_step,
                     };
-                    // SAFETY: the processor serves; both panels are whole; the tile's rows and
-                    // columns are of `c`.
+                    // SAFETY: the processor has AVX-512; both panels are complete; the tile lies in
+                    // `c`.
                     unsafe {
                         match width / LANES {
                             1 => tile.multiply::<1>(),
@@ -153,9 +152,9 @@ pub(super) unsafe fn multiply(
     _: View,
     _: *mut f32,
     _: usize,
-    _: Before,
+    _: Init,
 ) {
-    unreachable!("`serves` says no on this processor");
+    unreachable!("`is_available` is false on this processor");
 }
 
 fn grow(buffer: &mut Vec<f32>, len: usize) {
@@ -165,10 +164,10 @@ fn grow(buffer: &mut Vec<f32>, len: usize) {
 }
 
 /// Packs `rows` rows of `a` from `row` on: for each of `depth` columns from `from` on, [`ROWS`]
-/// numbers, zero where there is no row.
+/// numbers, padded with zeros.
 ///
 /// # Safety
-/// The numbers named can be read; the processor has AVX-512.
+/// These numbers are readable; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 unsafe fn pack_rows(
     a: View,
@@ -180,17 +179,17 @@ unsafe fn pack_rows(
 ) {
     if rows == ROWS && a.row_step == 1 {
         for (column, out) in panel.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-            // SAFETY: eight rows lie side by side.
+            // SAFETY: eight rows are contiguous.
             *out = unsafe { a.at(row, from + column).cast::<[f32; ROWS]>().read_unaligned() };
         }
     } else if rows == ROWS && a.column_step == 1 {
         let whole = depth / LANES * LANES;
         for column in (0..whole).step_by(LANES) {
-            // SAFETY: sixteen columns of eight rows are there, and so is their place.
+            // SAFETY: `a` has sixteen columns of eight rows here, and the panel has space for them.
             unsafe {
                 let rows = a.at(row, from + column);
                 let out = panel[column * ROWS..][..LANES * ROWS].as_mut_ptr();
-                turn_8x16(rows, a.row_step, out);
+                transpose_8x16(rows, a.row_step, out);
             }
         }
         for column in whole..depth {
@@ -202,18 +201,18 @@ unsafe fn pack_rows(
     } else {
         for (column, out) in panel.chunks_exact_mut(ROWS).enumerate() {
             for (at, out) in out.iter_mut().enumerate() {
-                // SAFETY: only rows that are there are read.
+                // SAFETY: only existing rows are read.
                 *out = if at < rows { unsafe { *a.at(row + at, from + column) } } else { 0.0 };
             }
         }
     }
 }
 
-/// Packs `columns` columns of `b` from `column` on: for each of `depth` rows from `from` on, `width`
-/// numbers, zero where there is no column.
+/// Packs `columns` columns of `b` from `column` on: for each of `depth` rows from `from` on,
+/// `width` numbers, padded with zeros.
 ///
 /// # Safety
-/// The numbers named can be read; the processor has AVX-512.
+/// These numbers are readable; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 unsafe fn pack_columns(
     b: View,
@@ -225,12 +224,12 @@ unsafe fn pack_columns(
     panel: &mut [f32],
 ) {
     if b.column_step == 1 && columns == COLUMNS {
-        // SAFETY: the rows' columns lie side by side, and the panel has room for them.
+        // SAFETY: the columns are contiguous, and the panel has space for them.
         return unsafe { copy_columns(b.at(from, column), b.row_step, depth, panel) };
     }
     if b.column_step == 1 {
         for (row, out) in panel.chunks_exact_mut(width).enumerate() {
-            // SAFETY: the row's columns lie side by side.
+            // SAFETY: the row's columns are contiguous.
             let row = unsafe { std::slice::from_raw_parts(b.at(from + row, column), columns) };
             out[..columns].copy_from_slice(row);
             out[columns..].fill(0.0);
@@ -241,18 +240,19 @@ unsafe fn pack_columns(
     let deep = depth / LANES * LANES;
     for at in (0..whole).step_by(LANES) {
         for row in (0..deep).step_by(LANES) {
-            // SAFETY: sixteen rows of sixteen columns are there, and so is their place.
+            // SAFETY: `b` has sixteen rows of sixteen columns here, and the panel has space for
+            // them.
             unsafe {
                 let out = panel[row * width + at..].as_mut_ptr();
-                turn_16x16(b.at(from + row, column + at), b.column_step, out, width);
+                transpose_16x16(b.at(from + row, column + at), b.column_step, out, width);
             }
         }
     }
     for row in 0..depth {
-        // What the squares did not cover.
+        // The remainder that the 16 by 16 blocks did not cover.
         let done = if row < deep { whole } else { 0 };
         for at in done..width {
-            // SAFETY: only columns that are there are read.
+            // SAFETY: only existing columns are read.
             panel[row * width + at] =
                 if at < columns { unsafe { *b.at(from + row, column + at) } } else { 0.0 };
         }
@@ -262,13 +262,13 @@ unsafe fn pack_columns(
 /// Copies `depth` rows of [`COLUMNS`] numbers, `step` apart, into a panel.
 ///
 /// # Safety
-/// All of them can be read; the processor has AVX-512.
+/// All of them are readable; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn copy_columns(x: *const f32, step: usize, depth: usize, panel: &mut [f32]) {
     for (row, out) in panel[..depth * COLUMNS].as_chunks_mut::<COLUMNS>().0.iter_mut().enumerate() {
         for vector in 0..VECTORS {
-            // SAFETY: the caller's promise; a chunk of the panel has as many vectors.
+            // SAFETY: promised by the caller; a chunk of the panel has that many vectors.
             unsafe {
                 let numbers = _mm512_loadu_ps(x.add(row * step + vector * LANES));
                 _mm512_storeu_ps(out.as_mut_ptr().add(vector * LANES), numbers);
@@ -277,22 +277,22 @@ unsafe fn copy_columns(x: *const f32, step: usize, depth: usize, panel: &mut [f3
     }
 }
 
-/// `N` rows of sixteen numbers, `step` apart, each square of four by four turned: vector `4i + j` holds
-/// in quarter `q` the numbers `x[4i..4i + 4][4q + j]`.
+/// `N` rows of sixteen numbers, `step` apart, with each block of four by four transposed: quarter
+/// `q` of vector `4i + j` holds `x[4i..4i + 4][4q + j]`.
 ///
 /// # Safety
-/// All of them can be read; the processor has AVX-512.
+/// All of them are readable; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn turn_quarters<const N: usize>(x: *const f32, step: usize) -> [__m512; N] {
+unsafe fn transpose_4x4_blocks<const N: usize>(x: *const f32, step: usize) -> [__m512; N] {
     let mut r = [_mm512_setzero_ps(); N];
     for (i, r) in r.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: promised by the caller.
         *r = unsafe { _mm512_loadu_ps(x.add(i * step)) };
     }
     let mut t = r;
-    // Pairs of numbers, then of pairs.
+    // Interleave numbers, then pairs of numbers.
     for i in 0..N / 2 {
         t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
@@ -309,17 +309,17 @@ unsafe fn turn_quarters<const N: usize>(x: *const f32, step: usize) -> [__m512; 
     r
 }
 
-/// Sixteen rows of sixteen numbers, `step` apart, turned: `out[j * out_step + i] = x[i * step + j]`.
+/// Transposes sixteen rows of sixteen numbers: `out[j * out_step + i] = x[i * step + j]`.
 ///
 /// # Safety
-/// All of them can be read and written; the processor has AVX-512.
+/// All of `x` is readable, all of `out` writable; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn turn_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize) {
-    // SAFETY: the caller's promise.
-    let r = unsafe { turn_quarters::<16>(x, step) };
+unsafe fn transpose_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize) {
+    // SAFETY: promised by the caller.
+    let r = unsafe { transpose_4x4_blocks::<16>(x, step) };
     let mut t = r;
-    // The quarters change places.
+    // Transpose the blocks.
     for j in 0..4 {
         let low = _mm512_shuffle_f32x4::<0x88>(r[j], r[4 + j]);
         let high = _mm512_shuffle_f32x4::<0xdd>(r[j], r[4 + j]);
@@ -331,21 +331,21 @@ unsafe fn turn_16x16(x: *const f32, step: usize, out: *mut f32, out_step: usize)
         t[12 + j] = _mm512_shuffle_f32x4::<0xdd>(high, high2);
     }
     for (j, t) in t.iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: promised by the caller.
         unsafe { _mm512_storeu_ps(out.add(j * out_step), *t) };
     }
 }
 
-/// Eight rows of sixteen numbers, `step` apart, turned into sixteen rows of eight.
+/// Transposes eight rows of sixteen numbers, `step` apart, into sixteen contiguous rows of eight.
 ///
 /// # Safety
-/// All of them can be read and written; the processor has AVX-512.
+/// All of `x` is readable, all of `out` writable; the processor has AVX-512.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn turn_8x16(x: *const f32, step: usize, out: *mut f32) {
-    // SAFETY: the caller's promise.
-    let r = unsafe { turn_quarters::<8>(x, step) };
-    // r[j] and r[4 + j] hold in quarter q rows 0..4 and 4..8 of column 4q + j: eight in a row.
+unsafe fn transpose_8x16(x: *const f32, step: usize, out: *mut f32) {
+    // SAFETY: promised by the caller.
+    let r = unsafe { transpose_4x4_blocks::<8>(x, step) };
+    // Quarter q of r[j] and of r[4 + j] holds rows 0..4 and 4..8 of column 4q + j.
     let low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     let high = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
     for j in 0..4 {
@@ -360,7 +360,7 @@ unsafe fn turn_8x16(x: *const f32, step: usize, out: *mut f32) {
             (12 + j, _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0x4e>(second, second))),
         ];
         for (column, eight) in halves {
-            // SAFETY: the caller's promise.
+            // SAFETY: promised by the caller.
             unsafe { _mm256_storeu_ps(out.add(column * ROWS), eight) };
         }
     }
@@ -378,7 +378,7 @@ struct Tile {
     step: usize,
     rows: usize,
     columns: usize,
-    /// What the sums are added to, rows `base_step` apart; null for nothing.
+    /// What the sums are added to, in rows `base_step` apart; null for zero.
     base: *const f32,
     base_step: usize,
 }
@@ -388,8 +388,8 @@ impl Tile {
     /// Computes the tile with `V` vectors in a row.
     ///
     /// # Safety
-    /// The panels are whole; the tile's rows and columns of `c` are nobody else's; the processor
-    /// has AVX-512.
+    /// The panels are complete; no other thread accesses the tile's part of `c`; the processor has
+    /// AVX-512.
     #[target_feature(enable = "avx512f")]
     unsafe fn multiply<const V: usize>(&self) {
         let mut sums = [[_mm512_setzero_ps(); V]; ROWS];
@@ -397,11 +397,11 @@ impl Tile {
         for _ in 0..self.depth {
             let mut columns = [_mm512_setzero_ps(); V];
             for (at, columns) in columns.iter_mut().enumerate() {
-                // SAFETY: the panel is whole.
+                // SAFETY: the panel is complete.
                 *columns = unsafe { _mm512_loadu_ps(b.add(at * LANES)) };
             }
             for (at, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the panel is whole.
+                // SAFETY: the panel is complete.
                 let row = _mm512_set1_ps(unsafe { *a.add(at) });
                 for (sum, columns) in sums.iter_mut().zip(columns) {
                     *sum = _mm512_fmadd_ps(row, columns, *sum);
@@ -417,7 +417,7 @@ impl Tile {
                     let mask = ((1u32 << left.min(LANES)) - 1) as __mmask16;
                     let c = self.c.wrapping_add(at * self.step + vector * LANES);
                     let base = self.base.wrapping_add(at * self.base_step + vector * LANES);
-                    // SAFETY: the mask leaves out what is not of the tile.
+                    // SAFETY: the mask leaves out columns beyond the tile.
                     unsafe {
                         let sum = match self.base.is_null() {
                             true => *sum,

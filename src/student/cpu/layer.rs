@@ -1,8 +1,8 @@
 //! The parts of the network, forward and backward: dense layer, layer norm, transformer layer.
 //!
-//! A forward pass leaves in [`Kept`] what its backward pass needs; predicting uses one `Kept` for
-//! all layers in turn. Sums over rows are cut into chunks of a fixed size and added in order, so
-//! that a result does not depend on the number of threads.
+//! A forward pass stores in [`Activations`] what its backward pass needs; inference reuses one
+//! `Activations` for all layers. Sums over rows are computed in chunks of a fixed size and added in
+//! order, so that results do not depend on the number of threads.
 
 use std::ops::Range;
 
@@ -14,13 +14,13 @@ use super::{
     Buffer, arith,
     attention::{self, Heads},
     layout,
-    product::{Before, Matrix, Target, product},
+    product::{Init, Matrix, Target, product},
 };
 
-/// Numbers per task: below this a second thread costs more than it brings.
+/// Numbers per task: below this a second thread costs more than it saves.
 pub(super) const CHUNK: usize = 1 << 14;
 
-/// Numbers per task, in whole rows of `width`.
+/// Numbers per task, rounded down to whole rows of `width`.
 fn whole_rows(width: usize) -> usize {
     (CHUNK / width.max(1)).max(1) * width
 }
@@ -42,15 +42,15 @@ impl<'a> Dense<'a> {
     /// `out = x · weightᵀ + bias`.
     pub(super) fn forward(&self, x: &[f32], out: &mut [f32]) {
         let outputs = self.bias.len();
-        let weight = Matrix::new(self.weight, self.inputs).turned();
+        let weight = Matrix::new(self.weight, self.inputs).transposed();
         let target = Target::new(out, outputs);
-        product(Matrix::new(x, self.inputs), weight, target, Before::Row(self.bias));
+        product(Matrix::new(x, self.inputs), weight, target, Init::Row(self.bias));
     }
 
-    /// The gradient `grad · weight` of the layer's input, into `dx` or added to it.
-    pub(super) fn backward(&self, grad: &[f32], dx: &mut [f32], before: Before) {
+    /// The gradient `grad · weight` of the layer's input, written or added to `dx`.
+    pub(super) fn backward(&self, grad: &[f32], dx: &mut [f32], init: Init) {
         let weight = Matrix::new(self.weight, self.inputs);
-        product(Matrix::new(grad, self.bias.len()), weight, Target::new(dx, self.inputs), before);
+        product(Matrix::new(grad, self.bias.len()), weight, Target::new(dx, self.inputs), init);
     }
 }
 
@@ -88,7 +88,7 @@ impl<'a> Norm<'a> {
             .for_each(|(out, x)| arith::layer_norm(x, self.weight, self.bias, self.eps, out));
     }
 
-    /// The gradient of the input `x` into `dx`; those of the weights are added.
+    /// Writes the gradient of the input `x` to `dx`; adds those of the weights.
     fn backward(
         &self,
         x: &[f32],
@@ -117,33 +117,33 @@ impl<'a> Norm<'a> {
     }
 }
 
-/// The gradients of all weights while they are gathered.
+/// The gradients of all weights, accumulated over passes.
 pub(super) struct Gradients<'a> {
     /// As long as the buffer of weights.
     pub values: &'a mut [f32],
-    /// What the matrices' places hold: gradients of an earlier pass, or nothing of worth. The rest
-    /// of the buffer was zeroed.
-    pub before: Before<'static>,
+    /// Whether matrices hold gradients of an earlier pass or are overwritten. The rest of the
+    /// buffer has been zeroed.
+    pub init: Init<'static>,
 }
 
 impl Gradients<'_> {
-    /// Adds a dense layer's, from the gradient `grad` of its output and its input `x`.
+    /// Adds a dense layer's gradients, given its input `x` and the gradient `grad` of its output.
     pub(super) fn dense(&mut self, at: &layout::Linear, x: &[f32], grad: &[f32]) {
         let outputs = at.bias.len();
-        let grads = Matrix::new(grad, outputs).turned();
+        let grads = Matrix::new(grad, outputs).transposed();
         let target = Target::new(&mut self.values[at.weight.clone()], at.inputs);
-        product(grads, Matrix::new(x, at.inputs), target, self.before);
+        product(grads, Matrix::new(x, at.inputs), target, self.init);
         let rows = grad.len() / outputs.max(1);
-        // Columns that are summed by one task: none is so narrow that its lines are read twice.
+        // Columns per task: a multiple of cache lines, so that no line is read twice.
         let columns = (CHUNK / rows.max(1)).next_multiple_of(64);
         self.values[at.bias.clone()]
             .par_chunks_mut(columns)
             .enumerate()
-            .for_each(|(piece, sum)| arith::sum_columns(grad, outputs, piece * columns, sum));
+            .for_each(|(task, sum)| arith::sum_columns(grad, outputs, task * columns, sum));
     }
 
-    /// Adds a layer norm's, from the gradient `grad` of its output and its input `x`, whose own goes
-    /// into `dx`.
+    /// Adds a layer norm's gradients, given its input `x` and the gradient `grad` of its output;
+    /// writes the gradient of `x` to `dx`.
     pub(super) fn norm(
         &mut self,
         at: &layout::Norm,
@@ -155,7 +155,7 @@ impl Gradients<'_> {
         let [dweight, dbias] = self
             .values
             .get_disjoint_mut([at.weight.clone(), at.bias.clone()])
-            .expect("a norm's weight and bias lie apart");
+            .expect("a norm's weight and bias do not overlap");
         norm.backward(x, grad, dx, dweight, dbias);
     }
 }
@@ -169,19 +169,20 @@ pub(super) fn drop_out(mask: Mask, x: &mut [f32]) {
     }
 }
 
-/// `x · mask`, in `room`; `x` itself where nothing is dropped.
-fn dropped<'a>(mask: Mask, x: &'a [f32], room: &'a mut [f32]) -> &'a [f32] {
+/// `x · mask`, computed in `buffer`; `x` itself where nothing is dropped.
+fn dropped<'a>(mask: Mask, x: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
     if !mask.drops() {
         return x;
     }
-    room.par_chunks_mut(CHUNK)
+    buffer
+        .par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))
         .enumerate()
         .for_each(|(at, (out, x))| arith::masked(mask, (at * CHUNK) as u32, x, out));
-    room
+    buffer
 }
 
-/// The numbers of a transformer layer that are not weights.
+/// The dimensions and constants of a transformer layer.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub heads: Heads,
@@ -196,7 +197,7 @@ impl Shape {
     }
 }
 
-/// What is dropped in one layer.
+/// The dropout masks of one layer.
 #[derive(Clone, Copy)]
 pub(super) struct Masks {
     pub attention: Mask,
@@ -209,16 +210,16 @@ impl Masks {
         Self { attention: Mask::NONE, output: Mask::NONE, feed_forward: Mask::NONE };
 }
 
-/// Activations of one forward pass of a layer.
+/// The activations of one forward pass of a layer, kept for its backward pass.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct Activations {
     /// `[tokens, 3 · width]`.
     pub qkv: Buffer,
-    /// Attention weights before dropout, text after text `[heads, len, len]`.
+    /// Attention weights before dropout, `[heads, len, len]` for each text in turn.
     pub weights: Buffer,
-    /// What attention mixed, `[tokens, width]`.
+    /// Attention's weighted sums of the values, `[tokens, width]`.
     pub mixed: Buffer,
-    /// Input of the first norm, and what comes out, `[tokens, width]`.
+    /// Input and output of the first norm, `[tokens, width]`.
     pub before: Buffer,
     pub middle: Buffer,
     /// Feed-forward before and after its activation, `[tokens, intermediate]`.
@@ -228,7 +229,7 @@ pub(super) struct Kept {
     pub after: Buffer,
 }
 
-/// Where the dense layers of a transformer layer do their work: in F32 or in 8 bits.
+/// The dense layers of a transformer layer, in F32 or in 8 bits.
 pub(super) trait DenseLayers {
     fn qkv(&mut self, x: &[f32], out: &mut [f32]);
     fn output(&mut self, x: &[f32], out: &mut [f32]);
@@ -237,12 +238,12 @@ pub(super) trait DenseLayers {
 }
 
 /// The dense layers over weights in F32.
-pub(super) struct Plain<'a> {
+pub(super) struct F32Layers<'a> {
     pub layer: &'a layout::Layer,
     pub weights: &'a [f32],
 }
 
-impl DenseLayers for Plain<'_> {
+impl DenseLayers for F32Layers<'_> {
     fn qkv(&mut self, x: &[f32], out: &mut [f32]) {
         Dense::of(&self.layer.qkv, self.weights).forward(x, out);
     }
@@ -260,9 +261,9 @@ impl DenseLayers for Plain<'_> {
     }
 }
 
-/// One layer: `x` `[tokens, width]` to `out` of the same shape. `weights` is the whole buffer, for
-/// the layer's norms.
-#[expect(clippy::too_many_arguments, reason = "a layer, what goes in, what comes out")]
+/// One layer, from `x` `[tokens, width]` to `out` of the same shape. `weights` is the whole buffer,
+/// for the layer's norms.
+#[expect(clippy::too_many_arguments, reason = "a layer, its inputs and its outputs")]
 pub(super) fn forward(
     dense: &mut dyn DenseLayers,
     layer: &layout::Layer,
@@ -271,7 +272,7 @@ pub(super) fn forward(
     spans: &[Range<usize>],
     masks: Masks,
     x: &[f32],
-    kept: &mut Kept,
+    kept: &mut Activations,
     out: &mut [f32],
 ) {
     let width = shape.width();
@@ -282,7 +283,7 @@ pub(super) fn forward(
     let qkv = kept.qkv.of(3 * x.len());
     dense.qkv(x, qkv);
     let mixed = kept.mixed.of(x.len());
-    let squares = kept.weights.of(attention::squares(shape.heads.heads, spans));
+    let squares = kept.weights.of(attention::weights_len(shape.heads.heads, spans));
     attention::forward(shape.heads, spans, masks.attention, qkv, squares, mixed);
     let before = kept.before.of(x.len());
     dense.output(mixed, before);
@@ -301,10 +302,10 @@ pub(super) fn forward(
     norm.residual(masks.feed_forward, middle, after, out);
 }
 
-/// Buffers of the backward pass, used by all layers in turn.
+/// Buffers of the backward pass, shared by all layers.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// `[tokens, width]`: the gradient of `middle`, and one that goes down a branch.
+    /// `[tokens, width]`: the gradient of `middle`, and that of a residual branch.
     middle: Buffer,
     branch: Buffer,
     /// `[tokens, 3 · width]`.
@@ -313,8 +314,9 @@ pub(super) struct Scratch {
     up: Buffer,
 }
 
-/// Backward of [`forward`]: `grad`, of the layer's output, becomes that of its input `x`.
-#[expect(clippy::too_many_arguments, reason = "a layer, what went in, what came out")]
+/// Backward of [`forward`]: turns `grad`, the gradient of the layer's output, into that of its
+/// input `x`.
+#[expect(clippy::too_many_arguments, reason = "a layer, its inputs and its outputs")]
 pub(super) fn backward(
     layer: &layout::Layer,
     weights: &[f32],
@@ -322,7 +324,7 @@ pub(super) fn backward(
     spans: &[Range<usize>],
     masks: Masks,
     x: &[f32],
-    kept: &mut Kept,
+    kept: &mut Activations,
     scratch: &mut Scratch,
     gradients: &mut Gradients,
     grad: &mut [f32],
@@ -333,29 +335,30 @@ pub(super) fn backward(
     let attention_norm = Norm::of(&layer.attention_norm, weights, shape.eps);
     let norm = Norm::of(&layer.norm, weights, shape.eps);
 
-    // The same gradient goes down the feed-forward branch and past it.
-    let (dmiddle, room) = (scratch.middle.of(rows), scratch.branch.of(rows));
+    // The residual connection passes the same gradient through the feed-forward branch and around
+    // it.
+    let (dmiddle, buffer) = (scratch.middle.of(rows), scratch.branch.of(rows));
     gradients.norm(&layer.norm, &norm, kept.after.of(rows), grad, dmiddle);
-    let branch = dropped(masks.feed_forward, dmiddle, room);
+    let branch = dropped(masks.feed_forward, dmiddle, buffer);
     gradients.dense(&layer.down, kept.active.of(wide), branch);
     let dup = scratch.up.of(wide);
-    dense(&layer.down).backward(branch, dup, Before::Forgotten);
+    dense(&layer.down).backward(branch, dup, Init::Zero);
     dup.par_chunks_mut(CHUNK)
         .zip(kept.up.of(wide).par_chunks(CHUNK))
         .for_each(|(grad, x)| arith::activate_backward(shape.activation, x, grad));
     gradients.dense(&layer.up, kept.middle.of(rows), dup);
-    dense(&layer.up).backward(dup, dmiddle, Before::Kept);
+    dense(&layer.up).backward(dup, dmiddle, Init::Current);
 
     gradients.norm(&layer.attention_norm, &attention_norm, kept.before.of(rows), dmiddle, grad);
-    let branch = dropped(masks.output, grad, room);
+    let branch = dropped(masks.output, grad, buffer);
     gradients.dense(&layer.output, kept.mixed.of(rows), branch);
-    // The gradient of what attention mixed takes the place of the middle's, which is done with.
+    // Reuses the buffer of the middle's gradient, which is no longer needed.
     let dmixed = dmiddle;
-    dense(&layer.output).backward(branch, dmixed, Before::Forgotten);
+    dense(&layer.output).backward(branch, dmixed, Init::Zero);
     let dqkv = scratch.qkv.of(3 * rows);
-    let squares = kept.weights.of(attention::squares(shape.heads.heads, spans));
+    let squares = kept.weights.of(attention::weights_len(shape.heads.heads, spans));
     let qkv = kept.qkv.of(3 * rows);
     attention::backward(shape.heads, spans, masks.attention, qkv, squares, dmixed, dqkv);
     gradients.dense(&layer.qkv, x, dqkv);
-    dense(&layer.qkv).backward(dqkv, grad, Before::Kept);
+    dense(&layer.qkv).backward(dqkv, grad, Init::Current);
 }

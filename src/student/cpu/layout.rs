@@ -1,8 +1,8 @@
-//! Where each weight lies: all weights of a network in one buffer, and its gradient and moments in
-//! three more of the same shape.
+//! The place of each weight: one buffer holds all weights of a network, and three more of the same
+//! layout its gradients and moments.
 //!
-//! One buffer makes the optimiser one pass, a snapshot three writes, and query, key and value of a
-//! layer, which lie side by side, one product. What is decayed comes first: tables, then matrices;
+//! With one buffer the optimiser is one pass, a snapshot three writes, and query, key and value of
+//! a layer, which are adjacent, one product. Weights that decay come first: tables, then matrices;
 //! biases and layer norms follow.
 
 use std::ops::Range;
@@ -46,9 +46,9 @@ pub(super) struct Layer {
 pub(super) enum Contents {
     /// All: for training.
     All,
-    /// All but the word table, whose rows are read where they are.
+    /// All but the word table: its rows are read from the source as needed.
     NoWords,
-    /// And without the layers' matrices, which are somewhere else in 8 bits.
+    /// Neither the word table nor the layers' matrices, which are kept elsewhere in 8 bits.
     NoMatrices,
 }
 
@@ -62,9 +62,9 @@ pub(super) struct Layout {
     pub layers: Vec<Layer>,
     /// The head's two dense layers, where the network has a head.
     pub head: Option<[Linear; 2]>,
-    /// The tables together: their gradients are gathered row by row, all others are overwritten.
+    /// All tables: their gradients are accumulated row by row, all others are overwritten.
     pub tables: Range<usize>,
-    /// Everything before this place is decayed.
+    /// Weights before this index decay.
     pub decayed: usize,
     /// Numbers in the buffer.
     pub len: usize,
@@ -73,52 +73,57 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Lays out those tensors of `spec` that `contents` names.
+    /// Lays out the tensors of `spec` that `contents` selects.
     pub(super) fn new(spec: &ModelSpec, contents: Contents) -> Self {
-        let mut place = Places::default();
+        let mut allocator = Allocator::default();
         let width = spec.hidden;
         let words = match contents {
-            Contents::All => place.take(&spec.words, spec.words_kept * width),
+            Contents::All => allocator.take(&spec.words, spec.words_kept * width),
             Contents::NoWords | Contents::NoMatrices => 0..0,
         };
-        let positions = place.take(&spec.positions, spec.max_positions * width);
-        let types = spec.types.as_ref().map(|name| place.take(name, spec.token_types * width));
-        let tables = 0..place.len;
+        let positions = allocator.take(&spec.positions, spec.max_positions * width);
+        let types = spec.types.as_ref().map(|name| allocator.take(name, spec.token_types * width));
+        let tables = 0..allocator.len;
         let with_head = spec.classes > 0;
         let matrices: Vec<Matrices> = spec
             .layers
             .iter()
             .filter(|_| contents != Contents::NoMatrices)
             .map(|layer| Matrices {
-                qkv: place.matrix(&[&layer.query, &layer.key, &layer.value], width, width),
-                output: place.matrix(&[&layer.output], width, width),
-                up: place.matrix(&[&layer.up], spec.intermediate, width),
-                down: place.matrix(&[&layer.down], width, spec.intermediate),
+                qkv: allocator.matrix(&[&layer.query, &layer.key, &layer.value], width, width),
+                output: allocator.matrix(&[&layer.output], width, width),
+                up: allocator.matrix(&[&layer.up], spec.intermediate, width),
+                down: allocator.matrix(&[&layer.down], width, spec.intermediate),
             })
             .collect();
         let head = with_head.then(|| {
-            let dense = place.matrix(&[&spec.dense], width, width);
-            [dense, place.matrix(&[&spec.classifier], spec.classes, width)]
+            let dense = allocator.matrix(&[&spec.dense], width, width);
+            [dense, allocator.matrix(&[&spec.classifier], spec.classes, width)]
         });
-        let decayed = place.len;
-        let embedding_norm = place.norm(&spec.embedding_norm, width);
+        let decayed = allocator.len;
+        let embedding_norm = allocator.norm(&spec.embedding_norm, width);
         let layers = spec
             .layers
             .iter()
             .zip(matrices.into_iter().chain(std::iter::repeat_with(Matrices::default)))
             .map(|(layer, of)| Layer {
-                qkv: place.linear(&[&layer.query, &layer.key, &layer.value], of.qkv, width, width),
-                output: place.linear(&[&layer.output], of.output, width, width),
-                attention_norm: place.norm(&layer.attention_norm, width),
-                up: place.linear(&[&layer.up], of.up, spec.intermediate, width),
-                down: place.linear(&[&layer.down], of.down, width, spec.intermediate),
-                norm: place.norm(&layer.norm, width),
+                qkv: allocator.linear(
+                    &[&layer.query, &layer.key, &layer.value],
+                    of.qkv,
+                    width,
+                    width,
+                ),
+                output: allocator.linear(&[&layer.output], of.output, width, width),
+                attention_norm: allocator.norm(&layer.attention_norm, width),
+                up: allocator.linear(&[&layer.up], of.up, spec.intermediate, width),
+                down: allocator.linear(&[&layer.down], of.down, width, spec.intermediate),
+                norm: allocator.norm(&layer.norm, width),
             })
             .collect();
         let head = head.map(|[dense, classifier]| {
-            let dense = place.linear(&[&spec.dense], dense, width, width);
+            let dense = allocator.linear(&[&spec.dense], dense, width, width);
             let classes = spec.classes;
-            [dense, place.linear(&[&spec.classifier], classifier, classes, width)]
+            [dense, allocator.linear(&[&spec.classifier], classifier, classes, width)]
         });
         Self {
             words,
@@ -129,8 +134,8 @@ impl Layout {
             head,
             tables,
             decayed,
-            len: place.len,
-            named: place.named,
+            len: allocator.len,
+            named: allocator.named,
         }
     }
 
@@ -139,8 +144,8 @@ impl Layout {
         self.named.iter().map(|(name, range)| (name.as_str(), range.clone()))
     }
 
-    /// Adds to the words' vectors `[tokens, width]` those of their positions and token types.
-    pub(super) fn add_places(
+    /// Adds the embeddings of positions and token types to those of the words, `[tokens, width]`.
+    pub(super) fn add_position_embeddings(
         &self,
         weights: &[f32],
         rows: &PackedBatch,
@@ -167,7 +172,7 @@ impl Layout {
     }
 }
 
-/// The matrices of a layer, laid out before all biases; empty where they are somewhere else.
+/// The matrices of a layer, laid out before all biases; empty where they are kept elsewhere.
 #[derive(Default)]
 struct Matrices {
     qkv: Range<usize>,
@@ -176,14 +181,14 @@ struct Matrices {
     down: Range<usize>,
 }
 
-/// Gives out places one after another.
+/// Assigns consecutive ranges.
 #[derive(Default)]
-struct Places {
+struct Allocator {
     len: usize,
     named: Vec<(String, Range<usize>)>,
 }
 
-impl Places {
+impl Allocator {
     fn take(&mut self, name: &str, len: usize) -> Range<usize> {
         let range = self.len..self.len + len;
         self.len = range.end;
@@ -191,7 +196,7 @@ impl Places {
         range
     }
 
-    /// The weights of dense layers, one under the other.
+    /// The weights of dense layers, stacked.
     fn matrix(&mut self, parts: &[&str], outputs: usize, inputs: usize) -> Range<usize> {
         let start = self.len;
         for part in parts {
@@ -200,7 +205,7 @@ impl Places {
         start..self.len
     }
 
-    /// The biases that go with `weight`, `outputs` of each part.
+    /// The biases that belong to `weight`, `outputs` for each part.
     fn linear(
         &mut self,
         parts: &[&str],
@@ -227,10 +232,10 @@ mod tests {
 
     use super::super::super::{BaseModel, Pooling, parity::fixture};
     use super::*;
-    use crate::student::model_spec::Wanted;
+    use crate::student::model_spec::TensorSpec;
 
-    /// Whether `layout` holds exactly the tensors of `wanted`, in whatever order.
-    fn holds(layout: &Layout, wanted: &[Wanted]) -> bool {
+    /// Whether `layout` holds exactly the tensors of `wanted`, in any order.
+    fn holds(layout: &Layout, wanted: &[TensorSpec]) -> bool {
         let mut ours: Vec<(String, usize)> =
             layout.named().map(|(name, range)| (name.to_owned(), range.len())).collect();
         let mut theirs: Vec<(String, usize)> =

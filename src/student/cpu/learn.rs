@@ -1,4 +1,4 @@
-//! A network that is trained: weights, gradients and moments in four buffers of one layout.
+//! The network in training: weights, gradients and moments in four buffers of one layout.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,16 +8,17 @@ use rayon::prelude::*;
 use super::{
     super::{
         Result, StudentError,
-        dropout::{Dropout, Mask, Place},
+        dropout::{Dropout, Mask, Site},
+        error::Fault,
         network::{Learner, Slot, Source, State, Update},
         optimizer::Factors,
     },
     Buffer, activate_head,
     arith::{self, AdamStep},
-    layer::{self, CHUNK, Dense, Gradients, Kept, Masks, Norm, Plain, Scratch},
+    layer::{self, Activations, CHUNK, Dense, F32Layers, Gradients, Masks, Norm, Scratch},
     layout::{Contents, Layout},
     pages, pool, pooled_rows,
-    product::Before,
+    product::Init,
 };
 use crate::student::{
     model_spec::{HeadActivation, ModelSpec},
@@ -32,12 +33,12 @@ pub(in crate::student) struct CpuLearner {
     gradients: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
-    /// Whether the gradients hold anything yet.
+    /// Whether the gradients hold those of a backward pass since the last step.
     gathered: bool,
     pass: Pass,
 }
 
-/// What the last forward pass left for its backward pass.
+/// What the last forward pass stored for its backward pass.
 #[derive(Default)]
 struct Pass {
     rows: PackedBatch,
@@ -47,8 +48,8 @@ struct Pass {
     sums: Buffer,
     /// Input of each layer, and the output of the last.
     states: Vec<Buffer>,
-    layers: Vec<Kept>,
-    /// `[texts, width]`: pooled, and after the head's first layer, before and after dropout.
+    layers: Vec<Activations>,
+    /// `[texts, width]`: pooled; after the head's first layer; after dropout.
     pooled: Buffer,
     active: Buffer,
     dropped: Buffer,
@@ -64,7 +65,7 @@ impl CpuLearner {
         let weights = layout.read(source)?;
         let pass = Pass {
             states: (0..=layout.layers.len()).map(|_| Buffer::default()).collect(),
-            layers: layout.layers.iter().map(|_| Kept::default()).collect(),
+            layers: layout.layers.iter().map(|_| Activations::default()).collect(),
             ..Pass::default()
         };
         let zeros = || pages::zeros(layout.len);
@@ -81,9 +82,10 @@ impl CpuLearner {
     }
 
     fn head(&self) -> Result<&[super::layout::Linear; 2]> {
-        self.layout.head.as_ref().ok_or_else(|| {
-            StudentError::Training("an encoder without a head cannot be trained\nhint: this is a fault of the program, please report it".to_owned())
-        })
+        self.layout
+            .head
+            .as_ref()
+            .ok_or_else(|| StudentError::bug("an encoder without a head cannot be trained"))
     }
 
     fn named(&self, values: &[f32]) -> BTreeMap<String, Vec<f32>> {
@@ -91,34 +93,34 @@ impl CpuLearner {
     }
 }
 
-/// The masks of one pass.
+/// The dropout masks of one pass.
 #[derive(Clone, Copy)]
-struct Drops<'a> {
+struct PassDropout<'a> {
     dropout: Option<Dropout>,
     spec: &'a ModelSpec,
 }
 
-impl Drops<'_> {
-    fn at(self, place: Place, share: f64) -> Mask {
+impl PassDropout<'_> {
+    fn at(self, site: Site, share: f64) -> Mask {
         match self.dropout {
-            Some(dropout) if share > 0.0 => dropout.at(place, share),
+            Some(dropout) if share > 0.0 => dropout.at(site, share),
             _ => Mask::NONE,
         }
     }
 
     fn embeddings(self) -> Mask {
-        self.at(Place::Embeddings, self.spec.dropout)
+        self.at(Site::Embeddings, self.spec.dropout)
     }
 
     fn head(self) -> Mask {
-        self.at(Place::Head, self.spec.head_dropout)
+        self.at(Site::Head, self.spec.head_dropout)
     }
 
     fn layer(self, layer: usize) -> Masks {
         Masks {
-            attention: self.at(Place::Attention(layer), self.spec.attention_dropout),
-            output: self.at(Place::Output(layer), self.spec.output_dropout),
-            feed_forward: self.at(Place::FeedForward(layer), self.spec.dropout),
+            attention: self.at(Site::Attention(layer), self.spec.attention_dropout),
+            output: self.at(Site::Output(layer), self.spec.output_dropout),
+            feed_forward: self.at(Site::FeedForward(layer), self.spec.dropout),
         }
     }
 }
@@ -127,14 +129,11 @@ impl Learner for CpuLearner {
     fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>> {
         let [dense, classifier] = self.head()?.clone();
         let Self { spec, layout, weights, pass, .. } = self;
-        let drops = Drops { dropout, spec };
+        let drops = PassDropout { dropout, spec };
         let (width, shape) = (spec.hidden, spec.shape());
         let len = rows.tokens() * width;
         if let Some(id) = rows.ids().iter().find(|&&id| id as usize >= spec.words_kept) {
-            return Err(StudentError::Training(format!(
-                "word {id} of a table of {}\nhint: this is a fault of the program, please report it",
-                spec.words_kept
-            )));
+            return Err(StudentError::bug(format!("word {id} of a table of {}", spec.words_kept)));
         }
         pass.rows = rows.clone();
         pass.dropout = dropout;
@@ -145,7 +144,7 @@ impl Learner for CpuLearner {
         for (&id, sum) in rows.ids().iter().zip(sums.chunks_exact_mut(width)) {
             sum.copy_from_slice(&words[id as usize * width..][..width]);
         }
-        layout.add_places(weights, rows, width, sums);
+        layout.add_position_embeddings(weights, rows, width, sums);
         let norm = Norm::of(&layout.embedding_norm, weights, spec.layer_norm_eps);
         let x = pass.states[0].of(len);
         norm.forward(sums, x);
@@ -155,7 +154,7 @@ impl Learner for CpuLearner {
             let (before, after) = pass.states.split_at_mut(at + 1);
             let (x, out) = (before[at].of(len), after[0].of(len));
             let (masks, kept) = (drops.layer(at), &mut pass.layers[at]);
-            let mut dense = Plain { layer, weights };
+            let mut dense = F32Layers { layer, weights };
             layer::forward(&mut dense, layer, weights, shape, &pass.spans, masks, x, kept, out);
         }
 
@@ -175,23 +174,23 @@ impl Learner for CpuLearner {
     fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
         let [dense, classifier] = self.head()?.clone();
         let Self { spec, layout, weights, gradients, pass, gathered, .. } = self;
-        let before = match std::mem::replace(gathered, true) {
-            true => Before::Kept,
+        let init = match std::mem::replace(gathered, true) {
+            true => Init::Current,
             false => {
-                // The first pass overwrites the gradients of the matrices, and adds to the others.
+                // The first pass overwrites the gradients of the matrices, and adds to all others.
                 gradients[layout.tables.clone()].fill(0.0);
                 gradients[layout.decayed..].fill(0.0);
-                Before::Forgotten
+                Init::Zero
             }
         };
-        let mut gradients = Gradients { values: gradients, before };
-        let drops = Drops { dropout: pass.dropout, spec };
+        let mut gradients = Gradients { values: gradients, init };
+        let drops = PassDropout { dropout: pass.dropout, spec };
         let (width, shape) = (spec.hidden, spec.shape());
         let (texts, len) = (pass.rows.texts() * width, pass.rows.tokens() * width);
 
         gradients.dense(&classifier, pass.dropped.of(texts), dlogits);
         let inner = pass.other.of(texts);
-        Dense::of(&classifier, weights).backward(dlogits, inner, Before::Forgotten);
+        Dense::of(&classifier, weights).backward(dlogits, inner, Init::Zero);
         arith::mask(drops.head(), 0, inner);
         for (grad, &active) in inner.iter_mut().zip(&*pass.active.of(texts)) {
             *grad *= match spec.head_activation {
@@ -201,7 +200,7 @@ impl Learner for CpuLearner {
         }
         gradients.dense(&dense, pass.pooled.of(texts), inner);
         let dpooled = pass.dropped.of(texts);
-        Dense::of(&dense, weights).backward(inner, dpooled, Before::Forgotten);
+        Dense::of(&dense, weights).backward(inner, dpooled, Init::Zero);
 
         let grad = pass.grad.of(len);
         grad.fill(0.0);
@@ -248,11 +247,9 @@ impl Learner for CpuLearner {
 
     fn step(&mut self, update: Update) -> Result<f64> {
         if !std::mem::replace(&mut self.gathered, false) {
-            return Err(StudentError::Training(
-                "the weights received no gradient\nhint: this is a fault of the program, please report it".to_owned(),
-            ));
+            return Err(StudentError::bug("the weights received no gradient"));
         }
-        // Chunks in order: the sum does not depend on the number of threads.
+        // Chunks are summed in order, so that the sum does not depend on the number of threads.
         let squares: Vec<f64> = self.gradients.par_chunks(CHUNK).map(arith::sum_squares).collect();
         let norm = squares.iter().sum::<f64>().sqrt();
         let factors = Factors::new(update, norm);
@@ -287,9 +284,9 @@ impl Learner for CpuLearner {
                 [&slot.weight, &slot.first, &slot.second].iter().all(|x| x.len() == at.len())
             });
             let Some(slot) = slot else {
-                return Err(StudentError::Training(format!(
-                    "the snapshot has no {name} of {} numbers\nhint: remove the folder `training` of the run and train again",
-                    at.len()
+                return Err(StudentError::Training(Fault::with_hint(
+                    format!("the snapshot has no {name} of {} numbers", at.len()),
+                    "delete the run's folder `training`, then train again",
                 )));
             };
             self.weights[at.clone()].copy_from_slice(&slot.weight);

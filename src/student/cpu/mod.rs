@@ -1,21 +1,21 @@
-//! The CPU engine: forward and backward written by hand over packed rows.
+//! The CPU engine: hand-written forward and backward passes over packed rows.
 //!
-//! candle's graph makes a transformer layer of some forty nodes, each a pass through memory, its
-//! backward two more, and a fresh tensor for each. Here a layer is eight products, and everything
-//! between two products is one pass; buffers are made once, for the largest batch, and dropout is
-//! asked for twice instead of being remembered.
+//! candle's graph has some forty nodes per transformer layer. Each is one pass through memory and a
+//! new tensor; its backward takes two more. Here a layer is eight matrix products with a single
+//! pass between two of them. Buffers are allocated once, for the largest batch, and the backward
+//! pass recomputes dropout masks instead of storing them.
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `layout` | where each weight lies in the one buffer |
-//! | `product` | matrix products, shared out over the threads |
-//! | `kernel` | a product by AVX-512; `gemm` serves other processors |
-//! | `arith` | the loops between them, compiled for the processor at hand |
+//! | `layout` | the place of each weight in the one buffer |
+//! | `product` | matrix products, divided among the threads |
+//! | `kernel` | the product for AVX-512; other processors use `gemm` |
+//! | `arith` | the loops between products, compiled for several instruction sets |
 //! | `pages` | memory for long buffers |
 //! | `attention` | attention of each text and head |
 //! | `layer` | dense layer, norm and transformer layer, forward and backward |
-//! | `predict` | a network that predicts, in F32 or 8 bits |
-//! | `learn` | a network that is trained |
+//! | `predict` | inference, in F32 or 8 bits |
+//! | `learn` | training |
 
 mod arith;
 mod attention;
@@ -39,15 +39,15 @@ pub(super) use learn::CpuLearner;
 pub(super) use predict::CpuNetwork;
 pub(crate) use predict::Precision;
 
-/// Numbers that are made once and used for every batch; grows to the largest.
+/// A buffer that is reused for every batch and grows to the largest.
 #[derive(Default)]
 struct Buffer(Vec<f32>);
 
 impl Buffer {
-    /// `len` numbers, whatever they hold.
+    /// `len` numbers with arbitrary values.
     fn of(&mut self, len: usize) -> &mut [f32] {
         if self.0.len() < len {
-            // Nothing in it is of worth: a fresh one saves the copy.
+            // The contents are not needed: a new buffer avoids a copy.
             self.0 = Vec::new();
             self.0 = pages::zeros(len);
         }
@@ -66,7 +66,7 @@ impl ModelSpec {
     }
 }
 
-/// The rows that make up a text's vector, and how much each counts.
+/// The rows that are pooled into a text's vector, and the weight of each.
 fn pooled_rows(pooling: Pooling, span: Range<usize>) -> (Range<usize>, f32) {
     match pooling {
         Pooling::First => (span.start..span.end.min(span.start + 1), 1.0),

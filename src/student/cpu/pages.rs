@@ -1,11 +1,10 @@
-//! Memory for long rows of numbers.
+//! Memory for long buffers.
 //!
-//! A fresh page costs an interruption when it is first touched, two where it is first read, and a
-//! product over a large matrix touches more pages than the processor remembers the places of. So
-//! long buffers are laid out in huge pages (2 MiB in place of 4 KiB) where Linux has them to give,
-//! and are written once at the start.
+//! The first access to a page causes a page fault, two if it is a read, and a product over a large
+//! matrix touches more pages than the TLB holds. So long buffers request huge pages (2 MiB instead
+//! of 4 KiB) on Linux, and are written once at the start.
 
-/// From here on a buffer is long: several huge pages.
+/// Size in bytes from which a buffer requests huge pages: two of them.
 #[cfg(target_os = "linux")]
 const LONG: usize = 4 << 20;
 
@@ -23,14 +22,14 @@ fn ask_for_huge_pages(values: &mut Vec<f32>) {
     if bytes < LONG {
         return;
     }
-    // SAFETY: sysconf only answers.
+    // SAFETY: sysconf has no effect.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let page = usize::try_from(page).unwrap_or(LONG);
     let start = values.as_mut_ptr() as usize;
     let (from, to) = (start.next_multiple_of(page), (start + bytes) / page * page);
     if from < to {
-        // SAFETY: the pages lie within the buffer, and the advice changes no byte of them. That it
-        // is not taken costs time and nothing else.
+        // SAFETY: the pages lie within the buffer, and the advice does not change their contents.
+        // If it is refused, only time is lost.
         unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_HUGEPAGE) };
     }
 }

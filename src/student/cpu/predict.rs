@@ -1,4 +1,4 @@
-//! A network that predicts: no activations kept, no word table in memory, weights in F32 or 8 bits.
+//! Inference: keeps no activations and no word table in memory; weights are F32 or 8 bits.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,10 @@ use super::{
     super::{
         Result, StudentError,
         network::{Network, Source},
-        quantised::{QuantisedDense, QuantisedRows},
+        quantised::{QuantisedActivations, QuantisedDense},
     },
     Buffer, activate_head,
-    layer::{self, Dense, DenseLayers, Kept, Masks, Norm, Plain},
+    layer::{self, Activations, Dense, DenseLayers, F32Layers, Masks, Norm},
     layout::{self, Contents, Layout},
     pool,
 };
@@ -22,30 +22,31 @@ use crate::student::{
 /// The number type of the dense layers' arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Precision {
-    /// As trained.
+    /// The type of training.
     #[default]
     F32,
-    /// Eight bits: faster, and a little less exact.
+    /// Eight bits: faster and slightly less accurate.
     Int8,
 }
 
 impl Precision {
-    /// Whether this processor has instructions that make it the faster one.
+    /// Whether this precision is fast on this processor: F32 always is, 8 bits need special
+    /// instructions.
     pub(crate) fn pays(self) -> bool {
         self == Self::F32 || QuantisedDense::pays()
     }
 }
 
 /// The matrices of a transformer layer in 8 bits.
-struct Eight {
+struct QuantisedLayer {
     qkv: QuantisedDense,
     output: QuantisedDense,
     up: QuantisedDense,
     down: QuantisedDense,
 }
 
-impl Eight {
-    /// Reads and quantises the matrices of `parts`; the biases are in `weights` already.
+impl QuantisedLayer {
+    /// Reads and quantises the matrices of `parts`; `weights` already holds the biases.
     fn read(
         source: &dyn Source,
         parts: &LayerParts,
@@ -71,13 +72,13 @@ impl Eight {
     }
 }
 
-/// The dense layers in 8 bits, with the buffer that they quantise their inputs in.
-struct Quantised<'a> {
-    layer: &'a Eight,
-    rows: &'a mut QuantisedRows,
+/// The dense layers in 8 bits, with a buffer for their quantised inputs.
+struct Int8Layers<'a> {
+    layer: &'a QuantisedLayer,
+    rows: &'a mut QuantisedActivations,
 }
 
-impl DenseLayers for Quantised<'_> {
+impl DenseLayers for Int8Layers<'_> {
     fn qkv(&mut self, x: &[f32], out: &mut [f32]) {
         self.layer.qkv.forward(x, out, self.rows);
     }
@@ -95,30 +96,30 @@ impl DenseLayers for Quantised<'_> {
     }
 }
 
-/// The network.
+/// The network for inference.
 pub(in crate::student) struct CpuNetwork {
     spec: ModelSpec,
     layout: Layout,
     weights: Vec<f32>,
-    /// The layers' matrices in 8 bits; empty where they are in F32.
-    eight: Vec<Eight>,
-    /// Word vectors are read where they are, row by row.
+    /// The layers' matrices in 8 bits; empty in F32.
+    quantised: Vec<QuantisedLayer>,
+    /// Word embeddings are read from here, row by row.
     source: Arc<dyn Source>,
-    /// Buffers that no call is using.
+    /// Buffers that are not in use.
     free: Mutex<Vec<Workspace>>,
 }
 
 /// The buffers of one call.
 #[derive(Default)]
 struct Workspace {
-    kept: Kept,
+    kept: Activations,
     hidden: Buffer,
     other: Buffer,
-    quantised: QuantisedRows,
+    quantised: QuantisedActivations,
 }
 
 impl CpuNetwork {
-    /// Reads the weights; those of the words stay in `source`.
+    /// Reads the weights, except for the word embeddings, which stay in `source`.
     pub(crate) fn new(
         spec: ModelSpec,
         source: Arc<dyn Source>,
@@ -130,13 +131,13 @@ impl CpuNetwork {
         };
         let layout = Layout::new(&spec, contents);
         let weights = layout.read(&*source)?;
-        let mut eight = Vec::new();
+        let mut quantised = Vec::new();
         if precision == Precision::Int8 {
             for (parts, at) in spec.layers.iter().zip(&layout.layers) {
-                eight.push(Eight::read(&*source, parts, at, &weights)?);
+                quantised.push(QuantisedLayer::read(&*source, parts, at, &weights)?);
             }
         }
-        Ok(Self { spec, layout, weights, eight, source, free: Mutex::default() })
+        Ok(Self { spec, layout, weights, quantised, source, free: Mutex::default() })
     }
 
     /// Runs `f` on the last hidden states, `[tokens, hidden]`.
@@ -148,7 +149,7 @@ impl CpuNetwork {
         let Workspace { kept, hidden, other, quantised } = &mut space;
         let (mut x, mut out) = (hidden.of(len), other.of(len));
         self.source.rows(&self.spec.words, rows.ids(), out)?;
-        self.layout.add_places(&self.weights, rows, width, out);
+        self.layout.add_position_embeddings(&self.weights, rows, width, out);
         let eps = self.spec.layer_norm_eps;
         Norm::of(&self.layout.embedding_norm, &self.weights, eps).forward(out, x);
         let shape = self.spec.shape();
@@ -156,13 +157,13 @@ impl CpuNetwork {
         for (at, layer) in self.layout.layers.iter().enumerate() {
             let weights = &self.weights;
             let (mut plain, mut fast);
-            let dense: &mut dyn DenseLayers = match self.eight.get(at) {
+            let dense: &mut dyn DenseLayers = match self.quantised.get(at) {
                 Some(layer) => {
-                    fast = Quantised { layer, rows: quantised };
+                    fast = Int8Layers { layer, rows: quantised };
                     &mut fast
                 }
                 None => {
-                    plain = Plain { layer, weights };
+                    plain = F32Layers { layer, weights };
                     &mut plain
                 }
             };

@@ -1,8 +1,8 @@
-//! Matrix products, shared out over the threads of the pool.
+//! Matrix products, divided among the threads of the pool.
 //!
-//! [`kernel`] computes where the processor has AVX-512, `gemm` elsewhere, one thread a piece. The
-//! longer side of the result is cut once, and each thread has its part to itself. What a number of the result is made of, and in which order, does not depend on the
-//! cut.
+//! Each thread computes one part with [`kernel`] where the processor has AVX-512, with `gemm`
+//! elsewhere. Only the longer side of the result is divided, so that the order of every sum is
+//! independent of the number of threads.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -10,10 +10,10 @@ use std::ops::Range;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
-pub(super) use super::kernel::Before;
+pub(super) use super::kernel::Init;
 use super::kernel::{self, View};
 
-/// A matrix where it lies: `rows` by `columns`, with the steps from one to the next.
+/// A view of a matrix: `rows` by `columns`, with the strides of both.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     values: &'a [f32],
@@ -24,19 +24,19 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// PackedBatch of `columns` numbers, one after another.
+    /// Contiguous rows of `columns` numbers.
     pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len() / columns.max(1);
         Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
 
-    /// `rows` rows of `columns` numbers, `step` numbers from one row to the next.
+    /// `rows` rows of `columns` numbers that begin `step` numbers apart.
     pub(super) fn strided(values: &'a [f32], rows: usize, columns: usize, step: usize) -> Self {
         Self { values, rows, columns, row_step: step, column_step: 1 }
     }
 
-    /// The same numbers, rows and columns exchanged.
-    pub(super) fn turned(self) -> Self {
+    /// The transposed view.
+    pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -56,12 +56,11 @@ impl<'a> Matrix<'a> {
             true => return,
             false => (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step,
         };
-        assert!(last < self.values.len(), "a matrix of the student ends within its numbers");
+        assert!(last < self.values.len(), "a matrix of the student ends within its buffer");
     }
 }
 
-/// Where a product goes: `rows` by `columns` numbers, `step` from one row to the next, all of
-/// which this is the only owner of.
+/// The destination of a product: rows that begin `step` numbers apart, borrowed exclusively.
 pub(super) struct Target<'a> {
     start: *mut f32,
     len: usize,
@@ -70,48 +69,49 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// PackedBatch of `columns` numbers, one after another.
+    /// Contiguous rows of `columns` numbers.
     pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
         Self::strided(values, columns)
     }
 
-    /// PackedBatch that begin `step` numbers apart.
+    /// Rows that begin `step` numbers apart.
     pub(super) fn strided(values: &'a mut [f32], step: usize) -> Self {
         let (start, len) = (values.as_mut_ptr(), values.len());
         Self { start, len, step, _owner: PhantomData }
     }
 }
 
-/// A buffer that several threads write to, each its own part.
+/// A buffer that several threads write to, each to its own part.
 #[derive(Clone, Copy)]
-pub(super) struct Parts {
+pub(super) struct SharedBuffer {
     start: *mut f32,
     len: usize,
 }
-// SAFETY: who takes a part promises that it is nobody else's.
-unsafe impl Send for Parts {}
+// SAFETY: callers that take a part promise that no other part overlaps it.
+unsafe impl Send for SharedBuffer {}
 // SAFETY: as above.
-unsafe impl Sync for Parts {}
+unsafe impl Sync for SharedBuffer {}
 
-impl Parts {
+impl SharedBuffer {
     pub(super) fn of(values: &mut [f32]) -> Self {
         Self { start: values.as_mut_ptr(), len: values.len() }
     }
 
-    /// A part by itself.
+    /// One part of the buffer.
     ///
     /// # Safety
-    /// Nobody else has this part.
+    /// No other live part overlaps this one.
     pub(super) unsafe fn slice<'a>(self, part: Range<usize>) -> &'a mut [f32] {
         assert!(part.start <= part.end && part.end <= self.len, "a part lies within its buffer");
-        // SAFETY: it lies inside; that it is nobody else's is the caller's promise.
+        // SAFETY: it lies inside the buffer, and the caller promises that no other part overlaps
+        // it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start), part.len()) }
     }
 
-    /// PackedBatch for a product to write, from `from` on and `step` apart.
+    /// The destination of a product: rows from `from` on that begin `step` numbers apart.
     ///
     /// # Safety
-    /// Nobody else has the numbers that the product writes.
+    /// No other live part or target contains the numbers that the product writes.
     pub(super) unsafe fn target<'a>(self, from: usize, step: usize) -> Target<'a> {
         assert!(from <= self.len, "a part begins within its buffer");
         // SAFETY: it begins within the buffer.
@@ -120,63 +120,57 @@ impl Parts {
     }
 }
 
-/// Below this many multiplications a product is left to one thread.
-const SHARED: usize = 1 << 20;
-/// A cut falls on a multiple of this, so that no thread works on half a vector.
+/// Below this many multiplications one thread computes a product alone.
+const MIN_PARALLEL: usize = 1 << 20;
+/// Parts begin at multiples of this, so that they consist of whole vectors.
 const GRAIN: usize = 64;
-/// PackedBatch or columns of a piece, at least: `gemm` adds up those of small ones in another order.
-const LEAST: usize = 2 * GRAIN;
+/// Minimum rows or columns of a part: `gemm` sums smaller ones in another order.
+const MIN_PART: usize = 2 * GRAIN;
 
 /// Matrix product `a · b` into `target`, by all threads of the current pool.
-pub(super) fn product(a: Matrix, b: Matrix, target: Target, before: Before) {
-    share(a, b, target, before, multiply);
+pub(super) fn product(a: Matrix, b: Matrix, target: Target, init: Init) {
+    share(a, b, target, init, multiply);
 }
 
-/// Cuts a product into pieces that `one` computes.
-fn share(
-    a: Matrix,
-    b: Matrix,
-    target: Target,
-    before: Before,
-    one: fn(Matrix, Matrix, Target, Before),
-) {
+/// Divides a product into parts that `one` computes.
+fn share(a: Matrix, b: Matrix, target: Target, init: Init, one: fn(Matrix, Matrix, Target, Init)) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     let threads = rayon::current_num_threads();
-    if threads == 1 || m * k * n < SHARED {
-        return one(a, b, target, before);
+    if threads == 1 || m * k * n < MIN_PARALLEL {
+        return one(a, b, target, init);
     }
-    check(&a, &b, &target, before);
+    check(&a, &b, &target, init);
     let long = m.max(n);
-    let piece = (long / threads / GRAIN * GRAIN).max(LEAST);
-    // What is left over goes to the last piece.
-    let pieces = (long / piece).clamp(1, threads);
+    let size = (long / threads / GRAIN * GRAIN).max(MIN_PART);
+    // The last part takes the remainder.
+    let parts = (long / size).clamp(1, threads);
     let Target { start, len, step, .. } = target;
-    let parts = Parts { start, len };
-    (0..pieces).into_par_iter().for_each(|at| {
-        let from = at * piece;
-        let count = if at + 1 == pieces { long - from } else { piece };
-        let (a, b, before, offset) = match m >= n {
+    let buffer = SharedBuffer { start, len };
+    (0..parts).into_par_iter().for_each(|at| {
+        let from = at * size;
+        let count = if at + 1 == parts { long - from } else { size };
+        let (a, b, init, offset) = match m >= n {
             true => {
                 let skip = (from * a.row_step).min(a.values.len());
-                (Matrix { values: &a.values[skip..], rows: count, ..a }, b, before, from * step)
+                (Matrix { values: &a.values[skip..], rows: count, ..a }, b, init, from * step)
             }
             false => {
                 let skip = (from * b.column_step).min(b.values.len());
-                let before = match before {
-                    Before::Row(row) => Before::Row(&row[from..from + count]),
+                let init = match init {
+                    Init::Row(row) => Init::Row(&row[from..from + count]),
                     other => other,
                 };
-                (a, Matrix { values: &b.values[skip..], columns: count, ..b }, before, from)
+                (a, Matrix { values: &b.values[skip..], columns: count, ..b }, init, from)
             }
         };
-        // SAFETY: the rows, or the columns, of this piece are no other's.
-        let target = unsafe { parts.target(offset, step) };
-        one(a, b, target, before);
+        // SAFETY: parts share no rows, or no columns, of the result.
+        let target = unsafe { buffer.target(offset, step) };
+        one(a, b, target, init);
     });
 }
 
-fn check(a: &Matrix, b: &Matrix, target: &Target, before: Before) {
-    if let Before::Row(row) = before {
+fn check(a: &Matrix, b: &Matrix, target: &Target, init: Init) {
+    if let Init::Row(row) = init {
         assert_eq!(row.len(), b.columns, "a row of the student fits its product");
     }
     assert_eq!(a.columns, b.rows, "the student multiplies matrices that fit");
@@ -190,30 +184,28 @@ fn check(a: &Matrix, b: &Matrix, target: &Target, before: Before) {
     );
 }
 
-/// Matrix product `a · b` into `target`, by this thread alone.
-pub(super) fn multiply(a: Matrix, b: Matrix, target: Target, before: Before) {
-    check(&a, &b, &target, before);
+/// Matrix product `a · b` into `target`, on the calling thread alone.
+pub(super) fn multiply(a: Matrix, b: Matrix, target: Target, init: Init) {
+    check(&a, &b, &target, init);
     let (m, k, n, step) = (a.rows, a.columns, b.columns, target.step);
-    if kernel::serves() {
-        // SAFETY: the processor serves; `check` has seen that every step up to the last row and
-        // column stays inside the three buffers, and the target's numbers are its own.
-        return unsafe {
-            kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, before)
-        };
+    if kernel::is_available() {
+        // SAFETY: the kernel is available; `check` verified that all rows and columns lie inside
+        // the three buffers; and the target is an exclusive borrow.
+        return unsafe { kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, init) };
     }
-    by_gemm(a, b, target, before);
+    by_gemm(a, b, target, init);
 }
 
 /// [`multiply`] on any processor.
-fn by_gemm(a: Matrix, b: Matrix, target: Target, before: Before) {
-    check(&a, &b, &target, before);
+fn by_gemm(a: Matrix, b: Matrix, target: Target, init: Init) {
+    check(&a, &b, &target, init);
     let (m, n, step) = (a.rows, b.columns, target.step);
-    let (keep, alpha) = match before {
-        Before::Forgotten => (false, 0.0),
-        Before::Kept => (true, 1.0),
-        Before::Row(row) => {
+    let (keep, alpha) = match init {
+        Init::Zero => (false, 0.0),
+        Init::Current => (true, 1.0),
+        Init::Row(row) => {
             for at in 0..m {
-                // SAFETY: `check` has seen that the target's rows have `n` numbers each.
+                // SAFETY: `check` verified that the target's rows have `n` numbers each.
                 unsafe {
                     row.as_ptr().copy_to_nonoverlapping(target.start.add(at * step), n);
                 }
@@ -221,8 +213,8 @@ fn by_gemm(a: Matrix, b: Matrix, target: Target, before: Before) {
             (true, 1.0)
         }
     };
-    // SAFETY: `check` has seen that every step up to the last row and column stays inside the three
-    // buffers; the target's numbers are its own.
+    // SAFETY: `check` verified that all rows and columns lie inside the three buffers; the target
+    // is an exclusive borrow.
     unsafe {
         gemm(
             a.rows,
@@ -252,7 +244,7 @@ fn by_gemm(a: Matrix, b: Matrix, target: Target, before: Before) {
 mod tests {
     use super::*;
 
-    /// Small whole numbers: every sum is exact.
+    /// Small integers: every sum is exact.
     fn numbers(len: usize, salt: usize) -> Vec<f32> {
         (0..len).map(|at| ((at * 7 + salt * 13) % 11) as f32 - 5.0).collect()
     }
@@ -275,16 +267,16 @@ mod tests {
             let (at, bt) = (transposed(&a, k), transposed(&b, n));
             for (a, b) in [
                 (Matrix::new(&a, k), Matrix::new(&b, n)),
-                (Matrix::new(&at, m).turned(), Matrix::new(&b, n)),
-                (Matrix::new(&a, k), Matrix::new(&bt, k).turned()),
+                (Matrix::new(&at, m).transposed(), Matrix::new(&b, n)),
+                (Matrix::new(&a, k), Matrix::new(&bt, k).transposed()),
             ] {
                 let mut out = vec![f32::NAN; m * n];
-                pool.install(|| product(a, b, Target::new(&mut out, n), Before::Forgotten));
+                pool.install(|| product(a, b, Target::new(&mut out, n), Init::Zero));
                 assert_eq!(out, want, "{m} {k} {n}");
-                pool.install(|| product(a, b, Target::new(&mut out, n), Before::Kept));
+                pool.install(|| product(a, b, Target::new(&mut out, n), Init::Current));
                 assert!(out.iter().zip(&want).all(|(got, want)| *got == 2.0 * want));
                 let row = numbers(n, 3);
-                pool.install(|| product(a, b, Target::new(&mut out, n), Before::Row(&row)));
+                pool.install(|| product(a, b, Target::new(&mut out, n), Init::Row(&row)));
                 let on_row = |at: usize| want[at] + row[at % n];
                 assert!((0..m * n).all(|at| out[at] == on_row(at)), "{m} {k} {n}");
             }
@@ -297,11 +289,11 @@ mod tests {
         for (m, k, n) in [(40, 768, 768), (769, 768, 320), (97, 384, 1536)] {
             let (a, b): (Vec<f32>, Vec<f32>) =
                 ((0..m * k).map(fraction).collect(), (0..k * n).map(fraction).collect());
-            let on = |threads: usize, one: fn(Matrix, Matrix, Target, Before)| {
+            let on = |threads: usize, one: fn(Matrix, Matrix, Target, Init)| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let mut out = vec![0.0; m * n];
-                let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, k).turned());
-                pool.install(|| share(a, b, Target::new(&mut out, n), Before::Forgotten, one));
+                let (a, b) = (Matrix::new(&a, k), Matrix::new(&b, k).transposed());
+                pool.install(|| share(a, b, Target::new(&mut out, n), Init::Zero, one));
                 out
             };
             for one in [multiply, by_gemm] {
@@ -316,7 +308,7 @@ mod tests {
         let (a, b) = (numbers(6, 1), numbers(6, 2));
         let mut out = vec![9.0; 12];
         let target = Target::strided(&mut out, 5);
-        multiply(Matrix::new(&a, 3), Matrix::new(&b, 2), target, Before::Forgotten);
+        multiply(Matrix::new(&a, 3), Matrix::new(&b, 2), target, Init::Zero);
         let want = naive(&a, &b, 2, 3, 2);
         assert_eq!(out[..2], want[..2]);
         assert_eq!(out[5..7], want[2..]);
@@ -328,6 +320,6 @@ mod tests {
     fn a_target_that_is_too_small_is_refused() {
         let mut out = vec![0.0; 5];
         let target = Target::new(&mut out, 3);
-        multiply(Matrix::new(&[1.0; 4], 2), Matrix::new(&[1.0; 6], 3), target, Before::Forgotten);
+        multiply(Matrix::new(&[1.0; 4], 2), Matrix::new(&[1.0; 6], 3), target, Init::Zero);
     }
 }

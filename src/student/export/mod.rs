@@ -1,23 +1,19 @@
-//! A trained classifier for others: a Hugging Face folder, an ONNX file, or both, checked before
-//! anybody sees them.
+//! Exports a trained classifier as a Hugging Face folder, an ONNX file, or both, and checks them.
 //!
-//! An export is a [`Draft`] first, in a hidden folder beside its goal. What was written there is read
-//! back from disk and held against the classifier, text by text ([`Draft::check`]): the folder must
-//! give the very same logits, `model.onnx`, computed by an interpreter of our own, the same within
-//! [`LIMIT`]. Only then does it get its name ([`Draft::publish`]); a draft that is dropped leaves
-//! nothing behind.
+//! An export begins as a [`Draft`] in a hidden folder beside its target. [`Draft::check`] reads the
+//! files back from disk: the folder must give exactly the classifier's logits, `model.onnx` must
+//! hold the intended graph and exactly the folder's weights. Then [`Draft::publish`] renames the
+//! folder. Dropping a draft deletes it.
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `onnx` | the ONNX file: format, graph, writer, interpreter |
-//! | `check` | the texts that are compared, and the comparison |
-//!
-//! Everything here reads the saved folder, so that what is checked is what is handed on; of the
-//! [`Classifier`] only `load`, `save`, `labels` and `logits` are used.
+//! | `onnx` | the ONNX file: format, graph, writer, verification |
+//! | `check` | the texts to compare, and the comparison |
 
 mod check;
 mod onnx;
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,102 +27,101 @@ use super::{
     weights::Checkpoint,
 };
 use crate::hint::Hint;
-use onnx::Interpreter;
-
-/// Largest difference between two logits that the ONNX file may show: float32 summed in another
-/// order differs by a hundredth of it.
-pub(crate) const LIMIT: f32 = 1e-4;
 
 const ONNX_FILE: &str = "model.onnx";
-/// Where `config.json` keeps a fitted temperature.
 const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// Why an export was not made.
+/// Why an export failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExportError {
     /// The classifier cannot be read, saved or computed.
     #[error(transparent)]
     Student(#[from] StudentError),
-    /// The goal holds something already.
-    #[error(
-        "{path} exists and is not empty\nhint: name another folder with --to, or delete it first"
-    )]
+    /// The target folder is not empty.
+    #[error("{} exists and is not empty", path.display())]
     Exists {
-        /// The goal.
+        /// The target.
         path: PathBuf,
     },
-    /// The goal is no name of a folder.
-    #[error(
-        "{path} does not name a folder that could be made\nhint: end --to in a folder's own name"
-    )]
+    /// The target has no file name.
+    #[error("{} does not name a folder that can be created", path.display())]
     NoName {
-        /// The goal.
+        /// The target.
         path: PathBuf,
     },
     /// A file of the export cannot be written.
-    #[error(
-        "cannot write {path}: {source}\nhint: check that the folder is writable and has room; nothing was exported"
-    )]
+    #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
     /// A file of the export cannot be read back.
-    #[error("cannot read {path} back: {source}\nhint: check the disk; nothing was exported")]
+    #[error("cannot read {} back", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
-    /// More than an ONNX file may hold.
-    #[error("model.onnx would be {:.1} GB, and ONNX files end at 2 GiB\nhint: export --format hf, which has no such bound, or train a smaller student", *bytes as f64 / 1e9)]
+    /// The ONNX file would exceed the limit of its format.
+    #[error("model.onnx would be {:.1} GB, more than the 2 GiB of an ONNX file", *bytes as f64 / 1e9)]
     TooLarge {
         /// The size that it would have.
         bytes: u64,
     },
-    /// The ONNX file is not what was meant to be written.
-    #[error(
-        "{origin}: {message}\nhint: this is a fault of promptmix, please report it; --format hf exports without ONNX"
-    )]
-    Onnx {
+    /// The ONNX file, read back, is not what was written.
+    #[error("{} differs from what was written: {what}", path.display())]
+    OnnxDiffers {
         /// The file.
-        origin: String,
-        /// What is wrong.
-        message: String,
+        path: PathBuf,
+        /// The part that differs.
+        what: String,
     },
-    /// What was written does not say what the classifier says.
+    /// The exported folder gives other logits than the classifier.
     #[error(
-        "{what} differs from the classifier by {difference:e} in a logit (at most {limit:e} is allowed; {texts} texts were compared)\nhint: nothing was exported; this is a fault of promptmix or of the disk, please report it"
+        "the exported folder, loaded again, differs from the classifier by {difference:e} in a logit ({texts} texts were compared)"
     )]
     Differs {
-        /// Which of the exported forms.
-        what: &'static str,
         /// The largest difference.
         difference: f32,
-        /// The largest that is allowed.
-        limit: f32,
         /// Number of texts.
         texts: usize,
     },
 }
 
-impl Hint for ExportError {}
+impl Hint for ExportError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Student(error) => return error.hint(),
+            Self::Exists { .. } => "name another folder with --to, or delete it first",
+            Self::NoName { .. } => "end --to with the name of a folder",
+            Self::Write { .. } => {
+                "check that the folder is writable and that the disk has space; nothing was exported"
+            }
+            Self::Read { .. } => "check the disk; nothing was exported",
+            Self::TooLarge { .. } => {
+                "use --format hf, which has no such limit, or train a smaller student"
+            }
+            Self::OnnxDiffers { .. } | Self::Differs { .. } => {
+                "nothing was exported; check the disk, and if it is sound please report a bug"
+            }
+        };
+        Some(hint.into())
+    }
+}
 
-/// What is exported.
+/// The files to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// A Hugging Face folder.
     HuggingFace,
-    /// `model.onnx`, with the configuration and the tokenizer that belong to it.
+    /// `model.onnx`, with its configuration and tokenizer.
     Onnx,
     /// Both in one folder.
     All,
 }
 
-/// What a classifier is, in numbers.
+/// The properties of a classifier.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Facts {
     /// DistilBERT or BERT.
@@ -139,17 +134,17 @@ pub(crate) struct Facts {
     pub heads: usize,
     /// Tokens in the vocabulary.
     pub vocabulary: usize,
-    /// Numbers in all tensors together.
+    /// Number of parameters in all tensors.
     pub parameters: usize,
     /// The classes, in the order of the logits.
     pub labels: Vec<String>,
-    /// How the hidden vectors of a text become one.
+    /// How a text's hidden vectors are pooled.
     pub pooling: Pooling,
-    /// Tokens after which a text is cut.
+    /// Tokens to which a text is truncated.
     pub max_length: usize,
-    /// Tokens that the position table has room for.
+    /// Rows of the position table.
     pub positions: usize,
-    /// What logits are divided by to give probabilities, where one was fitted.
+    /// The fitted temperature, if any.
     pub temperature: Option<f64>,
     /// SHA-256 (hex) of the exported `model.safetensors`.
     pub sha256: String,
@@ -164,40 +159,41 @@ pub(crate) struct Compared {
     pub difference: f32,
 }
 
-/// What was checked.
+/// The checks that an export passed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Checks {
     /// The folder, loaded again; its difference is 0.
     pub folder: Compared,
-    /// The ONNX file, at most [`LIMIT`] away.
-    pub onnx: Option<Compared>,
+    /// Weights of the ONNX file, all of which equal the folder's.
+    pub onnx_weights: Option<usize>,
 }
 
-/// An export that has no name yet. Dropping it removes it.
+/// An export before it gets its final name. Dropping it deletes it.
 #[derive(Debug)]
 pub(crate) struct Draft {
     classifier: Classifier,
     facts: Facts,
-    folder: Hidden,
+    folder: TempFolder,
     to: PathBuf,
     format: Format,
 }
 
 impl Draft {
-    /// Writes the classifier in the folder `student` as `format`, beside the goal `to`.
+    /// Writes the classifier in the folder `student` as `format`, to a folder beside the target
+    /// `to`.
     ///
     /// # Errors
-    /// A student that cannot be read, a goal that holds files, a disk that is full, a network too
+    /// The student cannot be read, the target holds files, the disk is full, or the network is too
     /// large for ONNX.
     pub(crate) fn write(student: &Path, to: &Path, format: Format) -> Result<Self, ExportError> {
-        // The processor's numbers are the same each time; a GPU's need not be.
+        // Results on a CPU are reproducible; those of a GPU need not be.
         let classifier = Classifier::load(student, &Device::Cpu)?;
         let name = to.file_name().ok_or_else(|| ExportError::NoName { path: to.to_owned() })?;
         if to.exists() && !fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none()) {
             return Err(ExportError::Exists { path: to.to_owned() });
         }
-        let hidden = format!(".{}.export-{}", name.to_string_lossy(), std::process::id());
-        let folder = Hidden(to.with_file_name(hidden));
+        let name = format!(".{}.export-{}", name.to_string_lossy(), std::process::id());
+        let folder = TempFolder(to.with_file_name(name));
         classifier.save(&folder)?;
         let config = read(&folder.join("config.json"))?;
         let origin = folder.display().to_string();
@@ -222,68 +218,69 @@ impl Draft {
             to: to.to_owned(),
             format,
         };
-        let weights = draft.folder.join(WEIGHTS_FILE);
-        let weights = Checkpoint::open(&weights, config.architecture, &origin)?;
+        let weights = draft.weights()?;
+        let spec = draft.spec()?;
         draft.facts.sha256 = weights.sha256().to_owned();
-        let (pooling, classes) = (draft.facts.pooling, draft.facts.labels.len());
-        let spec = ModelSpec::new(&config, pooling, classes);
         draft.facts.parameters = spec.parameters();
         if format != Format::HuggingFace {
-            let about = about(&draft.facts);
-            onnx::write(&draft.folder.join(ONNX_FILE), &spec, &weights, &about)?;
+            let metadata = metadata(&draft.facts);
+            onnx::write(&draft.folder.join(ONNX_FILE), &spec, &weights, &metadata)?;
         }
         Ok(draft)
     }
 
-    /// What the classifier is.
+    /// The weights in the folder.
+    fn weights(&self) -> Result<Checkpoint, ExportError> {
+        let (path, origin) = (self.folder.join(WEIGHTS_FILE), self.folder.display().to_string());
+        Ok(Checkpoint::open(&path, self.facts.architecture, &origin)?)
+    }
+
+    /// The network that the folder's configuration describes.
+    fn spec(&self) -> Result<ModelSpec, ExportError> {
+        let config = read(&self.folder.join("config.json"))?;
+        let config = Config::parse(&config, &self.folder.display().to_string())?;
+        Ok(ModelSpec::new(&config, self.facts.pooling, self.facts.labels.len()))
+    }
+
+    /// The properties of the classifier.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// Reads back what was written and compares it with the classifier, on texts of our own and on
-    /// `texts`.
+    /// Reads the files back and compares the folder's logits with the classifier's, on built-in
+    /// texts and on `texts`, and the ONNX file with the folder's weights.
     ///
     /// # Errors
-    /// [`ExportError::Differs`] where it does not say the same.
+    /// [`ExportError::Differs`] and [`ExportError::OnnxDiffers`].
     pub(crate) fn check(&self, texts: &[String]) -> Result<Checks, ExportError> {
-        let own = check::probes(self.facts.max_length);
-        let number = own.len();
-        let all: Vec<String> = own.into_iter().chain(texts.iter().cloned()).collect();
-        let wanted = self.classifier.logits(&all)?;
-        let again = Classifier::load(&self.folder, &Device::Cpu)?.logits(&all)?;
-        let folder = check::compare(&wanted, &again);
-        folder.within(0.0, "the Hugging Face folder, loaded again,")?;
+        let built_in = check::probes(self.facts.max_length);
+        let texts: Vec<String> = built_in.into_iter().chain(texts.iter().cloned()).collect();
+        let expected = self.classifier.logits(&texts)?;
+        let found = Classifier::load(&self.folder, &Device::Cpu)?.logits(&texts)?;
+        let folder = check::compare(&expected, &found);
+        folder.must_be_equal()?;
         if self.format == Format::HuggingFace {
-            return Ok(Checks { folder, onnx: None });
+            return Ok(Checks { folder, onnx_weights: None });
         }
-        let chosen = check::sample(number, all.len());
-        let texts: Vec<&str> = chosen.iter().map(|&at| all[at].as_str()).collect();
-        let interpreter = Interpreter::read(&self.folder.join(ONNX_FILE))?;
-        let computed = check::interpret(&interpreter, &self.folder, &self.facts, &texts)?;
-        let (wanted, computed): (Vec<_>, Vec<_>) = chosen
-            .iter()
-            .zip(computed)
-            .filter_map(|(&at, row)| Some((wanted[at].clone(), row?)))
-            .unzip();
-        let onnx = check::compare(&wanted, &computed);
-        onnx.within(LIMIT, ONNX_FILE)?;
-        Ok(Checks { folder, onnx: Some(onnx) })
+        let path = self.folder.join(ONNX_FILE);
+        let weights = onnx::verify(&path, &self.spec()?, &self.weights()?, &metadata(&self.facts))?;
+        Ok(Checks { folder, onnx_weights: Some(weights) })
     }
 
     /// Adds a file.
     ///
     /// # Errors
-    /// What the disk says.
+    /// It cannot be written.
     pub(crate) fn add(&self, name: &str, text: &str) -> Result<(), ExportError> {
         let path = self.folder.join(name);
         let written = fs::write(&path, text).and_then(|()| File::open(&path)?.sync_all());
         written.map_err(|source| ExportError::Write { path, source })
     }
 
-    /// Gives the draft its name. Returns its files with their sizes in bytes, by name.
+    /// Renames the draft to its target. Returns its files with their sizes in bytes, by name.
     ///
     /// # Errors
-    /// What the disk says.
+    /// A file cannot be removed or the folder cannot be renamed.
     pub(crate) fn publish(self) -> Result<Vec<(String, u64)>, ExportError> {
         let fault = |path: &Path| {
             let path = path.to_owned();
@@ -301,7 +298,7 @@ impl Draft {
         }
         files.sort();
         if self.to.exists() {
-            // Empty, as it was looked at before; a folder that is not stays.
+            // `write` checked that it is empty; if that changed, this fails.
             fs::remove_dir(&self.to).map_err(fault(&self.to))?;
         }
         fs::rename(&*self.folder, &self.to).map_err(fault(&self.to))?;
@@ -309,11 +306,11 @@ impl Draft {
     }
 }
 
-/// The draft's folder, which goes with it.
+/// The draft's folder, deleted on drop.
 #[derive(Debug)]
-struct Hidden(PathBuf);
+struct TempFolder(PathBuf);
 
-impl std::ops::Deref for Hidden {
+impl std::ops::Deref for TempFolder {
     type Target = Path;
 
     fn deref(&self) -> &Path {
@@ -321,24 +318,26 @@ impl std::ops::Deref for Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for TempFolder {
     fn drop(&mut self) {
-        // Gone already where it was published; a rest is hidden and harms nobody.
+        // A published folder is already renamed. Remains of a failed deletion are hidden and
+        // harmless.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// What a user of the ONNX file must know beside its inputs.
-fn about(facts: &Facts) -> Vec<(&'static str, String)> {
+/// What users of the ONNX file need beside its inputs, for its metadata.
+fn metadata(facts: &Facts) -> Vec<(&'static str, String)> {
     let labels = serde_json::Value::from(facts.labels.clone()).to_string();
     let pooling = match facts.pooling {
         Pooling::First => "first",
         Pooling::Mean => "mean",
     };
     let length = facts.max_length.to_string();
-    let mut about = vec![("labels", labels), ("max_length", length), ("pooling", pooling.into())];
-    about.extend(facts.temperature.map(|value| ("temperature", value.to_string())));
-    about
+    let mut metadata =
+        vec![("labels", labels), ("max_length", length), ("pooling", pooling.into())];
+    metadata.extend(facts.temperature.map(|value| ("temperature", value.to_string())));
+    metadata
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ExportError> {

@@ -1,5 +1,5 @@
-//! The reference engine: candle's differentiable ops over padded rectangles. It is what a GPU runs,
-//! and, in F64, what the CPU's hand-written engine is held against.
+//! The reference engine: candle's differentiable ops over padded batches. It runs on GPUs, and in
+//! F64 it is the reference for tests of the CPU engine.
 
 mod net;
 mod padded_batch;
@@ -20,7 +20,7 @@ use super::{
 use net::{Pass, Tensors};
 use padded_batch::PaddedBatch;
 
-/// A network that predicts, op by op.
+/// The network for inference.
 pub(super) struct GraphNetwork {
     spec: ModelSpec,
     tensors: Tensors,
@@ -31,7 +31,7 @@ impl GraphNetwork {
     /// Reads every tensor of `spec` from `source` onto `device`.
     ///
     /// # Errors
-    /// What the source cannot read, and what the device cannot hold.
+    /// The source cannot be read, or the device has too little memory.
     pub(super) fn new(spec: ModelSpec, source: Arc<dyn Source>, device: &Device) -> Result<Self> {
         let tensors = net::read(&spec, &*source, DType::F32, device)?;
         Ok(Self { spec, tensors, device: device.clone() })
@@ -60,19 +60,19 @@ impl Network for GraphNetwork {
 /// A weight under training.
 struct Param {
     var: Var,
-    /// Gathered since the last step.
+    /// Accumulated since the last step.
     gradient: Option<Tensor>,
     first: Tensor,
     second: Tensor,
 }
 
-/// A network that is trained, op by op.
+/// The network in training.
 pub(super) struct GraphLearner {
     spec: ModelSpec,
     params: BTreeMap<String, Param>,
-    /// The same weights as the network sees them.
+    /// The same weights, as the forward pass uses them.
     tensors: Tensors,
-    /// Of the last forward pass, with their graph.
+    /// Logits of the last forward pass, with their graph.
     logits: Option<Tensor>,
     dtype: DType,
     device: Device,
@@ -82,12 +82,12 @@ impl GraphLearner {
     /// Reads every tensor of `spec` from `source` onto `device`.
     ///
     /// # Errors
-    /// What the source cannot read, and what the device cannot hold.
+    /// The source cannot be read, or the device has too little memory.
     pub(super) fn new(spec: ModelSpec, source: &dyn Source, device: &Device) -> Result<Self> {
         Self::with_dtype(spec, source, DType::F32, device)
     }
 
-    /// The same in another number type: F64 is the tests' ruler.
+    /// The same in another number type: tests use F64 as the reference.
     pub(super) fn with_dtype(
         spec: ModelSpec,
         source: &dyn Source,
@@ -106,7 +106,7 @@ impl GraphLearner {
         Ok(Self { spec, params, tensors, logits: None, dtype, device: device.clone() })
     }
 
-    /// Norm of all gradients together; a weight without one is a fault.
+    /// Global norm of the gradients; a weight without a gradient is an error.
     fn norm(&self) -> Result<f64> {
         let mut square = 0.0;
         for (name, param) in &self.params {
@@ -131,11 +131,10 @@ impl Learner for GraphLearner {
     }
 
     fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
-        let logits = self.logits.take().ok_or_else(|| {
-            StudentError::Training(
-                "a backward pass without a forward pass\nhint: this is a fault of ours, please report it".to_owned(),
-            )
-        })?;
+        let logits = self
+            .logits
+            .take()
+            .ok_or_else(|| StudentError::bug("a backward pass without a forward pass"))?;
         let dlogits = Tensor::from_slice(dlogits, logits.shape(), &self.device)?;
         let mut store = (logits * dlogits.to_dtype(self.dtype)?)?.sum_all()?.backward()?;
         for param in self.params.values_mut() {
@@ -177,9 +176,9 @@ impl Learner for GraphLearner {
 
     fn restore(&mut self, state: &State) -> Result<()> {
         for (name, param) in &mut self.params {
-            let slot = state.get(name).ok_or_else(|| {
-                StudentError::Training(format!("the state to go on from has no {name}\nhint: this is a fault of ours, please report it"))
-            })?;
+            let slot = state
+                .get(name)
+                .ok_or_else(|| StudentError::bug(format!("the state to restore has no {name}")))?;
             let tensor = |values: &[f32]| -> Result<Tensor> {
                 let tensor = Tensor::from_slice(values, param.var.shape(), &self.device)?;
                 Ok(tensor.to_dtype(self.dtype)?)
@@ -208,9 +207,7 @@ impl Learner for GraphLearner {
 }
 
 fn no_gradient(name: &str) -> StudentError {
-    StudentError::Training(format!(
-        "{name} received no gradient\nhint: this is a fault of the network code, please report it"
-    ))
+    StudentError::bug(format!("{name} received no gradient"))
 }
 
 fn floats(tensor: &Tensor) -> Result<Vec<f32>> {

@@ -1,5 +1,5 @@
-//! The network op by op, every one of them with a backward: candle's fused layer norm and softmax
-//! have none, and the gradient goes missing without an error.
+//! The network from ops that all have a backward pass. candle's fused layer norm and softmax have
+//! none, and drop the gradient without an error.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use candle_nn::{Module, ops};
 use super::{
     super::{
         Result, StudentError,
-        dropout::{Dropout, Mask, Place},
+        dropout::{Dropout, Mask, Site},
+        error::{BUG, Fault},
         network::Source,
     },
     padded_batch::PaddedBatch,
@@ -48,12 +49,12 @@ impl Pass<'_> {
     fn tensor(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| StudentError::Weights {
             origin: "the network being built".to_owned(),
-            message: format!("{name} is missing\nhint: this is a fault of ours, please report it"),
+            fault: Fault::with_hint(format!("{name} is missing"), BUG),
         })
     }
 
-    fn mask(&self, place: Place, share: f64) -> Mask {
-        self.dropout.map_or(Mask::NONE, |dropout| dropout.at(place, share))
+    fn mask(&self, site: Site, share: f64) -> Mask {
+        self.dropout.map_or(Mask::NONE, |dropout| dropout.at(site, share))
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`.
@@ -76,18 +77,19 @@ impl Pass<'_> {
         let positions = self.tensor(&spec.positions)?.index_select(&padded.positions, 0)?;
         let mut x = (words + positions)?;
         if let Some(types) = &spec.types {
-            // One text alone is type 0 throughout.
+            // A single text has type 0 throughout.
             x = (x + self.tensor(types)?.index_select(&padded.ids.zeros_like()?, 0)?)?;
         }
         let x = self.norm(&spec.embedding_norm, &x)?;
-        let mut x = padded.drop_rows(x, self.mask(Place::Embeddings, spec.dropout))?;
+        let mut x = padded.drop_rows(x, self.mask(Site::Embeddings, spec.dropout))?;
         for (at, layer) in spec.layers.iter().enumerate() {
             x = self.layer(at, layer, &x)?;
         }
         Ok(x)
     }
 
-    /// A post-norm transformer layer: attention and feed-forward, each added to its input and normed.
+    /// A post-norm transformer layer: attention and feed-forward, each with a residual and a layer
+    /// norm.
     fn layer(&self, at: usize, parts: &LayerParts, x: &Tensor) -> Result<Tensor> {
         let Self { spec, padded, .. } = self;
         let (cells, width) = x.dims2()?;
@@ -100,14 +102,14 @@ impl Pass<'_> {
         let q = (split(&parts.query)? * (1.0 / (depth as f64).sqrt()))?;
         let (k, v) = (split(&parts.key)?, split(&parts.value)?);
         let weights = ops::softmax(&q.matmul(&k.t()?)?.broadcast_add(&padded.bias)?, D::Minus1)?;
-        let mask = self.mask(Place::Attention(at), spec.attention_dropout);
-        let mixed = padded.drop_squares(weights, mask)?.matmul(&v)?;
+        let mask = self.mask(Site::Attention(at), spec.attention_dropout);
+        let mixed = padded.drop_attention(weights, mask)?.matmul(&v)?;
         let mixed = mixed.transpose(1, 2)?.contiguous()?.reshape((cells, width))?;
-        let mask = self.mask(Place::Output(at), spec.output_dropout);
+        let mask = self.mask(Site::Output(at), spec.output_dropout);
         let mixed = padded.drop_rows(self.dense(&parts.output, &mixed)?, mask)?;
         let x = self.norm(&parts.attention_norm, &(mixed + x)?)?;
         let inner = spec.activation.forward(&self.dense(&parts.up, &x)?)?;
-        let mask = self.mask(Place::FeedForward(at), spec.dropout);
+        let mask = self.mask(Site::FeedForward(at), spec.dropout);
         let outer = padded.drop_rows(self.dense(&parts.down, &inner)?, mask)?;
         self.norm(&parts.norm, &(outer + x)?)
     }
@@ -120,7 +122,7 @@ impl Pass<'_> {
             HeadActivation::Relu => x.relu()?,
             HeadActivation::Tanh => x.tanh()?,
         };
-        let x = padded.drop_texts(x, self.mask(Place::Head, spec.head_dropout))?;
+        let x = padded.drop_texts(x, self.mask(Site::Head, spec.head_dropout))?;
         self.dense(&spec.classifier, &x)
     }
 }

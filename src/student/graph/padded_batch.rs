@@ -1,15 +1,15 @@
-//! The rectangle that a batch is laid out on: GPUs want every text of a batch equally long.
+//! A batch as a rectangle: on GPUs all texts of a batch have the same length.
 //!
-//! Cells behind a short text's end hold token 0. They are seen by nobody: attention hides them, no
-//! pooling takes them in, and what is given back is packed again. Dropout is asked for by packed
-//! index, so that the same numbers are dropped as where there is no padding at all.
+//! Padding cells hold token 0. They have no effect: attention masks them, pooling ignores them, and
+//! results are packed again. Dropout uses packed indices, so that it drops the same numbers as
+//! without padding.
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::student::{Pooling, Result, dropout::Mask, packed_batch::PackedBatch};
 
-/// Added to the attention score of a hidden cell: e to it is 0, in F32 as in F64.
-const HIDDEN_SCORE: f32 = -1e30;
+/// Added to the attention score of a padding cell: its exponential is 0 in F32 and F64.
+const MASKED_SCORE: f32 = -1e30;
 
 /// A batch with its padding.
 pub(crate) struct PaddedBatch {
@@ -27,11 +27,11 @@ pub(crate) struct PaddedBatch {
 }
 
 impl PaddedBatch {
-    /// Pads `rows`; numbers are of `dtype`.
+    /// Pads `rows`; `dtype` is that of the computation.
     pub(super) fn new(rows: &PackedBatch, dtype: DType, device: &Device) -> Result<Self> {
         let seq = rows.longest().max(1);
         let cells = rows.texts() * seq;
-        let (mut ids, mut bias) = (vec![0u32; cells], vec![HIDDEN_SCORE; cells]);
+        let (mut ids, mut bias) = (vec![0u32; cells], vec![MASKED_SCORE; cells]);
         let mut spans = Vec::with_capacity(rows.texts());
         for (text, span) in rows.spans().enumerate() {
             let first = text * seq;
@@ -86,7 +86,7 @@ impl PaddedBatch {
         Ok(hidden.broadcast_mul(&shares)?.sum(1)?)
     }
 
-    /// Drops of `x`, `[texts * seq, width]`.
+    /// Dropout on `x`, `[texts * seq, width]`.
     pub(super) fn drop_rows(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
@@ -101,8 +101,8 @@ impl PaddedBatch {
         self.times(x, factors)
     }
 
-    /// Drops of attention weights, `[texts, heads, seq, seq]`.
-    pub(super) fn drop_squares(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+    /// Dropout on attention weights, `[texts, heads, seq, seq]`.
+    pub(super) fn drop_attention(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
         }
@@ -121,7 +121,7 @@ impl PaddedBatch {
         self.times(x, factors)
     }
 
-    /// Drops of one vector per text, `[texts, width]`.
+    /// Dropout on one vector per text, `[texts, width]`.
     pub(super) fn drop_texts(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
@@ -137,7 +137,7 @@ impl PaddedBatch {
     }
 }
 
-/// The factors of the numbers from packed index `first` on.
+/// The mask's factors from packed index `first` on.
 fn fill(mask: Mask, first: usize, factors: &mut [f32]) {
     for (at, factor) in factors.iter_mut().enumerate() {
         *factor = mask.factor((first + at) as u32);
@@ -147,7 +147,7 @@ fn fill(mask: Mask, first: usize, factors: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::student::dropout::{Dropout, Place};
+    use crate::student::dropout::{Dropout, Site};
 
     fn padded(texts: &[&[u32]]) -> PaddedBatch {
         PaddedBatch::new(&PackedBatch::new(texts), DType::F32, &Device::Cpu).unwrap()
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn dropout_counts_packed_numbers() {
         let padded = padded(&[&[5], &[6, 7, 8]]);
-        let mask = Dropout::new(1, 2).at(Place::Output(0), 0.5);
+        let mask = Dropout::new(1, 2).at(Site::Output(0), 0.5);
         let factor = |index: u32| mask.factor(index);
         let ones = |shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
 
@@ -180,7 +180,7 @@ mod tests {
         let packed = (0..8).map(factor).collect::<Vec<_>>();
         assert_eq!((&rows[..2], &rows[6..]), (&packed[..2], &packed[2..]));
         // One head's 1 x 1, then 3 x 3, once for each of two heads.
-        let squares = numbers(&padded.drop_squares(ones(&[2, 2, 3, 3]), mask).unwrap());
+        let squares = numbers(&padded.drop_attention(ones(&[2, 2, 3, 3]), mask).unwrap());
         assert_eq!((squares[0], squares[9]), (factor(0), factor(1)));
         assert_eq!(squares[18..], (2..20).map(factor).collect::<Vec<_>>());
         let texts = numbers(&padded.drop_texts(ones(&[2, 4]), mask).unwrap());

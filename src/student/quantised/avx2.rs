@@ -1,15 +1,15 @@
-//! AVX-VNNI and AVX2, 16 registers of 256 bits: 12 are sums, of 6 rows.
+//! AVX-VNNI and AVX2: of the 16 registers of 256 bits, 12 hold sums of 6 rows.
 //!
-//! With VNNI that is 6 rows by 16 outputs. AVX2's own product of bytes (`vpmaddubsw`) saturates at 16
-//! bits, so that there weights and inputs are widened to 16 bits and multiplied by `vpmaddwd`, which
-//! is exact: 6 rows by 8 outputs.
+//! With VNNI that is 6 rows by 16 outputs. AVX2's own product of bytes (`vpmaddubsw`) saturates at
+//! 16 bits, so that the AVX2 kernel widens weights and inputs to 16 bits and multiplies them by
+//! `vpmaddwd`, which is exact: 6 rows by 8 outputs.
 
-// Registers go by their numbers.
+// The loops unroll over registers.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 
-use super::kernel::{GROUP, Line, PANEL, Panel, Tile, Window, by_rows};
+use super::tile::{GROUP, Line, PANEL, Panel, Tile, Window, by_rows};
 
 /// Rows of the tallest tile.
 pub(super) const ROWS: usize = 6;
@@ -46,8 +46,8 @@ pub(super) unsafe fn run(tile: &Tile, panel: &Panel, out: &Window) {
 /// As [`run_vnni`], for a tile of `R` rows.
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn vnni<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
-    // SAFETY: a panel's group of inputs is two lines, each of two registers; a tile has R times four
-    // bytes for each group. Both are asserted by `Kernel::run`.
+    // SAFETY: a panel's group of inputs is two lines, each of two registers; a tile has R times
+    // four bytes for each group. Both are asserted by `Kernel::run`.
     unsafe {
         for half in 0..2 {
             let mut sums = [[_mm256_setzero_si256(); 2]; R];
@@ -80,7 +80,7 @@ unsafe fn avx2<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
     // tile has R times four words for each group. Both are asserted by `Kernel::run`.
     unsafe {
         for quarter in 0..PANEL / LANES {
-            // Four outputs each, as two sums of two products.
+            // Four outputs per register, each as two sums of two products.
             let mut sums = [[_mm256_setzero_si256(); 2]; R];
             let mut levels = tile.levels.as_ptr().cast::<i64>();
             for lines in panel.levels.as_chunks::<2>().0 {
@@ -113,7 +113,7 @@ unsafe fn avx2<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
 /// Eight sums to eight outputs of a row, from `column` on.
 ///
 /// # Safety
-/// As `Kernel::run`, with `row` one of the tile's and `column` a multiple of 8 below PANEL.
+/// As `Kernel::run`; `row` is a row of the tile, `column` a multiple of 8 below PANEL.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn finish(
@@ -124,10 +124,9 @@ unsafe fn finish(
     panel: &Panel,
     out: &Window,
 ) {
-    // SAFETY: a panel has PANEL sums, scales and biases; eight outputs are written where there are
-    // eight, and otherwise as many as there are.
+    // SAFETY: a panel has PANEL sums, scales and biases, and no output beyond its width is written.
     unsafe {
-        let zero = _mm256_set1_epi32(tile.zeros[row]);
+        let zero = _mm256_set1_epi32(tile.zero_points[row]);
         let shift = _mm256_loadu_si256(panel.sums.as_ptr().add(column).cast());
         let sum = _mm256_sub_epi32(sum, _mm256_mullo_epi32(zero, shift));
         let scales = _mm256_loadu_ps(panel.scales.as_ptr().add(column));

@@ -1,24 +1,21 @@
 //! AVX-512 VNNI: 14 rows by 32 outputs.
 //!
 //! `vpdpbusd` adds four products to each of 16 sums, twice per cycle on a server core. 28 of the 32
-//! registers are sums, two hold weights, one an input: 16 loads for 28 multiplications, so that
-//! neither loads nor the instruction's latency hold it up.
+//! registers hold sums, two weights, one an input: 16 loads for 28 multiplications, so that neither
+//! the loads nor the instruction's latency limit it.
 
-// Registers go by their numbers.
+// The loops unroll over registers.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
 
-use super::{
-    kernel::{GROUP, PANEL, Panel, Tile, Window, by_rows},
-    rows::Place,
-};
+use super::tile::{GROUP, PANEL, Panel, Tile, TileRow, Window, by_rows};
 
 /// Rows of the tallest tile.
 pub(super) const ROWS: usize = 14;
 /// Outputs of a register.
 const LANES: usize = 16;
-/// Registers of a panel.
+/// Registers per group of a panel.
 const WIDE: usize = PANEL / LANES;
 
 pub(super) fn available() -> bool {
@@ -40,16 +37,16 @@ pub(super) unsafe fn run(tile: &Tile, panel: &Panel, out: &Window) {
 /// As [`run`], for a tile of `R` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn rows<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
-    // SAFETY: a panel has PANEL = WIDE * LANES sums, scales and biases, each group of its inputs is
-    // WIDE registers, a tile has R bytes times four for each group, and the window has R rows of
-    // `width` numbers: all asserted by `Kernel::run`.
+    // SAFETY: a panel has PANEL = WIDE * LANES sums, scales and biases; each group of its inputs is
+    // WIDE registers; a tile has R times four bytes for each group; and the window has R rows of
+    // `width` numbers. All of it is asserted by `Kernel::run`.
     unsafe {
         let mut sums = [[_mm512_setzero_si512(); WIDE]; R];
         for at in 0..WIDE {
             let column = at * LANES;
             let weights = _mm512_loadu_si512(panel.sums.as_ptr().add(column).cast());
             for row in 0..R {
-                let zero = _mm512_set1_epi32(-tile.zeros[row]);
+                let zero = _mm512_set1_epi32(-tile.zero_points[row]);
                 sums[row][at] = _mm512_mullo_epi32(zero, weights);
             }
         }
@@ -92,45 +89,47 @@ fn first(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
 }
 
-/// As `rows::range`.
+/// As `encode::range`.
 #[target_feature(enable = "avx512f")]
 pub(super) fn range(x: &[f32]) -> (f32, f32) {
     let none = _mm512_setzero_ps();
-    let (mut low, mut high, mut odd) = ([none; GROUP], [none; GROUP], [none; GROUP]);
+    let (mut low, mut high, mut not_finite) = ([none; GROUP], [none; GROUP], [none; GROUP]);
     for x in x.chunks(CHUNK) {
         for at in 0..GROUP {
             let mask = first(x.len().saturating_sub(at * LANES));
-            // SAFETY: numbers behind the slice's end are masked out.
+            // SAFETY: the mask leaves out numbers beyond the slice's end.
             let x = unsafe { _mm512_maskz_loadu_ps(mask, x.as_ptr().wrapping_add(at * LANES)) };
             low[at] = _mm512_min_ps(x, low[at]);
             high[at] = _mm512_max_ps(x, high[at]);
-            // NaN for what is no number, and 0 for every number.
-            odd[at] = _mm512_fmadd_ps(x, none, odd[at]);
+            // NaN for a NaN or an infinity, and 0 for every finite number.
+            not_finite[at] = _mm512_fmadd_ps(x, none, not_finite[at]);
         }
     }
     let (mut least, mut most, mut sum) = (0f32, 0f32, 0f32);
     for at in 0..GROUP {
         least = _mm512_reduce_min_ps(low[at]).min(least);
         most = _mm512_reduce_max_ps(high[at]).max(most);
-        sum += _mm512_reduce_add_ps(odd[at]);
+        sum += _mm512_reduce_add_ps(not_finite[at]);
     }
     (least + sum, most + sum)
 }
 
-/// As `rows::bytes`.
+/// As `encode::bytes`.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn bytes(x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut [u8]) {
-    let step = place.height * GROUP;
-    assert!(place.row < place.height && out.len() >= x.len().div_ceil(GROUP) * step);
+pub(super) fn bytes(x: &[f32], inverse: f32, zero: f32, at: TileRow, out: &mut [u8]) {
+    let TileRow { row, height } = at;
+    let step = height * GROUP;
+    assert!(row < height && out.len() >= x.len().div_ceil(GROUP) * step);
     let (inverse, zero) = (_mm512_set1_ps(inverse), _mm512_set1_ps(zero));
-    // Packing takes 128 bits at a time: the groups of four registers come out in this order.
+    // The pack instructions work on 128-bit lanes: the groups of four registers come out in this
+    // order.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let offsets = _mm512_mullo_epi32(order, _mm512_set1_epi32(place.height as i32));
+    let offsets = _mm512_mullo_epi32(order, _mm512_set1_epi32(height as i32));
     for (x, out) in x.chunks(CHUNK).zip(out.chunks_mut(LANES * step)) {
         let mut levels = [_mm512_setzero_si512(); GROUP];
         for at in 0..GROUP {
             let mask = first(x.len().saturating_sub(at * LANES));
-            // SAFETY: numbers behind the slice's end are masked out.
+            // SAFETY: the mask leaves out numbers beyond the slice's end.
             let x = unsafe { _mm512_maskz_loadu_ps(mask, x.as_ptr().wrapping_add(at * LANES)) };
             levels[at] = _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(x, inverse), zero));
         }
@@ -140,9 +139,9 @@ pub(super) fn bytes(x: &[f32], inverse: f32, zero: f32, place: Place, out: &mut 
         let groups = _mm512_packus_epi16(low, high);
         let count = _mm512_set1_epi32(x.len().div_ceil(GROUP) as i32);
         let mask = _mm512_cmplt_epi32_mask(order, count);
-        let to = out[place.row * GROUP..].as_mut_ptr().cast();
-        // SAFETY: there is room for the row's groups, each `step` bytes after the one before: the
-        // slice's length was asserted, and groups that are not there are masked out.
+        let to = out[row * GROUP..].as_mut_ptr().cast();
+        // SAFETY: the asserted length holds the row's groups, `step` bytes apart, and the mask
+        // leaves out groups beyond the row's end.
         unsafe { _mm512_mask_i32scatter_epi32::<4>(to, mask, offsets, groups) };
     }
 }

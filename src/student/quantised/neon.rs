@@ -1,16 +1,16 @@
 //! The dot product of ARMv8.2 (`sdot`): 6 rows by 16 outputs in 24 of the 32 registers.
 //!
-//! It multiplies signed bytes, so that an input's level is taken from 128, and 128 with it from the
-//! level that stands for zero. The instruction is written out: its intrinsic is not yet in stable
-//! Rust. Processors without it run the kernel in plain Rust.
+//! It multiplies signed bytes, so that 128 is subtracted from the inputs' levels and from their
+//! zero points. It is inline assembly because its intrinsic is not in stable Rust yet. Processors
+//! without the instruction run the portable kernel.
 
-// Registers go by their numbers.
+// The loops unroll over registers.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
-use super::kernel::{GROUP, PANEL, Panel, Tile, Window, by_rows};
+use super::tile::{GROUP, PANEL, Panel, Tile, Window, by_rows};
 
 /// Rows of the tallest tile.
 pub(super) const ROWS: usize = 6;
@@ -18,7 +18,7 @@ pub(super) const ROWS: usize = 6;
 const LANES: usize = 4;
 /// Registers of a line of weights.
 const WIDE: usize = 4;
-/// Turns 0..=255 into -128..=127.
+/// Flips the sign bits: 0..=255 becomes -128..=127.
 const SIGN: i32 = i32::from_ne_bytes([0x80; 4]);
 
 pub(super) fn available() -> bool {
@@ -36,9 +36,9 @@ pub(super) unsafe fn run(tile: &Tile, panel: &Panel, out: &Window) {
 /// As [`run`], for a tile of `R` rows.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn rows<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
-    // SAFETY: a panel's group of inputs is two lines of four registers, a tile has R times four bytes
-    // for each group, a panel has PANEL sums, scales and biases, and what is written are the
-    // `width` numbers of R rows of the window: all asserted by `Kernel::run`.
+    // SAFETY: a panel's group of inputs is two lines of four registers; a tile has R times four
+    // bytes for each group; a panel has PANEL sums, scales and biases; and only the `width` numbers
+    // of the window's R rows are written. All of it is asserted by `Kernel::run`.
     unsafe {
         for half in 0..2 {
             let mut sums = [[vdupq_n_s32(0); WIDE]; R];
@@ -65,7 +65,7 @@ unsafe fn rows<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
                 let bias = vld1q_f32(panel.bias.as_ptr().add(column));
                 let here = panel.width.saturating_sub(column).min(LANES);
                 for row in 0..R {
-                    let sum = vmlaq_n_s32(sums[row][at], shift, 128 - tile.zeros[row]);
+                    let sum = vmlaq_n_s32(sums[row][at], shift, 128 - tile.zero_points[row]);
                     let scale = vmulq_n_f32(scales, tile.scales[row]);
                     let value = vaddq_f32(vmulq_f32(vcvtq_f32_s32(sum), scale), bias);
                     let to = out.at.wrapping_add(row * out.stride + column);
@@ -88,7 +88,7 @@ unsafe fn rows<const R: usize>(tile: &Tile, panel: &Panel, out: &Window) {
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(mut sum: int32x4_t, weights: int8x16_t, levels: int8x16_t) -> int32x4_t {
-    // SAFETY: the instruction works on its three registers alone, and the processor has it.
+    // SAFETY: the instruction accesses only its three registers, and the processor has it.
     unsafe {
         asm!(
             "sdot {sum:v}.4s, {weights:v}.16b, {levels:v}.16b",

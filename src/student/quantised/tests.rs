@@ -6,7 +6,7 @@ fn numbers(count: usize, spread: f32, rng: &mut Rng) -> Vec<f32> {
     (0..count).map(|_| spread * (rng.random::<f32>() - 0.5)).collect()
 }
 
-/// The layer's definition, word for word, its sums in 64 bits.
+/// The layer by its definition, with sums in 64 bits.
 fn reference(dense: &QuantisedDense, x: &[f32]) -> Vec<f32> {
     let (inputs, groups) = (dense.inputs, dense.inputs.div_ceil(GROUP));
     let mut out = Vec::new();
@@ -14,7 +14,7 @@ fn reference(dense: &QuantisedDense, x: &[f32]) -> Vec<f32> {
         let low = x.iter().copied().fold(0.0, f32::min);
         let high = x.iter().copied().fold(0.0, f32::max);
         let scale = (high - low) / 255.0;
-        let inverse = rows::inverse(scale);
+        let inverse = inverse_scale(scale);
         let zero = (-low * inverse).round_ties_even();
         let levels: Vec<i64> = (x.iter())
             .map(|x| (x * inverse + zero).clamp(0.0, 255.0).round_ties_even() as i64)
@@ -39,8 +39,8 @@ fn reference(dense: &QuantisedDense, x: &[f32]) -> Vec<f32> {
 fn check(dense: &QuantisedDense, x: &[f32], why: &str) {
     let want = reference(dense, x);
     for kernel in Kernel::available() {
-        let mut rows = QuantisedRows::with(kernel);
-        // Memory with something in it, as in a second call.
+        let mut rows = QuantisedActivations::with(kernel);
+        // Stale data in the buffer, as in a second call.
         rows.fill(&vec![3.0; x.len() + dense.inputs], dense.inputs);
         let mut out = vec![f32::NAN; want.len()];
         dense.forward(x, &mut out, &mut rows);
@@ -62,7 +62,7 @@ fn every_kernel_gives_the_same_bits_as_the_definition() {
         let x = numbers(rows * inputs, 7.0, &mut rng);
         check(&dense, &x, &format!("{rows} rows, {inputs} to {outputs}"));
     }
-    // Levels straight from the definition, too.
+    // Levels by the definition, too.
     let weight = [1.0, -0.5, 0.25, 0.0, 1e-40, 0.0];
     let dense = QuantisedDense::new(&weight, &[0.0; 2], 3);
     let line = dense.levels[0].0;
@@ -76,7 +76,7 @@ fn every_kernel_gives_the_same_bits_as_the_definition() {
 
 #[test]
 fn the_largest_levels_do_not_overflow() {
-    // 255 · 127 each, all of one sign: what saturates at 16 bits shows here.
+    // 255 · 127 each, all of one sign: a kernel that saturates at 16 bits fails here.
     for sign in [-1.0, 1.0] {
         let inputs = 3072;
         let dense = QuantisedDense::new(&vec![sign; 33 * inputs], &[0.0; 33], inputs);
@@ -95,7 +95,7 @@ fn many_threads_give_the_same_as_one() {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let mut out = vec![0.0; rows * outputs];
-        pool.install(|| dense.forward(&x, &mut out, &mut QuantisedRows::default()));
+        pool.install(|| dense.forward(&x, &mut out, &mut QuantisedActivations::default()));
         out
     };
     let one = run(1);
@@ -110,7 +110,7 @@ fn the_layer_is_near_the_one_in_f32() {
     let weight = numbers(outputs * inputs, 0.2, &mut rng);
     let bias = numbers(outputs, 1.0, &mut rng);
     let x = numbers(rows * inputs, 4.0, &mut rng);
-    let rows = QuantisedRows::of(&x, inputs);
+    let rows = QuantisedActivations::of(&x, inputs);
     let mut out = vec![0.0; rows.rows() * outputs];
     QuantisedDense::new(&weight, &bias, inputs).forward_rows(&rows, &mut out);
     let (mut error, mut power) = (0f64, 0f64);
@@ -121,17 +121,17 @@ fn the_layer_is_near_the_one_in_f32() {
             power += sum * sum;
         }
     }
-    // Uniform numbers: a step of 1/255 (inputs) and 1/254 (weights) of the range, each with an error
-    // of 1/sqrt(12) of a step against 1/sqrt(12) of the range: sqrt(2)/255 in all.
+    // Uniform numbers: a step of 1/255 (inputs) and 1/254 (weights) of the range, each with an
+    // error of 1/sqrt(12) of a step against 1/sqrt(12) of the range: sqrt(2)/255 in all.
     assert!((error / power).sqrt() < 0.0065, "{}", (error / power).sqrt());
 }
 
 #[test]
-fn zeros_are_exact_and_what_is_no_number_shows() {
+fn zeros_are_exact_and_nan_and_infinity_propagate() {
     let dense = QuantisedDense::new(&[1.0, -0.5, 0.0, 0.0], &[0.25, 3.0], 2);
     let mut out = [f32::INFINITY; 8];
     let x = [0.0, 0.0, 1.0, 0.0, f32::NAN, 1.0, f32::INFINITY, 0.0];
-    dense.forward(&x, &mut out, &mut QuantisedRows::default());
+    dense.forward(&x, &mut out, &mut QuantisedActivations::default());
     assert_eq!(out[..2], [0.25, 3.0]);
     assert!((out[2] - 1.25).abs() < 1e-5 && out[3] == 3.0, "{out:?}");
     assert!(out[4].is_nan() && out[5].is_nan() && !out[6].is_finite());
@@ -141,7 +141,7 @@ fn zeros_are_exact_and_what_is_no_number_shows() {
 fn stacked_layers_give_what_each_gives() {
     let mut rng = Rng::for_item(4, "quantised", 0);
     let (a, b) = (numbers(40 * 24, 1.0, &mut rng), numbers(40 * 24, 3.0, &mut rng));
-    let rows = QuantisedRows::of(&numbers(5 * 24, 1.0, &mut rng), 24);
+    let rows = QuantisedActivations::of(&numbers(5 * 24, 1.0, &mut rng), 24);
     let one = |weight: &[f32], outputs: usize| {
         let mut out = vec![0.0; 5 * outputs];
         QuantisedDense::new(weight, &vec![0.0; outputs], 24).forward_rows(&rows, &mut out);

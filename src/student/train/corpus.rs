@@ -1,4 +1,4 @@
-//! Texts as token ids, shared by all trainings of a run: its students train on much the same texts.
+//! Token ids shared by all trainings of a run, whose students train on mostly the same texts.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ impl Corpus {
         Ok(Self { ids: texts.into_iter().zip(ids).collect(), max_length })
     }
 
-    /// The token ids of `texts`, which are tokenised now where they are not known.
+    /// The token ids of `texts`; tokenises them unless the corpus contains all of them.
     ///
     /// # Errors
     /// As [`BaseModel::tokenise`].

@@ -1,11 +1,10 @@
-//! Where a training starts and how it ends: the pretrained weights under a fresh head, with a word
-//! table cut down to what is trained, and the way back to a whole checkpoint.
+//! The initial weights of a training: a pretrained encoder with a reduced word table under a fresh
+//! head; and the way back to a complete checkpoint.
 //!
-//! **Only the words that occur are trained.** A word that no example contains has no gradient, and
-//! all that AdamW does to its row of the embedding table is to decay it. So the table is cut down
-//! to the words of the examples (ids renumbered), and at the end the other rows get their decay
-//! all at once. The outcome is the same; the time is not, since the table is half of a small
-//! encoder's weights.
+//! **Only words that occur are trained.** A word that no example contains has no gradient: AdamW
+//! only decays its row of the embedding table. So the table is reduced to the words of the examples
+//! (with ids renumbered), and at the end the other rows are decayed in one step. The result is the
+//! same but faster, since the table is half of a small encoder's weights.
 
 use std::collections::BTreeMap;
 
@@ -13,47 +12,48 @@ use rand_distr::{Distribution, Normal};
 
 use crate::{
     rng::Rng,
-    student::{Result, StudentError, model_spec::ModelSpec, network::Source},
+    student::{Result, StudentError, error::Fault, model_spec::ModelSpec, network::Source},
 };
 
 /// Weights by name.
 pub(crate) type Weights = BTreeMap<String, Vec<f32>>;
 
-/// The weights that a training starts from.
-pub(crate) struct Start<'a> {
+/// The initial weights of a training.
+pub(crate) struct InitialWeights<'a> {
     base: &'a dyn Source,
-    /// The head: the classifier, and the dense layer where the checkpoint has none.
+    /// The head: the classifier, and its first dense layer if the checkpoint has none.
     fresh: Weights,
     /// Name of the word table.
     words: String,
-    /// Ids of the rows of it that are trained, ascending.
+    /// Ids of its rows that are trained, ascending.
     kept: Vec<u32>,
 }
 
-impl<'a> Start<'a> {
+impl<'a> InitialWeights<'a> {
     /// A fresh classifier, drawn with `seed`, over the weights of `base`; its first dense layer is
-    /// drawn too unless `brings_dense`. Weights come from Normal(0, `range`), biases are zero.
+    /// drawn too unless `has_dense`. Weights come from Normal(0, `range`), biases are zero.
     ///
-    /// `ids` are renumbered to the rows of the cut table, and `spec` to its size.
+    /// Renumbers `ids` to the rows of the reduced table, and adjusts `spec` to its size.
     ///
     /// # Errors
-    /// A `range` that is no standard deviation.
+    /// `range` is not a standard deviation.
     pub(super) fn new(
         base: &'a dyn Source,
-        brings_dense: bool,
+        has_dense: bool,
         range: f64,
         seed: u64,
         spec: &mut ModelSpec,
         ids: &mut [Vec<u32>],
     ) -> Result<Self> {
         let normal = Normal::new(0.0, range).map_err(|error| {
-            StudentError::Training(format!(
-                "initializer_range {range}: {error}\nhint: config.json of the student is at fault"
+            StudentError::Training(Fault::with_hint(
+                format!("initializer_range is {range}: {error}"),
+                "correct initializer_range in the student's config.json; 0.02 is usual",
             ))
         })?;
         let mut fresh = Weights::new();
         let heads = [spec.dense_tensors(), spec.classifier_tensors()];
-        for (item, head) in heads.into_iter().enumerate().skip(usize::from(brings_dense)) {
+        for (item, head) in heads.into_iter().enumerate().skip(usize::from(has_dense)) {
             let mut rng = Rng::for_item(seed, "student-head", item as u64);
             for tensor in head {
                 let len = tensor.shape.iter().product();
@@ -73,19 +73,19 @@ impl<'a> Start<'a> {
         Ok(Self { base, fresh, words: spec.words.clone(), kept })
     }
 
-    /// Puts the trained rows back into the whole table, of `vocabulary` rows; the others keep
-    /// `unused_kept` of themselves, the product of all their decays.
+    /// Puts the trained rows back into the whole table of `vocabulary` rows, and multiplies the
+    /// others by `unused_decay`, the product of all steps' decay factors.
     pub(super) fn put_back(
         &self,
         weights: &mut Weights,
         vocabulary: usize,
-        unused_kept: f64,
+        unused_decay: f64,
     ) -> Result<()> {
         let trained = weights.remove(&self.words).unwrap_or_default();
         let width = trained.len() / self.kept.len().max(1);
         let mut whole = vec![0f32; vocabulary * width];
         self.base.read(&self.words, &mut whole)?;
-        whole.iter_mut().for_each(|value| *value = (f64::from(*value) * unused_kept) as f32);
+        whole.iter_mut().for_each(|value| *value = (f64::from(*value) * unused_decay) as f32);
         for (&id, row) in self.kept.iter().zip(trained.chunks_exact(width.max(1))) {
             whole[id as usize * width..][..width].copy_from_slice(row);
         }
@@ -94,7 +94,7 @@ impl<'a> Start<'a> {
     }
 }
 
-impl Source for Start<'_> {
+impl Source for InitialWeights<'_> {
     fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         if name == self.words {
             return self.base.rows(name, &self.kept, out);

@@ -1,31 +1,30 @@
-//! What is minimised, and its gradient, in plain Rust: both engines get the same.
+//! The loss and its gradient, in plain Rust: the same for both engines.
 //!
 //! For an example with logits `z`, hard target `h` and the teacher's probabilities `p`:
 //!
 //! ```text
 //! h    = (1 - label_smoothing) · one-hot(label) + label_smoothing / classes
-//! t    = p^(1/T), made to add up to 1
+//! t    = p^(1/T), normalised
 //! loss = (1 - mix) · CE(h, softmax(z)) + mix · T² · CE(t, softmax(z / T))
 //! ```
 //!
-//! with `mix` = `soft_labels` where the example has the teacher's probabilities and 0 where not, and
-//! `T` = `temperature`. That is distillation as in Hinton, Vinyals and Dean 2015 (arXiv 1503.02531),
-//! whose T² keeps the soft part's gradient as large as the hard part's; at T = 1 it is plain
-//! cross-entropy with the target `(1 - mix) · h + mix · p`. Smoothing touches the hard part alone: the
-//! teacher's probabilities are smooth already. `kl` subtracts the targets' own entropies from the
-//! reported loss, `(1 - mix) · H(h) + mix · T² · H(t)`, so that a perfect student has loss 0; the
-//! gradient is the same.
+//! with `mix` = `soft_labels` if the example has the teacher's probabilities, else 0, and `T` =
+//! `temperature`. This is distillation as in Hinton, Vinyals and Dean 2015 (arXiv 1503.02531): the
+//! T² keeps the soft part's gradient as large as the hard part's; at T = 1 it is plain
+//! cross-entropy with the target `(1 - mix) · h + mix · p`. Smoothing applies to the hard part
+//! only, since the teacher's probabilities are already smooth. `kl` subtracts the targets'
+//! entropies, `(1 - mix) · H(h) + mix · T² · H(t)`, from the reported loss, so that a perfect
+//! student has loss 0; the gradient is the same.
 //!
-//! Every example counts with one weight: its own times that of its class. With balanced classes, the
-//! classes' weights are such that all classes weigh the same in sum and the mean over all examples
-//! stays what it was. The class is that of the hard label, also where the target is soft or smoothed.
-//! A batch's loss is the weighted mean over its examples, so weights matter within a batch only in
-//! relation to each other.
+//! An example's weight is its own times that of its class. Balanced class weights give all classes
+//! the same total weight and leave the mean over all examples unchanged. The class is that of the
+//! hard label, even if the target is soft or smoothed. A batch's loss is the weighted mean over its
+//! examples, so within a batch only the ratios of weights matter.
 
 use super::{ClassWeights, Example, Loss, TrainSettings};
 
 /// A loss over `classes` classes.
-pub(crate) struct Objective {
+pub(crate) struct LossFunction {
     smoothing: f64,
     soft: f64,
     temperature: f64,
@@ -33,8 +32,8 @@ pub(crate) struct Objective {
     class_weights: Vec<f64>,
 }
 
-impl Objective {
-    /// The objective that `settings` ask for; `examples` are those trained on.
+impl LossFunction {
+    /// The loss function of `settings`; `examples` is the training data.
     pub(super) fn new(settings: &TrainSettings, classes: usize, examples: &[&Example]) -> Self {
         let class_weights = match settings.class_weights {
             ClassWeights::Off => vec![1.0; classes],
@@ -54,9 +53,9 @@ impl Objective {
         f64::from(example.weight) * self.class_weights[example.label]
     }
 
-    /// Loss of one example with `logits` `[classes]`, times `scale`; its gradient with respect to
-    /// the logits, times `scale` too, goes into `gradient`.
-    pub(super) fn one(
+    /// Loss of one example with `logits` `[classes]`, times `scale`. Writes its gradient with
+    /// respect to the logits, also times `scale`, to `gradient`.
+    pub(super) fn example_loss(
         &self,
         logits: &[f32],
         example: &Example,
@@ -71,31 +70,32 @@ impl Objective {
         let logs = log_softmax(logits, 1.0);
         let mut loss = 0.0;
         for class in 0..classes {
-            let wanted = hard(class);
-            loss -= (1.0 - soft) * wanted * self.distance(logs[class], wanted);
-            gradient[class] = (scale * (1.0 - soft) * (logs[class].exp() - wanted)) as f32;
+            let target = hard(class);
+            loss -= (1.0 - soft) * target * self.log_ratio(logs[class], target);
+            gradient[class] = (scale * (1.0 - soft) * (logs[class].exp() - target)) as f32;
         }
         if soft > 0.0 {
-            let heat = self.temperature;
-            let logs = log_softmax(logits, heat);
-            let teacher = soften(&example.teacher, heat);
+            let temperature = self.temperature;
+            let logs = log_softmax(logits, temperature);
+            let teacher = soften(&example.teacher, temperature);
             for class in 0..classes {
-                let wanted = teacher[class];
-                loss -= soft * heat * heat * wanted * self.distance(logs[class], wanted);
-                let slope = soft * heat * (logs[class].exp() - wanted);
+                let target = teacher[class];
+                loss -=
+                    soft * temperature * temperature * target * self.log_ratio(logs[class], target);
+                let slope = soft * temperature * (logs[class].exp() - target);
                 gradient[class] += (scale * slope) as f32;
             }
         }
         loss * scale
     }
 
-    /// What is multiplied with a `wanted` share: the log-probability, less its entropy's part.
-    fn distance(&self, log: f64, wanted: f64) -> f64 {
-        if self.kl && wanted > 0.0 { log - wanted.ln() } else { log }
+    /// The log-probability; under `kl` minus the target's logarithm.
+    fn log_ratio(&self, log: f64, target: f64) -> f64 {
+        if self.kl && target > 0.0 { log - target.ln() } else { log }
     }
 }
 
-/// Total weight / (classes that occur · weight of the class), 1 for a class that does not occur.
+/// Total weight / (classes that occur · weight of the class); 1 for a class that does not occur.
 fn balanced(classes: usize, examples: &[&Example]) -> Vec<f64> {
     let mut sums = vec![0f64; classes];
     for example in examples {
@@ -106,7 +106,7 @@ fn balanced(classes: usize, examples: &[&Example]) -> Vec<f64> {
     sums.into_iter().map(|sum| if sum > 0.0 { total / (present * sum) } else { 1.0 }).collect()
 }
 
-/// `p^(1/temperature)`, made to add up to 1.
+/// `p^(1/temperature)`, normalised.
 fn soften(probabilities: &[f32], temperature: f64) -> Vec<f64> {
     let powers = probabilities.iter().map(|&p| f64::from(p).powf(1.0 / temperature));
     let powers = powers.collect::<Vec<_>>();
@@ -130,13 +130,13 @@ mod tests {
         Example { weight, teacher: teacher.to_vec(), ..Example::new("", label) }
     }
 
-    fn objective(settings: &TrainSettings) -> Objective {
-        Objective::new(settings, 3, &[])
+    fn loss_function(settings: &TrainSettings) -> LossFunction {
+        LossFunction::new(settings, 3, &[])
     }
 
-    fn loss(objective: &Objective, logits: &[f32], example: &Example) -> (f64, Vec<f32>) {
+    fn loss(loss_function: &LossFunction, logits: &[f32], example: &Example) -> (f64, Vec<f32>) {
         let mut gradient = vec![f32::NAN; logits.len()];
-        (objective.one(logits, example, 1.0, &mut gradient), gradient)
+        (loss_function.example_loss(logits, example, 1.0, &mut gradient), gradient)
     }
 
     fn close(found: f64, wanted: f64) {
@@ -147,27 +147,28 @@ mod tests {
     fn cross_entropy_worked_by_hand() {
         // softmax of ln(1), ln(1), ln(2) is 1/4, 1/4, 1/2.
         let logits = [0.0, 0.0, 2f32.ln()];
-        let plain = objective(&TrainSettings::default());
+        let plain = loss_function(&TrainSettings::default());
         let (value, gradient) = loss(&plain, &logits, &example(2, 1.0, &[]));
         close(value, 2f64.ln());
         for (found, wanted) in gradient.iter().zip([0.25, 0.25, -0.5]) {
             close(f64::from(*found), wanted);
         }
-        // A smoothing of 0.3 wants 0.1, 0.1, 0.8.
+        // A smoothing of 0.3 gives the target 0.1, 0.1, 0.8.
         let smooth = TrainSettings { label_smoothing: 0.3, ..TrainSettings::default() };
-        let (value, gradient) = loss(&objective(&smooth), &logits, &example(2, 1.0, &[]));
+        let (value, gradient) = loss(&loss_function(&smooth), &logits, &example(2, 1.0, &[]));
         close(value, 0.2 * 4f64.ln() + 0.8 * 2f64.ln());
         for (found, wanted) in gradient.iter().zip([0.15, 0.15, -0.3]) {
             close(f64::from(*found), wanted);
         }
-        // Half of the target from the teacher: 0.25, 0.25, 0.5 is just what the student says.
+        // Half of the target from the teacher: 0.25, 0.25, 0.5 are exactly the student's
+        // probabilities.
         let soft = TrainSettings { soft_labels: 0.5, ..TrainSettings::default() };
         let teacher = example(2, 1.0, &[0.5, 0.5, 0.0]);
-        let (value, gradient) = loss(&objective(&soft), &logits, &teacher);
+        let (value, gradient) = loss(&loss_function(&soft), &logits, &teacher);
         close(value, 0.5 * 4f64.ln() + 0.5 * 2f64.ln());
         assert!(gradient.iter().all(|slope| slope.abs() < 1e-7), "{gradient:?}");
         // An example without the teacher's probabilities stays hard.
-        close(loss(&objective(&soft), &logits, &example(2, 1.0, &[])).0, 2f64.ln());
+        close(loss(&loss_function(&soft), &logits, &example(2, 1.0, &[])).0, 2f64.ln());
     }
 
     #[test]
@@ -180,11 +181,11 @@ mod tests {
         };
         let teacher = example(0, 1.0, &[0.7, 0.2, 0.1]);
         let logits = [0.7f32.ln(), 0.2f32.ln(), 0.1f32.ln()];
-        let (value, gradient) = loss(&objective(&kl), &logits, &teacher);
+        let (value, gradient) = loss(&loss_function(&kl), &logits, &teacher);
         close(value, 0.0);
         assert!(gradient.iter().all(|slope| slope.abs() < 1e-6), "{gradient:?}");
         // The square roots of 0.5, 0.5, 0 against an even student: T² · ln(3/2).
-        let (value, _) = loss(&objective(&kl), &[0.0; 3], &example(0, 1.0, &[0.5, 0.5, 0.0]));
+        let (value, _) = loss(&loss_function(&kl), &[0.0; 3], &example(0, 1.0, &[0.5, 0.5, 0.0]));
         close(value, 4.0 * 1.5f64.ln());
     }
 
@@ -200,16 +201,19 @@ mod tests {
                     loss: loss_kind,
                     ..TrainSettings::default()
                 };
-                let objective = objective(&settings);
+                let loss_function = loss_function(&settings);
                 let example = example(1, 1.0, &[0.2, 0.5, 0.3]);
                 let mut gradient = [0f32; 3];
-                objective.one(&logits, &example, 0.4, &mut gradient);
+                loss_function.example_loss(&logits, &example, 0.4, &mut gradient);
                 for class in 0..3 {
                     let at = |step: f32| {
                         let mut moved = logits;
                         moved[class] += step;
                         let moved_by = f64::from(moved[class] - logits[class]);
-                        (objective.one(&moved, &example, 0.4, &mut [0f32; 3]), moved_by)
+                        (
+                            loss_function.example_loss(&moved, &example, 0.4, &mut [0f32; 3]),
+                            moved_by,
+                        )
                     };
                     let ((up, right), (down, left)) = (at(1e-3), at(-1e-3));
                     let slope = (up - down) / (right - left);
@@ -232,10 +236,11 @@ mod tests {
             example(1, 0.5, &[]),
         ];
         let examples = examples.iter().collect::<Vec<_>>();
-        let objective = Objective::new(&settings, 3, &examples);
-        let weights = examples.iter().map(|example| objective.weight(example)).collect::<Vec<_>>();
+        let loss_function = LossFunction::new(&settings, 3, &examples);
+        let weights =
+            examples.iter().map(|example| loss_function.weight(example)).collect::<Vec<_>>();
         close(weights[..3].iter().sum(), weights[3]);
         close(weights.iter().sum(), 3.5);
-        close(objective.class_weights[2], 1.0);
+        close(loss_function.class_weights[2], 1.0);
     }
 }

@@ -1,21 +1,21 @@
-//! How much memory a training takes, known before anything is allocated.
+//! Estimates the memory of a training before anything is allocated.
 
-use crate::student::{Result, StudentError, model_spec::ModelSpec};
+use crate::student::{Result, StudentError, error::Fault, model_spec::ModelSpec};
 
-/// Copies of each weight: itself, its gradient and AdamW's two moments.
+/// Numbers per weight: the weight, its gradient and AdamW's two moments.
 const COPIES: usize = 4;
-/// Vectors as wide as the hidden states that a layer keeps per token for its backward pass: query,
-/// key, value, mixture, both norms' inputs and outputs.
+/// Vectors of the hidden size that a layer keeps per token for its backward pass: query, key,
+/// value, attention output, both norms' inputs and outputs.
 const WIDE: usize = 8;
-/// The same of the feed-forward layer's inner width: before and after the activation.
+/// Vectors of the intermediate size: before and after the activation.
 const INNER: usize = 2;
-/// Layers' worth of what is kept that the gradients under way take, and the products' packed copies.
+/// Memory of the current gradients and the products' packed copies, in layers' activations.
 const WORKING: usize = 3;
 
-/// Bytes that a training takes beside the base model: four of each weight that is trained and
-/// `extra` copies of it, the whole checkpoint that comes out (`vocabulary` words), and what a pass
-/// over texts of these `lengths` keeps for its way back.
-pub(crate) fn memory_need(
+/// Bytes that a training takes beside the base model: [`COPIES`] and `extra` numbers per trained
+/// weight, the resulting checkpoint (`vocabulary` words), and the activations of a pass over texts
+/// of these `lengths`.
+pub(crate) fn estimate(
     spec: &ModelSpec,
     vocabulary: usize,
     extra: usize,
@@ -31,51 +31,66 @@ pub(crate) fn memory_need(
     floats((COPIES + extra) * weights + result) + floats(activations)
 }
 
-/// Whether `need` bytes are `available`.
+/// Checks that `estimate` bytes are `available`; passes where that is unknown.
 ///
 /// # Errors
-/// Says how much is wanted, how much there is, and what would take less.
-pub(crate) fn check(need: u64, available: Option<u64>, rows: usize, longest: usize) -> Result<()> {
-    let Some(available) = available.filter(|&available| available < need) else { return Ok(()) };
+/// States how much is needed and how much is free; the hint names what would take less.
+pub(crate) fn check(
+    estimate: u64,
+    available: Option<u64>,
+    rows: usize,
+    longest: usize,
+) -> Result<()> {
+    let Some(available) = available.filter(|&available| available < estimate) else {
+        return Ok(());
+    };
     let gigabytes = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-    Err(StudentError::Training(format!(
-        "it takes {:.1} GiB of memory with {rows} texts of up to {longest} tokens per pass, and {:.1} GiB are free\nhint: set student.micro_batch below {rows}, student.max_length below {longest}, or take a smaller student",
-        gigabytes(need),
-        gigabytes(available),
+    Err(StudentError::Training(Fault::with_hint(
+        format!(
+            "it takes {:.1} GiB of memory with {rows} texts of up to {longest} tokens per pass, and {:.1} GiB are free",
+            gigabytes(estimate),
+            gigabytes(available),
+        ),
+        format!(
+            "set student.micro_batch below {rows} or student.max_length below {longest}, or take a smaller student"
+        ),
     )))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::student::{Config, Pooling};
+    use crate::{
+        hint::Hint,
+        student::{Config, Pooling},
+    };
 
     #[test]
-    fn bert_base_takes_what_it_is_known_to_take() {
+    fn the_estimate_for_bert_base_is_its_parameters_times_the_copies() {
         let config = br#"{"model_type": "bert", "vocab_size": 30522, "hidden_size": 768,
             "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
             "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu"}"#;
         let config = Config::parse(config, "test").unwrap();
         let mut spec = ModelSpec::new(&config, Pooling::First, 2);
         assert_eq!(spec.parameters(), 109_483_778);
-        let still = memory_need(&spec, 30_522, 0, &[]);
+        let still = estimate(&spec, 30_522, 0, &[]);
         assert_eq!(still, 109_483_778 * 4 * 5);
-        assert_eq!(memory_need(&spec, 30_522, 1, &[]), 109_483_778 * 4 * 6);
-        // Fewer words are trained, the checkpoint stays as large.
+        assert_eq!(estimate(&spec, 30_522, 1, &[]), 109_483_778 * 4 * 6);
+        // Fewer words are trained; the size of the checkpoint stays the same.
         spec.words_kept = 522;
-        assert_eq!(still - memory_need(&spec, 30_522, 0, &[]), 30_000 * 768 * 4 * 4);
-        // A longer text costs more than its share: its pairs.
-        let of = |lengths: &[usize]| memory_need(&spec, 30_522, 0, lengths);
+        assert_eq!(still - estimate(&spec, 30_522, 0, &[]), 30_000 * 768 * 4 * 4);
+        // Attention is quadratic: one text of 100 tokens takes more than two of 50.
+        let of = |lengths: &[usize]| estimate(&spec, 30_522, 0, lengths);
         assert!(of(&[100]) - of(&[]) > of(&[50, 50]) - of(&[]));
     }
 
     #[test]
     fn too_little_memory_says_what_would_take_less() {
         assert!(check(10, None, 8, 50).is_ok() && check(10, Some(10), 8, 50).is_ok());
-        let error = check(3 << 30, Some(1 << 30), 8, 50).unwrap_err().to_string();
-        for part in ["3.0 GiB", "1.0 GiB", "\nhint: set student.micro_batch below 8", "max_length"]
-        {
-            assert!(error.contains(part), "{error}");
-        }
+        let error = check(3 << 30, Some(1 << 30), 8, 50).unwrap_err();
+        let (message, hint) = (error.to_string(), error.hint().unwrap());
+        assert!(message.contains("3.0 GiB") && message.contains("1.0 GiB"), "{message}");
+        assert!(hint.contains("set student.micro_batch below 8"), "{hint}");
+        assert!(hint.contains("max_length below 50"), "{hint}");
     }
 }

@@ -3,17 +3,17 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `settings` | every hyper-parameter with its reason |
-//! | `plan` | what is held back, stages, epochs, steps |
-//! | `objective` | loss and gradient of an example |
-//! | `start` | fresh head, cut word table, and the way back |
-//! | `course` | the loop |
+//! | `plan` | validation split, stages, epochs, steps |
+//! | `loss` | loss and gradient of an example |
+//! | `init` | initial weights: fresh head, reduced word table |
+//! | `train_loop` | batches, steps, epochs, stages |
 //! | `snapshot` | a training's exact state on disk |
-//! | `need` | the memory it takes |
+//! | `memory_estimate` | the memory that a training takes |
 //! | `corpus` | token ids, shared by several trainings |
 //!
-//! Every random choice is keyed by the seed and what it is for (the epoch's order, the pass's
-//! dropout, the fresh head, what is held back), so a training repeats exactly on the same machine,
-//! and one that was broken off and taken up again ends where it would have ended.
+//! Every random choice is keyed by the seed and its purpose (the order of an epoch, the dropout of
+//! a pass, the fresh head, the validation split), so a training is reproducible on the same
+//! machine, and one that is interrupted and resumed ends with the same weights.
 
 mod corpus;
 mod init;
@@ -31,30 +31,30 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BaseModel, Classifier, Result, StudentError, Temperature, calibrate, model_spec::ModelSpec,
-    network::learner,
+    BaseModel, Classifier, Result, StudentError, Temperature, calibrate, engine::learner,
+    error::Fault, model_spec::ModelSpec,
 };
 use crate::memory;
 pub(crate) use corpus::Corpus;
-use init::Start;
+use init::InitialWeights;
 use plan::Plan;
 pub(crate) use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
 pub(crate) use snapshot::Snapshots;
-use snapshot::{Keeper, Place, Snapshot};
-use train_loop::Course;
+use snapshot::{Progress, Snapshot, SnapshotStore};
+use train_loop::TrainLoop;
 
 /// A text with its class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Example {
     /// The text.
     pub text: String,
-    /// Number of its class in the labels.
+    /// Index of its class in the labels.
     pub label: usize,
-    /// Weight of its loss, relative to its batch; 1 for an ordinary example.
+    /// Weight of its loss relative to the batch; 1 for an ordinary example.
     pub weight: f32,
-    /// The teacher's probability of each class, `[classes]`; empty where it was not asked.
+    /// The teacher's probability of each class, `[classes]`; empty if unknown.
     pub teacher: Vec<f32>,
-    /// Whether a person has labelled it: the second stage trains on these.
+    /// Whether a person labelled it: the second stage trains on these.
     pub gold: bool,
 }
 
@@ -68,13 +68,13 @@ impl Example {
 /// What happened in one optimiser step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TrainStep {
-    /// Steps done, this one included.
+    /// Number of this step, from 1.
     pub step: usize,
-    /// Steps in all, if no stage ends early.
+    /// Total steps if no stage ends early.
     pub steps: usize,
-    /// Epoch of this step, from 0, counted through all stages.
+    /// Epoch of this step, from 0, counted over all stages.
     pub epoch: usize,
-    /// Epochs in all, if no stage ends early.
+    /// Total epochs if no stage ends early.
     pub epochs: usize,
     /// Weighted mean loss of the batch.
     pub loss: f32,
@@ -84,22 +84,22 @@ pub(crate) struct TrainStep {
     pub gradient_norm: f64,
 }
 
-/// One epoch as a whole.
+/// The results of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Epoch {
     /// Stage, from 0.
     pub stage: usize,
-    /// Epoch of the stage, from 0.
+    /// Epoch within the stage, from 0.
     pub epoch: usize,
     /// Weighted mean loss of its batches, under dropout.
     pub loss: f64,
-    /// Mean cross-entropy of the examples held back, where there are any.
+    /// Mean cross-entropy of the validation examples, if there are any.
     pub validation_loss: Option<f64>,
-    /// Share of them that was judged rightly.
+    /// Share of them that is classified correctly.
     pub validation_accuracy: Option<f64>,
 }
 
-/// Examples that were held back, as the trained classifier judges them.
+/// The trained classifier's logits on the validation examples.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Validation {
     /// `[examples, classes]`.
@@ -108,50 +108,54 @@ pub(crate) struct Validation {
     pub labels: Vec<usize>,
 }
 
-/// What a training gives.
+/// The result of a training.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the tests look at more than the classifier"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests read more than the classifier"))]
 pub(crate) struct TrainOutcome {
-    /// The trained classifier; of the best epoch, where examples were held back.
+    /// The trained classifier; that of the best epoch if there are validation examples.
     pub classifier: Classifier,
-    /// The temperature that the classifier has from what was held back.
+    /// The classifier's temperature, fitted on the validation examples.
     pub temperature: Option<Temperature>,
-    /// What was held back.
+    /// The validation examples.
     pub validation: Option<Validation>,
     /// Every epoch.
     pub history: Vec<Epoch>,
 }
 
-/// A training to be run.
+/// A training to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Training<'a> {
     /// The pretrained encoder.
     pub base: &'a BaseModel,
-    /// The classes, in the order of their numbers.
+    /// The classes, by index.
     pub labels: &'a [String],
-    /// What is trained on.
+    /// The training data, validation examples included.
     pub examples: &'a [Example],
-    /// How.
     pub settings: &'a TrainSettings,
-    /// Seed of the order, the dropout, the fresh head and what is held back.
+    /// Seed of the order, the dropout, the fresh head and the validation split.
     pub seed: u64,
-    /// Texts that are tokenised already.
+    /// Texts that are already tokenised.
     pub corpus: Option<&'a Corpus>,
-    /// Where its state is kept while it runs.
+    /// Where its state is saved while it runs.
     pub snapshots: Option<Snapshots>,
 }
 
-/// Bytes of memory that a training of `base` over `classes` classes takes at most, known before its
-/// texts are: every word of the vocabulary is trained, every text is as long as it may be.
-pub(crate) fn most_memory(base: &BaseModel, classes: usize, settings: &TrainSettings) -> u64 {
+/// Upper bound of the memory, in bytes, for training `base` on `classes` classes, whatever the
+/// texts: it assumes that every word of the vocabulary occurs and that every text has the maximum
+/// length.
+pub(crate) fn max_memory_estimate(
+    base: &BaseModel,
+    classes: usize,
+    settings: &TrainSettings,
+) -> u64 {
     let config = base.config();
     let spec = ModelSpec::new(config, settings.pooling, classes);
     let lengths = vec![settings.max_length.min(config.max_positions); settings.rows_per_pass()];
-    memory_estimate::memory_need(&spec, config.vocab_size, copies(settings, true), &lengths)
+    memory_estimate::estimate(&spec, config.vocab_size, copies(settings, true), &lengths)
 }
 
-/// Copies of the weights beside those of every training: a state is copied to be written, the best
-/// weights are set aside, and between stages weights and moments are laid anew.
+/// Copies of the weights on top of those of every training: a snapshot copies the state, validation
+/// keeps the best weights, and a new stage rebuilds weights and moments.
 fn copies(settings: &TrainSettings, snapshots: bool) -> usize {
     let best = usize::from(settings.validation_share > 0.0);
     let state = match (settings.stages, snapshots) {
@@ -162,7 +166,7 @@ fn copies(settings: &TrainSettings, snapshots: bool) -> usize {
     best + state
 }
 
-/// Optimiser steps of a training on so many examples with a person's labels and without.
+/// Optimiser steps of a training on `gold` examples and `synthetic` ones.
 pub(crate) fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> usize {
     let examples: Vec<Example> = (0..gold + synthetic)
         .map(|at| Example { gold: at < gold, ..Example::new("", 0) })
@@ -171,7 +175,7 @@ pub(crate) fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> 
 }
 
 impl<'a> Training<'a> {
-    /// A training with seed 0 that keeps no state.
+    /// A training with seed 0 and no snapshots.
     pub(crate) fn new(
         base: &'a BaseModel,
         labels: &'a [String],
@@ -181,30 +185,30 @@ impl<'a> Training<'a> {
         Self { base, labels, examples, settings, seed: 0, corpus: None, snapshots: None }
     }
 
-    /// Bytes of memory that it takes beside the base model, at most; an estimate from above.
+    /// Upper estimate of the memory that it takes beside the base model, in bytes.
     ///
     /// # Errors
     /// As [`Training::run`].
-    pub(crate) fn need(&self) -> Result<u64> {
+    pub(crate) fn memory_estimate(&self) -> Result<u64> {
         self.check()?;
         let ids = self.ids()?;
         let mut words = ids.iter().flatten().collect::<Vec<_>>();
         words.sort_unstable();
         words.dedup();
         let spec = ModelSpec { words_kept: words.len(), ..self.spec() };
-        Ok(self.need_of(&spec, &self.longest(&ids)))
+        Ok(self.estimate_memory(&spec, &self.longest(&ids)))
     }
 
-    /// Fine-tunes under a fresh classification head over the labels; `progress` is called after
-    /// every optimiser step and may break the training off. Where snapshots are kept it then goes on
-    /// from there the next time, and with the same weights bit for bit as if it had never stopped.
+    /// Fine-tunes under a fresh classification head over the labels. `on_step` is called after
+    /// every optimiser step and can stop the training. With snapshots the next call resumes from
+    /// there, and the final weights are bit for bit those of an uninterrupted training.
     ///
     /// # Errors
-    /// Examples or settings that cannot be trained on, too little memory, a loss that is no longer
-    /// a number, and [`StudentError::Stopped`].
+    /// Invalid examples or settings, too little memory, a loss that is not finite, and
+    /// [`StudentError::Stopped`].
     pub(crate) fn run(
         &self,
-        progress: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
+        on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<TrainOutcome> {
         self.check()?;
         let inner = &*self.base.inner;
@@ -213,36 +217,41 @@ impl<'a> Training<'a> {
         let longest = self.longest(&ids);
         let mut spec = self.spec();
         let checkpoint = &*inner.checkpoint;
-        let brings_dense = checkpoint.holds(&format!("{}.weight", spec.dense));
+        let has_dense = checkpoint.holds(&format!("{}.weight", spec.dense));
         let range = config.initializer_range;
-        let start = Start::new(checkpoint, brings_dense, range, self.seed, &mut spec, &mut ids)?;
+        let initial =
+            InitialWeights::new(checkpoint, has_dense, range, self.seed, &mut spec, &mut ids)?;
         if device.is_cpu() {
-            let need = self.need_of(&spec, &longest);
-            let top = longest.first().copied().unwrap_or(0);
-            memory_estimate::check(need, memory::available(), longest.len(), top)?;
+            let estimate = self.estimate_memory(&spec, &longest);
+            let max_length = longest.first().copied().unwrap_or(0);
+            memory_estimate::check(estimate, memory::available(), longest.len(), max_length)?;
         }
         let plan = Plan::new(self.settings, self.examples, self.seed);
-        let mut keeper =
-            self.snapshots.clone().map(|snapshots| Keeper::new(snapshots, self.fingerprint()));
-        let mut course = Course {
-            learner: learner(spec, &start, device)?,
+        let mut store = self
+            .snapshots
+            .clone()
+            .map(|snapshots| SnapshotStore::new(snapshots, self.fingerprint()));
+        let mut train_loop = TrainLoop {
+            learner: learner(spec, &initial, device)?,
             settings: self.settings,
             examples: self.examples,
             ids: &ids,
             plan: &plan,
             classes: self.labels.len(),
             seed: self.seed,
-            place: Place { unused_kept: 1.0, ..Place::default() },
+            progress: Progress { unused_decay: 1.0, ..Progress::default() },
             best: None,
         };
-        if let Some(Snapshot { place, state, best }) = keeper.as_ref().and_then(Keeper::read) {
-            course.learner.restore(&state)?;
-            (course.place, course.best) = (place, best);
+        if let Some(Snapshot { progress, state, best }) =
+            store.as_ref().and_then(SnapshotStore::read)
+        {
+            train_loop.learner.restore(&state)?;
+            (train_loop.progress, train_loop.best) = (progress, best);
         }
-        course.run(&mut keeper, progress)?;
+        train_loop.run(&mut store, on_step)?;
 
-        let Course { learner, place, best, .. } = course;
-        let unused_kept = place.best.map_or(place.unused_kept, |(_, kept)| kept);
+        let TrainLoop { learner, progress, best, .. } = train_loop;
+        let unused_decay = progress.best.map_or(progress.unused_decay, |(_, kept)| kept);
         let labels = || plan.validation.iter().map(|&at| self.examples[at].label).collect();
         let (mut weights, validation) = match best {
             Some(best) => {
@@ -251,7 +260,7 @@ impl<'a> Training<'a> {
             None => (learner.weights()?, None),
         };
         drop(learner);
-        start.put_back(&mut weights, config.vocab_size, unused_kept)?;
+        initial.put_back(&mut weights, config.vocab_size, unused_decay)?;
         let (pooling, max_length) = (self.settings.pooling, self.max_length());
         let mut classifier =
             Classifier::build(self.base, weights, self.labels.to_vec(), pooling, max_length)?;
@@ -263,9 +272,9 @@ impl<'a> Training<'a> {
             classifier = classifier.with_temperature(fitted.temperature)?;
             temperature = Some(fitted);
         }
-        // Only a whole training gets here: what was kept of it is of no use any more.
-        keeper.as_ref().map_or(Ok(()), Keeper::remove)?;
-        Ok(TrainOutcome { classifier, temperature, validation, history: place.history })
+        // The training is complete: its snapshot is no longer needed.
+        store.as_ref().map_or(Ok(()), SnapshotStore::remove)?;
+        Ok(TrainOutcome { classifier, temperature, validation, history: progress.history })
     }
 
     fn spec(&self) -> ModelSpec {
@@ -281,13 +290,13 @@ impl<'a> Training<'a> {
         Corpus::ids(self.corpus, self.base, &texts, self.settings.max_length)
     }
 
-    fn need_of(&self, spec: &ModelSpec, longest: &[usize]) -> u64 {
+    fn estimate_memory(&self, spec: &ModelSpec, longest: &[usize]) -> u64 {
         let vocabulary = self.base.config().vocab_size;
         let copies = copies(self.settings, self.snapshots.is_some());
-        memory_estimate::memory_need(spec, vocabulary, copies, longest)
+        memory_estimate::estimate(spec, vocabulary, copies, longest)
     }
 
-    /// The lengths of the longest texts, as many as go into one pass.
+    /// The lengths of the longest texts, as many as fit one pass.
     fn longest(&self, ids: &[Vec<u32>]) -> Vec<usize> {
         let mut lengths = ids.iter().map(Vec::len).collect::<Vec<_>>();
         lengths.sort_unstable_by(|a, b| b.cmp(a));
@@ -295,7 +304,7 @@ impl<'a> Training<'a> {
         lengths
     }
 
-    /// Names everything that the outcome depends on.
+    /// A hash of everything that the outcome depends on.
     fn fingerprint(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         let all =
@@ -306,44 +315,52 @@ impl<'a> Training<'a> {
 
     fn check(&self) -> Result<()> {
         let Self { labels, examples, settings, .. } = self;
-        let fault = |message: String| Err(StudentError::Training(message));
+        let fault = |fault: Fault| Err(StudentError::Training(fault));
         if let Some(OutOfRange { key, value, wanted }) = settings.fault() {
-            return fault(format!("{key} is {value}: {wanted}"));
+            return fault(Fault::new(format!("{key} is {value}: {wanted}")));
         }
         if labels.len() < 2 {
-            return fault(format!(
-                "{} classes, at least 2 are wanted\nhint: name another class",
-                labels.len()
+            return fault(Fault::with_hint(
+                format!("there are {} classes, a classifier needs at least 2", labels.len()),
+                "add another class",
             ));
         }
-        let mut twice =
+        let mut duplicates =
             labels.iter().enumerate().filter(|(at, label)| labels[..*at].contains(label));
-        if let Some((_, twice)) = twice.next() {
-            return fault(format!(
-                "the class \"{twice}\" is named twice\nhint: each class has a name of its own"
+        if let Some((_, duplicate)) = duplicates.next() {
+            return fault(Fault::with_hint(
+                format!("there are two classes named \"{duplicate}\""),
+                "give each class a unique name",
             ));
         }
         if examples.is_empty() {
-            return fault("there are no examples\nhint: give labelled examples, or texts that the teacher wrote".to_owned());
+            return fault(Fault::with_hint(
+                "there are no examples",
+                "give labelled examples, or texts that the teacher wrote",
+            ));
         }
         for (at, example) in examples.iter().enumerate() {
             let Example { label, weight, teacher, .. } = example;
             let (number, classes) = (at + 1, labels.len());
             if *label >= classes {
-                return fault(format!(
+                return fault(Fault::new(format!(
                     "example {number} has class number {label}, there are {classes} classes"
-                ));
+                )));
             }
             if !(weight.is_finite() && *weight >= 0.0) {
-                return fault(format!("example {number} has weight {weight}"));
+                return fault(Fault::with_hint(
+                    format!("example {number} has weight {weight}"),
+                    "a weight is 0 or a positive number",
+                ));
             }
             let sum = teacher.iter().sum::<f32>();
             let shares = teacher.len() == classes
                 && teacher.iter().all(|share| (0.0..=1.001).contains(share))
                 && (sum - 1.0).abs() < 1e-3;
             if !(teacher.is_empty() || shares) {
-                return fault(format!(
-                    "example {number} has the teacher's probabilities {teacher:?}\nhint: one for each of the {classes} classes is wanted, and they add up to 1"
+                return fault(Fault::with_hint(
+                    format!("example {number} has the teacher's probabilities {teacher:?}"),
+                    format!("give one for each of the {classes} classes; they add up to 1"),
                 ));
             }
         }

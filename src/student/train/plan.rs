@@ -1,27 +1,27 @@
-//! What is trained on and what is held back, in which stages, with how many steps: all of it known
-//! before the first step, from the examples, the settings and the seed.
+//! The plan of a training: validation split, stages, epochs and steps, all determined before the
+//! first step by the examples, the settings and the seed.
 
 use rand::seq::SliceRandom;
 
 use super::{super::optimizer::schedule, Example, Stages, TrainSettings};
 use crate::rng::Rng;
 
-/// What the second stage's peak is of the first's, where it is not set.
+/// Default peak of the second stage's learning rate, as a share of the first's.
 const GOLD_SHARE: f64 = 0.25;
 
-/// One stage: a training with a schedule of its own.
+/// One stage: a training with its own schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Stage {
-    /// Numbers of its examples, ascending.
+    /// Indices of its examples, ascending.
     pub examples: Vec<usize>,
     pub epochs: usize,
     /// Optimiser steps per epoch.
     pub per_epoch: usize,
     /// Peak of the learning rate.
     pub rate: f64,
-    /// Steps over which it climbs.
+    /// Steps over which the learning rate rises.
     warmup: usize,
-    /// Epochs of the stages before, were none of them cut short.
+    /// Epochs of the earlier stages, without early stopping.
     pub epochs_before: usize,
 }
 
@@ -30,12 +30,12 @@ impl Stage {
         self.epochs * self.per_epoch
     }
 
-    /// Learning rate of the stage's step `step`, from 0.
+    /// Learning rate of the stage's step `step`, counted from 0.
     pub(super) fn rate_at(&self, step: usize) -> f64 {
         self.rate * schedule(step, self.steps(), self.warmup)
     }
 
-    /// The examples in the order of an epoch.
+    /// The examples in an epoch's order.
     pub(super) fn order(&self, epoch: usize, seed: u64) -> Vec<usize> {
         let mut order = self.examples.clone();
         let epoch = (self.epochs_before + epoch) as u64;
@@ -48,13 +48,13 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     pub stages: Vec<Stage>,
-    /// Numbers of the examples held back, ascending.
+    /// Indices of the validation examples, ascending.
     pub validation: Vec<usize>,
 }
 
 impl Plan {
     pub(super) fn new(settings: &TrainSettings, examples: &[Example], seed: u64) -> Self {
-        let validation = hold_back(settings.validation_share, examples, seed);
+        let validation = validation_split(settings.validation_share, examples, seed);
         let left = (0..examples.len()).filter(|at| validation.binary_search(at).is_err());
         let left = left.collect::<Vec<_>>();
         let (gold, synthetic): (Vec<_>, Vec<_>) =
@@ -98,8 +98,9 @@ impl Plan {
     }
 }
 
-/// Draws `share` of each class's examples, rounded, but at least one and never all of a class.
-fn hold_back(share: f64, examples: &[Example], seed: u64) -> Vec<usize> {
+/// Draws the validation examples: `share` of each class, rounded, at least one and never all of a
+/// class.
+fn validation_split(share: f64, examples: &[Example], seed: u64) -> Vec<usize> {
     if share == 0.0 {
         return Vec::new();
     }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn each_class_gives_its_share_and_keeps_something() {
+    fn the_validation_split_takes_its_share_of_each_class_but_never_all() {
         let examples = examples();
         let settings = TrainSettings { validation_share: 0.2, ..TrainSettings::default() };
         let plan = Plan::new(&settings, &examples, 3);
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!((second.examples.len(), second.per_epoch, second.epochs), (5, 2, 3));
         assert_eq!((second.rate, second.epochs_before), (0.1, 3));
         assert_eq!((plan.steps(), plan.epochs()), (15, 6));
-        // Each stage climbs and falls by itself.
+        // Each stage has its own warm-up and decay.
         assert_eq!((first.rate_at(0), first.rate_at(1)), (0.2, 0.4));
         assert_eq!(second.rate_at(0), 0.1);
         assert!((second.rate_at(5) - 0.02).abs() < 1e-12);

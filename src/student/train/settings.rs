@@ -1,33 +1,33 @@
-//! How to train: one type for `task.toml`'s `[student]` and for the trainer.
+//! Hyper-parameters: one type for the `[student]` table of `task.toml` and for training.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::Pooling;
 
-/// What is minimised.
+/// The loss to minimise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Loss {
     /// Cross-entropy with the target.
     #[default]
     CrossEntropy,
-    /// The divergence from the target: cross-entropy less the target's own entropy, so that a perfect
-    /// student has loss 0. It trains the same.
+    /// Kullback-Leibler divergence from the target: cross-entropy minus the target's entropy, so
+    /// that a perfect student has loss 0. The gradient is the same.
     Kl,
 }
 
-/// How much the classes weigh.
+/// How classes are weighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ClassWeights {
-    /// As often as they occur.
+    /// By their frequency: examples are not reweighted.
     #[default]
     Off,
-    /// All the same in sum: each by the inverse of its frequency.
+    /// By the inverse of their frequency: every class has the same total weight.
     Balanced,
 }
 
-/// In which order synthetic and gold examples are trained on.
+/// The order of synthetic and gold examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stages {
@@ -35,11 +35,11 @@ pub(crate) enum Stages {
     #[default]
     Mixed,
     /// First the synthetic ones, then the gold ones with `gold_epochs` and `gold_learning_rate`.
-    /// Examples of one kind alone are trained on in one stage.
+    /// One stage if all examples are of one kind.
     SyntheticThenGold,
 }
 
-/// How to train. The defaults are the paper's (Sahu et al. 2023) where it says something.
+/// Hyper-parameters. The defaults are the paper's (Sahu et al. 2023) where it gives any.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct TrainSettings {
@@ -47,14 +47,14 @@ pub(crate) struct TrainSettings {
     pub epochs: usize,
     /// Examples per optimiser step (paper: 8).
     pub batch_size: usize,
-    /// Examples per pass through the network; the gradients of a step's passes are added up. Less
-    /// memory and the same loss; dropout is drawn anew. 0: the whole batch in one.
+    /// Examples per pass through the network; a step adds up the gradients of its passes. Takes
+    /// less memory for the same loss, with other dropout masks. 0: the whole batch in one pass.
     pub micro_batch: usize,
     /// Peak of the learning rate (paper: 4e-5; Banking77 6e-5).
     pub learning_rate: f64,
-    /// Decoupled weight decay, not of biases and layer norms (paper: 0.01; Banking77 0.001).
+    /// Decoupled weight decay, except of biases and layer norms (paper: 0.01; Banking77 0.001).
     pub weight_decay: f64,
-    /// Share of the steps over which the learning rate climbs (paper: 0.1).
+    /// Share of the steps over which the learning rate rises (paper: 0.1).
     pub warmup_share: f64,
     /// Tokens per text, the two special ones included (paper: 50).
     pub max_length: usize,
@@ -66,24 +66,24 @@ pub(crate) struct TrainSettings {
     pub loss: Loss,
     /// `off` or `balanced`.
     pub class_weights: ClassWeights,
-    /// Share of the target that is the teacher's probabilities, for examples that have them; 0 takes
-    /// the label alone, as the paper does.
+    /// Share of the teacher's probabilities in the target, for examples that have them; 0 uses the
+    /// label alone, as the paper does.
     pub soft_labels: f64,
     /// Softens the teacher's probabilities and the student's in the soft part of the loss.
     pub temperature: f64,
     /// `mixed` or `synthetic_then_gold`.
     pub stages: Stages,
     /// Passes over the gold examples in the second stage. A dozen examples are few steps: 3 passes
-    /// mend what is amiss without learning them by heart.
+    /// correct errors of the first stage without overfitting.
     pub gold_epochs: usize,
-    /// Peak of the second stage's learning rate; 0 for a quarter of the first's, which keeps what
-    /// the many synthetic examples taught.
+    /// Peak of the second stage's learning rate; 0 for a quarter of the first's, which preserves
+    /// what the student learnt from the synthetic examples.
     pub gold_learning_rate: f64,
-    /// Epochs are added until the (first) stage has this many steps, so that a dozen seeds alone
-    /// train at all; 0 for off.
+    /// Minimum steps of the (first) stage: epochs are added to reach it, so that a dozen seeds
+    /// alone give enough steps; 0 for off.
     pub min_steps: usize,
-    /// Share of each class's examples that is held back to judge the epochs: the best one's weights
-    /// are what comes out. 0 for off: with few examples all are worth more as training.
+    /// Share of each class's examples used for validation: the result has the weights of the epoch
+    /// with the lowest validation loss. 0 for off: few examples are worth more as training data.
     pub validation_share: f64,
     /// Epochs without a better validation loss after which a stage ends.
     pub patience: usize,
@@ -118,19 +118,18 @@ impl Default for TrainSettings {
     }
 }
 
-/// A value that cannot be trained with.
+/// An invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutOfRange {
-    /// Key in `task.toml`, `student.epochs` for one.
+    /// Key in `task.toml`, such as `student.epochs`.
     pub key: &'static str,
-    /// The value.
     pub value: String,
-    /// What would be right.
+    /// The constraint that it violates.
     pub wanted: &'static str,
 }
 
 impl TrainSettings {
-    /// The first value that cannot be trained with.
+    /// The first invalid value.
     pub(crate) fn fault(&self) -> Option<OutOfRange> {
         const SHARE: &str = "it must lie between 0 and 1";
         let least = [
@@ -142,7 +141,7 @@ impl TrainSettings {
                 "student.max_length",
                 self.max_length,
                 3,
-                "it must be at least 3: the first and the last token are the encoder's own",
+                "it must be at least 3: the first and the last token are special",
             ),
         ];
         let ranges = [

@@ -1,10 +1,10 @@
-//! A training's exact state on disk, so that one that was killed goes on where it was.
+//! A training's exact state on disk, so that an interrupted training can be resumed.
 //!
-//! One safetensors file, `training.safetensors`: the tensors `weight.NAME`, `first.NAME`,
-//! `second.NAME`, of the best epoch so far `best.NAME` and its judgement `best-logits`, and in the
-//! header's metadata, as JSON, the place in the training. It is written beside, synced and renamed:
-//! there is always a whole one. It carries a fingerprint of the examples, the settings and the base,
-//! and one with another fingerprint counts as none.
+//! One safetensors file, `training.safetensors`, holds the tensors `weight.NAME`, `first.NAME` and
+//! `second.NAME`, those of the best epoch so far as `best.NAME`, its validation logits as
+//! `best-logits`, and in the header's metadata the progress of the training as JSON. It is replaced
+//! atomically. Its fingerprint covers the examples, the settings and the base; a file with another
+//! fingerprint is ignored.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -26,35 +26,36 @@ use super::{
 
 const FILE: &str = "training.safetensors";
 const PART: &str = "training.safetensors.part";
-const PLACE: &str = "place";
+/// Key of the progress; older snapshots use the same one.
+const PROGRESS: &str = "place";
 const FINGERPRINT: &str = "fingerprint";
 const BEST_LOGITS: &str = "best-logits";
-/// What lies between two states, in the time that writing one takes.
+/// Minimum time between two snapshots, in multiples of the time that writing one takes.
 const PAUSE: u32 = 20;
 
-/// Where and how often a training's state is kept.
+/// Where and how often a training's state is saved.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshots {
-    /// A folder for this training alone; created where it is not there.
+    /// A folder for this training alone; created if it does not exist.
     pub folder: PathBuf,
-    /// Also within an epoch, after so many steps; 0: only after epochs.
+    /// Also save within an epoch after this many steps; 0: only after epochs.
     pub every_steps: usize,
-    /// No state is written before so much time has passed since the start or the last one: what is
-    /// done in less is done again as quickly. Where writing takes long, more time has to pass, so
-    /// that it costs a twentieth at most; with zero every state that is due is written.
+    /// Minimum time since the start or the last snapshot: less work than that is quickly redone. If
+    /// writing is slow the interval grows, so that snapshots take a twentieth of the time at most.
+    /// With zero every snapshot that is due is written.
     pub least_time: Duration,
 }
 
 impl Snapshots {
-    /// After each epoch, where at least 20 seconds have passed.
+    /// After each epoch, but at most every 20 seconds.
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder, every_steps: 0, least_time: Duration::from_secs(20) }
     }
 }
 
-/// Where a training is, beside its weights.
+/// The progress of a training; with the weights and moments its whole state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct Progress {
     pub stage: usize,
     /// Epoch of the stage.
     pub epoch: usize,
@@ -62,17 +63,19 @@ pub(super) struct Place {
     pub in_epoch: usize,
     /// Steps taken in all stages.
     pub step: usize,
-    /// Steps taken since the optimiser's moments were zero.
+    /// Steps taken since the optimiser's moments were reset.
     pub optimiser_step: u64,
-    /// Product of the decays of a weight without gradients.
-    pub unused_kept: f64,
-    /// Sums of the epoch so far: weighted losses, and weights.
+    /// Product of all steps' decay factors, for weights without gradients.
+    #[serde(rename = "unused_kept")]
+    pub unused_decay: f64,
+    /// Sums over the epoch so far: weighted losses, and weights.
     pub loss: f64,
     pub weight: f64,
-    /// Epochs of the stage since its best.
-    pub without_better: usize,
+    /// Epochs since the stage's best.
+    #[serde(rename = "without_better")]
+    pub epochs_without_improvement: usize,
     pub history: Vec<Epoch>,
-    /// The best epoch's validation loss and `unused_kept`, where there is one.
+    /// The best epoch's validation loss and `unused_decay`.
     pub best: Option<(f64, f64)>,
 }
 
@@ -80,47 +83,48 @@ pub(super) struct Place {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Best {
     pub weights: Weights,
-    /// Logits of the examples held back, `[examples, classes]`.
+    /// Logits of the validation examples, `[examples, classes]`.
     pub logits: Vec<f32>,
 }
 
 /// A training's state.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Snapshot {
-    pub place: Place,
+    pub progress: Progress,
     pub state: State,
     pub best: Option<Best>,
 }
 
 /// Writes and reads the snapshots of one training.
-pub(super) struct Keeper {
+pub(super) struct SnapshotStore {
     settings: Snapshots,
     fingerprint: String,
     last: Instant,
-    /// Time that has to pass from `last` on.
+    /// Minimum time between `last` and the next snapshot.
     pause: Duration,
     steps: usize,
 }
 
-impl Keeper {
+impl SnapshotStore {
     pub(super) fn new(settings: Snapshots, fingerprint: String) -> Self {
         let pause = settings.least_time;
         Self { settings, fingerprint, last: Instant::now(), pause, steps: 0 }
     }
 
-    /// The state to go on from. A file that is foreign, stale or damaged counts as none: it costs
-    /// time, and never a wrong result.
+    /// The state to resume from. A foreign, outdated or damaged file is ignored: that costs time,
+    /// but never gives a wrong result.
     pub(super) fn read(&self) -> Option<Snapshot> {
         let file = fs::File::open(self.settings.folder.join(FILE)).ok()?;
-        // Mapped: beside a learner that is there already, a copy of the file would be too much.
-        // SAFETY: only this run, which holds its folder's lock, writes it, and by renaming.
+        // Mapped: the learner already exists, and a copy of the file might not fit beside it.
+        // SAFETY: only this run, which holds its folder's lock, writes the file, and does so by
+        // renaming.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.ok()?;
         let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
         let metadata = header.metadata().as_ref()?;
         if metadata.get(FINGERPRINT)? != &self.fingerprint {
             return None;
         }
-        let place: Place = serde_json::from_str(metadata.get(PLACE)?).ok()?;
+        let progress: Progress = serde_json::from_str(metadata.get(PROGRESS)?).ok()?;
         let mut state = State::new();
         let mut best = Best::default();
         for (name, view) in SafeTensors::deserialize(&bytes).ok()?.iter() {
@@ -142,23 +146,23 @@ impl Keeper {
                 _ => &mut slot.second,
             } = values;
         }
-        Some(Snapshot { best: place.best.map(|_| best), place, state })
+        Some(Snapshot { best: progress.best.map(|_| best), progress, state })
     }
 
-    /// Whether the state is to be kept after a step; `epoch_ends` where an epoch does.
+    /// Whether a snapshot is due after a step; `epoch_ends` tells whether an epoch ended with it.
     pub(super) fn is_due(&mut self, epoch_ends: bool) -> bool {
         self.steps += 1;
         let every = self.settings.every_steps;
         (epoch_ends || (every > 0 && self.steps >= every)) && self.last.elapsed() >= self.pause
     }
 
-    /// Replaces the state that was kept.
+    /// Replaces the snapshot.
     ///
     /// # Errors
     /// [`StudentError::Write`].
     pub(super) fn write(
         &mut self,
-        place: &Place,
+        progress: &Progress,
         state: &State,
         best: Option<&Best>,
     ) -> Result<()> {
@@ -175,9 +179,9 @@ impl Keeper {
             }
             tensors.insert(BEST_LOGITS.to_owned(), Floats::new(&best.logits));
         }
-        let json = serde_json::to_string(place).expect("a place is plain numbers");
+        let json = serde_json::to_string(progress).expect("progress is plain numbers");
         let metadata = HashMap::from([
-            (PLACE.to_owned(), json),
+            (PROGRESS.to_owned(), json),
             (FINGERPRINT.to_owned(), self.fingerprint.clone()),
         ]);
         let folder = &self.settings.folder;
@@ -193,18 +197,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// Removes what was kept: the training is over.
+    /// Removes the snapshot of a completed training.
     ///
     /// # Errors
     /// [`StudentError::Write`].
     pub(super) fn remove(&self) -> Result<()> {
         let folder = &self.settings.folder;
         let fault = |source| StudentError::Write { path: folder.clone(), source };
-        // Of a state that was broken off in the middle.
+        // Left by an interrupted write.
         let _ = fs::remove_file(folder.join(PART));
         match fs::remove_file(folder.join(FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(error)),
-            // What else the folder may hold is not ours.
+            // The folder stays if it holds files of others.
             _ => fs::remove_dir(folder).or(Ok(())),
         }
     }
@@ -224,7 +228,7 @@ fn replace(folder: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Re
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-/// Numbers as safetensors wants them: F32, little-endian, one tensor's bytes at a time.
+/// A safetensors view of F32 numbers; encodes one tensor's bytes at a time.
 struct Floats<'a> {
     shape: [usize; 1],
     values: &'a [f32],
@@ -262,12 +266,12 @@ mod tests {
         let slot =
             Slot { weight: vec![1.0, -0.1], first: vec![1e-30, 2.0], second: vec![0.5, 0.0] };
         Snapshot {
-            place: Place {
+            progress: Progress {
                 step: 7,
-                unused_kept: 0.1 + 0.2,
+                unused_decay: 0.1 + 0.2,
                 loss: 1.0 / 3.0,
                 best: Some((0.3, 0.9)),
-                ..Place::default()
+                ..Progress::default()
             },
             state: [("a.weight".to_owned(), slot)].into(),
             best: Some(Best {
@@ -277,28 +281,28 @@ mod tests {
         }
     }
 
-    fn keeper(folder: &Path, fingerprint: &str) -> Keeper {
+    fn store(folder: &Path, fingerprint: &str) -> SnapshotStore {
         let settings = Snapshots {
             every_steps: 3,
             least_time: Duration::ZERO,
             ..Snapshots::new(folder.into())
         };
-        Keeper::new(settings, fingerprint.to_owned())
+        SnapshotStore::new(settings, fingerprint.to_owned())
     }
 
     #[test]
     fn a_state_comes_back_bit_for_bit_and_only_to_its_own_training() -> anyhow::Result<()> {
         let temp = tempfile::tempdir()?;
         let folder = temp.path().join("deep/training");
-        let mut mine = keeper(&folder, "mine");
+        let mut mine = store(&folder, "mine");
         assert_eq!(mine.read(), None);
         let wanted = snapshot();
         for step in [1, 7] {
-            let place = Place { step, ..wanted.place.clone() };
-            mine.write(&place, &wanted.state, wanted.best.as_ref())?;
+            let progress = Progress { step, ..wanted.progress.clone() };
+            mine.write(&progress, &wanted.state, wanted.best.as_ref())?;
         }
         assert_eq!(mine.read(), Some(wanted));
-        assert_eq!(keeper(&folder, "other").read(), None);
+        assert_eq!(store(&folder, "other").read(), None);
         assert_eq!(fs::read_dir(&folder)?.count(), 1);
         let whole = fs::read(folder.join(FILE))?;
         fs::write(folder.join(FILE), &whole[..whole.len() - 1])?;
@@ -311,10 +315,10 @@ mod tests {
 
     #[test]
     fn states_are_due_after_epochs_and_steps_but_not_too_often() {
-        let mut often = keeper(Path::new("/no/where"), "");
+        let mut often = store(Path::new("/no/where"), "");
         let due = [false, false, false, true].map(|epoch_ends| often.is_due(epoch_ends));
         assert_eq!(due, [false, false, true, true]);
-        let mut seldom = Keeper::new(Snapshots::new("/no/where".into()), String::new());
+        let mut seldom = SnapshotStore::new(Snapshots::new("/no/where".into()), String::new());
         assert!(!seldom.is_due(true));
     }
 }

@@ -1,5 +1,5 @@
-//! What a training promises: the same outcome however it is cut into passes or interrupted, and
-//! stages and early stopping that do what they are for.
+//! Guarantees of a training: the same outcome whether it is divided into passes or interrupted, and
+//! working stages and early stopping.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{
     *,
 };
 
-const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
+const CONTINUE: ControlFlow<()> = ControlFlow::Continue(());
 
 fn base() -> BaseModel {
     BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap()
@@ -72,8 +72,8 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Settings under which everything that a snapshot holds matters.
-fn everything() -> TrainSettings {
+/// Settings that use every part of a snapshot.
+fn all_features() -> TrainSettings {
     TrainSettings {
         stages: Stages::SyntheticThenGold,
         validation_share: 0.2,
@@ -85,14 +85,14 @@ fn everything() -> TrainSettings {
 }
 
 #[test]
-fn a_training_broken_off_in_mid_epoch_ends_with_the_same_weights_bit_for_bit() {
-    let (base, labels, examples, settings) = (base(), labels(), examples(), everything());
+fn a_training_interrupted_in_mid_epoch_ends_with_the_same_weights_bit_for_bit() {
+    let (base, labels, examples, settings) = (base(), labels(), examples(), all_features());
     let mut training = Training::new(&base, &labels, &examples, &settings);
     let mut steps = Vec::new();
     let whole = training
         .run(&mut |step| {
             steps.push(step);
-            GO_ON
+            CONTINUE
         })
         .unwrap();
     let temp = tempfile::tempdir().unwrap();
@@ -103,30 +103,30 @@ fn a_training_broken_off_in_mid_epoch_ends_with_the_same_weights_bit_for_bit() {
     assert!(per_epoch > 1 && steps.len() > 3 * per_epoch + 1, "{steps:?}");
     for stop in [1, per_epoch, 3 * per_epoch, 3 * per_epoch + 1, steps.len()] {
         let mut again = Vec::new();
-        let broken = training.run(&mut |step| {
+        let interrupted = training.run(&mut |step| {
             again.push(step);
-            if step.step == stop { ControlFlow::Break(()) } else { GO_ON }
+            if step.step == stop { ControlFlow::Break(()) } else { CONTINUE }
         });
-        assert!(matches!(broken, Err(StudentError::Stopped)), "{broken:?}");
+        assert!(matches!(interrupted, Err(StudentError::Stopped)), "{interrupted:?}");
         let outcome = training
             .run(&mut |step| {
                 again.push(step);
-                GO_ON
+                CONTINUE
             })
             .unwrap();
         assert_eq!(again, steps, "stopped after {stop}");
         assert_eq!(weights(&outcome.classifier), weights(&whole.classifier));
         assert_eq!(outcome.history, whole.history);
         assert_eq!(outcome.validation, whole.validation);
-        assert!(!folder.exists(), "what was kept is of no use any more");
+        assert!(!folder.exists(), "the snapshot is removed");
     }
 }
 
 #[test]
-fn a_killed_training_goes_on_from_the_last_state_and_a_stale_one_is_ignored() {
+fn a_killed_training_resumes_from_the_last_snapshot_and_a_stale_one_is_ignored() {
     let (base, labels, examples, settings) = (base(), labels(), examples(), settings());
     let mut training = Training::new(&base, &labels, &examples, &settings);
-    let whole = weights(&training.run(&mut |_| GO_ON).unwrap().classifier);
+    let whole = weights(&training.run(&mut |_| CONTINUE).unwrap().classifier);
     let temp = tempfile::tempdir().unwrap();
     let (folder, copy) = (temp.path().join("training"), temp.path().join("copy.safetensors"));
     let file = folder.join("training.safetensors");
@@ -135,12 +135,12 @@ fn a_killed_training_goes_on_from_the_last_state_and_a_stale_one_is_ignored() {
         least_time: Duration::ZERO,
         ..Snapshots::new(folder.clone())
     });
-    // As a kill at step 9 would leave it: the state that was written last, after step 8.
+    // What a kill at step 9 would leave: the last snapshot before it.
     let save = &mut |step: TrainStep| {
         if step.step == 9 {
             fs::copy(&file, &copy).unwrap();
         }
-        GO_ON
+        CONTINUE
     };
     training.run(save).unwrap();
     let put_back = || {
@@ -151,7 +151,7 @@ fn a_killed_training_goes_on_from_the_last_state_and_a_stale_one_is_ignored() {
         let mut first = None;
         let record = &mut |step: TrainStep| {
             first.get_or_insert(step.step);
-            GO_ON
+            CONTINUE
         };
         let outcome = training.run(record).unwrap();
         (first.unwrap(), weights(&outcome.classifier))
@@ -176,7 +176,7 @@ fn small_passes_give_what_the_whole_batch_gives() {
         let mut losses = Vec::new();
         let outcome = training.run(&mut |step| {
             losses.push(step.loss);
-            GO_ON
+            CONTINUE
         });
         (weights(&outcome.unwrap().classifier), losses)
     };
@@ -184,8 +184,8 @@ fn small_passes_give_what_the_whole_batch_gives() {
     for rows in [1, 2, 4] {
         let (parts, others) = run(rows);
         assert!(furthest(&losses, &others) < 1e-4, "{losses:?} {others:?}");
-        // Adam lifts tiny gradients, whose sums differ in their last bit, to whole steps: the
-        // weights as a whole are near.
+        // Adam amplifies tiny gradients, whose sums differ in the last bit, to whole steps, so that
+        // only the mean difference is small.
         let mean = whole.iter().zip(&parts).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>()
             / whole.len() as f64;
         assert!(mean < 1e-5, "{rows}: {mean}");
@@ -207,7 +207,7 @@ fn the_second_stage_trains_on_gold_with_its_own_rate() {
     let outcome = training
         .run(&mut |step| {
             steps.push(step);
-            GO_ON
+            CONTINUE
         })
         .unwrap();
     // Seven synthetic examples: 3 epochs of 3 steps; three gold ones: 2 of 1.
@@ -219,9 +219,9 @@ fn the_second_stage_trains_on_gold_with_its_own_rate() {
 }
 
 #[test]
-fn the_best_epoch_is_what_comes_out() {
+fn the_result_is_the_best_epoch() {
     let (base, labels, mut examples) = (base(), labels(), examples());
-    // Labels of chance: what is learnt by heart makes the rest worse.
+    // Random labels: overfitting raises the validation loss.
     examples.iter_mut().enumerate().for_each(|(at, example)| example.label = at / 2 % 2);
     let settings = TrainSettings {
         validation_share: 0.4,
@@ -230,7 +230,8 @@ fn the_best_epoch_is_what_comes_out() {
         learning_rate: 1e-2,
         ..settings()
     };
-    let outcome = Training::new(&base, &labels, &examples, &settings).run(&mut |_| GO_ON).unwrap();
+    let outcome =
+        Training::new(&base, &labels, &examples, &settings).run(&mut |_| CONTINUE).unwrap();
     let losses = outcome.history.iter().map(|epoch| epoch.validation_loss.unwrap());
     let losses = losses.collect::<Vec<_>>();
     let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
@@ -239,9 +240,9 @@ fn the_best_epoch_is_what_comes_out() {
 
     // The logits are the best epoch's, and so are the weights.
     let validation = outcome.validation.unwrap();
-    let judged = validation.logits.chunks_exact(2).zip(&validation.labels);
+    let rows = validation.logits.chunks_exact(2).zip(&validation.labels);
     let loss =
-        judged.map(|(logits, &label)| -f64::from(softmax(logits, 1.0)[label]).ln()).sum::<f64>()
+        rows.map(|(logits, &label)| -f64::from(softmax(logits, 1.0)[label]).ln()).sum::<f64>()
             / validation.labels.len() as f64;
     assert!((loss - losses[best]).abs() < 1e-6, "{loss} {losses:?}");
     let held = Plan::new(&settings, &examples, 0).validation;
@@ -250,7 +251,7 @@ fn the_best_epoch_is_what_comes_out() {
     for (again, logits) in again.iter().zip(validation.logits.chunks_exact(2)) {
         assert!(furthest(again, logits) < 1e-5, "{again:?} {logits:?}");
     }
-    // And the classifier has the temperature that suits them.
+    // And the classifier has the temperature fitted on them.
     let fitted = outcome.temperature.unwrap();
     assert_eq!(outcome.classifier.temperature(), fitted.temperature);
     assert!(fitted.nll_after <= fitted.nll_before + 1e-9, "{fitted:?}");
@@ -262,7 +263,7 @@ fn the_best_epoch_is_what_comes_out() {
 fn a_shared_corpus_changes_nothing() {
     let (base, labels, examples, settings) = (base(), labels(), examples(), settings());
     let mut training = Training::new(&base, &labels, &examples, &settings);
-    let run = |training: &Training| weights(&training.run(&mut |_| GO_ON).unwrap().classifier);
+    let run = |training: &Training| weights(&training.run(&mut |_| CONTINUE).unwrap().classifier);
     let alone = run(&training);
     let texts = || examples.iter().map(|example| example.text.as_str());
     let whole = Corpus::new(&base, texts(), settings.max_length).unwrap();
@@ -272,24 +273,24 @@ fn a_shared_corpus_changes_nothing() {
         training.corpus = Some(corpus);
         assert_eq!(run(&training), alone);
     }
-    assert!(training.need().unwrap() > 4 * alone.len() as u64);
+    assert!(training.memory_estimate().unwrap() > 4 * alone.len() as u64);
 }
 
 #[test]
 fn soft_labels_pull_towards_the_teacher() {
     let (base, labels, mut examples) = (base(), labels(), examples());
     for example in &mut examples {
-        let sure = if example.label == 0 { 0.7 } else { 0.3 };
-        example.teacher = vec![sure, 1.0 - sure];
+        let confidence = if example.label == 0 { 0.7 } else { 0.3 };
+        example.teacher = vec![confidence, 1.0 - confidence];
     }
-    let surest = |soft_labels: f64| {
+    let mean_confidence = |soft_labels: f64| {
         let settings = TrainSettings { soft_labels, epochs: 60, learning_rate: 1e-2, ..settings() };
         let training = Training::new(&base, &labels, &examples, &settings);
-        let student = training.run(&mut |_| GO_ON).unwrap().classifier;
+        let student = training.run(&mut |_| CONTINUE).unwrap().classifier;
         let texts = examples.iter().map(|example| example.text.clone()).collect::<Vec<_>>();
         let tops = student.predict(&texts).unwrap();
         tops.iter().map(|shares| shares[0].max(shares[1])).sum::<f32>() / texts.len() as f32
     };
-    let (hard, soft) = (surest(0.0), surest(1.0));
+    let (hard, soft) = (mean_confidence(0.0), mean_confidence(1.0));
     assert!(hard > 0.9 && (soft - 0.7).abs() < 0.08, "{hard} {soft}");
 }

@@ -1,67 +1,68 @@
-//! The loop: batches, passes, steps, epochs, stages.
+//! The training loop: passes, steps, epochs, stages.
 
 use std::ops::ControlFlow;
 
 use super::{
     Epoch, Example, TrainSettings, TrainStep,
-    loss::{Objective, log_softmax},
+    loss::{LossFunction, log_softmax},
     plan::{Plan, Stage},
-    snapshot::{Best, Keeper, Place},
+    snapshot::{Best, Progress, SnapshotStore},
 };
 use crate::student::{
     Result, StudentError,
     dropout::Dropout,
+    error::Fault,
     network::{Learner, Slot, Update},
     packed_batch::PackedBatch,
 };
 
-/// A training under way.
-pub(crate) struct Course<'a> {
+/// A running training.
+pub(crate) struct TrainLoop<'a> {
     pub learner: Box<dyn Learner>,
     pub settings: &'a TrainSettings,
     pub examples: &'a [Example],
-    /// Token ids of the examples, as the learner's word table numbers them.
+    /// Token ids of the examples, renumbered for the learner's word table.
     pub ids: &'a [Vec<u32>],
     pub plan: &'a Plan,
     pub classes: usize,
     pub seed: u64,
-    pub place: Place,
+    pub progress: Progress,
     pub best: Option<Best>,
 }
 
-impl Course<'_> {
-    /// Trains from where it is to the end.
+impl TrainLoop<'_> {
+    /// Trains from the current progress to the end.
     ///
     /// # Errors
-    /// A loss that is no longer a number, [`StudentError::Stopped`] where `progress` breaks off, and
-    /// what the learner and the keeper say.
+    /// A loss that is not finite, [`StudentError::Stopped`] if `on_step` stops the training, and
+    /// errors of the learner and the snapshots.
     pub(super) fn run(
         &mut self,
-        keeper: &mut Option<Keeper>,
-        progress: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
+        store: &mut Option<SnapshotStore>,
+        on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<()> {
         let (plan, examples) = (self.plan, self.examples);
-        while let Some(stage) = plan.stages.get(self.place.stage) {
+        while let Some(stage) = plan.stages.get(self.progress.stage) {
             let examples = stage.examples.iter().map(|&at| &examples[at]).collect::<Vec<_>>();
-            let objective = Objective::new(self.settings, self.classes, &examples);
-            let mut over = false;
-            while !over {
-                let order = stage.order(self.place.epoch, self.seed);
+            let loss_function = LossFunction::new(self.settings, self.classes, &examples);
+            let mut stage_ended = false;
+            while !stage_ended {
+                let order = stage.order(self.progress.epoch, self.seed);
                 let batches = order.chunks(self.settings.batch_size);
-                for batch in batches.skip(self.place.in_epoch) {
-                    let step = self.step(stage, &objective, batch)?;
-                    let flow = progress(step);
-                    let ends = self.place.in_epoch == stage.per_epoch;
-                    if ends {
-                        over = self.finish_epoch(stage)?;
+                for batch in batches.skip(self.progress.in_epoch) {
+                    let step = self.step(stage, &loss_function, batch)?;
+                    let flow = on_step(step);
+                    let epoch_ended = self.progress.in_epoch == stage.per_epoch;
+                    if epoch_ended {
+                        stage_ended = self.finish_epoch(stage)?;
                     }
-                    if over {
+                    if stage_ended {
                         self.finish_stage()?;
                     }
-                    if let Some(keeper) = keeper
-                        && (keeper.is_due(ends) || flow.is_break())
+                    if let Some(store) = store
+                        && (store.is_due(epoch_ended) || flow.is_break())
                     {
-                        keeper.write(&self.place, &self.learner.state()?, self.best.as_ref())?;
+                        store.write(&self.progress, &self.learner.state()?, self.best.as_ref())?;
                     }
                     if flow.is_break() {
                         return Err(StudentError::Stopped);
@@ -72,47 +73,55 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// One optimiser step over `batch`, in as many passes as the settings ask for.
-    fn step(&mut self, stage: &Stage, objective: &Objective, batch: &[usize]) -> Result<TrainStep> {
-        let weights = batch.iter().map(|&at| objective.weight(&self.examples[at]));
-        let whole = weights.sum::<f64>();
+    /// One optimiser step over `batch`, in passes of the configured size.
+    fn step(
+        &mut self,
+        stage: &Stage,
+        loss_function: &LossFunction,
+        batch: &[usize],
+    ) -> Result<TrainStep> {
+        let weights = batch.iter().map(|&at| loss_function.weight(&self.examples[at]));
+        let total_weight = weights.sum::<f64>();
         let rows_per_pass = self.settings.rows_per_pass();
-        // Every pass of a training drops numbers of its own.
+        // Every pass has its own dropout masks.
         let passes = self.settings.batch_size.div_ceil(rows_per_pass);
         let mut loss = 0.0;
         for (pass, part) in batch.chunks(rows_per_pass).enumerate() {
             let texts = part.iter().map(|&at| self.ids[at].as_slice()).collect::<Vec<_>>();
-            let dropout = Dropout::new(self.seed, (self.place.step * passes + pass) as u64);
+            let dropout = Dropout::new(self.seed, (self.progress.step * passes + pass) as u64);
             let logits = self.learner.forward(&PackedBatch::new(&texts), Some(dropout))?;
             let mut gradient = vec![0f32; logits.len()];
             let rows =
                 logits.chunks_exact(self.classes).zip(gradient.chunks_exact_mut(self.classes));
             for (&at, (logits, gradient)) in part.iter().zip(rows) {
                 let example = &self.examples[at];
-                let scale = objective.weight(example) / whole.max(f64::MIN_POSITIVE);
-                loss += objective.one(logits, example, scale, gradient);
+                let scale = loss_function.weight(example) / total_weight.max(f64::MIN_POSITIVE);
+                loss += loss_function.example_loss(logits, example, scale, gradient);
             }
             self.learner.backward(&gradient)?;
         }
-        let Place { epoch, in_epoch, .. } = self.place;
+        let Progress { epoch, in_epoch, .. } = self.progress;
         let rate = stage.rate_at(epoch * stage.per_epoch + in_epoch);
         let gradient_norm = self.learner.step(Update {
             rate,
             weight_decay: self.settings.weight_decay,
             clip_norm: self.settings.clip_norm,
-            step: self.place.optimiser_step + 1,
+            step: self.progress.optimiser_step + 1,
         })?;
-        let place = &mut self.place;
-        place.optimiser_step += 1;
-        place.step += 1;
-        place.in_epoch += 1;
-        place.unused_kept *= 1.0 - rate * self.settings.weight_decay;
-        place.loss += loss * whole;
-        place.weight += whole;
-        let (step, steps) = (place.step, self.plan.steps());
+        let progress = &mut self.progress;
+        progress.optimiser_step += 1;
+        progress.step += 1;
+        progress.in_epoch += 1;
+        progress.unused_decay *= 1.0 - rate * self.settings.weight_decay;
+        progress.loss += loss * total_weight;
+        progress.weight += total_weight;
+        let (step, steps) = (progress.step, self.plan.steps());
         if !(loss.is_finite() && gradient_norm.is_finite()) {
-            return Err(StudentError::Training(format!(
-                "the loss is {loss} and the gradient's norm {gradient_norm} at step {step} of {steps}\nhint: lower student.learning_rate"
+            return Err(StudentError::Training(Fault::with_hint(
+                format!(
+                    "the loss is {loss} and the gradient's norm {gradient_norm} at step {step} of {steps}"
+                ),
+                "lower student.learning_rate",
             )));
         }
         Ok(TrainStep {
@@ -126,46 +135,46 @@ impl Course<'_> {
         })
     }
 
-    /// Judges the epoch that has just ended; whether the stage is over.
+    /// Evaluates the epoch that just ended. Returns whether the stage ends too.
     fn finish_epoch(&mut self, stage: &Stage) -> Result<bool> {
-        let judged = self.judge()?;
-        let place = &mut self.place;
-        place.history.push(Epoch {
-            stage: place.stage,
-            epoch: place.epoch,
-            loss: place.loss / place.weight.max(f64::MIN_POSITIVE),
-            validation_loss: judged.as_ref().map(|judged| judged.loss),
-            validation_accuracy: judged.as_ref().map(|judged| judged.accuracy),
+        let evaluation = self.evaluate()?;
+        let progress = &mut self.progress;
+        progress.history.push(Epoch {
+            stage: progress.stage,
+            epoch: progress.epoch,
+            loss: progress.loss / progress.weight.max(f64::MIN_POSITIVE),
+            validation_loss: evaluation.as_ref().map(|evaluation| evaluation.loss),
+            validation_accuracy: evaluation.as_ref().map(|evaluation| evaluation.accuracy),
         });
-        (place.loss, place.weight) = (0.0, 0.0);
-        place.epoch += 1;
-        place.in_epoch = 0;
-        if let Some(judged) = judged {
-            if place.best.is_none_or(|(best, _)| judged.loss < best) {
-                place.best = Some((judged.loss, place.unused_kept));
-                place.without_better = 0;
+        (progress.loss, progress.weight) = (0.0, 0.0);
+        progress.epoch += 1;
+        progress.in_epoch = 0;
+        if let Some(evaluation) = evaluation {
+            if progress.best.is_none_or(|(best, _)| evaluation.loss < best) {
+                progress.best = Some((evaluation.loss, progress.unused_decay));
+                progress.epochs_without_improvement = 0;
                 let weights = self.learner.weights()?;
-                self.best = Some(Best { weights, logits: judged.logits });
+                self.best = Some(Best { weights, logits: evaluation.logits });
             } else {
-                place.without_better += 1;
+                progress.epochs_without_improvement += 1;
             }
         }
-        let enough = place.without_better >= self.settings.patience;
-        Ok(enough || place.epoch == stage.epochs)
+        let exhausted = progress.epochs_without_improvement >= self.settings.patience;
+        Ok(exhausted || progress.epoch == stage.epochs)
     }
 
-    /// The next stage, if there is one, starts from the best weights of this one, with moments of
-    /// zero and a best of its own.
+    /// The next stage, if there is one, starts from the best weights of this one, with zero moments
+    /// and no best epoch.
     fn finish_stage(&mut self) -> Result<()> {
-        let place = &mut self.place;
-        place.stage += 1;
-        (place.epoch, place.without_better, place.optimiser_step) = (0, 0, 0);
-        if place.stage == self.plan.stages.len() {
+        let progress = &mut self.progress;
+        progress.stage += 1;
+        (progress.epoch, progress.epochs_without_improvement, progress.optimiser_step) = (0, 0, 0);
+        if progress.stage == self.plan.stages.len() {
             return Ok(());
         }
-        let mut weights = match (self.best.take(), place.best.take()) {
-            (Some(best), Some((_, unused_kept))) => {
-                place.unused_kept = unused_kept;
+        let mut weights = match (self.best.take(), progress.best.take()) {
+            (Some(best), Some((_, unused_decay))) => {
+                progress.unused_decay = unused_decay;
                 best.weights
             }
             _ => self.learner.weights()?,
@@ -180,33 +189,34 @@ impl Course<'_> {
         self.learner.restore(&state)
     }
 
-    /// The examples held back as the learner judges them now; `None` where there are none.
-    fn judge(&mut self) -> Result<Option<Judged>> {
-        let held = &self.plan.validation;
-        if held.is_empty() {
+    /// Evaluates the learner on the validation examples; `None` if there are none.
+    fn evaluate(&mut self) -> Result<Option<Evaluation>> {
+        let validation = &self.plan.validation;
+        if validation.is_empty() {
             return Ok(None);
         }
-        let mut judged = Judged { loss: 0.0, accuracy: 0.0, logits: Vec::new() };
-        for part in held.chunks(self.settings.rows_per_pass()) {
+        let mut evaluation = Evaluation { loss: 0.0, accuracy: 0.0, logits: Vec::new() };
+        for part in validation.chunks(self.settings.rows_per_pass()) {
             let texts = part.iter().map(|&at| self.ids[at].as_slice()).collect::<Vec<_>>();
-            judged.logits.extend(self.learner.forward(&PackedBatch::new(&texts), None)?);
+            evaluation.logits.extend(self.learner.forward(&PackedBatch::new(&texts), None)?);
         }
-        for (&at, logits) in held.iter().zip(judged.logits.chunks_exact(self.classes)) {
+        for (&at, logits) in validation.iter().zip(evaluation.logits.chunks_exact(self.classes)) {
             let logs = log_softmax(logits, 1.0);
             let label = self.examples[at].label;
             let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            judged.loss -= logs[label] / held.len() as f64;
-            judged.accuracy += f64::from(u8::from(logs[label] == top)) / held.len() as f64;
+            evaluation.loss -= logs[label] / validation.len() as f64;
+            evaluation.accuracy +=
+                f64::from(u8::from(logs[label] == top)) / validation.len() as f64;
         }
-        Ok(Some(judged))
+        Ok(Some(evaluation))
     }
 }
 
-/// Examples that were held back, judged.
-struct Judged {
+/// Results on the validation examples.
+struct Evaluation {
     /// Mean cross-entropy with the labels.
     loss: f64,
-    /// Share judged rightly.
+    /// Share of correct predictions.
     accuracy: f64,
     /// `[examples, classes]`.
     logits: Vec<f32>,

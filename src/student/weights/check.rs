@@ -1,31 +1,35 @@
-//! Holds a checkpoint against the network that `config.json` describes, tensor by tensor.
+//! Checks a checkpoint against the network that `config.json` describes, tensor by tensor.
 //!
-//! What is missing, misshapen or of a number type that we cannot read is a fault, and so is what is
-//! left over inside the encoder: a seventh layer that config.json does not know of would be dropped
-//! without a word, and the student would be another model than the file. Heads of other tasks and
-//! buffers that are no weights are passed over.
+//! Tensors that are missing, misshapen or of an unsupported number type are errors. So are surplus
+//! tensors inside the encoder: a seventh layer that config.json does not mention would be dropped
+//! silently, and the student would not be the model of the file. Heads of other tasks and buffers
+//! that are not weights are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use safetensors::Dtype;
 
 use super::{super::config::Architecture, Checkpoint, Result};
-use crate::student::model_spec::{ModelSpec, Wanted};
+use crate::student::{
+    error::{Fault, TAKE_CONFIG_AND_WEIGHTS},
+    model_spec::{ModelSpec, TensorSpec},
+};
 
-/// Faulty tensors listed in full; a wholly foreign file would list hundreds.
+/// Maximum number of tensors listed in an error; for a file of another kind there would be
+/// hundreds.
 const SHOWN: usize = 12;
 
-/// What the message says of a number type that is not read.
+/// The message for an unsupported number type.
 pub(super) fn unreadable(name: &str, dtype: Dtype) -> String {
     format!("{name} holds {dtype:?}, only F32, F16 and BF16 are read")
 }
 
 impl Checkpoint {
-    /// Checks that the file holds the network: the encoder, and where the spec has classes
-    /// its whole head. The head's first dense layer may lack where it has none.
+    /// Checks that the file holds the network: the encoder, and if the spec has classes the whole
+    /// head. Without classes the head's first dense layer is optional.
     ///
     /// # Errors
-    /// One error lists every tensor at fault.
+    /// One error that lists every missing, misshapen or surplus tensor.
     pub(crate) fn check(&self, spec: &ModelSpec) -> Result<()> {
         let dense = spec.dense_tensors();
         let mut wanted = spec.encoder_tensors();
@@ -40,21 +44,24 @@ impl Checkpoint {
             faults.extend(self.foreign());
         }
         faults.extend(wanted.iter().filter_map(|wanted| self.look_up(wanted)));
-        faults.extend(self.left_over(spec, &wanted));
+        faults.extend(self.surplus(spec, &wanted));
         if faults.is_empty() {
             return Ok(());
         }
         let rest = faults.len().saturating_sub(SHOWN);
         faults.truncate(SHOWN);
         let more = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
-        Err(self.fault(format!(
-            "the tensors are not those that config.json describes:\n  {}{more}\nhint: take config.json and model.safetensors from the same model",
-            faults.join("\n  ")
+        Err(self.fault(Fault::with_hint(
+            format!(
+                "the tensors are not those that config.json describes:\n  {}{more}",
+                faults.join("\n  ")
+            ),
+            TAKE_CONFIG_AND_WEIGHTS,
         )))
     }
 
-    fn look_up(&self, wanted: &Wanted) -> Option<String> {
-        let Wanted { name, shape } = wanted;
+    fn look_up(&self, wanted: &TensorSpec) -> Option<String> {
+        let TensorSpec { name, shape } = wanted;
         let Some(entry) = self.entries.get(name) else {
             return Some(format!("{name} {shape:?} is missing"));
         };
@@ -65,18 +72,18 @@ impl Checkpoint {
         (!readable).then(|| unreadable(name, entry.dtype))
     }
 
-    /// What the file holds instead, where it holds nothing that is wanted.
+    /// A tensor of another naming scheme, for a file without any expected tensor.
     fn foreign(&self) -> Option<String> {
         let own = match self.architecture {
             Architecture::DistilBert => "distilbert.",
             Architecture::Bert => "bert.",
         };
         let first = self.entries.values().find(|entry| !entry.name.starts_with(own))?;
-        Some(format!("the file's names are of another kind, such as {}", first.name))
+        Some(format!("the file uses another naming scheme, such as {}", first.name))
     }
 
-    /// Tensors inside the encoder that the network has no place for.
-    fn left_over(&self, spec: &ModelSpec, wanted: &[Wanted]) -> Vec<String> {
+    /// Tensors inside the encoder that the network does not have.
+    fn surplus(&self, spec: &ModelSpec, wanted: &[TensorSpec]) -> Vec<String> {
         let names = wanted.iter().map(|wanted| wanted.name.as_str()).collect::<BTreeSet<_>>();
         let (prefix, layer) = match self.architecture {
             Architecture::DistilBert => ("distilbert.", "distilbert.transformer.layer."),
@@ -94,18 +101,18 @@ impl Checkpoint {
             match number.and_then(|number| number.parse::<usize>().ok()) {
                 Some(at) if at >= spec.layers.len() => *layers.entry(at).or_default() += 1,
                 _ if name.ends_with("token_type_embeddings.weight") => faults.push(format!(
-                    "{name} {:?} is one too many: a DistilBERT has no token types",
+                    "{name} {:?} is surplus: DistilBERT has no token types",
                     entry.shape
                 )),
                 _ => faults.push(format!(
-                    "{name} {:?} is one too many: the network that config.json describes has no such part",
+                    "{name} {:?} is surplus: the network that config.json describes has no such part",
                     entry.shape
                 )),
             }
         }
         faults.extend(layers.into_iter().map(|(at, count)| {
             format!(
-                "config.json says {} layers, the file holds layer {at} ({layer}{at}, {count} tensors)",
+                "config.json has {} layers, the file holds layer {at} ({layer}{at}, {count} tensors)",
                 spec.layers.len()
             )
         }));

@@ -1,9 +1,9 @@
-//! Little-endian numbers of a file as f32: copied, or widened from 16 bits.
+//! Converts little-endian F32, F16 and BF16 to f32.
 
 use crate::simd::multiversion;
 
-/// Sign, exponent and fraction moved to their places in an f32 leave the exponent short by this
-/// much: a factor of 2^112.
+/// The difference of the exponent biases: F16's bits shifted to their positions in an f32 are too
+/// small by a factor of 2^112.
 const LIFT: f32 = f32::from_bits((127 + 112) << 23);
 
 /// f32, a plain copy on a little-endian machine.
@@ -14,12 +14,13 @@ pub(super) fn from_f32(from: &[[u8; 4]], out: &mut [f32]) {
 }
 
 multiversion! {
-    /// IEEE half precision, exact: numbers below the normal ones, infinities and NaN too.
+    /// IEEE half precision, exact, including subnormal numbers, infinities and NaN.
     pub(super) fn from_f16(from: &[[u8; 2]], out: &mut [f32]) {
         for (out, &bytes) in out.iter_mut().zip(from) {
             let bits = u32::from(u16::from_le_bytes(bytes));
             let size = f32::from_bits((bits & 0x7fff) << 13) * LIFT;
-            // The largest exponent means infinity or NaN; in an f32 that is all ones again.
+            // F16's largest exponent means infinity or NaN, which in f32 is an exponent of all
+            // ones.
             let special = if size >= 65536.0 { 0x7f80_0000 } else { 0 };
             *out = f32::from_bits(size.to_bits() | special | (bits & 0x8000) << 16);
         }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_65536_numbers_of_either_kind_are_candles() {
+    fn all_65536_numbers_of_both_types_equal_candles() {
         let all = (0..=u16::MAX).map(u16::to_le_bytes).collect::<Vec<_>>();
         for (dtype, ours) in
             [(DType::F16, from_f16 as fn(&[[u8; 2]], &mut [f32])), (DType::BF16, from_bf16)]

@@ -1,4 +1,4 @@
-//! Weights on their way: from a learner, into candle, and out to a file.
+//! Weights in memory as a source, as candle's tensors (in tests), and as a file.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Map, Value, json};
 
 use super::{super::network::Source, LENGTH, Result, StudentError};
-use crate::student::model_spec::Wanted;
+use crate::student::{error::Fault, model_spec::TensorSpec};
 
 #[cfg(test)]
 /// Candle's tensors by their full Hugging Face name.
@@ -27,8 +27,7 @@ impl Source for Weights {
     fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         let weights = self.get(name)?;
         if weights.len() != out.len() {
-            let message =
-                format!("{name} has {} numbers, room is for {}", weights.len(), out.len());
+            let message = format!("{name} has {} numbers, the buffer {}", weights.len(), out.len());
             return Err(fault(message));
         }
         out.copy_from_slice(weights);
@@ -52,17 +51,17 @@ impl Source for Weights {
 }
 
 fn fault(message: String) -> StudentError {
-    StudentError::Weights { origin: "the trained student".to_owned(), message }
+    StudentError::Weights { origin: "the trained student".to_owned(), fault: Fault::new(message) }
 }
 
 #[cfg(test)]
 /// Reads `wanted` as candle's tensors on `device`.
 pub(in crate::student) fn tensors(
     source: &dyn Source,
-    wanted: &[Wanted],
+    wanted: &[TensorSpec],
     device: &Device,
 ) -> Result<Tensors> {
-    let read = |wanted: &Wanted| {
+    let read = |wanted: &TensorSpec| {
         let mut values = vec![0.0; wanted.shape.iter().product()];
         source.read(&wanted.name, &mut values)?;
         Ok((wanted.name.clone(), Tensor::from_vec(values, wanted.shape.as_slice(), device)?))
@@ -70,25 +69,25 @@ pub(in crate::student) fn tensors(
     wanted.iter().map(read).collect()
 }
 
-/// A safetensors file of `wanted`, F32.
-pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[Wanted]) -> Result<Vec<u8>> {
-    // `transformers` refuses a file that does not say which framework it is of.
+/// A safetensors file with the tensors `wanted`, in F32.
+pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[TensorSpec]) -> Result<Vec<u8>> {
+    // `transformers` refuses a file whose metadata does not name a framework.
     let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut end = 0;
-    for Wanted { name, shape } in wanted {
+    for TensorSpec { name, shape } in wanted {
         let start = end;
         end += shape.iter().product::<usize>() * size_of::<f32>();
         let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
         header.insert(name.clone(), entry);
     }
     let mut header = Value::Object(header).to_string();
-    // The data begins at a multiple of eight.
+    // Align the data to eight bytes.
     header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
     let mut file = Vec::with_capacity(LENGTH + header.len() + end);
     file.extend_from_slice(&(header.len() as u64).to_le_bytes());
     file.extend_from_slice(header.as_bytes());
     let mut values = Vec::new();
-    for Wanted { name, shape } in wanted {
+    for TensorSpec { name, shape } in wanted {
         values.resize(shape.iter().product(), 0.0);
         source.read(name, &mut values)?;
         file.extend(values.iter().flat_map(|value| value.to_le_bytes()));

@@ -1,4 +1,4 @@
-//! Checkpoints that are sound, foreign, damaged or of another network.
+//! Checkpoints that are valid, of another kind, damaged, or of another network.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::{
     super::config::{Config, Pooling},
     *,
 };
-use crate::student::model_spec::ModelSpec;
+use crate::{hint::Hint, student::model_spec::ModelSpec};
 
 fn folder(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
@@ -28,7 +28,7 @@ fn raw(family: &str) -> BTreeMap<String, Tensor> {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap().into_iter().collect()
 }
 
-/// The fixture's file after `change`, held against the fixture's own config.
+/// The fixture's file after `change`, checked against the fixture's config.
 fn changed(
     family: &str,
     classes: usize,
@@ -43,8 +43,8 @@ fn changed(
     Ok(file)
 }
 
-fn told(result: Result<Checkpoint>) -> String {
-    result.err().expect("a fault").to_string()
+fn message(result: Result<Checkpoint>) -> String {
+    result.err().expect("an error").to_string()
 }
 
 fn zeros(shape: &[usize], dtype: DType) -> Tensor {
@@ -70,8 +70,9 @@ fn a_mapped_file_reads_as_candle_reads_it_whole_and_by_rows() {
         file.rows(&spec.words, &[7, 0, 7], &mut rows).unwrap();
         let table = exact[&spec.words].to_vec2::<f32>().unwrap();
         assert_eq!(rows, [&*table[7], &*table[0], &*table[7]].concat());
-        let error = file.rows(&spec.words, &[73], &mut [0.0; 16]).unwrap_err().to_string();
-        assert!(error.contains("has 73 rows, row 73 is asked for\nhint: "), "{error}");
+        let error = file.rows(&spec.words, &[73], &mut [0.0; 16]).unwrap_err();
+        assert!(error.to_string().contains("has 73 rows, row 73 is asked for"), "{error}");
+        assert!(error.hint().unwrap().contains("tokenizer.json and config.json"));
         assert!(file.read(&spec.words, &mut rows).is_err());
         assert!(file.rows(&spec.words, &[0], &mut rows).is_err());
         assert!(file.read("distilbert.nothing", &mut rows).is_err());
@@ -85,7 +86,7 @@ fn the_hash_is_that_of_the_file() {
 }
 
 #[test]
-fn half_precision_is_the_number_itself_rounded() {
+fn half_precision_is_the_rounded_number() {
     for dtype in [DType::F16, DType::BF16] {
         let file = changed("bert", 3, |tensors| {
             tensors.values_mut().for_each(|tensor| *tensor = tensor.to_dtype(dtype).unwrap());
@@ -107,34 +108,31 @@ fn half_precision_is_the_number_itself_rounded() {
 }
 
 #[test]
-fn what_the_network_has_no_place_for_is_named() {
+fn surplus_tensors_are_named() {
     let layer = |tensors: &mut BTreeMap<String, Tensor>| {
         let above = tensors.iter().filter(|(name, _)| name.contains("layer.1."));
         let above = above.map(|(name, t)| (name.replace("layer.1.", "layer.2."), t.clone()));
         tensors.extend(above.collect::<Vec<_>>());
     };
-    let error = told(changed("distilbert", 3, layer));
-    let line = "config.json says 2 layers, the file holds layer 2 (distilbert.transformer.layer.2, 16 tensors)";
+    let error = message(changed("distilbert", 3, layer));
+    let line = "config.json has 2 layers, the file holds layer 2 (distilbert.transformer.layer.2, 16 tensors)";
     assert!(error.contains(line), "{error}");
 
-    let error = told(changed("distilbert", 0, |tensors| {
+    let error = message(changed("distilbert", 0, |tensors| {
         let name = "distilbert.embeddings.token_type_embeddings.weight";
         tensors.insert(name.to_owned(), zeros(&[2, 16], DType::F32));
     }));
-    assert!(error.contains("[2, 16] is one too many: a DistilBERT has no token types"), "{error}");
+    assert!(error.contains("[2, 16] is surplus: DistilBERT has no token types"), "{error}");
 
-    let error = told(changed("bert", 0, |tensors| {
+    let error = message(changed("bert", 0, |tensors| {
         let name = "encoder.layer.0.attention.self.distance_embedding.weight";
         tensors.insert(name.to_owned(), zeros(&[9, 8], DType::F32));
     }));
-    assert!(
-        error.contains("distance_embedding.weight [9, 8] is one too many: the netw"),
-        "{error}"
-    );
+    assert!(error.contains("distance_embedding.weight [9, 8] is surplus: the netw"), "{error}");
 }
 
 #[test]
-fn heads_of_other_tasks_and_buffers_are_passed_over() {
+fn heads_of_other_tasks_and_buffers_are_ignored() {
     changed("bert", 0, |tensors| {
         for name in ["cls.predictions.bias", "cls.predictions.transform.LayerNorm.gamma"] {
             tensors.insert(name.to_owned(), zeros(&[5], DType::F64));
@@ -153,14 +151,14 @@ fn heads_of_other_tasks_and_buffers_are_passed_over() {
 }
 
 #[test]
-fn half_a_head_another_number_of_classes_and_strange_numbers_are_named() {
-    let error = told(changed("distilbert", 0, |tensors| {
+fn half_a_head_a_wrong_number_of_classes_and_unsupported_types_are_named() {
+    let error = message(changed("distilbert", 0, |tensors| {
         tensors.remove("pre_classifier.bias");
     }));
     assert!(error.contains("pre_classifier.bias [16] is missing"), "{error}");
-    let error = told(changed("bert", 4, |_| ()));
+    let error = message(changed("bert", 4, |_| ()));
     assert!(error.contains("classifier.weight is [3, 16], config.json wants [4, 16]"), "{error}");
-    let error = told(changed("bert", 3, |tensors| {
+    let error = message(changed("bert", 3, |tensors| {
         let bias = "bert.encoder.layer.1.output.dense.bias".to_owned();
         tensors.insert(bias, zeros(&[16], DType::F64));
     }));
@@ -169,13 +167,13 @@ fn half_a_head_another_number_of_classes_and_strange_numbers_are_named() {
 }
 
 #[test]
-fn another_family_is_recognised_and_a_tensor_under_two_names_is_a_fault() {
+fn another_family_is_recognised_and_a_tensor_under_two_names_is_refused() {
     let config = config("distilbert");
     let path = folder("bert").join("model.safetensors");
     let file = Checkpoint::open(&path, config.architecture, "m").unwrap();
     let error = file.check(&ModelSpec::new(&config, Pooling::First, 0)).unwrap_err().to_string();
     assert!(error.contains("such as bert.embeddings.LayerNorm.bias"), "{error}");
-    let error = told(changed("bert", 3, |tensors| {
+    let error = message(changed("bert", 3, |tensors| {
         tensors.insert("embeddings.LayerNorm.gamma".to_owned(), zeros(&[16], DType::F32));
     }));
     assert!(error.contains("bert.embeddings.LayerNorm.weight is there twice"), "{error}");
@@ -187,8 +185,8 @@ fn a_damaged_file_is_refused_before_it_is_used() {
     let owned = |bytes: &[u8]| Checkpoint::owned(bytes.to_vec(), Architecture::Bert, "m");
     owned(&whole).unwrap();
     for cut in [0, 4, 8, 100, whole.len() - 1] {
-        let error = told(owned(&whole[..cut]));
-        assert!(error.contains("hint: the file is damaged"), "{cut}: {error}");
+        let error = owned(&whole[..cut]).err().expect("the file is refused");
+        assert!(error.hint().unwrap().contains("the file is damaged"), "{cut}: {error}");
     }
     let header = |header: &str, data: usize| {
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
@@ -211,11 +209,11 @@ fn a_damaged_file_is_refused_before_it_is_used() {
         assert!(owned(&header(json, data)).is_err(), "{json}");
     }
     assert!(owned(&u64::MAX.to_le_bytes()).is_err());
-    assert_eq!(place(Dtype::F32, &[2], (0, 8), 10, 18), Some(10..18));
-    assert_eq!(place(Dtype::F32, &[2], (0, 8), 10, 17), None);
-    assert_eq!(place(Dtype::F32, &[2], (8, 0), 10, 99), None);
-    assert_eq!(place(Dtype::F32, &[1], (usize::MAX - 3, usize::MAX), 10, 99), None);
-    assert_eq!(place(Dtype::F32, &[usize::MAX, 2], (0, 8), 0, 99), None);
+    assert_eq!(byte_range(Dtype::F32, &[2], (0, 8), 10, 18), Some(10..18));
+    assert_eq!(byte_range(Dtype::F32, &[2], (0, 8), 10, 17), None);
+    assert_eq!(byte_range(Dtype::F32, &[2], (8, 0), 10, 99), None);
+    assert_eq!(byte_range(Dtype::F32, &[1], (usize::MAX - 3, usize::MAX), 10, 99), None);
+    assert_eq!(byte_range(Dtype::F32, &[usize::MAX, 2], (0, 8), 0, 99), None);
 }
 
 #[test]
@@ -234,7 +232,7 @@ fn what_is_written_reads_back_and_opens_in_candle() {
     assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
 }
 
-/// Resident memory of this process that is backed by files.
+/// Resident file-backed memory of this process, in kB.
 #[cfg(target_os = "linux")]
 fn file_pages() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -245,7 +243,7 @@ fn file_pages() -> u64 {
 #[test]
 #[cfg(target_os = "linux")]
 fn reading_leaves_no_pages_behind() {
-    // 48 MB in one tensor; read through once, hashed once.
+    // One tensor of 48 MB, read once and hashed once.
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("model.safetensors");
     let tensor = [("a".to_owned(), zeros(&[3000, 4000], DType::F32))];
@@ -257,6 +255,6 @@ fn reading_leaves_no_pages_behind() {
     file.sha256();
     assert!(values.iter().all(|&value| value == 0.0));
     let more = file_pages().saturating_sub(before);
-    // Other tests of this process map files too.
+    // Other tests in this process also map files.
     assert!(more < 24 << 10, "{more} kB");
 }

@@ -1,7 +1,7 @@
-//! Writes `model.onnx`, one weight after another: a file of many gigabytes never stands in memory.
+//! Writes `model.onnx`, one weight after another, so that the file is never in memory as a whole.
 //!
-//! Protobuf puts a message's length in front of it and takes fields in any order, so the lengths are
-//! added up first, and each weight is written as its header by `prost` and its numbers by hand.
+//! Protobuf prefixes a message with its length and accepts fields in any order. So the lengths are
+//! summed up first; then `prost` encodes each weight's header, and its numbers follow directly.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -20,26 +20,26 @@ use super::{
 };
 use crate::student::model_spec::ModelSpec;
 
-/// The operators' version: the first with `LayerNormalization`.
+/// Version of the operator set: the first with `LayerNormalization`.
 const OPSET: i64 = 17;
-/// The file format's version that belongs to it.
+/// The version of the file format that belongs to it.
 const IR_VERSION: i64 = 8;
-/// What protobuf's readers take.
+/// The size limit of protobuf readers.
 const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Writes the classifier that `spec` describes, with the weights of `source`, to `path`;
-/// `about` is kept in the file's metadata. Returns the number of bytes.
+/// Writes the classifier of `spec` with the weights of `source` and the file's `metadata` to
+/// `path`. Returns the number of bytes.
 ///
 /// # Errors
-/// [`ExportError::TooLarge`] from 2 GiB on; what reading a weight or writing says.
+/// [`ExportError::TooLarge`] from 2 GiB on, and errors of reading a weight or writing.
 pub(in crate::student::export) fn write(
     path: &Path,
     spec: &ModelSpec,
     source: &dyn Source,
-    about: &[(&str, String)],
+    metadata: &[(&str, String)],
 ) -> Result<u64, ExportError> {
-    let (graph, weights) = layout::lay_out(spec);
-    let model = head(about);
+    let (graph, weights) = layout::build_graph(spec);
+    let model = model_without_graph(metadata);
     let bodies: u64 = weights.iter().map(|weight| field_length(body_length(weight))).sum();
     let graph_length = graph.encoded_len() as u64 + bodies;
     let bytes = model.encoded_len() as u64 + field_length(graph_length);
@@ -52,7 +52,7 @@ pub(in crate::student::export) fn write(
     begin(&mut to, MODEL_GRAPH, graph_length).map_err(fault)?;
     to.write_all(&Graph::encode_to_vec(&graph)).map_err(fault)?;
     for weight in &weights {
-        let values = read(weight, source)?;
+        let values = read_weight(weight, source)?;
         begin(&mut to, GRAPH_INITIALIZER, body_length(weight)).map_err(fault)?;
         to.write_all(&header(weight).encode_to_vec()).map_err(fault)?;
         begin(&mut to, TENSOR_RAW_DATA, raw_length(weight)).map_err(fault)?;
@@ -65,9 +65,9 @@ pub(in crate::student::export) fn write(
     Ok(bytes)
 }
 
-/// The model without its graph.
-fn head(about: &[(&str, String)]) -> Model {
-    let metadata = about
+/// The model message without its graph.
+pub(super) fn model_without_graph(metadata: &[(&str, String)]) -> Model {
+    let metadata = metadata
         .iter()
         .map(|(key, value)| Entry { key: Some((*key).to_owned()), value: Some(value.clone()) });
     Model {
@@ -81,7 +81,7 @@ fn head(about: &[(&str, String)]) -> Model {
 }
 
 /// The weight's message without its numbers.
-fn header(weight: &Weight) -> TensorData {
+pub(super) fn header(weight: &Weight) -> TensorData {
     TensorData {
         dims: weight.dims().iter().map(|&size| size as i64).collect(),
         data_type: Some(FLOAT),
@@ -98,14 +98,14 @@ fn body_length(weight: &Weight) -> u64 {
     header(weight).encoded_len() as u64 + field_length(raw_length(weight))
 }
 
-/// Bytes of a field of `length` bytes with its number (below 16) and its length in front.
+/// Bytes of a field with a payload of `length` bytes: field number (below 16), length, payload.
 fn field_length(length: u64) -> u64 {
-    // Seven bits to a byte.
+    // A varint has seven bits per byte.
     let digits = u64::from((64 - (length | 1).leading_zeros()).div_ceil(7));
     1 + digits + length
 }
 
-/// The field number and the length in front of a field.
+/// Writes the field number and the length that precede a field's payload.
 fn begin(to: &mut impl Write, field: u8, mut length: u64) -> io::Result<()> {
     to.write_all(&[field])?;
     while length >= 0x80 {
@@ -115,8 +115,8 @@ fn begin(to: &mut impl Write, field: u8, mut length: u64) -> io::Result<()> {
     to.write_all(&[length as u8])
 }
 
-/// The weight's numbers in the order of the file.
-fn read(weight: &Weight, source: &dyn Source) -> Result<Vec<f32>, ExportError> {
+/// Reads the weight's numbers in the order of the file.
+pub(super) fn read_weight(weight: &Weight, source: &dyn Source) -> Result<Vec<f32>, ExportError> {
     let columns = weight.shape.last().copied().unwrap_or(1);
     if weight.form == Form::FirstRow {
         let mut row = vec![0.0; columns];
@@ -127,11 +127,11 @@ fn read(weight: &Weight, source: &dyn Source) -> Result<Vec<f32>, ExportError> {
     source.read(&weight.tensor, &mut values)?;
     if weight.form == Form::Transposed {
         let rows = weight.shape[0];
-        let turned = (0..columns).flat_map(|column| {
+        let transposed = (0..columns).flat_map(|column| {
             let values = &values;
             (0..rows).map(move |row| values[row * columns + column])
         });
-        return Ok(turned.collect());
+        return Ok(transposed.collect());
     }
     Ok(values)
 }

@@ -1,11 +1,11 @@
-//! Nodes, constants and weights of a graph, put together one by one.
+//! Builds a graph from nodes, constants and weights.
 
 use super::proto::{
     ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, Attribute, Dimension, Extent, FLOAT, Graph,
     INT64, Node, Shape, TensorData, TensorType, Type, ValueInfo,
 };
 
-/// A weight that the file holds, and how it is made from the checkpoint's.
+/// A weight of the file, and how it is derived from the checkpoint's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Weight {
     /// Its name in the graph.
@@ -17,11 +17,11 @@ pub(super) struct Weight {
     pub form: Form,
 }
 
-/// What becomes of a checkpoint's tensor.
+/// How a checkpoint's tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Same,
-    /// `[outputs, inputs]` to `[inputs, outputs]`, as `MatMul` wants it.
+    /// As `[inputs, outputs]` instead of `[outputs, inputs]`, for `MatMul`.
     Transposed,
     /// The first row of a table, as a vector.
     FirstRow,
@@ -38,7 +38,7 @@ impl Weight {
     }
 }
 
-/// A graph in the making. Each operation returns the name of its result.
+/// Builds a graph. Each operation returns the name of its result.
 #[derive(Default)]
 pub(super) struct Builder {
     graph: Graph,
@@ -49,7 +49,7 @@ pub(super) struct Builder {
 pub(super) type Name = String;
 
 impl Builder {
-    /// Adds a node `op` called `name` over `inputs`, with one result of the same name.
+    /// Adds a node `op` named `name` on `inputs`, with one result of the same name.
     pub(super) fn node(
         &mut self,
         op: &str,
@@ -85,23 +85,23 @@ impl Builder {
         name
     }
 
-    /// A number.
+    /// A float constant.
     pub(super) fn float(&mut self, name: &str, value: f32) -> Name {
         self.constant(name, FLOAT, Vec::new(), value.to_le_bytes().to_vec())
     }
 
-    /// Whole numbers, `[values]`.
+    /// An integer constant, `[values]`.
     pub(super) fn ints(&mut self, name: &str, values: &[i64]) -> Name {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, INT64, vec![values.len() as i64], bytes)
     }
 
-    /// One whole number without a shape.
+    /// A scalar integer constant.
     pub(super) fn int(&mut self, name: &str, value: i64) -> Name {
         self.constant(name, INT64, Vec::new(), value.to_le_bytes().to_vec())
     }
 
-    /// The constant of that name, made at its first use.
+    /// The constant of that name, created at its first use.
     fn constant(&mut self, name: &str, data_type: i32, dims: Vec<i64>, bytes: Vec<u8>) -> Name {
         let name = format!("constant/{name}");
         if !self.graph.initializer.iter().any(|known| known.name.as_ref() == Some(&name)) {
@@ -113,7 +113,7 @@ impl Builder {
         name
     }
 
-    /// Gives the value `from` the name `to`.
+    /// Renames the value `from` to `to`.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         for node in &mut self.graph.node {
             for name in node.output.iter_mut().chain(&mut node.input).filter(|name| *name == from) {
@@ -122,7 +122,7 @@ impl Builder {
         }
     }
 
-    /// The graph called `name`, and the weights that it still lacks.
+    /// The graph named `name`, without its weights, and the weights.
     pub(super) fn finish(
         mut self,
         name: &str,
@@ -143,19 +143,19 @@ pub(super) fn value(name: &str, element: i32, extents: Vec<Extent>) -> ValueInfo
     ValueInfo { name: Some(name.to_owned()), kind: Some(Type { tensor: Some(tensor) }) }
 }
 
-/// An attribute that is a whole number.
+/// An integer attribute.
 pub(super) fn int(name: &str, value: i64) -> Attribute {
     let kind = Some(ATTRIBUTE_INT);
     Attribute { name: Some(name.to_owned()), i: Some(value), kind, ..Attribute::default() }
 }
 
-/// An attribute that is a list of whole numbers.
+/// An attribute that is a list of integers.
 pub(super) fn ints(name: &str, values: &[i64]) -> Attribute {
     let kind = Some(ATTRIBUTE_INTS);
     Attribute { name: Some(name.to_owned()), ints: values.to_vec(), kind, ..Attribute::default() }
 }
 
-/// An attribute that is a number.
+/// A float attribute.
 pub(super) fn float(name: &str, value: f32) -> Attribute {
     let kind = Some(ATTRIBUTE_FLOAT);
     Attribute { name: Some(name.to_owned()), f: Some(value), kind, ..Attribute::default() }

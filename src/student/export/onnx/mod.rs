@@ -1,21 +1,23 @@
-//! ONNX: a classifier as one file that other runtimes open.
+//! ONNX: a classifier as one file for other runtimes.
 //!
 //! | file | what it is for |
 //! |---|---|
 //! | `proto` | the messages of the format |
-//! | `graph` | nodes, constants and weights, put together one by one |
-//! | `layout` | DistilBERT and BERT with their head, as nodes |
-//! | `file` | the writer, one weight after another |
-//! | `tensor`, `interpret` | reads a file back and computes it: the check of every export |
+//! | `graph` | builds a graph from nodes, constants and weights |
+//! | `layout` | DistilBERT and BERT with their head, as a graph |
+//! | `file` | writes the file, one weight after another |
+//! | `verify` | reads a file back and compares it with what was to be written |
+//!
+//! Independent implementations run exported files: tract in `tests/onnx`, onnxruntime in
+//! `scripts/check_onnx.py` (docs/design-decisions.md).
 
 mod file;
 mod graph;
-mod interpret;
 mod layout;
 mod proto;
-mod tensor;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub(super) use file::write;
-pub(super) use interpret::Interpreter;
+pub(super) use verify::verify;

@@ -1,8 +1,7 @@
-//! The messages of an ONNX file that we write and read, after `onnx.proto` (ONNX 1.12, IR version 8).
+//! The messages of an ONNX file, after `onnx.proto` (ONNX 1.12, IR version 8).
 //!
-//! Fields have the numbers of the original; those we neither write nor read are left out, and a
-//! reader passes over them. Scalars are optional as in the original, which is proto2: a zero that
-//! was written is not the same as nothing.
+//! Fields have their original numbers; unused ones are omitted. Scalars are optional as in the
+//! original, which is proto2 and distinguishes zero from a missing field.
 
 use prost::{Message, Oneof};
 
@@ -35,23 +34,22 @@ pub(super) struct Model {
     pub metadata: Vec<Entry>,
 }
 
-/// The field numbers that are also written by hand, as the byte in front of the field's length
-/// (number · 8 + 2, "a length and so many bytes").
+/// The tags that `file` writes itself: field number · 8 + 2, for a length-delimited field.
 pub(super) const MODEL_GRAPH: u8 = 7 << 3 | 2;
 pub(super) const GRAPH_INITIALIZER: u8 = 5 << 3 | 2;
 pub(super) const TENSOR_RAW_DATA: u8 = 9 << 3 | 2;
 
-/// Which version of which set of operators the nodes speak.
+/// The operator set of the nodes, and its version.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Opset {
-    /// Empty for ONNX's own.
+    /// Empty for ONNX's own operators.
     #[prost(string, optional, tag = "1")]
     pub domain: Option<String>,
     #[prost(int64, optional, tag = "2")]
     pub version: Option<i64>,
 }
 
-/// A key and a value for whoever opens the file.
+/// A key and a value of the metadata.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Entry {
     #[prost(string, optional, tag = "1")]
@@ -60,7 +58,7 @@ pub(super) struct Entry {
     pub value: Option<String>,
 }
 
-/// Nodes in an order in which they can be computed, weights, inputs and outputs.
+/// Nodes in topological order, weights, inputs and outputs.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Graph {
     #[prost(message, repeated, tag = "1")]
@@ -91,7 +89,7 @@ pub(super) struct Node {
     pub attribute: Vec<Attribute>,
 }
 
-/// A constant of an operation.
+/// A constant argument of an operation.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Attribute {
     #[prost(string, optional, tag = "1")]
@@ -129,7 +127,7 @@ pub(super) struct ValueInfo {
     pub kind: Option<Type>,
 }
 
-/// A type; ours are all tensors.
+/// A type; only tensors are used.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Type {
     #[prost(message, optional, tag = "1")]
@@ -159,7 +157,7 @@ pub(super) struct Dimension {
     pub extent: Option<Extent>,
 }
 
-/// A fixed size, or a name for one that each call chooses.
+/// A fixed size, or the name of a dynamic one.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Extent {
     #[prost(int64, tag = "1")]

@@ -1,20 +1,22 @@
-//! The file that is written, looked at as bytes and as a graph.
+//! The written file, as bytes and as a graph.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use prost::Message;
 
 use super::{
-    graph::{Builder, Form},
     proto::{Extent, Model},
-    tensor::{Tensor, Value},
     *,
 };
-use crate::student::{
-    Pooling, Result, config::Config, export::ExportError, model_spec::ModelSpec, network::Source,
+use crate::{
+    hint::Hint,
+    student::{
+        Pooling, Result, config::Config, export::ExportError, model_spec::ModelSpec,
+        network::Source,
+    },
 };
 
-/// Weights that count: every tensor is 0, 1, 2, ...
+/// Weights with the values 0, 1, 2, ... in every tensor.
 struct Counted;
 
 impl Source for Counted {
@@ -47,17 +49,17 @@ fn spec(model_type: &str, pooling: Pooling) -> ModelSpec {
 fn written(spec: &ModelSpec) -> (Model, u64, u64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let said = write(&path, spec, &Counted, &[("labels", "[\"a\"]".to_owned())]).unwrap();
+    let size = write(&path, spec, &Counted, &[("labels", "[\"a\"]".to_owned())]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    (Model::decode(bytes.as_slice()).unwrap(), said, bytes.len() as u64)
+    (Model::decode(bytes.as_slice()).unwrap(), size, bytes.len() as u64)
 }
 
 #[test]
-fn the_streamed_file_is_the_message_it_should_be() {
+fn the_streamed_file_is_the_intended_message() {
     for model_type in ["distilbert", "bert"] {
-        let (model, said, length) = written(&spec(model_type, Pooling::First));
-        assert_eq!(said, length);
-        // Written in one piece by prost, the message is as long.
+        let (model, size, length) = written(&spec(model_type, Pooling::First));
+        assert_eq!(size, length);
+        // Encoded at once by prost, the message has the same length.
         assert_eq!(model.encoded_len() as u64, length);
         assert_eq!((model.ir_version, model.opset_import[0].version), (Some(8), Some(17)));
         assert_eq!(model.metadata[0].value.as_deref(), Some("[\"a\"]"));
@@ -69,8 +71,8 @@ fn the_streamed_file_is_the_message_it_should_be() {
             (found.dims.clone(), values.collect::<Vec<_>>())
         };
         // [3, 4] in the checkpoint: 0..4, 4..8, 8..12.
-        let turned = [0.0, 4.0, 8.0, 1.0, 5.0, 9.0, 2.0, 6.0, 10.0, 3.0, 7.0, 11.0];
-        assert_eq!(weight("classifier.weight.transposed"), (vec![4, 3], turned.to_vec()));
+        let transposed = [0.0, 4.0, 8.0, 1.0, 5.0, 9.0, 2.0, 6.0, 10.0, 3.0, 7.0, 11.0];
+        assert_eq!(weight("classifier.weight.transposed"), (vec![4, 3], transposed.to_vec()));
         assert_eq!(weight("classifier.bias"), (vec![3], vec![0.0, 1.0, 2.0]));
         if model_type == "bert" {
             let row = weight("bert.embeddings.token_type_embeddings.weight.row_0");
@@ -80,7 +82,7 @@ fn the_streamed_file_is_the_message_it_should_be() {
 }
 
 #[test]
-fn every_value_is_made_once_and_before_it_is_used() {
+fn every_value_is_defined_once_and_before_its_use() {
     for (model_type, pooling) in [("distilbert", Pooling::First), ("bert", Pooling::Mean)] {
         let (model, ..) = written(&spec(model_type, pooling));
         let graph = model.graph.unwrap();
@@ -101,7 +103,7 @@ fn every_value_is_made_once_and_before_it_is_used() {
         let used: HashSet<&str> =
             graph.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
         for tensor in &graph.initializer {
-            assert!(used.contains(tensor.name.as_deref().unwrap()), "{:?} is idle", tensor.name);
+            assert!(used.contains(tensor.name.as_deref().unwrap()), "{:?} is unused", tensor.name);
         }
         for input in &graph.input {
             let kind = input.kind.as_ref().unwrap().tensor.as_ref().unwrap();
@@ -112,52 +114,52 @@ fn every_value_is_made_once_and_before_it_is_used() {
 }
 
 #[test]
-fn a_file_beyond_protobufs_bound_is_refused_before_it_is_begun() {
+fn a_file_above_protobufs_limit_is_refused_before_it_is_created() {
     let mut large = spec("bert", Pooling::First);
     large.words_kept = 150_000_000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let error = write(&path, &large, &Counted, &[]).unwrap_err();
     assert!(matches!(error, ExportError::TooLarge { bytes } if bytes > 2_400_000_000), "{error}");
-    assert!(error.to_string().contains("hint: export --format hf"), "{error}");
+    assert!(error.hint().unwrap().contains("--format hf"), "{error}");
     assert!(!path.exists());
 }
 
 #[test]
-fn a_small_graph_is_computed_by_hand() {
-    // y = softmax(x·W), with W [2, 2] from the checkpoint's transpose of it.
-    let mut builder = Builder::default();
-    let weight = builder.weight("w", &[2, 2], Form::Transposed);
-    let scale = builder.float("ln_3", 3f32.ln());
-    let product = builder.plain("MatMul", "y", &["x", &weight]);
-    let product = builder.plain("Mul", "y", &[&product, &scale]);
-    let y = builder.node("Softmax", "y", &[&product], vec![graph::int("axis", -1)]);
-    let input = graph::value("x", proto::FLOAT, vec![Extent::Free("n".into()), Extent::Fixed(2)]);
-    let output = graph::value(&y, proto::FLOAT, vec![Extent::Free("n".into()), Extent::Fixed(2)]);
-    let (mut graph, weights) = builder.finish("by hand", vec![input], output);
-    assert_eq!(weights[0].dims(), [2, 2]);
-    graph.initializer.push(proto::TensorData {
-        dims: vec![2, 2],
-        data_type: Some(proto::FLOAT),
-        name: Some(weight),
-        raw_data: Some([1.0f32, 0.0, 0.0, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect()),
-    });
-    let model = Model { graph: Some(graph), ..Model::default() };
+fn verification_names_the_part_that_differs() {
+    let spec = spec("bert", Pooling::Mean);
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("by_hand.onnx");
-    std::fs::write(&path, model.encode_to_vec()).unwrap();
-    let interpreter = Interpreter::read(&path).unwrap();
-    let x = || Value::Float(Tensor::new(&[2, 2], vec![1.0, 0.0, 0.0, 1.0]));
-    let Value::Float(y) = interpreter.run(HashMap::from([("x", x())]), &y).unwrap() else {
-        panic!("not of whole numbers")
+    let path = folder.path().join("model.onnx");
+    let metadata = [("labels", "[\"a\"]".to_owned())];
+    write(&path, &spec, &Counted, &metadata).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let model = Model::decode(whole.as_slice()).unwrap();
+    let weights = layout::build_graph(&spec).1.len();
+    assert_eq!(verify(&path, &spec, &Counted, &metadata).unwrap(), weights);
+
+    let differs = |bytes: &[u8], part: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = verify(&path, &spec, &Counted, &metadata).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, ExportError::OnnxDiffers { .. }), "{message}");
+        assert!(message.contains(part) && message.contains("model.onnx"), "{message}");
     };
-    // 3¹ : 3⁰ and 3⁰ : 3².
-    for (value, wanted) in y.data.iter().zip([0.75, 0.25, 0.1, 0.9]) {
-        assert!((value - wanted).abs() < 1e-6, "{y:?}");
-    }
-    let error = interpreter.run(HashMap::new(), "y").unwrap_err().to_string();
-    assert!(error.contains("y/MatMul") && error.contains("by_hand.onnx"), "{error}");
-    std::fs::write(&path, b"\x3a\xff\xff").unwrap();
-    let error = Interpreter::read(&path).err().unwrap().to_string();
-    assert!(error.contains("by_hand.onnx"), "{error}");
+    let changed = |change: fn(&mut Model), part: &str| {
+        let mut model = model.clone();
+        change(&mut model);
+        differs(&model.encode_to_vec(), part);
+    };
+    changed(|model| model.metadata[0].value = Some("[\"b\"]".to_owned()), "the header");
+    changed(|model| model.graph.as_mut().unwrap().node[0].input.swap(0, 1), "the graph");
+    let weight = "the weight classifier.bias";
+    changed(|model| drop(model.graph.as_mut().unwrap().initializer.pop()), weight);
+    let surplus = |model: &mut Model| {
+        let tensors = &mut model.graph.as_mut().unwrap().initializer;
+        tensors.push(tensors[0].clone());
+    };
+    changed(surplus, "the surplus weight");
+    let mut bytes = whole.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    differs(&bytes, weight);
+    differs(&whole[..whole.len() - 1], "the format");
 }

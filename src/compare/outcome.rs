@@ -7,7 +7,7 @@ use super::{Compare, Main};
 use crate::{
     dataset::Variant,
     embed::Embedder,
-    eval::{accuracy_interval, against, correct, macro_f1_interval},
+    eval::{accuracy_difference, accuracy_interval, correct, macro_f1_interval},
     pipeline::PipelineError,
     report::{
         self, Comparison, Line, LineDifference, Models, Report,
@@ -139,7 +139,7 @@ impl Compare<'_> {
             let (k, student) = (a.k, a.student.or(b.student));
             let teacher_place = a.teacher.or(b.teacher);
             let (left, right) = (correct(&a.predicted, &gold), correct(&b.predicted, &gold));
-            let interval = against(&left, &right)?;
+            let interval = accuracy_difference(&left, &right)?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,
@@ -151,7 +151,8 @@ impl Compare<'_> {
             });
         }
         for (a, b) in models(all) {
-            let interval = against(&correct(&a.predicted, &gold), &correct(&b.predicted, &gold))?;
+            let interval =
+                accuracy_difference(&correct(&a.predicted, &gold), &correct(&b.predicted, &gold))?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,

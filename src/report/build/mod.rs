@@ -9,7 +9,7 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, Variant},
     embed::Embedder,
-    eval::{self, accuracy_interval, against, macro_f1_interval},
+    eval::{self, accuracy_difference, accuracy_interval, macro_f1_interval},
     prompt::Prompts,
     report,
     run::{RunFolder, ledger::Entry},
@@ -82,7 +82,7 @@ impl Assembly<'_> {
         ];
         for (a, b) in pairs {
             if let (Some(left), Some(right)) = (find(a), find(b)) {
-                let interval = against(&correct(left), &correct(right))?;
+                let interval = accuracy_difference(&correct(left), &correct(right))?;
                 differences.push(report::Difference { a, b, interval });
             }
         }

@@ -119,13 +119,13 @@ fn other_texts(run: &RunFolder) -> Result<Option<String>, PipelineError> {
 /// The students' rows.
 fn students(trained: &[TrainedStudent]) -> Vec<VariantPredictions> {
     let mut by_row: BTreeMap<Variant, Vec<&TrainedStudent>> = BTreeMap::new();
-    for row in trained.iter().filter(|row| !row.said.predicted.is_empty()) {
+    for row in trained.iter().filter(|row| !row.predictions.predicted.is_empty()) {
         by_row.entry(row.row).or_default().push(row);
     }
     let arm = |(row, students): (Variant, Vec<&TrainedStudent>)| VariantPredictions {
         row,
-        predicted: students.iter().map(|student| student.said.predicted.clone()).collect(),
-        confidence: students.iter().map(|student| student.said.confidence.clone()).collect(),
+        predicted: students.iter().map(|student| student.predictions.predicted.clone()).collect(),
+        confidence: students.iter().map(|student| student.predictions.confidence.clone()).collect(),
         train_rows: students[0].train_rows,
     };
     by_row.into_iter().map(arm).collect()
@@ -134,7 +134,7 @@ fn students(trained: &[TrainedStudent]) -> Vec<VariantPredictions> {
 /// What 8 bits cost the student that is kept, on the test set.
 fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBits> {
     let (exact, fast) =
-        trained.iter().find_map(|row| Some((&row.said.predicted, row.said.fast.as_ref()?)))?;
+        trained.iter().find_map(|row| Some((&row.predictions.predicted, row.predictions.fast.as_ref()?)))?;
     let share = |right: usize| right as f64 / task.test.len().max(1) as f64;
     let right = |said: &[usize]| {
         share(said.iter().zip(&task.test).filter(|(said, item)| **said == item.label).count())

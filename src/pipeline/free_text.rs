@@ -51,7 +51,7 @@ impl Scoring<'_> {
         let answered: Vec<bool> =
             replies.iter().map(|reply| reply.complete || !reply.text.is_empty()).collect();
         let texts: Vec<String> = replies.into_iter().map(|reply| reply.text).collect();
-        let classes = free_text::classes(self.context.task, &texts, embedder)?;
+        let classes = free_text::match_classes(self.context.task, &texts, embedder)?;
         let answer = |(class, answered): (usize, bool)| {
             answered.then(|| Answer { class, probabilities: Vec::new() })
         };

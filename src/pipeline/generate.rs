@@ -22,7 +22,7 @@ use crate::{
         Prompts,
         reply::{LIST_CUE, ReplyFault},
     },
-    relabel::confusable,
+    relabel::nearest_classes,
     run::{RunFolder, key, ledger::Entry},
     task::Task,
     teacher::{GenerateRequest, Generated, Teacher, TeacherEvent, Wanted},
@@ -70,7 +70,7 @@ pub(crate) fn nearest(
     match (context.settings.augment.partners, embedder) {
         (Partners::Even, _) => Ok(Vec::new()),
         (Partners::Confusable, Some(embedder)) => {
-            Ok(confusable(context.task, context.seeds, embedder)?)
+            Ok(nearest_classes(context.task, context.seeds, embedder)?)
         }
         (Partners::Confusable, None) => Err(PipelineError::NoEmbedder),
     }
@@ -113,7 +113,7 @@ impl Counts {
     ) -> Vec<(usize, AugmentedText)> {
         self.calls += 1;
         self.asked += ask.count;
-        let Ok(written) = method.read(prompt_context, ask, &reply.text, reply.complete) else {
+        let Ok(written) = method.parse(prompt_context, ask, &reply.text, reply.complete) else {
             self.refused += 1;
             return Vec::new();
         };
@@ -151,13 +151,13 @@ pub(crate) fn generate_texts(
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
     let (task, augment) = (context.task, &context.settings.augment);
-    if method.keeps_one() && augment.unique_per_text > 0 {
+    if method.supports_unique_per_text() && augment.unique_per_text > 0 {
         return paper::generate_texts(run, context, nearest, teacher, watch);
     }
     let prompt_context = context.for_prompts(nearest);
     let classes = task.classes.len();
     // A pile for each class, or one for all.
-    let (piles, wanted) = match method.any_class() {
+    let (piles, wanted) = match method.teacher_chooses_class() {
         true => (1, augment.per_class * classes),
         false => (classes, augment.per_class),
     };
@@ -259,7 +259,7 @@ pub(crate) fn replies(
     };
     let requests: Vec<GenerateRequest> = asks.iter().map(request).collect();
     let fault = |item: usize, reply: &Generated| {
-        method.read(prompt_context, &asks[item], &reply.text, reply.complete).err()
+        method.parse(prompt_context, &asks[item], &reply.text, reply.complete).err()
     };
     written(run, "generate", &requests, &fault, teacher, watch)
 }
@@ -372,7 +372,7 @@ fn row(
         minor: ask.mix.map(|(minor, _)| name(minor)),
         alpha: ask.mix.map(|(_, percent)| f64::from(percent) / 100.0),
         shown: ask.shown.iter().map(|class| name(*class)).collect(),
-        ask: Some(ask.id.clone()),
+        request_id: Some(ask.id.clone()),
         seed: Some(ask.seed),
         prompt_sha256: Some(key(&ask.prompt)),
         teacher_sha256: Some(teacher_sha256.to_owned()),

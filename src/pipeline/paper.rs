@@ -31,7 +31,7 @@ pub(crate) fn generate_texts(
     loop {
         let (mut asks, mut owners) = (Vec::new(), Vec::new());
         for (owner, pending) in pending.iter_mut().enumerate() {
-            asks.extend(pending.asks(&prompt_context)?);
+            asks.extend(pending.next_requests(&prompt_context)?);
             owners.resize(asks.len(), owner);
         }
         if asks.is_empty() {
@@ -42,14 +42,14 @@ pub(crate) fn generate_texts(
             keys.push(key);
             for (_, row) in counts.rows(&prompt_context, &PaperMixup, ask, &reply, &teacher_sha256)
             {
-                counts.unique += usize::from(pending[owner].take(row));
+                counts.unique += usize::from(pending[owner].add(row));
             }
         }
     }
     let mut piles: Vec<Vec<AugmentedText>> = vec![Vec::new(); task.classes.len()];
     for pending in pending {
         let class = pending.class();
-        piles[class].extend(pending.keep(context.seed));
+        piles[class].extend(pending.pick(context.seed));
     }
     let generate_texts = Generation { texts: Vec::new(), counts, keys };
     Ok(gathered(task, piles, augment.per_class, augment.tries, generate_texts, watch))
@@ -104,7 +104,7 @@ mod tests {
         );
         for (text, name) in [(&texts[0], ".0.0,"), (&texts[1], ".0.1,"), (&texts[3], ".1.1,")] {
             assert!(text.text.contains(name), "{text:?}");
-            assert_eq!(text.ask.as_deref(), text.text.split(',').next());
+            assert_eq!(text.request_id.as_deref(), text.text.split(',').next());
         }
         assert!(["same", "again", "once more"].contains(&texts[2].text.as_str()));
         let replies = teacher.replies;

@@ -102,7 +102,7 @@ pub(crate) fn train(
         .zip(said)
         .map(|(job, (_, said))| {
             let (row, seed, train_rows) = (job.row, job.seed, job.examples.len());
-            TrainedStudent { row, seed, train_rows, said }
+            TrainedStudent { row, seed, train_rows, predictions: said }
         })
         .collect();
     run.write(

@@ -199,7 +199,7 @@ pub(crate) fn map(
         return Ok(None);
     }
     let texts: Vec<String> = points.iter().map(|point| point.text.clone()).collect();
-    for (point, place) in points.iter_mut().zip(map::place(&embedder.embed(&texts)?)) {
+    for (point, place) in points.iter_mut().zip(map::project(&embedder.embed(&texts)?)) {
         [point.x, point.y] = place;
     }
     Ok(Some(report::Map { points }))

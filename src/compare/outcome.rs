@@ -11,7 +11,7 @@ use crate::{
     pipeline::PipelineError,
     report::{
         self, Comparison, Line, LineDifference, Models, Report,
-        build::{Assembly, Found, VariantPredictions},
+        build::{Findings, ReportBuilder, VariantPredictions},
     },
     run::ledger::Entry,
     task::Task,
@@ -272,7 +272,7 @@ pub(super) fn report(
         .collect();
     let subset = compare.subsets.get(&(k, seed)).map_or(&[][..], Vec::as_slice);
     let task = Task { shots: k, ..compare.task.clone() };
-    let assembly = Assembly {
+    let builder = ReportBuilder {
         run: compare.run,
         task: &task,
         settings: compare.settings,
@@ -280,8 +280,8 @@ pub(super) fn report(
         seeds: subset,
         embedder,
     };
-    let found = Found {
-        table: &table,
+    let findings = Findings {
+        variants: &table,
         relabelled: main.map_or(&[], |main| &main.relabelled),
         kept: main.map_or(&[], |main| &main.kept),
         funnel: main.map(funnel).unwrap_or_default(),
@@ -289,7 +289,7 @@ pub(super) fn report(
     let name = compare.students.first().cloned().unwrap_or_default();
     let student = report::Student { name, eight_bits: None };
     let teacher = compare.teachers.get(closer).map(|(_, identity)| identity);
-    let mut report = assembly.report(&found, teacher, student)?;
+    let mut report = builder.build(&findings, teacher, student)?;
     // The names of the table, or none where nobody was asked.
     report.teacher.name =
         compare.teachers.get(closer).map_or_else(String::new, |(name, _)| name.clone());

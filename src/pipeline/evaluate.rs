@@ -13,7 +13,7 @@ use crate::{
     prompt::Prompts,
     report::{
         self, Report,
-        build::{Assembly, Found, VariantPredictions, sections},
+        build::{Findings, ReportBuilder, VariantPredictions, sections},
     },
     run::{RunFolder, ledger::Entry, read_json, read_texts},
     task::Task,
@@ -67,9 +67,9 @@ pub(crate) fn evaluate(
     let relabelled: Vec<RelabelledText> =
         run.read_rows("relabelled.jsonl", "run the stage `relabel` first")?;
     let funnel = funnel(run, relabelled.len());
-    let found = Found { table: &table, relabelled: &relabelled, kept: &kept, funnel };
-    let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
-    let mut report = assembly.report(&found, identity.as_ref(), student)?;
+    let findings = Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel };
+    let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
+    let mut report = builder.build(&findings, identity.as_ref(), student)?;
     let privacy = privacy(run, task, settings, embedder)?;
     report.warnings.extend(other_texts(run)?);
     report.warnings.extend(privacy.warning());
@@ -133,8 +133,9 @@ fn students(trained: &[TrainedStudent]) -> Vec<VariantPredictions> {
 
 /// What 8 bits cost the student that is kept, on the test set.
 fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBits> {
-    let (exact, fast) =
-        trained.iter().find_map(|row| Some((&row.predictions.predicted, row.predictions.fast.as_ref()?)))?;
+    let (exact, fast) = trained
+        .iter()
+        .find_map(|row| Some((&row.predictions.predicted, row.predictions.fast.as_ref()?)))?;
     let share = |right: usize| right as f64 / task.test.len().max(1) as f64;
     let right = |said: &[usize]| {
         share(said.iter().zip(&task.test).filter(|(said, item)| **said == item.label).count())

@@ -1,14 +1,16 @@
-//! EDA, easy data augmentation (Wei and Zou, EMNLP 2019, arXiv 1901.11196): new texts from the seeds
-//! alone, without a teacher. A seed is edited a little, in one of four ways, and keeps its class.
+//! EDA, easy data augmentation (Wei and Zou, EMNLP 2019, arXiv 1901.11196): new texts from the
+//! seeds alone, without a teacher. One of four operations changes a few words of a seed; the class
+//! stays.
 //!
-//! The numbers are those of the published code: the operations edit max(1, ⌊α·words⌋) words, deletion
-//! strikes each word with probability α, and α is 0.05, what the paper recommends for small sets. Where
-//! code and paper differ, the paper's words are followed: what is inserted is a random synonym of a word
-//! that is no stop word, at any place (the code takes the first synonym of any word, never at the end).
+//! The parameters are those of the published code: the operations edit max(1, ⌊α·words⌋) words,
+//! deletion removes each word with probability α, and α is 0.05, which the paper recommends for
+//! small sets. Where code and paper differ, this follows the paper: insertion adds a random synonym
+//! of a word that is not a stop word, at any position (the code takes the first synonym of any
+//! word, and never adds it at the end).
 //!
-//! Synonyms are a word's nearest others by the student's own embeddings ([`Neighbours`]) where the
-//! authors had WordNet. Letter case and punctuation, which the published code strips, stay: words are
-//! what stands between white space, and the punctuation at a word goes where the word goes.
+//! Synonyms are the nearest words by the student's own embeddings ([`Neighbours`]) instead of
+//! WordNet's. Letter case and punctuation, which the published code strips, are kept: words are
+//! separated by white space, and punctuation moves with its word.
 
 use std::collections::HashSet;
 
@@ -24,14 +26,14 @@ use crate::{
     task::{LabelledText, Task},
 };
 
-/// α: the share of words that are edited.
+/// α: the share of words to edit.
 pub(crate) const RATE: f64 = 0.05;
 
-/// Draws for one text before the next seed or operation has its turn. A deletion leaves every second
-/// text of a dozen words as it was, and nine in ten of two words.
+/// Attempts at a new text before moving on to the next seed and operation. Deletion leaves half of
+/// the texts of twelve words unchanged, and nine in ten of two words.
 const TRIES: usize = 100;
 
-/// The four ways, in the order in which they take turns.
+/// The four operations, in the order in which they take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
     Replace,
@@ -43,19 +45,19 @@ enum Operation {
 const OPERATIONS: [Operation; 4] =
     [Operation::Replace, Operation::Insert, Operation::Swap, Operation::Delete];
 
-/// The synonyms that [`augment`] asks for.
+/// The synonyms of the seeds' words, for [`augment`].
 ///
 /// # Errors
 /// The student cannot be read.
 pub(crate) fn neighbours(base: &BaseModel, seeds: &[LabelledText]) -> Result<Neighbours> {
     let words = seeds.iter().flat_map(|seed| seed.text.split_whitespace());
-    // In a small student's table "the" is near many a noun.
+    // In the word table of a small student, "the" is near many nouns.
     Neighbours::new(base, words, is_stop_word)
 }
 
-/// `per_class` new texts of each class that has seeds, unlike the seeds and each other (letter case
-/// and punctuation aside). Seeds and operations take turns, classes too. Where the seeds do not
-/// give as many texts, as in a class of one word, there are fewer.
+/// `per_class` new texts for each class that has seeds, all different from the seeds and each other
+/// (ignoring letter case and punctuation). Seeds, operations and classes take turns. A class gets
+/// fewer texts if its seeds do not yield as many, for example a seed of one word.
 pub(crate) fn augment(
     task: &Task,
     seeds: &[LabelledText],
@@ -80,7 +82,7 @@ pub(crate) fn augment(
     rows.map(|(id, (_, row))| AugmentedText { id, ..row }).collect()
 }
 
-/// The new texts of one class; what they come to in canonical form is added to `seen`.
+/// The new texts of one class; their canonical forms are added to `seen`.
 fn of_class(
     class: usize,
     seeds: &[Vec<String>],
@@ -90,10 +92,10 @@ fn of_class(
     seen: &mut HashSet<String>,
 ) -> Vec<String> {
     let mut texts = Vec::new();
-    let mut barren = 0;
+    let mut failures = 0;
     for turn in 0.. {
-        // Each seed has had each operation in vain: what can be made of them is made.
-        if texts.len() == wanted || barren == OPERATIONS.len() * seeds.len() {
+        // If every operation has failed on every seed in a row, there are no more texts to find.
+        if texts.len() == wanted || failures == OPERATIONS.len() * seeds.len() {
             break;
         }
         let (at, round) = (turn % seeds.len(), turn / seeds.len());
@@ -103,7 +105,7 @@ fn of_class(
             let text = edit(operation, &seeds[at], neighbours, &mut rng).join(" ");
             seen.insert(canonical(&text)).then_some(text)
         });
-        barren = if new.is_some() { 0 } else { barren + 1 };
+        failures = if new.is_some() { 0 } else { failures + 1 };
         texts.extend(new);
     }
     texts
@@ -124,13 +126,13 @@ fn edit(
     }
 }
 
-/// How many edits a text of so many words gets: `max(1, int(alpha * num_words))`.
+/// Number of edits in a text of `words` words: `max(1, int(alpha * num_words))`.
 fn edits(words: usize) -> usize {
     ((RATE * words as f64) as usize).max(1)
 }
 
-/// Synonym replacement: `count` random words that are no stop words and have synonyms (all of them
-/// where they are fewer), each replaced by a random synonym wherever it stands.
+/// Synonym replacement: replaces every occurrence of `count` random words by a random synonym. Only
+/// words that are not stop words and have synonyms are chosen; if there are fewer, all of them.
 pub(crate) fn replace(
     words: &[String],
     count: usize,
@@ -138,24 +140,24 @@ pub(crate) fn replace(
     rng: &mut impl rand::Rng,
 ) -> Vec<String> {
     let mut words = words.to_vec();
-    let mut choices: Vec<String> = Vec::new();
+    let mut candidates: Vec<String> = Vec::new();
     for word in words.iter().filter(|word| !synonyms(word, neighbours).is_empty()) {
-        if !choices.contains(&key(word)) {
-            choices.push(key(word));
+        if !candidates.contains(&key(word)) {
+            candidates.push(key(word));
         }
     }
-    for _ in 0..count.min(choices.len()) {
-        let chosen = choices.remove(rng.random_range(0..choices.len()));
-        let synonym = neighbours.of(&chosen).choose(rng).expect("only words with synonyms are");
+    for _ in 0..count.min(candidates.len()) {
+        let chosen = candidates.remove(rng.random_range(0..candidates.len()));
+        let synonym = neighbours.of(&chosen).choose(rng).expect("every candidate has synonyms");
         for word in words.iter_mut().filter(|word| key(word) == chosen) {
-            *word = in_place_of(word, synonym);
+            *word = styled_like(word, synonym);
         }
     }
     words
 }
 
-/// Random insertion: `count` times a random synonym of a random word that is no stop word, at a random
-/// place. Nothing where no word has synonyms.
+/// Random insertion: `count` times, inserts a random synonym of a random word that is not a stop
+/// word at a random position. Does nothing if no word has synonyms.
 pub(crate) fn insert(
     words: &[String],
     count: usize,
@@ -165,29 +167,29 @@ pub(crate) fn insert(
     let mut words = words.to_vec();
     for _ in 0..count {
         let with_synonyms = words.iter().map(|word| synonyms(word, neighbours));
-        let choices = with_synonyms.filter(|near| !near.is_empty()).collect::<Vec<_>>();
-        let Some(synonym) = choices.choose(rng).and_then(|near| near.choose(rng)) else { break };
+        let candidates = with_synonyms.filter(|near| !near.is_empty()).collect::<Vec<_>>();
+        let Some(synonym) = candidates.choose(rng).and_then(|near| near.choose(rng)) else { break };
         words.insert(rng.random_range(0..=words.len()), synonym.clone());
     }
     words
 }
 
-/// Random swap: `count` times two random words change places. Nothing where there is one word.
+/// Random swap: swaps two random words, `count` times. Does nothing with one word.
 pub(crate) fn swap(words: &[String], count: usize, rng: &mut impl rand::Rng) -> Vec<String> {
     let mut words = words.to_vec();
     for _ in 0..count {
         if words.len() > 1 {
             let one = rng.random_range(0..words.len());
-            // One of the others, counted from the one on.
-            let further = 1 + rng.random_range(0..words.len() - 1);
-            let other = (one + further) % words.len();
+            // A different position: an offset from the first, wrapping around.
+            let offset = 1 + rng.random_range(0..words.len() - 1);
+            let other = (one + offset) % words.len();
             words.swap(one, other);
         }
     }
     words
 }
 
-/// Random deletion: each word goes with probability `p`; were none left, one random word stays.
+/// Random deletion: removes each word with probability `p`; if none is left, keeps a random one.
 pub(crate) fn delete(words: &[String], p: f64, rng: &mut impl rand::Rng) -> Vec<String> {
     if words.len() < 2 {
         return words.to_vec();
@@ -203,13 +205,13 @@ fn words_of(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The synonyms of a word as it stands in a text; a stop word has none.
+/// The synonyms of a word of a text, punctuation included; a stop word has none.
 fn synonyms<'a>(word: &str, neighbours: &'a Neighbours) -> &'a [String] {
     if is_stop_word(word) { &[] } else { neighbours.of(word) }
 }
 
-/// `synonym` with the punctuation around `word`, and capitals where `word` has them.
-fn in_place_of(word: &str, synonym: &str) -> String {
+/// `synonym` with the punctuation and capitalisation of `word`.
+fn styled_like(word: &str, synonym: &str) -> String {
     let bare = bare(word);
     let (before, after) = word.split_once(bare).unwrap_or_default();
     let mut letters = bare.chars().filter(|c| c.is_alphabetic());
@@ -224,17 +226,16 @@ fn in_place_of(word: &str, synonym: &str) -> String {
     format!("{before}{synonym}{after}")
 }
 
-/// Words that say nothing of what a text is about: to edit them gives no other text of its class. They
-/// are the pronouns, prepositions, conjunctions and auxiliaries of English, as in the published code;
-/// in other languages every word counts.
+/// Words that carry no topic: the pronouns, prepositions, conjunctions and auxiliaries of English,
+/// as in the published code. For other languages there is no list.
 const STOP_WORDS: &str = "\
-    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her \
-    hers herself it its itself they them their theirs themselves what which who whom this that these \
-    those am is are was were be been being have has had having do does did doing a an the and but if or \
-    because as until while of at by for with about against between into through during before after \
-    above below to from up down in out on off over under again further then once here there when where \
-    why how all any both each few more most other some such no nor not only own same so than too very \
-    can will just should now";
+    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she \
+    her hers herself it its itself they them their theirs themselves what which who whom this that \
+    these those am is are was were be been being have has had having do does did doing a an the and \
+    but if or because as until while of at by for with about against between into through during \
+    before after above below to from up down in out on off over under again further then once here \
+    there when where why how all any both each few more most other some such no nor not only own \
+    same so than too very can will just should now";
 
 fn is_stop_word(word: &str) -> bool {
     let key = key(word);
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
     use crate::task::demo_task;
 
-    /// Draws what a test says: `(k, n)` is place `k` of `n`.
+    /// A random source with a script of draws: `(k, n)` draws index `k` out of `n`.
     struct Script(Vec<(u64, u64)>);
 
     impl Script {
@@ -257,7 +258,7 @@ mod tests {
             Self(draws.iter().rev().copied().collect())
         }
 
-        /// The middle of part `k` of `n` of `whole`.
+        /// The middle of part `k` if `whole` is divided into `n` parts.
         fn next(&mut self, whole: u128) -> u128 {
             let (k, n) = self.0.pop().expect("the script is long enough");
             whole * (2 * u128::from(k) + 1) / (2 * u128::from(n))
@@ -280,7 +281,7 @@ mod tests {
         }
 
         fn fill_bytes(&mut self, _: &mut [u8]) {
-            unreachable!("numbers are drawn, no bytes")
+            unreachable!("only numbers are drawn")
         }
     }
 
@@ -289,8 +290,8 @@ mod tests {
         pairs.into_iter().collect()
     }
 
-    fn script(draws: &[(u64, u64)], way: impl Fn(&mut Script) -> Vec<String>) -> String {
-        way(&mut Script::new(draws)).join(" ")
+    fn script(draws: &[(u64, u64)], edit: impl Fn(&mut Script) -> Vec<String>) -> String {
+        edit(&mut Script::new(draws)).join(" ")
     }
 
     #[test]
@@ -302,14 +303,14 @@ mod tests {
     #[test]
     fn replacement_by_hand() {
         let (words, near) = (words_of("My old (card), is LOST"), synonyms_of_cards());
-        // Of card and lost the first, of its two synonyms the second.
+        // card, the first of card and lost, with the second of its two synonyms.
         let one = script(&[(0, 2), (1, 2)], |rng| replace(&words, 1, &near, rng));
         assert_eq!(one, "My old (pass), is LOST");
-        // Two: lost, then card, its first synonym. There is no third.
+        // lost, then card with its first synonym. There is no third candidate.
         let draws = [(1, 2), (0, 1), (0, 1), (0, 2)];
         let two = script(&draws, |rng| replace(&words, 3, &near, rng));
         assert_eq!(two, "My old (ticket), is GONE");
-        // A word that comes twice is one choice, replaced wherever it stands.
+        // A word that occurs twice is one candidate; both occurrences are replaced.
         let twice = words_of("Card by card!");
         let both = script(&[(0, 1), (1, 2)], |rng| replace(&twice, 1, &near, rng));
         assert_eq!(both, "Pass by pass!");
@@ -318,10 +319,10 @@ mod tests {
     #[test]
     fn insertion_by_hand() {
         let (words, near) = (words_of("is lost, my card"), synonyms_of_cards());
-        // lost, gone, at the last of five places.
+        // gone, for lost, at the last of five positions.
         let end = script(&[(0, 2), (0, 1), (4, 5)], |rng| insert(&words, 1, &near, rng));
         assert_eq!(end, "is lost, my card gone");
-        // Then card (what was put in has no synonyms here), pass, at the first of six.
+        // Then pass, for card, at the first of six (the inserted word has no synonyms here).
         let draws = [(0, 2), (0, 1), (2, 5), (1, 2), (1, 2), (0, 6)];
         let two = script(&draws, |rng| insert(&words, 2, &near, rng));
         assert_eq!(two, "pass is lost, gone my card");
@@ -330,7 +331,7 @@ mod tests {
     #[test]
     fn swaps_by_hand() {
         let words = words_of("a b c d");
-        // The second with the second after it; the last with the one after it, which is the first.
+        // The second word with the second after it; the last with the one after it, the first.
         assert_eq!(script(&[(1, 4), (1, 3)], |rng| swap(&words, 1, rng)), "a d c b");
         assert_eq!(script(&[(3, 4), (0, 3)], |rng| swap(&words, 1, rng)), "d b c a");
         let draws = [(1, 4), (1, 3), (3, 4), (0, 3)];
@@ -340,7 +341,7 @@ mod tests {
     #[test]
     fn deletion_by_hand() {
         let words = words_of("a b c");
-        // Below 0.05 a word goes: the middle of part 4 of 100 is 0.045, of part 5 it is 0.055.
+        // A draw below 0.05 deletes: the middle of part 4 of 100 is 0.045, of part 5 it is 0.055.
         let (goes, stays) = ((4, 100), (5, 100));
         assert_eq!(script(&[stays, goes, stays], |rng| delete(&words, RATE, rng)), "a c");
         assert_eq!(script(&[goes, goes, goes, (1, 3)], |rng| delete(&words, RATE, rng)), "b");
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_synonym_is_written_like_the_word_it_stands_for() {
+    fn a_synonym_is_styled_like_the_word_it_replaces() {
         for (word, expected) in [
             ("card", "pass"),
             ("\"Card\".", "\"Pass\"."),
@@ -373,13 +374,13 @@ mod tests {
             ("vCard", "pass"),
             ("...card's", "...pass"),
         ] {
-            assert_eq!(in_place_of(word, "pass"), expected);
+            assert_eq!(styled_like(word, "pass"), expected);
         }
-        assert_eq!(in_place_of("übel", "ärger") + &in_place_of("Übel", "ärger"), "ärgerÄrger");
+        assert_eq!(styled_like("übel", "ärger") + &styled_like("Übel", "ärger"), "ärgerÄrger");
     }
 
     #[test]
-    fn what_each_operation_keeps() {
+    fn invariants_of_the_operations() {
         let near = synonyms_of_cards();
         let sorted = |words: &[String]| {
             let mut words = words.to_vec();
@@ -408,7 +409,7 @@ mod tests {
         }
     }
 
-    /// Whether the words of `part` stand in `whole` in the same order.
+    /// Whether `part` is a subsequence of `whole`.
     fn within(part: &[String], whole: &[String]) -> bool {
         let mut whole = whole.iter();
         part.iter().all(|word| whole.any(|other| other == word))
@@ -443,18 +444,18 @@ mod tests {
                 std::cmp::Ordering::Equal => 2,
             }] += 1;
         }
-        // They take turns; a deletion now and then finds nothing new.
+        // The operations take turns; deletion sometimes finds nothing new.
         assert!(of_operation.iter().all(|count| (30..=42).contains(count)), "{of_operation:?}");
     }
 
     #[test]
-    fn seeds_that_give_few_texts_give_few() {
+    fn short_seeds_give_few_texts() {
         let task = demo_task().unwrap();
         let seed = |label, text: &str| LabelledText { text: text.to_owned(), label };
         let seeds = [seed(0, "card"), seed(1, "card lost"), seed(3, "-- !")];
         let rows = augment(&task, &seeds, 50, &Neighbours::default(), 1);
-        // Nothing of a single word; of two words the other order and the second of them, for the
-        // first is a seed; nothing of the class without seeds.
+        // One word gives no text; two words give the other order and the second word alone (the
+        // first is a seed); a class without seeds gives none.
         let mut texts = rows.iter().map(|row| row.text.as_str()).collect::<Vec<_>>();
         texts.sort_unstable();
         assert_eq!(texts, ["lost", "lost card"]);

@@ -4,13 +4,13 @@
 use rand::{Rng as _, seq::SliceRandom};
 use rand_distr::{Beta, Distribution};
 
-use super::{Method, PromptContext, PromptRequest, class_by_class, examples};
+use super::{Method, PromptContext, PromptRequest, examples, requests_by_class};
 use crate::{
     prompt::{PromptError, shown_classes},
     rng::Rng,
 };
 
-/// The method.
+/// Requests texts that mix two classes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mixup;
 
@@ -21,30 +21,30 @@ impl Method for Mixup {
         round: usize,
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
-        class_by_class(context, "augment", round, missing, |class, id, rng| {
+        requests_by_class(context, "augment", round, missing, |class, id, rng| {
             let mix = Mix::draw(context, class, rng);
-            mix.ask(context, id, rng)
+            mix.request(context, id, rng)
         })
     }
 
-    fn keeps_one(&self) -> bool {
+    fn supports_unique_per_text(&self) -> bool {
         true
     }
 }
 
-/// What one request mixes.
+/// The classes that one request mixes, and in what ratio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mix {
-    /// In the order of the prompt.
+    /// Classes in the prompt, in order.
     pub shown: Vec<usize>,
     pub major: usize,
     pub minor: usize,
-    /// α.
+    /// α in percent.
     pub percent: u8,
 }
 
 impl Mix {
-    /// Draws what is mixed into `class`.
+    /// Draws the class that is mixed into `class`, the ratio and the other classes shown.
     pub(super) fn draw(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Self {
         let shown = draw_shown(context, class, rng);
         let others: Vec<usize> = shown.iter().copied().filter(|other| *other != class).collect();
@@ -56,8 +56,8 @@ impl Mix {
         Self { shown, major: class, minor, percent }
     }
 
-    /// The request `id` for texts that are mixed so.
-    pub(super) fn ask(
+    /// The request `id` for texts of this mix.
+    pub(super) fn request(
         &self,
         context: &PromptContext<'_>,
         id: String,
@@ -85,8 +85,8 @@ impl Mix {
     }
 }
 
-/// The class itself and `augment.classes_shown - 1` others, in random order; the others evenly, or the
-/// more often the nearer they are.
+/// The class itself and `augment.classes_shown - 1` others, in random order. The others are drawn
+/// uniformly, or near classes more often ([`Partners`](crate::config::Partners)).
 pub(super) fn draw_shown(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<usize> {
     let others = context.settings.classes_shown - 1;
     let mut shown: Vec<usize> = match context.nearest.get(class) {
@@ -113,7 +113,7 @@ pub(super) fn draw_shown(context: &PromptContext<'_>, class: usize, rng: &mut Rn
     shown
 }
 
-/// One of `among`, the class of rank r in `ranked` with the weight 1/(r + 1).
+/// One of `among`; the class of rank r in `ranked` has weight 1/(r + 1).
 fn draw_near(ranked: &[usize], among: &[usize], rng: &mut Rng) -> usize {
     let rank = |class: &usize| ranked.iter().position(|other| other == class);
     let weight = |class: &usize| 1.0 / (rank(class).unwrap_or(ranked.len()) + 1) as f64;
@@ -124,19 +124,19 @@ fn draw_near(ranked: &[usize], among: &[usize], rng: &mut Rng) -> usize {
             return *class;
         }
     }
-    // Rounding may leave a trace of the last one's weight.
+    // Rounding can leave a rest of the last weight.
     among[among.len() - 1]
 }
 
-/// α = 0.5 + 0.5·Beta(a, b) as a percentage, rounded to 5: both shares are whole numbers.
+/// α = 0.5 + 0.5·Beta(a, b) in percent, rounded to a multiple of 5.
 fn draw_percent((a, b): (f64, f64), rng: &mut Rng) -> u8 {
-    let beta = Beta::new(a, b).expect("the settings were validated: both parameters are positive");
+    let beta = Beta::new(a, b).expect("validated settings have positive parameters");
     let alpha = 0.5 + 0.5 * beta.sample(rng);
     (alpha * 20.0).round() as u8 * 5
 }
 
 /// α and 1 - α in percent as the published code prints them: `int(alpha * 100)` and
-/// `int((1 - alpha) * 100)` of binary fractions, which loses a point here and there.
+/// `int((1 - alpha) * 100)` in binary floating point, which is sometimes one too low.
 fn truncated(percent: u8) -> (u8, u8) {
     let alpha = f64::from(percent) / 100.0;
     ((alpha * 100.0) as u8, ((1.0 - alpha) * 100.0) as u8)
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_percentages_are_those_of_python() {
+    fn truncated_percentages_equal_those_of_python() {
         let minor = |percent| {
             let (major, minor) = truncated(percent);
             assert_eq!(major, percent);
@@ -171,16 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_says_both_percentages() {
+    fn the_prompt_contains_both_percentages() {
         let mut two = sample(2);
         let mix = Mix { shown: vec![1, 0], major: 0, minor: 1, percent: 55 };
         for (truncated, wanted) in [(false, "45%"), (true, "44%")] {
             two.settings.truncated_percent = truncated;
             let mut rng = Rng::for_item(1, "test", 0);
-            let ask = mix.ask(&two.context(), "x".to_owned(), &mut rng).unwrap();
+            let request = mix.request(&two.context(), "x".to_owned(), &mut rng).unwrap();
             let wanted = format!("55% to the class class 0 and {wanted} to the class class 1.");
-            assert!(ask.prompt.ends_with(&wanted), "{}", ask.prompt);
-            assert_eq!(ask.mix, Some((1, 55)));
+            assert!(request.prompt.ends_with(&wanted), "{}", request.prompt);
+            assert_eq!(request.mix, Some((1, 55)));
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_class_itself_is_always_shown_once() {
+    fn the_class_itself_is_always_shown_exactly_once() {
         let mut many = sample(9);
         for nearest in [Vec::new(), vec![(0..9).filter(|class| *class != 3).collect(); 9]] {
             many.nearest = nearest;
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Of 20 000 mixes for class 0, how many have each class as the partner.
+    /// How often each class is the partner in 20 000 mixes for class 0.
     fn partners(sample: &Sample) -> Vec<usize> {
         let mut times = vec![0; sample.task.classes.len()];
         for item in 0..20_000 {
@@ -224,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn near_classes_meet_more_often_and_every_pair_can_occur() {
-        // All three are shown, so the weights 1 and 1/2 are the partner's: 2 to 1.
+    fn near_classes_are_mixed_more_often_and_every_pair_can_occur() {
+        // All three are shown, so the partner is drawn with the weights 1 and 1/2: 2 to 1.
         let mut three = sample(3);
         three.nearest = vec![vec![2, 1], vec![0, 2], vec![0, 1]];
         let times = partners(&three);

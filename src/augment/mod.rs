@@ -1,10 +1,11 @@
-//! How new text is made. One way is one file; [`mixup`] is the method itself, the others are its
-//! rivals in the paper's table.
+//! Generation of new text, one method per file: [`mixup`] is PromptMix itself, the others are the
+//! baselines that it is compared with.
 //!
-//! A way that asks a teacher is a [`Method`]: it plans the requests of a round and reads the texts out
-//! of the replies. Who asks, counts, asks again and writes down is one piece of code for all of them
-//! (`run::generate_texts`). Zero-shot and the method without descriptions are [`mixup`] on a task that has
-//! no examples or no descriptions. [`eda`] asks nobody.
+//! A method that asks a teacher implements [`Method`]: it plans the requests of a round and
+//! extracts the texts from the replies. Sending, counting, retrying and recording are the same for
+//! all of them and live in `pipeline::generate`. Zero-shot generation and the method without
+//! descriptions are [`mixup`] on a task that has no examples or no descriptions. [`eda`] needs no
+//! teacher.
 
 pub(crate) mod continuation;
 pub(crate) mod eda;
@@ -15,6 +16,7 @@ pub(crate) mod plain;
 #[cfg(test)]
 pub(crate) mod sample;
 
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
     task::{LabelledText, Task},
 };
 
-/// What a method asks about.
+/// Everything that prompts are made from.
 #[derive(Clone, Copy)]
 pub(crate) struct PromptContext<'a> {
     pub task: &'a Task,
@@ -36,29 +38,30 @@ pub(crate) struct PromptContext<'a> {
     pub seeds: &'a [LabelledText],
     pub prompts: &'a Prompts,
     pub settings: &'a AugmentSettings,
-    /// For each class the others, the most confusable first; empty where partners are drawn evenly.
+    /// For each class, the other classes from nearest to farthest; empty if all are equally likely
+    /// partners.
     pub nearest: &'a [Vec<usize>],
-    /// The seed of the prompts' random stream.
+    /// The random seed of the prompts.
     pub seed: u64,
 }
 
-/// A text out of a reply.
+/// A text from a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParsedText {
     pub text: String,
-    /// The class that it was asked to belong to, or that the teacher gave it.
+    /// The class that was requested, or that the teacher chose.
     pub class: usize,
 }
 
-/// A way of asking a teacher for new texts.
+/// A method of asking a teacher for new texts.
 pub(crate) trait Method: Sync {
-    /// The requests of one round. `missing[class]` texts are still wanted of each class.
+    /// The requests of one round. `missing[class]` is the number of texts that a class still needs.
     ///
-    /// Everything random about a request derives from (seed, round, number), so that a round can be
-    /// planned again after a restart and comes out the same.
+    /// All random choices of a request are keyed by (seed, round, class, number), so planning a
+    /// round again after a restart gives the same requests.
     ///
     /// # Errors
-    /// A template that does not render.
+    /// A template does not render.
     fn plan_round(
         &self,
         context: &PromptContext<'_>,
@@ -66,105 +69,105 @@ pub(crate) trait Method: Sync {
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError>;
 
-    /// The texts of a reply; `complete` as [`parse_list`] has it.
+    /// The texts in a reply; `complete` as in [`parse_list`].
     ///
     /// # Errors
-    /// The first fault of a reply that is not of the form asked for.
-    fn read(
+    /// The first fault of a reply that does not have the requested form.
+    fn parse(
         &self,
         context: &PromptContext<'_>,
-        ask: &PromptRequest,
+        request: &PromptRequest,
         reply: &str,
         complete: bool,
     ) -> Result<Vec<ParsedText>, ReplyFault> {
-        listed(context, ask, ask.count, reply, complete)
+        parse_numbered(context, request, request.count, reply, complete)
     }
 
-    /// Whether the teacher chooses the classes: then only the number of all texts is wanted, not one
-    /// of each class.
-    fn any_class(&self) -> bool {
+    /// Whether the teacher chooses the classes. If so, `missing` in
+    /// [`plan_round`](Self::plan_round) has one element, the number of texts of all classes.
+    fn teacher_chooses_class(&self) -> bool {
         false
     }
 
-    /// Whether `augment.unique_per_text` applies: the texts are asked for as [`published`] does.
-    fn keeps_one(&self) -> bool {
+    /// Whether `augment.unique_per_text` applies: generation then follows [`paper`].
+    fn supports_unique_per_text(&self) -> bool {
         false
     }
 
-    /// The questions whose answers are the labels of `rows`, for methods that label in a way of their
-    /// own; `None` for the relabelling that all others share.
+    /// The questions that label `rows`, for a method with a labelling of its own; `None` for the
+    /// relabelling that all others share.
     ///
     /// # Errors
-    /// A template that does not render.
-    fn questions(
+    /// A template does not render.
+    fn label_questions(
         &self,
-        _setting: &PromptContext<'_>,
+        _context: &PromptContext<'_>,
         _rows: &[AugmentedText],
     ) -> Option<Result<Vec<Question>, PromptError>> {
         None
     }
 }
 
-/// One request to the teacher for new texts, in terms of the task.
+/// A request to the teacher for new texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PromptRequest {
-    /// `round.class.number`: names the request in the ledger.
+    /// `round.class.number`: identifies the request in the ledger.
     pub id: String,
     /// Classes in the order in which the prompt shows them.
     pub shown: Vec<usize>,
-    /// The class that the text is to belong to for the most part; the first of [`Self::shown`] where
-    /// the teacher chooses.
+    /// The class that the texts should mostly belong to; the first of [`Self::shown`] if the
+    /// teacher chooses.
     pub major: usize,
-    /// The class that is mixed in and α in percent, 50 to 100 in steps of 5; absent where nothing is
-    /// mixed.
+    /// The class that is mixed in and α in percent, 50 to 100 in steps of 5; `None` without mixing.
     pub mix: Option<(usize, u8)>,
-    /// Texts asked for.
+    /// Number of texts requested.
     pub count: usize,
     pub prompt: String,
     /// Key of the request's random stream.
     pub seed: u64,
 }
 
-/// The `count` texts of a numbered list, of the class that was asked for.
-fn listed(
+/// The `count` texts of a numbered list, all of the requested class.
+fn parse_numbered(
     context: &PromptContext<'_>,
-    ask: &PromptRequest,
+    request: &PromptRequest,
     count: usize,
     reply: &str,
     complete: bool,
 ) -> Result<Vec<ParsedText>, ReplyFault> {
     let texts = parse_list(reply, count, context.settings.longest, complete)?;
-    Ok(texts.into_iter().map(|text| ParsedText { text, class: ask.major }).collect())
+    Ok(texts.into_iter().map(|text| ParsedText { text, class: request.major }).collect())
 }
 
-/// The place of a request in its random stream.
-pub(crate) fn item(round: usize, class: usize, number: usize) -> u64 {
+/// The key of a request within its stage's random stream.
+fn item(round: usize, class: usize, number: usize) -> u64 {
     ((round as u64) << 48) | ((class as u64) << 24) | number as u64
 }
 
-/// The requests for each class's `missing` texts, `texts` in each, made by `ask` from (class, number,
-/// random stream). Classes take turns, so that the first rows of a run show all of them.
-pub(crate) fn class_by_class(
+/// The requests for each class's `missing` texts, `augment.texts_per_request` in each, made by
+/// `request` from (class, id, random stream). Classes take turns, so that the first rows of a run
+/// contain all of them.
+fn requests_by_class(
     context: &PromptContext<'_>,
     stage: &str,
     round: usize,
     missing: &[usize],
-    mut ask: impl FnMut(usize, String, &mut Rng) -> Result<PromptRequest, PromptError>,
+    mut request: impl FnMut(usize, String, &mut Rng) -> Result<PromptRequest, PromptError>,
 ) -> Result<Vec<PromptRequest>, PromptError> {
-    let mut asks = Vec::new();
+    let mut requests = Vec::new();
     for (class, &wanted) in missing.iter().enumerate() {
         for number in 0..wanted.div_ceil(context.settings.texts_per_request) {
             let mut rng = Rng::for_item(context.seed, stage, item(round, class, number));
-            asks.push((number, class, ask(class, format!("{round}.{class}.{number}"), &mut rng)?));
+            let request = request(class, format!("{round}.{class}.{number}"), &mut rng)?;
+            requests.push((number, class, request));
         }
     }
-    asks.sort_by_key(|(number, class, _)| (*number, *class));
-    Ok(asks.into_iter().map(|(.., ask)| ask).collect())
+    requests.sort_by_key(|(number, class, _)| (*number, *class));
+    Ok(requests.into_iter().map(|(.., request)| request).collect())
 }
 
 /// The seeds of `class`, each as one line, in random order.
-pub(crate) fn examples(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<String> {
-    use rand::seq::SliceRandom;
+fn examples(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<String> {
     let seeds = context.seeds.iter().filter(|seed| seed.label == class);
     let mut examples: Vec<String> = seeds.map(|seed| one_line(&seed.text)).collect();
     examples.shuffle(rng);

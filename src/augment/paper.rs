@@ -1,32 +1,33 @@
-//! Mixing as the published code does it (`augment.unique_per_text`): each wanted text draws its own
-//! classes and α, is asked for again and again until so many different texts are there, and one of
-//! them is kept. That is four calls or more for one text; it is here for the comparison with the
-//! paper. A reply with fewer lines than were asked for counts for what it holds.
+//! Mixup as in the published code (`augment.unique_per_text`): each text to generate draws its own
+//! classes and α, the teacher is asked until `unique_per_text` different texts have come back, and
+//! one of them is kept. That takes four calls or more per text; it is here for the comparison with
+//! the paper. A reply with fewer lines than requested is accepted with the texts it has.
 //!
-//! The published code has no bound. Here a text is given up after `augment.tries` times the requests
-//! that would do if each reply brought only new texts, and one of what is there is kept.
+//! The published code has no limit. Here, the number of requests for a text is at most
+//! `augment.tries` times the number that is needed if every text in every reply is new; after that,
+//! one of the texts found so far is kept.
 
 use rand::Rng as _;
 
-use super::{Method, ParsedText, PromptContext, PromptRequest, item, listed, mixup::Mix};
+use super::{Method, ParsedText, PromptContext, PromptRequest, item, mixup::Mix, parse_numbered};
 use crate::{
     dataset::AugmentedText,
     prompt::{PromptError, reply::ReplyFault},
     rng::Rng,
 };
 
-/// A text that is wanted, and what was found for it.
+/// A text to generate and the candidates found for it so far.
 pub(crate) struct PendingText {
     mix: Mix,
-    /// Counts the texts of its class.
+    /// Number of the text within its class.
     number: usize,
-    /// Requests made for it.
+    /// Number of requests made so far.
     requests: usize,
     found: Vec<AugmentedText>,
 }
 
 impl PendingText {
-    /// `augment.per_class` of each class; classes take turns.
+    /// `augment.per_class` texts of each class; classes take turns.
     pub(crate) fn all(context: &PromptContext<'_>) -> Vec<Self> {
         let classes = context.task.classes.len();
         let pending = |number: usize, class: usize| {
@@ -39,16 +40,17 @@ impl PendingText {
             .collect()
     }
 
-    /// The class that the text is to belong to for the most part.
+    /// The class that the text should mostly belong to.
     pub(crate) fn class(&self) -> usize {
         self.mix.major
     }
 
-    /// The requests that are surely needed; none once enough is found or too much was asked.
+    /// The minimum number of further requests; none if enough texts are found or the limit is
+    /// reached.
     ///
     /// # Errors
-    /// A template that does not render.
-    pub(crate) fn asks(
+    /// A template does not render.
+    pub(crate) fn next_requests(
         &mut self,
         context: &PromptContext<'_>,
     ) -> Result<Vec<PromptRequest>, PromptError> {
@@ -58,17 +60,17 @@ impl PendingText {
         let needed = requests(settings.unique_per_text.saturating_sub(self.found.len()));
         let first = self.requests;
         self.requests += needed.min(most - first);
-        let ask = |attempt: usize| {
+        let request = |attempt: usize| {
             let (class, number) = (self.class(), self.number);
             let place = item(attempt, class, number);
             let mut rng = Rng::for_item(context.seed, "published.request", place);
-            self.mix.ask(context, format!("{attempt}.{class}.{number}"), &mut rng)
+            self.mix.request(context, format!("{attempt}.{class}.{number}"), &mut rng)
         };
-        (first..self.requests).map(ask).collect()
+        (first..self.requests).map(request).collect()
     }
 
-    /// Takes a text up unless it is there already, and says whether it did.
-    pub(crate) fn take(&mut self, row: AugmentedText) -> bool {
+    /// Adds a text unless an equal one was found before. Returns whether it was new.
+    pub(crate) fn add(&mut self, row: AugmentedText) -> bool {
         let is_new = self.found.iter().all(|other| other.text != row.text);
         if is_new {
             self.found.push(row);
@@ -76,8 +78,8 @@ impl PendingText {
         is_new
     }
 
-    /// One of the texts found, each with the same probability. `seed` is that of the prompts.
-    pub(crate) fn keep(mut self, seed: u64) -> Option<AugmentedText> {
+    /// One of the texts found, all with the same probability. `seed` is that of the prompts.
+    pub(crate) fn pick(mut self, seed: u64) -> Option<AugmentedText> {
         if self.found.is_empty() {
             return None;
         }
@@ -86,37 +88,37 @@ impl PendingText {
     }
 }
 
-/// Asking as published, as far as it is that of a [`Method`]: later requests depend on what each
-/// text's own have brought.
+/// The part of the published procedure that fits [`Method`]. Later requests depend on the replies
+/// for each text, which `pipeline::paper` handles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PaperMixup;
 
 impl Method for PaperMixup {
-    /// The requests with which a run begins.
+    /// The first requests of a run.
     fn plan_round(
         &self,
         context: &PromptContext<'_>,
         _round: usize,
         _missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
-        let mut asks = Vec::new();
+        let mut requests = Vec::new();
         for mut pending in PendingText::all(context) {
-            asks.extend(pending.asks(context)?);
+            requests.extend(pending.next_requests(context)?);
         }
-        Ok(asks)
+        Ok(requests)
     }
 
-    /// As many texts as the reply has lines, up to those asked for.
-    fn read(
+    /// As many texts as the reply has lines, up to the number requested.
+    fn parse(
         &self,
         context: &PromptContext<'_>,
-        ask: &PromptRequest,
+        request: &PromptRequest,
         reply: &str,
         complete: bool,
     ) -> Result<Vec<ParsedText>, ReplyFault> {
         let lines = reply.lines().filter(|line| !line.trim().is_empty()).count();
-        let count = if lines < ask.count { lines.max(1) } else { ask.count };
-        listed(context, ask, count, reply, complete)
+        let count = if lines < request.count { lines.max(1) } else { request.count };
+        parse_numbered(context, request, count, reply, complete)
     }
 }
 
@@ -132,19 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn a_short_list_counts_for_what_it_holds() {
+    fn a_short_list_is_accepted() {
         let sample = sample();
         let context = sample.context();
-        let ask = &PaperMixup.plan_round(&context, 0, &[]).unwrap()[0];
-        let read = |reply: &str| {
-            let texts = PaperMixup.read(&context, ask, reply, true);
+        let request = &PaperMixup.plan_round(&context, 0, &[]).unwrap()[0];
+        let parse = |reply: &str| {
+            let texts = PaperMixup.parse(&context, request, reply, true);
             texts.map(|texts| texts.into_iter().map(|text| text.text).collect::<Vec<_>>())
         };
-        assert_eq!(read("1. one\n2. two").unwrap(), ["one", "two"]);
-        assert_eq!(read("1. one\n2. two\n3. three").unwrap().len(), 3);
-        assert_eq!(read("1. one\n2. two\n3. three\n4. four"), Err(ReplyFault::TooMany));
-        assert_eq!(read("Sure!"), Err(ReplyFault::NotNumbered));
-        assert!(read("").is_err());
+        assert_eq!(parse("1. one\n2. two").unwrap(), ["one", "two"]);
+        assert_eq!(parse("1. one\n2. two\n3. three").unwrap().len(), 3);
+        assert_eq!(parse("1. one\n2. two\n3. three\n4. four"), Err(ReplyFault::TooMany));
+        assert_eq!(parse("Sure!"), Err(ReplyFault::NotNumbered));
+        assert!(parse("").is_err());
     }
 
     fn text(text: &str) -> AugmentedText {
@@ -152,58 +154,60 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_asked_for_until_enough_are_found() {
+    fn requests_continue_until_enough_texts_are_found() {
         let sample = sample();
         let context = sample.context();
         let mut pending = PendingText::all(&context);
         let classes: Vec<usize> = pending.iter().map(PendingText::class).collect();
         assert_eq!(classes, [0, 1, 2, 0, 1, 2]);
         let pending = &mut pending[3];
-        // 10 texts take 4 requests of 3 at least. They mix the same and differ in their streams.
-        let asks = pending.asks(&context).unwrap();
-        let ids: Vec<&str> = asks.iter().map(|ask| ask.id.as_str()).collect();
+        // 10 texts need at least 4 requests of 3, all of the same mix with different random
+        // streams.
+        let requests = pending.next_requests(&context).unwrap();
+        let ids: Vec<&str> = requests.iter().map(|request| request.id.as_str()).collect();
         assert_eq!(ids, ["0.0.1", "1.0.1", "2.0.1", "3.0.1"]);
-        assert!(asks.iter().all(|ask| ask.mix == asks[0].mix && ask.shown == asks[0].shown));
-        assert!(asks[1..].iter().all(|ask| ask.seed != asks[0].seed));
-        // 6 different ones are found: 4 are missing, 2 requests. Letter case makes a difference.
-        let new = ["a", "b", "a", "c", "A", "d", "e", "b"].map(|found| pending.take(text(found)));
+        let (first, others) = requests.split_first().unwrap();
+        assert!(others.iter().all(|other| other.mix == first.mix && other.shown == first.shown));
+        assert!(others.iter().all(|other| other.seed != first.seed));
+        // 6 different ones are found, letter case included; the missing 4 need 2 requests.
+        let new = ["a", "b", "a", "c", "A", "d", "e", "b"].map(|found| pending.add(text(found)));
         assert_eq!(new, [true, true, false, true, true, true, true, false]);
-        assert_eq!(pending.asks(&context).unwrap().len(), 2);
+        assert_eq!(pending.next_requests(&context).unwrap().len(), 2);
         for found in ["f", "g", "h", "i"] {
-            pending.take(text(found));
+            pending.add(text(found));
         }
-        assert!(pending.asks(&context).unwrap().is_empty());
+        assert!(pending.next_requests(&context).unwrap().is_empty());
     }
 
     #[test]
-    fn asking_comes_to_an_end() {
+    fn the_number_of_requests_is_limited() {
         let sample = sample();
         let context = sample.context();
         let mut pending = PendingText::all(&context).remove(0);
-        let mut requests = 0;
+        let mut count = 0;
         loop {
-            let asks = pending.asks(&context).unwrap();
-            if asks.is_empty() {
+            let requests = pending.next_requests(&context).unwrap();
+            if requests.is_empty() {
                 break;
             }
-            requests += asks.len();
-            pending.take(text("always the same"));
+            count += requests.len();
+            pending.add(text("always the same"));
         }
         // 3 tries of 4 requests.
-        assert_eq!(requests, 12);
-        assert_eq!(pending.keep(1).unwrap().text, "always the same");
-        assert!(PendingText::all(&context).remove(0).keep(1).is_none());
+        assert_eq!(count, 12);
+        assert_eq!(pending.pick(1).unwrap().text, "always the same");
+        assert!(PendingText::all(&context).remove(0).pick(1).is_none());
     }
 
     #[test]
-    fn each_text_found_may_be_the_one_that_is_kept() {
+    fn every_text_found_is_equally_likely_to_be_kept() {
         let mut sample = sample();
         sample.settings.per_class = 200;
         let mut kept = [0_usize; 2];
         for mut pending in PendingText::all(&sample.context()) {
-            pending.take(text("0"));
-            pending.take(text("1"));
-            kept[pending.keep(1).unwrap().text.parse::<usize>().unwrap()] += 1;
+            pending.add(text("0"));
+            pending.add(text("1"));
+            kept[pending.pick(1).unwrap().text.parse::<usize>().unwrap()] += 1;
         }
         assert!(kept[0] + kept[1] == 600 && kept[0].abs_diff(300) < 60, "{kept:?}");
         assert_eq!(PaperMixup.plan_round(&sample.context(), 0, &[]).unwrap().len(), 600 * 4);

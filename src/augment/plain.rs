@@ -1,9 +1,9 @@
-//! PromptMix without mixing (the paper's ablation): the same prompt, but each text is to belong to one
-//! class alone.
+//! PromptMix without mixing (the paper's ablation): the same prompt, but each text should belong to
+//! one class only.
 
 use rand::Rng as _;
 
-use super::{Method, PromptContext, PromptRequest, class_by_class, examples, mixup::draw_shown};
+use super::{Method, PromptContext, PromptRequest, examples, mixup::draw_shown, requests_by_class};
 use crate::prompt::{PromptError, shown_classes};
 
 /// Asks for texts of one class.
@@ -18,7 +18,7 @@ impl Method for Plain {
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
         let PromptContext { task, prompts, settings, .. } = *context;
-        class_by_class(context, "plain", round, missing, |class, id, rng| {
+        requests_by_class(context, "plain", round, missing, |class, id, rng| {
             let shown = draw_shown(context, class, rng);
             let classes = shown_classes(task, &shown, |class| examples(context, class, rng));
             let place = shown.iter().position(|shown| *shown == class).unwrap_or_default();

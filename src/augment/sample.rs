@@ -1,4 +1,4 @@
-//! A small context for the tests of the methods.
+//! A small [`PromptContext`] for tests.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::{
     task::{Class, LabelledText, Task},
 };
 
-/// What a [`PromptContext`] borrows from.
+/// Owns what a [`PromptContext`] borrows.
 pub(crate) struct Sample {
     pub task: Task,
     pub seeds: Vec<LabelledText>,
@@ -23,7 +23,7 @@ pub(crate) fn seed(text: &str, label: usize) -> LabelledText {
 }
 
 impl Sample {
-    /// Tickets of these classes, each with a description that says so.
+    /// A task with these classes, each of them "described as" its name.
     pub(crate) fn new(classes: &[&str], seeds: Vec<LabelledText>) -> Self {
         let class = |name: &&str| Class {
             name: (*name).to_owned(),

@@ -10,7 +10,7 @@ use crate::{
     config::Settings,
     models,
     report::{
-        Record,
+        RunRecord,
         card::{Base, Card},
     },
     student::{
@@ -60,15 +60,15 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         Form::Onnx => Format::Onnx,
         Form::All => Format::All,
     };
-    let run = Record::is_at(&args.from)
+    let run = RunRecord::is_at(&args.from)
         .then(|| -> anyhow::Result<_> {
-            let record = Record::read(&args.from)?;
+            let record = RunRecord::read(&args.from)?;
             let base = base(&record.settings);
             Ok((record, base))
         })
         .transpose()?;
     let student = match run {
-        Some(_) => Record::student(&args.from),
+        Some(_) => RunRecord::student(&args.from),
         None => args.from.clone(),
     };
     anyhow::ensure!(

@@ -214,7 +214,8 @@ fn quoted(key: &str, value: &str) -> String {
 impl ModelArgs {
     /// As `table.key=value` overrides of what `task` says; the special flags are only short for them.
     fn overrides(&self, task: &Task) -> Vec<String> {
-        let mut overrides = if self.paper { config::published(&task.settings) } else { Vec::new() };
+        let mut overrides =
+            if self.paper { config::paper_overrides(&task.settings) } else { Vec::new() };
         overrides.extend(self.set.iter().cloned());
         overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
         overrides.extend(self.student.as_ref().map(|value| quoted("student.model", value)));

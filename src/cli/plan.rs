@@ -11,7 +11,7 @@ use crate::{
     memory,
     models::{self, Role},
     prompt::reply::LIST_CUE,
-    relabel::{Questioner, confusable, judge},
+    relabel::{QuestionBuilder, nearest_classes, scoring},
     student::{
         self,
         bench::{self, Planned},
@@ -50,7 +50,7 @@ pub(super) fn plan(args: &TaskArgs) -> anyhow::Result<()> {
     let nearest = match settings.augment.partners {
         Partners::Even => Vec::new(),
         Partners::Confusable => {
-            confusable(&task, &seeds, &build::embedder(&build::student(&settings)?)?)?
+            nearest_classes(&task, &seeds, &build::embedder(&build::student(&settings)?)?)?
         }
     };
     let wanted = vec![settings.augment.per_class; task.classes.len()];
@@ -82,21 +82,20 @@ pub(super) fn plan(args: &TaskArgs) -> anyhow::Result<()> {
         .chain(["…"])
         .map(str::to_owned)
         .collect();
-    let questioner = Questioner::new(&task, &prompts, &seeds, &settings.relabel);
-    let questions = if questioner.needs_embedder() {
+    let builder = QuestionBuilder::new(&task, &prompts, &seeds, &settings.relabel);
+    let questions = if builder.needs_embedder() {
         let embedder = build::embedder(&build::student(&settings)?)?;
-        questioner.ask(&texts, &embedder)?
+        builder.build(&texts, &embedder)?
     } else {
-        questioner.ask_all(&texts)?
+        builder.build_with_all_classes(&texts)?
     };
     let questions: Vec<String> = questions.into_iter().map(|question| question.prompt).collect();
     let questions = teacher.measure(&questions)?;
     let texts: usize = wanted.iter().sum();
     let mut scored = texts + task.test.len();
     if settings.relabel.contextual_calibration {
-        // One list of candidates; where the nearest classes differ from text to text there are
-        // more.
-        scored += judge::CONTENT_FREE.len();
+        // One list of candidates; where the nearest classes differ from text to text there are more.
+        scored += scoring::CONTENT_FREE.len();
     }
     if settings.relabel.free_text {
         write += scored * NAME_TOKENS;

@@ -7,11 +7,11 @@ use super::{Compare, DetailedTexts};
 use crate::{
     dataset::Variant,
     embed::Embedder,
-    eval::{accuracy_interval, against, correct, macro_f1_interval},
+    eval::{accuracy_difference, accuracy_interval, correct, macro_f1_interval},
     pipeline::PipelineError,
     report::{
         self, Comparison, Line, LineDifference, Models, Report,
-        build::{Assembly, Found, VariantPredictions},
+        build::{Findings, ReportBuilder, VariantPredictions},
     },
     run::ledger::Entry,
     task::Task,
@@ -144,7 +144,7 @@ impl Compare<'_> {
             let (k, student) = (a.k, a.student.or(b.student));
             let teacher_place = a.teacher.or(b.teacher);
             let (left, right) = (correct(&a.predicted, &gold), correct(&b.predicted, &gold));
-            let interval = against(&left, &right)?;
+            let interval = accuracy_difference(&left, &right)?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,
@@ -156,7 +156,8 @@ impl Compare<'_> {
             });
         }
         for (a, b) in models(all) {
-            let interval = against(&correct(&a.predicted, &gold), &correct(&b.predicted, &gold))?;
+            let interval =
+                accuracy_difference(&correct(&a.predicted, &gold), &correct(&b.predicted, &gold))?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,
@@ -277,7 +278,7 @@ pub(super) fn report(
         .collect();
     let subset = compare.subsets.get(&(k, seed)).map_or(&[][..], Vec::as_slice);
     let task = Task { shots: k, ..compare.task.clone() };
-    let assembly = Assembly {
+    let builder = ReportBuilder {
         run: compare.run,
         task: &task,
         settings: compare.settings,
@@ -285,8 +286,8 @@ pub(super) fn report(
         seeds: subset,
         embedder,
     };
-    let found = Found {
-        table: &table,
+    let findings = Findings {
+        variants: &table,
         relabelled: main.map_or(&[], |main| &main.relabelled),
         kept: main.map_or(&[], |main| &main.kept),
         funnel: main.map(funnel).unwrap_or_default(),
@@ -294,8 +295,8 @@ pub(super) fn report(
     let name = compare.students.first().cloned().unwrap_or_default();
     let student = report::Student { name, eight_bits: None };
     let teacher = compare.teachers.get(closer).map(|(_, identity)| identity);
-    let mut report = assembly.report(&found, teacher, student)?;
-    // The names in the table; none if no teacher was needed.
+    let mut report = builder.build(&findings, teacher, student)?;
+    // The names of the table, or none if no teacher was needed.
     report.teacher.name =
         compare.teachers.get(closer).map_or_else(String::new, |(name, _)| name.clone());
     report.warnings.extend(compare.warnings.iter().cloned());

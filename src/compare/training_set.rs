@@ -275,7 +275,8 @@ impl Compare<'_> {
         )?;
         let texts = generate_texts.texts.clone();
         let scoring = Scoring { stage: "relabel", context };
-        let own = source.method.questions(&context.for_prompts(&nearest), &texts).transpose()?;
+        let own =
+            source.method.label_questions(&context.for_prompts(&nearest), &texts).transpose()?;
         let answers = match own {
             Some(questions) => Some(scoring.answer(
                 self.run,

@@ -1,23 +1,27 @@
-//! The published behaviour as settings, faults included: what `--paper` lays under `--set`.
+//! Settings that restore the published behaviour, faults included: the overrides behind `--paper`.
 //!
-//! Three layers lie on each other. What the method *is* in the paper and its code replaces what the
-//! task says. How large and how long (texts, sampling, training) belongs to the task's models: there
-//! the paper's values hold where `task.toml` says nothing. `--set` has the last word on both.
+//! There are three layers. What defines the method in the paper and its code replaces the values of
+//! `task.toml`. Sizes and lengths (number of texts, sampling, training) depend on the task's
+//! models: there, the paper's values hold only if `task.toml` does not set them. `--set` overrides
+//! both.
 //!
-//! Not restored, since nobody could repeat or use it:
-//! - classes in the order of a randomised hash, and random streams that cycles share: here every draw
-//!   has a key of its own;
-//! - row A1 tuned on and on over 11 cycles while A2 starts afresh: the two would differ in their
-//!   training and not in their labels alone, so both are trained once, with the same settings;
-//! - a share "relabelled" that is the share of labels that stayed;
-//! - no bound on repeated requests: here `augment.tries` is one;
-//! - replies mended by rules: here a reply that is no numbered list is refused and asked again;
-//! - doubles that differ in letter case or punctuation, copies of seeds and texts of the test set are
-//!   still dropped: a student that learnt the test set could not be compared.
+//! Not restored, because nobody could repeat or use it:
+//! - classes in the order of a randomised hash, and random streams shared by cycles: here every
+//!   draw has a key of its own;
+//! - training that continues row A1 over 11 cycles while A2 starts afresh: the two would differ in
+//!   their training and not in their labels alone, so both are trained once, with the same
+//!   settings;
+//! - a share of "relabelled" texts that is in fact the share of labels that did not change;
+//! - unlimited repeated requests: here `augment.tries` is the limit;
+//! - replies repaired by rules: here a reply that is not a numbered list is rejected and requested
+//!   again;
+//! - duplicates that differ in letter case or punctuation, copies of seeds and texts of the test
+//!   set in the training set: they are still dropped, because the score of a student that has seen
+//!   the test set means nothing.
 
 use toml::Table;
 
-/// Holds whatever the task says.
+/// Applies even if the task sets the key.
 const METHOD: [&str; 23] = [
     "augment.texts_per_request=3",
     "augment.classes_shown=4",
@@ -32,7 +36,7 @@ const METHOD: [&str; 23] = [
     "relabel.contextual_calibration=false",
     "relabel.free_text=true",
     "relabel.gold=true",
-    // Above 1: exact doubles only.
+    // Above 1: exact duplicates only.
     "filter.rouge_l=2.0",
     "filter.min_probability=0.0",
     "student.soft_labels=0.0",
@@ -45,7 +49,7 @@ const METHOD: [&str; 23] = [
     "student.pooling=\"first\"",
 ];
 
-/// Holds where the task says nothing.
+/// Applies if the task does not set the key.
 const SIZES: [&str; 14] = [
     "augment.per_class=100",
     "augment.max_tokens=256",
@@ -63,14 +67,14 @@ const SIZES: [&str; 14] = [
     "student.clip_norm=1.0",
 ];
 
-/// The overrides (`table.key=value`, for [`crate::config::Settings::resolve`] and [`crate::config::Settings::with`])
-/// that restore the published behaviour for a task whose `task.toml` holds the tables `task`.
-pub(crate) fn published(task: &Table) -> Vec<String> {
-    let says = |given: &str| {
+/// The overrides (`table.key=value`, as [`Settings::resolve`](super::Settings::resolve) takes them)
+/// that restore the published behaviour for a task with the tables `task` in its `task.toml`.
+pub(crate) fn paper_overrides(task: &Table) -> Vec<String> {
+    let is_set = |given: &str| {
         let key = given.split_once('=').map_or(given, |(key, _)| key);
         key.split_once('.')
             .is_some_and(|(table, key)| task.get(table).and_then(|table| table.get(key)).is_some())
     };
-    let sizes = SIZES.into_iter().filter(|given| !says(given));
+    let sizes = SIZES.into_iter().filter(|given| !is_set(given));
     METHOD.into_iter().chain(sizes).map(str::to_owned).collect()
 }

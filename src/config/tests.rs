@@ -1,4 +1,6 @@
-//! Layers and faults of settings.
+//! Layers of settings, and which values are refused.
+
+mod settings_md;
 
 use super::*;
 
@@ -39,7 +41,7 @@ fn a_recording_is_found_from_anywhere() {
 }
 
 #[test]
-fn faults_name_their_key() {
+fn errors_name_the_key() {
     let message = |text: &str| {
         Settings::resolve(&text.parse().unwrap(), Path::new("."), &[]).unwrap_err().to_string()
     };
@@ -52,16 +54,42 @@ fn faults_name_their_key() {
     assert!(message("[augment]\nrepeat_penalty = 0.0").contains("augment.repeat_penalty"));
     assert!(message("[run]\nseeds = \"x\"").contains("string"));
     assert!(message("[audit.patterns]\nbadge = \"(\"").contains("audit.patterns: \"badge\""));
-    assert!(Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).is_err());
+    let error = Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).unwrap_err();
+    assert!(matches!(error, ConfigError::Override { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("--set table.key=value"));
+}
+
+#[test]
+fn limits_and_their_hints() {
+    let error =
+        |text: &str| Settings::resolve(&text.parse().unwrap(), Path::new("."), &[]).unwrap_err();
+    let few = error("[relabel]\ncandidates = 1");
+    assert_eq!(few.to_string(), "relabel.candidates is 1: it must be at least 2");
+    assert!(few.hint().unwrap().contains("--set relabel.candidates="));
+    for text in [
+        "[run]\nseeds = 0",
+        "[teacher]\nreplicas = 0",
+        "[teacher]\nkv_type = \"q4_0\"\nflash_attention = \"off\"",
+        "[augment]\nclasses_shown = 1",
+        "[augment]\nmax_tokens = 5",
+        "[augment]\nbeta = [5.0, 0.0]",
+        "[augment]\ntop_p = 0.0",
+        "[augment]\ntemperature = nan",
+        "[filter]\nrouge_l = 2.5",
+        "[filter]\nmin_probability = -0.1",
+    ] {
+        assert!(matches!(error(text), ConfigError::OutOfRange { .. }), "{text}");
+    }
+    assert!(error("[student]\nepoch = 3").hint().unwrap().contains("promptmix plan"));
 }
 
 #[test]
 fn the_published_behaviour_lies_between_the_task_and_the_flags() {
-    let task: Table =
-        "[augment]\nconstrained = true\nmin_p = 0.1\n[student]\nlearning_rate = 5e-4\nstages = \"synthetic_then_gold\""
-            .parse()
-            .unwrap();
-    let mut overrides = published(&task);
+    let task: Table = "[augment]\nconstrained = true\nmin_p = 0.1\n\
+         [student]\nlearning_rate = 5e-4\nstages = \"synthetic_then_gold\""
+        .parse()
+        .unwrap();
+    let mut overrides = paper_overrides(&task);
     overrides.push("relabel.gold=false".to_owned());
     let settings = Settings::resolve(&task, Path::new("."), &overrides).unwrap();
     let AugmentSettings { constrained, unique_per_text, truncated_percent, sampling, .. } =
@@ -70,12 +98,12 @@ fn the_published_behaviour_lies_between_the_task_and_the_flags() {
     let RelabelSettings { all_up_to, free_text, gold, .. } = settings.relabel;
     assert_eq!((all_up_to, free_text, gold), (0, true, false));
     assert_eq!(settings.filter.rouge_l, 2.0);
-    // What belongs to the task's models stays as the task has it; what it does not say is the paper's.
+    // Where a value depends on the models, the task's own wins; what it leaves out is the paper's.
     let training = &settings.student.training;
     assert_eq!((sampling.min_p, training.learning_rate), (0.1, 5e-4));
     assert_eq!((training.stages, training.min_steps), (crate::student::train::Stages::Mixed, 0));
 
-    // A run knows all of it from its settings.toml, and with() reaches the same.
+    // with() on the settings of a run gives the same.
     let later = Settings::resolve(&task, Path::new("."), &[]).unwrap().with(&overrides).unwrap();
     assert_eq!(later, settings);
 }

@@ -1,8 +1,9 @@
-//! The rows that pass between the steps of the method, as the files of a run hold them.
+//! The rows that pass between the stages, as stored in the files of a run.
 //!
 //! ```text
 //! generate ─ AugmentedText ─► relabel ─ RelabelledText ─► filter ─ DroppedText
-//!                                                           └─ RelabelledText ─► train ─ TrainedStudent
+//!                                                           └─ RelabelledText ─► train
+//!                                                               train ─ TrainedStudent
 //! ```
 
 mod variant;
@@ -11,23 +12,26 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use variant::Variant;
 
-/// A row of `augmented.jsonl`: a new text and where it came from.
+/// A row of `augmented.jsonl`: a new text and its provenance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AugmentedText {
     pub id: usize,
     pub text: String,
-    /// Name of the class asked for.
+    /// Name of the class that was requested.
     pub major: String,
+    /// Name of the class that was mixed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minor: Option<String>,
-    /// α in 0..=1.
+    /// Mixing ratio α, 0 to 1: the share of `major`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
     /// Names of the classes shown in the prompt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ask: Option<String>,
+    /// The request that generated it, `round.class.number`.
+    #[serde(rename = "ask", default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Key of that request's random stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +40,7 @@ pub(crate) struct AugmentedText {
     pub teacher_sha256: Option<String>,
 }
 
-/// A row of `relabelled.jsonl`: a new text with the teacher's second opinion.
+/// A row of `relabelled.jsonl`: a new text with the label that the teacher gave it afterwards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RelabelledText {
     #[serde(flatten)]
@@ -45,7 +49,7 @@ pub(crate) struct RelabelledText {
     pub relabel: String,
     /// Its probability among the candidates.
     pub p: f32,
-    /// Probability of each candidate, by class name; they add up to 1. Empty for imported rows.
+    /// Probability of each candidate, by class name; they sum to 1. Empty for imported rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<(String, f32)>,
 }
@@ -54,27 +58,28 @@ pub(crate) struct RelabelledText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DropReason {
-    /// Equals an earlier text, letter case and punctuation aside.
+    /// Equals an earlier text, ignoring letter case and punctuation.
     Duplicate,
-    /// ROUGE-L with an earlier text of the same label reaches the threshold.
+    /// ROUGE-L with an earlier text of the same label is at least the threshold.
     NearDuplicate,
     /// Equals a seed.
     CopyOfSeed,
     /// Equals a text of the test set.
     LeakFromTest,
-    /// The teacher itself was not sure of the label.
-    Unsure,
+    /// The probability of its label is too low.
+    #[serde(rename = "unsure")]
+    LowConfidence,
 }
 
 impl DropReason {
-    /// The reason in words.
+    /// The reason as a short phrase.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
             Self::NearDuplicate => "near-duplicate",
             Self::CopyOfSeed => "copy of a seed",
-            Self::LeakFromTest => "stands in the test set",
-            Self::Unsure => "relabelled without confidence",
+            Self::LeakFromTest => "in the test set",
+            Self::LowConfidence => "relabelled with low confidence",
         }
     }
 }
@@ -87,7 +92,7 @@ pub(crate) struct DroppedText {
     pub dropped: DropReason,
 }
 
-/// One trained student's predictions on the test set, as class indices.
+/// A row of `predictions.json`: a trained student and its predictions on the test set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainedStudent {
     pub row: Variant,
@@ -97,7 +102,7 @@ pub(crate) struct TrainedStudent {
     pub predictions: TestPredictions,
 }
 
-/// What a student says about the test set.
+/// The predictions of a student on the test set, in order.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TestPredictions {
     /// Class indices.
@@ -105,25 +110,26 @@ pub struct TestPredictions {
     /// The probability of each predicted class.
     #[serde(default)]
     pub confidence: Vec<f32>,
-    /// The classes in 8 bits (`predict --fast`), of the student that is kept, where this processor
-    /// has the instructions for it.
+    /// The classes predicted in 8 bits (`predict --fast`); only for the student that is kept, and
+    /// only if this processor has the instructions for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fast: Option<Vec<usize>>,
 }
 
-/// A line of a run's file of texts.
+/// A line of one of a run's files of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyntheticText {
     /// From 1.
     pub line: usize,
-    /// Names the text in all files of the run.
+    /// Identifies the text in all files of the run.
     pub id: usize,
     pub text: String,
-    /// Values that were masked in it.
+    /// Number of values masked in it.
     pub redacted: usize,
 }
 
-/// Lower case, runs of letters and digits separated by one space.
+/// A text in lower case with everything but letters and digits replaced by single spaces: what
+/// duplicates are compared by.
 pub(crate) fn canonical(text: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());

@@ -1,54 +1,54 @@
-//! The rows of the result table: which models are compared, by what they learnt from. The table is
-//! the paper's (Sahu et al., EMNLP 2023, table 2), one variant for each of its rows.
+//! The rows of the result table: the models that are compared, by what they are trained on. The
+//! table is the paper's (Sahu et al., EMNLP 2023, table 2), with one variant for each row.
 
 use serde::{Deserialize, Serialize};
 
-/// A row of the result table. The order is the table's.
+/// A row of the result table, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Variant {
-    /// A student trained on the labelled seeds alone.
+    /// A student trained on the labelled seeds only.
     #[serde(rename = "seeds")]
     Seeds,
     /// … on the seeds and copies of them with words replaced, inserted, swapped and deleted
     /// (Wei & Zou 2019).
     #[serde(rename = "EDA")]
     Eda,
-    /// … on texts with which the teacher continued the seeds of one class (Sahu et al. 2022).
+    /// … on texts that continue a list of the seeds of one class (Sahu et al. 2022).
     #[serde(rename = "continuation")]
     Continuation,
-    /// … on texts and labels with which the teacher continued the seeds of several classes; the
-    /// labels are its probabilities (Yoo et al. 2021).
+    /// … on texts that continue a list of labelled seeds of several classes, with the teacher's
+    /// probabilities as labels (Yoo et al. 2021).
     #[serde(rename = "GPT3Mix")]
     Gpt3Mix,
-    /// PromptMix without mixing: each text is to belong to one class alone.
+    /// PromptMix without mixing: each text is of one class only.
     #[serde(rename = "no-mixup")]
     NoMixup,
-    /// PromptMix whose prompts show no descriptions.
+    /// PromptMix without class descriptions in the prompts.
     #[serde(rename = "no-descriptions")]
     NoDescriptions,
-    /// PromptMix whose prompts show no examples (zero-shot).
+    /// PromptMix without examples in the prompts (zero-shot).
     #[serde(rename = "no-examples")]
     NoExamples,
-    /// PromptMix as published, with what its code gets wrong.
+    /// PromptMix as published, with the faults of its code.
     #[serde(rename = "paper")]
     Paper,
-    /// PromptMix before relabelling: generated texts with the labels they were asked for.
+    /// PromptMix before relabelling: the generated texts with the labels that were requested.
     A1,
     /// PromptMix after relabelling: the method.
     A2,
     /// The teacher itself, classifying the test set.
     #[serde(rename = "teacher")]
     Teacher,
-    /// A student trained on as many real texts as A2 has generated ones.
+    /// A student trained on as many real texts as A2 has generated.
     #[serde(rename = "real")]
     Real,
-    /// A student trained on all real texts there are.
+    /// A student trained on all real texts.
     #[serde(rename = "real-all")]
     RealAll,
 }
 
 impl Variant {
-    /// All rows, in the table's order.
+    /// All rows, in the order of the table.
     pub const ALL: [Self; 13] = [
         Self::Seeds,
         Self::Eda,
@@ -65,7 +65,7 @@ impl Variant {
         Self::RealAll,
     ];
 
-    /// As written in `report.json`, `compare.json` and on the command line.
+    /// The name in `report.json`, `compare.json` and on the command line.
     pub fn key(self) -> &'static str {
         match self {
             Self::Seeds => "seeds",
@@ -84,12 +84,12 @@ impl Variant {
         }
     }
 
-    /// The row that is written `key`, whatever its letter case.
+    /// The row with this `key`, ignoring letter case.
     pub fn from_key(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|row| row.key().eq_ignore_ascii_case(key))
     }
 
-    /// What it is called in tables.
+    /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seeds => "seeds only",
@@ -108,7 +108,7 @@ impl Variant {
         }
     }
 
-    /// Whether the teacher is asked for it.
+    /// Whether the teacher is needed for it.
     pub fn needs_teacher(self) -> bool {
         !matches!(self, Self::Seeds | Self::Eda | Self::Real | Self::RealAll)
     }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_what_json_holds_and_come_back() {
+    fn keys_equal_the_serialised_names_and_parse() {
         for row in Variant::ALL {
             assert_eq!(serde_json::to_value(row).unwrap(), row.key());
             assert_eq!(Variant::from_key(&row.key().to_lowercase()), Some(row));

@@ -2,7 +2,7 @@
 
 use super::{EmbedError, Embedder};
 
-/// Knows the direction of each text in a plane, in degrees; what it does not know lies at 0.
+/// Maps known texts to unit vectors in a plane, given in degrees; all other texts to 0 degrees.
 pub(crate) struct FakeEmbedder(pub Vec<(&'static str, f32)>);
 
 impl Embedder for FakeEmbedder {

@@ -1,49 +1,51 @@
-//! Sentence embeddings as points of a plane, to be looked at: which classes lie beside each other,
-//! where new texts fill a gap, among whose texts the errors are.
+//! A map of sentence embeddings in two dimensions, for a picture of which classes are close, where
+//! new texts fill a gap, and where the errors are.
 //!
-//! The plane is t-SNE's (van der Maaten & Hinton 2008): each text keeps its neighbours, so what lies
-//! together is alike; distances between far groups, their sizes and the axes mean nothing. It is the
-//! exact form, over all pairs, whose n² is no burden for as many points as a page can show. It begins
-//! from the two main directions of the texts rather than from noise (Kobak & Berens 2019), which
-//! keeps the large order as well and makes the same picture of the same texts.
+//! The projection is t-SNE (van der Maaten & Hinton 2008): each text keeps its neighbours, so
+//! points that are close are similar; distances between far groups, their sizes and the axes mean
+//! nothing. It is the exact algorithm over all pairs, which is fast enough for the number of points
+//! that a page can show. It is initialised with the first two principal components instead of noise
+//! (Kobak & Berens 2019), which preserves the global structure better and makes the result
+//! deterministic.
 //!
-//! Sums are taken in a fixed order whatever the number of threads, so that the same embeddings give
+//! Sums are computed in a fixed order for any number of threads, so that the same embeddings give
 //! the same points.
 
 use rayon::prelude::*;
 
 use crate::simd::{dot, multiversion};
 
-/// Effective number of neighbours that a text keeps; a third of the others where there are fewer.
+/// Effective number of neighbours of a text; at most a third of the other texts.
 const PERPLEXITY: f64 = 30.0;
-/// With less than two neighbours to keep, the two main directions alone place the points.
-const FEWEST: usize = 8;
-/// Steps with neighbours drawn together, and steps after that.
+/// With fewer points, which would have less than two neighbours each, the principal components are
+/// the map.
+const MIN_POINTS: usize = 8;
+/// Steps with early exaggeration, and steps after that.
 const STEPS: (usize, usize) = (250, 500);
-/// How much stronger neighbours pull in the first steps.
+/// Factor of the attraction during early exaggeration.
 const EXAGGERATION: f32 = 12.0;
-/// Spread of the points at the start, along the main direction.
-const START: f32 = 1e-4;
-/// Rounds of power iteration for each of the two directions.
-const ROUNDS: usize = 40;
-/// Numbers worked side by side, so that sums vectorise and yet have one fixed order.
+/// Standard deviation of the initial points along the first component.
+const INITIAL_SPREAD: f32 = 1e-4;
+/// Power iterations for each of the two components.
+const POWER_ITERATIONS: usize = 40;
+/// Parallel partial sums, so that loops vectorise and still have a fixed order.
 const LANES: usize = 16;
 
-/// A point `[x, y]` for each of `vectors`, `[n][width]`, within 0..=1; both axes have the same scale.
+/// A point `[x, y]` for each of `vectors`, `[n][width]`, within 0..=1; both axes have the same
+/// scale.
 ///
-/// Equal vectors of an otherwise varied set lie at the same point; where all are equal (or there is
-/// one), they lie in the middle. Time grows with n²: 800 vectors of width 384 take half a second on two
-/// cores.
-pub(crate) fn place(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
-    let start = main_directions(vectors);
-    let points = if vectors.len() < FEWEST { None } else { neighbours_kept(vectors, &start) };
-    fit(points.unwrap_or(start))
+/// Equal vectors get the same point; if all are equal (or there is only one), they are in the
+/// middle. Time grows with n²: 800 vectors of width 384 take half a second on two cores.
+pub(crate) fn project(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
+    let initial = principal_components(vectors);
+    let points = if vectors.len() < MIN_POINTS { None } else { t_sne(vectors, &initial) };
+    fit_to_unit(points.unwrap_or(initial))
 }
 
-/// Coordinates along the two directions in which `vectors` vary most (power iteration).
-fn main_directions(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
+/// Coordinates along the first two principal components (by power iteration).
+fn principal_components(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
     let Some(width) = vectors.first().map(Vec::len) else { return Vec::new() };
-    // In f64, so that equal vectors have themselves as their mean.
+    // In f64, so that the mean of equal vectors is the vector itself.
     let mut sums = vec![0.0_f64; width];
     for vector in vectors {
         sums.iter_mut().zip(vector).for_each(|(sum, &value)| *sum += f64::from(value));
@@ -55,10 +57,10 @@ fn main_directions(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
         .collect();
     let mut directions: Vec<Vec<f32>> = Vec::new();
     for axis in 0..2_u64 {
-        // Any start will do that is not at right angles to the answer.
+        // Any start works that is not orthogonal to the result.
         let mut rng = crate::rng::Rng::for_item(0, "embed/map", axis);
         let mut direction: Vec<f32> = (0..width).map(|_| rand::Rng::random(&mut rng)).collect();
-        for _ in 0..ROUNDS {
+        for _ in 0..POWER_ITERATIONS {
             let along: Vec<f32> = centred.iter().map(|row| dot(row, &direction)).collect();
             direction.fill(0.0);
             for (row, along) in centred.iter().zip(along) {
@@ -69,7 +71,7 @@ fn main_directions(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
                 direction.iter_mut().zip(found).for_each(|(value, found)| *value -= along * found);
             }
             let length = dot(&direction, &direction).sqrt();
-            // Vectors that do not vary this way have no such direction: all at 0.
+            // Without any variance left there is no such component: all coordinates are 0.
             let scale = if length > 1e-12 { 1.0 / length } else { 0.0 };
             direction.iter_mut().for_each(|value| *value *= scale);
         }
@@ -78,20 +80,20 @@ fn main_directions(vectors: &[Vec<f32>]) -> Vec<[f32; 2]> {
     centred.iter().map(|row| [dot(row, &directions[0]), dot(row, &directions[1])]).collect()
 }
 
-/// t-SNE from `start`; `None` where `start` has no spread or the numbers ran away.
-fn neighbours_kept(vectors: &[Vec<f32>], start: &[[f32; 2]]) -> Option<Vec<[f32; 2]>> {
+/// t-SNE from `initial`; `None` if `initial` has no spread or the optimisation diverged.
+fn t_sne(vectors: &[Vec<f32>], initial: &[[f32; 2]]) -> Option<Vec<[f32; 2]>> {
     let n = vectors.len();
-    let spread = (start.iter().map(|[x, _]| x * x).sum::<f32>() / n as f32).sqrt();
+    let spread = (initial.iter().map(|[x, _]| x * x).sum::<f32>() / n as f32).sqrt();
     if spread.is_nan() || spread <= 1e-6 {
         return None;
     }
     let pull = affinities(vectors);
-    // x of all points, then y.
-    let mut at: [Vec<f32>; 2] =
-        [0, 1].map(|axis| start.iter().map(|point| point[axis] / spread * START).collect());
-    let mut speed = [vec![0.0_f32; n], vec![0.0_f32; n]];
+    // All x, then all y.
+    let mut at: [Vec<f32>; 2] = [0, 1]
+        .map(|axis| initial.iter().map(|point| point[axis] / spread * INITIAL_SPREAD).collect());
+    let mut velocity = [vec![0.0_f32; n], vec![0.0_f32; n]];
     let mut gain = [vec![1.0_f32; n], vec![1.0_f32; n]];
-    // Belkina et al. 2019 let the rate grow with n; below, steps as large would scatter few points.
+    // Belkina et al. 2019: the learning rate grows with n. The minimum is for few points.
     let rate = (n as f32 / EXAGGERATION).max(10.0);
     for step in 0..STEPS.0 + STEPS.1 {
         let (exaggeration, momentum) =
@@ -102,17 +104,18 @@ fn neighbours_kept(vectors: &[Vec<f32>], start: &[[f32; 2]]) -> Option<Vec<[f32;
             .enumerate()
             .map(|(i, pull)| forces(pull, &at[0], &at[1], at[0][i], at[1][i]))
             .collect();
-        // Each point met itself once, at nearness 1.
-        let whole = forces.iter().map(|force| f64::from(force.nearness) - 1.0).sum::<f64>() as f32;
+        // Each point includes itself, with nearness 1.
+        let total = forces.iter().map(|force| f64::from(force.nearness) - 1.0).sum::<f64>() as f32;
         for axis in 0..2 {
             for (i, force) in forces.iter().enumerate() {
-                let slope =
-                    4.0 * (exaggeration * force.pull[axis] - force.push[axis] / whole.max(1e-12));
-                let (speed, gain) = (&mut speed[axis][i], &mut gain[axis][i]);
-                // Jacobs 1988: faster while the direction lasts.
-                *gain = if slope * *speed > 0.0 { *gain * 0.8 } else { *gain + 0.2 }.max(0.01);
-                *speed = momentum * *speed - rate * *gain * slope;
-                at[axis][i] += *speed;
+                let gradient =
+                    4.0 * (exaggeration * force.pull[axis] - force.push[axis] / total.max(1e-12));
+                let (velocity, gain) = (&mut velocity[axis][i], &mut gain[axis][i]);
+                // Jacobs 1988: larger steps while the direction stays the same.
+                *gain =
+                    if gradient * *velocity > 0.0 { *gain * 0.8 } else { *gain + 0.2 }.max(0.01);
+                *velocity = momentum * *velocity - rate * *gain * gradient;
+                at[axis][i] += *velocity;
             }
             let mean = at[axis].iter().sum::<f32>() / n as f32;
             at[axis].iter_mut().for_each(|value| *value -= mean);
@@ -123,7 +126,7 @@ fn neighbours_kept(vectors: &[Vec<f32>], start: &[[f32; 2]]) -> Option<Vec<[f32;
     points.iter().flatten().all(|value| value.is_finite()).then_some(points)
 }
 
-/// How near each two of `vectors` are held: `[n][n]`, symmetric, adds up to 1.
+/// The affinity of each pair of `vectors`: `[n][n]`, symmetric, sums to 1.
 fn affinities(vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let n = vectors.len();
     let perplexity = PERPLEXITY.min((n - 1) as f64 / 3.0);
@@ -139,48 +142,48 @@ fn affinities(vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
     (0..n).into_par_iter().map(|i| (0..n).map(|j| both(i, j)).collect()).collect()
 }
 
-/// Gaussian weights over `squares` (squared distances from point `own`), as wide as makes their
-/// entropy that of `perplexity` even ones; they add up to 1, that of `own` is 0.
+/// Gaussian weights for `squares` (squared distances from point `own`), with the bandwidth at which
+/// their entropy is ln(`perplexity`). They sum to 1; that of `own` is 0.
 fn conditional(squares: &[f32], own: usize, perplexity: f64) -> Vec<f32> {
     let others = || squares.iter().enumerate().filter(|(j, _)| *j != own);
     let least = others().map(|(_, square)| *square).fold(f32::INFINITY, f32::min);
     let target = perplexity.ln();
-    let (mut low, mut high, mut narrow) = (0.0_f64, f64::INFINITY, 1.0_f64);
+    let (mut low, mut high, mut precision) = (0.0_f64, f64::INFINITY, 1.0_f64);
     let mut weights = vec![0.0_f32; squares.len()];
     for _ in 0..64 {
         let (mut sum, mut moment) = (0.0_f64, 0.0_f64);
         for (j, square) in others() {
             let square = f64::from(square - least);
-            let weight = (-narrow * square).exp();
+            let weight = (-precision * square).exp();
             weights[j] = weight as f32;
             sum += weight;
             moment += weight * square;
         }
-        // The nearest has weight 1, so the sum is no less.
+        // The nearest point has weight 1, so the sum is at least 1.
         weights.iter_mut().for_each(|weight| *weight /= sum as f32);
-        let entropy = sum.ln() + narrow * moment / sum;
+        let entropy = sum.ln() + precision * moment / sum;
         if (entropy - target).abs() < 1e-5 {
             break;
         }
-        (low, high) = if entropy > target { (narrow, high) } else { (low, narrow) };
-        narrow = if high.is_finite() { (low + high) / 2.0 } else { narrow * 2.0 };
+        (low, high) = if entropy > target { (precision, high) } else { (low, precision) };
+        precision = if high.is_finite() { (low + high) / 2.0 } else { precision * 2.0 };
     }
     weights
 }
 
-/// What the other points do to one of them.
+/// The forces of all points on one of them.
 #[derive(Debug, Clone, Copy)]
 struct Forces {
     /// Sum over all points of 1 / (1 + distance²).
     nearness: f32,
-    /// Towards neighbours, `[x, y]`.
+    /// Attraction by neighbours, `[x, y]`.
     pull: [f32; 2],
-    /// Away from all, not yet divided by the nearness of all pairs.
+    /// Repulsion by all points, not yet divided by the nearness of all pairs.
     push: [f32; 2],
 }
 
 multiversion! {
-    /// The forces at (`own_x`, `own_y`) of the points at (`x`, `y`), which `pull` as given.
+    /// The forces at (`own_x`, `own_y`) of the points at (`x`, `y`) with the affinities `pull`.
     fn forces(pull: &[f32], x: &[f32], y: &[f32], own_x: f32, own_y: f32) -> Forces {
         let mut sums = [[0.0_f32; LANES]; 5];
         let blocks = pull.chunks(LANES).zip(x.chunks(LANES)).zip(y.chunks(LANES));
@@ -188,7 +191,7 @@ multiversion! {
             if let (Ok(pull), Ok(x), Ok(y)) = (pull.try_into(), x.try_into(), y.try_into()) {
                 add_forces(pull, x, y, own_x, own_y, &mut sums);
             } else {
-                // The last block; a point infinitely far away does nothing.
+                // The last block, padded with points that are too far away to have any effect.
                 let (mut some, mut far_x, mut far_y) =
                     ([0.0; LANES], [f32::MAX; LANES], [f32::MAX; LANES]);
                 some[..pull.len()].copy_from_slice(pull);
@@ -238,8 +241,8 @@ multiversion! {
     }
 }
 
-/// Scales into 0..=1, the middle to the middle; what has no extent lies there.
-fn fit(mut points: Vec<[f32; 2]>) -> Vec<[f32; 2]> {
+/// Scales to 0..=1 and centres; points without any extent are in the middle.
+fn fit_to_unit(mut points: Vec<[f32; 2]>) -> Vec<[f32; 2]> {
     let bounds = [0, 1].map(|axis| {
         points.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), point| {
             (low.min(point[axis]), high.max(point[axis]))
@@ -260,7 +263,7 @@ mod tests {
     use super::*;
     use rand::Rng as _;
 
-    /// `clusters` random directions, `each` unit vectors around every one of them, in turn.
+    /// `each` unit vectors around each of `clusters` random directions; clusters take turns.
     fn clustered(clusters: usize, each: usize, width: usize, noise: f32) -> Vec<Vec<f32>> {
         let mut rng = crate::rng::Rng::for_item(3, "test", 0);
         let mut random = |scale: f32| -> Vec<f32> {
@@ -277,15 +280,15 @@ mod tests {
         (0..each * clusters).map(|i| around(&centres[i % clusters], &mut random)).collect()
     }
 
-    fn inside(points: &[[f32; 2]]) {
+    fn assert_inside(points: &[[f32; 2]]) {
         let fine = |value: &f32| value.is_finite() && (0.0..=1.0).contains(value);
         assert!(points.iter().flatten().all(fine), "{points:?}");
     }
 
     #[test]
     fn clusters_stay_apart() {
-        let points = place(&clustered(6, 25, 48, 1.2));
-        inside(&points);
+        let points = project(&clustered(6, 25, 48, 1.2));
+        assert_inside(&points);
         let distance = |a: usize, b: usize| square(&points[a], &points[b]);
         let own = (0..points.len()).filter(|&i| {
             let others = (0..points.len()).filter(|&j| j != i);
@@ -293,8 +296,8 @@ mod tests {
             nearest.is_some_and(|nearest| nearest % 6 == i % 6)
         });
         let own = own.count();
-        assert!(own >= 147, "{own} of 150 have a neighbour of their own cluster");
-        // They are no heap: one of the axes is filled, the other one mostly.
+        assert!(own >= 147, "{own} of 150 have a nearest neighbour of their own cluster");
+        // They are spread out along both axes.
         for axis in 0..2 {
             let values = || points.iter().map(|point| point[axis]);
             let extent = values().fold(0.0, f32::max) - values().fold(1.0, f32::min);
@@ -305,39 +308,39 @@ mod tests {
     #[test]
     fn the_same_texts_give_the_same_points_on_any_number_of_threads() {
         let vectors = clustered(3, 30, 20, 1.0);
-        let once = place(&vectors);
+        let once = project(&vectors);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert_eq!(once, pool.install(|| place(&vectors)));
+        assert_eq!(once, pool.install(|| project(&vectors)));
     }
 
     #[test]
     fn few_and_equal_points() {
-        assert!(place(&[]).is_empty());
+        assert!(project(&[]).is_empty());
         let vectors = clustered(2, 10, 7, 1.0);
-        assert_eq!(place(&vectors[..1]), [[0.5, 0.5]]);
+        assert_eq!(project(&vectors[..1]), [[0.5, 0.5]]);
         for n in 2..20 {
-            let points = place(&vectors[..n]);
+            let points = project(&vectors[..n]);
             assert_eq!(points.len(), n);
-            inside(&points);
+            assert_inside(&points);
             assert!(points[0] != points[1], "{points:?}");
         }
         for n in [2, 3, 9, 40] {
-            assert_eq!(place(&vec![vectors[0].clone(); n]), vec![[0.5, 0.5]; n]);
+            assert_eq!(project(&vec![vectors[0].clone(); n]), vec![[0.5, 0.5]; n]);
         }
-        // Two texts, each many times over.
-        let points = place(&vectors[..2].iter().cycle().take(60).cloned().collect::<Vec<_>>());
-        inside(&points);
+        // Two different vectors, each many times.
+        let points = project(&vectors[..2].iter().cycle().take(60).cloned().collect::<Vec<_>>());
+        assert_inside(&points);
         assert!(points[0] == points[2] && points[0] != points[1], "{points:?}");
     }
 
     #[test]
-    fn the_two_main_directions_by_hand() {
-        // Four points of a cross: twice as wide as high.
+    fn two_principal_components_by_hand() {
+        // A cross of four points, twice as wide as high.
         let cross = [[2.0, 0.0, 5.0], [-2.0, 0.0, 5.0], [0.0, 1.0, 5.0], [0.0, -1.0, 5.0]];
-        let points = place(&cross.map(Vec::from));
+        let points = project(&cross.map(Vec::from));
         let expected = [[0.0, 0.5], [1.0, 0.5], [0.5, 0.25], [0.5, 0.75]];
         for axis in 0..2 {
-            // A direction may point either way.
+            // The sign of a component is arbitrary.
             let same = |flip: bool| {
                 points.iter().zip(expected).all(|(found, expected)| {
                     let found = if flip { 1.0 - found[axis] } else { found[axis] };
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_keep_as_many_neighbours_as_asked() {
+    fn weights_have_the_perplexity_asked_for() {
         let squares: Vec<f32> = (0..50).map(|j| j as f32 / 10.0).collect();
         let weights = conditional(&squares, 7, 5.0);
         let entropy: f64 = weights
@@ -366,7 +369,7 @@ mod tests {
     fn eight_hundred_points() {
         let vectors = clustered(10, 80, 384, 2.0);
         let clock = std::time::Instant::now();
-        inside(&place(&vectors));
+        assert_inside(&project(&vectors));
         eprintln!("{:.2} s", clock.elapsed().as_secs_f64());
     }
 }

@@ -1,10 +1,9 @@
-//! Sentence embeddings: which texts and classes lie near each other.
+//! Sentence embeddings and their cosine similarity.
 //!
-//! The nearest classes of a text (the candidates when it is relabelled), the confusable partners
-//! of a class and the near-duplicates are all questions of cosine similarity between embeddings;
-//! [`map`] draws them in a plane.
-//! The embedding is the mean of the last hidden states of an encoder, scaled to unit length, which
-//! is how sentence-transformers reads models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
+//! They give the nearest classes of a text (its candidates for relabelling) and of a class (its
+//! partners for mixing); [`map`] draws them in two dimensions. An embedding is the mean of the last
+//! hidden states of an encoder, scaled to unit length, as sentence-transformers computes it for
+//! models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
 pub(crate) mod map;
 
@@ -15,16 +14,16 @@ use std::{borrow::Cow, error::Error, fmt};
 
 use crate::hint::Hint;
 
-/// Turns texts into vectors whose nearness is likeness.
+/// Turns texts into vectors; similar texts get similar vectors.
 pub(crate) trait Embedder: Send + Sync {
     /// One unit vector per text, in the order of the texts: `[texts][width]`.
     ///
     /// # Errors
-    /// Whatever keeps the encoder from reading the texts.
+    /// The encoder fails on the texts.
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
 }
 
-/// Why texts could not be embedded: the error of whatever does it.
+/// Why texts could not be embedded: the error of the [`Embedder`].
 #[derive(Debug)]
 pub struct EmbedError(Box<dyn Hint + Send + Sync>);
 
@@ -52,7 +51,7 @@ impl Hint for EmbedError {
     }
 }
 
-/// Cosine of the angle between two vectors of equal width; 0 where one of them is zero.
+/// Cosine of the angle between two vectors of equal width; 0 if one of them is zero.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| {
         a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
@@ -61,7 +60,7 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     if lengths > 0.0 { (dot(a, b) / lengths) as f32 } else { 0.0 }
 }
 
-/// Mean of vectors of equal width, scaled to unit length; `None` of no vectors.
+/// Mean of vectors of equal width, scaled to unit length; `None` without vectors.
 pub(crate) fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
     let mut vectors = vectors.into_iter();
     let mut sum = vectors.next()?.to_vec();
@@ -72,7 +71,7 @@ pub(crate) fn centroid<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Opti
     Some(sum)
 }
 
-/// Scales to unit length; a zero vector stays as it is.
+/// Scales to unit length; a zero vector is unchanged.
 pub(crate) fn normalise(vector: &mut [f32]) {
     let square = vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
     if square > 0.0 {
@@ -86,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cosines_worked_by_hand() {
+    fn cosines_by_hand() {
         assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
         assert!((cosine(&[1.0, 1.0], &[3.0, 0.0]) - 0.5f32.sqrt()).abs() < 1e-7);
         assert_eq!(cosine(&[0.0, 0.0], &[3.0, 4.0]), 0.0);
     }
 
     #[test]
-    fn a_centroid_is_the_unit_vector_between() {
+    fn a_centroid_is_the_unit_vector_in_between() {
         let (a, b) = ([3.0, 0.0], [0.0, 3.0]);
         let centroid = centroid([a.as_slice(), b.as_slice()]).expect("two vectors");
         for value in centroid {

@@ -1,4 +1,4 @@
-//! Whether "90 % sure" is right nine times in ten.
+//! Calibration: whether predictions with 90 % confidence are correct nine times in ten.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,17 @@ use super::{EvalError, in_range, same_length};
 /// Bins of equal width, as in Guo et al. 2017 (arXiv 1706.04599).
 const BINS: usize = 15;
 
-/// Confidence (the highest probability) held against accuracy.
+/// Confidence (the highest probability) compared with accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Expected calibration error: mean |accuracy - confidence| of the bins, weighted by rows; 0 to 1.
+    /// Expected calibration error: mean |accuracy - confidence| of the bins, weighted by rows,
+    /// 0 to 1.
     pub ece: f64,
-    /// Fifteen bins of confidence, equal in width, from 0 to 1.
+    /// Fifteen bins of equal width over confidences from 0 to 1.
     pub bins: Vec<Bin>,
 }
 
-/// Rows whose confidence falls into one bin (its upper end included).
+/// The rows with a confidence in one bin (its upper end included).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Bin {
     /// Rows in the bin.
@@ -28,13 +29,13 @@ pub struct Bin {
 }
 
 impl Calibration {
-    /// Holds `probabilities`, `[rows][classes]`, against `gold`, `[rows]`.
+    /// Compares `probabilities`, `[rows][classes]`, with `gold`, `[rows]`.
     ///
     /// # Errors
-    /// [`EvalError`] where there is no row, lengths differ, a class lies outside the row's
-    /// probabilities, or a value is no probability.
+    /// [`EvalError`] if there is no row, lengths differ, a class is outside the row's
+    /// probabilities, or a value is not a probability.
     pub fn new(gold: &[usize], probabilities: &[Vec<f32>]) -> Result<Self, EvalError> {
-        same_length("rows of gold labels and of probabilities", gold.len(), probabilities.len())?;
+        same_length("gold labels and rows of probabilities", gold.len(), probabilities.len())?;
         let classes = probabilities.first().ok_or(EvalError::Empty { what: "test row" })?.len();
         if classes == 0 {
             return Err(EvalError::Empty { what: "class" });
@@ -42,7 +43,7 @@ impl Calibration {
         in_range("gold", gold, classes)?;
         let mut answers = Vec::with_capacity(gold.len());
         for (row, (&truth, probabilities)) in gold.iter().zip(probabilities).enumerate() {
-            same_length("probabilities of two rows", classes, probabilities.len())?;
+            same_length("probabilities in two rows", classes, probabilities.len())?;
             let (mut guess, mut confidence) = (0, f32::MIN);
             for (class, &value) in probabilities.iter().enumerate() {
                 is_probability(row, value)?;
@@ -55,10 +56,10 @@ impl Calibration {
         Self::from_answers(answers)
     }
 
-    /// Holds confidences against whether the answers were right.
+    /// Compares the confidence of each answer with whether it was correct.
     ///
     /// # Errors
-    /// [`EvalError`] where there is no answer or a confidence is no probability.
+    /// [`EvalError`] if there is no answer or a confidence is not a probability.
     pub fn from_answers(answers: impl IntoIterator<Item = (f32, bool)>) -> Result<Self, EvalError> {
         let mut bins = vec![Bin::default(); BINS];
         let mut rows = 0_u32;
@@ -84,10 +85,10 @@ impl Calibration {
     }
 }
 
-/// Checks `value` of the row numbered `row`.
+/// Checks that `value`, of row `row`, is a probability.
 fn is_probability(row: usize, value: f32) -> Result<(), EvalError> {
     let value = f64::from(value);
-    // Softmax in f32 overshoots 1 by a few units in the last place.
+    // Softmax in f32 can exceed 1 by a few units in the last place.
     if (0.0..=1.0 + 1e-5).contains(&value) {
         Ok(())
     } else {
@@ -98,10 +99,11 @@ fn is_probability(row: usize, value: f32) -> Result<(), EvalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Hint as _;
 
     #[test]
     fn four_rows_by_hand() {
-        // Two rows at 0.75, one right: gap 0.25. Two rows at 1.0, both right: gap 0. ECE = 0.125.
+        // Two rows at 0.75, one correct: gap 0.25. Two at 1.0, both correct: gap 0. ECE = 0.125.
         let probabilities = [vec![0.75, 0.25], vec![0.25, 0.75], vec![1.0, 0.0], vec![0.0, 1.0]];
         let calibration = Calibration::new(&[0, 0, 0, 1], &probabilities).unwrap();
         assert!((calibration.ece - 0.125).abs() < 1e-9, "{calibration:?}");
@@ -113,8 +115,8 @@ mod tests {
 
     #[test]
     fn answers_by_hand() {
-        // One bin of three: mean confidence 0.5, 2 of 3 right, gap 1/6. An answer that is missing
-        // (wrong, confidence 0) stands in the first bin without a gap. ECE = 3/4 · 1/6.
+        // One bin of three: mean confidence 0.5, 2 of 3 correct, gap 1/6. A missing answer (wrong,
+        // confidence 0) is in the first bin, without a gap. ECE = 3/4 · 1/6.
         let answers = [(0.5, true), (0.48, false), (0.52, true), (0.0, false)];
         let calibration = Calibration::from_answers(answers).unwrap();
         assert!((calibration.ece - 0.125).abs() < 1e-7, "{calibration:?}");
@@ -126,9 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn logits_are_refused() {
+    fn logits_are_rejected() {
         let error = Calibration::new(&[0], &[vec![3.2, -1.0]]).unwrap_err();
         assert!(error.to_string().contains("row 0: 3.2"), "{error}");
+        assert!(error.hint().unwrap().contains("not logits"));
         assert!(Calibration::new(&[0], &[vec![f32::NAN, 0.5]]).is_err());
         assert!(Calibration::new(&[2], &[vec![0.5, 0.5]]).is_err());
         assert!(Calibration::new(&[], &[]).is_err());

@@ -1,15 +1,15 @@
-//! How varied texts are, by their words alone: distinct-2, self-BLEU-4, length.
+//! Lexical diversity of texts: distinct-2, self-BLEU-4, length.
 //!
-//! All three depend on how many texts there are: among more texts a word pair is more often one that
-//! was seen before, and a text more often finds a reference like itself. Twelve seeds against three
-//! hundred generated texts would compare the sizes of the sets, not the texts. So all sets are
-//! measured at the size of the smallest: distinct-2 over as many word pairs, self-BLEU against as
-//! many references as that one has; what a larger set has more is drawn from at random, many times
-//! over. Figures of two calls of [`diversity`] may only be compared where the smallest set was the
-//! same.
+//! The first two depend on the number of texts: among more texts, a word pair is more often a
+//! repetition and a text more often has a similar reference. Comparing twelve seeds with three
+//! hundred generated texts would compare the sizes of the sets. So all sets are measured at the
+//! size of the smallest: distinct-2 over as many word pairs, self-BLEU with as many references as
+//! that one has, averaged over many random draws from a larger set. Results of two calls of
+//! [`diversity`] can be compared only if the smallest set was the same.
 //!
-//! A word is what stands between white space, in lower case, without what surrounds it that is
-//! neither letter nor digit: `"What's` is `what's`, and a lone question mark is none.
+//! A word is a sequence of characters between white space, in lower case, with everything but
+//! letters and digits stripped from both ends: `"What's` is `what's`, and a lone question mark is
+//! not a word.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,33 +17,33 @@ use rand::seq::{SliceRandom, index};
 
 use crate::rng::Rng;
 
-/// Random orders over which distinct-2 of a larger set is averaged; its standard error is then a
-/// seventh of what one order varies.
+/// Random orders over which distinct-2 of a larger set is averaged; the standard error is then a
+/// seventh of the standard deviation of one order.
 const ORDERS: u64 = 50;
-/// Most texts that are held against references, and most references of each.
+/// Maximum number of texts that self-BLEU is averaged over, and of references for each.
 const BLEU_TEXTS: usize = 200;
-/// What counts for no match at all: method 1 of Chen & Cherry 2014.
+/// Replaces a count of 0 matches: method 1 of Chen & Cherry 2014.
 const EPSILON: f64 = 0.1;
 
-/// How varied one set of texts is.
+/// The diversity of one set of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Diversity {
-    /// How many texts.
+    /// Number of texts.
     pub texts: usize,
-    /// Different word pairs as a share of all word pairs (Li et al. 2016, arXiv 1510.03055), over as
+    /// Distinct word pairs as a share of all word pairs (Li et al. 2016, arXiv 1510.03055), over as
     /// many pairs as the smallest set has: whole texts in random order up to that number, mean of
-    /// fifty orders. 0 where no text has two words.
+    /// fifty orders. 0 if no text has two words.
     pub distinct_2: f64,
     /// Mean BLEU-4 of a text with others of its set as references (Zhu et al. 2018, arXiv
-    /// 1802.01886), 0 to 1; 0 for a single text. References are as many as the smallest set (of two
-    /// texts or more) has, at most 200, drawn anew for each text; at most 200 texts are measured.
+    /// 1802.01886), 0 to 1; 0 for a single text. There are as many references as the smallest set
+    /// (of two texts or more) has, at most 200, drawn separately for each text; at most 200 texts
+    /// are measured.
     pub self_bleu: f64,
-    /// Words in a text: mean, and standard deviation (n - 1; 0 for a single text).
+    /// Words per text: mean and standard deviation (n - 1; 0 for a single text).
     pub words: (f64, f64),
 }
 
-/// Measures `sets` of texts so that they compare; one entry for each, zeros for an empty one.
-/// Deterministic.
+/// Measures `sets` of texts comparably; one entry for each, zeros for an empty one. Deterministic.
 pub(crate) fn diversity(sets: &[Vec<&str>]) -> Vec<Diversity> {
     let mut numbers = HashMap::new();
     let sets: Vec<Vec<Vec<u32>>> = sets
@@ -65,7 +65,7 @@ pub(crate) fn diversity(sets: &[Vec<&str>]) -> Vec<Diversity> {
         .collect()
 }
 
-/// The words of `text`, each as its number.
+/// The words of `text`, as indices into the vocabulary `numbers`.
 fn words(text: &str, numbers: &mut HashMap<String, u32>) -> Vec<u32> {
     text.split_whitespace()
         .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase())
@@ -77,13 +77,13 @@ fn words(text: &str, numbers: &mut HashMap<String, u32>) -> Vec<u32> {
         .collect()
 }
 
-/// How many pairs of neighbouring words a text has.
+/// Number of pairs of adjacent words in a text.
 fn pairs(text: &[u32]) -> usize {
     text.len().saturating_sub(1)
 }
 
-/// Different pairs among `budget` pairs of whole texts in random order, as a share; the text that
-/// passes the budget is cut there.
+/// Share of distinct pairs among `budget` pairs of whole texts in random order; the text that
+/// exceeds the budget is cut there.
 fn distinct_2(set: &[Vec<u32>], budget: usize) -> f64 {
     let all = set.iter().map(|text| pairs(text)).sum::<usize>();
     let budget = budget.min(all);
@@ -118,7 +118,7 @@ fn self_bleu(set: &[Vec<u32>], references: usize) -> f64 {
         .map(|text| {
             let mut rng = Rng::for_item(0, "eval/references", text as u64);
             let drawn = index::sample(&mut rng, others, references);
-            // The text itself is stepped over.
+            // Skip the text itself.
             let drawn = drawn.iter().map(|other| other + usize::from(other >= text));
             let drawn: Vec<(usize, &Counts<'_>)> =
                 drawn.map(|other| (set[other].len(), &counted[other])).collect();
@@ -128,34 +128,35 @@ fn self_bleu(set: &[Vec<u32>], references: usize) -> f64 {
     sum / measured.len() as f64
 }
 
-/// How often each run of one to four words occurs in a text.
+/// How often each n-gram of one to four words occurs in a text.
 type Counts<'a> = HashMap<&'a [u32], usize>;
 
 fn count(text: &[u32]) -> Counts<'_> {
     let mut counts = HashMap::new();
     for length in 1..=4 {
-        for run in text.windows(length) {
-            *counts.entry(run).or_default() += 1;
+        for ngram in text.windows(length) {
+            *counts.entry(ngram).or_default() += 1;
         }
     }
     counts
 }
 
-/// BLEU-4 (Papineni et al. 2002) of one text against `references` (words, counts), as NLTK's
-/// `sentence_bleu` with method 1 computes it, which the papers on self-BLEU use: the geometric mean
-/// of the four clipped precisions, with [`EPSILON`] for no match, times e^(1 - r/c) for a text of c
-/// words that is shorter than the reference nearest in length, r words. 0 where no word matches.
+/// BLEU-4 (Papineni et al. 2002) of one text with `references` (words, counts), as computed by
+/// NLTK's `sentence_bleu` with method 1, which the papers on self-BLEU use: the geometric mean of
+/// the four clipped precisions, with [`EPSILON`] for no match, times e^(1 - r/c) for a text of c
+/// words that is shorter than the reference nearest in length, with r words. 0 if no word matches.
 fn bleu_4(text: &[u32], references: &[(usize, &Counts<'_>)]) -> f64 {
     let words = text.len();
     let mut product = 1.0;
     for length in 1..=4 {
-        let mut runs: HashMap<&[u32], usize> = HashMap::new();
-        text.windows(length).for_each(|run| *runs.entry(run).or_default() += 1);
-        let in_reference = |run: &[u32]| {
-            let counts = references.iter().filter_map(|(_, counts)| counts.get(run));
+        let mut ngrams: HashMap<&[u32], usize> = HashMap::new();
+        text.windows(length).for_each(|ngram| *ngrams.entry(ngram).or_default() += 1);
+        let in_reference = |ngram: &[u32]| {
+            let counts = references.iter().filter_map(|(_, counts)| counts.get(ngram));
             counts.copied().max().unwrap_or_default()
         };
-        let matched: usize = runs.iter().map(|(run, &times)| times.min(in_reference(run))).sum();
+        let matched: usize =
+            ngrams.iter().map(|(ngram, &times)| times.min(in_reference(ngram))).sum();
         if matched == 0 && length == 1 {
             return 0.0;
         }
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_bare_and_in_lower_case() {
+    fn words_are_stripped_and_in_lower_case() {
         let found = numbered(&["\"What's up?\" ... (UP)", "what's"]);
         assert_eq!(found, [vec![0, 1, 1], vec![0]]);
     }
@@ -215,20 +216,20 @@ mod tests {
         close(distinct_2(&set, 99), 0.75);
         // Two pairs are one whole text, whichever comes first.
         close(distinct_2(&set, 2), 1.0);
-        // Pairs do not reach over the end of a text.
+        // Pairs do not cross the end of a text.
         close(distinct_2(&numbered(&["a", "b"]), 5), 0.0);
-        // Two texts of one pair, each said twice.
+        // Two texts of one pair, each of them twice.
         let set = numbered(&["a b", "a b", "c d", "c d"]);
         close(distinct_2(&set, 4), 0.5);
-        // Of two texts the second is another than the first in 2 of 3 orders: 2/3 · 1 + 1/3 · 1/2.
+        // The second text differs from the first in 2 of 3 orders: 2/3 · 1 + 1/3 · 1/2.
         let found = distinct_2(&set, 2);
         assert!((found - 5.0 / 6.0).abs() < 0.1, "{found}");
     }
 
     #[test]
-    fn sets_of_different_size_compare() {
-        // The same ten texts once and twenty times over: a copy adds nothing new, and without a
-        // common budget the second would score a twentieth.
+    fn sets_of_different_sizes_can_be_compared() {
+        // Ten texts, two hundred of the same pattern, and the ten repeated twenty times: without a
+        // common budget the last would score a twentieth.
         let texts: Vec<String> =
             (0..10).map(|n| format!("where is w{n} and what is w{n}")).collect();
         let once: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -250,10 +251,10 @@ mod tests {
         close(bleu("a b c d", &["a b c e"]), f64::powf(0.75 * 2.0 / 3.0 * 0.5 * 0.1, 0.25));
         // All found, but four words for five.
         close(bleu("a b c d", &["a b c d e"]), (1.0_f64 - 1.25).exp());
-        // "the" counts as often as a reference has it; there are two pairs, one triple, no four.
+        // "the" counts as often as a reference has it; there are two pairs, one triple, no 4-gram.
         let clipped = f64::powf(1.0 / 3.0 * (0.1 / 2.0) * 0.1 * 0.1, 0.25);
         close(bleu("the the the", &["the cat"]), clipped);
-        // 2/3 by the better of two references; of lengths 2 and 4 the shorter is the nearer.
+        // 2/3 by the better of two references; of lengths 2 and 4, the shorter is the nearer one.
         let clipped = f64::powf(2.0 / 3.0 * (1.0 / 2.0) * 0.1 * 0.1, 0.25);
         close(bleu("the the the", &["the cat sat there", "the the"]), clipped);
         close(bleu("a b", &["c d"]), 0.0);

@@ -1,18 +1,19 @@
-//! How far a score may be trusted: 95 % intervals.
+//! 95 % confidence intervals.
 //!
 //! A student's accuracy varies for two reasons: another training seed gives another model, and
-//! another test set of the same kind holds other texts. Both are resampled (a hierarchical bootstrap).
-//! All seeds predict the *same* texts, so one draw picks seeds with replacement, picks texts with
-//! replacement, and scores those seeds on those texts. Drawing fresh texts for each seed would
-//! pretend that a hard text is hard only once, and make intervals too narrow.
+//! another test set of the same kind contains other texts. Both are resampled (a hierarchical
+//! bootstrap). All seeds predict the *same* texts, so one draw picks seeds with replacement, picks
+//! texts with replacement, and scores those seeds on those texts. Drawing new texts for each seed
+//! would treat a hard text as hard for one seed only, and make intervals too narrow.
 //!
-//! Three seeds say little about seeds: the bootstrap sees (n-1)/n of their variance. It is a floor on
-//! the doubt, not a ceiling. With one seed nothing is known about seeds; accuracy then falls back to
-//! Wilson's interval over the texts, macro-F1 and differences to a bootstrap over the texts alone.
+//! Three seeds are a small sample of seeds: the bootstrap sees (n-1)/n of their variance, so it
+//! underestimates the uncertainty. With one seed, nothing is known about the variance of seeds;
+//! accuracy then falls back to Wilson's interval over the texts, macro-F1 and differences to a
+//! bootstrap over the texts only.
 //!
-//! Where two models differ on a handful of texts only, the bootstrap of their difference is too sure:
-//! it draws from the wins and losses it has seen. Four wins and no loss already exclude zero, where an
-//! exact sign test would want six. Larger test sets mend that, more resamples do not.
+//! If two models differ on few texts, the bootstrap interval of their difference is too narrow,
+//! because it draws only from the wins and losses it has seen. Four wins and no loss already
+//! exclude zero; an exact sign test would need six. Larger test sets help, more resamples do not.
 
 use rand_core::RngCore;
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,9 @@ use serde::{Deserialize, Serialize};
 use super::{EvalError, in_range, metrics::Tally, same_length};
 use crate::rng::Rng;
 
-/// Resamples for accuracy and differences: the quantiles are then steady to about 0.1 points.
+/// Resamples for accuracy and differences: the quantiles then vary by about 0.1 points.
 const DRAWS: u64 = 10_000;
-/// Resamples for macro-F1, which needs a tally per draw.
+/// Resamples for macro-F1; fewer, because each one needs a tally.
 const F1_DRAWS: u64 = 2_000;
 /// The two-sided 95 % quantile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -30,7 +31,7 @@ const Z: f64 = 1.959_963_984_540_054;
 /// A score and its 95 % interval, fractions of 1 (differences: -1 to 1).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The score itself, averaged over seeds; no average of resamples.
+    /// The score itself, averaged over seeds; not an average of resamples.
     pub mean: f64,
     /// Lower end, 2.5 %.
     pub low: f64,
@@ -39,12 +40,12 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Whether 0 lies inside, ends included: for a difference, "none shown".
+    /// Whether the interval contains 0, ends included: such a difference is not shown.
     pub fn includes_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
     }
 
-    /// The same difference seen from the other side.
+    /// The difference b - a, given a - b.
     pub fn negated(&self) -> Self {
         Self { mean: -self.mean, low: -self.high, high: -self.low }
     }
@@ -52,7 +53,7 @@ impl Interval {
     fn from_draws(mean: f64, mut draws: Vec<f64>) -> Self {
         draws.sort_by(f64::total_cmp);
         let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize];
-        // A quantile of resamples may miss the score itself by a rounding step; never show that.
+        // A quantile of resamples can lie beyond the score itself by a rounding step.
         Self { mean, low: at(0.025).min(mean), high: at(0.975).max(mean) }
     }
 }
@@ -74,11 +75,11 @@ pub(crate) fn wilson(hits: usize, rows: usize) -> Interval {
 
 /// Mean accuracy over seeds and its interval; `correct` is `[seeds][rows]`.
 ///
-/// Wilson's interval answers for a single seed, and where every answer of every seed is right (or
-/// wrong): resampling sure things would claim certainty.
+/// Wilson's interval is used for a single seed, and if every answer of every seed is correct (or
+/// wrong): resampling constant answers would give an interval of width 0.
 ///
 /// # Errors
-/// [`EvalError`] where there is no seed or row, or seeds differ in their number of rows.
+/// [`EvalError`] if there is no seed or row, or seeds differ in their number of rows.
 pub(crate) fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalError> {
     let rows = shape(correct.iter().map(Vec::len))?;
     let hits: usize = correct.iter().map(|seed| seed.iter().filter(|&&hit| hit).count()).sum();
@@ -90,15 +91,12 @@ pub(crate) fn accuracy_interval(correct: &[Vec<bool>]) -> Result<Interval, EvalE
     Ok(resample(&scores, "eval/accuracy"))
 }
 
-/// Mean accuracy of `a` minus that of `b`, and its interval; both `[seeds][rows]`, the same seeds and
-/// the same rows in the same order, so that what both find hard cancels out.
-///
-/// # Errors
-/// [`EvalError`] where either is empty or their shapes differ.
-pub(crate) fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
-    same_length("training seeds of the two models", a.len(), b.len())?;
+/// Mean accuracy of `a` minus that of `b`, and its interval; both `[seeds][rows]`, the same seeds
+/// and the same rows in the same order, so that rows that are hard for both cancel out.
+fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
+    same_length("training seeds of the models", a.len(), b.len())?;
     let (rows_a, rows_b) = (shape(a.iter().map(Vec::len))?, shape(b.iter().map(Vec::len))?);
-    same_length("test rows of the two models", rows_a, rows_b)?;
+    same_length("test rows of the models", rows_a, rows_b)?;
     let scores: Vec<Vec<i32>> = a
         .iter()
         .zip(b)
@@ -107,33 +105,36 @@ pub(crate) fn paired_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Inte
     Ok(resample(&scores, "eval/difference"))
 }
 
-/// As [`paired_difference`], where one of the two may have a single set of answers for all seeds of
-/// the other: the teacher, which is not trained, or a row that the seeds do not touch. It stands
-/// against each of them, so that only the other's seeds and the texts are in doubt.
+/// Mean accuracy of `a` minus that of `b`, and its interval; both `[seeds][rows]`, the same seeds
+/// and the same rows in the same order, so that rows that are hard for both cancel out.
+///
+/// A model with a single set of answers (the teacher, which is not trained, or a variant that does
+/// not depend on the seed) is compared with every seed of the other one; then only the other's
+/// seeds and the rows vary.
 ///
 /// # Errors
-/// As [`paired_difference`].
-pub(crate) fn against(left: &[Vec<bool>], right: &[Vec<bool>]) -> Result<Interval, EvalError> {
-    match (left, right) {
+/// [`EvalError`] if either is empty or their shapes differ.
+pub(crate) fn accuracy_difference(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Interval, EvalError> {
+    match (a, b) {
         ([one], many) if many.len() > 1 => paired_difference(&vec![one.clone(); many.len()], many),
         (many, [one]) if many.len() > 1 => paired_difference(many, &vec![one.clone(); many.len()]),
-        _ => paired_difference(left, right),
+        _ => paired_difference(a, b),
     }
 }
 
 /// Mean macro-F1 over seeds and its interval; `gold` is `[rows]`, `predicted` is `[seeds][rows]`.
 ///
-/// In each resample the mean goes over the classes that the resample holds.
+/// Each resample averages over the classes that occur in it.
 ///
 /// # Errors
-/// [`EvalError`] where there is no seed or row, shapes differ, or a class lies outside the task.
+/// [`EvalError`] if there is no seed or row, shapes differ, or a class is outside the task.
 pub(crate) fn macro_f1_interval(
     gold: &[usize],
     predicted: &[Vec<usize>],
     classes: usize,
 ) -> Result<Interval, EvalError> {
     let rows = shape(predicted.iter().map(Vec::len))?;
-    same_length("rows of gold and of predicted labels", gold.len(), rows)?;
+    same_length("gold and predicted labels", gold.len(), rows)?;
     in_range("gold", gold, classes)?;
     for seed in predicted {
         in_range("predicted", seed, classes)?;
@@ -163,7 +164,7 @@ pub(crate) fn macro_f1_interval(
     Ok(Interval::from_draws(mean, draws))
 }
 
-/// Bootstraps the mean of `scores`, `[seeds][rows]`, over seeds and rows.
+/// The mean of `scores`, `[seeds][rows]`, with its bootstrap interval over seeds and rows.
 fn resample(scores: &[Vec<i32>], stage: &str) -> Interval {
     let cells = (scores.len() * scores[0].len()) as f64;
     let mean = scores.iter().flatten().map(|&score| f64::from(score)).sum::<f64>() / cells;
@@ -189,19 +190,19 @@ fn means(scores: &[Vec<i32>], stage: &str) -> Vec<f64> {
         .collect()
 }
 
-/// A uniform index below `n` by multiplying high halves; the bias is below n/2^32.
+/// A uniform index below `n` by multiply-shift (Lemire 2019); the bias is below n/2^32.
 fn below(rng: &mut Rng, n: usize) -> usize {
     ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
 }
 
-/// The number of rows that all seeds share.
+/// The number of rows, which is the same for all seeds.
 fn shape(mut lengths: impl Iterator<Item = usize>) -> Result<usize, EvalError> {
     let first = lengths.next().ok_or(EvalError::Empty { what: "training seed" })?;
     if first == 0 {
         return Err(EvalError::Empty { what: "test row" });
     }
     for length in lengths {
-        same_length("test rows of two training seeds", first, length)?;
+        same_length("test rows of training seeds", first, length)?;
     }
     Ok(first)
 }

@@ -1,5 +1,5 @@
-//! What does not belong into the training set: doubles, near-doubles, copies of seeds, and texts
-//! that also stand in the test set. Nothing is lost: what is dropped is written down with its reason.
+//! Removes from the training set: duplicates, near-duplicates, copies of seeds, and texts of the
+//! test set. Dropped texts are recorded with the reason.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use crate::{
     task::LabelledText,
 };
 
-/// Splits `rows` into those to train on and those that are dropped, in order.
+/// Splits `rows` into those to train on and those to drop, in order.
 pub(crate) fn apply(
     rows: Vec<RelabelledText>,
     seeds: &[LabelledText],
@@ -32,14 +32,14 @@ pub(crate) fn apply(
         } else if seen.contains(&key) {
             Some(DropReason::Duplicate)
         } else if row.p < settings.min_probability {
-            Some(DropReason::Unsure)
+            Some(DropReason::LowConfidence)
         } else if earlier.iter().any(|other| rouge_l_reaches(&words, other, settings.rouge_l)) {
             Some(DropReason::NearDuplicate)
         } else {
             None
         };
         match reason {
-            Some(dropped_for) => dropped.push(DroppedText { row, dropped: dropped_for }),
+            Some(reason) => dropped.push(DroppedText { row, dropped: reason }),
             None => {
                 seen.insert(key);
                 earlier.push(words);
@@ -54,7 +54,7 @@ pub(crate) fn apply(
 /// (Lin 2004, with β = 1).
 fn rouge_l_reaches(a: &[String], b: &[String], threshold: f64) -> bool {
     let total = (a.len() + b.len()) as f64;
-    // The common subsequence is at most as long as the shorter list.
+    // The longest common subsequence is at most as long as the shorter list.
     if 2.0 * a.len().min(b.len()) as f64 / total < threshold {
         return false;
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_is_found() {
+    fn each_reason_applies() {
         let seeds = [LabelledText { text: "My card, lost!".into(), label: 0 }];
         let test = [LabelledText { text: "Where is it?".into(), label: 1 }];
         let rows = vec![
@@ -108,10 +108,10 @@ mod tests {
                 DropReason::LeakFromTest,
                 DropReason::Duplicate,
                 DropReason::NearDuplicate,
-                DropReason::Unsure
+                DropReason::LowConfidence
             ]
         );
-        assert_eq!(kept.len(), 2, "a near-double with another label is kept: {kept:?}");
+        assert_eq!(kept.len(), 2, "a near-duplicate with another label is kept: {kept:?}");
     }
 
     #[test]

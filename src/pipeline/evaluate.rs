@@ -12,7 +12,7 @@ use crate::{
     embed::Embedder,
     report::{
         self, Report,
-        build::{Assembly, Found, VariantPredictions, sections},
+        build::{Findings, ReportBuilder, VariantPredictions, sections},
     },
     run::{RunFolder, ledger::Entry, names, read_json, read_texts},
     task::Task,
@@ -60,9 +60,9 @@ impl Pipeline<'_> {
         let relabelled: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first")?;
         let funnel = funnel(run, relabelled.len());
-        let found = Found { table: &table, relabelled: &relabelled, kept: &kept, funnel };
-        let assembly = Assembly { run, task, settings, prompts, seeds: &seeds, embedder };
-        let mut report = assembly.report(&found, identity.as_ref(), student)?;
+        let findings = Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel };
+        let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
+        let mut report = builder.build(&findings, identity.as_ref(), student)?;
         let privacy = privacy(run, task, settings, embedder)?;
         report.warnings.extend(other_texts(run)?);
         report.warnings.extend(privacy.warning());

@@ -14,7 +14,7 @@ use crate::{
     config::Partners,
     dataset::{AugmentedText, canonical},
     embed::Embedder,
-    relabel::confusable,
+    relabel::nearest_classes,
     run::{RunFolder, names},
     teacher::Teacher,
 };
@@ -58,7 +58,7 @@ pub(crate) fn nearest(
     match (context.settings.augment.partners, embedder) {
         (Partners::Even, _) => Ok(Vec::new()),
         (Partners::Confusable, Some(embedder)) => {
-            Ok(confusable(context.task, context.seeds, embedder)?)
+            Ok(nearest_classes(context.task, context.seeds, embedder)?)
         }
         (Partners::Confusable, None) => Err(PipelineError::NoEmbedder),
     }
@@ -78,13 +78,13 @@ pub(crate) fn generate_texts(
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
     let (task, augment) = (context.task, &context.settings.augment);
-    if method.keeps_one() && augment.unique_per_text > 0 {
+    if method.supports_unique_per_text() && augment.unique_per_text > 0 {
         return paper::generate_texts(run, context, nearest, teacher, watch);
     }
     let prompts = context.for_prompts(nearest);
     let classes = task.classes.len();
     // A pile for each class, or one for all.
-    let (piles, wanted) = match method.any_class() {
+    let (piles, wanted) = match method.teacher_chooses_class() {
         true => (1, augment.per_class * classes),
         false => (classes, augment.per_class),
     };

@@ -31,7 +31,7 @@ pub(super) fn generate_texts(
     loop {
         let (mut requests, mut owners) = (Vec::new(), Vec::new());
         for (owner, text) in pending.iter_mut().enumerate() {
-            requests.extend(text.asks(&prompts)?);
+            requests.extend(text.next_requests(&prompts)?);
             owners.resize(requests.len(), owner);
         }
         if requests.is_empty() {
@@ -41,14 +41,14 @@ pub(super) fn generate_texts(
         for ((request, owner), (key, reply)) in requests.iter().zip(owners).zip(replies) {
             keys.push(key);
             for (_, row) in counts.rows(task, request, reply, &teacher_sha256) {
-                counts.unique += usize::from(pending[owner].take(row));
+                counts.unique += usize::from(pending[owner].add(row));
             }
         }
     }
     let mut piles: Vec<Vec<AugmentedText>> = vec![Vec::new(); task.classes.len()];
     for text in pending {
         let class = text.class();
-        piles[class].extend(text.keep(context.seed));
+        piles[class].extend(text.pick(context.seed));
     }
     let (texts, counts) = keep_wanted(task, piles, augment.per_class, augment.tries, counts, watch);
     Ok(Generation { texts, counts, keys })
@@ -105,7 +105,7 @@ mod tests {
         );
         for (text, name) in [(&texts[0], ".0.0,"), (&texts[1], ".0.1,"), (&texts[3], ".1.1,")] {
             assert!(text.text.contains(name), "{text:?}");
-            assert_eq!(text.ask.as_deref(), text.text.split(',').next());
+            assert_eq!(text.request_id.as_deref(), text.text.split(',').next());
         }
         assert!(["same", "again", "once more"].contains(&texts[2].text.as_str()));
         let replies = teacher.replies;

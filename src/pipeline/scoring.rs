@@ -10,7 +10,7 @@ use super::{
 use crate::{
     embed::Embedder,
     prompt::Question,
-    relabel::{Answer, Questioner, free_text, judge},
+    relabel::{Answer, QuestionBuilder, free_text, scoring},
     run::RunFolder,
     teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
 };
@@ -50,19 +50,19 @@ impl Scoring<'_> {
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
         let Context { task, seeds, settings, prompts, .. } = self.context;
-        let questioner = Questioner::new(task, prompts, seeds, &settings.relabel);
-        let questions = questioner.ask(texts, embedder)?;
+        let builder = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
+        let questions = builder.build(texts, embedder)?;
         if settings.relabel.free_text && teacher.scores_any_text() {
             return self.answer_freely(run, teacher, embedder, &questions, watch);
         }
-        let (priors, more) = self.priors(run, teacher, &questioner, &questions, &mut *watch)?;
+        let (priors, more) = self.priors(run, teacher, &builder, &questions, &mut *watch)?;
         let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
         answers.keys.extend(more);
         Ok(answers)
     }
 
     /// One answer for each of `questions`, from label scores. `priors` are as
-    /// [`judge::probabilities`] takes them, by the list of candidates.
+    /// [`scoring::label_probabilities`] takes them, by the list of candidates.
     ///
     /// # Errors
     /// Whatever stops the teacher or the disk.
@@ -78,7 +78,7 @@ impl Scoring<'_> {
         let normalise = self.context.settings.relabel.length_normalisation;
         let answer = |(question, scored): (&Question, Option<Scored>)| {
             let prior = priors.get(&question.candidates).map(Vec::as_slice);
-            let probabilities = judge::probabilities(&scored?, normalise, prior);
+            let probabilities = scoring::label_probabilities(&scored?, normalise, prior);
             let class = question.winner(&probabilities);
             let candidates = question.candidates.iter().copied();
             Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
@@ -92,7 +92,7 @@ impl Scoring<'_> {
         &self,
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
-        questioner: &Questioner<'_>,
+        builder: &QuestionBuilder<'_>,
         questions: &[Question],
         watch: Watch<'_>,
     ) -> Result<(Priors, Vec<String>), PipelineError> {
@@ -103,17 +103,19 @@ impl Scoring<'_> {
             questions.iter().map(|question| &question.candidates).collect();
         let mut empty = Vec::new();
         for candidates in lists {
-            empty.extend(questioner.content_free(candidates)?);
+            empty.extend(builder.content_free(candidates)?);
         }
         let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
         let normalise = self.context.settings.relabel.length_normalisation;
         let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
         for (question, scored) in empty.into_iter().zip(scores) {
-            let answer = scored.map(|scored| judge::probabilities(&scored, normalise, None));
+            let answer =
+                scored.map(|scored| scoring::label_probabilities(&scored, normalise, None));
             answers.entry(question.candidates).or_default().extend(answer);
         }
-        let prior =
-            |(candidates, answers): (_, Vec<_>)| Some((candidates, judge::prior(&answers)?));
+        let prior = |(candidates, answers): (_, Vec<_>)| {
+            Some((candidates, scoring::content_free_prior(&answers)?))
+        };
         Ok((answers.into_iter().filter_map(prior).collect(), keys))
     }
 
@@ -174,7 +176,7 @@ impl Scoring<'_> {
             answered.into_iter().map(|call| call.reading.and_then(Result::ok).flatten()).collect();
         let written: Vec<String> =
             texts.iter().map(|text| text.clone().unwrap_or_default()).collect();
-        let classes = free_text::classes(self.context.task, &written, embedder)?;
+        let classes = free_text::match_classes(self.context.task, &written, embedder)?;
         let answer = |(class, text): (usize, &Option<String>)| {
             text.as_ref().map(|_| Answer { class, probabilities: Vec::new() })
         };

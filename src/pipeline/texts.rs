@@ -105,7 +105,7 @@ pub(super) fn parsed_replies(
     };
     let calls = requests.iter().map(call).collect();
     let parse = |item: usize, reply: &crate::teacher::Generated| {
-        method.read(context, &requests[item], &reply.text, reply.complete)
+        method.parse(context, &requests[item], &reply.text, reply.complete)
     };
     let answered =
         calls::ask(&TextCalls { parse: &parse }, "generate", run, calls, teacher, watch)?;
@@ -160,7 +160,7 @@ fn row(
         minor: request.mix.map(|(minor, _)| name(minor)),
         alpha: request.mix.map(|(_, percent)| f64::from(percent) / 100.0),
         shown: request.shown.iter().map(|class| name(*class)).collect(),
-        ask: Some(request.id.clone()),
+        request_id: Some(request.id.clone()),
         seed: Some(request.seed),
         prompt_sha256: Some(key(&request.prompt)),
         teacher_sha256: Some(teacher_sha256.to_owned()),

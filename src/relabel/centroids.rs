@@ -1,18 +1,17 @@
-//! Where classes lie among the embeddings: the nearest ones to a text are its candidates, the nearest
-//! ones to each other are confusable.
+//! Class centroids in embedding space. They give the candidate classes of a text and the nearest
+//! other classes of a class.
 
 use crate::{
-    embed::EmbedError,
-    embed::{Embedder, centroid, cosine},
+    embed::{EmbedError, Embedder, centroid, cosine},
     task::{LabelledText, Task},
 };
 
-/// For each class the others, the most confusable first: by the cosine of their centroids (mean
-/// embedding of name, description and `seeds`), of equals the first in the task.
+/// For each class, the other classes from nearest to farthest: by the cosine of their centroids
+/// (mean embedding of name, description and `seeds`), ties in the order of the task.
 ///
 /// # Errors
-/// What the embedder says.
-pub(crate) fn confusable(
+/// The embedder fails.
+pub(crate) fn nearest_classes(
     task: &Task,
     seeds: &[LabelledText],
     embedder: &dyn Embedder,
@@ -26,8 +25,7 @@ pub(crate) fn confusable(
     Ok(centroids.iter().enumerate().map(others).collect())
 }
 
-/// The centroid of each class: mean embedding of its name, its description and its `seeds`, of unit
-/// length.
+/// The centroid of each class, of unit length: mean embedding of its name, description and `seeds`.
 pub(super) fn centroids(
     task: &Task,
     seeds: &[LabelledText],
@@ -40,23 +38,23 @@ pub(super) fn centroids(
         let seeds = seeds.iter().filter(|seed| seed.label == index);
         anchors.extend(seeds.map(|seed| seed.text.clone()));
         let embedded = embedder.embed(&anchors)?;
-        // The name is always there, so there is always a centroid.
+        // Every class has a name, so there is always a centroid.
         centroids.extend(centroid(embedded.iter().map(Vec::as_slice)));
     }
     Ok(centroids)
 }
 
-/// A class name as words.
+/// A class name with blanks between its words.
 pub(super) fn readable(name: &str) -> String {
     name.replace(['_', '-'], " ")
 }
 
-/// The places of `vectors`, the most similar to `embedding` first, of equals the first.
+/// The indices of `vectors`, most similar to `embedding` first, ties in order.
 pub(super) fn ranked(embedding: &[f32], vectors: &[Vec<f32>]) -> Vec<usize> {
     let mut ranked: Vec<(usize, f32)> =
         vectors.iter().map(|vector| cosine(embedding, vector)).enumerate().collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    ranked.into_iter().map(|(place, _)| place).collect()
+    ranked.into_iter().map(|(index, _)| index).collect()
 }
 
 #[cfg(test)]
@@ -84,7 +82,7 @@ mod tests {
             ("fee", 40.0),
             ("other", 200.0),
         ]);
-        let nearest = confusable(&sample.task, &sample.seeds, &embedder).unwrap();
+        let nearest = nearest_classes(&sample.task, &sample.seeds, &embedder).unwrap();
         assert_eq!(nearest, [[2, 1, 3], [2, 0, 3], [0, 1, 3], [1, 2, 0]]);
     }
 }

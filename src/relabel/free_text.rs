@@ -1,6 +1,6 @@
-//! Which class a written answer means (`relabel.free_text`), as in the paper: the one it names, or the
-//! one, of all classes, whose name is nearest to it by embedding. So each answer means some class,
-//! even "none of these".
+//! Maps generated answers to classes (`relabel.free_text`), as in the paper: the class that an
+//! answer names, or else the class, of all classes, with the nearest name by embedding. Every
+//! answer gets a class, even "none of these".
 
 use super::centroids::{ranked, readable};
 use crate::{
@@ -10,40 +10,40 @@ use crate::{
 
 /// The class of each of `answers`.
 ///
-/// White space, quotes and full stops around an answer, letter case, and whether its words are joined
+/// White space, quotes and full stops around an answer, letter case, and whether words are joined
 /// by blanks, hyphens or underscores make no difference.
 ///
 /// # Errors
-/// What the embedder says.
-pub(crate) fn classes(
+/// The embedder fails.
+pub(crate) fn match_classes(
     task: &Task,
     answers: &[String],
     embedder: &dyn Embedder,
 ) -> Result<Vec<usize>, EmbedError> {
     let names: Vec<String> = task.classes.iter().map(|class| readable(&class.name)).collect();
-    let answers: Vec<String> = answers.iter().map(|answer| readable(tidy(answer))).collect();
+    let answers: Vec<String> = answers.iter().map(|answer| readable(strip(answer))).collect();
     let named = |answer: &String| {
-        let is_it = |name: &String| name.to_lowercase() == answer.to_lowercase();
-        names.iter().position(is_it)
+        let same = |name: &String| name.to_lowercase() == answer.to_lowercase();
+        names.iter().position(same)
     };
-    let mut strange: Vec<String> =
+    let mut unmatched: Vec<String> =
         answers.iter().filter(|answer| named(answer).is_none()).cloned().collect();
-    strange.sort_unstable();
-    strange.dedup();
-    if strange.is_empty() {
+    unmatched.sort_unstable();
+    unmatched.dedup();
+    if unmatched.is_empty() {
         return Ok(answers.iter().filter_map(named).collect());
     }
     let names = embedder.embed(&names)?;
-    let embeddings = embedder.embed(&strange)?;
+    let embeddings = embedder.embed(&unmatched)?;
     let nearest: Vec<usize> = embeddings.iter().map(|answer| ranked(answer, &names)[0]).collect();
     let class = |answer: &String| {
-        named(answer).or_else(|| strange.binary_search(answer).ok().map(|place| nearest[place]))
+        named(answer).or_else(|| unmatched.binary_search(answer).ok().map(|index| nearest[index]))
     };
-    // Each answer is a name or among the strange ones.
+    // Every answer is a name or in `unmatched`, so none is lost here.
     Ok(answers.iter().filter_map(class).collect())
 }
 
-fn tidy(answer: &str) -> &str {
+fn strip(answer: &str) -> &str {
     answer.trim_matches(|letter: char| {
         letter.is_whitespace() || matches!(letter, '"' | '\'' | '“' | '”' | '`' | '*' | '.')
     })
@@ -55,7 +55,7 @@ mod tests {
     use crate::{augment::sample::Sample, embed::fake_embedder::FakeEmbedder};
 
     #[test]
-    fn an_answer_names_its_class_or_the_nearest_of_all() {
+    fn an_answer_gets_the_class_it_names_or_the_nearest() {
         let task = Sample::new(&["lost_card", "PIN", "exchange rate"], Vec::new()).task;
         let embedder = FakeEmbedder(vec![
             ("lost card", 0.0),
@@ -72,16 +72,16 @@ mod tests {
             ("**exchange_rate**", 2),
             ("stolen card", 0),
             ("a new code.", 1),
-            // What belongs nowhere is put somewhere.
+            // An answer that fits no class still gets the nearest one.
             ("none of these", 2),
-            // What the embedder has no idea of lies at 0 degrees.
+            // Unknown to the embedder, so at 0 degrees.
             ("", 0),
             ("stolen card", 0),
         ];
         let texts: Vec<String> = answers.iter().map(|(text, _)| (*text).to_owned()).collect();
         let wanted: Vec<usize> = answers.iter().map(|(_, class)| *class).collect();
-        assert_eq!(classes(&task, &texts, &embedder).unwrap(), wanted);
-        assert_eq!(classes(&task, &texts[..3], &embedder).unwrap(), wanted[..3]);
-        assert!(classes(&task, &[], &embedder).unwrap().is_empty());
+        assert_eq!(match_classes(&task, &texts, &embedder).unwrap(), wanted);
+        assert_eq!(match_classes(&task, &texts[..3], &embedder).unwrap(), wanted[..3]);
+        assert!(match_classes(&task, &[], &embedder).unwrap().is_empty());
     }
 }

@@ -1,12 +1,14 @@
-//! PromptMix, step 2: what is each new text really? The same teacher scores the names of the nearest
-//! classes, and the most probable one becomes the label (Sahu et al., section 3.2, with exact
-//! log-probabilities in place of a parsed answer).
+//! PromptMix, step 2: relabelling. The same teacher scores the names of the nearest classes for
+//! each new text, and the most probable one becomes the label (Sahu et al., section 3.2, with exact
+//! log-probabilities instead of a parsed answer).
 
 mod centroids;
 pub(crate) mod free_text;
-pub(crate) mod judge;
+pub(crate) mod scoring;
 
-pub(crate) use centroids::confusable;
+use std::borrow::Cow;
+
+pub(crate) use centroids::nearest_classes;
 
 use crate::{
     config::RelabelSettings,
@@ -16,29 +18,29 @@ use crate::{
     task::{LabelledText, Task},
 };
 
-/// What the teacher says of one text.
+/// The teacher's label of one text.
 pub(crate) struct Answer {
     pub class: usize,
-    /// Probability of each candidate class; empty where the answer was written, not scored.
+    /// Probability of each candidate class; empty if the answer was generated, not scored.
     pub probabilities: Vec<(usize, f32)>,
 }
 
 impl Answer {
-    /// The probability of the class, where the teacher gave one.
+    /// The probability of the class, if the candidates were scored.
     pub(crate) fn confidence(&self) -> Option<f32> {
         self.probabilities.iter().map(|(_, p)| *p).reduce(f32::max)
     }
 }
 
-/// Turns texts into questions with their nearest classes as candidates.
-pub(crate) struct Questioner<'a> {
+/// Builds the question about each text, with the nearest classes as candidates.
+pub(crate) struct QuestionBuilder<'a> {
     task: &'a Task,
     prompts: &'a Prompts,
     seeds: &'a [LabelledText],
     candidates: usize,
 }
 
-impl<'a> Questioner<'a> {
+impl<'a> QuestionBuilder<'a> {
     pub(crate) fn new(
         task: &'a Task,
         prompts: &'a Prompts,
@@ -50,42 +52,48 @@ impl<'a> Questioner<'a> {
         Self { task, prompts, seeds, candidates }
     }
 
-    /// Whether the nearest classes have to be found (an embedder is needed then).
+    /// Whether there are fewer candidates than classes, which takes an embedder to choose them.
     pub(crate) fn needs_embedder(&self) -> bool {
         self.candidates < self.task.classes.len()
     }
 
-    /// One question for each of `texts`. Candidates stand in the order of the task, so that many
-    /// questions begin alike.
+    /// One question for each of `texts`. Candidates are in the order of the task, so that many
+    /// prompts share a prefix.
     ///
     /// # Errors
-    /// Embedding and rendering pass on theirs.
-    pub(crate) fn ask(
+    /// The embedder fails or the template does not render.
+    pub(crate) fn build(
         &self,
         texts: &[String],
         embedder: &dyn Embedder,
     ) -> Result<Vec<Question>, QuestionError> {
         if !self.needs_embedder() {
-            return self.ask_all(texts);
+            return self.build_with_all_classes(texts);
         }
         self.questions(texts, self.nearest(texts, embedder)?)
     }
 
-    /// The same with every class as a candidate, which takes no embedder.
-    pub(crate) fn ask_all(&self, texts: &[String]) -> Result<Vec<Question>, QuestionError> {
+    /// One question for each of `texts` with every class as a candidate, which takes no embedder.
+    ///
+    /// # Errors
+    /// The template does not render.
+    pub(crate) fn build_with_all_classes(
+        &self,
+        texts: &[String],
+    ) -> Result<Vec<Question>, QuestionError> {
         let all: Vec<usize> = (0..self.task.classes.len()).collect();
         self.questions(texts, vec![all; texts.len()])
     }
 
-    /// Questions about texts without content, with these `candidates`.
+    /// Questions about the texts without content, with these `candidates`.
     ///
     /// # Errors
-    /// As [`Self::ask`].
+    /// The template does not render.
     pub(crate) fn content_free(
         &self,
         candidates: &[usize],
     ) -> Result<Vec<Question>, QuestionError> {
-        let texts = judge::CONTENT_FREE.map(str::to_owned);
+        let texts = scoring::CONTENT_FREE.map(str::to_owned);
         self.questions(&texts, vec![candidates.to_vec(); texts.len()])
     }
 
@@ -115,8 +123,7 @@ impl<'a> Questioner<'a> {
         })
     }
 
-    /// The `candidates` classes whose centroids are most similar to each text, in the order of the
-    /// task.
+    /// For each text the classes with the most similar centroids, in the order of the task.
     fn nearest(
         &self,
         texts: &[String],
@@ -133,7 +140,7 @@ impl<'a> Questioner<'a> {
     }
 }
 
-/// Why no question could be made.
+/// Why a question could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QuestionError {
     #[error(transparent)]
@@ -142,4 +149,11 @@ pub(crate) enum QuestionError {
     Embed(#[from] EmbedError),
 }
 
-impl Hint for QuestionError {}
+impl Hint for QuestionError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Prompt(error) => error.hint(),
+            Self::Embed(error) => error.hint(),
+        }
+    }
+}

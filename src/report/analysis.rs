@@ -1,10 +1,10 @@
-//! What lies behind the scores: how sure the models are, where the texts lie, how varied they are.
+//! The diagnostics of `report.json`: calibration, the map of texts, lexical diversity.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{dataset::Variant, eval::Calibration};
 
-/// A model's confidence held against its accuracy.
+/// A model's confidence compared with its accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
     /// Which model: [`Variant::Teacher`] or a student's row.
@@ -14,7 +14,7 @@ pub struct Reliability {
     pub calibration: Calibration,
 }
 
-/// The sentence embeddings in two dimensions: near each other is alike, axes mean nothing.
+/// The sentence embeddings in two dimensions: close points are similar, the axes mean nothing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Map {
     /// In the order in which they are drawn.
@@ -29,15 +29,15 @@ pub struct Point {
     /// 0 to 1, bottom to top.
     pub y: f32,
     pub kind: PointKind,
-    /// Index of its class: the label trained on, of a test text the true one.
+    /// Index of its class: the label trained on; for a test text, the true class.
     pub class: usize,
-    /// What a test text was taken for, as a class index.
+    /// Index of the class predicted for a test text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<usize>,
     pub text: String,
 }
 
-/// What a text of the map is.
+/// The origin of a text of the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PointKind {
@@ -49,18 +49,18 @@ pub enum PointKind {
     Seed,
 }
 
-/// How varied a set of texts is.
+/// Lexical diversity of a set of texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Lexical {
-    /// Which texts, in words: `seeds`, `generated`.
+pub struct LexicalDiversity {
+    /// Which texts: `seeds` or `generated`.
     pub of: String,
-    /// How many.
+    /// Number of texts.
     pub texts: u64,
-    /// Different word pairs as a share of all word pairs (Li et al. 2016); more is more varied.
-    /// Longer sets score lower, so it is taken over as many words for every set.
+    /// Distinct word pairs as a share of all word pairs (Li et al. 2016); higher is more varied.
+    /// Larger sets score lower, so it is taken over the same number of pairs for every set.
     pub distinct_2: f64,
-    /// Mean BLEU-4 of a text with the others as references (Zhu et al. 2018); less is more varied.
+    /// Mean BLEU-4 of a text with the others as references (Zhu et al. 2018); lower is more varied.
     pub self_bleu: f64,
-    /// Words in a text: mean and standard deviation.
+    /// Words per text: mean and standard deviation.
     pub words: (f64, f64),
 }

@@ -1,5 +1,6 @@
-//! Label-by-label counts as a shaded table, or, with many classes, as a map and a list of the largest
-//! flows. A table (and not a picture) because its names wrap, can be searched and can be read aloud.
+//! Label-by-label counts as a shaded table or, with many classes, as a heat map and a list of the
+//! largest cells. A table rather than an image, so that names wrap, can be searched and are
+//! available to screen readers.
 
 use minijinja::Value;
 use serde::Serialize;
@@ -9,33 +10,33 @@ use super::{
     number::{count, percent, share},
 };
 
-/// The largest task whose matrix is legible as a table of numbers.
+/// Maximum number of classes for a table of numbers to be legible.
 const LARGEST_TABLE: usize = 16;
-/// The largest task whose column heads are legible side by side.
+/// Maximum number of classes for horizontal column heads.
 const LARGEST_UPRIGHT: usize = 3;
-/// Letters of a column head that stands upright and wraps, and of one that is turned.
+/// Maximum length of a column head: horizontal (it wraps) and rotated.
 const HEADS: (usize, usize) = (48, 24);
-/// Flows listed beside a map.
+/// Cells listed beside a heat map.
 const LISTED: usize = 15;
 
-/// What the template lays out; every text is escaped there.
+/// The values for the template, which escapes every text.
 #[derive(Debug, Serialize)]
 pub(crate) struct Matrix {
-    /// Column heads; empty where the matrix is shown as a map.
+    /// Column heads; empty if the matrix is shown as a heat map.
     heads: Vec<Head>,
-    /// Whether column heads fit side by side.
+    /// Whether column heads are horizontal.
     upright: bool,
     rows: Vec<Line>,
-    /// The map of a large matrix.
+    /// The heat map of a large matrix.
     map: Option<Value>,
-    /// The largest flows off the diagonal of a large matrix.
+    /// The largest cells off the diagonal of a large matrix.
     flows: Vec<Flow>,
 }
 
 #[derive(Debug, Serialize)]
 struct Head {
     name: String,
-    /// The name, cut to what fits; the row of the same class has it whole.
+    /// The name, truncated to fit; the row of the same class has the full name.
     short: String,
 }
 
@@ -52,7 +53,7 @@ struct Cell {
     title: String,
     /// `same` on the diagonal, `other` off it, `none` for nothing.
     kind: &'static str,
-    /// Share of the row, 0 to 100, which shades the cell.
+    /// Share of the row in percent, which determines the shade.
     level: u32,
 }
 
@@ -65,8 +66,8 @@ struct Flow {
 }
 
 impl Matrix {
-    /// Lays out `counts`, `[from][to]` in the order of `classes`; missing entries count as 0.
-    /// Nothing to show gives `None`.
+    /// The table of `counts`, `[from][to]` in the order of `classes`; missing entries count as 0.
+    /// `None` if all counts are 0.
     pub(crate) fn new(classes: &[Class], counts: &[Vec<u64>], title: &str) -> Option<Self> {
         let at = |row: usize, column: usize| {
             counts.get(row).and_then(|row| row.get(column)).copied().unwrap_or(0)
@@ -150,7 +151,7 @@ impl Matrix {
     }
 }
 
-/// At most `most` letters, the last of them an ellipsis where the name was longer.
+/// The name in at most `most` characters, truncated with an ellipsis.
 fn shorten(name: &str, most: usize) -> String {
     if name.chars().count() <= most {
         return name.to_owned();
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn long_heads_are_cut_between_letters() {
+    fn long_heads_are_truncated_between_characters() {
         assert_eq!(shorten("wifi_problem", 24), "wifi_problem");
         assert_eq!(shorten(&"ü".repeat(30), 24), format!("{}…", "ü".repeat(23)));
         assert_eq!(shorten("two words and many more of them", 24), "two words and many more…");
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn many_classes_become_a_map_and_their_largest_flows() {
+    fn many_classes_become_a_heat_map_and_a_list() {
         let mut counts = vec![vec![0; 77]; 77];
         (0..77).for_each(|class| counts[class][class] = 30);
         counts[3][9] = 12;

@@ -1,20 +1,22 @@
-//! What a run found, for people and for programs: `report.json` and one `report.html`.
+//! The results of a run, for people and for programs: `report.json` and `report.html`.
 //!
-//! [`Report`] is the whole of it; the page shows nothing that the JSON does not hold. The page is one
-//! file without scripts, fonts or links to fetch: it opens from a memory stick on a machine that has
-//! no network, prints, and follows the reader's light or dark setting. What can be chosen on it (a class
-//! of the map, a part to unfold) is form fields and style rules alone. Every text in it is foreign (a
-//! language model or a customer wrote it) and is escaped wherever it goes.
+//! [`Report`] is the content of `report.json`; the page shows nothing that is not in it. The page
+//! is one file without scripts, fonts or external links: it opens offline, prints, and follows the
+//! reader's light or dark setting. Its controls (the classes of the map, sections to unfold) are
+//! form fields and style rules. All texts in it come from outside (a language model or the user
+//! wrote them), so each one is escaped.
 //!
-//! | room | what it does |
+//! | module | what it does |
 //! |---|---|
-//! | `parts`, `comparison`, `insight`, `privacy` | the types: what a run, a comparison, a closer look and an audit tell |
-//! | `row` | the rows of the result table |
+//! | `model`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
+//! | `build` | makes a report from a run's rows and predictions |
+//! | `record` | what a finished run folder says about itself, for the model card |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
-//! | `page` | turns the report into what the templates beside it lay out, a file for each group of sections |
-//! | `chart` | bars and whiskers as inline SVG, and a file for every other kind of chart |
-//! | `matrix` | label-by-label tables, shaded |
-//! | `number` | how numbers are written |
+//! | `page` | the HTML page: values for the templates, one file per group of sections |
+//! | `card` | the model card |
+//! | `chart` | bars and whiskers as inline SVG, one file for each other kind of chart |
+//! | `confusion` | label-by-label tables, shaded |
+//! | `number` | number formats |
 //!
 //! Shares, accuracies and α are fractions of 1 in the JSON and percent on the page.
 
@@ -32,9 +34,11 @@ mod record;
 pub(crate) mod sample;
 mod verdict;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,113 +53,112 @@ use crate::{
     verbosity,
 };
 
-pub(crate) use analysis::{Lexical, Map, Point, PointKind, Reliability};
+pub(crate) use analysis::{LexicalDiversity, Map, Point, PointKind, Reliability};
 pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
 pub(crate) use model::{
     AlphaShare, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair, PairShare,
     Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
 };
 pub use page::render;
-pub(crate) use record::Record;
+pub(crate) use record::RunRecord;
 
-/// All that a run found.
+/// The results of a run: the content of `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// What was to be told apart.
+    /// The task.
     pub task: Task,
-    /// The language model that wrote and relabelled.
+    /// The language model that generated and relabelled the texts.
     pub teacher: Teacher,
     /// The encoder that was fine-tuned.
     pub student: Student,
-    /// Test scores, one entry per row that was run; empty without a test set.
+    /// Test scores, one entry for each variant that was run; empty without a test set.
     #[serde(default)]
     pub results: Vec<Scores>,
-    /// Paired differences of accuracy between two rows.
+    /// Paired differences of accuracy between two variants.
     #[serde(default)]
     pub differences: Vec<Difference>,
-    /// From the texts asked for to those trained on.
+    /// Number of texts after each step, from those requested to those trained on.
     #[serde(default)]
     pub funnel: Funnel,
-    /// What relabelling changed; absent where it was not run.
+    /// What relabelling changed; absent if it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relabel: Option<Relabel>,
-    /// Which classes the student mistakes for which; absent without a test set.
+    /// Which classes the student confuses; absent without a test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
     /// About a dozen generated texts.
     #[serde(default)]
     pub examples: Vec<Example>,
-    /// All rows of `promptmix compare`; absent for a single run. [`Self::results`] then holds the
-    /// rows of the first number of seeds per class, student and teacher.
+    /// All rows of `promptmix compare`; absent for a single run. [`Self::results`] then has the
+    /// rows for the first number of seeds per class, student and teacher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
-    /// Whether the teacher and the student are as sure as they may be; empty without a test set.
+    /// Calibration of the teacher and the student; empty without a test set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reliability: Vec<Reliability>,
-    /// Where the texts lie among each other; absent where nothing was embedded.
+    /// The texts in two dimensions; absent if nothing was embedded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<Map>,
-    /// How varied the texts are: the seeds first, then the generated ones.
+    /// Lexical diversity: the seeds first, then the generated texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub diversity: Vec<Lexical>,
-    /// What the texts that are trained on give away; absent where no audit was made.
+    pub diversity: Vec<LexicalDiversity>,
+    /// Personal data and copied wording in the training texts; absent without an audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
-    /// What each stage cost.
+    /// The cost of each stage.
     #[serde(default)]
     pub stages: Vec<Stage>,
-    /// What is needed to do it again.
+    /// What is needed to repeat the run.
     pub provenance: Provenance,
-    /// What the reader should know before believing the rest.
+    /// What the reader should know before relying on the results.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// Why a report could not be written or read.
+/// Why a report could not be made, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The file could not be written.
-    #[error("{}: cannot write the report: {source}\nhint: check that the run folder exists, is writable and has room", path.display())]
-    Write {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file could not be read.
-    #[error("{}: cannot read the report: {source}\nhint: a run writes it last; finish the run first", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file is no report, or the report holds a number JSON cannot.
-    #[error("{}: {message}\nhint: write the report anew from the run folder", path.display())]
-    Json {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong, and where; quotes no text.
-        message: String,
-    },
-    /// Answers that do not fit the test set.
+    #[error("cannot write the report {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read the report {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// The file is not a report, or the report contains a number that JSON cannot represent. The
+    /// message quotes no text.
+    #[error("{}: {message}", path.display())]
+    Json { path: PathBuf, message: String },
     #[error(transparent)]
     Eval(#[from] EvalError),
-    /// The map and the nearest texts need embeddings.
     #[error(transparent)]
     Embed(#[from] EmbedError),
     /// The task's own patterns of personal data.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The run folder that is reported on.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// Its ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
-impl Hint for ReportError {}
+impl Hint for ReportError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Write { .. } => {
+                Some("check that the run folder exists, is writable and has free space".into())
+            }
+            Self::Read { .. } => {
+                Some("a run writes its report last; rerun its command to finish it".into())
+            }
+            Self::Json { .. } => {
+                Some("write the report again from the run folder: `promptmix eval RUN`".into())
+            }
+            Self::Eval(error) => error.hint(),
+            Self::Embed(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+            Self::Ledger(error) => error.hint(),
+        }
+    }
+}
 
 impl ReportError {
     fn json(path: &Path, error: &serde_json::Error) -> Self {
@@ -164,12 +167,12 @@ impl ReportError {
 }
 
 impl Report {
-    /// Scores of one row, where it was run.
+    /// Scores of one variant, if it was run.
     pub fn scores(&self, row: Variant) -> Option<&Scores> {
         self.results.iter().find(|scores| scores.row == row)
     }
 
-    /// Accuracy of `a` minus accuracy of `b`, whichever way round it was stored.
+    /// Accuracy of `a` minus accuracy of `b`, stored in either order.
     pub fn difference(&self, a: Variant, b: Variant) -> Option<Interval> {
         self.differences.iter().find_map(|difference| {
             if (difference.a, difference.b) == (a, b) {
@@ -182,10 +185,10 @@ impl Report {
         })
     }
 
-    /// Writes `report.json` and `report.html` into `folder`; each appears whole or not at all.
+    /// Writes `report.json` and `report.html` to `folder`, each atomically.
     ///
     /// # Errors
-    /// [`ReportError`] names the file that could not be written.
+    /// A file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
         let path = folder.join("report.json");
         let mut json =
@@ -202,7 +205,7 @@ impl Report {
     /// Reads a `report.json`.
     ///
     /// # Errors
-    /// [`ReportError`] where the file is missing or is no report.
+    /// The file is missing or is not a report.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
         let json = fs::read_to_string(path)
             .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
@@ -215,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_json_keeps_its_contract_and_comes_back() {
+    fn the_json_keeps_its_format_and_round_trips() {
         let report = sample::tickets();
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["results"][0]["row"], "seeds");
@@ -231,17 +234,17 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_is_none_is_not_quoted() {
+    fn an_invalid_report_is_not_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
         fs::write(&path, r#"{"task": "call anna at home"}"#).unwrap();
         let error = anyhow::Error::from(Report::read(&path).unwrap_err());
-        let told = format!("{error:#}");
-        assert!(told.contains("report.json") && !told.contains("anna"), "{told}");
+        let message = format!("{error:#}");
+        assert!(message.contains("report.json") && !message.contains("anna"), "{message}");
     }
 
     #[test]
-    fn a_short_report_is_read_too() {
+    fn a_report_without_optional_fields_is_read() {
         let json = r#"{"task": {"name": "t", "classes": [{"name": "a"}], "shots": 0, "test_rows": 0, "sha256": ""},
             "teacher": {"name": "", "sha256": "", "file": ""}, "student": {"name": ""},
             "provenance": {"version": "", "started": "", "settings": "", "prompts_sha256": "", "ledger_rows": 0}}"#;
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_leaves_two_files_and_replaces_old_ones() {
+    fn writing_creates_two_files_and_replaces_old_ones() {
         let folder = tempfile::tempdir().unwrap();
         let mut report = sample::tickets();
         report.write(folder.path()).unwrap();
@@ -262,12 +265,13 @@ mod tests {
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["report.html", "report.json"]);
-        let error = report.write(&folder.path().join("missing")).unwrap_err().to_string();
-        assert!(error.contains("report.json") && error.contains("hint:"), "{error}");
+        let error = report.write(&folder.path().join("missing")).unwrap_err();
+        assert!(error.to_string().contains("report.json"), "{error}");
+        assert!(error.hint().unwrap().contains("run folder"));
     }
 
     #[test]
-    fn a_difference_reads_both_ways() {
+    fn a_difference_can_be_read_in_both_directions() {
         let report = sample::tickets();
         let there = report.difference(Variant::A2, Variant::A1).unwrap();
         let back = report.difference(Variant::A1, Variant::A2).unwrap();

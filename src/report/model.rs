@@ -1,4 +1,5 @@
-//! What every run has to tell: the task, the models, the scores, and what became of the texts.
+//! The parts of `report.json` that every run has: task, models, scores, and what happened to the
+//! texts.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::{dataset::Variant, eval::Interval};
 pub struct Task {
     /// Its name.
     pub name: String,
-    /// The classes, in the order in which matrices count them.
+    /// The classes, in the order of the rows and columns of matrices.
     pub classes: Vec<Class>,
     /// Labelled seeds per class.
     pub shots: usize,
@@ -34,7 +35,7 @@ pub struct Class {
 /// The language model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Teacher {
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
     /// SHA-256 of the weights, hexadecimal.
     pub sha256: String,
@@ -45,26 +46,26 @@ pub struct Teacher {
 /// The fine-tuned encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Student {
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
-    /// What `predict --fast` costs; absent without a test set, and where the processor has no
-    /// instructions for it.
+    /// What `predict --fast` costs in accuracy; absent without a test set or if the processor lacks
+    /// the instructions for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eight_bits: Option<EightBits>,
 }
 
-/// The kept student (the first of row A2) in 8 bits beside itself in F32, on the test set; shares.
+/// The kept student (the first of row A2) in 8 bits compared with F32, on the test set; shares.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EightBits {
     /// Accuracy in F32.
     pub accuracy_f32: f64,
     /// Accuracy in 8 bits.
     pub accuracy: f64,
-    /// Texts that both put into the same class.
+    /// Texts that both assign to the same class.
     pub same_class: f64,
 }
 
-/// Test scores of one row.
+/// Test scores of one variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Which model.
@@ -84,29 +85,29 @@ pub struct Scores {
 /// Accuracy of `a` minus accuracy of `b`, paired by seed and test row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The row that is hoped to be better.
+    /// The variant expected to be better.
     pub a: Variant,
-    /// The row it is held against.
+    /// The variant that it is compared with.
     pub b: Variant,
     /// `mean`, `low` and `high`, -1 to 1, beside `a` and `b` in the JSON.
     #[serde(flatten)]
     pub interval: Interval,
 }
 
-/// How many texts were left after each step; every number counts texts.
+/// Number of texts left after each step.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Funnel {
-    /// Asked for in prompts.
+    /// Requested in prompts.
     pub asked: u64,
     /// Found in the replies.
     pub parsed: u64,
     /// Left after exact duplicates.
     pub unique: u64,
-    /// Given a label by the teacher.
+    /// Labelled by the teacher.
     pub relabelled: u64,
     /// Trained on.
     pub kept: u64,
-    /// Why the others were dropped, with counts.
+    /// Dropped texts by reason.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,
 }
@@ -114,17 +115,17 @@ pub struct Funnel {
 /// What relabelling changed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Relabel {
-    /// Texts whose label changed.
+    /// Texts with a changed label.
     pub changed: u64,
     /// Texts relabelled.
     pub total: u64,
-    /// The same, by the mixing share that was asked for; ascending.
+    /// The same by the mixing ratio that was requested, ascending.
     #[serde(default)]
     pub by_alpha: Vec<AlphaShare>,
-    /// The same, by the pair of classes that was asked for; the most changed first.
+    /// The same by the pair of classes that was requested, the most changed first.
     #[serde(default)]
     pub by_pair: Vec<PairShare>,
-    /// Texts by label, `[label asked for][label given]`, in the task's order.
+    /// Number of texts, `[label requested][label given]`, in the task's order.
     #[serde(default)]
     pub flow: Vec<Vec<u64>>,
 }
@@ -132,24 +133,24 @@ pub struct Relabel {
 /// Relabelled texts of one pair of classes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairShare {
-    /// The class they were to belong to for the most part.
+    /// The class that they should mostly belong to.
     pub major: String,
     /// The class that was mixed in.
     pub minor: String,
     /// Texts of this pair.
     pub total: u64,
-    /// Those whose label changed.
+    /// Texts with a changed label.
     pub changed: u64,
 }
 
 /// Relabelled texts of one α.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AlphaShare {
-    /// Share of the major class that was asked for, 0.5 to 1.
+    /// Share of the major class that was requested, 0.5 to 1.
     pub alpha: f64,
     /// Texts with this α.
     pub total: u64,
-    /// Those whose label changed.
+    /// Texts with a changed label.
     pub changed: u64,
 }
 
@@ -160,12 +161,12 @@ pub struct Confusion {
     pub row: Variant,
     /// Counts, `[true class][predicted class]`, in the task's order.
     pub matrix: Vec<Vec<u64>>,
-    /// The pairs that are mistaken most often, the worst first.
+    /// The pairs that are confused most often, the worst first.
     #[serde(default)]
     pub pairs: Vec<MistakenPair>,
 }
 
-/// Test texts of one class that were taken for another.
+/// Test texts of one class that were predicted as another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MistakenPair {
     /// The true class.
@@ -183,14 +184,14 @@ pub struct MistakenPair {
 pub struct Example {
     /// The text as generated.
     pub text: String,
-    /// The class it was mostly asked to belong to.
+    /// The class that it should mostly belong to.
     pub major: String,
-    /// The class it was asked to lean towards; absent where nothing was mixed.
+    /// The class that was mixed in; absent without mixing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minor: Option<String>,
-    /// Share of `major` that was asked for, 0.5 to 1.
+    /// Share of `major` that was requested, 0.5 to 1.
     pub alpha: f64,
-    /// The label after relabelling; absent where it was not run.
+    /// The label after relabelling; absent if it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relabelled: Option<String>,
     /// The teacher's probability of that label, 0 to 1.
@@ -198,7 +199,7 @@ pub struct Example {
     pub probability: Option<f64>,
 }
 
-/// What one stage cost.
+/// The cost of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     /// Its name.
@@ -207,13 +208,13 @@ pub struct Stage {
     pub seconds: f64,
     /// Tokens read by the teacher.
     pub prompt_tokens: u64,
-    /// Tokens written by the teacher.
+    /// Tokens generated by the teacher.
     pub generated_tokens: u64,
     /// Requests to the teacher.
     pub calls: u64,
 }
 
-/// What is needed to do the run again.
+/// What is needed to repeat the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of this program.

@@ -1,11 +1,11 @@
-//! How numbers are written on the page. Spaces inside a number never break a line.
+//! Number formats of the page. All spaces inside a number are non-breaking.
 
 use crate::eval::Interval;
 
-/// No-break, narrow: between a number and its unit.
+/// Narrow no-break space, between a number and its unit.
 const THIN: char = '\u{202f}';
 
-/// `0.812` as `81.2 %`; a dash for what is no number.
+/// `0.812` as `81.2 %`; NaN and infinity as a dash.
 pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}{THIN}%", share * 100.0) } else { "–".into() }
 }
@@ -48,7 +48,7 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
-/// A count that may be a mean, short: `7,302`, `649 k`, `12.3 M`.
+/// A count or a mean of counts, abbreviated: `7,302`, `649 k`, `12.3 M`.
 pub(super) fn compact(n: f64) -> String {
     match n {
         n if !n.is_finite() || n < 0.0 => "–".into(),
@@ -59,7 +59,7 @@ pub(super) fn compact(n: f64) -> String {
     }
 }
 
-/// Items as a sentence lists them: `a, b and c`.
+/// Items as a list within a sentence: `a, b and c`.
 pub(super) fn listed<T: AsRef<str>>(items: &[T]) -> String {
     let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
     match items.as_slice() {
@@ -74,7 +74,7 @@ pub(super) fn counted(n: u64, noun: &str) -> String {
     format!("{}\u{a0}{noun}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// Seconds as people say them: `4.2 s`, `3 min 12 s`, `2 h 05 min`.
+/// A duration: `4.2 s`, `3 min 12 s`, `2 h 05 min`.
 pub(super) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "–".into();
@@ -92,7 +92,7 @@ pub(super) fn duration(seconds: f64) -> String {
     .replace(' ', "\u{a0}")
 }
 
-/// `part` of `whole`; 0 of nothing is 0.
+/// `part` of `whole`, 0 to 1; 0 if `whole` is 0.
 pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_as_people_write_them() {
+    fn formats() {
         assert_eq!(percent(0.8123), "81.2\u{202f}%");
         assert_eq!(percent(f64::NAN), "–");
         assert_eq!(points(0.0421), "+4.2");

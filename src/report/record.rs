@@ -1,5 +1,4 @@
-//! What a run folder says of itself, for those who only read it: nothing is locked, created or
-//! changed.
+//! Reads what a run folder says about itself. Nothing is locked, created or changed.
 
 use std::{
     collections::BTreeMap,
@@ -19,32 +18,32 @@ use crate::{
     teacher::TeacherIdentity,
 };
 
-/// The facts of a run.
+/// What a run folder says about itself.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Record {
+pub(crate) struct RunRecord {
     pub task: Task,
     pub settings: Settings,
-    /// Absent where the run was not evaluated.
+    /// Absent if the run was not evaluated.
     pub report: Option<Report>,
-    /// Who answered last; absent where no teacher was asked.
+    /// The teacher that answered last; absent if none was asked.
     pub teacher: Option<TeacherIdentity>,
-    /// SHA-256 (hex) over the prompt templates, as it was begun or taken up last.
+    /// SHA-256 (hex) over the prompt templates, as of the last start or resume.
     pub prompts_sha256: String,
-    /// The program's version then.
+    /// The program's version at that time.
     pub version: String,
-    /// Whether the texts were written elsewhere.
+    /// Whether the texts were imported.
     pub imported: bool,
-    /// The counts that each stage ended with last, by stage.
+    /// The counts that each stage ended with, by stage.
     pub counts: BTreeMap<String, BTreeMap<String, usize>>,
 }
 
-impl Record {
+impl RunRecord {
     /// Whether the folder `path` looks like a run.
     pub(crate) fn is_at(path: &Path) -> bool {
         path.join("task.json").is_file() && path.join("ledger.jsonl").is_file()
     }
 
-    /// Where a run keeps its student.
+    /// The folder of a run's student.
     pub(crate) fn student(path: &Path) -> PathBuf {
         path.join("student")
     }
@@ -52,7 +51,7 @@ impl Record {
     /// Reads the run folder `path`.
     ///
     /// # Errors
-    /// A file that is missing or was changed, with its line.
+    /// A file is missing or was changed; the error names the line.
     pub(crate) fn read(path: &Path) -> Result<Self, ReportError> {
         let report = path.join("report.json");
         let report = report.is_file().then(|| Report::read(&report)).transpose()?;

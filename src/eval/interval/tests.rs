@@ -1,18 +1,19 @@
-//! Cases worked by hand, and small ones held against all resamples there are.
+//! Cases calculated by hand, and small ones compared with an enumeration of all resamples.
 
 use super::*;
+use crate::hint::Hint as _;
 
 fn close(found: f64, expected: f64, within: f64) {
     assert!((found - expected).abs() <= within, "{found} is not {expected} ± {within}");
 }
 
-/// `hits` right answers, then wrong ones.
+/// `hits` correct answers, then wrong ones.
 fn answers(hits: usize, rows: usize) -> Vec<bool> {
     (0..rows).map(|row| row < hits).collect()
 }
 
 #[test]
-fn wilson_as_in_the_tables() {
+fn wilson_agrees_with_published_values() {
     // 8 of 10: 0.4902 to 0.9433 (Newcombe 1998, method 3).
     let interval = accuracy_interval(&[answers(8, 10)]).unwrap();
     close(interval.mean, 0.8, 1e-12);
@@ -23,7 +24,7 @@ fn wilson_as_in_the_tables() {
 }
 
 #[test]
-fn seeds_that_agree_leave_only_the_doubt_of_the_texts() {
+fn identical_seeds_leave_only_the_variance_of_the_texts() {
     // Identical seeds: a binomial with p = 0.8, n = 100, standard error 0.04.
     let one = answers(80, 100);
     let interval = accuracy_interval(&[one.clone(), one.clone(), one]).unwrap();
@@ -33,7 +34,7 @@ fn seeds_that_agree_leave_only_the_doubt_of_the_texts() {
 }
 
 #[test]
-fn seeds_that_differ_widen_it() {
+fn seeds_that_differ_widen_the_interval() {
     let agree = accuracy_interval(&vec![answers(160, 200); 3]).unwrap();
     let differ =
         accuracy_interval(&[answers(120, 200), answers(160, 200), answers(200, 200)]).unwrap();
@@ -42,15 +43,15 @@ fn seeds_that_differ_widen_it() {
 }
 
 #[test]
-fn sure_things_are_not_certain() {
+fn perfect_scores_still_have_an_interval() {
     let interval = accuracy_interval(&vec![answers(20, 20); 3]).unwrap();
     assert_eq!((interval.mean, interval.high), (1.0, 1.0));
     close(interval.low, 0.8389, 5e-5);
 }
 
 #[test]
-fn pairing_finds_what_two_intervals_hide() {
-    // b is a, with 8 of 100 answers spoilt: the intervals overlap, the difference is plain.
+fn pairing_shows_a_difference_that_overlapping_intervals_hide() {
+    // b is a with 8 of 100 answers made wrong: the intervals overlap, the difference is clear.
     let (a, b) = (vec![answers(80, 100); 2], vec![answers(72, 100); 2]);
     let difference = paired_difference(&a, &b).unwrap();
     close(difference.mean, 0.08, 1e-12);
@@ -72,7 +73,7 @@ fn a_difference_of_chance_includes_zero() {
     assert_eq!(difference.negated().low, -difference.high);
 }
 
-/// Every resample of `scores` there is, each as likely as the next: `seeds^seeds · rows^rows`.
+/// The means of all resamples of `scores`, all equally likely: `seeds^seeds · rows^rows`.
 fn all_means(scores: &[Vec<i32>]) -> Vec<f64> {
     let (seeds, rows) = (scores.len(), scores[0].len());
     // All lists of `length` numbers below `length`.
@@ -94,18 +95,18 @@ fn all_means(scores: &[Vec<i32>]) -> Vec<f64> {
     means
 }
 
-/// The share of `means` that are `value`.
+/// The share of `means` that equal `value`.
 fn share(means: &[f64], value: f64) -> f64 {
     let equal = means.iter().filter(|mean| (**mean - value).abs() < 1e-9).count();
     equal as f64 / means.len() as f64
 }
 
 #[test]
-fn two_seeds_and_two_texts_on_paper() {
-    // One of four answers is a win. Of the draws of seeds, one in four takes the first seed
-    // twice, two in four take both; of those of texts, one in four takes the first twice, two in
-    // four take both. So of 16 resamples 1 is worth 4/4, 2 + 2 are worth 2/4, 4 are worth 1/4,
-    // and 7 are worth nothing.
+fn two_seeds_and_two_texts_by_hand() {
+    // One of four answers is a win. Of the draws of seeds, one in four takes the first seed twice
+    // and two in four take both; of the draws of texts, one in four takes the first text twice and
+    // two in four take both. So of 16 resamples 1 has the mean 4/4, 2 + 2 have 2/4, 4 have 1/4, and
+    // 7 have 0.
     let scores = [vec![1, 0], vec![0, 0]];
     let all = all_means(&scores);
     assert_eq!(all.len(), 16);
@@ -115,13 +116,13 @@ fn two_seeds_and_two_texts_on_paper() {
         // Four standard errors of 10,000 draws.
         close(share(&drawn, value), sixteenths / 16.0, 0.02);
     }
-    // 2.5 % from either end lie inside the first and the last of these.
+    // The 2.5 % quantiles fall into the first and the last of these.
     let interval = resample(&scores, "test");
     assert_eq!(interval, Interval { mean: 0.25, low: 0.0, high: 1.0 });
 }
 
 #[test]
-fn small_cases_agree_with_all_their_resamples() {
+fn small_cases_agree_with_the_enumeration_of_all_resamples() {
     let cases: [&[&[i32]]; 4] = [
         &[&[1, 0, -1], &[1, 1, 0]],
         &[&[1, 1, 0], &[0, 0, -1]],
@@ -138,7 +139,7 @@ fn small_cases_agree_with_all_their_resamples() {
             let error = (exact * (1.0 - exact) / DRAWS as f64).sqrt();
             close(share(&drawn, value), exact, 4.0 * error + 1e-9);
         }
-        // A value of which the exact end is well inside must be the drawn end.
+        // If an exact quantile is well inside the mass of a value, the drawn one is that value.
         let interval = resample(&scores, "eval/difference");
         let mut below = 0.0;
         for &value in &values {
@@ -155,13 +156,13 @@ fn small_cases_agree_with_all_their_resamples() {
 }
 
 #[test]
-fn one_seed_leaves_the_texts_alone() {
-    // 1, 0 and -1 on a text each: 1 of 27 resamples (3.7 %) holds the first alone, 1 the last.
+fn with_one_seed_only_the_texts_vary() {
+    // Three texts score 1, 0 and -1: 1 of 27 resamples (3.7 %) has only the first, 1 only the last.
     let interval = paired_difference(&[vec![true, true, false]], &[vec![false, true, true]]);
     let interval = interval.unwrap();
     assert_eq!((interval.mean, interval.low, interval.high), (0.0, -1.0, 1.0));
     assert!(interval.includes_zero());
-    // The same answers a second time add no doubt and take none away.
+    // A second seed with the same answers changes nothing.
     let scores = vec![1, 0, 0, 1];
     let (one, two) =
         (all_means(std::slice::from_ref(&scores)), means(&[scores.clone(), scores], "test"));
@@ -171,7 +172,7 @@ fn one_seed_leaves_the_texts_alone() {
 }
 
 #[test]
-fn what_is_always_the_same_has_no_width() {
+fn constant_differences_have_no_width() {
     let (right, wrong) = (vec![vec![true; 5]; 2], vec![vec![false; 5]; 2]);
     let same = paired_difference(&right, &right).unwrap();
     assert_eq!(same, Interval { mean: 0.0, low: 0.0, high: 0.0 });
@@ -180,11 +181,11 @@ fn what_is_always_the_same_has_no_width() {
 }
 
 #[test]
-fn the_texts_that_both_find_hard_cancel_out() {
-    // Sixty of a hundred texts are easy, forty hard for both; a finds four of the hard ones more.
+fn texts_that_are_hard_for_both_cancel_out() {
+    // Sixty of a hundred texts are easy, forty hard for both; a has four of the hard ones right.
     let a: Vec<bool> = (0..100).map(|row| row < 64).collect();
     let b: Vec<bool> = (0..100).map(|row| row < 60).collect();
-    // The same scores, but on other texts: nothing cancels.
+    // The same score from other texts: nothing cancels.
     let elsewhere: Vec<bool> = (0..100).map(|row| row >= 40).collect();
     let width = |interval: Interval| interval.high - interval.low;
     let paired = width(paired_difference(std::slice::from_ref(&a), &[b]).unwrap());
@@ -195,7 +196,7 @@ fn the_texts_that_both_find_hard_cancel_out() {
 }
 
 #[test]
-fn a_handful_of_wins_is_the_least_that_counts() {
+fn four_wins_without_a_loss_exclude_zero() {
     // No win is drawn in 0.97^100 = 4.8 % of the resamples with three, 0.96^100 = 1.7 % with four.
     let loses = [answers(0, 100)];
     let three = paired_difference(&[answers(3, 100)], &loses).unwrap();
@@ -204,25 +205,27 @@ fn a_handful_of_wins_is_the_least_that_counts() {
 }
 
 #[test]
-fn one_set_of_answers_stands_against_every_seed() {
+fn one_set_of_answers_is_compared_with_every_seed() {
     let students = [answers(50, 60), answers(40, 60), answers(45, 60)];
     let teacher = [answers(30, 60)];
     let repeated = vec![teacher[0].clone(); 3];
-    let found = against(&students, &teacher).unwrap();
+    let found = accuracy_difference(&students, &teacher).unwrap();
     assert_eq!(found, paired_difference(&students, &repeated).unwrap());
-    let turned = against(&teacher, &students).unwrap();
+    let turned = accuracy_difference(&teacher, &students).unwrap();
     assert_eq!(turned, paired_difference(&repeated, &students).unwrap());
     close(turned.mean, -found.mean, 1e-12);
-    assert_eq!(against(&teacher, &teacher).unwrap().high, 0.0);
-    assert!(against(&students, &students[..2]).is_err());
-    assert!(against(&students, &[]).is_err());
+    assert_eq!(accuracy_difference(&teacher, &teacher).unwrap().high, 0.0);
+    assert!(accuracy_difference(&students, &students[..2]).is_err());
+    assert!(accuracy_difference(&students, &[]).is_err());
 }
 
 #[test]
-fn macro_f1_of_the_whole_and_around_it() {
+fn the_macro_f1_interval_contains_the_score_itself() {
     let gold: Vec<usize> = (0..120).map(|row| row % 3).collect();
     let guess: Vec<usize> = (0..120).map(|row| if row % 10 == 0 { 0 } else { row % 3 }).collect();
-    let whole = crate::eval::metrics::Metrics::new(&gold, &guess, 3).unwrap().macro_f1;
+    let mut tally = Tally::new(3);
+    gold.iter().zip(&guess).for_each(|(&gold, &guess)| tally.add(gold, guess, 1));
+    let whole = tally.macro_f1();
     let interval = macro_f1_interval(&gold, &[guess.clone(), guess], 3).unwrap();
     close(interval.mean, whole, 1e-12);
     assert!(interval.low < whole && whole < interval.high);
@@ -243,4 +246,18 @@ fn shapes_are_checked() {
     assert!(matches!(accuracy_interval(&ragged), Err(EvalError::Length { left: 2, right: 3, .. })));
     assert!(paired_difference(&[answers(1, 2)], &[answers(1, 3)]).is_err());
     assert!(macro_f1_interval(&[0, 5], &[vec![0, 1]], 2).is_err());
+    assert!(matches!(
+        macro_f1_interval(&[], &[vec![]], 2),
+        Err(EvalError::Empty { what: "test row" })
+    ));
+}
+
+#[test]
+fn errors_name_the_row_and_help() {
+    let error = macro_f1_interval(&[0, 1], &[vec![0, 2]], 2).unwrap_err();
+    assert!(error.to_string().contains("row 1 of predicted has class 2"), "{error}");
+    assert!(error.hint().unwrap().contains("the same task"));
+    let error = macro_f1_interval(&[0], &[vec![0, 1]], 2).unwrap_err();
+    assert!(error.to_string().contains("differs: 1 and 2"), "{error}");
+    assert!(error.hint().unwrap().contains("every row"));
 }

@@ -1,5 +1,5 @@
-//! One report out of what was found: the sections of a run, and of the setting of a comparison that
-//! is shown closely.
+//! Builds a report: the sections of a run, or of the one setting of a comparison that is shown in
+//! detail.
 
 pub(crate) mod sections;
 
@@ -9,34 +9,35 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, Variant},
     embed::Embedder,
-    eval::{self, accuracy_interval, against, macro_f1_interval},
+    eval::{self, accuracy_difference, accuracy_interval, macro_f1_interval},
     prompt::Prompts,
     report,
     run::{RunFolder, ledger::Entry},
-    task::{LabelledText, Task},
+    task::{Class, LabelledText, Task},
     teacher::TeacherIdentity,
 };
 
-/// What a report is about.
-pub(crate) struct Found<'a> {
-    pub table: &'a [VariantPredictions],
+/// What a report presents.
+pub(crate) struct Findings<'a> {
+    /// The variants of the result table.
+    pub variants: &'a [VariantPredictions],
     pub relabelled: &'a [RelabelledText],
     pub kept: &'a [RelabelledText],
     pub funnel: report::Funnel,
 }
 
-/// What the models of one row of the table said about the test set.
+/// The predictions of one variant on the test set.
 pub(crate) struct VariantPredictions {
     pub row: Variant,
     /// Class indices, `[seeds][rows]`.
     pub predicted: Vec<Vec<usize>>,
-    /// Their probabilities; lists are empty where an older ledger has none.
+    /// Their probabilities, `[seeds][rows]`; the lists are empty if an older ledger has none.
     pub confidence: Vec<Vec<f32>>,
     pub train_rows: usize,
 }
 
-/// Gathers the report from what the stages left behind.
-pub(crate) struct Assembly<'a> {
+/// Builds the report of a run folder.
+pub(crate) struct ReportBuilder<'a> {
     pub run: &'a RunFolder,
     pub task: &'a Task,
     pub settings: &'a Settings,
@@ -45,92 +46,51 @@ pub(crate) struct Assembly<'a> {
     pub embedder: &'a dyn Embedder,
 }
 
-impl Assembly<'_> {
-    /// The report on `found`.
+/// The pairs of variants that a report compares.
+const COMPARED: [(Variant, Variant); 4] = [
+    (Variant::A1, Variant::Seeds),
+    (Variant::A2, Variant::Seeds),
+    (Variant::A2, Variant::A1),
+    (Variant::A2, Variant::Teacher),
+];
+
+impl ReportBuilder<'_> {
+    /// The report on `findings`.
     ///
     /// # Errors
-    /// Answers that do not fit the test set; the embedder passes on its errors.
-    pub(crate) fn report(
+    /// Predictions that do not fit the test set, or the embedder fails.
+    pub(crate) fn build(
         &self,
-        found: &Found<'_>,
+        findings: &Findings<'_>,
         teacher: Option<&TeacherIdentity>,
         student: report::Student,
     ) -> Result<Report, ReportError> {
-        let Found { table, relabelled, kept, ref funnel } = *found;
+        let Findings { variants, relabelled, kept, ref funnel } = *findings;
         let task = self.task;
-        let classes = task.classes.len();
         let gold: Vec<usize> = task.test.iter().map(|item| item.label).collect();
-        let correct = |arm: &VariantPredictions| eval::correct(&arm.predicted, &gold);
-        let mut results = Vec::new();
-        for arm in table {
-            results.push(report::Scores {
-                row: arm.row,
-                accuracy: accuracy_interval(&correct(arm))?,
-                macro_f1: macro_f1_interval(&gold, &arm.predicted, classes)?,
-                seeds: arm.predicted.len(),
-                train_rows: arm.train_rows,
-                test_rows: gold.len(),
-            });
-        }
-        let find = |row: Variant| table.iter().find(|arm| arm.row == row);
-        let mut differences = Vec::new();
-        let pairs = [
-            (Variant::A1, Variant::Seeds),
-            (Variant::A2, Variant::Seeds),
-            (Variant::A2, Variant::A1),
-            (Variant::A2, Variant::Teacher),
-        ];
-        for (a, b) in pairs {
-            if let (Some(left), Some(right)) = (find(a), find(b)) {
-                let interval = against(&correct(left), &correct(right))?;
-                differences.push(report::Difference { a, b, interval });
-            }
-        }
+        let find = |row: Variant| variants.iter().find(|variant| variant.row == row);
         let a2 = find(Variant::A2);
-        let confusion = a2.map(|arm| sections::confusion(task, &gold, &arm.predicted, Variant::A2));
-        let reliability = [find(Variant::Teacher), a2].into_iter().flatten().filter_map(|arm| {
-            sections::reliability(arm.row, &gold, &arm.predicted, &arm.confidence)
-        });
-        let predicted = a2.map_or(&[][..], |arm| &arm.predicted[0]);
-        let map = sections::map(task, self.seeds, kept, predicted, self.embedder)?;
-        let teacher = teacher.map_or_else(
-            || report::Teacher {
-                name: "imported texts".into(),
-                sha256: String::new(),
-                file: String::new(),
-            },
-            |identity| report::Teacher {
-                file: identity.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                name: identity.name.clone(),
-                sha256: identity.sha256.clone(),
-            },
-        );
+        let confusion =
+            a2.map(|variant| sections::confusion(task, &gold, &variant.predicted, Variant::A2));
+        let reliability =
+            [find(Variant::Teacher), a2].into_iter().flatten().filter_map(|variant| {
+                let VariantPredictions { row, predicted, confidence, .. } = variant;
+                sections::reliability(*row, &gold, predicted, confidence)
+            });
+        let predicted = a2.map_or(&[][..], |variant| &variant.predicted[0]);
         let mut report = Report {
-            task: report::Task {
-                name: task.name.clone(),
-                classes: task
-                    .classes
-                    .iter()
-                    .map(|class| report::Class {
-                        name: class.name.clone(),
-                        description: class.description.clone(),
-                    })
-                    .collect(),
-                shots: task.shots,
-                test_rows: gold.len(),
-                sha256: task.sha256.clone(),
-            },
-            teacher,
+            task: self.task(),
+            teacher: describe_teacher(teacher),
             student,
-            results,
-            differences,
+            results: self.results(variants, &gold)?,
+            differences: differences(variants, &gold)?,
             funnel: funnel.clone(),
             relabel: (!relabelled.is_empty()).then(|| sections::relabel(task, relabelled)),
             confusion,
             examples: sections::examples(relabelled),
             comparison: None,
             reliability: reliability.collect(),
-            map,
+            map: sections::map(task, self.seeds, kept, predicted, self.embedder)?,
             diversity: sections::diversity(self.seeds, kept),
             privacy: None,
             stages: self.stages(),
@@ -141,7 +101,42 @@ impl Assembly<'_> {
         Ok(report)
     }
 
-    /// What the task's readers found odd, and what the teacher could not answer.
+    fn task(&self) -> report::Task {
+        let class = |class: &Class| report::Class {
+            name: class.name.clone(),
+            description: class.description.clone(),
+        };
+        report::Task {
+            name: self.task.name.clone(),
+            classes: self.task.classes.iter().map(class).collect(),
+            shots: self.task.shots,
+            test_rows: self.task.test.len(),
+            sha256: self.task.sha256.clone(),
+        }
+    }
+
+    /// The scores of each variant.
+    fn results(
+        &self,
+        variants: &[VariantPredictions],
+        gold: &[usize],
+    ) -> Result<Vec<report::Scores>, ReportError> {
+        let classes = self.task.classes.len();
+        let scores = |variant: &VariantPredictions| {
+            let VariantPredictions { row, ref predicted, train_rows, .. } = *variant;
+            Ok(report::Scores {
+                row,
+                accuracy: accuracy_interval(&eval::correct(predicted, gold))?,
+                macro_f1: macro_f1_interval(gold, predicted, classes)?,
+                seeds: predicted.len(),
+                train_rows,
+                test_rows: gold.len(),
+            })
+        };
+        variants.iter().map(scores).collect()
+    }
+
+    /// Warnings about the task's files, and the requests that the teacher could not answer.
     fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> =
             self.task.warnings.iter().map(ToString::to_string).collect();
@@ -166,9 +161,9 @@ impl Assembly<'_> {
             })
             .into();
         for entry in self.run.ledger.entries() {
-            let (name, spent, read, written, calls) = match entry {
+            let (name, spent, prompt, generated, calls) = match entry {
                 Entry::Reply { ask, seconds, prompt_tokens, generated_tokens, .. } => {
-                    // A written label; requests for texts have numbers for names.
+                    // The request was for a label; the ids of requests for texts are numbers.
                     let stage =
                         ask.split('.').next().filter(|name| ["relabel", "test"].contains(name));
                     (stage.unwrap_or("generate"), *seconds, *prompt_tokens, *generated_tokens, 1)
@@ -186,8 +181,8 @@ impl Assembly<'_> {
             };
             if let Some(stage) = stages.iter_mut().find(|stage| stage.stage == name) {
                 stage.seconds += spent;
-                stage.prompt_tokens += read as u64;
-                stage.generated_tokens += written as u64;
+                stage.prompt_tokens += prompt as u64;
+                stage.generated_tokens += generated as u64;
                 stage.calls += calls;
             }
         }
@@ -211,10 +206,44 @@ impl Assembly<'_> {
     }
 }
 
-/// Masks every text of the customer's and the teacher's in `report` where the settings want it.
+/// The differences of [`COMPARED`] for which both variants were run.
+fn differences(
+    variants: &[VariantPredictions],
+    gold: &[usize],
+) -> Result<Vec<report::Difference>, ReportError> {
+    let correct = |row: Variant| {
+        let variant = variants.iter().find(|variant| variant.row == row)?;
+        Some(eval::correct(&variant.predicted, gold))
+    };
+    let mut differences = Vec::new();
+    for (a, b) in COMPARED {
+        if let (Some(of_a), Some(of_b)) = (correct(a), correct(b)) {
+            let interval = accuracy_difference(&of_a, &of_b)?;
+            differences.push(report::Difference { a, b, interval });
+        }
+    }
+    Ok(differences)
+}
+
+fn describe_teacher(teacher: Option<&TeacherIdentity>) -> report::Teacher {
+    match teacher {
+        Some(identity) => report::Teacher {
+            file: identity.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: identity.name.clone(),
+            sha256: identity.sha256.clone(),
+        },
+        None => report::Teacher {
+            name: "imported texts".into(),
+            sha256: String::new(),
+            file: String::new(),
+        },
+    }
+}
+
+/// Masks personal data in all texts of `report`, if `filter.redact` is set.
 ///
 /// # Errors
-/// As [`redact::rows`].
+/// An invalid pattern in `audit.patterns`.
 fn mask(settings: &Settings, report: &mut Report) -> Result<(), ReportError> {
     let Some(scanner) = redact::scanner(settings)? else { return Ok(()) };
     let descriptions = report.task.classes.iter_mut().map(|class| &mut class.description);

@@ -1,5 +1,5 @@
-//! The sections of the report, each computed from rows and predictions alone: no run folder, no
-//! teacher. The stage `eval` and `promptmix compare` fill their reports with the same numbers.
+//! The sections of the report, each computed from rows and predictions only: no run folder, no
+//! teacher. The stage `eval` and `promptmix compare` both use them.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -8,40 +8,41 @@ use crate::{
     embed::{Embedder, map},
     eval::{self, Calibration},
     relabel::Answer,
-    report::ReportError,
-    report::{self, PointKind},
+    report::{self, PointKind, ReportError},
     task::{LabelledText, Task},
 };
 
-/// Points of the map: seconds to compute, and as many as can be told apart. Seeds and errors have
-/// their share at most, generated texts have the rest.
+/// Points of the map: as many as can be distinguished, and seconds to compute. At most these
+/// numbers of seeds and errors, the rest are generated texts.
 const POINTS: usize = 800;
 const SEED_POINTS: usize = 200;
 const ERROR_POINTS: usize = 200;
-/// Pairs of classes that are shown, the most relabelled and the most mistaken ones.
+/// Pairs of classes listed: the most relabelled and the most confused ones.
 const RELABELLED_PAIRS: usize = 12;
 const MISTAKEN_PAIRS: usize = 8;
-/// The share that changed of fewer texts says nothing.
-const TEXTS_OF_A_PAIR: u64 = 5;
-/// Texts shown of each mistaken pair.
+/// Minimum number of texts for the share of a pair that changed to mean anything.
+const MIN_PAIR_TEXTS: u64 = 5;
+/// Texts shown for each confused pair.
 const MISTAKEN_TEXTS: usize = 5;
 
-/// What the teacher said of each test text, as class and confidence. A text that its process did not
-/// survive counts as wrong, with confidence 0. A teacher that wrote its answers has no confidences.
+/// The teacher's predictions on the test set, as class and confidence. A text that crashed the
+/// teacher's process counts as wrong, with confidence 0. If the answers were generated instead of
+/// scored, there are no confidences.
 pub(crate) fn teacher_predictions(
     task: &Task,
     answers: &[Option<Answer>],
 ) -> (Vec<usize>, Vec<f32>) {
-    let said = |(answer, item): (&Option<Answer>, &LabelledText)| match answer {
+    let predict = |(answer, item): (&Option<Answer>, &LabelledText)| match answer {
         Some(answer) => (answer.class, answer.confidence()),
         None => ((item.label + 1) % task.classes.len(), Some(0.0)),
     };
-    let (classes, confidence): (Vec<_>, Vec<_>) = answers.iter().zip(&task.test).map(said).unzip();
+    let (classes, confidence): (Vec<_>, Vec<_>) =
+        answers.iter().zip(&task.test).map(predict).unzip();
     (classes, confidence.into_iter().collect::<Option<_>>().unwrap_or_default())
 }
 
-/// What relabelling changed: by α, by pair of classes (the most changed dozen of those with five
-/// texts or more), from class to class.
+/// What relabelling changed: by α, by pair of classes (the twelve most changed of those with five
+/// texts or more), and from class to class.
 pub(crate) fn relabel(task: &Task, rows: &[RelabelledText]) -> report::Relabel {
     let classes = task.classes.len();
     let mut flow = vec![vec![0; classes]; classes];
@@ -50,8 +51,8 @@ pub(crate) fn relabel(task: &Task, rows: &[RelabelledText]) -> report::Relabel {
     let mut changed = 0;
     for row in rows {
         let AugmentedText { major, minor, alpha, .. } = &row.augmented;
-        let moved = u64::from(row.relabel != *major);
-        changed += moved;
+        let is_changed = u64::from(row.relabel != *major);
+        changed += is_changed;
         if let (Some(from), Some(to)) = (class_of(task, major), class_of(task, &row.relabel)) {
             flow[from][to] += 1;
         }
@@ -63,7 +64,7 @@ pub(crate) fn relabel(task: &Task, rows: &[RelabelledText]) -> report::Relabel {
         ];
         for (total, changed) in counts.into_iter().flatten() {
             *total += 1;
-            *changed += moved;
+            *changed += is_changed;
         }
     }
     let by_alpha = by_alpha.into_iter().map(|(percent, (total, changed))| report::AlphaShare {
@@ -79,9 +80,9 @@ pub(crate) fn relabel(task: &Task, rows: &[RelabelledText]) -> report::Relabel {
             total,
             changed,
         })
-        .filter(|pair| pair.total >= TEXTS_OF_A_PAIR && pair.changed > 0)
+        .filter(|pair| pair.total >= MIN_PAIR_TEXTS && pair.changed > 0)
         .collect();
-    // By share, without rounding; of equal shares that of more texts first.
+    // By share, compared exactly; ties by number of texts.
     by_pair.sort_by(|a, b| {
         let order = (b.changed * a.total).cmp(&(a.changed * b.total));
         order.then(b.total.cmp(&a.total))
@@ -91,8 +92,8 @@ pub(crate) fn relabel(task: &Task, rows: &[RelabelledText]) -> report::Relabel {
     report::Relabel { changed, total, by_alpha: by_alpha.collect(), by_pair, flow }
 }
 
-/// Which classes a model mistakes for which, summed over seeds, with the worst pairs' texts.
-/// `gold`, `[rows]`, are the labels of the task's test set; `predicted` is `[seeds][rows]`.
+/// The confusion matrix of a model, summed over seeds, with texts of the worst pairs. `gold`,
+/// `[rows]`, are the labels of the task's test set; `predicted` is `[seeds][rows]`.
 pub(crate) fn confusion(
     task: &Task,
     gold: &[usize],
@@ -106,17 +107,17 @@ pub(crate) fn confusion(
             matrix[*gold][*predicted] += 1;
         }
     }
-    let cells = (0..classes).flat_map(|gold| (0..classes).map(move |taken| (gold, taken)));
+    let cells = (0..classes).flat_map(|gold| (0..classes).map(move |wrong| (gold, wrong)));
     let mut worst: Vec<(usize, usize)> =
-        cells.filter(|&(gold, taken)| gold != taken && matrix[gold][taken] > 0).collect();
-    worst.sort_by_key(|&(gold, taken)| Reverse(matrix[gold][taken]));
+        cells.filter(|&(gold, wrong)| gold != wrong && matrix[gold][wrong] > 0).collect();
+    worst.sort_by_key(|&(gold, wrong)| Reverse(matrix[gold][wrong]));
     worst.truncate(MISTAKEN_PAIRS);
-    let pair = |(of, taken): (usize, usize)| {
-        // Each text with the number of seeds that take it for the other class.
+    let pair = |(of, wrong): (usize, usize)| {
+        // Each text with the number of seeds that predict the wrong class.
         let mut texts: Vec<(usize, &str)> = (gold.iter().zip(&task.test).enumerate())
             .filter(|(_, (gold, _))| **gold == of)
             .map(|(at, (_, item))| {
-                let seeds = predicted.iter().filter(|seed| seed[at] == taken).count();
+                let seeds = predicted.iter().filter(|seed| seed[at] == wrong).count();
                 (seeds, item.text.as_str())
             })
             .filter(|(seeds, _)| *seeds > 0)
@@ -124,8 +125,8 @@ pub(crate) fn confusion(
         texts.sort_by_key(|(seeds, _)| Reverse(*seeds));
         report::MistakenPair {
             gold: task.classes[of].name.clone(),
-            predicted: task.classes[taken].name.clone(),
-            count: matrix[of][taken],
+            predicted: task.classes[wrong].name.clone(),
+            count: matrix[of][wrong],
             texts: texts.iter().take(MISTAKEN_TEXTS).map(|(_, text)| (*text).to_owned()).collect(),
         }
     };
@@ -133,9 +134,9 @@ pub(crate) fn confusion(
     report::Confusion { row, matrix, pairs }
 }
 
-/// Confidence held against accuracy, all seeds in one; `predicted` and `confidence` are
-/// `[seeds][rows]`. `None` without a test set, where a seed has no confidences (ledgers written
-/// before they were noted), and where one is no probability.
+/// Calibration over all seeds together; `predicted` and `confidence` are `[seeds][rows]`. `None`
+/// without a test set, if a seed has no confidences (older ledgers), or if one is not a
+/// probability.
 pub(crate) fn reliability(
     row: Variant,
     gold: &[usize],
@@ -147,19 +148,19 @@ pub(crate) fn reliability(
         return None;
     }
     let answers = predicted.iter().zip(confidence).flat_map(|(predicted, confidence)| {
-        let right = predicted.iter().zip(gold).map(|(predicted, gold)| predicted == gold);
-        confidence.iter().copied().zip(right)
+        let correct = predicted.iter().zip(gold).map(|(predicted, gold)| predicted == gold);
+        confidence.iter().copied().zip(correct)
     });
     let calibration = Calibration::from_answers(answers).ok()?;
     Some(report::Reliability { row, calibration })
 }
 
-/// The embeddings of seeds, generated texts and test errors in a plane, 800 points at most, evenly
-/// over the classes. `predicted`, `[rows]`, is what one student (the first of row A2) says about the
-/// task's test set; empty without one. `None` where there are fewer than three texts.
+/// The embeddings of seeds, generated texts and test errors in two dimensions, at most 800 points,
+/// evenly over the classes. `predicted`, `[rows]`, are the predictions of one student (the first of
+/// row A2) on the task's test set; empty without one. `None` for fewer than three texts.
 ///
 /// # Errors
-/// The embedder's own.
+/// The embedder fails.
 pub(crate) fn map(
     task: &Task,
     seeds: &[LabelledText],
@@ -179,7 +180,7 @@ pub(crate) fn map(
         seeds.iter().map(|seed| point(PointKind::Seed, seed.label, None, &seed.text)).collect();
     let errors: Vec<report::Point> = (task.test.iter().zip(predicted))
         .filter(|(item, predicted)| item.label != **predicted)
-        .map(|(item, taken)| point(PointKind::TestError, item.label, Some(*taken), &item.text))
+        .map(|(item, wrong)| point(PointKind::TestError, item.label, Some(*wrong), &item.text))
         .collect();
     let generated: Vec<report::Point> = kept
         .iter()
@@ -190,33 +191,33 @@ pub(crate) fn map(
         .collect();
     let seeds = evenly(seeds, SEED_POINTS);
     let errors = evenly(errors, ERROR_POINTS);
-    let room = POINTS - seeds.len() - errors.len();
-    // In the order in which they are drawn: the few lie on top of the many.
-    let mut points = evenly(generated, room);
+    let remaining = POINTS - seeds.len() - errors.len();
+    // In drawing order: the few errors and seeds on top of the many generated texts.
+    let mut points = evenly(generated, remaining);
     points.extend(errors);
     points.extend(seeds);
     if points.len() < 3 {
         return Ok(None);
     }
     let texts: Vec<String> = points.iter().map(|point| point.text.clone()).collect();
-    for (point, place) in points.iter_mut().zip(map::place(&embedder.embed(&texts)?)) {
-        [point.x, point.y] = place;
+    for (point, position) in points.iter_mut().zip(map::project(&embedder.embed(&texts)?)) {
+        [point.x, point.y] = position;
     }
     Ok(Some(report::Map { points }))
 }
 
-/// At most `wanted` of `points`, as many of each class as of the next where there are enough, spread
-/// over the list; in its order.
+/// At most `wanted` of `points`, equally many of each class as far as there are enough, spread
+/// evenly over the list and in its order.
 fn evenly(points: Vec<report::Point>, wanted: usize) -> Vec<report::Point> {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for point in &points {
         *counts.entry(point.class).or_default() += 1;
     }
-    // Each class in turn takes one more, those with the fewest being served in full.
+    // Divide evenly, starting with the smallest classes: what they leave over goes to the others.
     let mut smallest: Vec<(usize, usize)> = counts.into_iter().collect();
     smallest.sort_by_key(|(_, count)| *count);
     let (mut left, mut classes) = (wanted, smallest.len());
-    // Of each class: how many there are, how many are taken, how many were seen.
+    // For each class: its number of points, how many are taken, how many were seen so far.
     let mut quota: BTreeMap<usize, (usize, usize, usize)> = BTreeMap::new();
     for (class, count) in smallest {
         let taken = count.min(left / classes);
@@ -225,7 +226,7 @@ fn evenly(points: Vec<report::Point>, wanted: usize) -> Vec<report::Point> {
     }
     let chosen = |point: &report::Point| {
         let Some((count, taken, seen)) = quota.get_mut(&point.class) else { return false };
-        // The multiples of count / taken, rounded up.
+        // Take the points at the multiples of count / taken, rounded up.
         let chosen = (*seen * *taken) % *count < *taken;
         *seen += 1;
         chosen
@@ -233,12 +234,11 @@ fn evenly(points: Vec<report::Point>, wanted: usize) -> Vec<report::Point> {
     points.into_iter().filter(chosen).collect()
 }
 
-/// How varied the texts are: the seeds (where there are any), then the generated texts, measured so
-/// that the two compare.
+/// Lexical diversity of the seeds (if there are any) and the generated texts, measured comparably.
 pub(crate) fn diversity(
     seeds: &[LabelledText],
     generated: &[RelabelledText],
-) -> Vec<report::Lexical> {
+) -> Vec<report::LexicalDiversity> {
     let sets = [
         seeds.iter().map(|seed| seed.text.as_str()).collect(),
         generated.iter().map(|row| row.augmented.text.as_str()).collect(),
@@ -246,7 +246,7 @@ pub(crate) fn diversity(
     let named = ["seeds", "generated"].into_iter().zip(eval::diversity(&sets));
     named
         .filter(|(_, found)| found.texts > 0)
-        .map(|(of, found)| report::Lexical {
+        .map(|(of, found)| report::LexicalDiversity {
             of: of.to_owned(),
             texts: found.texts as u64,
             distinct_2: found.distinct_2,
@@ -256,17 +256,17 @@ pub(crate) fn diversity(
         .collect()
 }
 
-/// A dozen texts, spread evenly over the run, the ones whose label changed first.
+/// Twelve texts, spread evenly over the run; texts with a changed label first.
 pub(crate) fn examples(rows: &[RelabelledText]) -> Vec<report::Example> {
     const WANTED: usize = 12;
     let spread = |rows: Vec<&RelabelledText>, wanted: usize| -> Vec<RelabelledText> {
         let step = rows.len().div_ceil(wanted.max(1)).max(1);
         rows.into_iter().step_by(step).take(wanted).cloned().collect()
     };
-    let (moved, stayed): (Vec<_>, Vec<_>) =
+    let (changed, unchanged): (Vec<_>, Vec<_>) =
         rows.iter().partition(|row| row.relabel != row.augmented.major);
-    let mut chosen = spread(moved, WANTED / 2);
-    chosen.extend(spread(stayed, WANTED - chosen.len()));
+    let mut chosen = spread(changed, WANTED / 2);
+    chosen.extend(spread(unchanged, WANTED - chosen.len()));
     chosen
         .into_iter()
         .map(|row| {
@@ -277,7 +277,7 @@ pub(crate) fn examples(rows: &[RelabelledText]) -> Vec<report::Example> {
                 minor,
                 alpha: alpha.unwrap_or(1.0),
                 relabelled: Some(row.relabel),
-                // An answer that was written has none.
+                // A generated answer has no probability.
                 probability: (!row.probabilities.is_empty() || row.p < 1.0)
                     .then_some(f64::from(row.p)),
             }

@@ -1,15 +1,15 @@
-//! The model card of an exported classifier: `README.md` as Hugging Face reads it.
+//! The model card of an exported classifier: a `README.md` in Hugging Face's format.
 //!
-//! Every number comes from the run's own files or from the export's checks; what is not known there
-//! is called unknown. The card holds names and descriptions of classes, which can be left out, and
-//! no text of anybody: no example, no test text, no generated one.
+//! Every number comes from the run's own files or from the checks of the export; anything else is
+//! called unknown. The card contains the names and (optionally) descriptions of the classes, but no
+//! examples, test texts or generated texts.
 
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, context};
 use serde::Serialize;
 
-use super::{Record, Report};
+use super::{Report, RunRecord};
 use crate::{
     dataset::Variant,
     eval::Interval,
@@ -20,35 +20,35 @@ use crate::{
     },
 };
 
-/// All that a card is made from.
+/// Everything that a card is made from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Card<'a> {
     /// The heading.
     pub title: &'a str,
-    /// As Hugging Face writes licences; "unknown" where nobody said.
+    /// Licence identifier of Hugging Face; "unknown" if none was given.
     pub licence: &'a str,
-    /// Whether the classes' descriptions are told.
+    /// Whether to include the descriptions of the classes.
     pub descriptions: bool,
     pub format: Format,
     pub facts: &'a Facts,
     pub checks: &'a Checks,
-    /// The run that made the classifier and what it began from, where known.
-    pub run: Option<(&'a Record, &'a Base)>,
+    /// The run that made the classifier and its base model, if known.
+    pub run: Option<(&'a RunRecord, &'a Base)>,
 }
 
-/// The encoder that a training began from.
+/// The encoder that was fine-tuned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Base {
-    /// Its name, no path.
+    /// Its name, not a path.
     pub name: String,
-    /// Where it can be had on the hub.
+    /// Its repository on the Hugging Face hub.
     pub repo: Option<String>,
-    /// SHA-256 (hex) of its weights, where they were found.
+    /// SHA-256 (hex) of its weights, if they were found.
     pub sha256: Option<String>,
 }
 
 impl Card<'_> {
-    /// The card as Markdown with a YAML head.
+    /// The card as Markdown with a YAML header.
     pub(crate) fn render(&self) -> String {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
@@ -57,7 +57,7 @@ impl Card<'_> {
         environment.add_filter("md", |text: String| plain(&text));
         let template = environment
             .template_from_str(include_str!("card.md.j2"))
-            .expect("the card's template is compiled into the program and tested");
+            .expect("the built-in template compiles");
         let facts = self.facts;
         let report = self.run.and_then(|(record, _)| record.report.as_ref());
         let tables = report.map(Tables::new).unwrap_or_default();
@@ -83,20 +83,20 @@ impl Card<'_> {
                 temperature => facts.temperature,
                 classes => self.classes(),
                 described => self.descriptions && self.run.is_some(),
-                run => self.run.map(|(record, base)| Made::new(record, base)),
+                run => self.run.map(|(record, base)| Origin::new(record, base)),
                 results => tables.results,
                 differences => tables.differences,
                 test_rows => tables.test_rows,
-                own_seeds => tables.own_seeds,
+                student_seeds => tables.student_seeds,
                 folder => self.format != Format::Onnx,
                 folder_check => context! { texts => self.checks.folder.texts },
                 onnx => self.checks.onnx_weights.map(|weights| context! { weights }),
                 version => env!("CARGO_PKG_VERSION"),
             })
-            .expect("the card's template is rendered by a test with all that it names")
+            .expect("the template uses only values that are passed to it")
     }
 
-    /// The classes in the order of the logits, with their descriptions where the run has them.
+    /// The classes in the order of the logits, with their descriptions if the run has them.
     fn classes(&self) -> Vec<BTreeMap<&str, &str>> {
         let known = self.run.map_or(&[][..], |(record, _)| &record.task.classes);
         let describe = |name: &str| {
@@ -110,9 +110,9 @@ impl Card<'_> {
     }
 }
 
-/// How the classifier came to be.
+/// The data, teacher and training behind a classifier.
 #[derive(Serialize)]
-struct Made<'a> {
+struct Origin<'a> {
     version: &'a str,
     task: &'a str,
     task_sha256: &'a str,
@@ -122,14 +122,14 @@ struct Made<'a> {
     dropped: Vec<String>,
     rouge_l: f64,
     min_probability: f32,
-    teacher: Option<Who>,
+    teacher: Option<TeacherFile>,
     prompts_sha256: &'a str,
     base: &'a Base,
     training: Vec<Setting>,
 }
 
 #[derive(Serialize)]
-struct Who {
+struct TeacherFile {
     name: String,
     file: String,
     sha256: String,
@@ -141,16 +141,16 @@ struct Setting {
     value: String,
 }
 
-impl<'a> Made<'a> {
-    fn new(record: &'a Record, base: &'a Base) -> Self {
-        let Record { task, settings, report, .. } = record;
+impl<'a> Origin<'a> {
+    fn new(record: &'a RunRecord, base: &'a Base) -> Self {
+        let RunRecord { task, settings, report, .. } = record;
         let count = |stage: &str, name: &str| {
             record.counts.get(stage).and_then(|counts| counts.get(name)).copied()
         };
         let number = |count: Option<usize>| count.map_or("unknown".to_owned(), |n| n.to_string());
         let funnel = match report {
             Some(Report { funnel, .. }) => format!(
-                "{} asked for, {} found in the replies, {} after exact doubles, {} trained on",
+                "{} requested, {} found in the replies, {} after exact duplicates, {} trained on",
                 funnel.asked, funnel.parsed, funnel.unique, funnel.kept
             ),
             None => format!("{} trained on", number(count("filter", "kept"))),
@@ -160,7 +160,7 @@ impl<'a> Made<'a> {
             false => format!("the {} nearest classes", settings.relabel.candidates),
         };
         let changed = report.as_ref().and_then(|report| report.relabel.as_ref()).map_or_else(
-            || "how many labels changed was not reported".to_owned(),
+            || "the number of changed labels was not reported".to_owned(),
             |relabel| format!("{} of {} labels changed", relabel.changed, relabel.total),
         );
         let dropped = report.iter().flat_map(|report| &report.funnel.dropped);
@@ -174,16 +174,18 @@ impl<'a> Made<'a> {
             shots: task.shots,
             funnel,
             relabelled: match record.imported {
-                true => format!("{changed}; the labels may have come with the imported texts"),
+                true => format!("{changed}; the labels may be those of the imported texts"),
                 false => format!("the teacher scored the names of {candidates}; {changed}"),
             },
             dropped: dropped.map(|(why, n)| format!("{why} {n}")).collect(),
             rouge_l: settings.filter.rouge_l,
             min_probability: settings.filter.min_probability,
-            teacher: record.teacher.as_ref().filter(|_| !record.imported).map(|teacher| Who {
-                name: teacher.name.clone(),
-                file: file(&teacher.file),
-                sha256: teacher.sha256.clone(),
+            teacher: record.teacher.as_ref().filter(|_| !record.imported).map(|teacher| {
+                TeacherFile {
+                    name: teacher.name.clone(),
+                    file: file(&teacher.file),
+                    sha256: teacher.sha256.clone(),
+                }
             }),
             prompts_sha256: &record.prompts_sha256,
             base,
@@ -192,8 +194,8 @@ impl<'a> Made<'a> {
     }
 }
 
-/// Every setting of the student but its model, which is named elsewhere and may be a path.
-fn training(record: &Record) -> Vec<Setting> {
+/// Every setting of the student except its model, which is named elsewhere and can be a path.
+fn training(record: &RunRecord) -> Vec<Setting> {
     let table = toml::Table::try_from(&record.settings.student).unwrap_or_default();
     let settings = table.into_iter().filter(|(key, _)| key != "model");
     let settings = settings.map(|(key, value)| {
@@ -207,13 +209,13 @@ fn training(record: &Record) -> Vec<Setting> {
     settings.chain([seed]).collect()
 }
 
-/// The report's numbers, written out.
+/// The numbers of the report as text.
 #[derive(Default)]
 struct Tables {
     results: Vec<BTreeMap<&'static str, String>>,
     differences: Vec<BTreeMap<&'static str, String>>,
     test_rows: usize,
-    own_seeds: usize,
+    student_seeds: usize,
 }
 
 impl Tables {
@@ -242,19 +244,19 @@ impl Tables {
             results: results.collect(),
             differences: differences.collect(),
             test_rows: report.results.first().map_or(0, |scores| scores.test_rows),
-            own_seeds: report.scores(Variant::A2).map_or(0, |scores| scores.seeds),
+            student_seeds: report.scores(Variant::A2).map_or(0, |scores| scores.seeds),
         }
     }
 }
 
-/// What the rows of the table are.
+/// The rows of the table.
 fn name(row: Variant) -> &'static str {
     match row {
-        Variant::Seeds => "student of the labelled examples alone",
-        Variant::A1 => "student of the labels that were asked for",
+        Variant::Seeds => "student trained on the labelled examples only",
+        Variant::A1 => "student trained on the requested labels",
         Variant::A2 => "this classifier's row: labels after relabelling",
         Variant::Teacher => "the teacher itself",
-        rival => rival.name(),
+        other => other.name(),
     }
 }
 
@@ -270,7 +272,7 @@ fn points(difference: f64) -> String {
     format!("{:+.1}", 100.0 * difference)
 }
 
-/// Foreign text as Markdown that shows it and does nothing else, also inside a table.
+/// Escapes a text so that Markdown shows it literally, also inside a table.
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
@@ -284,7 +286,7 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// A YAML string.
 fn quoted(text: &str) -> String {
-    // JSON's strings are YAML's.
+    // A JSON string is also a YAML string.
     serde_json::Value::from(text).to_string()
 }
 

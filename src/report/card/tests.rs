@@ -1,3 +1,5 @@
+//! The card of a complete run, and of exports with parts unknown.
+
 use std::path::PathBuf;
 
 use super::*;
@@ -31,10 +33,10 @@ fn task() -> Task {
     }
 }
 
-fn record() -> Record {
+fn record() -> RunRecord {
     let mut settings = Settings::default();
     settings.student.model = "/home/jane/models/distilbert-base-uncased".into();
-    Record {
+    RunRecord {
         task: task(),
         settings,
         report: Some(sample::tickets()),
@@ -79,13 +81,17 @@ fn checks() -> Checks {
     Checks { folder, onnx_weights: Some(104) }
 }
 
-fn card<'a>(facts: &'a Facts, checks: &'a Checks, run: Option<(&'a Record, &'a Base)>) -> Card<'a> {
+fn card<'a>(
+    facts: &'a Facts,
+    checks: &'a Checks,
+    run: Option<(&'a RunRecord, &'a Base)>,
+) -> Card<'a> {
     let (licence, format) = ("unknown", Format::All);
     Card { title: "Help-desk tickets", licence, descriptions: true, format, facts, checks, run }
 }
 
 #[test]
-fn a_card_says_where_everything_came_from() {
+fn a_card_gives_the_origin_of_everything() {
     let (record, base, facts, checks) = (record(), base(), facts(), checks());
     let text = card(&facts, &checks, Some((&record, &base))).render();
     for wanted in [
@@ -95,13 +101,13 @@ fn a_card_says_where_everything_came_from() {
         "| 0 | a\\|b | forgotten \\<b\\>or\\</b\\> expired |\n| 1 | other | anything else |\n",
         "sha256 `3b6f`",
         "Labelled examples: 2 per class",
-        "1050 asked for, 1011 found in the replies, 962 after exact doubles, 702 trained on",
+        "1050 requested, 1011 found in the replies, 962 after exact duplicates, 702 trained on",
         "scored the names of all classes; 233 of 958 labels changed",
-        "ROUGE-L F1 of 0.85",
+        "ROUGE-L F1 with an earlier text of the same label is at least 0.85",
         "near-duplicate 148",
         "Qwen2.5-7B-Instruct, file `qwen.gguf`, sha256 `65b8`",
         "Prompts: sha256 `9c1e`",
-        "distilbert-base-uncased, whose `model.safetensors` had sha256 `ba5e`",
+        "distilbert-base-uncased, sha256 `ba5e` of its `model.safetensors`",
         "| `epochs` | 5 |",
         "| `max_length` | 50 |",
         "On 336 labelled test texts",
@@ -122,13 +128,13 @@ fn a_card_says_where_everything_came_from() {
 }
 
 #[test]
-fn a_card_tells_no_text_and_no_path() {
+fn a_card_contains_no_text_and_no_path() {
     let (record, base, facts, checks) = (record(), base(), facts(), checks());
     let mut card = card(&facts, &checks, Some((&record, &base)));
     let text = card.render();
     let generated = record.report.as_ref().unwrap().examples.iter().map(|example| &example.text);
     for secret in generated.map(String::as_str).chain(["secret", "jane", "/home"]) {
-        assert!(!text.contains(secret), "{secret:?} stands in\n{text}");
+        assert!(!text.contains(secret), "{secret:?} is in\n{text}");
     }
     assert!(text.contains("anything else"));
     card.descriptions = false;
@@ -138,11 +144,11 @@ fn a_card_tells_no_text_and_no_path() {
 }
 
 #[test]
-fn what_is_unknown_is_called_so() {
+fn unknown_facts_are_called_unknown() {
     let (mut record, base, mut facts, checks) = (record(), base(), facts(), checks());
     let text = card(&facts, &checks, None).render();
     for wanted in
-        ["Unknown: this was exported from a student folder alone", "scores belong to a run"]
+        ["Unknown: this was exported from a student folder alone", "scores are part of a run"]
     {
         assert!(text.contains(wanted), "{text}");
     }
@@ -158,11 +164,11 @@ fn what_is_unknown_is_called_so() {
     for wanted in [
         "base_model: \"distilbert/base\"\n",
         "123 trained on",
-        "Not measured: the run has no test set, or was not evaluated.",
-        "from texts that were written elsewhere and imported",
-        "Teacher: unknown, the texts were imported.",
+        "Not measured: the run has no test set or was not evaluated.",
+        "on imported texts of unknown origin",
+        "Teacher: unknown, since the texts were imported.",
         "sha256 unknown: it was not found",
-        "their answers would be wrong. Use promptmix or `model.onnx`",
+        "their predictions would be wrong. Use promptmix or `model.onnx`",
         "softmax(logits / 1.25)",
     ] {
         assert!(text.contains(wanted), "no {wanted:?} in\n{text}");

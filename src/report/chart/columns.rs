@@ -1,4 +1,4 @@
-//! Columns: how much was relabelled at each mixing share.
+//! Column chart: the share of texts relabelled at each α.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::eval::wilson;
 
-/// Columns: the share relabelled by α, with Wilson's interval and the number of texts.
+/// A column for each α: the share relabelled, with Wilson's interval and the number of texts.
 pub(in super::super) fn columns(by_alpha: &[AlphaShare]) -> String {
     const TOP: f64 = 22.0;
     const FLOOR: f64 = 192.0;
@@ -44,7 +44,8 @@ pub(in super::super) fn columns(by_alpha: &[AlphaShare]) -> String {
     for (place, at) in by_alpha.iter().enumerate().filter(|(_, at)| at.total > 0) {
         let middle = step * (place as f64 + 0.5);
         let part = share(at.changed, at.total);
-        let (y, sure) = (down(part), wilson(at.changed.min(at.total) as usize, at.total as usize));
+        let (y, interval) =
+            (down(part), wilson(at.changed.min(at.total) as usize, at.total as usize));
         let _ = write!(
             svg,
             r#"<rect class="changed" x="{:.2}%" y="{y:.1}" width="{width:.2}%" height="{:.1}"/>"#,
@@ -55,14 +56,14 @@ pub(in super::super) fn columns(by_alpha: &[AlphaShare]) -> String {
             let _ = write!(
                 svg,
                 r#"<line class="{class}" x1="{middle:.2}%" x2="{middle:.2}%" y1="{:.1}" y2="{:.1}"/>"#,
-                down(sure.low),
-                down(sure.high)
+                down(interval.low),
+                down(interval.high)
             );
         }
         let _ = write!(
             svg,
             r#"<text class="value" x="{middle:.2}%" y="{:.1}" text-anchor="middle">{:.0}</text><text class="alpha" x="{middle:.2}%" y="{:.0}" text-anchor="middle">{:.2}</text><text class="tick" x="{middle:.2}%" y="{:.0}" text-anchor="middle">{}</text>"#,
-            down(sure.high) - 6.0,
+            down(interval.high) - 6.0,
             part * 100.0,
             FLOOR + 19.0,
             at.alpha,

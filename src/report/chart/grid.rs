@@ -1,10 +1,11 @@
-//! A matrix of many classes as a grid of small squares.
+//! The heat map of a matrix of many classes.
 
 use std::fmt::Write as _;
 
 use super::{super::number::share, escape};
 
-/// A matrix too large for numbers: one small square per cell that holds anything, shaded by row.
+/// A matrix that is too large for numbers: one small square per non-zero cell, shaded by its share
+/// of the row.
 pub(in super::super) fn grid(matrix: &[Vec<u64>], classes: usize, title: &str) -> String {
     let mut svg = format!(
         r#"<svg class="map" role="img" viewBox="0 0 {classes} {classes}" xmlns="http://www.w3.org/2000/svg"><title>{}</title><rect class="track" width="{classes}" height="{classes}"/>"#,

@@ -1,8 +1,8 @@
-//! Charts as inline SVG: bars and whiskers here, every other kind in a room of its own.
+//! Charts as inline SVG: bars and whiskers here, each other kind in a file of its own.
 //!
-//! No `viewBox`: lengths across are percent of the width at hand and lengths down are pixels, so a
-//! chart fills a phone or a sheet of paper while its letters keep their size. Colours are classes that
-//! the page's style sheet fills in, for light, dark and print.
+//! There is no `viewBox`: horizontal lengths are percentages of the available width and vertical
+//! lengths are pixels, so a chart fills any screen or page while its text keeps its size. Colours
+//! are CSS classes with values for light mode, dark mode and print.
 
 mod columns;
 mod grid;
@@ -34,7 +34,7 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// A share as a place across, kept on the canvas.
+/// A share as a horizontal position in percent, clamped to the canvas.
 fn across(share: f64) -> f64 {
     if share.is_finite() { (share * 100.0).clamp(0.0, 100.0) } else { 0.0 }
 }
@@ -46,7 +46,8 @@ fn open(height: u32, class: &str, title: &str) -> String {
     )
 }
 
-/// One bar of 0 to 100 % with its interval as a whisker; `class` colours it, `chance` is a dashed line.
+/// A bar from 0 to 100 % with its interval as a whisker; `class` is its CSS class, `chance` a
+/// dashed line.
 pub(super) fn bar(interval: Interval, class: &str, chance: Option<f64>, title: &str) -> String {
     let mut svg = open(36, "bar", title);
     for quarter in 0..=4 {
@@ -85,7 +86,7 @@ pub(super) fn scale() -> String {
     svg + "</svg>"
 }
 
-/// A difference as a dot with a whisker about zero, on a scale of `±reach`.
+/// A difference as a dot with a whisker, on a scale from -`reach` to `reach`.
 pub(super) fn difference(interval: Interval, reach: f64, title: &str) -> String {
     let place = |value: f64| across(0.5 + value / (2.0 * reach));
     let mut svg = open(30, "bar", title);
@@ -114,7 +115,7 @@ pub(super) fn plain(part: f64, class: &str, title: &str) -> String {
     svg + "</svg>"
 }
 
-/// A mean of `scale` as a bar and its spread as a whisker.
+/// A mean as a bar and its range as a whisker, on a scale from 0 to `scale`.
 pub(super) fn spread(range: Interval, scale: f64, class: &str, title: &str) -> String {
     let part = |value: f64| if scale > 0.0 { across(value / scale) } else { 0.0 };
     let mut svg = open(22, "bar", title);
@@ -127,7 +128,7 @@ pub(super) fn spread(range: Interval, scale: f64, class: &str, title: &str) -> S
     svg + "</g></svg>"
 }
 
-/// An interval across at height 18, with a halo that keeps it legible on any bar.
+/// A horizontal interval at height 18, with a halo that keeps it legible on any bar.
 fn whisker(svg: &mut String, low: f64, high: f64) {
     for class in ["halo", "whisker"] {
         let _ = write!(
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_long_as_its_share_and_stays_on_the_canvas() {
+    fn a_bar_is_as_long_as_its_share_and_within_the_canvas() {
         let svg =
             bar(Interval { mean: 0.812, low: 0.79, high: 1.2 }, "student", Some(0.5), "a < b");
         assert!(

@@ -1,4 +1,4 @@
-//! Reliability diagrams: accuracy held against confidence, bin by bin (Guo et al. 2017).
+//! Reliability diagrams: accuracy by confidence in bins (Guo et al. 2017).
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::eval::{Bin, Calibration};
 
-/// Bins of fewer answers say little and are drawn pale.
+/// Bins with fewer answers are drawn pale.
 const FEW: usize = 10;
 
 const TOP: f64 = 8.0;
 const FLOOR: f64 = 208.0;
-/// Below the diagram: how many answers each bin holds.
+/// Top and bottom of the chart below the diagram: the number of answers in each bin.
 const COUNTS: (f64, f64) = (236.0, 282.0);
 
-/// Bars of accuracy by confidence against the diagonal, and how many answers each bar stands for;
-/// `class` colours the bars.
+/// Bars of accuracy by confidence with the diagonal, and the number of answers of each bar; `class`
+/// is the CSS class of the bars.
 pub(in super::super) fn reliability(calibration: &Calibration, class: &str, title: &str) -> String {
     let mut svg = open(296, "reliability", title);
     let down = |part: f64| FLOOR - (FLOOR - TOP) * across(part) / 100.0;
@@ -65,7 +65,7 @@ fn column(svg: &mut String, bin: &Bin, (left, step): (f64, f64), class: &str, y:
     let faint = if bin.rows < FEW { " faint" } else { "" };
     let _ = write!(
         svg,
-        r#"<rect class="{class}{faint}" x="{:.2}%" y="{y:.1}" width="{:.2}%" height="{:.1}"><title>Confidence {} to {}: {} answers, on average {} sure, {} right</title></rect>"#,
+        r#"<rect class="{class}{faint}" x="{:.2}%" y="{y:.1}" width="{:.2}%" height="{:.1}"><title>Confidence {} to {}: {} answers, mean confidence {}, accuracy {}</title></rect>"#,
         left + step * 0.08,
         step * 0.84,
         FLOOR - y,
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars_stand_where_their_bin_is_and_are_as_high_as_its_accuracy() {
+    fn bars_have_the_position_of_their_bin_and_the_height_of_its_accuracy() {
         let bins = vec![
             Bin::default(),
             Bin { rows: 4, confidence: 0.4, accuracy: 0.5 },

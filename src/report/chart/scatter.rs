@@ -1,9 +1,9 @@
-//! The map of texts: a mark for each, its colour and shape its class.
+//! The map of texts: one mark per text, with colour and shape for its class.
 //!
-//! Colour alone does not tell ten classes apart, to some eyes not three; so a class has a shape as
-//! well, and colours follow Okabe & Ito (2008), darkened or lightened by the style sheet until they
-//! stand out from the paper. Seeds are larger and ringed, test errors are crosses. Each mark carries its
-//! text as a `<title>`, which browsers show on hover.
+//! Colour alone cannot distinguish ten classes, for colour-blind readers not even three. So classes
+//! also differ in shape, and colours follow Okabe & Ito (2008), darkened or lightened by the style
+//! sheet for contrast with the background. Seeds are larger and have a ring, test errors are
+//! crosses. Each mark has its text as a `<title>`, which browsers show on hover.
 
 use std::fmt::Write as _;
 
@@ -12,9 +12,9 @@ use super::{
     across, escape,
 };
 
-/// Colours of the style sheet (`--c0` …); tasks with more classes go around the circle of hues.
+/// Number of colours in the style sheet (`--c0` …); tasks with more classes use [`hue`].
 pub(in super::super) const COLOURS: usize = 10;
-/// Paths about the origin, about equal in area: circle, square, triangle, diamond, triangle on its tip.
+/// Paths around the origin, of similar area: circle, square, triangle, diamond, inverted triangle.
 const SHAPES: [&str; 5] = [
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
     "M-3.5 -3.5h7v7h-7z",
@@ -22,14 +22,14 @@ const SHAPES: [&str; 5] = [
     "M0 -5L5 0L0 5L-5 0z",
     "M0 4.8L4.7 -3.4h-9.4z",
 ];
-/// Letters of a text that a mark carries.
+/// Maximum number of characters of a text in a mark's title.
 const SHOWN: usize = 240;
-/// From here on rings are small.
+/// With more seeds, rings are small.
 const MANY_SEEDS: usize = 60;
-/// Left free at each edge, so that no mark is cut.
+/// Margin at each edge, so that no mark is cut off.
 const MARGIN: f64 = 0.025;
 
-/// What a kind of point is called, in the plural.
+/// The name of a kind of point, in the plural.
 pub(in super::super) fn kind_name(kind: PointKind) -> &'static str {
     match kind {
         PointKind::Seed => "Seeds",
@@ -38,7 +38,7 @@ pub(in super::super) fn kind_name(kind: PointKind) -> &'static str {
     }
 }
 
-/// The style sheet's class for a kind of point.
+/// The CSS class of a kind of point.
 pub(in super::super) fn kind_class(kind: PointKind) -> &'static str {
     match kind {
         PointKind::Seed => "seed",
@@ -47,13 +47,13 @@ pub(in super::super) fn kind_class(kind: PointKind) -> &'static str {
     }
 }
 
-/// The points of `map` on a square; `label` says in a sentence what is seen.
+/// The points of `map` in a square; `label` describes the chart.
 pub(in super::super) fn scatter(map: &Map, classes: &[Class], label: &str) -> String {
     let mut svg = format!(
         r#"<svg class="scatter" role="img" aria-label="{}" width="100%" height="100%" xmlns="http://www.w3.org/2000/svg"><defs>"#,
         escape(label)
     );
-    // Rings of many seeds would hide what lies around them.
+    // Large rings of many seeds would hide the points around them.
     let seeds = map.points.iter().filter(|point| point.kind == PointKind::Seed).count();
     let (ring, scale) = if seeds > MANY_SEEDS { (6.5, 0.9) } else { (9.5, 1.35) };
     for (number, path) in SHAPES.iter().enumerate() {
@@ -89,11 +89,11 @@ fn mark(svg: &mut String, point: &Point, classes: &[Class]) {
         escape(class_name(point.class))
     );
     if let Some(predicted) = point.predicted {
-        let _ = write!(svg, ", taken for {}", escape(class_name(predicted)));
+        let _ = write!(svg, ", predicted as {}", escape(class_name(predicted)));
     }
     let text: String = point.text.chars().take(SHOWN).collect();
-    let cut = if text.len() < point.text.len() { "…" } else { "" };
-    let _ = write!(svg, "\n{}{cut}</title></use>", escape(&text));
+    let ellipsis = if text.len() < point.text.len() { "…" } else { "" };
+    let _ = write!(svg, "\n{}{ellipsis}</title></use>", escape(&text));
 }
 
 /// The mark of a class for a legend.
@@ -117,8 +117,8 @@ pub(in super::super) fn kind_mark(kind: PointKind) -> String {
     )
 }
 
-/// The colour of a class beyond those of the style sheet: hues by the golden angle, which keeps
-/// neighbours far apart however many there are.
+/// The hue of a class if there are more classes than colours: multiples of the golden angle, which
+/// keeps consecutive classes far apart for any number of them.
 pub(in super::super) fn hue(class: usize) -> f64 {
     (class as f64 * 137.507_764).rem_euclid(360.0)
 }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_point_is_drawn_where_it_lies_and_says_what_it_is() {
+    fn every_point_is_drawn_at_its_position_with_a_title() {
         let classes: Vec<Class> = ["one", "<two>"]
             .map(|name| Class { name: name.into(), description: String::new() })
             .to_vec();
@@ -144,13 +144,16 @@ mod tests {
         let svg = scatter(&Map { points }, &classes, "Two texts");
         assert!(svg.contains(r##"class="pt made c0" href="#m0" x="50.00%" y="2.50%""##), "{svg}");
         assert!(svg.contains(r##"class="pt error c1 p0" href="#mx" x="2.50%""##), "{svg}");
-        assert!(svg.contains("Test error: &lt;two&gt;, taken for one\na &lt;b&gt; &amp;"), "{svg}");
+        assert!(
+            svg.contains("Test error: &lt;two&gt;, predicted as one\na &lt;b&gt; &amp;"),
+            "{svg}"
+        );
         assert!(svg.contains("Seed: ?") && !svg.contains("NaN"), "{svg}");
         assert_eq!(svg.matches("<use").count(), 3);
     }
 
     #[test]
-    fn hues_of_neighbours_differ() {
+    fn hues_of_consecutive_classes_differ() {
         for class in 0..100 {
             let apart = (hue(class + 1) - hue(class)).abs();
             assert!((90.0..=270.0).contains(&apart), "{class}: {apart}");

@@ -1,4 +1,4 @@
-//! The section of a comparison: the table at a glance, then each setting with bars, costs and paired
+//! The section of a comparison: an overview table, then each setting with bars, costs and paired
 //! differences.
 
 use minijinja::{Value, context};
@@ -47,7 +47,7 @@ pub(super) fn compared(report: &Report) -> Option<Value> {
     })
 }
 
-/// Of which setting the sections below the comparison speak.
+/// Which setting the sections below the comparison describe.
 fn follows(report: &Report) -> String {
     let models: Vec<&str> = [report.student.name.as_str(), report.teacher.name.as_str()]
         .into_iter()
@@ -55,31 +55,31 @@ fn follows(report: &Report) -> String {
         .collect();
     let shots = counted(report.task.shots as u64, "example").replace('\u{a0}', " ");
     format!(
-        "What follows is of one setting ({shots} per class, {}), its texts those of the first seed; the cost is that of the whole comparison.",
+        "The sections below describe one setting ({shots} per class, {}), with the texts of the first seed; the cost is that of the whole comparison.",
         models.join(", ")
     )
 }
 
-/// What a row learnt from, in a line.
+/// The training data of a row in a few words.
 fn note(row: Variant) -> &'static str {
     match row {
-        Variant::Seeds => "the labelled examples alone",
-        Variant::Eda => "their words replaced, inserted, swapped, deleted",
+        Variant::Seeds => "the labelled examples only",
+        Variant::Eda => "examples with words replaced, inserted, swapped, deleted",
         Variant::Continuation => "examples of one class, continued by the teacher",
         Variant::Gpt3Mix => "examples of several classes, continued; soft labels",
-        Variant::NoMixup => "each text asked to belong to one class",
+        Variant::NoMixup => "each text of one class only",
         Variant::NoDescriptions => "prompts with examples only",
         Variant::NoExamples => "prompts with descriptions only (zero-shot)",
         Variant::Paper => "the published code, faults included",
-        Variant::A1 => "PromptMix, labels as asked for",
-        Variant::A2 => "PromptMix, labels from the teacher’s second look",
+        Variant::A1 => "PromptMix, labels as requested",
+        Variant::A2 => "PromptMix, labels given by the teacher afterwards",
         Variant::Teacher => "the language model classifies the test set",
-        Variant::Real => "up to as many real texts as A2 has generated ones",
-        Variant::RealAll => "every real training text there is",
+        Variant::Real => "at most as many real texts as A2 has generated",
+        Variant::RealAll => "all real training texts",
     }
 }
 
-/// The style sheet's class of a row's bar.
+/// The CSS class of a row's bar.
 fn colour(row: Variant) -> &'static str {
     match row {
         Variant::A2 => "student",
@@ -123,7 +123,7 @@ fn row(line: &Line, chance: Option<f64>) -> Value {
     }
 }
 
-/// How many seeds and test texts stand behind a group, where all students agree.
+/// The number of seeds and test texts of a group, if it is the same for all students.
 fn seeds(group: &Group<'_>) -> Option<String> {
     let mut students = group.lines.iter().filter(|line| line.row.needs_student());
     let first = students.next()?;
@@ -136,7 +136,7 @@ fn seeds(group: &Group<'_>) -> Option<String> {
     })
 }
 
-/// The paired differences, by the row that is held against.
+/// The paired differences, grouped by the row that is compared with.
 fn differences(group: &Group<'_>) -> Option<Value> {
     let reach_of = |differences: &[(Variant, Variant)]| {
         reach(
@@ -165,7 +165,7 @@ fn differences(group: &Group<'_>) -> Option<Value> {
             .collect();
         parts.push(context! { heading, rows, reach => format!("{:.0}", reach * 100.0) });
     };
-    // What every row gains over the seeds, what the method gains over every row, and what is left.
+    // Every row against the seeds, the method against every row, and the rest.
     let (seeds, others): (Vec<_>, Vec<_>) = rest.drain(..).partition(|(_, b)| *b == Variant::Seeds);
     let (method, others): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|(a, _)| *a == Variant::A2);
@@ -177,8 +177,8 @@ fn differences(group: &Group<'_>) -> Option<Value> {
     (!parts.is_empty()).then(|| context! { parts, n, by_chance })
 }
 
-/// Accuracies at a glance: one table for each student and teacher with a column for each k, or, at
-/// one k, one table with a column for each student and teacher.
+/// Overview of the accuracies: one table for each student and teacher with a column for each k, or,
+/// with a single k, one table with a column for each student and teacher.
 fn tables(groups: &[Group<'_>]) -> Vec<Value> {
     let one_k = groups.iter().all(|group| group.k == groups[0].k);
     let mut tables: Vec<(String, Vec<&Group<'_>>)> = Vec::new();
@@ -211,26 +211,26 @@ fn tables(groups: &[Group<'_>]) -> Vec<Value> {
 
 fn cell(group: &Group<'_>, row: Variant) -> Value {
     let Some(line) = group.line(row) else { return context! { accuracy => () } };
-    let (mark, said) = match group.shown(row, Variant::Seeds) {
+    let (mark, meaning) = match group.shown(row, Variant::Seeds) {
         Some(std::cmp::Ordering::Greater) => ("▲", "better than seeds only"),
         Some(std::cmp::Ordering::Less) => ("▼", "worse than seeds only"),
-        Some(std::cmp::Ordering::Equal) => ("○", "no difference to seeds only shown"),
+        Some(std::cmp::Ordering::Equal) => ("○", "no difference from seeds only shown"),
         None => ("", ""),
     };
     let accuracy = format!("{:.1}", line.accuracy.mean * 100.0);
-    context! { accuracy, range => span(line.accuracy), mark, said }
+    context! { accuracy, range => span(line.accuracy), mark, meaning }
 }
 
-/// One row with two teachers, or two students, held against each other.
+/// Comparisons of two teachers or two students on the same row.
 fn models(comparison: &Comparison) -> Option<Value> {
-    let held: Vec<_> = comparison
+    let pairs: Vec<_> = comparison
         .differences
         .iter()
         .filter_map(|one| Some((one.models()?, one.interval)))
         .collect();
-    let reach = reach(held.iter().map(|(_, interval)| interval));
+    let reach = reach(pairs.iter().map(|(_, interval)| interval));
     let rows: Vec<Value> =
-        held.iter().map(|(name, interval)| sections::difference(name, *interval, reach)).collect();
+        pairs.iter().map(|(name, interval)| sections::difference(name, *interval, reach)).collect();
     (!rows.is_empty()).then(|| context! { rows, reach => format!("{:.0}", reach * 100.0) })
 }
 
@@ -238,8 +238,8 @@ fn models(comparison: &Comparison) -> Option<Value> {
 fn left_out(comparison: &Comparison) -> Vec<Value> {
     let mut rows: Vec<(Variant, String, Vec<usize>)> = Vec::new();
     for LeftOut { row, k, teacher, reason } in &comparison.left_out {
-        let whose = teacher.as_ref().map_or_else(String::new, |name| format!("{name}: "));
-        let reason = format!("{whose}{reason}");
+        let prefix = teacher.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+        let reason = format!("{prefix}{reason}");
         match rows.iter_mut().find(|(known, why, _)| known == row && *why == reason) {
             Some((_, _, ks)) if ks.contains(k) => {}
             Some((_, _, ks)) => ks.push(*k),

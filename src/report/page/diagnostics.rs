@@ -1,4 +1,4 @@
-//! The closer looks: where the texts lie, how sure the models are, how varied the words are.
+//! The diagnostics: the map of texts, calibration, lexical diversity.
 
 use std::fmt::Write as _;
 
@@ -9,12 +9,12 @@ use crate::{
     dataset::Variant,
     eval::{Bin, Calibration, Interval},
     report::{
-        Lexical, Map, Point, PointKind, Report, chart,
+        LexicalDiversity, Map, Point, PointKind, Report, chart,
         number::{count, counted, percent, points},
     },
 };
 
-/// The kinds of points, as the legend lists them.
+/// The kinds of points in the order of the legend.
 const KINDS: [PointKind; 3] = [PointKind::Seed, PointKind::Synthetic, PointKind::TestError];
 
 pub(crate) fn map(report: &Report) -> Option<Value> {
@@ -81,8 +81,8 @@ fn classes(report: &Report, map: &Map) -> Vec<Value> {
         .collect()
 }
 
-/// Rules that a style sheet cannot know beforehand: a colour for each class beyond its ten, and what
-/// fades when one class is chosen. Numbers alone go into it.
+/// CSS rules that depend on the number of classes: a colour for each class if there are more than
+/// ten, and which points fade if one class is selected. Only numbers are inserted.
 fn style(classes: usize) -> String {
     let mut style = String::new();
     for class in 0..classes {
@@ -117,7 +117,7 @@ pub(crate) fn reliability(report: &Report) -> Vec<Value> {
             context! {
                 name => model,
                 ece => format!("{:.1}", calibration.ece * 100.0),
-                lean => lean(calibration),
+                bias => bias(calibration),
                 answers => counted(answers as u64, "answer"),
                 chart => svg(chart::reliability(calibration, class, &title)),
             }
@@ -125,55 +125,56 @@ pub(crate) fn reliability(report: &Report) -> Vec<Value> {
         .collect()
 }
 
-/// Whether it is surer than it may be, on the whole.
-fn lean(calibration: &Calibration) -> String {
+/// Whether the model is overconfident or underconfident on average.
+fn bias(calibration: &Calibration) -> String {
     let rows: usize = calibration.bins.iter().map(|bin| bin.rows).sum();
     let mean = |of: fn(&Bin) -> f64| {
         calibration.bins.iter().map(|bin| of(bin) * bin.rows as f64).sum::<f64>()
             / rows.max(1) as f64
     };
-    let (sure, right) = (mean(|bin| bin.confidence), mean(|bin| bin.accuracy));
-    let gap = points((sure - right).abs()).replace('+', "");
-    let lean = match gap.as_str() {
-        "0.0" => "which agree".into(),
-        gap if sure > right => format!("too sure by {gap} points"),
-        gap => format!("right more often than it says, by {gap} points"),
+    let (confidence, accuracy) = (mean(|bin| bin.confidence), mean(|bin| bin.accuracy));
+    let gap = points((confidence - accuracy).abs()).replace('+', "");
+    let bias = match gap.as_str() {
+        "0.0" => "they agree".into(),
+        gap if confidence > accuracy => format!("overconfident by {gap} points"),
+        gap => format!("underconfident by {gap} points"),
     };
-    format!("on average {} sure and {} right: {lean}", percent(sure), percent(right))
+    format!("mean confidence {}, accuracy {}: {bias}", percent(confidence), percent(accuracy))
 }
 
-/// How varied texts are, one measure: its heading, how to read it, and what it is of a set.
+/// A measure of diversity: its heading, how to read it, and its value for a set of texts.
 struct Measure {
     heading: &'static str,
     reading: &'static str,
-    of: fn(&Lexical) -> f64,
-    /// What to draw about it as a whisker; without, the measure is a share.
-    deviation: Option<fn(&Lexical) -> f64>,
+    of: fn(&LexicalDiversity) -> f64,
+    /// The standard deviation, drawn as a whisker; without it, the measure is a share.
+    deviation: Option<fn(&LexicalDiversity) -> f64>,
 }
 
 const MEASURES: [Measure; 3] = [
     Measure {
         heading: "Word pairs (distinct-2)",
-        reading: "Of all pairs of neighbouring words, the share that are different ones. More is more varied.",
+        reading: "Distinct pairs of adjacent words as a share of all pairs. Higher is more varied.",
         of: |set| set.distinct_2,
         deviation: None,
     },
     Measure {
-        heading: "Likeness (self-BLEU)",
-        reading: "How much of a text’s wording is found in others of its set. Less is more varied.",
+        heading: "Similarity (self-BLEU)",
+        reading: "How much of a text’s wording occurs in other texts of its set. Lower is more varied.",
         of: |set| set.self_bleu,
         deviation: None,
     },
     Measure {
-        heading: "Words in a text",
-        reading: "Mean and standard deviation. Texts far longer than the seeds may not be what people write.",
+        heading: "Words per text",
+        reading: "Mean and standard deviation. Texts much longer than the seeds may not be realistic.",
         of: |set| set.words.0,
         deviation: Some(|set| set.words.1),
     },
 ];
 
 pub(crate) fn diversity(report: &Report) -> Option<Value> {
-    let sets: Vec<&Lexical> = report.diversity.iter().filter(|set| set.texts > 0).collect();
+    let sets: Vec<&LexicalDiversity> =
+        report.diversity.iter().filter(|set| set.texts > 0).collect();
     if sets.is_empty() {
         return None;
     }
@@ -187,7 +188,7 @@ pub(crate) fn diversity(report: &Report) -> Option<Value> {
     Some(context! { measures })
 }
 
-fn measured(set: &Lexical, sets: &[&Lexical], measure: &Measure) -> Value {
+fn measured(set: &LexicalDiversity, sets: &[&LexicalDiversity], measure: &Measure) -> Value {
     let class = if set.of == "seeds" { "plain" } else { "student" };
     let mean = (measure.of)(set);
     let (figure, bar) = match measure.deviation {
@@ -213,18 +214,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_told_which_way_it_errs() {
+    fn the_direction_of_a_bias_is_named() {
         let bins = |confidence, accuracy| Calibration {
             ece: 0.0,
             bins: vec![Bin::default(), Bin { rows: 10, confidence, accuracy }],
         };
-        assert!(lean(&bins(0.9, 0.75)).ends_with("75.0\u{202f}% right: too sure by 15.0 points"));
-        assert!(lean(&bins(0.6, 0.75)).ends_with("right more often than it says, by 15.0 points"));
-        assert!(lean(&bins(0.75, 0.75)).ends_with("which agree"));
+        assert_eq!(
+            bias(&bins(0.9, 0.75)),
+            "mean confidence 90.0\u{202f}%, accuracy 75.0\u{202f}%: overconfident by 15.0 points"
+        );
+        assert!(bias(&bins(0.6, 0.75)).ends_with("underconfident by 15.0 points"));
+        assert!(bias(&bins(0.75, 0.75)).ends_with("they agree"));
     }
 
     #[test]
-    fn a_class_has_a_colour_and_can_be_singled_out() {
+    fn a_class_has_a_colour_and_can_be_selected() {
         let few = style(2);
         assert!(few.contains(".c1{--c:var(--c1)}") && few.contains("#map-c1:checked"), "{few}");
         assert!(style(11).contains(".c1{--c:hsl(138 62% var(--bright))}"));

@@ -1,5 +1,5 @@
-//! Turns a [`Report`] into the page: numbers become text, shares become SVG, and the templates beside
-//! this file lay them out and escape every text.
+//! Renders a [`Report`] as an HTML page. Numbers are formatted and charts drawn as SVG here; the
+//! templates beside this file arrange them and escape every text.
 
 mod compared;
 mod diagnostics;
@@ -13,31 +13,29 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use super::{Report, number::count, verdict::verdict};
 use crate::{dataset::Variant, eval::Interval};
 
-/// The templates, by the name under which they include each other.
+/// The templates, by the names that they use to include each other.
 const TEMPLATES: [(&str, &str); 6] = [
     ("page", include_str!("page.html.j2")),
     ("style", include_str!("style.css.j2")),
     ("compared", include_str!("compared.html.j2")),
-    ("closer", include_str!("closer.html.j2")),
+    ("diagnostics", include_str!("diagnostics.html.j2")),
     ("privacy", include_str!("privacy.html.j2")),
-    ("heat", include_str!("heat.html.j2")),
+    ("heatmap", include_str!("heatmap.html.j2")),
 ];
 
-/// The page of a report: one HTML document that needs nothing else.
+/// The page of a report: one self-contained HTML document.
 pub fn render(report: &Report) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     for (name, text) in TEMPLATES {
-        environment
-            .add_template(name, text)
-            .expect("the page's templates are compiled into the program and tested");
+        environment.add_template(name, text).expect("the built-in templates compile");
     }
-    let template = environment.get_template("page").expect("the page is among the templates");
+    let template = environment.get_template("page").expect("the templates include the page");
     let verdict = verdict(report);
     let comparison = compared::compared(report);
-    // A comparison's table holds what the result table would say, and more.
+    // The table of a comparison contains the result table.
     let (results, differences) = match comparison {
         Some(_) => (None, None),
         None => (sections::results(report), sections::differences(report)),
@@ -67,44 +65,44 @@ pub fn render(report: &Report) -> String {
             provenance => report.provenance,
             ledger_rows => count(report.provenance.ledger_rows),
         })
-        .expect("the page's templates print only what is given to them, which the tests cover")
+        .expect("the templates use only values that are passed to them")
 }
 
 fn svg(text: String) -> Value {
     Value::from_safe_string(text)
 }
 
-/// How far a chart of differences reaches to both sides: the widest end, rounded up to the next five
-/// points.
+/// The half-width of a chart of differences: the end farthest from zero, rounded up to a multiple
+/// of five points.
 fn reach<'a>(intervals: impl Iterator<Item = &'a Interval>) -> f64 {
     let ends = intervals.flat_map(|interval| [interval.low.abs(), interval.high.abs()]);
     let widest = ends.filter(|end| end.is_finite()).fold(0.0, f64::max);
     ((widest * 20.0).ceil() / 20.0).clamp(0.05, 1.0)
 }
 
-/// What each row is called, and a line on what it learnt from.
+/// The name of each row, and a note on its training data.
 fn name(row: Variant) -> (&'static str, &'static str) {
     match row {
-        Variant::Seeds => ("Seeds only", "student, labelled examples alone"),
+        Variant::Seeds => ("Seeds only", "student, labelled examples only"),
         Variant::A1 => ("Generated texts", "student, before relabelling (A1)"),
         Variant::A2 => ("Relabelled texts", "student, after relabelling (A2)"),
         Variant::Teacher => ("Teacher", "the language model itself"),
-        rival => (rival.name(), "student"),
+        other => (other.name(), "student"),
     }
 }
 
-/// The row in a few words, within a sentence.
+/// A short name of the row for use within a sentence.
 fn words(row: Variant) -> &'static str {
     match row {
         Variant::Seeds => "seeds only",
         Variant::A1 => "generated",
         Variant::A2 => "relabelled",
         Variant::Teacher => "teacher",
-        rival => rival.key(),
+        other => other.key(),
     }
 }
 
-/// The model of a row, at the head of a sentence.
+/// The model of a row, at the start of a sentence.
 fn model(row: Variant) -> String {
     match row {
         Variant::Teacher => "Teacher".into(),

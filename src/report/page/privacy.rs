@@ -1,4 +1,4 @@
-//! The section on what the texts give away.
+//! The section on personal data and copied wording.
 
 use minijinja::{Value, context};
 
@@ -8,7 +8,7 @@ use crate::{
     report::Report,
 };
 
-/// Values and texts that are listed; the JSON has them all.
+/// Values and texts listed; the JSON contains all of them.
 const LISTED: usize = 100;
 
 pub(super) fn privacy(report: &Report) -> Option<Value> {
@@ -26,30 +26,24 @@ pub(super) fn privacy(report: &Report) -> Option<Value> {
         })
         .collect();
     let compared = found.compared;
-    let against: Vec<String> = [
-        ("seed", compared.seeds),
-        ("text of the pool", compared.pool),
-        ("test text", compared.test),
-    ]
-    .into_iter()
-    .filter(|(_, n)| *n > 0)
-    .map(|(noun, n)| match noun {
-        "text of the pool" if n != 1 => format!("{} texts of the pool", count(n)),
-        noun => counted(n, noun),
-    })
-    .collect();
+    let against: Vec<String> =
+        [("seed", compared.seeds), ("pool text", compared.pool), ("test text", compared.test)]
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(noun, n)| counted(n, noun))
+            .collect();
     let copies = found.copies;
-    let ways = [
-        ("Letter for letter", copies.exact),
-        ("Letter case and punctuation aside", copies.normalised),
-        ("Eight words or more in a row", copies.shared),
+    let degrees = [
+        ("Identical", copies.exact),
+        ("Identical but for letter case and punctuation", copies.normalised),
+        ("At least eight consecutive words", copies.shared),
     ];
     Some(context! {
         texts => counted(found.texts, "text"),
         against => listed(&against),
         kinds,
         redacted => found.redacted,
-        copies => ways.map(|(name, n)| context! { name, n => count(n), some => n > 0 }).to_vec(),
+        copies => degrees.map(|(name, n)| context! { name, n => count(n), some => n > 0 }).to_vec(),
         longest => (copies.longest > 0).then(|| count(copies.longest)),
         nearest => found.nearest.as_ref().map(nearest),
         values => found.findings.iter().take(LISTED).map(value).collect::<Vec<_>>(),
@@ -69,17 +63,17 @@ fn value(value: &PrivateValue) -> Value {
 
 fn copied(text: &CopiedText) -> Value {
     let how = match (text.how, text.words) {
-        (HowCopied::Exact, _) => "letter for letter".to_owned(),
-        (HowCopied::Normalised, _) => "letter case and punctuation aside".to_owned(),
-        (HowCopied::Words, words) => format!("{} in a row", counted(words.unwrap_or(0), "word")),
+        (HowCopied::Exact, _) => "identical".to_owned(),
+        (HowCopied::Normalised, _) => "identical but for letter case and punctuation".to_owned(),
+        (HowCopied::Words, words) => format!("{} consecutive words", count(words.unwrap_or(0))),
     };
     context! { place => place(&text.file, text.line), how, source => text.source }
 }
 
 fn nearest(nearest: &Nearest) -> Value {
     let name = |share: f64| match share {
-        share if share <= 0.0 => "least".to_owned(),
-        share if share >= 1.0 => "most".to_owned(),
+        share if share <= 0.0 => "minimum".to_owned(),
+        share if share >= 1.0 => "maximum".to_owned(),
         share => format!("{:.0}\u{202f}%", share * 100.0),
     };
     let quantiles: Vec<Value> = nearest

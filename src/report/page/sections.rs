@@ -14,15 +14,15 @@ use crate::{
     report::{Difference, MistakenPair, PairShare, Report, Scores, chart, confusion::Matrix},
 };
 
-/// Pairs of classes that are listed.
+/// Pairs of classes listed.
 const PAIRS: usize = 8;
 
-/// … and of those that are mistaken for each other, how many without unfolding.
+/// Confused pairs that are visible without unfolding.
 const UNFOLDED: usize = 4;
-/// Texts shown of a pair.
+/// Texts shown for a pair.
 const PAIR_SHOWN: usize = 3;
-/// Texts without which a pair's share says too little to be listed before others.
-const PAIR_TEXTS: u64 = 5;
+/// Minimum number of texts for a pair to be listed, unless no pair has as many.
+const MIN_PAIR_TEXTS: u64 = 5;
 
 pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let (mut shots, mut teachers, mut students) = (
@@ -60,7 +60,7 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// Each name once, in order of appearance.
+/// Distinct names in order of appearance.
 fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut distinct: Vec<String> = Vec::new();
     for name in names {
@@ -72,7 +72,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 pub(super) fn results(report: &Report) -> Option<Value> {
-    // The method first, then what it is held against.
+    // The method first, then what it is compared with.
     let order = [Variant::A2, Variant::A1, Variant::Seeds, Variant::Teacher];
     let others = Variant::ALL.into_iter().filter(|row| !order.contains(row));
     let rows: Vec<&Scores> =
@@ -126,7 +126,7 @@ pub(super) fn differences(report: &Report) -> Option<Value> {
     (!rows.is_empty()).then(|| context! { rows, reach })
 }
 
-/// One paired difference on a chart that reaches `reach` to both sides.
+/// One paired difference on a chart from -`reach` to `reach`.
 pub(super) fn difference(name: &str, interval: Interval, reach: f64) -> Value {
     let shown = match interval {
         interval if interval.includes_zero() => "no difference shown",
@@ -141,9 +141,9 @@ pub(super) fn difference(name: &str, interval: Interval, reach: f64) -> Value {
 pub(super) fn funnel(report: &Report) -> Option<Value> {
     let funnel = &report.funnel;
     let steps = [
-        ("Asked for", funnel.asked),
+        ("Requested", funnel.asked),
         ("Found in the replies", funnel.parsed),
-        ("Not said before", funnel.unique),
+        ("After exact duplicates", funnel.unique),
         ("Relabelled", funnel.relabelled),
         ("Trained on", funnel.kept),
     ];
@@ -153,8 +153,8 @@ pub(super) fn funnel(report: &Report) -> Option<Value> {
         .map(|&(name, n)| {
             let title = format!("{name}: {}", counted(n, "text"));
             let class = if name == "Trained on" { "student" } else { "plain" };
-            let of_asked = (funnel.asked > 0).then(|| whole_percent(share(n, funnel.asked)));
-            context! { name, n => count(n), of_asked, bar => svg(chart::plain(share(n, widest), class, &title)) }
+            let of_requested = (funnel.asked > 0).then(|| whole_percent(share(n, funnel.asked)));
+            context! { name, n => count(n), of_requested, bar => svg(chart::plain(share(n, widest), class, &title)) }
         })
         .collect();
     let mut dropped: Vec<_> = funnel.dropped.iter().filter(|(_, n)| **n > 0).collect();
@@ -169,7 +169,7 @@ pub(super) fn relabel(report: &Report) -> Option<Value> {
     let matrix = Matrix::new(
         &report.task.classes,
         &relabel.flow,
-        "Generated texts by the label asked for (down) and the label given (across)",
+        "Generated texts by the requested label (down) and the label after relabelling (across)",
     );
     let by_alpha = relabel.by_alpha.iter().any(|at| at.total > 0);
     Some(context! {
@@ -182,13 +182,13 @@ pub(super) fn relabel(report: &Report) -> Option<Value> {
     })
 }
 
-/// The pairs of classes that were relabelled most. In the order of their intervals' lower ends: two
-/// of two texts say less than ten of twelve.
+/// The pairs of classes that were relabelled most, ordered by the lower ends of their confidence
+/// intervals: 2 of 2 texts are weaker evidence than 10 of 12.
 fn pairs(by_pair: &[PairShare]) -> Vec<Value> {
-    let enough = by_pair.iter().any(|pair| pair.total >= PAIR_TEXTS);
+    let enough = by_pair.iter().any(|pair| pair.total >= MIN_PAIR_TEXTS);
     let mut pairs: Vec<(Interval, &PairShare)> = by_pair
         .iter()
-        .filter(|pair| pair.changed > 0 && (pair.total >= PAIR_TEXTS || !enough))
+        .filter(|pair| pair.changed > 0 && (pair.total >= MIN_PAIR_TEXTS || !enough))
         .map(|pair| (wilson(pair.changed.min(pair.total) as usize, pair.total as usize), pair))
         .collect();
     pairs.sort_by(|(one, _), (other, _)| other.low.total_cmp(&one.low));
@@ -214,14 +214,14 @@ pub(super) fn confusion(report: &Report) -> Option<Value> {
     let seeds = report.scores(confusion.row).map_or(1, |scores| scores.seeds);
     Some(context! {
         of => model(confusion.row),
-        pairs => confusion.pairs.iter().take(PAIRS).map(mistaken).collect::<Vec<_>>(),
+        pairs => confusion.pairs.iter().take(PAIRS).map(confused).collect::<Vec<_>>(),
         unfolded => UNFOLDED,
         summed => (seeds > 1).then(|| counted(seeds as u64, "training seed")),
         matrix,
     })
 }
 
-fn mistaken(pair: &MistakenPair) -> Value {
+fn confused(pair: &MistakenPair) -> Value {
     context! {
         gold => pair.gold,
         predicted => pair.predicted,

@@ -1,3 +1,5 @@
+//! The page of every sample report: complete, self-contained, and safe with hostile texts.
+
 use serde_json::Value;
 
 use super::render;
@@ -6,7 +8,7 @@ use crate::{
     report::{Funnel, Report, sample},
 };
 
-/// Every text of a report with `evil` before it, names of rows and of kinds of points excepted.
+/// The report with `evil` in front of every text except the names of rows and kinds.
 fn poisoned(report: &Report, evil: &str) -> Report {
     fn poison(value: &mut Value, evil: &str) {
         match value {
@@ -31,12 +33,12 @@ fn poisoned(report: &Report, evil: &str) -> Report {
 }
 
 #[test]
-fn hostile_texts_stay_texts() {
+fn hostile_texts_are_escaped() {
     let evil = r#"</script></title></svg></style><script>alert("1")</script><img src=x onerror='y'>{{ 7919*7919 }}"#;
     for (name, report) in sample::all() {
         let (calm, page) = (render(&report), render(&poisoned(&report, evil)));
         assert!(!page.contains("<script") && !page.contains("</script") && !page.contains("<img"));
-        // No attribute was left: a bare quote of the hostile text would end one.
+        // No attribute was closed early: an unescaped quote would do so.
         assert!(!page.contains(r#"alert("1")"#) && !page.contains("onerror='y'"), "{name}");
         assert!(!page.contains("62710561"), "{name}");
         for tag in ["<svg", "</svg>", "</style>", "<title>", "</title>"] {
@@ -49,7 +51,7 @@ fn hostile_texts_stay_texts() {
 }
 
 #[test]
-fn the_page_needs_nothing_from_elsewhere() {
+fn the_page_is_self_contained() {
     for (name, report) in sample::all() {
         let page = render(&report);
         for fetch in ["src=", "href=\"http", "@import", "url(", "<link", "<script", "NaN"] {
@@ -57,8 +59,8 @@ fn the_page_needs_nothing_from_elsewhere() {
         }
         for svg in page.split("<svg").skip(1) {
             let (tag, inside) = svg.split_once('>').expect("a tag ends");
-            let said = tag.contains("aria-") || inside.starts_with("<title>");
-            assert!(said || tag.contains("overflow"), "{name}: {tag}");
+            let labelled = tag.contains("aria-") || inside.starts_with("<title>");
+            assert!(labelled || tag.contains("overflow"), "{name}: {tag}");
         }
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count(), "{name}");
         for link in page.split("href=\"#").skip(1) {
@@ -69,7 +71,7 @@ fn the_page_needs_nothing_from_elsewhere() {
 }
 
 #[test]
-fn a_comparison_shows_every_line_and_says_what_was_left_out() {
+fn a_comparison_shows_every_line_and_why_rows_were_left_out() {
     let mut report = sample::compared();
     let rows = |report: &Report| {
         let page = render(report);
@@ -87,7 +89,7 @@ fn a_comparison_shows_every_line_and_says_what_was_left_out() {
     assert_eq!(section.matches("<details").count(), 2);
     assert_eq!(section.matches(" open>").count(), 1);
     assert!(section.contains("<summary>5 examples per class</summary>"));
-    assert!(section.contains("it learns from seeds, and this column has none"));
+    assert!(section.contains("it is trained on seeds, and k is 0"));
 }
 
 #[test]
@@ -119,10 +121,10 @@ fn sections_without_data_are_left_out_or_say_so() {
     }
 }
 
-/// Writes pages to look at into `$PROMPTMIX_PAGES`: for whoever changes the layout.
+/// Writes all pages to the folder `$PROMPTMIX_PAGES`, to check the layout in a browser.
 #[test]
-#[ignore = "writes files for the eye"]
-fn pages_for_the_eye() {
+#[ignore = "writes files for visual inspection"]
+fn pages_for_inspection() {
     let folder = std::env::var("PROMPTMIX_PAGES").expect("PROMPTMIX_PAGES names a folder");
     for (name, report) in sample::all() {
         std::fs::write(format!("{folder}/{name}.html"), render(&report)).unwrap();
@@ -130,12 +132,12 @@ fn pages_for_the_eye() {
 }
 
 #[test]
-fn what_leaks_is_told_at_the_top_and_counted() {
+fn leaks_are_reported_at_the_top_and_counted() {
     let mut report = sample::rich();
     let page = render(&report);
     assert!(page.contains("3 training texts contain personal data"));
     assert!(page.contains("href=\"#privacy\"") && page.contains("a…@e….org"));
-    assert!(page.contains("13\u{a0}words in a row") || page.contains("13 words in a row"));
+    assert!(page.contains("13 consecutive words"));
     report.privacy = None;
     assert!(!render(&report).contains("id=\"privacy\""), "older reports have none");
     report.privacy = Some(Default::default());

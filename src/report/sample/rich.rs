@@ -1,4 +1,4 @@
-//! Reports that hold all there is to draw, and comparisons of any size.
+//! Reports with every section and chart, and comparisons of any size.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     eval::{Bin, Calibration},
 };
 
-/// A number of 0 to 1 that depends on `seed` alone.
+/// A pseudo-random number from 0 to 1 that depends only on `seed`.
 fn chance(seed: usize) -> f64 {
     let mut x = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
     for _ in 0..2 {
@@ -16,7 +16,7 @@ fn chance(seed: usize) -> f64 {
     (x >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// All rows for every `k`, student and teacher, where they make sense.
+/// All rows that apply, for every `k`, student and teacher.
 pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> Comparison {
     let mut comparison = Comparison::default();
     for &k in ks {
@@ -50,7 +50,7 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
     }
     for &k in ks.iter().filter(|k| **k == 0) {
         for row in [Variant::Seeds, Variant::Eda, Variant::Continuation, Variant::Gpt3Mix] {
-            let reason = "it learns from seeds, and this column has none".into();
+            let reason = "it is trained on seeds, and k is 0".into();
             comparison.left_out.push(LeftOut { row, k, teacher: None, reason });
         }
     }
@@ -143,7 +143,7 @@ fn differences(comparison: &mut Comparison, k: usize, student: &str, teacher: &s
     comparison.differences.append(&mut all);
 }
 
-/// A model that is a little too sure.
+/// A model that is slightly overconfident.
 fn reliability(row: Variant, answers: usize, excess: f64) -> Reliability {
     let bins: Vec<Bin> = (0..15)
         .map(|bin| {
@@ -161,7 +161,7 @@ fn reliability(row: Variant, answers: usize, excess: f64) -> Reliability {
     Reliability { row, calibration: Calibration { ece, bins } }
 }
 
-/// Clouds about one centre for each class, seeds in their midst, errors at their edges.
+/// A cluster for each class, with seeds near the centre and errors near the edge.
 fn scattered(classes: usize, points: usize) -> Map {
     let at = |class: usize, number: usize, wide: f64| {
         let turn = class as f64 / classes as f64 * std::f64::consts::TAU;
@@ -196,8 +196,8 @@ fn scattered(classes: usize, points: usize) -> Map {
     map
 }
 
-fn diversity() -> Vec<Lexical> {
-    let lexical = |of: &str, texts, distinct_2, self_bleu, words| Lexical {
+fn diversity() -> Vec<LexicalDiversity> {
+    let lexical = |of: &str, texts, distinct_2, self_bleu, words| LexicalDiversity {
         of: of.into(),
         texts,
         distinct_2,
@@ -253,7 +253,7 @@ fn add_pairs(report: &mut Report) {
     }
 }
 
-/// The tickets with everything that a run can tell.
+/// The tickets with every section of a run.
 pub(crate) fn rich() -> Report {
     let mut report = tickets();
     report.reliability =
@@ -323,7 +323,7 @@ pub(crate) fn compared() -> Report {
     report
 }
 
-/// A comparison as large as they come.
+/// A large comparison.
 pub(crate) fn compared_widely() -> Report {
     let mut report = rich();
     report.comparison = Some(comparison(
@@ -340,7 +340,7 @@ pub(crate) fn compared_widely() -> Report {
     report
 }
 
-/// More classes than colours.
+/// More classes than there are colours.
 pub(super) fn mapped_many() -> Report {
     let mut report = super::many();
     report.map = Some(scattered(77, 1000));

@@ -1,7 +1,7 @@
-//! The first sentences of a comparison: does the method pay, and against which rows is that shown.
+//! The first sentences of a comparison: whether the method pays, and compared with which rows.
 //!
-//! "Better" and "worse" are said of paired intervals alone. Two rows whose own intervals overlap may
-//! well differ, and rows that were not paired are not spoken of.
+//! "Better" and "worse" are claimed by paired intervals only. Two rows with overlapping intervals
+//! of their own can still differ, and rows that were not paired are not mentioned.
 
 use std::cmp::Ordering;
 
@@ -18,10 +18,10 @@ use crate::{
     report::{Comparison, Line},
 };
 
-/// Settings that the details name one by one.
+/// Maximum number of settings or rows that are listed by name.
 const NAMED: usize = 4;
 
-/// Judges a comparison; `None` where it has no line.
+/// The verdict on a comparison; `None` if it has no line.
 pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
     let groups = comparison.groups();
     let main = groups.get(main(&groups)?)?;
@@ -30,11 +30,12 @@ pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
         .find(|&row| main.line(row).is_some())
         .unwrap_or(main.lines.first()?.row);
     let setting = main.name(&groups);
-    let against = if groups.len() > 1 { format!(" with {setting}") } else { String::new() };
+    let several = groups.len() > 1;
+    let with_setting = if several { format!(" with {setting}") } else { String::new() };
     let details = [
-        elsewhere(&groups, row),
-        against_seeds(main, &against),
-        against_others(main, row, if groups.len() > 1 { "In the same setting, " } else { "" }),
+        in_all_settings(&groups, row),
+        compared_with_seeds(main, &with_setting),
+        compared_with_others(main, row, if several { "In the same setting, " } else { "" }),
     ];
     Some(Verdict {
         headline: headline(main, main.line(row)?, &setting),
@@ -42,12 +43,12 @@ pub(super) fn verdict(comparison: &Comparison) -> Option<Verdict> {
     })
 }
 
-/// The group that is spoken of first: one that answers whether the method pays, where there is one.
+/// The index of the group in the headline: preferably one that tests whether the method pays.
 pub(in super::super) fn main(groups: &[Group<'_>]) -> Option<usize> {
-    let answers = |group: &Group<'_>| group.difference(Variant::A2, Variant::Seeds).is_some();
-    let speaks = |group: &Group<'_>| group.line(Variant::A2).is_some();
-    let place = groups.iter().position(answers).or_else(|| groups.iter().position(speaks));
-    place.or(if groups.is_empty() { None } else { Some(0) })
+    let tests_it = |group: &Group<'_>| group.difference(Variant::A2, Variant::Seeds).is_some();
+    let has_it = |group: &Group<'_>| group.line(Variant::A2).is_some();
+    let index = groups.iter().position(tests_it).or_else(|| groups.iter().position(has_it));
+    index.or(if groups.is_empty() { None } else { Some(0) })
 }
 
 fn headline(group: &Group<'_>, line: &Line, setting: &str) -> String {
@@ -80,7 +81,7 @@ fn headline(group: &Group<'_>, line: &Line, setting: &str) -> String {
     )
 }
 
-/// The row within a sentence.
+/// The name of a row within a sentence.
 fn name(row: Variant) -> &'static str {
     match row {
         Variant::A2 => "PromptMix (A2)",
@@ -91,21 +92,21 @@ fn name(row: Variant) -> &'static str {
     }
 }
 
-/// The rows of `group` that compare with `than` as `wanted`.
+/// The rows of `group` that are better than, equal to or worse than `than`, as `wanted`.
 fn rows(group: &Group<'_>, wanted: Ordering, than: Variant) -> Vec<Variant> {
     let rows = group.lines.iter().map(|line| line.row).filter(|&row| row != than);
     rows.filter(|&row| group.shown(row, than) == Some(wanted)).collect()
 }
 
-/// Which rows beat the seeds alone, and which were not shown to. Many that are better are counted,
-/// the others always named.
-fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
+/// Which rows are better than seeds only, and which are not. If many are better, they are counted
+/// instead of listed.
+fn compared_with_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
     let shown: Vec<(Ordering, Vec<(Variant, Interval)>)> =
         [Ordering::Greater, Ordering::Equal, Ordering::Less]
             .into_iter()
             .map(|wanted| {
                 let rows = rows(group, wanted, Variant::Seeds).into_iter();
-                let rows = rows.filter(|row| !for_orientation(*row));
+                let rows = rows.filter(|row| !is_reference(*row));
                 let rows =
                     rows.filter_map(|row| Some((row, group.difference(row, Variant::Seeds)?)));
                 (wanted, rows.collect())
@@ -129,7 +130,7 @@ fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
                     let of =
                         if rows.len() == all { "all".into() } else { format!("{} of", rows.len()) };
                     format!(
-                        "{of} {all} rows of made texts are better, by {} to {} points",
+                        "{of} {all} rows with synthetic texts are better, by {} to {} points",
                         ends[0], ends[1]
                     )
                 }
@@ -139,11 +140,11 @@ fn against_seeds(group: &Group<'_>, setting: &str) -> Option<String> {
             }
         })
         .collect();
-    (!parts.is_empty()).then(|| format!("Held against seeds only{setting}: {}.", parts.join("; ")))
+    (!parts.is_empty()).then(|| format!("Compared with seeds only{setting}: {}.", parts.join("; ")))
 }
 
-/// What the row was shown to be better than, and what not.
-fn against_others(group: &Group<'_>, row: Variant, setting: &str) -> Option<String> {
+/// Which other rows the row is better than, and which not.
+fn compared_with_others(group: &Group<'_>, row: Variant, setting: &str) -> Option<String> {
     let parts: Vec<String> = [
         (Ordering::Less, "is better than"),
         (Ordering::Equal, "is not shown to differ from"),
@@ -160,13 +161,13 @@ fn against_others(group: &Group<'_>, row: Variant, setting: &str) -> Option<Stri
         .then(|| capital(&format!("{setting}{} {}.", name(row), parts.join("; it "))))
 }
 
-/// Rows that no method competes with: the teacher, and texts that people wrote.
-fn for_orientation(row: Variant) -> bool {
+/// Rows for reference, which are not methods: the teacher, and real texts.
+fn is_reference(row: Variant) -> bool {
     matches!(row, Variant::Teacher | Variant::Real | Variant::RealAll)
 }
 
-/// In how many settings the row beats the seeds alone.
-fn elsewhere(groups: &[Group<'_>], row: Variant) -> Option<String> {
+/// In how many settings the row is better than seeds only.
+fn in_all_settings(groups: &[Group<'_>], row: Variant) -> Option<String> {
     let tested: Vec<(&Group<'_>, Ordering)> = groups
         .iter()
         .filter_map(|group| Some((group, group.shown(row, Variant::Seeds)?)))
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn better_is_said_of_paired_intervals_alone() {
+    fn better_is_claimed_by_paired_intervals_only() {
         let mut comparison = sample::comparison(&[2], &["bert"], &["big"]);
         for (a, low, high) in [
             (Variant::A2, 0.3, 0.5),
@@ -222,38 +223,38 @@ mod tests {
             let mean = (low + high) / 2.0;
             place.expect("a pair of the sample").interval = Interval { mean, low, high };
         }
-        let said = verdict(&comparison).unwrap();
-        assert!(said.headline.starts_with("With 2 examples per class, PromptMix (A2) reaches"));
-        assert!(said.headline.contains("40.0 points more than seeds only"), "{}", said.headline);
-        let detail = &said.details[0];
+        let found = verdict(&comparison).unwrap();
+        assert!(found.headline.starts_with("With 2 examples per class, PromptMix (A2) reaches"));
+        assert!(found.headline.contains("40.0 points more than seeds only"), "{}", found.headline);
+        let detail = &found.details[0];
         let (better, rest) = detail.split_once("no difference shown for ").expect(detail);
         let (equal, worse) = rest.split_once("worse: ").expect(detail);
-        assert!(better.contains("7 of 9 rows of made texts are better"), "{detail}");
+        assert!(better.contains("7 of 9 rows with synthetic texts are better"), "{detail}");
         assert!(equal.contains("EDA (+1.5)"), "{detail}");
         assert!(worse.contains("continuation of one class (−6.0)"), "{detail}");
         comparison.differences.clear();
-        let said = verdict(&comparison).unwrap();
-        assert!(said.headline.ends_with("the difference was not tested."), "{}", said.headline);
-        assert!(said.details.is_empty(), "what was not paired is not spoken of");
+        let found = verdict(&comparison).unwrap();
+        assert!(found.headline.ends_with("the difference was not tested."), "{}", found.headline);
+        assert!(found.details.is_empty(), "rows that were not paired are not mentioned");
         assert!(verdict(&Comparison::default()).is_none());
     }
 
     #[test]
-    fn a_method_that_does_not_pay_is_not_praised() {
+    fn a_method_that_does_not_pay_is_not_called_better() {
         let mut comparison = sample::comparison(&[2, 5], &["bert"], &["big"]);
         for one in comparison.differences.iter_mut().filter(|one| one.k == 2) {
             one.interval = Interval { mean: 0.01, low: -0.02, high: 0.04 };
         }
-        let said = verdict(&comparison).unwrap();
-        assert!(said.headline.contains("no difference is shown"), "{}", said.headline);
+        let found = verdict(&comparison).unwrap();
+        assert!(found.headline.contains("no difference is shown"), "{}", found.headline);
         assert!(
-            said.details[0].ends_with(
+            found.details[0].ends_with(
                 "beats seeds only in 1 of 2 settings; no difference is shown with 2 examples per class."
             ),
             "{}",
-            said.details[0]
+            found.details[0]
         );
-        assert!(!said.details[1].contains("better"), "{}", said.details[1]);
+        assert!(!found.details[1].contains("better"), "{}", found.details[1]);
         let few = [Variant::A1, Variant::Eda, Variant::Teacher, Variant::Real];
         comparison.differences.retain(|one| few.contains(&one.a) && one.b == Variant::Seeds);
         for one in &mut comparison.differences {

@@ -1,7 +1,7 @@
-//! The first sentence of the page: what was reached, against what, and what was not shown.
+//! The first sentences of the page: what was reached, compared with what, and what was not shown.
 //!
-//! A reader who stops here must not go away believing too much. A gain is called one only where the
-//! paired interval leaves zero out; otherwise the sentence says "no difference shown".
+//! They must not mislead a reader who stops there. They claim a gain only if the paired interval
+//! excludes zero; otherwise they say "no difference shown".
 
 mod compared;
 
@@ -19,7 +19,7 @@ pub(super) struct Verdict {
     pub(super) details: Vec<String>,
 }
 
-/// Judges a report.
+/// The verdict on a report.
 pub(super) fn verdict(report: &Report) -> Verdict {
     if let Some(verdict) = report.comparison.as_ref().and_then(compared::verdict) {
         return verdict;
@@ -39,7 +39,8 @@ pub(super) fn verdict(report: &Report) -> Verdict {
             ),
             details: (report.funnel.parsed > 0)
                 .then(|| {
-                    "What follows describes the generated texts, not how well they teach.".into()
+                    "The sections below describe the generated texts, not their value as training data."
+                        .into()
                 })
                 .into_iter()
                 .collect(),
@@ -61,7 +62,7 @@ pub(super) fn verdict(report: &Report) -> Verdict {
         details.push(sentence(
             report.difference(Variant::A2, Variant::A1),
             "Relabelling the generated texts",
-            "training on the labels they were asked for",
+            "training on the requested labels",
         ));
     }
     if matches!(main.row, Variant::A1 | Variant::A2) && report.scores(Variant::Seeds).is_some() {
@@ -73,45 +74,47 @@ pub(super) fn verdict(report: &Report) -> Verdict {
     }
     if let Some(teacher) = report.scores(Variant::Teacher).filter(|_| main.row != Variant::Teacher)
     {
-        details.push(against_teacher(main, teacher, report.difference(main.row, Variant::Teacher)));
+        let difference = report.difference(main.row, Variant::Teacher);
+        details.push(compared_with_teacher(main, teacher, difference));
     }
     Verdict { headline, details }
 }
 
-/// Who reached it, at the head of a sentence.
+/// The model of a row as the subject of a sentence.
 fn subject(row: Variant) -> &'static str {
     match row {
         Variant::A2 => "The student trained on relabelled boundary texts",
         Variant::A1 => "The student trained on generated texts, not relabelled,",
         Variant::Seeds => "The student trained on the seeds only",
         Variant::Teacher => "The teacher itself",
-        rival => rival.name(),
+        other => other.name(),
     }
 }
 
-fn sentence(difference: Option<Interval>, cause: &str, against: &str) -> String {
+/// What `cause` gains or loses compared with `baseline`.
+fn sentence(difference: Option<Interval>, cause: &str, baseline: &str) -> String {
     let Some(difference) = difference else {
-        return format!("{cause}, against {against}: the difference was not tested.");
+        return format!("{cause}, compared with {baseline}: the difference was not tested.");
     };
     let range = format!("95 % interval {}", points_span(difference));
     let size = points(difference.mean.abs()).replace('+', "");
     if difference.includes_zero() {
         format!(
-            "{cause}, against {against}: no difference shown ({} points, {range}).",
+            "{cause}, compared with {baseline}: no difference shown ({} points, {range}).",
             points(difference.mean)
         )
     } else if difference.mean > 0.0 {
-        format!("{cause} gains {size} points over {against} ({range}).")
+        format!("{cause} gains {size} points over {baseline} ({range}).")
     } else {
-        format!("{cause} loses {size} points against {against} ({range}).")
+        format!("{cause} loses {size} points compared with {baseline} ({range}).")
     }
 }
 
-fn against_teacher(main: &Scores, teacher: &Scores, difference: Option<Interval>) -> String {
+fn compared_with_teacher(main: &Scores, teacher: &Scores, difference: Option<Interval>) -> String {
     let reached = format!("The teacher itself reaches {}", percent(teacher.accuracy.mean));
     match difference {
         Some(difference) if difference.includes_zero() => format!(
-            "{reached}; between it and the student, no difference shown ({} points, 95 % interval {}).",
+            "{reached}; no difference shown between it and the student ({} points, 95 % interval {}).",
             points(difference.mean),
             points_span(difference)
         ),
@@ -134,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gain_is_called_one_only_where_zero_is_out() {
+    fn a_gain_is_claimed_only_if_the_interval_excludes_zero() {
         let mut report = sample::tickets();
         let shown = verdict(&report);
         assert!(
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_rows_are_not_spoken_of() {
+    fn missing_rows_are_not_mentioned() {
         let mut report = sample::tickets();
         report.results.retain(|scores| scores.row == Variant::Seeds);
         let seeds = verdict(&report);

@@ -62,16 +62,16 @@ pub(crate) struct TrainSettings {
     pub clip_norm: f64,
     /// Share of the hard target spread evenly over all classes.
     pub label_smoothing: f64,
-    /// `cross_entropy` or `kl`.
+    /// The loss to minimise.
     pub loss: Loss,
-    /// `off` or `balanced`.
+    /// How classes are weighted.
     pub class_weights: ClassWeights,
     /// Share of the teacher's probabilities in the target, for examples that have them; 0 uses the
     /// label alone, as the paper does.
     pub soft_labels: f64,
     /// Softens the teacher's probabilities and the student's in the soft part of the loss.
     pub temperature: f64,
-    /// `mixed` or `synthetic_then_gold`.
+    /// The order of synthetic and gold examples.
     pub stages: Stages,
     /// Passes over the gold examples in the second stage. A dozen examples are few steps: 3 passes
     /// correct errors of the first stage without overfitting.

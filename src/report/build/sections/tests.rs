@@ -1,8 +1,8 @@
-//! Small cases, worked by hand.
+//! Small cases, calculated by hand.
 
 use super::*;
 
-/// Classes a, b and c; seeds and test texts as given, by class.
+/// A task with classes a, b and c, one seed each, and the test texts `test` with their classes.
 fn task(test: &[(&str, usize)]) -> Task {
     let toml = "name = 't'\n[data]\nseeds = 'seeds.jsonl'\ntest = 'test.jsonl'\n\
                 [[class]]\nname = 'a'\n[[class]]\nname = 'b'\n[[class]]\nname = 'c'\n";
@@ -29,7 +29,7 @@ fn row(text: &str, major: &str, minor: Option<(&str, f64)>, relabel: &str) -> Re
     RelabelledText { augmented, relabel, p: 0.9, probabilities: Vec::new() }
 }
 
-/// One direction for each first letter.
+/// Embeds texts mainly by their first letter.
 struct Letters;
 
 impl Embedder for Letters {
@@ -72,7 +72,7 @@ fn relabelling_by_alpha_and_pair() {
 fn the_texts_that_most_seeds_get_wrong_come_first() {
     let task = task(&[("t0", 0), ("t1", 0), ("t2", 0), ("t3", 1), ("t4", 2)]);
     let gold = [0, 0, 0, 1, 2];
-    // t1 is taken for b once, t2 twice (and once for c), t3 for c once.
+    // t1 is predicted as b once, t2 twice (and once as c), t3 as c once.
     let predicted = [vec![0, 0, 1, 1, 2], vec![0, 1, 1, 2, 2], vec![0, 0, 2, 1, 2]];
     let found = confusion(&task, &gold, &predicted, Variant::A2);
     assert_eq!(found.matrix, [[5, 3, 1], [0, 2, 1], [0, 0, 3]]);
@@ -97,17 +97,17 @@ fn the_texts_that_most_seeds_get_wrong_come_first() {
 fn seeds_are_pooled_for_reliability() {
     let (predicted, confidence) = ([vec![0, 1], vec![0, 0]], [vec![0.5, 0.5], vec![0.5, 0.5]]);
     let found = reliability(Variant::A2, &[0, 0], &predicted, &confidence).expect("all is there");
-    // Three of four are right at 0.5.
+    // Three of four are correct at 0.5.
     assert!((found.calibration.ece - 0.25).abs() < 1e-9, "{found:?}");
     assert_eq!(found.calibration.bins[7].rows, 4);
-    // A student of an older ledger has none, the others' share would mislead.
+    // One student without confidences (older ledger): the rest alone would mislead.
     assert!(reliability(Variant::A2, &[0, 0], &predicted, &[vec![0.5, 0.5], vec![]]).is_none());
     assert!(reliability(Variant::A2, &[0, 0], &predicted, &[]).is_none());
     assert!(reliability(Variant::A2, &[], &[], &[]).is_none());
 }
 
 #[test]
-fn a_text_without_an_answer_is_wrong_for_certain() {
+fn a_text_without_an_answer_counts_as_wrong() {
     let task = task(&[("t0", 2), ("t1", 1)]);
     let answer = Answer { class: 1, probabilities: vec![(0, 0.3), (1, 0.7)] };
     let (predicted, confidence) = teacher_predictions(&task, &[None, Some(answer)]);
@@ -116,11 +116,11 @@ fn a_text_without_an_answer_is_wrong_for_certain() {
 }
 
 #[test]
-fn the_map_holds_seeds_texts_and_errors() {
+fn the_map_contains_seeds_texts_and_errors() {
     let task = task(&[("aaa", 0), ("abc", 0), ("bcd", 1)]);
     let kept: Vec<RelabelledText> = (0..1200)
         .map(|n| {
-            // Class c has 40 texts, a and b share the rest.
+            // Class c has 40 texts, a and b have the rest.
             let class = if n % 30 == 0 { "c" } else { ["a", "b"][n % 2] };
             let text = format!("{class}{}", ["xy", "uv", "st"][n % 3]);
             row(&text, "a", None, class)

@@ -1,18 +1,18 @@
-//! From label scores to probabilities, with two corrections that can be switched on.
+//! Turns label scores into probabilities, with two optional corrections.
 //!
 //! *Length normalisation* divides a name's log-probability by its number of tokens, the end of the
-//! turn included, so that long names are not punished for their length. *Contextual calibration*
-//! (Zhao et al., "Calibrate Before Use", ICML 2021) asks the same question about texts without
-//! content and divides by what the teacher answers there: its bias for a name, whatever the text.
+//! turn included, so that long names are not at a disadvantage. *Contextual calibration* (Zhao et
+//! al., "Calibrate Before Use", ICML 2021) asks the same question about texts without content and
+//! divides by the teacher's probabilities there: its bias towards a name regardless of the text.
 
 use crate::teacher::{Scored, normalise};
 
-/// The texts without content, those of the paper.
+/// The texts without content of Zhao et al.
 pub(crate) const CONTENT_FREE: [&str; 3] = ["N/A", "[MASK]", ""];
 
-/// The probabilities of the candidates of `scored`; they add up to 1. `prior` is the answer to the
-/// texts without content.
-pub(crate) fn probabilities(
+/// The probabilities of the candidates of `scored`; they sum to 1. `prior` holds the candidates'
+/// probabilities for texts without content.
+pub(crate) fn label_probabilities(
     scored: &Scored,
     length_normalise: bool,
     prior: Option<&[f32]>,
@@ -29,8 +29,8 @@ pub(crate) fn probabilities(
     normalise(&log_probs)
 }
 
-/// The mean of `answers`: the prior of their candidates. `None` without answers.
-pub(crate) fn prior(answers: &[Vec<f32>]) -> Option<Vec<f32>> {
+/// The mean of the probabilities `answers` to texts without content; `None` if there are none.
+pub(crate) fn content_free_prior(answers: &[Vec<f32>]) -> Option<Vec<f32>> {
     let mut sum = answers.first()?.clone();
     for answer in &answers[1..] {
         sum.iter_mut().zip(answer).for_each(|(sum, value)| *sum += value);
@@ -55,22 +55,22 @@ mod tests {
 
     #[test]
     fn plain_scores_are_renormalised() {
-        close(&probabilities(&scored(), false, None), &[0.5, 0.25, 0.25]);
+        close(&label_probabilities(&scored(), false, None), &[0.5, 0.25, 0.25]);
     }
 
     #[test]
-    fn a_name_of_two_tokens_gets_the_root_of_its_probability() {
+    fn length_normalisation_takes_the_root_for_a_name_of_two_tokens() {
         let total = 0.2 + 0.1f32.sqrt() + 0.1;
         let wanted = [0.2 / total, 0.1f32.sqrt() / total, 0.1 / total];
-        close(&probabilities(&scored(), true, None), &wanted);
+        close(&label_probabilities(&scored(), true, None), &wanted);
     }
 
     #[test]
     fn a_bias_is_divided_out() {
-        let bias = prior(&[vec![0.5, 0.25, 0.25], vec![0.7, 0.15, 0.15]]).unwrap();
+        let bias = content_free_prior(&[vec![0.5, 0.25, 0.25], vec![0.7, 0.15, 0.15]]).unwrap();
         close(&bias, &[0.6, 0.2, 0.2]);
         // 0.2 / 0.6 against 0.1 / 0.2 and 0.1 / 0.2.
-        close(&probabilities(&scored(), false, Some(&bias)), &[0.25, 0.375, 0.375]);
-        assert!(prior(&[]).is_none());
+        close(&label_probabilities(&scored(), false, Some(&bias)), &[0.25, 0.375, 0.375]);
+        assert!(content_free_prior(&[]).is_none());
     }
 }

@@ -1,0 +1,45 @@
+//! `[student]`: the classifier and its training.
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use crate::student::{OutOfRange, TrainSettings};
+
+/// The classifier and its training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StudentSettings {
+    /// A Hugging Face folder of a DistilBERT or BERT, a name from `promptmix models list`, or
+    /// `pocket` (the built-in demo model). `--student` is short for it.
+    pub model: String,
+    #[serde(flatten)]
+    pub training: TrainSettings,
+    /// Weighs each relabelled text by the teacher's confidence (the probability of its label)
+    /// instead of weighing all texts equally.
+    pub confidence_weights: bool,
+    /// Saves the training state of the student that is kept after this many steps, at most every 20
+    /// seconds, in addition to after each epoch. 0: after epochs only.
+    pub snapshot_steps: usize,
+}
+
+impl Default for StudentSettings {
+    fn default() -> Self {
+        Self {
+            model: "pocket".into(),
+            training: TrainSettings::default(),
+            confidence_weights: false,
+            snapshot_steps: 0,
+        }
+    }
+}
+
+impl StudentSettings {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        match self.training.fault() {
+            Some(OutOfRange { key, value, wanted }) => {
+                Err(ConfigError::OutOfRange { key, value, wanted: wanted.into() })
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `[teacher]`: the model that writes and labels text, and the engine that runs it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, check::at_least};
+use crate::teacher::{FlashAttention, KvType, SplitMode};
+
+/// The model that writes and labels text, and the engine that runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TeacherSettings {
+    /// A GGUF file, a name from `promptmix models list`, `pocket` (the built-in demo model), or
+    /// `replay:FILE`, which answers from a recording: the `ledger.jsonl` of a run or a JSONL file
+    /// of texts with their labels. `--teacher` is short for it.
+    pub model: String,
+    /// Requests decoded in parallel. 0: 16 on a CPU, 128 on a GPU, fewer if memory is short.
+    pub slots: usize,
+    /// Tokens in the key/value cache, for all slots together. 0: as many as the slots need.
+    pub context: usize,
+    /// Maximum number of tokens in one call of llama.cpp. 0: 2048.
+    pub batch_tokens: usize,
+    /// CPU threads, shared by all replicas. 0: one per core, or a single one for a model of a few
+    /// million weights.
+    pub threads: usize,
+    /// Layers on the GPU. Unset: all of them in a GPU build, none otherwise.
+    pub gpu_layers: Option<u32>,
+    /// Engines that run in parallel and share one queue, each with the whole model: one per GPU.
+    pub replicas: usize,
+    /// Numbers of the devices to use; with several replicas, each takes the next one in turn.
+    /// Empty: all devices.
+    pub devices: Vec<usize>,
+    /// How one model is split over several devices.
+    pub split_mode: SplitMode,
+    /// Number type of the key/value cache. `f16` is llama.cpp's own default; the 8-, 5- and 4-bit
+    /// types save memory on a GPU, are slower on a CPU and need flash attention.
+    pub kv_type: KvType,
+    /// Whether attention is computed in one fused operation.
+    pub flash_attention: FlashAttention,
+    /// Each answer depends on its own request only, not on the requests decoded beside it. Slower,
+    /// but every run yields the same rows. `--deterministic` is short for it.
+    pub deterministic: bool,
+    /// Runs the engine inside this process, without a supervisor. For profiling. `--in-process` is
+    /// short for it.
+    pub in_process: bool,
+    /// An engine that sends nothing for this many seconds counts as hung and is restarted. 0:
+    /// never.
+    pub watchdog_seconds: u64,
+    /// A Jinja file that replaces the chat template in the model, or `chatml`. Unset: the model's
+    /// own template.
+    pub chat_template: Option<String>,
+}
+
+impl Default for TeacherSettings {
+    fn default() -> Self {
+        Self {
+            model: "pocket".into(),
+            slots: 0,
+            context: 0,
+            batch_tokens: 0,
+            threads: 0,
+            gpu_layers: None,
+            replicas: 1,
+            devices: Vec::new(),
+            split_mode: SplitMode::default(),
+            kv_type: KvType::default(),
+            flash_attention: FlashAttention::default(),
+            deterministic: false,
+            in_process: false,
+            watchdog_seconds: 600,
+            chat_template: None,
+        }
+    }
+}
+
+impl TeacherSettings {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        at_least("teacher.replicas", self.replicas, 1)?;
+        let quantised_cache = matches!(self.kv_type, KvType::Q8_0 | KvType::Q5_0 | KvType::Q4_0);
+        if quantised_cache && self.flash_attention == FlashAttention::Off {
+            return Err(ConfigError::OutOfRange {
+                key: "teacher.flash_attention",
+                value: "off".to_owned(),
+                wanted: "a cache of q8_0, q5_0 or q4_0 needs flash attention".into(),
+            });
+        }
+        Ok(())
+    }
+}

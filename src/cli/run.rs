@@ -126,7 +126,7 @@ pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     run.say(
         quiet,
         &format!(
-            "{} examples of {} classes: a tiny local teacher writes and relabels, a small student learns\n",
+            "{} examples of {} classes; a tiny local teacher generates and relabels texts, a small student is trained on them\n",
             run.task.shots * run.task.classes.len(),
             run.task.classes.len(),
         ),
@@ -175,7 +175,7 @@ pub(crate) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
     if read_texts(path, "relabelled.jsonl")?.is_none() {
         return Err(CommandError::new(
             format!("{} has no relabelled.jsonl, so there is nothing to mask", path.display()),
-            "`--redact` takes a run whose texts were relabelled or imported; for a comparison or a run to come set `redact = true` under [filter] in task.toml",
+            "`--redact` needs a run with relabelled or imported texts; for a comparison or a future run, set `redact = true` under [filter] in task.toml",
         )
         .into());
     }
@@ -231,7 +231,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
         println!("  {}  {} examples, no description yet", class.name, class.count);
     }
     if made.repeated > 0 {
-        println!("  {} repeated examples were left out", made.repeated);
+        println!("  {} duplicate examples were left out", made.repeated);
     }
     let task = made.folder.join("task.toml");
     println!("\nnext: give each class a one-line description in {}, then", task.display());
@@ -242,7 +242,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
 fn finish(report: &Report, out: &Path, json: bool, quiet: bool) -> anyhow::Result<()> {
     if json {
         let text =
-            serde_json::to_string_pretty(report).context("the report does not become JSON")?;
+            serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
         println!("{text}");
         return Ok(());
     }

@@ -101,7 +101,7 @@ fn the_teacher_is_stopped_in_each_stage_of_its_work() {
             }
         }
         let told = stop(&bench, child, signal, kind);
-        assert!(told.contains("To go on from here:") && told.ends_with(&way_on), "{told}");
+        assert!(told.contains("To resume, run:") && told.ends_with(&way_on), "{told}");
         check(&bench.path("out"));
     }
 }

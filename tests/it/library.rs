@@ -51,7 +51,7 @@ fn names_and_paths_that_cannot_be_are_refused() {
         let errors = bench.fails(&["models", "import", &teacher, "--name", name]);
         assert!(errors.contains("cannot be the name"), "{errors}");
     }
-    assert!(bench.fails(&["models", "import", "nowhere"]).contains("there is no nowhere"));
+    assert!(bench.fails(&["models", "import", "nowhere"]).contains("nowhere does not exist"));
     bench.write("empty/readme.md", "nothing");
     assert!(bench.fails(&["models", "import", "empty"]).contains("holds no"));
     assert!(bench.fails(&["models", "remove", "../x"]).contains("cannot be the name"));

@@ -7,16 +7,20 @@ mod bench;
 mod build;
 mod bundle;
 mod compare;
+mod completions;
 mod doctor;
 mod error;
 mod exit_status;
 mod export;
 #[cfg(feature = "pull")]
 mod fetching;
+mod man;
 mod models;
 mod plan;
 mod predict;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod run;
 mod table;
 
@@ -89,6 +93,10 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Check this build, this machine and its models
     Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the man page, or write the pages of all commands
+    Man(man::ManArgs),
     /// The process that runs the teacher; other commands start it
     #[command(hide = true)]
     TeacherWorker,
@@ -105,7 +113,7 @@ impl Command {
 
     /// Whether others may read the files that the command writes. All other files are private.
     fn writes_for_others(&self) -> bool {
-        matches!(self, Self::Export(_) | Self::Models(_))
+        matches!(self, Self::Export(_) | Self::Man(_) | Self::Models(_))
     }
 
     /// Whether running the same command again resumes it.
@@ -188,6 +196,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
         Command::TemplateCheck(args) => doctor::template_check(&args),
         Command::TeacherWorker => Ok(worker::serve()?),
     }

@@ -11,11 +11,11 @@ fn main() -> ExitCode {
         if is_broken_pipe(info) {
             process::exit(0);
         }
-        // A closed stderr is not an error.
+        // stderr may be closed.
         let _ = writeln!(
             io::stderr(),
             "error: internal error in promptmix: {}\n\n\
-             hint: finished work is safe; please report this with the command that led to it",
+             hint: finished work is kept; please report this together with the command that you ran",
             promptmix::describe_panic(info.location(), info)
         );
     }));

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the program from a bundle with sources (`promptmix bundle create --source DIR`) where there is no
-# network: verifies the bundle, unpacks the sources into FOLDER (which must not exist), and compiles them in
-# a network namespace without any interface. With --check it stops before the long part: cargo has then
-# found every crate in the bundle, and none elsewhere (its home is an empty folder).
+# Builds promptmix offline from a bundle with sources (`promptmix bundle create --source DIR`): verifies
+# the bundle, unpacks the sources into FOLDER (which must not exist) and compiles them in a network
+# namespace without interfaces. With --check, stops before compiling, once cargo has found every crate in
+# the bundle and none elsewhere (CARGO_HOME is an empty folder).
 #
-# Needs:   Linux with user namespaces (`unshare -rn`), a promptmix to verify with, and what no bundle
-#          holds: the Rust toolchain of rust-toolchain.toml, a C++ compiler, make, cmake, libclang.
+# Needs:   Linux with user namespaces (`unshare -rn`), a promptmix to verify with, and what a bundle does
+#          not contain: the Rust toolchain of rust-toolchain.toml, a C++ compiler, make, cmake, libclang.
 # Example: scripts/airgap/build_source.sh promptmix sources.pmb public.pem /tmp/built
 set -euo pipefail
 
@@ -21,7 +21,7 @@ fi
 program=$(realpath "$1")
 "$program" bundle import "$2" --public-key "$3" --source-to "$4"
 cd "$4"
-# The toolchain stays where it is; crates that lie in the usual home must not help.
+# The toolchain stays in place; crates in the usual CARGO_HOME must not be found.
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
 export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup} CARGO_HOME=$home

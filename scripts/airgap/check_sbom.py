@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Validates a bill of materials with the official CycloneDX 1.5 JSON schema.
+"""Validates a software bill of materials with the official CycloneDX 1.5 JSON schema.
 
-What:    reads FILE, or what `promptmix bundle sbom` prints, or the bill inside a bundle unpacked by
-         `tar --zstd -xf`, and says "valid", or what is not (exit code 1).
-Needs:   pip install 'cyclonedx-python-lib[json-validation]'; the schema is in there, no network.
+What:    reads FILE: the output of `promptmix bundle sbom`, or sbom.cdx.json of a bundle unpacked with
+         `tar --zstd -xf`. Prints "valid", or the first fault (exit code 1).
+Needs:   pip install 'cyclonedx-python-lib[json-validation]', which contains the schema; no network.
 Example: promptmix bundle sbom > sbom.json && python scripts/airgap/check_sbom.py sbom.json
 """
 
@@ -27,7 +27,7 @@ def main() -> None:
     kinds: dict[str, int] = {}
     for component in bill["components"]:
         kinds[component["type"]] = kinds.get(component["type"], 0) + 1
-    print(f"valid CycloneDX 1.5: {kinds}, {len(bill['dependencies'])} entries of the graph")
+    print(f"valid CycloneDX 1.5: {kinds}, {len(bill['dependencies'])} entries in the dependency graph")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A bundle's whole way, where there is no network: create, verify, import into an empty home, and run the
-# demo's task with the program and the models that came out of it. Also shows that a flipped byte and a
-# wrong key are refused. A folder in /tmp holds everything and is removed at the end.
+# Takes a bundle through all its steps without a network: create, verify, import into an empty home, and
+# run the demo's task with the imported program and models. Also shows that a flipped byte and a wrong key
+# are refused. Works in a temporary folder and removes it at the end.
 #
 # Needs:   Linux with user namespaces (`unshare -rn`), a built promptmix, openssl.
 # Example: scripts/airgap/round_trip.sh target/release/promptmix
@@ -12,7 +12,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 program=$(realpath "${1:-$root/target/release/promptmix}")
 shift || true
 if [ "${PROMPTMIX_NO_NETWORK:-}" != inside ]; then
-    # The rest runs in a network namespace of its own: not even a loopback interface is up.
+    # The rest runs in a new network namespace, in which not even the loopback interface is up.
     PROMPTMIX_NO_NETWORK=inside exec unshare -rn "$0" "$program" "$@"
 fi
 
@@ -20,7 +20,7 @@ say() { printf '\n== %s\n' "$*"; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/here" "$work/there" "$work/home"
-# What each call sees: an empty home and nothing else.
+# Runs a command with an empty home and no other environment variables.
 mix() { env -i HOME="$work/home" "$@"; }
 
 say "interfaces that are up: $(awk -F: 'NR > 2 { print $1 }' /proc/net/dev | while read -r name; do
@@ -35,7 +35,7 @@ say "create"
 time mix "$program" bundle create "$work/here/carry.pmb" --key "$work/here/private.pem" \
     --teacher "$root/models/pocket/teacher/pocket-teacher.gguf" --student "$root/models/pocket/student"
 
-# From here on nothing but the two files that are carried is used, and the task.
+# From here on only the two carried files and the task are used.
 mv "$work/here/carry.pmb" "$work/there/"
 rm -rf "$work/here" "$work/home" && mkdir "$work/home"
 cp -r "$root/models/pocket/demo" "$work/there/task"
@@ -44,7 +44,7 @@ cd "$work/there"
 say "verify"
 time mix "$program" bundle verify carry.pmb --public-key public.pem
 
-say "a flipped byte is named"
+say "a flipped byte is found"
 size=$(stat -c %s carry.pmb)
 for at in $((size / 3)) $((size / 2)) $((size - 1000)) $((size - 50)); do
     cp carry.pmb flipped.pmb

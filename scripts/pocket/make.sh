@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the two embedded models of models/pocket from nothing: teacher (GGUF) and student (Hugging Face folder).
+# Trains the two embedded models of models/pocket from scratch: teacher (GGUF) and student (Hugging Face folder).
 #
-# What:    tokenizers, then teacher and student side by side (one CPU core each), GGUF, checks, sizes and sha256.
+# What:    tokenizers, then teacher and student in parallel (one CPU core each), GGUF, checks, sizes and sha256.
 # Needs:   python 3.10+ with torch, tokenizers, transformers, safetensors, gguf, jinja2, numpy; a C++ compiler for
-#          torch.compile. `--venv DIR` creates DIR and installs them (about 1 GB). No network otherwise.
+#          torch.compile. `--venv DIR` creates DIR and installs them (about 1 GB); nothing else needs a network.
 # Example: scripts/pocket/make.sh --minutes-teacher 34 --minutes-finish 27 --minutes-student 26
-#          scripts/pocket/make.sh --venv .venv --minutes-teacher 2 --minutes-finish 0 --minutes-student 2 --out /tmp/pocket   # a try
+#          scripts/pocket/make.sh --venv .venv --minutes-teacher 2 --minutes-finish 0 --minutes-student 2 --out /tmp/pocket   # a quick try
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -14,13 +14,13 @@ minutes_teacher=34 minutes_finish=27 minutes_student=26 work=$root/target/pocket
 while [ $# -gt 0 ]; do
   case $1 in
     --minutes-teacher) minutes_teacher=$2; shift 2 ;;
-    --minutes-finish) minutes_finish=$2; shift 2 ;;   # second pass of the teacher at a small rate; 0: none
+    --minutes-finish) minutes_finish=$2; shift 2 ;;   # second pass of the teacher at a small learning rate; 0: none
     --minutes-student) minutes_student=$2; shift 2 ;;
     --work) work=$2; shift 2 ;;          # tokenizers, checkpoints, logs
     --out) out=$2; shift 2 ;;            # gets teacher/ and student/
     --venv) venv=$2; shift 2 ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "make.sh: unknown flag $1 (hint: --help)" >&2; exit 2 ;;
+    *) echo "make.sh: unknown flag $1 (see --help)" >&2; exit 2 ;;
   esac
 done
 

@@ -1,4 +1,5 @@
-//! `promptmix audit`: is the run what it says, and does what it trains on give somebody away?
+//! `promptmix audit`: whether a run's ledger and files are intact, and whether its training texts
+//! leak personal data or copy the task's texts.
 
 mod render;
 
@@ -9,10 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::{build, exit_status::FailedGate, run};
+use super::{build, error::CommandError, exit_status::FailedGate, run};
 use crate::{
     audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
@@ -23,31 +23,31 @@ use crate::{
 pub(super) struct AuditArgs {
     /// The folder of a run or of a comparison
     run: PathBuf,
-    /// End with 1 if there is any: leak, phantom, copy; several with commas
+    /// Exit with 1 if there are any: leak, phantom, copy (comma-separated)
     ///
-    /// leak: a value (an address, a number) that stands in a text that is trained on and in a seed, the
-    /// pool or the test set. phantom: one that stands in such a text alone. copy: a text that is one of
-    /// those, letter case and punctuation aside, or shares eight words in a row with one. A folder
-    /// without any text to look at ends with 2. A broken chain and a changed file end with 1 in any
-    /// case.
+    /// leak: a value (an address, a number) that occurs in a training text and also in a seed, the
+    /// pool or the test set. phantom: one that occurs in a training text only. copy: a training
+    /// text that equals a seed or a text of the pool or test set, ignoring case and punctuation, or
+    /// that shares eight consecutive words with one. If there are no training texts, the exit code
+    /// is 2. A broken ledger chain or a changed file always exits with 1.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     fail_on: Vec<Gate>,
-    /// The last hash of the chain as noted before; ends with 1 if the ledger no longer has it
+    /// A last hash of the chain noted earlier; exit with 1 if the ledger no longer contains it
     #[arg(long, value_name = "HASH")]
     expect: Option<String>,
-    /// Look at all texts of relabelled.jsonl, also those that are not trained on
+    /// Check all texts of relabelled.jsonl, including those that are not trained on
     #[arg(long)]
     all: bool,
-    /// Show personal data instead of masking it
+    /// Print personal data unmasked
     #[arg(long)]
     show: bool,
-    /// Leave out the embeddings, for which the student's starting point is loaded
+    /// Skip the nearest texts by embedding, which load the student's base model
     #[arg(long)]
     no_nearest: bool,
-    /// Mask personal data in what is trained on: sets filter.redact for this run and filters again
+    /// Mask personal data in the training texts: sets filter.redact for this run and filters again
     #[arg(long)]
     redact: bool,
-    /// Print as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -61,22 +61,22 @@ enum Gate {
 
 /// What an audit found.
 pub(super) struct Findings {
-    record: Record,
-    /// Absent where the folder has no texts that are trained on.
+    integrity: Integrity,
+    /// `None` if the folder has no training texts.
     privacy: Option<Privacy>,
     /// Why there are no embeddings.
     not_embedded: Option<String>,
 }
 
-/// What the ledger says of itself and of the files.
-struct Record {
+/// Whether the ledger and the files that it names are as the run wrote them.
+struct Integrity {
     chain: Chain,
-    /// Whether the chain has the hash that was noted, and at which line.
+    /// With `--expect`: the line that has the expected hash, if one does.
     expected: Option<Option<usize>>,
     changed: Vec<Changed>,
 }
 
-impl Record {
+impl Integrity {
     fn of(args: &AuditArgs) -> anyhow::Result<Self> {
         let chain = audit::follow(&args.run)?;
         let expected = args.expect.as_ref().map(|wanted| {
@@ -87,17 +87,17 @@ impl Record {
         Ok(Self { chain, expected, changed })
     }
 
-    /// Why it cannot be relied on.
+    /// Reasons not to trust the folder.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(broken) = &self.chain.broken {
             faults.push(format!("the ledger's chain breaks at line {}", broken.line));
         }
         if self.expected == Some(None) {
-            faults.push("the ledger does not hold the hash that was expected".to_owned());
+            faults.push("the ledger does not contain the expected hash".to_owned());
         }
         if let Some(first) = self.changed.first() {
-            faults.push(format!("{} is not what the run wrote", render::name(&first.file)));
+            faults.push(format!("{} is not as the run wrote it", render::name(&first.file)));
         }
         faults
     }
@@ -105,15 +105,15 @@ impl Record {
 
 /// Runs the command.
 pub(super) fn audit(args: &AuditArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut record = Record::of(args)?;
-    // What was tampered with is not written over.
-    let redacts = args.redact && record.faults().is_empty();
+    let mut integrity = Integrity::of(args)?;
+    // A folder that was tampered with is left unchanged.
+    let redacts = args.redact && integrity.faults().is_empty();
     if redacts {
         run::redact(&args.run, quiet)?;
-        record = Record::of(args)?;
+        integrity = Integrity::of(args)?;
     }
-    let (privacy, not_embedded) = look(args)?;
-    let findings = Findings { record, privacy, not_embedded };
+    let (privacy, not_embedded) = scan(args)?;
+    let findings = Findings { integrity, privacy, not_embedded };
     if args.json {
         render::json(&findings);
     } else {
@@ -122,18 +122,18 @@ pub(super) fn audit(args: &AuditArgs, quiet: bool) -> anyhow::Result<()> {
     if redacts && !quiet {
         eprintln!("{}", render::redacted(&args.run));
     }
-    gates(args, &findings)
+    check_gates(args, &findings)
 }
 
-/// The file of texts that students are trained on, and the one of all that were relabelled.
+/// The file with the training texts, and the one with all relabelled texts.
 const TRAIN: &str = "train.jsonl";
 const RELABELLED: &str = "relabelled.jsonl";
 
-/// The texts of the folder by file, those that are trained on first. A comparison has a file of them for
-/// each teacher, method, number of seeds and draw.
+/// The texts of the folder by file, training texts first. A comparison has one file for each
+/// teacher, method, number of seeds and draw.
 fn texts(args: &AuditArgs) -> anyhow::Result<Vec<(String, Vec<SyntheticText>)>> {
     let mut names = vec![TRAIN.to_owned()];
-    names.extend(compared(&args.run)?);
+    names.extend(comparison_files(&args.run)?);
     let mut files = Vec::new();
     for name in names {
         files.extend(read_texts(&args.run, &name)?.map(|texts| (name, texts)));
@@ -151,8 +151,8 @@ fn texts(args: &AuditArgs) -> anyhow::Result<Vec<(String, Vec<SyntheticText>)>> 
     Ok(files)
 }
 
-/// The files `texts/*/*.jsonl` of a comparison, in order.
-fn compared(run: &Path) -> anyhow::Result<Vec<String>> {
+/// The files `texts/*/*.jsonl` of a comparison, sorted.
+fn comparison_files(run: &Path) -> anyhow::Result<Vec<String>> {
     let inner = |folder: &str| -> anyhow::Result<Vec<String>> {
         let path = run.join(folder);
         let entries = match fs::read_dir(&path) {
@@ -163,9 +163,12 @@ fn compared(run: &Path) -> anyhow::Result<Vec<String>> {
                 return Ok(Vec::new());
             }
             Err(error) => {
-                return Err(error).with_context(|| {
-                    format!("cannot read {}\nhint: the folder must be readable", path.display())
-                });
+                return Err(CommandError::new(
+                    format!("cannot read {}", path.display()),
+                    "check the permissions of the folder",
+                )
+                .caused_by(error)
+                .into());
             }
         };
         let mut names = Vec::new();
@@ -182,8 +185,9 @@ fn compared(run: &Path) -> anyhow::Result<Vec<String>> {
     Ok(files)
 }
 
-/// Looks at the texts of the run, where it has some.
-fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
+/// Searches the texts of the folder, if it has any, for personal data and copies. The second value
+/// tells why there are no embeddings.
+fn scan(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
     let (task, settings) = read_task_and_settings(&args.run)?;
     let files = texts(args)?;
     if files.is_empty() {
@@ -195,12 +199,12 @@ fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
         .collect();
     let references = ReferenceTexts::of(&task);
     let mut privacy = audit::scan(&texts, &references, &settings.audit.scanner()?, args.show);
-    // What was done, not what is set: the setting may be younger than the file.
+    // The file decides, not the setting, which may have changed since the file was written.
     privacy.redacted = files.iter().flat_map(|(_, texts)| texts).any(|text| text.redacted > 0);
     if args.no_nearest {
         return Ok((Some(privacy), None));
     }
-    // A student that is not there any more leaves the rest as it is.
+    // Without the base model the rest of the audit is still valid.
     let nearest = build::student(&settings)
         .and_then(|base| Ok(audit::nearest(&texts, &references, true, &build::embedder(&base)?)?));
     let not_embedded = match nearest {
@@ -213,9 +217,9 @@ fn look(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
     Ok((Some(privacy), not_embedded))
 }
 
-fn gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
-    let mut failed = findings.record.faults();
-    let sound = failed.is_empty();
+fn check_gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
+    let mut failed = findings.integrity.faults();
+    let intact = failed.is_empty();
     if let Some(privacy) = &findings.privacy {
         let gates = [
             (Gate::Leak, privacy.leaks(), "leaks"),
@@ -230,26 +234,25 @@ fn gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
     }
     let run = args.run.display();
     if !failed.is_empty() {
-        let failed = failed.join("; ");
-        let hint = match (sound, args.redact) {
-            (false, false) => UNSOUND.to_owned(),
-            (false, true) => format!("nothing was masked; {UNSOUND}"),
+        let hint = match (intact, args.redact) {
+            (false, false) => NOT_INTACT.to_owned(),
+            (false, true) => format!("nothing was masked; {NOT_INTACT}"),
             (true, _) => format!(
-                "look at the lines above; `promptmix audit {run} --redact` masks personal data in what a run trains on"
+                "see the lines above; `promptmix audit {run} --redact` masks personal data in the training texts of a run"
             ),
         };
-        return Err(FailedGate::because(format!("{failed}\nhint: {hint}")).into());
+        return Err(FailedGate::because(CommandError::new(failed.join("; "), hint)).into());
     }
-    // A gate that looked at nothing has let nothing through.
-    let seen = findings.privacy.as_ref().map_or(0, |privacy| privacy.texts);
-    if seen == 0 && !args.fail_on.is_empty() {
-        anyhow::bail!(
-            "{run} has no text that is trained on: --fail-on had nothing to look at\nhint: {}",
-            render::to_come(&args.run)
-        );
+    // A gate that checked no text must not pass.
+    let checked = findings.privacy.as_ref().map_or(0, |privacy| privacy.texts);
+    if checked == 0 && !args.fail_on.is_empty() {
+        return Err(CommandError::new(
+            format!("{run} has no training texts, so --fail-on has nothing to check"),
+            render::next_step(&args.run),
+        )
+        .into());
     }
     Ok(())
 }
 
-const UNSOUND: &str =
-    "what this folder says cannot be relied on; a copy from before, or a new run, can";
+const NOT_INTACT: &str = "do not rely on this folder; restore an earlier copy, or start a new run";

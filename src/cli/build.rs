@@ -1,8 +1,7 @@
-//! Builds the working parts from settings: devices, teacher, student, prompts.
+//! Builds the teacher, the student and the prompts that the settings name.
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::Context;
 use candle_core::Device;
 
 use super::error::CommandError;
@@ -22,22 +21,26 @@ use crate::{
     },
 };
 
-/// The device of the student: the GPU that this build is for, the CPU otherwise.
+/// The student's device: the GPU that this build supports, otherwise the CPU.
 pub(super) fn student_device() -> anyhow::Result<Device> {
+    let missing = |kind: &str, feature: &str, source: candle_core::Error| {
+        CommandError::new(
+            format!("no {kind} device for the student"),
+            format!("a build without `--features {feature}` uses the CPU"),
+        )
+        .caused_by(source)
+        .into()
+    };
     if cfg!(feature = "cuda") {
-        return Device::new_cuda(0).context(
-            "no CUDA device for the student\nhint: a build without --features cuda uses the CPU",
-        );
+        return Device::new_cuda(0).map_err(|source| missing("CUDA", "cuda", source));
     }
     if cfg!(feature = "metal") {
-        return Device::new_metal(0).context(
-            "no Metal device for the student\nhint: a build without --features metal uses the CPU",
-        );
+        return Device::new_metal(0).map_err(|source| missing("Metal", "metal", source));
     }
     Ok(Device::Cpu)
 }
 
-/// How the teacher that the settings name is started.
+/// How to start the teacher that the settings name.
 pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     let teacher = &settings.teacher;
     let chat_template = match teacher.chat_template.as_deref() {
@@ -45,7 +48,7 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         Some(path) => Some(fs::read_to_string(path).map_err(|source| {
             CommandError::new(
                 format!("cannot read the chat template {path}"),
-                "`teacher.chat_template` is a Jinja file, or \"chatml\"",
+                "set `teacher.chat_template` to a Jinja file or to \"chatml\"",
             )
             .caused_by(source)
         })?),
@@ -75,7 +78,7 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     })
 }
 
-/// The teacher that the settings name: in a process of its own, unless they want it in this one or
+/// The teacher that the settings name: in a separate process, unless they ask for this process or
 /// name a recording.
 pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
     if let Some(file) = settings.teacher.model.strip_prefix(replay::SCHEME) {
@@ -88,7 +91,7 @@ pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
     Ok(Box::new(Supervised::start(launch)?))
 }
 
-/// The file that answers, for `-v`.
+/// The teacher's file and its hash, for `-v`.
 pub(super) fn identity(teacher: &dyn Teacher) -> Event {
     let identity = teacher.identity();
     Event::Fact(format!(
@@ -100,18 +103,18 @@ pub(super) fn identity(teacher: &dyn Teacher) -> Event {
     ))
 }
 
-/// The student's starting point that the settings name.
+/// The student's base model that the settings name.
 pub(super) fn student(settings: &Settings) -> anyhow::Result<BaseModel> {
     Ok(BaseModel::open(&settings.student.model, &student_device()?)?)
 }
 
-/// Sentence embeddings by the student's own starting point.
+/// Sentence embeddings by the student's base model.
 pub(super) fn embedder(base: &BaseModel) -> anyhow::Result<EncoderEmbedder> {
     Ok(EncoderEmbedder::new(base.clone())?)
 }
 
-/// The task's own prompts where it has some, the built-in ones otherwise.
+/// The task's own prompts if it has any, otherwise the built-in ones.
 pub(super) fn prompts(task: &Task) -> anyhow::Result<Prompts> {
-    let own = task.folder.join("prompts");
-    Ok(Prompts::load((!task.folder.as_os_str().is_empty()).then_some(own.as_path()))?)
+    let folder = task.folder.join("prompts");
+    Ok(Prompts::load((!task.folder.as_os_str().is_empty()).then_some(folder.as_path()))?)
 }

@@ -1,16 +1,18 @@
-//! `promptmix bundle`: over the gap and back to work.
+//! `promptmix bundle`: signed bundles for machines without a network.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::exit_status::FailedGate;
+use super::{
+    error::{self, CommandError},
+    exit_status::FailedGate,
+};
 use crate::{
     bundle::{self, BundleError, Destinations, Selection, Summary, Trust},
     models::{self, Role},
@@ -24,41 +26,41 @@ pub(super) struct BundleArgs {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Pack the program, models, prompts and a bill of materials into one signed file
+    /// Pack the program, models, prompts and a software bill of materials into one signed file
     Create(CreateArgs),
-    /// Check that nothing in a bundle was changed since it was signed; exit code 1 if something was
+    /// Check that a bundle is unchanged since it was signed; exit with 1 if it is not
     Verify(VerifyArgs),
-    /// Verify a bundle, then take over its models, and the program or the sources if wanted
+    /// Verify a bundle, then install its models and, on request, the program or the sources
     Import(ImportArgs),
-    /// Make a pair of keys: FILE, to be kept secret, and FILE.pub
+    /// Create a key pair: FILE (private) and FILE.pub (public)
     Keygen {
-        /// Where the private key goes
+        /// File to write the private key to
         file: PathBuf,
     },
-    /// Print the bill of materials of this program: CycloneDX 1.5, JSON
+    /// Print this program's software bill of materials (CycloneDX 1.5, JSON)
     Sbom,
 }
 
 #[derive(Args)]
 struct CreateArgs {
-    /// The file to make
+    /// The bundle to create
     out: PathBuf,
-    /// Your private Ed25519 key, PEM: from `bundle keygen`, or `openssl genpkey -algorithm ed25519`
+    /// Your private Ed25519 key (PEM), from `bundle keygen` or `openssl genpkey -algorithm ed25519`
     #[arg(long)]
     key: PathBuf,
-    /// A teacher to take along: a GGUF file, or a name from `promptmix models list`; repeatable
+    /// Teacher to include: a GGUF file or a name from `promptmix models list`; repeatable
     #[arg(long, value_name = "MODEL")]
     teacher: Vec<String>,
-    /// A student to take along: a Hugging Face folder, or a name from `promptmix models list`; repeatable
+    /// Student to include: a Hugging Face folder or a name from `promptmix models list`; repeatable
     #[arg(long, value_name = "MODEL")]
     student: Vec<String>,
-    /// A checkout of promptmix: its sources go in, with all crates that they depend on
+    /// Checkout of promptmix to include as sources, together with all crates it depends on
     #[arg(long, value_name = "FOLDER")]
     source: Option<PathBuf>,
-    /// Leave out the program itself
+    /// Leave out the program
     #[arg(long)]
     no_program: bool,
-    /// Print as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -67,10 +69,10 @@ struct CreateArgs {
 struct VerifyArgs {
     /// The bundle
     file: PathBuf,
-    /// The public key of whoever made it, PEM
+    /// The signer's public key (PEM)
     #[arg(long)]
     public_key: Option<PathBuf>,
-    /// Print as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -79,34 +81,25 @@ struct VerifyArgs {
 struct ImportArgs {
     /// The bundle
     file: PathBuf,
-    /// The public key of whoever made it, PEM
+    /// The signer's public key (PEM)
     #[arg(long, required_unless_present = "trust_embedded_key")]
     public_key: Option<PathBuf>,
-    /// Take the key inside the bundle, which anybody could have put there
+    /// Trust the key inside the bundle, which proves nothing about its origin
     #[arg(long, conflicts_with = "public_key")]
     trust_embedded_key: bool,
-    /// Write the program to this file
+    /// File to write the program to
     #[arg(long, value_name = "FILE")]
     program_to: Option<PathBuf>,
-    /// Unpack the sources into this new folder
+    /// New folder to unpack the sources into
     #[arg(long, value_name = "FOLDER")]
     source_to: Option<PathBuf>,
-    /// Print as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command. What was changed, or signed by somebody else, is a failed gate.
+/// Runs the command.
 pub(super) fn bundle(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
-    act(args, quiet).map_err(|error| {
-        match error.downcast_ref().is_some_and(BundleError::is_verdict) {
-            true => FailedGate::because(format!("{error:#}")).into(),
-            false => error,
-        }
-    })
-}
-
-fn act(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
     match &args.action {
         Action::Create(args) => create(args, quiet),
         Action::Verify(args) => verify(args, quiet),
@@ -122,7 +115,8 @@ fn act(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
 fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
     let (key, open) = bundle::private_key(&args.key)?;
     if open {
-        eprintln!("warning: others can read {0}\nhint: chmod 600 {0}", args.key.display());
+        let key = args.key.display();
+        error::warn(&format!("others can read {key}"), Some(&format!("chmod 600 {key}")));
     }
     let teachers = args.teacher.iter().map(|spec| (Role::Teacher, spec));
     let students = args.student.iter().map(|spec| (Role::Student, spec));
@@ -133,25 +127,28 @@ fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
     let program = if args.no_program {
         None
     } else {
-        Some(
-            env::current_exe()
-                .context("cannot find this program's own file\nhint: --no-program")?,
-        )
+        Some(env::current_exe().map_err(|source| {
+            CommandError::new(
+                "cannot find the program's own file",
+                "leave it out with --no-program",
+            )
+            .caused_by(source)
+        })?)
     };
     let selection = Selection { program, models, source: args.source.clone() };
     if selection.source.is_some() && !quiet {
-        eprintln!("collecting the sources: `cargo vendor` takes a while");
+        eprintln!("collecting the sources with `cargo vendor`; this takes a while");
     }
     let bar = bar(quiet);
     let created = bundle::create(&args.out, &selection, &key, &mut |done, total| {
         show(&bar, done, total);
     });
     bar.finish_and_clear();
-    say("written", &args.out, &created?, args.json, json!({}));
+    print("written", &args.out, &created?, args.json, json!({}));
     Ok(())
 }
 
-/// The trusted key, or none.
+/// The key to verify with.
 fn trust(public_key: Option<&Path>) -> anyhow::Result<Trust> {
     Ok(match public_key {
         Some(path) => Trust::Key(bundle::public_key(path)?),
@@ -160,11 +157,26 @@ fn trust(public_key: Option<&Path>) -> anyhow::Result<Trust> {
 }
 
 fn warn_of_embedded_key(summary: &Summary) {
-    eprintln!(
-        "warning: checked with the key inside the bundle, {}: it is whole, but anybody could have made it\nhint: \
-         --public-key FILE proves who did, if that file came on another way than the bundle",
-        summary.signer
+    error::warn(
+        &format!(
+            "verified with the key inside the bundle, {}: the bundle is intact, but anybody could have made it",
+            summary.signer
+        ),
+        Some(
+            "--public-key FILE proves the origin, if that file came by another route than the bundle",
+        ),
     );
+}
+
+/// `error` with the bundle's path. A bundle that was changed, or signed with another key, is a
+/// failed gate.
+fn refused(error: BundleError, path: &Path) -> anyhow::Error {
+    let path = path.display();
+    if error.is_verdict() {
+        let error = anyhow::Error::from(error).context(format!("{path} failed verification"));
+        return FailedGate::because(error).into();
+    }
+    anyhow::Error::from(error).context(format!("cannot use the bundle {path}"))
 }
 
 fn verify(args: &VerifyArgs, quiet: bool) -> anyhow::Result<()> {
@@ -172,12 +184,12 @@ fn verify(args: &VerifyArgs, quiet: bool) -> anyhow::Result<()> {
     let bar = bar(quiet);
     let verified = bundle::verify(&args.file, &trust, &mut |done, total| show(&bar, done, total));
     bar.finish_and_clear();
-    let summary = verified.with_context(|| args.file.display().to_string())?;
-    let origin = matches!(trust, Trust::Key(_));
-    if !origin {
+    let summary = verified.map_err(|error| refused(error, &args.file))?;
+    let origin_proven = matches!(trust, Trust::Key(_));
+    if !origin_proven {
         warn_of_embedded_key(&summary);
     }
-    say("whole", &args.file, &summary, args.json, json!({"origin_proven": origin}));
+    print("whole", &args.file, &summary, args.json, json!({"origin_proven": origin_proven}));
     Ok(())
 }
 
@@ -190,7 +202,7 @@ fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
         show(&bar, done, total);
     });
     bar.finish_and_clear();
-    let imported = imported.with_context(|| args.file.display().to_string())?;
+    let imported = imported.map_err(|error| refused(error, &args.file))?;
     if matches!(trust, Trust::Embedded) {
         warn_of_embedded_key(&imported.summary);
     }
@@ -200,7 +212,7 @@ fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
         .map(|(role, name, folder)| json!({"role": role, "name": name, "folder": folder}))
         .collect();
     let extra = json!({"installed": models, "program": to.program, "source": to.source});
-    say("imported", &args.file, &imported.summary, args.json, extra);
+    print("imported", &args.file, &imported.summary, args.json, extra);
     if !args.json {
         for (role, name, folder) in &imported.models {
             println!("  --{role} {name}   {}", folder.display());
@@ -214,14 +226,15 @@ fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
 
 fn keygen(file: &Path) -> anyhow::Result<()> {
     let (public, fingerprint) = bundle::generate(file)?;
-    println!("{}  private: keep it, show it to nobody", file.display());
-    println!("{}  public: give it to those who verify", public.display());
-    println!("fingerprint {fingerprint}");
+    println!("private key  {}  (keep it secret)", file.display());
+    println!("public key   {}  (for those who verify your bundles)", public.display());
+    println!("fingerprint  {fingerprint}");
     Ok(())
 }
 
-/// `what` happened to the bundle at `path`.
-fn say(what: &str, path: &Path, summary: &Summary, as_json: bool, extra: Value) {
+/// Prints what was done with the bundle at `path`, and what it contains. `what` is also the JSON
+/// key of the path.
+fn print(what: &str, path: &Path, summary: &Summary, as_json: bool, extra: Value) {
     let Summary { created_by, built_for, signer, packed, unpacked, .. } = summary;
     if as_json {
         let models: Vec<Value> = summary
@@ -247,18 +260,20 @@ fn say(what: &str, path: &Path, summary: &Summary, as_json: bool, extra: Value) 
         println!("{value}");
         return;
     }
+    let what = if what == "whole" { "intact" } else { what };
     println!("{what}: {}", path.display());
-    println!("  made by {created_by}, signed with the key {signer}");
-    println!("  {packed} bytes, {unpacked} unpacked, {} files", summary.members);
+    println!("  {:<11}{created_by}", "created by");
+    println!("  {:<11}{signer}", "key");
+    println!("  {:<11}{packed} bytes, {unpacked} unpacked, {} files", "size", summary.members);
     if summary.program {
-        println!("  the program, built for {built_for}");
+        println!("  {:<11}built for {built_for}", "program");
     }
     for model in &summary.models {
         let licence = if model.licence.is_empty() { "licence unknown" } else { &model.licence };
-        println!("  {} {} ({licence}), {} bytes", model.role, model.name, model.bytes);
+        println!("  {:<11}{} ({licence}), {} bytes", model.role, model.name, model.bytes);
     }
     if summary.sources > 0 {
-        println!("  the sources, {} files", summary.sources);
+        println!("  {:<11}{} files", "sources", summary.sources);
     }
 }
 

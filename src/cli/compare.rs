@@ -17,34 +17,34 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct CompareArgs {
-    /// A task.toml or the folder that holds it; the task of `promptmix demo` where none is given
+    /// A task.toml or the folder that contains it [default: the task of `promptmix demo`]
     task: Option<PathBuf>,
-    /// The folder of the comparison; one that exists is taken up where it stopped
+    /// The comparison folder; an existing comparison is resumed
     #[arg(long, default_value = "promptmix-compare")]
     out: PathBuf,
-    /// Rows of the table, for example `seeds,EDA,A1,A2`; all of them where none is given but
-    /// `real-all`, which trains on all real texts there are
+    /// Rows of the table, for example `seeds,EDA,A1,A2` [default: all but `real-all`, which trains
+    /// on all real texts]
     #[arg(long, value_delimiter = ',', value_name = "ROW,…")]
     rows: Vec<String>,
-    /// Labelled seeds per class, for example `0,2,5,10`; the task's own number where none is given
+    /// Numbers of labelled seeds per class, for example `0,2,5,10` [default: the task's number]
     #[arg(long, value_delimiter = ',', value_name = "K,…")]
     k: Option<Vec<usize>>,
-    /// How often everything is done, each time with another few-shot subset, other prompts and other
-    /// initial weights [default: `run.seeds` of the task]
+    /// Number of repetitions, each with another few-shot subset, other prompts and other initial
+    /// weights [default: `run.seeds` of the task]
     #[arg(long)]
     seeds: Option<u64>,
-    /// A teacher, as in `promptmix run`; give it several times to compare several
+    /// Teacher, as in `promptmix run`; repeat the flag to compare several
     #[arg(long, value_name = "MODEL")]
     teacher: Vec<String>,
-    /// A student, as in `promptmix run`; give it several times to compare several. The first one's
-    /// embeddings find the nearest classes for all
+    /// Student, as in `promptmix run`; repeat the flag to compare several
+    ///
+    /// The embeddings of the first student find the nearest classes for all of them.
     #[arg(long, value_name = "MODEL")]
     student: Vec<String>,
-    /// The one seed of all random model_args
+    /// Seed of all random choices
     #[arg(long)]
     seed: Option<u64>,
-    /// Let the teacher decode as fast as it can: a comparison that is killed and taken up again may
-    /// then differ in a few texts
+    /// Let the teacher decode as fast as it can; resuming may then change a few texts
     #[arg(long)]
     fast: bool,
     #[command(flatten)]

@@ -1,97 +1,144 @@
-//! `promptmix doctor`: what this program can do on this machine.
+//! `promptmix doctor`: what this build can do on this machine.
 
 mod template;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{build, models::presence};
-use crate::{models, sandbox, student::BaseModel};
+use super::{build, error::CommandError, models::presence};
+use crate::{
+    config::Settings,
+    hint,
+    models::{self, KnownModel},
+    sandbox,
+    student::BaseModel,
+};
 
 pub(super) use template::{TemplateCheckArgs, template_check};
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
-    /// Look at the chat template of this teacher alone: a GGUF file, or a name from
-    /// `promptmix models list`
+    /// Check only this teacher's chat template: a GGUF file or a name from `promptmix models list`
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
-    /// Print as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
+/// What was found out about this build and this machine.
+struct Checkup {
+    features: Vec<&'static str>,
+    cores: usize,
+    student_device: String,
+    pocket_teacher: String,
+    pocket_student: String,
+    templates: Vec<template::Verdict>,
+    models: Vec<KnownModel>,
+}
+
+/// The state of an embedded model that loads.
+const LOADS: &str = "loads";
+
 /// Runs the command.
 pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<()> {
-    let device = match build::student_device() {
-        Ok(device) => format!("{device:?}"),
-        Err(error) => format!("none: {error}"),
-    };
-    let features: Vec<&str> = [
-        ("cuda", cfg!(feature = "cuda")),
-        ("metal", cfg!(feature = "metal")),
-        ("vulkan", cfg!(feature = "vulkan")),
-        ("pull", cfg!(feature = "pull")),
-    ]
-    .into_iter()
-    .filter_map(|(name, on)| on.then_some(name))
-    .collect();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let teacher = check_pocket_teacher();
-    let student =
-        BaseModel::open("pocket", &candle_core::Device::Cpu).map(|_| ()).map_err(|e| e.to_string());
-    let sound = |result: &Result<(), String>| match result {
-        Ok(()) => "loads".to_owned(),
-        Err(error) => format!("DOES NOT LOAD: {error}"),
-    };
-    let templates = template::verdicts(args.teacher.as_deref())?;
-    let models = models::known_models();
+    let checkup = Checkup::of(args.teacher.as_deref())?;
     if args.json {
+        println!("{}", checkup.json());
+    } else {
+        checkup.print();
+    }
+    if [&checkup.pocket_teacher, &checkup.pocket_student].iter().any(|state| *state != LOADS) {
+        return Err(CommandError::new(
+            "a built-in model does not load",
+            "rebuild promptmix from a clean checkout",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+impl Checkup {
+    fn of(teacher: Option<&str>) -> anyhow::Result<Self> {
+        let features = [
+            ("cuda", cfg!(feature = "cuda")),
+            ("metal", cfg!(feature = "metal")),
+            ("vulkan", cfg!(feature = "vulkan")),
+            ("pull", cfg!(feature = "pull")),
+        ];
+        let student_device = match build::student_device() {
+            Ok(device) => format!("{device:?}"),
+            Err(error) => format!("none: {error:#}"),
+        };
+        let pocket_teacher = match build::teacher(&Settings::default()) {
+            Ok(_) => LOADS.to_owned(),
+            Err(error) => format!("DOES NOT LOAD: {error:#}"),
+        };
+        let pocket_student = match BaseModel::open("pocket", &candle_core::Device::Cpu) {
+            Ok(_) => LOADS.to_owned(),
+            Err(error) => format!("DOES NOT LOAD: {}", hint::one_line(&error)),
+        };
+        Ok(Self {
+            features: features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            student_device,
+            pocket_teacher,
+            pocket_student,
+            templates: template::verdicts(teacher)?,
+            models: models::known_models(),
+        })
+    }
+
+    fn json(&self) -> serde_json::Value {
         let embedded: Vec<_> = models::embedded_sizes()
             .into_iter()
             .map(|(role, bytes, sha256)| json!({"role": role, "bytes": bytes, "sha256": sha256}))
             .collect();
-        let models: Vec<_> = models
-            .iter()
+        let models: Vec<_> = (self.models.iter())
             .map(|model| json!({"name": model.name, "role": model.role, "state": presence(model)}))
             .collect();
-        println!(
-            "{}",
-            json!({
-                "version": env!("CARGO_PKG_VERSION"), "features": features, "cores": cores,
-                "student_device": device, "home": models::home(), "embedded": embedded,
-                "sockets": sandbox::state().to_string(), "pocket_teacher": sound(&teacher),
-                "pocket_student": sound(&student), "chat_templates": templates, "models": models,
-            })
+        json!({
+            "version": env!("CARGO_PKG_VERSION"), "features": self.features, "cores": self.cores,
+            "student_device": self.student_device, "home": models::home(), "embedded": embedded,
+            "sockets": sandbox::state().to_string(), "pocket_teacher": self.pocket_teacher,
+            "pocket_student": self.pocket_student, "chat_templates": self.templates,
+            "models": models,
+        })
+    }
+
+    fn print(&self) {
+        let line = |label: &str, text: String| println!("{label:<16}{text}");
+        line("version", env!("CARGO_PKG_VERSION").to_owned());
+        line(
+            "features",
+            if self.features.is_empty() { "none".into() } else { self.features.join(", ") },
         );
-    } else {
-        println!("promptmix {}  features: {}", env!("CARGO_PKG_VERSION"), features.join(", "));
-        println!("{cores} cores; student runs on: {device}");
-        println!("own files: {}", models::home().display());
-        println!("sockets: {}", sandbox::state());
+        line("CPU cores", self.cores.to_string());
+        line("student device", self.student_device.clone());
+        line("home", models::home().display().to_string());
+        line("sockets", sandbox::state().to_string());
         for (role, bytes, sha256) in models::embedded_sizes() {
-            println!("built-in {role}: {:.1} MB, sha256 {}…", bytes as f64 / 1e6, &sha256[..16]);
+            let state = match role {
+                models::Role::Teacher => &self.pocket_teacher,
+                models::Role::Student => &self.pocket_student,
+            };
+            let megabytes = bytes as f64 / 1e6;
+            let label = format!("pocket {role}");
+            line(&label, format!("{state}; {megabytes:.1} MB, sha256 {}…", &sha256[..16]));
         }
-        println!("pocket teacher {}; pocket student {}", sound(&teacher), sound(&student));
-        for template in &templates {
+        if !self.templates.is_empty() {
+            println!("\nchat templates");
+        }
+        for template in &self.templates {
             println!("{template}");
         }
-        let (here, missing): (Vec<_>, Vec<_>) = (models.iter())
+        let (present, missing): (Vec<_>, Vec<_>) = (self.models.iter())
             .filter(|model| !model.embedded)
             .partition(|model| presence(model) != "not pulled");
-        for model in here {
-            println!("{:<36} {:<8} {}", model.name, model.role, presence(model));
+        println!("\nmodels");
+        for model in present {
+            println!("  {:<36} {:<8} {}", model.name, model.role, presence(model));
         }
-        println!("{} more models are known by name: promptmix models list", missing.len());
+        println!("  {} not on this machine; `promptmix models list` shows them", missing.len());
     }
-    anyhow::ensure!(
-        teacher.is_ok() && student.is_ok(),
-        "a built-in model does not load\nhint: build the program again from a clean checkout"
-    );
-    Ok(())
-}
-
-fn check_pocket_teacher() -> Result<(), String> {
-    let settings = crate::config::Settings::default();
-    build::teacher(&settings).map(|_| ()).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! How an error is printed: the message, its causes, a blank line, the hint.
+//! How errors and warnings are printed: the message, its causes, a blank line, the hint.
 
 use std::{borrow::Cow, error::Error};
 
@@ -22,7 +22,7 @@ use crate::{
     teacher::TeacherError,
 };
 
-/// An error of a command itself, with what helps against it.
+/// An error of a command itself, with the action that helps.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct CommandError {
@@ -36,7 +36,7 @@ impl CommandError {
         Self { message: message.into(), hint: hint.into(), source: None }
     }
 
-    /// The same, caused by `source`.
+    /// The same error, caused by `source`.
     pub(super) fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
@@ -49,27 +49,49 @@ impl Hint for CommandError {
 }
 
 /// `error` as it is printed, without a newline at its end.
-pub(super) fn render(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}");
-    let mut last = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        // A wrapper that says what it wraps has said it.
+pub(super) fn render(error: &(dyn Error + 'static)) -> String {
+    let message = error.to_string();
+    let mut text = format!("error: {message}");
+    let mut last = message;
+    for cause in anyhow::Chain::new(error).skip(1).map(ToString::to_string) {
+        // Some wrappers, of other crates too, repeat the message of the error that they wrap.
         if !last.ends_with(&cause) {
             text += &format!("\n  caused by: {cause}");
         }
         last = cause;
     }
-    // The innermost error knows best what helps.
-    let hint = error.chain().filter_map(hint).last();
-    if let Some(hint) = hint {
-        // Further lines of a hint are aligned with its first.
-        text += &format!("\n\nhint: {}", hint.replace('\n', "\n      "));
+    if let Some(hint) = hint(error) {
+        text += &format!("\n\n{}", labelled("hint", &hint));
     }
     text
 }
 
-/// What helps against `error`, if it is one of ours.
-fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
+/// A warning as it is printed, without a newline at its end: `message`, the hint on a new line.
+pub(super) fn render_warning(message: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("warning: {message}\n{}", labelled("hint", hint)),
+        None => format!("warning: {message}"),
+    }
+}
+
+/// `label: text`, with further lines of the text aligned with its first.
+fn labelled(label: &str, text: &str) -> String {
+    let indent = " ".repeat(label.len() + 2);
+    format!("{label}: {}", text.trim_end().replace('\n', &format!("\n{indent}")))
+}
+
+/// Prints a warning.
+pub(super) fn warn(message: &str, hint: Option<&str>) {
+    eprintln!("{}", render_warning(message, hint));
+}
+
+/// The hint of `error` or of one of its causes. The innermost error has the most specific one.
+pub(super) fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
+    anyhow::Chain::new(error).filter_map(own_hint).last()
+}
+
+/// The hint of `error` alone, if it is an error of this crate.
+fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
     macro_rules! first_of {
         ($($kind:ty),* $(,)?) => {
             None$(.or_else(|| error.downcast_ref::<$kind>().map(Hint::hint)))*
@@ -83,7 +105,6 @@ fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
         EmbedError,
         EvalError,
         ExportError,
-        super::exit_status::FailedGate,
         GridError,
         HeaderError,
         LedgerError,
@@ -98,4 +119,61 @@ fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
         TeacherError,
     ]
     .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{super::exit_status::FailedGate, *};
+
+    /// Repeats the message of its cause, as `#[error("{0}")]` beside `#[source]` does.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Repeating(#[source] CommandError);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Transparent(#[from] Repeating);
+
+    fn unreadable() -> CommandError {
+        CommandError::new("cannot read a.csv", "check the path")
+            .caused_by(io::Error::other("permission denied"))
+    }
+
+    #[test]
+    fn message_causes_blank_line_and_hint_are_printed_once_and_in_order() {
+        let printed =
+            "error: cannot read a.csv\n  caused by: permission denied\n\nhint: check the path";
+        assert_eq!(render(&unreadable()), printed);
+        assert_eq!(render(&Repeating(unreadable())), printed);
+        assert_eq!(render(&Transparent(Repeating(unreadable()))), printed);
+        assert_eq!(render(&FailedGate::because(unreadable())), printed);
+    }
+
+    #[test]
+    fn the_context_comes_first_and_the_innermost_hint_last() {
+        let outer = CommandError::new("the run failed", "try again").caused_by(unreadable());
+        let error = anyhow::Error::from(outer).context("in folder out");
+        assert_eq!(
+            render(&*error),
+            "error: in folder out\n  caused by: the run failed\n  caused by: cannot read a.csv\n  \
+             caused by: permission denied\n\nhint: check the path"
+        );
+    }
+
+    #[test]
+    fn without_a_hint_nothing_follows() {
+        assert_eq!(render(&*anyhow::anyhow!("no")), "error: no");
+    }
+
+    #[test]
+    fn the_hint_of_a_warning_is_on_the_next_line() {
+        assert_eq!(render_warning("old", None), "warning: old");
+        assert_eq!(render_warning("old", Some("update")), "warning: old\nhint: update");
+        assert_eq!(
+            render_warning("old", Some("run\nupdate")),
+            "warning: old\nhint: run\n      update"
+        );
+    }
 }

@@ -1,26 +1,22 @@
-//! Gates: checks that a command makes for its user, and that can fail without anything being wrong with
-//! the command itself. A failed gate ends the program with 1, a mistake or an accident with 2, so that a
-//! script can tell them apart.
+//! Gates: checks that a command makes on the user's behalf. A gate can fail although the command
+//! itself worked: the program then exits with 1, and with 2 after an error, so that scripts can
+//! tell the two apart.
 
-use crate::hint::Hint;
 use std::error::Error;
 
-/// A check that failed; it says what an error would say.
+/// A failed check. It is printed like an error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct FailedGate(Box<dyn Error + Send + Sync>);
-
-impl Hint for FailedGate {}
+pub(super) struct FailedGate(#[source] Box<dyn Error + Send + Sync>);
 
 impl FailedGate {
-    /// With the reason, which ends with what can be done.
-    pub(crate) fn because(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(super) fn because(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(reason.into())
     }
 }
 
-/// Whether an error is a failed gate.
-pub(crate) fn is_failed(error: &anyhow::Error) -> bool {
+/// Whether `error` is a failed gate.
+pub(super) fn is_failed_gate(error: &anyhow::Error) -> bool {
     error.downcast_ref::<FailedGate>().is_some()
 }
 
@@ -28,14 +24,14 @@ pub(crate) fn is_failed(error: &anyhow::Error) -> bool {
 mod tests {
     use anyhow::Context;
 
-    use super::*;
+    use super::{super::error::CommandError, *};
 
     #[test]
-    fn a_failed_gate_is_no_error_like_others() {
-        let failed = anyhow::Error::from(FailedGate::because("2 leaks\nhint: look at them"));
-        assert_eq!(failed.to_string(), "2 leaks\nhint: look at them");
-        assert!(is_failed(&failed) && !is_failed(&anyhow::anyhow!("2 leaks")));
-        let told = Err::<(), _>(FailedGate::because("x")).context("in the run out").unwrap_err();
-        assert!(is_failed(&told), "also with what it was about");
+    fn a_failed_gate_differs_from_an_error() {
+        let failed = || FailedGate::because(CommandError::new("2 leaks", "read them"));
+        assert_eq!(failed().to_string(), "2 leaks");
+        assert!(is_failed_gate(&failed().into()) && !is_failed_gate(&anyhow::anyhow!("2 leaks")));
+        let in_context = Err::<(), _>(failed()).context("in the run out").unwrap_err();
+        assert!(is_failed_gate(&in_context), "also with a context");
     }
 }

@@ -1,11 +1,11 @@
-//! `promptmix export`: a trained student for others, checked before it gets its name.
+//! `promptmix export`: a trained student for others, checked before the folder gets its final name.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::exit_status::FailedGate;
+use super::{error::CommandError, exit_status::FailedGate};
 use crate::{
     config::Settings,
     models,
@@ -21,33 +21,33 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct ExportArgs {
-    /// A run folder, or the folder of a trained student
+    /// Run folder, or folder of a trained student
     from: PathBuf,
-    /// The folder to make
+    /// Folder to create
     #[arg(long)]
     to: PathBuf,
-    /// What to write into it
-    #[arg(long, value_enum, default_value_t = Form::All)]
-    format: Form,
-    /// The licence that the model card states, as Hugging Face writes it, for example apache-2.0
+    /// What to write into the folder
+    #[arg(long, value_enum, default_value_t = FormatArg::All)]
+    format: FormatArg,
+    /// Licence in the model card, as Hugging Face spells it, for example apache-2.0
     #[arg(long, default_value = "unknown")]
     license: String,
-    /// The model card's heading; otherwise the task's name
+    /// Heading of the model card [default: the task's name]
     #[arg(long)]
     name: Option<String>,
-    /// Leave the classes' descriptions out of the model card
+    /// Leave the class descriptions out of the model card
     #[arg(long)]
     no_descriptions: bool,
-    /// Print as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Form {
+enum FormatArg {
     /// A Hugging Face folder
     Hf,
-    /// model.onnx, with configuration and tokenizer
+    /// model.onnx with configuration and tokenizer
     Onnx,
     /// Both in one folder
     All,
@@ -56,9 +56,9 @@ enum Form {
 /// Runs the command.
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let format = match args.format {
-        Form::Hf => Format::HuggingFace,
-        Form::Onnx => Format::Onnx,
-        Form::All => Format::All,
+        FormatArg::Hf => Format::HuggingFace,
+        FormatArg::Onnx => Format::Onnx,
+        FormatArg::All => Format::All,
     };
     let run = RunRecord::is_at(&args.from)
         .then(|| -> anyhow::Result<_> {
@@ -71,11 +71,14 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         Some(_) => RunRecord::student(&args.from),
         None => args.from.clone(),
     };
-    anyhow::ensure!(
-        run.is_none() || student.join("config.json").is_file(),
-        "{} has no student yet\nhint: `promptmix train {0}` makes it",
-        args.from.display()
-    );
+    if run.is_some() && !student.join("config.json").is_file() {
+        let run = args.from.display();
+        return Err(CommandError::new(
+            format!("{run} has no trained student yet"),
+            format!("train it with `promptmix train {run}`"),
+        )
+        .into());
+    }
     let draft = Draft::write(&student, &args.to, format)?;
     let test = run.iter().flat_map(|(record, _)| &record.task.test);
     let texts: Vec<String> = test.map(|item| item.text.clone()).collect();
@@ -85,9 +88,9 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         }
         _ => anyhow::Error::from(error),
     })?;
-    let own_name = run.as_ref().map(|(record, _)| record.task.name.as_str());
+    let task_name = run.as_ref().map(|(record, _)| record.task.name.as_str());
     let card = Card {
-        title: args.name.as_deref().or(own_name).unwrap_or("Text classifier"),
+        title: args.name.as_deref().or(task_name).unwrap_or("Text classifier"),
         licence: &args.license,
         descriptions: !args.no_descriptions,
         format,
@@ -97,11 +100,11 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     };
     draft.add("README.md", &card.render())?;
     let files = draft.publish()?;
-    say(args, &checks, &files);
+    print(args, &checks, &files);
     Ok(())
 }
 
-/// What the run's student was trained from, as far as it can still be found.
+/// The base model of the run's student, as far as it is still on this machine.
 fn base(settings: &Settings) -> Base {
     let known = models::known_models();
     let name = crate::pipeline::student_name(settings);
@@ -116,7 +119,7 @@ fn base(settings: &Settings) -> Base {
     }
 }
 
-fn say(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
+fn print(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
     let to: &Path = &args.to;
     if args.json {
         let files: Vec<_> =
@@ -133,10 +136,10 @@ fn say(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
     for (name, bytes) in files {
         println!("  {name:<26} {bytes:>12} bytes");
     }
-    println!("checked: loaded again, the same logits on {} texts", checks.folder.texts);
+    println!("checked: the reloaded folder gives the same logits on {} texts", checks.folder.texts);
     if let Some(weights) = checks.onnx_weights {
         println!(
-            "checked: model.onnx, read back, the intended graph and the same {weights} weights"
+            "checked: model.onnx, read back, holds the intended graph and the same {weights} weights"
         );
     }
 }

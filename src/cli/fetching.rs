@@ -1,4 +1,4 @@
-//! The bar of a download, on stderr and on a terminal only.
+//! The progress bar of a download, drawn on stderr if that is a terminal.
 
 use std::time::Duration;
 
@@ -6,14 +6,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::models::pull::Progress;
 
-/// One bar for one file after another.
+/// One bar, reused for one file after another.
 pub(super) struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
     pub(super) fn new(quiet: bool) -> Self {
-        // Indicatif draws nothing where stderr is no terminal.
         let target =
             if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template(

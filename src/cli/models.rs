@@ -1,12 +1,19 @@
-//! `promptmix models`: what is known by name, what is on this machine, and how it comes and goes.
+//! `promptmix models`: lists, pulls, verifies, imports and removes models.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 use serde_json::json;
 
-use super::exit_status::FailedGate;
-use crate::models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness};
+use super::{
+    error::{self, CommandError},
+    exit_status::FailedGate,
+};
+use crate::{
+    hint,
+    models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness},
+};
 
 #[derive(Args)]
 pub(super) struct ModelsArgs {
@@ -15,9 +22,8 @@ pub(super) struct ModelsArgs {
 }
 
 impl ModelsArgs {
-    /// Whether the command may open connections: only in a build that can, and where the environment
-    /// does not forbid it.
-    pub(super) fn connects(&self) -> bool {
+    /// Whether the command may open connections: `pull` may, unless the environment forbids it.
+    pub(super) fn may_connect(&self) -> bool {
         match self.action {
             #[cfg(feature = "pull")]
             Action::Pull { .. } => models::pull::check_online().is_ok(),
@@ -28,61 +34,61 @@ impl ModelsArgs {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the models that are known by name, and those of the library
+    /// List the known models and those in the library
     List {
-        /// Print as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Fetch a model from the Hugging Face hub; the only command that opens a connection
+    /// Download a model from the Hugging Face hub; no other command opens a connection
     ///
-    /// HF_ENDPOINT, HF_TOKEN and the proxy variables are obeyed; with HF_HUB_OFFLINE=1 or --offline
-    /// nothing is fetched. A download that was cut is gone on with.
+    /// HF_ENDPOINT, HF_TOKEN and the proxy variables are honoured. With HF_HUB_OFFLINE=1 or
+    /// --offline nothing is downloaded. Interrupted downloads are resumed.
     Pull {
-        /// A name from `promptmix models list`, or `owner/repo` of any other model
+        /// A name from `promptmix models list`, or `owner/repo` for any other model
         name: String,
-        /// The files of `owner/repo`: a GGUF file, or nothing for a student's usual ones
+        /// Files of `owner/repo`: one GGUF file for a teacher; none for a student's usual files
         files: Vec<String>,
-        /// The name to keep it under, if not its own
+        /// Name of the model in the library [default: its own name]
         #[arg(long = "name", value_name = "NAME")]
         keep_as: Option<String>,
-        /// Another commit or branch than the pinned one; it is pinned in its place
+        /// Commit or branch to pull, and to pin, instead of the pinned commit
         #[arg(long)]
         revision: Option<String>,
-        /// Print as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Read every model from end to end and compare it with what is known of it
+    /// Hash every file of the models and compare it with the known hash
     Verify {
-        /// Names from `promptmix models list`; without any, all models of this machine
+        /// Names from `promptmix models list` [default: all models on this machine]
         names: Vec<String>,
-        /// Print as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Take a model that was copied here into the library
+    /// Copy a local model into the library
     Import {
         /// A GGUF file or a Hugging Face folder
         path: PathBuf,
-        /// Its name, if not that of the file or folder
+        /// Name of the model in the library [default: the name of the file or folder]
         #[arg(long)]
         name: Option<String>,
-        /// What it is for, if the files do not say it
+        /// Role of the model, if its files do not tell
         #[arg(long)]
         role: Option<RoleArg>,
-        /// Its licence, to be shown with it
+        /// Licence to show in lists
         #[arg(long, default_value = "")]
         licence: String,
-        /// Print as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Delete a model from the library
     Remove {
-        /// Its name
+        /// Name of the model
         name: String,
-        /// Which one, where a teacher and a student have that name
+        /// Role of the model, if a teacher and a student share the name
         #[arg(long)]
         role: Option<RoleArg>,
     },
@@ -111,8 +117,7 @@ pub(super) fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::R
             if offline {
                 return Err(ModelError::Offline {
                     by: "--offline".to_owned(),
-                    hint: "leave it out, or copy the model here and run `promptmix models import`"
-                        .to_owned(),
+                    hint: "omit it, or copy the model to this machine and run `promptmix models import`".to_owned(),
                 }
                 .into());
             }
@@ -130,7 +135,7 @@ pub(super) fn models(args: &ModelsArgs, quiet: bool, offline: bool) -> anyhow::R
     }
 }
 
-/// Where a model is, in a word.
+/// Where a model is, in one word or two.
 pub(super) fn presence(model: &KnownModel) -> &'static str {
     match models::present(model.role, &model.name).map(|found| found.place) {
         Ok(Place::Embedded) => "built in",
@@ -139,52 +144,57 @@ pub(super) fn presence(model: &KnownModel) -> &'static str {
     }
 }
 
-/// Name, role, repo, bytes, memory in MB, licence, state, and where it is.
-struct Line {
+/// One model of the list.
+#[derive(Serialize)]
+struct Row {
     name: String,
     role: Role,
     repo: String,
     bytes: Option<u64>,
-    memory: u64,
+    /// Memory that a run needs, in MB; 0 if unknown.
+    memory_mb: u64,
     licence: String,
+    /// Chat template.
     chat: String,
-    state: String,
+    state: &'static str,
     path: Option<PathBuf>,
     pinned: bool,
     about: String,
 }
 
-fn line(model: KnownModel, lock: &models::Lock) -> Line {
-    let found = models::present(model.role, &model.name);
-    let state = match &found {
-        Ok(found) if found.place == Place::Embedded => "built in",
-        Ok(found) if found.place == Place::Library => "library",
-        Ok(found) if found.place == Place::Cache => "HF cache",
-        Ok(_) => "here",
-        Err(ModelError::Incomplete { .. } | ModelError::Extra { .. }) => "damaged",
-        Err(_) => "not pulled",
-    };
-    let locked = lock.find(model.role, &model.name);
-    let files = found.as_ref().map(|found| found.files.as_slice()).unwrap_or_default();
-    let embedded = models::embedded_sizes().into_iter().find(|(role, ..)| *role == model.role);
-    let embedded = embedded.filter(|_| model.embedded).map(|(_, bytes, _)| bytes as u64);
-    let on_disk: u64 =
-        files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum();
-    let known =
-        model.files.iter().map(|file| file.size).sum::<Option<u64>>().filter(|bytes| *bytes > 0);
-    let written = locked.map(|locked| locked.files.iter().map(|file| file.size).sum());
-    Line {
-        bytes: embedded.or(Some(on_disk).filter(|bytes| *bytes > 0)).or(known).or(written),
-        path: files.first().and_then(|(_, path)| path.parent()).map(Path::to_owned),
-        pinned: model.is_pinned() || locked.is_some(),
-        state: state.to_owned(),
-        name: model.name,
-        role: model.role,
-        repo: model.repo,
-        memory: model.memory,
-        licence: model.licence,
-        chat: model.chat,
-        about: model.about,
+impl Row {
+    fn of(model: KnownModel, lock: &models::Lock) -> Self {
+        let found = models::present(model.role, &model.name);
+        let state = match &found {
+            Ok(found) if found.place == Place::Embedded => "built in",
+            Ok(found) if found.place == Place::Library => "library",
+            Ok(found) if found.place == Place::Cache => "HF cache",
+            Ok(_) => "here",
+            Err(ModelError::Incomplete { .. } | ModelError::Extra { .. }) => "damaged",
+            Err(_) => "not pulled",
+        };
+        let locked = lock.find(model.role, &model.name);
+        let files = found.as_ref().map(|found| found.files.as_slice()).unwrap_or_default();
+        let embedded = models::embedded_sizes().into_iter().find(|(role, ..)| *role == model.role);
+        let embedded = embedded.filter(|_| model.embedded).map(|(_, bytes, _)| bytes as u64);
+        let on_disk: u64 =
+            files.iter().filter_map(|(_, path)| path.metadata().ok()).map(|meta| meta.len()).sum();
+        let known = model.files.iter().map(|file| file.size).sum::<Option<u64>>();
+        let known = known.filter(|bytes| *bytes > 0);
+        let pulled = locked.map(|locked| locked.files.iter().map(|file| file.size).sum());
+        Self {
+            bytes: embedded.or(Some(on_disk).filter(|bytes| *bytes > 0)).or(known).or(pulled),
+            path: files.first().and_then(|(_, path)| path.parent()).map(Path::to_owned),
+            pinned: model.is_pinned() || locked.is_some(),
+            state,
+            name: model.name,
+            role: model.role,
+            repo: model.repo,
+            memory_mb: model.memory,
+            licence: model.licence,
+            chat: model.chat,
+            about: model.about,
+        }
     }
 }
 
@@ -210,40 +220,29 @@ fn list(json: bool) -> anyhow::Result<()> {
             name,
         });
     }
-    let lines: Vec<Line> = models.into_iter().map(|model| line(model, &lock)).collect();
+    let rows: Vec<Row> = models.into_iter().map(|model| Row::of(model, &lock)).collect();
     if json {
-        let rows: Vec<_> = lines
-            .iter()
-            .map(|line| {
-                json!({
-                    "name": line.name, "role": line.role, "repo": line.repo, "bytes": line.bytes,
-                    "memory_mb": line.memory, "licence": line.licence, "chat": line.chat,
-                    "state": line.state, "path": line.path, "pinned": line.pinned, "about": line.about,
-                })
-            })
-            .collect();
-        println!("{}", serde_json::Value::from(rows));
+        println!("{}", serde_json::to_string(&rows)?);
         return Ok(());
     }
-    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     println!(
         "{:<36} {:<8} {:>9} {:>8}  {:<13} {:<10} about",
         "name", "role", "size", "memory", "licence", "state"
     );
-    for line in &lines {
-        let size = line.bytes.map_or_else(String::new, megabytes);
-        let memory = Some(line.memory)
-            .filter(|mb| *mb > 0)
-            .map_or_else(String::new, |mb| megabytes(mb * 1_000_000));
+    for row in &rows {
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let size = row.bytes.map_or("-".to_owned(), megabytes);
+        let memory = match row.memory_mb {
+            0 => "-".to_owned(),
+            memory => megabytes(memory * 1_000_000),
+        };
         println!(
-            "{:<36} {:<8} {:>9} {:>8}  {:<13} {:<10} {}",
-            line.name,
-            line.role,
-            or_dash(size),
-            or_dash(memory),
-            or_dash(line.licence.clone()),
-            line.state,
-            line.about
+            "{:<36} {:<8} {size:>9} {memory:>8}  {:<13} {:<10} {}",
+            row.name,
+            row.role,
+            or_dash(&row.licence),
+            row.state,
+            row.about
         );
     }
     Ok(())
@@ -268,21 +267,24 @@ fn pull(
     use models::pull::{Request, ad_hoc, pull};
     let models = models::known_models();
     let mut model = if name.contains('/') {
-        let by_hand = ad_hoc(name, files)?;
-        // The manifest's own files under the manifest's name, however they are asked for.
+        let requested = ad_hoc(name, files)?;
+        // The files of a known model get its name, however they were requested.
         let known =
-            models.into_iter().find(|model| model.repo == name && model.files == by_hand.files);
-        known.unwrap_or(by_hand)
-    } else {
-        anyhow::ensure!(
-            files.is_empty(),
-            "{name} brings its own files\nhint: files are named only with `owner/repo`"
-        );
+            models.into_iter().find(|model| model.repo == name && model.files == requested.files);
+        known.unwrap_or(requested)
+    } else if files.is_empty() {
         models.into_iter().find(|model| model.name == name && !model.embedded).ok_or_else(|| {
-            anyhow::anyhow!(
-                "no model {name:?} can be pulled\nhint: `promptmix models list` shows the names; `promptmix models pull owner/repo FILE` fetches any other"
+            CommandError::new(
+                format!("no known model {name:?} to pull"),
+                "`promptmix models list` shows the names; `promptmix models pull owner/repo FILE` pulls any other model",
             )
         })?
+    } else {
+        return Err(CommandError::new(
+            format!("the files of {name} are known"),
+            "list files only with `owner/repo`",
+        )
+        .into());
     };
     if let Some(name) = keep_as {
         name.clone_into(&mut model.name);
@@ -290,9 +292,9 @@ fn pull(
     let pulled = pull(&Request { model, revision }, &mut super::fetching::Bar::new(quiet))?;
     if !quiet {
         match (pulled.was_there, pulled.pinned_now) {
-            (true, _) => eprintln!("it was there already, and is what it should be"),
+            (true, _) => eprintln!("already in the library; all hashes match"),
             (_, true) => eprintln!("pinned to commit {} in models.lock.toml", pulled.commit),
-            _ => eprintln!("the same as when it was pulled first"),
+            _ => eprintln!("all hashes match the pinned ones"),
         }
     }
     for file in &pulled.files {
@@ -315,40 +317,44 @@ fn pull(
     _quiet: bool,
     _json: bool,
 ) -> anyhow::Result<()> {
-    anyhow::bail!(
-        "this build cannot fetch models\nhint: copy the model here and take it over with `promptmix models import`"
+    Err(CommandError::new(
+        "this build cannot pull models",
+        "copy the model to this machine and run `promptmix models import`",
     )
+    .into())
 }
 
 fn verify(names: &[String], json: bool) -> anyhow::Result<()> {
     let files = models::inspect(names)?;
-    let mut unsound = 0;
+    let mut failed = 0;
     for Inspected { name, role, file, path, sha256, soundness, .. } in &files {
-        let (word, error) = match soundness {
+        let (state, error) = match soundness {
             Soundness::Sound => ("sound", None),
             Soundness::Unknown => ("no hash known", None),
-            Soundness::Unsound(error) => ("DIFFERS", Some(error.to_string())),
+            Soundness::Unsound(error) => ("DIFFERS", Some(error)),
         };
-        unsound += usize::from(error.is_some());
+        failed += usize::from(error.is_some());
         if json {
+            let error = error.map(|error| hint::one_line(error));
             println!(
                 "{}",
-                json!({"name": name, "role": role, "file": file, "path": path, "sha256": sha256, "state": word, "error": error})
+                json!({"name": name, "role": role, "file": file, "path": path, "sha256": sha256, "state": state, "error": error})
             );
         } else {
-            println!("{word:<13}  {sha256:<64}  {}", path.display());
+            let state = if state == "sound" { "OK" } else { state };
+            println!("{state:<13}  {sha256:<64}  {}", path.display());
         }
         if let Some(error) = error {
-            eprintln!("error: {error}");
+            eprintln!("{}", error::render(error));
         }
     }
     if files.is_empty() {
-        eprintln!("no model here has a known hash: the library is empty");
+        eprintln!("the library is empty: there is nothing to verify");
     }
-    if unsound > 0 {
-        let all = files.len();
-        return Err(FailedGate::because(format!(
-            "{unsound} of {all} files are not what they should be\nhint: the lines above say for each what to do"
+    if failed > 0 {
+        return Err(FailedGate::because(CommandError::new(
+            format!("{failed} of {} files failed verification", files.len()),
+            "see the hint of each file above",
         ))
         .into());
     }
@@ -362,11 +368,13 @@ fn import(
     licence: &str,
     json: bool,
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        path.exists(),
-        "there is no {}\nhint: give a GGUF file or a Hugging Face folder",
-        path.display()
-    );
+    if !path.exists() {
+        return Err(CommandError::new(
+            format!("{} does not exist", path.display()),
+            "give a GGUF file or a Hugging Face folder",
+        )
+        .into());
+    }
     let is_student = path.is_dir() && path.join("model.safetensors").is_file();
     let role = role.unwrap_or(if is_student { Role::Student } else { Role::Teacher });
     let files = models::files_at(role, path)?;
@@ -375,9 +383,9 @@ fn import(
         false => models::plain_name(&files[0].1),
     });
     let spec = path.to_str().ok_or_else(|| {
-        anyhow::anyhow!("{} is not text in UTF-8\nhint: rename it", path.display())
+        CommandError::new(format!("the path {} is not valid UTF-8", path.display()), "rename it")
     })?;
-    // A bare file name would be looked for as a model's name as well.
+    // A bare file name could also be the name of a model.
     let spec = if path.components().count() == 1 { format!("./{spec}") } else { spec.to_owned() };
     let mut model: LocalModel = models::local(role, &spec)?;
     model.name = name;

@@ -1,48 +1,51 @@
-//! `promptmix predict`: texts in, one JSON line each out.
+//! `promptmix predict`: reads texts, prints one JSON line for each.
 //!
-//! Answers are written as they are known and memory does not grow with the input: a pipe may run
-//! for days. An interactive one gets each answer at once.
+//! Predictions are printed as they are computed, and memory does not grow with the input: a pipe
+//! may run for days. An interactive user gets each prediction at once.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::build;
+use super::{
+    build,
+    error::{self, CommandError},
+};
 use crate::{
     interrupt,
     student::{Classifier, Precision, Prediction, Texts},
     task,
 };
 
-/// Bytes of stdin that are read ahead: what a pipe holds. A window of texts ends with them.
+/// Bytes of stdin that are read ahead: the capacity of a pipe. A window of texts ends with them.
 const AHEAD: usize = 64 << 10;
-/// Longest line in bytes: a file of another kind may have no line ends at all.
+/// Longest line in bytes: a binary file may have no line feeds at all.
 const LONGEST: usize = 16 << 20;
 
 #[derive(Args)]
 pub(super) struct PredictArgs {
-    /// The folder of a trained student
+    /// Folder of a trained student
     #[arg(long)]
     model: PathBuf,
-    /// The text to classify; without it, and without --file, one text per line is read from stdin
+    /// Text to classify; without it and without --file, stdin is read, one text per line
     text: Option<String>,
-    /// A CSV, JSONL, Parquet or plain text file
+    /// CSV, JSONL, Parquet or plain text file with the texts to classify
     #[arg(long, conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// Name of the column that holds the text
+    /// Name of the text column
     #[arg(long, default_value = "text")]
     text_column: String,
-    /// Give no label where the likeliest class is less probable than this (0 to 1): `label` is then
-    /// null, and `best` names that class in every row
+    /// Print no label if the most probable class is less probable than P (0 to 1)
+    ///
+    /// `label` is then null. With this flag, every row names the most probable class in `best`.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
-    /// Compute in 8 bits on a CPU: about twice as fast, and a little less exact
+    /// Compute with 8-bit weights on a CPU: about twice as fast, slightly less accurate
     #[arg(long)]
     fast: bool,
-    /// JSON lines are what is printed anyway; accepted for uniformity
+    /// Accepted for uniformity: the output is always JSON lines
     #[arg(long, hide = true)]
     json: bool,
 }
@@ -53,8 +56,9 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
     let precision = match args.fast {
         true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,
         true => {
-            eprintln!(
-                "warning: --fast is left out: it is for processors with instructions for 8 bits, this one has none or the student is on a GPU"
+            error::warn(
+                "--fast has no effect: it needs a CPU with 8-bit instructions, and a student on the CPU",
+                None,
             );
             Precision::F32
         }
@@ -63,16 +67,16 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
     let student = Classifier::load_with(&args.model, &device, precision)?;
     let (out, lines) = (io::stdout().lock(), Vec::new());
     let below = args.abstain_below;
-    let mut answers = Answers { student: &student, below, out, lines, told: (0, 0) };
+    let mut output = Output { student: &student, below, out, lines, counts: (0, 0) };
     if let Some(text) = &args.text {
-        answers.write_all(std::iter::once(anyhow::Ok(text.clone())))?;
+        output.write_all(std::iter::once(anyhow::Ok(text.clone())))?;
     } else if let Some(file) = &args.file {
         let texts = task::stream_texts(file, &args.text_column)?;
-        answers.write_all(texts.map(|text| text.map_err(anyhow::Error::from)))?;
+        output.write_all(texts.map(|text| text.map_err(anyhow::Error::from)))?;
     } else {
-        answers.write_all(Lines::new(io::stdin().lock()))?;
+        output.write_all(Lines::new(io::stdin().lock()))?;
     }
-    let (abstained, texts) = answers.told;
+    let (abstained, texts) = output.counts;
     if let (Some(below), false) = (args.abstain_below, quiet) {
         let share = abstained as f64 / (texts.max(1) as f64) * 100.0;
         eprintln!(
@@ -85,27 +89,27 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
 fn probability(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
-        _ => Err("a probability from 0 to 1 is wanted".to_owned()),
+        _ => Err("expected a probability from 0 to 1".to_owned()),
     }
 }
 
-/// Where answers go.
-struct Answers<'a, W> {
+/// Where predictions are printed.
+struct Output<'a, W> {
     student: &'a Classifier,
     below: Option<f32>,
     out: W,
-    /// Whole lines that are not written yet: a signal must not cut one in two.
+    /// Complete lines that are not printed yet: a signal must not cut one in two.
     lines: Vec<u8>,
-    /// Texts without a label, and all texts.
-    told: (usize, usize),
+    /// Number of texts without a label, and of all texts.
+    counts: (usize, usize),
 }
 
-impl<W: Write> Answers<'_, W> {
+impl<W: Write> Output<'_, W> {
     fn write_all(&mut self, texts: impl Texts<Error = anyhow::Error>) -> anyhow::Result<()> {
         let mut stream = self.student.stream(texts);
-        while let Some(answer) = stream.next() {
-            match answer {
-                Ok(answer) => self.write(&answer)?,
+        while let Some(prediction) = stream.next() {
+            match prediction {
+                Ok(prediction) => self.write(&prediction)?,
                 Err(error) => {
                     self.flush()?;
                     return Err(error);
@@ -125,19 +129,20 @@ impl<W: Write> Answers<'_, W> {
         self.out.flush()
     }
 
-    fn write(&mut self, answer: &Prediction) -> io::Result<()> {
+    fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let labels = self.student.labels();
-        let best = &labels[answer.class];
-        let abstains = self.below.is_some_and(|below| answer.probability < below);
-        self.told = (self.told.0 + usize::from(abstains), self.told.1 + 1);
-        let by_label = labels.iter().cloned().zip(answer.probabilities.iter().map(|&p| p.into()));
+        let best = &labels[prediction.class];
+        let abstains = self.below.is_some_and(|below| prediction.probability < below);
+        self.counts = (self.counts.0 + usize::from(abstains), self.counts.1 + 1);
+        let by_label =
+            labels.iter().cloned().zip(prediction.probabilities.iter().map(|&p| p.into()));
         let mut row = Map::new();
-        row.insert("text".into(), answer.text.as_str().into());
+        row.insert("text".into(), prediction.text.as_str().into());
         row.insert("label".into(), if abstains { Value::Null } else { best.as_str().into() });
         if self.below.is_some() {
             row.insert("best".into(), best.as_str().into());
         }
-        row.insert("probability".into(), answer.probability.into());
+        row.insert("probability".into(), prediction.probability.into());
         row.insert("probabilities".into(), json!(by_label.collect::<Map<_, _>>()));
         writeln!(self.lines, "{}", Value::Object(row))
     }
@@ -146,7 +151,7 @@ impl<W: Write> Answers<'_, W> {
 /// The lines of a stream, one text each.
 struct Lines<R> {
     input: BufReader<R>,
-    /// Lines read so far.
+    /// Number of the current line, from 1.
     number: usize,
 }
 
@@ -159,19 +164,21 @@ impl<R: Read> Lines<R> {
         let mut line = Vec::new();
         self.number += 1;
         let number = self.number;
-        self.input
-            .by_ref()
-            .take(LONGEST as u64)
-            .read_until(b'\n', &mut line)
-            .with_context(|| format!("stdin:{number}: cannot be read"))?;
+        self.input.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line).map_err(
+            |source| {
+                CommandError::new(format!("stdin:{number}: cannot read the line"), "run it again")
+                    .caused_by(source)
+            },
+        )?;
         if line.is_empty() {
             return Ok(None);
         }
+        let fault = |what: String, hint: &str| {
+            CommandError::new(format!("stdin:{number}: the line {what}"), hint)
+        };
         if line.len() == LONGEST {
-            anyhow::bail!(
-                "stdin:{number}: the line is longer than {} MiB\nhint: give one text per line, each ended by a line feed",
-                LONGEST >> 20
-            );
+            let what = format!("is longer than {} MiB", LONGEST >> 20);
+            return Err(fault(what, "give one text per line, each ended by a line feed").into());
         }
         if line.ends_with(b"\n") {
             line.pop();
@@ -179,11 +186,14 @@ impl<R: Read> Lines<R> {
                 line.pop();
             }
         }
-        let line = String::from_utf8(line).ok().with_context(|| {
-            format!("stdin:{number}: the line is not UTF-8 text\nhint: convert it first, for example with iconv")
+        let line = String::from_utf8(line).map_err(|_| {
+            fault(
+                "is not valid UTF-8".to_owned(),
+                "convert the input first, for example with iconv",
+            )
         })?;
         if line.trim().is_empty() {
-            anyhow::bail!("stdin:{number}: the line is empty\nhint: give one text per line");
+            return Err(fault("is empty".to_owned(), "give one text per line").into());
         }
         Ok(Some(line))
     }
@@ -206,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_end_where_they_should_and_say_where_the_input_pauses() {
+    fn lines_are_split_and_pauses_of_the_input_are_seen() {
         let mut lines = Lines::new("one\r\ntwo \nthree".as_bytes());
         assert_eq!(lines.next_text().unwrap().unwrap(), "one");
         assert!(!lines.pauses());
@@ -218,14 +228,19 @@ mod tests {
 
     #[test]
     fn a_faulty_line_is_named() {
-        let told = |bytes: &[u8]| {
+        let error = |bytes: &[u8]| {
             let mut lines = Lines::new(bytes);
             lines.next_text();
-            lines.next_text().unwrap().unwrap_err().to_string()
+            let error = lines.next_text().unwrap().unwrap_err();
+            (error.to_string(), error::hint(&*error).unwrap().into_owned())
         };
-        assert!(told(b"a\n\n").starts_with("stdin:2: the line is empty\nhint: "));
-        assert!(told(b"a\n\xff\n").starts_with("stdin:2: the line is not UTF-8"));
-        let endless = [b"a\n".to_vec(), vec![b'x'; LONGEST + 5]].concat();
-        assert!(told(&endless).starts_with("stdin:2: the line is longer than 16 MiB\nhint: "));
+        let (empty, hint) = error(b"a\n\n");
+        assert_eq!((&*empty, &*hint), ("stdin:2: the line is empty", "give one text per line"));
+        let (foreign, hint) = error(b"a\n\xff\n");
+        assert_eq!(foreign, "stdin:2: the line is not valid UTF-8");
+        assert!(hint.contains("iconv"));
+        let (endless, hint) = error(&[b"a\n".to_vec(), vec![b'x'; LONGEST + 5]].concat());
+        assert_eq!(endless, "stdin:2: the line is longer than 16 MiB");
+        assert!(hint.contains("line feed"));
     }
 }

@@ -1,10 +1,11 @@
-//! Progress on stderr: a bar while a stage runs, one line when it is over. Bars are drawn on a
-//! terminal only.
+//! Progress on stderr: a bar while a stage runs, one line when it ends. Bars are drawn only if
+//! stderr is a terminal.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::error;
 use crate::{pipeline::Event, verbosity};
 
 /// Draws the events of one stage after another.
@@ -12,9 +13,9 @@ pub(super) struct Progress {
     quiet: bool,
     bar: Option<ProgressBar>,
     stage: &'static str,
-    /// When the stage began; rates count from here.
+    /// When the stage began, for rates.
     started: Instant,
-    /// When the work began whose end is told next: that of one stage, or of several in turn.
+    /// When the work began that the next [`Event::End`] ends: one stage or several in a row.
     opened: Option<Instant>,
     resumed: usize,
     rejected: usize,
@@ -45,20 +46,18 @@ impl Progress {
             Event::Advance { items, rejected, tokens } => self.advance(items, rejected, tokens),
             Event::End { summary } => self.end(&summary),
             Event::Warning { message, hint } => {
-                self.say(&format!("warning: {message}"));
-                if let Some(hint) = hint {
-                    self.say(&format!("hint: {hint}"));
-                }
+                self.print(&error::render_warning(&message, hint.as_deref()));
             }
-            Event::Fact(text) if verbosity::facts() => self.say(&text),
+            Event::Fact(text) if verbosity::facts() => self.print(&text),
             Event::Text { what, text } if verbosity::texts() => {
-                self.say(&format!("{what}: {text}"))
+                self.print(&format!("{what}: {text}"));
             }
             Event::Fact(_) | Event::Text { .. } => {}
         }
     }
 
-    fn say(&self, text: &str) {
+    /// Prints a line above the bar.
+    fn print(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{text}")),
             None => eprintln!("{text}"),
@@ -66,7 +65,7 @@ impl Progress {
     }
 
     fn begin(&mut self, stage: &'static str, total: usize, resumed: usize) {
-        // A stage that asks in rounds begins several times.
+        // A stage that works in rounds begins several times.
         if self.stage != stage {
             (self.rejected, self.tokens) = (0, 0);
             self.started = Instant::now();

@@ -89,7 +89,7 @@ pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     if !quiet {
         let classes = pipeline.task.classes.len();
         eprintln!(
-            "{} examples of {classes} classes: a tiny local teacher writes and relabels, a small student learns\n",
+            "{} examples of {classes} classes; a tiny local teacher generates and relabels texts, a small student is trained on them\n",
             pipeline.task.shots * classes,
         );
     }
@@ -139,7 +139,7 @@ pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
     if read_texts(path, names::RELABELLED)?.is_none() {
         return Err(CommandError::new(
             format!("{} has no relabelled.jsonl, so there is nothing to mask", path.display()),
-            "`--redact` takes a run whose texts were relabelled or imported; for a comparison or a future run set `redact = true` under [filter] in task.toml",
+            "`--redact` needs a run with relabelled or imported texts; for a comparison or a future run, set `redact = true` under [filter] in task.toml",
         )
         .into());
     }
@@ -196,7 +196,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
         println!("  {}  {} examples, no description yet", class.name, class.count);
     }
     if made.repeated > 0 {
-        println!("  {} repeated examples were left out", made.repeated);
+        println!("  {} duplicate examples were left out", made.repeated);
     }
     let task = made.folder.join("task.toml");
     println!("\nnext: give each class a one-line description in {}, then", task.display());
@@ -207,7 +207,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
 fn finish(report: &Report, out: &Path, json: bool, quiet: bool) -> anyhow::Result<()> {
     if json {
         let text =
-            serde_json::to_string_pretty(report).context("the report does not become JSON")?;
+            serde_json::to_string_pretty(report).context("cannot write the report as JSON")?;
         println!("{text}");
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The result tables of a run and of a comparison, as text.
+//! The result tables of a run and of a comparison, as plain text.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use crate::{compare::points, dataset::Variant, eval::Interval, report::Report};
 pub(super) fn results(report: &Report) -> String {
     let mut out = String::new();
     if report.results.is_empty() {
-        return "no test set, so there is nothing to compare; the student was trained\n".to_owned();
+        return "the student is trained; there are no results, because the task has no test set\n"
+            .to_owned();
     }
     let header = ["", "accuracy % (95 %)", "macro-F1 % (95 %)", "students", "rows"];
     let mut lines = vec![header.map(str::to_owned)];
@@ -42,7 +43,7 @@ pub(super) fn results(report: &Report) -> String {
     if let Some(fast) = report.student.eight_bits {
         let _ = writeln!(
             out,
-            "predict --fast: {:.1} % instead of {:.1} %, the same class for {:.1} % of the texts",
+            "predict --fast: accuracy {:.1} % instead of {:.1} %, the same class for {:.1} % of the texts",
             100.0 * fast.accuracy,
             100.0 * fast.accuracy_f32,
             100.0 * fast.same_class
@@ -51,7 +52,7 @@ pub(super) fn results(report: &Report) -> String {
     out
 }
 
-/// All rows of a comparison, a table for each number of seeds per class, student and teacher.
+/// All rows of a comparison, one table for each number of seeds per class, student and teacher.
 pub(super) fn comparison(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
     let mut out = String::new();
@@ -78,7 +79,7 @@ pub(super) fn comparison(report: &Report) -> String {
         }
         let _ = write!(out, "{}\n{}\n", group.title(), aligned(&lines));
     }
-    out += "* a difference: the paired interval leaves out zero. Calls and time are those of one seed.\n";
+    out += "* a difference: the paired interval excludes zero. Calls and time are those of one seed.\n";
     for (name, interval) in
         comparison.differences.iter().filter_map(|d| Some((d.models()?, d.interval)))
     {
@@ -86,8 +87,9 @@ pub(super) fn comparison(report: &Report) -> String {
         let _ = writeln!(out, "{name}: {} points{mark}", points(&interval));
     }
     for row in &comparison.left_out {
-        let whose = row.teacher.as_ref().map_or_else(String::new, |name| format!(", {name}"));
-        let _ = writeln!(out, "left out: {}, k = {}{whose}: {}", row.row.name(), row.k, row.reason);
+        let teacher = row.teacher.as_ref().map_or_else(String::new, |name| format!(", {name}"));
+        let (name, k, reason) = (row.row.name(), row.k, &row.reason);
+        let _ = writeln!(out, "left out: {name}, k = {k}{teacher}: {reason}");
     }
     for warning in &report.warnings {
         let _ = writeln!(out, "note: {warning}");
@@ -95,7 +97,7 @@ pub(super) fn comparison(report: &Report) -> String {
     out
 }
 
-/// Columns under each other: the first to the left, the others to the right.
+/// `lines` in columns: the first one left-aligned, the others right-aligned.
 pub(super) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
     let width =
         |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

@@ -45,7 +45,7 @@ fn a_student_folder_without_a_run_is_exported_too() {
     let short = ["--set", "student.min_steps=1", "--set", "student.epochs=1"];
     dir.ok(&[&["run", "task", "--out", "out"], &SMALL[..], &short].concat());
     let output = dir.ok(&["export", "out/student", "--to", "model", "--format", "onnx"]);
-    assert!(output.contains("checked: model.onnx, read back, the intended graph"), "{output}");
+    assert!(output.contains("model.onnx, read back, holds the intended graph"), "{output}");
     assert!(!dir.path("model/model.safetensors").exists());
     let card = fs::read_to_string(dir.path("model/README.md")).unwrap();
     assert!(card.contains("Unknown: this was exported from a student folder alone"), "{card}");

@@ -106,7 +106,7 @@ fn a_run_is_stopped_in_each_stage_of_the_teacher() {
             }
         }
         let message = stop(&dir, child, signal, kind);
-        assert!(message.contains("To go on from here:") && message.ends_with(&resume), "{message}");
+        assert!(message.contains("To resume, run:") && message.ends_with(&resume), "{message}");
         check(&dir.path("out"));
     }
 }

@@ -1,18 +1,19 @@
-//! What `promptmix audit` prints.
+//! The output of `promptmix audit`, as text and as JSON.
 
 use std::{fmt::Write as _, path::Path};
 
 use serde_json::json;
 
-use super::{Findings, Record};
+use super::{Findings, Integrity};
 use crate::{
     audit::{HowCopied, Nearest, Privacy},
     cli::table::aligned,
 };
 
-pub(crate) fn json(findings: &Findings) {
-    let Findings { record: Record { chain, expected, changed }, privacy, not_embedded } = findings;
-    let told = json!({
+pub(super) fn json(findings: &Findings) {
+    let Findings { integrity, privacy, not_embedded } = findings;
+    let Integrity { chain, expected, changed } = integrity;
+    let value = json!({
         "chain": {
             "ok": chain.broken.is_none(),
             "lines": chain.lines,
@@ -27,84 +28,89 @@ pub(crate) fn json(findings: &Findings) {
         "phantoms": privacy.as_ref().map(Privacy::phantoms),
         "not_embedded": not_embedded,
     });
-    println!("{told:#}");
+    println!("{value:#}");
 }
 
-pub(crate) fn table(run: &Path, findings: &Findings) {
-    print!("{}", chain(findings));
+pub(super) fn table(run: &Path, findings: &Findings) {
+    print!("{}", integrity(&findings.integrity));
     match &findings.privacy {
-        None => println!("\nno text that is trained on yet: {}", to_come(run)),
+        None => println!("\nno training texts yet: {}", next_step(run)),
         Some(found) => print!("\n{}", privacy(found)),
     }
     if let Some(reason) = &findings.not_embedded {
-        println!("\nnearest     not computed: {reason}");
+        println!("\nnearest   not computed: {reason}");
     }
 }
 
-/// What writes the texts that an audit looks at.
-pub(crate) fn to_come(run: &Path) -> String {
+/// The command that writes the training texts.
+pub(super) fn next_step(run: &Path) -> String {
     if run.join("comparison").exists() {
-        return "`promptmix compare` writes them to texts/ as it goes on".to_owned();
+        return "`promptmix compare` writes them to texts/".to_owned();
     }
     format!("`promptmix filter {}` writes train.jsonl", run.display())
 }
 
-/// A file's name as it can be shown: the ledger may come from somebody else.
-pub(crate) fn name(file: &str) -> String {
+/// A file name from the ledger, escaped: the ledger may come from somebody else.
+pub(super) fn name(file: &str) -> String {
     file.escape_debug().to_string()
 }
 
-/// What is left to do after masking.
-pub(crate) fn redacted(run: &Path) -> String {
+/// What remains to be done after masking.
+pub(super) fn redacted(run: &Path) -> String {
     let run = run.display();
     format!(
-        "\nfilter.redact is on for this run: train.jsonl is masked. The student and the report are still those of the\nunmasked texts; repeat\n  promptmix train {run}\n  promptmix eval {run}\naugmented.jsonl, relabelled.jsonl, dropped.jsonl, gold.jsonl, task.json and the ledger keep the texts as they were written.\nTo keep it for `promptmix run`, write `redact = true` under [filter] in task.toml."
+        "
+train.jsonl is masked, and filter.redact is on for this run. The student and the report are still based on the
+unmasked texts. To update them, run
+  promptmix train {run}
+  promptmix eval {run}
+augmented.jsonl, relabelled.jsonl, dropped.jsonl, gold.jsonl, task.json and the ledger keep the original texts.
+To mask in `promptmix run` as well, set `redact = true` under [filter] in task.toml."
     )
 }
 
-fn chain(findings: &Findings) -> String {
-    let Record { chain, expected, changed } = &findings.record;
+fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
     let mut out = String::new();
+    let mut line = |label: &str, text: String| {
+        let _ = writeln!(out, "{label:<10}{text}");
+    };
     match &chain.broken {
-        None => {
-            let _ =
-                writeln!(out, "chain       OK, {} lines, last hash {}", chain.lines, chain.last);
-        }
-        Some(broken) => {
-            let _ = writeln!(
-                out,
-                "chain       BROKEN at ledger.jsonl:{}: {}; the {} lines before it are sound",
+        None => line("chain", format!("OK, {} lines, last hash {}", chain.lines, chain.last)),
+        Some(broken) => line(
+            "chain",
+            format!(
+                "BROKEN at ledger.jsonl:{}: {}; the {} lines before it are intact",
                 broken.line, broken.reason, broken.sound
-            );
-        }
+            ),
+        ),
     }
     if chain.torn {
-        out +=
-            "            the last line is torn: it is cut off at the next start and done again\n";
+        line(
+            "",
+            "the last line is incomplete; resuming the run removes it and repeats its work".into(),
+        );
     }
     match expected {
-        Some(Some(line)) => {
-            let since = chain.lines - line;
-            let _ = writeln!(out, "expected    found: line {line}, {since} lines were added since");
-        }
+        Some(Some(number)) => line(
+            "expected",
+            format!("found at line {number}; {} lines added since", chain.lines - number),
+        ),
         Some(None) => {
-            out += "expected    NOT FOUND: lines at the end were taken away, or all was written anew\n";
+            line("expected", "NOT FOUND: the ledger was truncated or rewritten".into());
         }
         None => {}
     }
     match (chain.files.len(), changed.as_slice()) {
-        (0, _) => out += "files       the ledger notes none\n",
-        (count, []) => {
-            let _ = writeln!(out, "files       OK, {count} as the run wrote them");
-        }
+        (0, _) => line("files", "the ledger names none".into()),
+        (count, []) => line("files", format!("OK, {count} files as the run wrote them")),
         (_, changed) => {
             for changed in changed {
-                let how = if changed.missing {
-                    "is MISSING, or no plain file of this folder"
+                let state = if changed.missing {
+                    "is MISSING, or not a plain file of this folder"
                 } else {
                     "was CHANGED after the run wrote it"
                 };
-                let _ = writeln!(out, "files       {} {how}", name(&changed.file));
+                line("files", format!("{} {state}", name(&changed.file)));
             }
         }
     }
@@ -116,7 +122,7 @@ fn privacy(found: &Privacy) -> String {
     let compared = found.compared;
     let _ = writeln!(
         out,
-        "{} texts, held against {} seeds, {} texts of the pool and {} of the test set{}\n",
+        "{} texts compared with {} seeds, {} pool texts and {} test texts{}\n",
         found.texts,
         compared.seeds,
         compared.pool,
@@ -134,15 +140,15 @@ fn privacy(found: &Privacy) -> String {
     out += &aligned(&[
         ["copies", "texts"].map(str::to_owned),
         ["exact".to_owned(), copies.exact.to_string()],
-        ["letter case and punctuation aside".to_owned(), copies.normalised.to_string()],
-        ["eight words or more in a row".to_owned(), copies.shared.to_string()],
+        ["ignoring case and punctuation".to_owned(), copies.normalised.to_string()],
+        ["eight or more consecutive words".to_owned(), copies.shared.to_string()],
     ]);
     if copies.longest > 0 {
-        let _ = writeln!(out, "most words in a row: {}", copies.longest);
+        let _ = writeln!(out, "most consecutive words: {}", copies.longest);
     }
-    if let Some(nearest) = &found.nearest {
+    if let Some(found) = &found.nearest {
         out.push('\n');
-        out += &near(nearest);
+        out += &nearest(found);
     }
     if !found.findings.is_empty() || !found.copied.is_empty() {
         out.push('\n');
@@ -157,19 +163,19 @@ fn privacy(found: &Privacy) -> String {
     }
     for text in &found.copied {
         let how = match (text.how, text.words) {
-            (HowCopied::Exact, _) => "an exact copy of".to_owned(),
-            (HowCopied::Normalised, _) => {
-                "a copy, letter case and punctuation aside, of".to_owned()
+            (HowCopied::Exact, _) => "(exact) of".to_owned(),
+            (HowCopied::Normalised, _) => "(ignoring case and punctuation) of".to_owned(),
+            (HowCopied::Words, words) => {
+                format!("({} consecutive words) of", words.unwrap_or(0))
             }
-            (HowCopied::Words, words) => format!("{} words in a row of", words.unwrap_or(0)),
         };
         let _ = writeln!(out, "{}:{} copy {how} {}", text.file, text.line, text.source);
     }
     out
 }
 
-fn near(nearest: &Nearest) -> String {
-    let mut out = format!("nearest of {} texts, cosine\n", nearest.compared_with);
+fn nearest(nearest: &Nearest) -> String {
+    let mut out = format!("cosine similarity to the nearest of {} texts\n", nearest.compared_with);
     let name = |share: f64| match share {
         share if share <= 0.0 => "least".to_owned(),
         share if share >= 1.0 => "most".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{BenchArgs, StudentArgs};
+use super::{BenchArgs, StudentBenchArgs};
 use crate::{
     cli::build,
     models::{self, Role},
@@ -15,39 +15,39 @@ use crate::{
 
 /// Runs the command.
 pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Result<()> {
-    let wanted = &args.of_student;
+    let sizes = &args.student_args;
     let workload = Workload {
-        rows: wanted.rows.max(1),
-        batch: wanted.batch.max(1),
-        max_length: wanted.max_length,
-        equal_length: wanted.equal_length,
-        steps: wanted.steps,
-        epochs: wanted.epochs.max(1),
+        rows: sizes.rows.max(1),
+        batch: sizes.batch.max(1),
+        max_length: sizes.max_length,
+        equal_length: sizes.equal_length,
+        steps: sizes.steps,
+        epochs: sizes.epochs.max(1),
         threads: args.threads.unwrap_or(0),
-        students: wanted.students,
+        students: sizes.students,
         only: super::kinds(&args.only, &Kind::ALL, Kind::name)?,
     };
     let device = build::student_device()?;
     let base = BaseModel::open(model, &device)?;
     let classifies = workload.only.is_empty()
         || [Kind::Classify, Kind::ClassifyFast].iter().any(|kind| workload.only.contains(kind));
-    // A folder that is no trained classifier serves as a base.
+    // A folder without a trained classifier is a base model.
     let trained = Path::new(model).is_dir() && classifies;
     let name = Path::new(model).file_name().map_or(model.into(), |name| name.to_string_lossy());
     let subject = Subject {
         name: &name,
         base: &base,
         classifier: trained.then(|| Classifier::load(Path::new(model), &device).ok()).flatten(),
-        texts: texts(wanted)?,
+        texts: texts(sizes)?,
     };
     let report = bench::bench(subject, &workload, |measure| {
         if !quiet {
             eprintln!("{:>16}  {:.1} texts/s", measure.kind.name(), measure.texts_per_second);
         }
     })?;
-    // A partial measurement is no basis for estimates.
-    let whole = [Kind::Train, Kind::Classify, Kind::Students];
-    if whole.iter().all(|kind| report.measure(*kind).is_some()) {
+    // `plan` needs all three.
+    let needed = [Kind::Train, Kind::Classify, Kind::Students];
+    if needed.iter().all(|kind| report.measure(*kind).is_some()) {
         models::remember_speed(Role::Student, &report.sha256, &report)?;
     }
     if args.json {
@@ -58,9 +58,9 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
     Ok(())
 }
 
-/// The texts of the file with their labels; without labels all of one.
-fn texts(wanted: &StudentArgs) -> anyhow::Result<Vec<(String, String)>> {
-    let Some(file) = &wanted.texts else { return Ok(Vec::new()) };
+/// The texts of the file with their labels; without labels, all get the same one.
+fn texts(args: &StudentBenchArgs) -> anyhow::Result<Vec<(String, String)>> {
+    let Some(file) = &args.texts else { return Ok(Vec::new()) };
     if let Ok(rows) = task::read_labelled(file, "text", "label") {
         return Ok(rows.into_iter().map(|row| (row.text.value, row.label.value)).collect());
     }
@@ -69,10 +69,10 @@ fn texts(wanted: &StudentArgs) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn table(report: &StudentBenchReport) -> String {
-    let place =
-        if report.gpu { "GPU".to_owned() } else { format!("CPU threads: {}", report.threads) };
+    let device =
+        if report.gpu { "GPU".to_owned() } else { format!("{} CPU threads", report.threads) };
     let mut text = format!(
-        "{}, {:.1} million weights; {place}; {} classes; batches of {}\n\n{:<14}{:>9} {:>7} {:>8} {:>10} {:>8} {:>9}\n",
+        "{}: {:.1} million parameters, {device}, {} classes, batches of {}\n\n{:<14}{:>9} {:>7} {:>8} {:>10} {:>8} {:>9}\n",
         report.model,
         report.parameters as f64 / 1e6,
         report.classes,
@@ -86,7 +86,7 @@ fn table(report: &StudentBenchReport) -> String {
         "peak MB",
     );
     for measure in &report.measures {
-        let or_dash = |there: bool, value: String| if there { value } else { "-".to_owned() };
+        let or_dash = |known: bool, value: String| if known { value } else { "-".to_owned() };
         let Measure { kind, texts, tokens, students, step_ms, peak_memory_bytes, .. } = *measure;
         text += &format!(
             "{:<14}{:>9} {texts:>7} {tokens:>8} {:>10.1} {:>8} {:>9}\n",
@@ -97,6 +97,6 @@ fn table(report: &StudentBenchReport) -> String {
             or_dash(peak_memory_bytes > 0, format!("{:.0}", peak_memory_bytes as f64 / 1e6)),
         );
     }
-    text += "\nms/step: of one student; students: several at once\n";
+    text += "\nms/step: time per step of one student; students: several trained concurrently\n";
     text
 }

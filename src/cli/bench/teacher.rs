@@ -5,11 +5,9 @@ use std::{
     io::{BufWriter, Write},
 };
 
-use anyhow::Context;
-
 use super::BenchArgs;
 use crate::{
-    cli::build,
+    cli::{build, error::CommandError},
     config::Settings,
     models::{self, Role},
     teacher::{
@@ -20,24 +18,24 @@ use crate::{
 
 /// Runs the command.
 pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
-    let wanted = &args.of_teacher;
-    let mut overrides = wanted.set.clone();
+    let sizes = &args.teacher_args;
+    let mut overrides = sizes.set.clone();
     let model = args.teacher.clone().map(toml::Value::String);
     overrides.extend(model.map(|model| format!("teacher.model={model}")));
-    overrides.extend(wanted.slots.map(|slots| format!("teacher.slots={slots}")));
+    overrides.extend(sizes.slots.map(|slots| format!("teacher.slots={slots}")));
     overrides.extend(args.threads.map(|threads| format!("teacher.threads={threads}")));
     let settings = Settings::resolve(&toml::Table::new(), "".as_ref(), &overrides)?;
     let workload = Workload {
-        shared: wanted.shared,
-        own: wanted.own.max(1),
-        new: wanted.new.max(1),
-        items: wanted.items.max(1),
-        labels: wanted.labels.max(1),
-        label_tokens: wanted.label_tokens,
+        shared: sizes.shared,
+        own: sizes.own.max(1),
+        new: sizes.new.max(1),
+        items: sizes.items.max(1),
+        labels: sizes.labels.max(1),
+        label_tokens: sizes.label_tokens,
         only: super::kinds(&args.only, &Kind::ALL, Kind::name)?,
     };
     let launch = build::launch(&settings)?;
-    if let Some(path) = &wanted.export {
+    if let Some(path) = &sizes.export {
         let prompts = worker::bench_prompts(&launch, &workload)?;
         let write = || -> std::io::Result<()> {
             let mut file = BufWriter::new(fs::File::create(path)?);
@@ -47,7 +45,13 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
             }
             file.flush()
         };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
+        write().map_err(|source| {
+            CommandError::new(
+                format!("cannot write {}", path.display()),
+                "give a path that you may write to with --export",
+            )
+            .caused_by(source)
+        })?;
         println!("{}", path.display());
         return Ok(());
     }
@@ -56,7 +60,7 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
             eprintln!("{:>16}  {:.2} items/s", measure.kind.name(), measure.items_per_second);
         }
     })?;
-    // A partial measurement is no basis for estimates.
+    // `plan` needs both.
     if [Kind::Decode, Kind::Labels].iter().all(|kind| report.measure(*kind).is_some()) {
         models::remember_speed(Role::Teacher, &report.sha256, &report)?;
     }
@@ -70,10 +74,11 @@ pub(super) fn bench(args: &BenchArgs, quiet: bool) -> anyhow::Result<()> {
 
 fn table(report: &BenchReport) -> String {
     let Workload { shared, own, new, .. } = report.workload;
-    let place =
-        if report.gpu { "GPU".to_owned() } else { format!("CPU threads: {}", report.threads) };
+    let device =
+        if report.gpu { "GPU".to_owned() } else { format!("{} CPU threads", report.threads) };
     let mut text = format!(
-        "{}, {:.1} million weights; {place}; slots: {}\n{shared} shared + {own} own tokens, replies of {new}\n\n\
+        "{}: {:.1} million parameters, {device}, {} slots\n\
+         prompts of {shared} shared + {own} own tokens, replies of {new} tokens\n\n\
          {:<17}{:>6} {:>9} {:>9} {:>9} {:>8} {:>8} {:>7} {:>7}\n",
         report.model,
         report.parameters as f64 / 1e6,
@@ -83,7 +88,7 @@ fn table(report: &BenchReport) -> String {
         "items/s",
         "read/s",
         "write/s",
-        "asked",
+        "prompt",
         "read",
         "decodes",
         "cells",
@@ -106,8 +111,9 @@ fn table(report: &BenchReport) -> String {
     }
     let sampling = &report.sampling;
     text += &format!(
-        "\nread/s, write/s: tokens; asked, read: prompt tokens before and after sharing\n\
-         drawing a token from {} takes {:.0} µs, held to a list {:.0} µs, where the list refuses {:.0} µs\n",
+        "\nread/s, write/s: tokens per second; prompt, read: prompt tokens before and after sharing\n\
+         cells: peak use of the KV cache, in tokens\n\
+         sampling one of {} tokens takes {:.0} µs; with the list grammar {:.0} µs, if it rejects the token {:.0} µs\n",
         sampling.vocabulary, sampling.draw, sampling.checked, sampling.refused
     );
     if report.peak_memory_bytes > 0 {

@@ -1,0 +1,161 @@
+//! Arguments that several commands share, and those of the commands in [`super::run`].
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{config, task::Task};
+
+#[derive(Args)]
+pub(super) struct DemoArgs {
+    /// The run folder
+    #[arg(long, default_value = "promptmix-demo")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct InitArgs {
+    /// CSV, JSONL or Parquet file with a text and a label in each row
+    pub examples: PathBuf,
+    /// Task folder to create
+    pub out: PathBuf,
+    /// Name of the text column
+    #[arg(long, default_value = "text")]
+    pub text_column: String,
+    /// Name of the label column
+    #[arg(long, default_value = "label")]
+    pub label_column: String,
+    /// Print the classes as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags that override the task's settings.
+#[derive(Args, Clone)]
+pub(super) struct ModelArgs {
+    /// Teacher: a GGUF file, a name from `promptmix models list`, or `replay:FILE` for recorded
+    /// replies
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<String>,
+    /// Student: a Hugging Face folder or a name from `promptmix models list` (`./NAME` for a folder
+    /// with such a name)
+    #[arg(long, value_name = "MODEL")]
+    student: Option<String>,
+    /// Seed of all random choices
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    teacher_args: TeacherArgs,
+    /// Reproduce the paper's published code, faults included, for comparison
+    ///
+    /// Stands for a group of settings that override those of the task; `--set` overrides them in
+    /// turn, and `promptmix plan --paper` prints them all. Partner classes are drawn uniformly;
+    /// replies are free-form; each text is requested until 10 distinct ones exist, of which one is
+    /// kept; percentages are truncated (55 % and 44 %); the teacher writes the label, and an answer
+    /// that is not a class name counts as the nearest of all classes; the seeds are relabelled too;
+    /// only exact duplicates are dropped. For sampling and training, the paper's values apply where
+    /// the task sets none.
+    ///
+    /// Left out, because it cannot be repeated or used: ordering classes by a random hash; training
+    /// A1 further over 11 cycles while A2 starts afresh; printing the share of unchanged labels as
+    /// the share of changed ones; unlimited requests (`augment.tries` is the limit); texts of the
+    /// test set among the training texts.
+    #[arg(long)]
+    paper: bool,
+    /// Any setting, for example `--set augment.per_class=40`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// How the teacher runs; these flags may change when a run is resumed.
+#[derive(Args, Clone, Copy)]
+pub(super) struct TeacherArgs {
+    /// Make each reply depend on its request alone: slower, but the same rows every time
+    #[arg(long)]
+    deterministic: bool,
+    /// Run the teacher inside this process, for profiling: if it crashes, so does promptmix
+    #[arg(long)]
+    in_process: bool,
+}
+
+impl TeacherArgs {
+    pub(super) fn overrides(self) -> Vec<String> {
+        let flags = [
+            ("teacher.deterministic=true", self.deterministic),
+            ("teacher.in_process=true", self.in_process),
+        ];
+        flags.into_iter().filter(|(_, on)| *on).map(|(text, _)| text.to_owned()).collect()
+    }
+}
+
+/// The override `key="value"`.
+pub(super) fn quoted(key: &str, value: &str) -> String {
+    format!("{key}={}", toml::Value::String(value.to_owned()))
+}
+
+impl ModelArgs {
+    /// The flags as `table.key=value` overrides of the settings of `task`. Later ones win.
+    pub(super) fn overrides(&self, task: &Task) -> Vec<String> {
+        let mut overrides =
+            if self.paper { config::paper_overrides(&task.settings) } else { Vec::new() };
+        overrides.extend(self.set.iter().cloned());
+        overrides.extend(self.teacher.as_ref().map(|value| quoted("teacher.model", value)));
+        overrides.extend(self.student.as_ref().map(|value| quoted("student.model", value)));
+        overrides.extend(self.seed.map(|value| format!("run.seed={value}")));
+        overrides.extend(self.teacher_args.overrides());
+        overrides
+    }
+}
+
+#[derive(Args)]
+pub(super) struct TaskArgs {
+    /// A task.toml or the folder that contains it
+    pub task: PathBuf,
+    #[command(flatten)]
+    pub model_args: ModelArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// The run folder; an existing run is resumed
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct StageArgs {
+    /// The run folder
+    pub run: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct TeacherStageArgs {
+    #[command(flatten)]
+    pub stage: StageArgs,
+    #[command(flatten)]
+    pub teacher_args: TeacherArgs,
+}
+
+#[derive(Args)]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// JSONL file with `text`, `major` and optionally `minor`, `alpha`, `relabel`, `p`
+    pub file: PathBuf,
+    /// The run folder
+    #[arg(long)]
+    pub out: PathBuf,
+}

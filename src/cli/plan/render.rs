@@ -1,0 +1,119 @@
+//! A plan as JSON and as text.
+
+use serde_json::{Value, json};
+
+use super::{Plan, Training};
+use crate::{cli::error::warn, memory};
+
+/// Number of prompts that the warning names.
+const NAMED: usize = 5;
+
+impl Plan {
+    pub(super) fn json(&self) -> Value {
+        let Self { generation, relabelling, training, .. } = self;
+        let time = training.time.as_ref().ok();
+        let train = json!({
+            "students": training.students, "rows": training.rows, "steps": training.steps,
+            "memory_bytes": training.memory,
+            "estimated_minutes": time.map(|time| time.seconds / 60.0),
+            "measured": time.is_some_and(|time| time.measured),
+        });
+        json!({
+            "teacher": self.teacher, "generate_calls": generation.count,
+            "score_calls": relabelling.count,
+            "prompt_tokens": generation.prompt_tokens + relabelling.prompt_tokens,
+            "prompt_tokens_shared_once": self.read_tokens(),
+            "generated_tokens": self.written_tokens, "estimated_minutes": self.seconds() / 60.0,
+            "measured": self.speed.measured, "train": train, "settings": self.settings,
+            "mixup_prompt": generation.example, "relabel_prompt": relabelling.example,
+            "too_long": self.too_long,
+        })
+    }
+
+    pub(super) fn print(&self) {
+        self.warn();
+        let Self { generation, relabelling, training, texts, .. } = self;
+        let line = |label: &str, text: String| println!("{label:<10}{text}");
+        let indented = |text: String| line("", text);
+        line(
+            "teacher",
+            format!(
+                "{} ({:.3} billion parameters)",
+                self.teacher.name,
+                self.teacher.parameters as f64 / 1e9
+            ),
+        );
+        line("generate", format!("{} calls for {texts} texts", generation.count));
+        indented(format!(
+            "{} prompt tokens, {} of them to read (shared beginnings count once); about {} tokens to write",
+            generation.prompt_tokens, generation.read_tokens, self.written_tokens
+        ));
+        line("relabel", format!("{texts} texts, and {} of the test set", self.test_texts));
+        indented(format!(
+            "{} prompt tokens, about {} of them to read",
+            relabelling.prompt_tokens, relabelling.read_tokens
+        ));
+        line("train", training.summary());
+        let teacher = duration(self.seconds(), self.speed.measured, "--teacher");
+        line("time", format!("teacher: {teacher}"));
+        let students = match &training.time {
+            Ok(time) => duration(time.seconds, time.measured, "--student"),
+            Err(error) => format!("unknown: {error}"),
+        };
+        indented(format!("students: {students}\n"));
+        println!("--- a request for new {}\n{}\n", self.items, generation.example);
+        println!("--- a question for a label\n{}\n", relabelling.example);
+        println!("--- settings\n{}", self.settings.to_toml());
+    }
+
+    /// Warns of prompts that are too long and of too little memory.
+    fn warn(&self) {
+        if !self.too_long.is_empty() {
+            let mut message =
+                format!("{} prompts are too long for the teacher", self.too_long.len());
+            for prompt in self.too_long.iter().take(NAMED) {
+                message += &format!("\n  {prompt}");
+            }
+            if self.too_long.len() > NAMED {
+                message += "\n  …";
+            }
+            let hint = "use fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`), shorter texts or a lower `augment.max_tokens`";
+            warn(&message, Some(hint));
+        }
+        if let Some(free) = memory::available().filter(|free| *free < self.training.memory) {
+            warn(
+                &format!(
+                    "a student takes up to {:.1} GB of memory, but only {:.1} GB are free",
+                    self.training.memory as f64 / 1e9,
+                    free as f64 / 1e9
+                ),
+                Some("lower student.micro_batch or student.max_length, or use a smaller student"),
+            );
+        }
+    }
+}
+
+impl Training {
+    fn summary(&self) -> String {
+        let Self { students, rows, steps, .. } = self;
+        let memory = match self.memory {
+            0 => String::new(),
+            bytes => format!(", each in up to {:.1} GB of memory", bytes as f64 / 1e9),
+        };
+        format!("{students} students on up to {rows} texts each, {steps} steps in all{memory}")
+    }
+}
+
+/// A time estimate, and whether it rests on a measurement.
+fn duration(seconds: f64, measured: bool, flag: &str) -> String {
+    let time = match seconds {
+        seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
+        seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),
+        seconds => format!("{:.1} hours", seconds / 3600.0),
+    };
+    if measured {
+        format!("about {time}, as measured by `promptmix bench` on this machine")
+    } else {
+        format!("very roughly {time}; `promptmix bench {flag} MODEL` measures it")
+    }
+}

@@ -3,9 +3,10 @@
 //! Nothing has to be unwound: finished work is in the ledger, files are written under another name
 //! and renamed, and a teacher's process ends when the pipe from its parent closes. So [`on_signal`]
 //! ends the process from a separate thread, whatever the other threads are doing. It waits, for at
-//! most [`PATIENCE`], for two things: writes in progress, which take a [`hold`], and a training that
-//! saves its state, which checks [`requested`] after each step and saves before it stops. Partial
-//! files of no use, possibly gigabytes, are removed on the way out if they are [`Leftover`]s.
+//! most [`PATIENCE`], for two things: writes in progress, which take a [`hold`], and a training
+//! that saves its state, which checks [`requested`] after each step and saves before it stops.
+//! Partial files of no use, possibly gigabytes, are removed on the way out if they are
+//! [`Leftover`]s.
 
 use std::{
     fs,

@@ -133,7 +133,8 @@ pub(super) fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     written(&args.run, names::TRAIN, args.json)
 }
 
-/// `promptmix audit --redact`: masks personal data in what the run at `path` trains on from here on.
+/// `promptmix audit --redact`: masks personal data in what the run at `path` trains on from here
+/// on.
 pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
     // Checked before anything is written.
     if read_texts(path, names::RELABELLED)?.is_none() {

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! settings.toml task.json ─ generate ─► augmented.jsonl ─ relabel ─► relabelled.jsonl
-//!     ─ filter ─► train.jsonl dropped.jsonl ─ train ─► student/ ─ evaluate ─► report.json report.html
+//!     ─ filter ─► train.jsonl dropped.jsonl ─ train ─► student/
+//!     ─ evaluate ─► report.json report.html
 //! ```
 //!
 //! Each stage reads the file that the one before it wrote, so any stage can be run alone, inspected

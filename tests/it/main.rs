@@ -27,6 +27,7 @@ mod predict;
 mod private;
 mod replay;
 mod resume;
+mod snapshots;
 mod support;
 #[cfg(target_os = "linux")]
 mod worker;

@@ -49,7 +49,7 @@ pub enum ConfigError {
     #[error("{key} is {value}: {wanted}")]
     OutOfRange { key: &'static str, value: String, wanted: Cow<'static, str> },
     #[error("--set {given}: {message}")]
-    Override { given: String, message: &'static str },
+    Override { given: String, message: String },
 }
 
 impl Hint for ConfigError {
@@ -60,7 +60,7 @@ impl Hint for ConfigError {
                 format!("change it in task.toml or with --set {key}=...").into()
             }
             Self::Override { .. } => {
-                "use --set table.key=value, for example --set augment.per_class=40".into()
+                "use --set table.key=value, for example --set augment.per_class=40; `promptmix plan` shows every setting".into()
             }
         })
     }
@@ -95,6 +95,10 @@ impl Settings {
         let mut table = settings.to_table()?;
         for given in overrides {
             apply_override(&mut table, given)?;
+            // One by one, so that the error names the override that is wrong.
+            if let Err(ConfigError::Invalid { message }) = Self::parse(table.clone()) {
+                return Err(ConfigError::Override { given: given.clone(), message });
+            }
         }
         let mut settings = Self::parse(table)?;
         settings.make_paths_absolute(Path::new(""));
@@ -158,7 +162,8 @@ impl Settings {
 
 /// Sets the `table.key=value` that is `given`; what does not parse as TOML is a string.
 fn apply_override(table: &mut Table, given: &str) -> Result<(), ConfigError> {
-    let wrong = |message| ConfigError::Override { given: given.into(), message };
+    let wrong =
+        |message: &str| ConfigError::Override { given: given.into(), message: message.into() };
     let (key, text) = given.split_once('=').ok_or_else(|| wrong("there is no `=`"))?;
     let (section, key) = key.trim().split_once('.').ok_or_else(|| wrong("the key has no table"))?;
     let value = format!("value = {text}")

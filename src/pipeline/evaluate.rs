@@ -32,7 +32,8 @@ impl Pipeline<'_> {
         let (run, context, embedder, watch) = self.split(&seeds);
         let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
         let Context { task, settings, prompts, .. } = context;
-        let trained: Vec<TrainedStudent> = read_json(&run.path().join(names::PREDICTIONS))?;
+        let trained: Vec<TrainedStudent> =
+            read_json(&run.path().join(names::PREDICTIONS), "run `train` first")?;
         let mut table = students(&trained);
         let eight_bits = eight_bits(&trained, task);
         let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());

@@ -10,9 +10,9 @@ use super::{Report, ReportError};
 use crate::{
     config::Settings,
     run::{
-        RunError, is_imported,
+        INCOMPLETE, RunError, is_imported,
         ledger::{self, Entry},
-        read_json, read_settings,
+        names, read_json, read_settings,
     },
     task::Task,
     teacher::TeacherIdentity,
@@ -40,12 +40,12 @@ pub(crate) struct RunRecord {
 impl RunRecord {
     /// Whether the folder `path` looks like a run.
     pub(crate) fn is_at(path: &Path) -> bool {
-        path.join("task.json").is_file() && path.join("ledger.jsonl").is_file()
+        path.join(names::TASK).is_file() && path.join(names::LEDGER).is_file()
     }
 
     /// The folder of a run's student.
     pub(crate) fn student(path: &Path) -> PathBuf {
-        path.join("student")
+        path.join(names::STUDENT)
     }
 
     /// Reads the run folder `path`.
@@ -55,7 +55,7 @@ impl RunRecord {
     pub(crate) fn read(path: &Path) -> Result<Self, ReportError> {
         let report = path.join("report.json");
         let report = report.is_file().then(|| Report::read(&report)).transpose()?;
-        let ledger = path.join("ledger.jsonl");
+        let ledger = path.join(names::LEDGER);
         let bytes = fs::read(&ledger).map_err(|source| RunError::Read {
             path: ledger.clone(),
             source,
@@ -64,7 +64,7 @@ impl RunRecord {
         let (entries, ..) = ledger::parse(&ledger, &bytes)?;
         let imported = is_imported(&entries);
         let mut record = Self {
-            task: read_json(&path.join("task.json"))?,
+            task: read_json(&path.join(names::TASK), INCOMPLETE)?,
             settings: read_settings(path)?,
             report,
             teacher: None,

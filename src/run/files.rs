@@ -7,9 +7,14 @@ use serde::de::DeserializeOwned;
 use super::{RunError, names};
 use crate::{config::Settings, dataset::SyntheticText, task::Task, verbosity};
 
-/// Reads the JSON file `path` of a run folder.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let hint = "the run folder is incomplete; start a new one with --out";
+/// The hint for a file that every run folder has.
+pub(crate) const INCOMPLETE: &str = "the run folder is incomplete; start a new one with --out";
+
+/// Reads the JSON file `path` of a run folder; `hint` helps if it cannot be read.
+pub(crate) fn read_json<T: DeserializeOwned>(
+    path: &Path,
+    hint: &'static str,
+) -> Result<T, RunError> {
     let bytes =
         fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source, hint })?;
     serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
@@ -85,7 +90,7 @@ pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<Synthetic
 /// # Errors
 /// A file that is missing or was damaged, with its line.
 pub(crate) fn read_task_and_settings(path: &Path) -> Result<(Task, Settings), RunError> {
-    Ok((read_json(&path.join(names::TASK))?, read_settings(path)?))
+    Ok((read_json(&path.join(names::TASK), INCOMPLETE)?, read_settings(path)?))
 }
 
 /// The settings that the run in the folder `path` was started with.

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     RunError,
-    files::{create_private_folder, read_json, read_settings, sweep},
+    files::{INCOMPLETE, create_private_folder, read_json, read_settings, sweep},
     ledger::{Entry, Ledger},
     names,
 };
@@ -69,7 +69,7 @@ impl RunFolder {
             run.write(names::COMPARISON, b"")?;
         }
         if known.exists() {
-            let before: Task = read_json(&known)?;
+            let before: Task = read_json(&known, INCOMPLETE)?;
             if before.sha256 != task.sha256 {
                 return Err(RunError::OtherTask { path: path.to_owned() });
             }
@@ -116,7 +116,7 @@ impl RunFolder {
     /// Resumes an existing run folder with the task and the settings that it was started with.
     pub(crate) fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
         let settings = read_settings(path)?;
-        let task = read_json(&path.join(names::TASK))?;
+        let task = read_json(&path.join(names::TASK), INCOMPLETE)?;
         Ok((Self::lock(path)?, task, settings))
     }
 

@@ -21,7 +21,7 @@ use std::{borrow::Cow, io, path::PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use files::{read_json, read_settings, read_task_and_settings, read_texts};
+pub(crate) use files::{INCOMPLETE, read_json, read_settings, read_task_and_settings, read_texts};
 pub(crate) use folder::{Remark, RunFolder, is_imported};
 pub(crate) use replay::replay;
 

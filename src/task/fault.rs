@@ -230,7 +230,7 @@ fn missing_column_hint(found: &[String]) -> String {
             verbosity::quoted(only)
         ),
         _ => format!(
-            "found {}; text_column and label_column under [data] name the columns to read",
+            "found {}; name the columns with text_column and label_column under [data], or with --text-column and --label-column of `init`",
             columns(found)
         ),
     }

@@ -280,11 +280,11 @@ fn a_prompt_beyond_the_models_context_is_refused_by_name() {
     let mut requests = requests(3);
     requests[2].prompt = "ticket ".repeat(20_000);
     let error = teacher(slots(4)).generate(&requests, &mut |_| Ok(())).unwrap_err();
-    assert!(error.to_string().starts_with("request 2 demands "), "{error}");
+    assert!(error.to_string().starts_with("request 2 needs "), "{error}");
     requests[2].prompt = "ticket ".repeat(150);
     let options = LlamaOptions { context: 128, ..LlamaOptions::default() };
     let error = teacher(options).generate(&requests, &mut |_| Ok(())).unwrap_err();
-    assert!(error.to_string().starts_with("request 2 demands a context of "), "{error}");
+    assert!(error.to_string().starts_with("request 2 needs a context of "), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! # promptmix: the map of the house
+//! # promptmix: the map of the modules
 //!
 //! A few labelled examples and a description of each class go in. A local language model (the
 //! *teacher*) writes new texts near the class boundaries and relabels them; a small transformer
@@ -17,13 +17,13 @@
 //! | `compare` | every row of the paper's table on one task, over several seeds |
 //! | `pipeline` | the stages of a run as functions, and the one loop that talks to the teacher |
 //! | `report` | `report.json`, the HTML page, the model card; `report::build` turns a run folder into a report |
-//! | `run` | the run folder: files, lock, ledger, replay. Storage only: it knows no stage |
+//! | `run` | the run folder: files, lock, ledger, replay. Storage only |
 //! | `audit` | the ledger's chain, personal data and copied wording in what is trained on, masks |
 //! | `filter` | near-duplicates, copies of seeds, leaks from the test set |
-//! | `relabel` | the nearest classes of a text, questions about it, probabilities from label scores |
+//! | `relabel` | the candidate classes of a text, questions about it, probabilities from label scores |
 //! | `augment` | how new text is made: mixup, and the baselines it is compared with |
 //! | `dataset` | the rows that pass between the stages, and the variants of the result table |
-//! | `config` | `task.toml` and flags become one validated `Settings`, put together from what each engine can be told |
+//! | `config` | `task.toml` and flags become one validated `Settings`, built from the settings of each engine |
 //! | `student` | the network: checkpoints, engines (CPU, graph, 8 bits), training, classification, export |
 //! | `teacher` | `trait Teacher`: llama.cpp, the supervised process it runs in, chat templates, grammar, replay |
 //! | `bundle` | one signed archive that carries program, models and sources to a machine without a network |
@@ -34,7 +34,7 @@
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
-//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `simd`, `rng` | the ground: no sockets, Ctrl-C, atomic writes, SHA-256, free memory, how much is said, hints of errors, loops for AVX2 and AVX-512, keyed random streams |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `simd`, `rng` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, loops for AVX2 and AVX-512, keyed random streams |
 
 mod audit;
 mod augment;

@@ -3,10 +3,32 @@
 
 use std::{
     fmt::Display,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 static LEVEL: AtomicU8 = AtomicU8::new(0);
+static PRINTER: OnceLock<fn(&Notice)> = OnceLock::new();
+
+/// What a module far from the command line has to tell the user. Quotes no text.
+pub(crate) enum Notice {
+    Message(String),
+    Warning { message: String, hint: Option<String> },
+}
+
+/// Sets who prints notices. Without a printer they are dropped.
+pub(crate) fn set_printer(print: fn(&Notice)) {
+    let _ = PRINTER.set(print);
+}
+
+/// Tells the user something at once.
+pub(crate) fn notify(notice: Notice) {
+    if let Some(print) = PRINTER.get() {
+        print(&notice);
+    }
+}
 
 /// Sets the number of times that `-v` was given.
 pub(crate) fn set(level: u8) {

@@ -2,10 +2,10 @@
 //! baselines that it is compared with.
 //!
 //! A method that asks a teacher implements [`Method`]: it plans the requests of a round and
-//! extracts the texts from the replies. Sending, counting, retrying and recording are the same for
-//! all of them and live in `pipeline::generate`. Zero-shot generation and the method without
-//! descriptions are [`mixup`] on a task that has no examples or no descriptions. [`eda`] needs no
-//! teacher.
+//! extracts the texts from the replies. The rest is shared: `pipeline::generate` makes the rounds,
+//! `pipeline::texts` counts, `pipeline::calls` sends and records. Zero-shot generation and the
+//! method without descriptions are [`mixup`] on a task that has no examples or no descriptions.
+//! [`eda`] needs no teacher.
 
 pub(crate) mod continuation;
 pub(crate) mod eda;

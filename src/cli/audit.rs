@@ -12,7 +12,12 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{build, error::CommandError, exit_status::FailedGate, run};
+use super::{
+    build,
+    error::{self, CommandError},
+    exit_status::FailedGate,
+    run,
+};
 use crate::{
     audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
@@ -212,7 +217,7 @@ fn scan(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
             privacy.nearest = nearest;
             None
         }
-        Err(error) => Some(format!("{error:#}")),
+        Err(error) => Some(error::one_line(&*error)),
     };
     Ok((Some(privacy), not_embedded))
 }

@@ -144,7 +144,13 @@ fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
         show(&bar, done, total);
     });
     bar.finish_and_clear();
-    print("written", &args.out, &created?, args.json, json!({}));
+    print(
+        "written",
+        &args.out,
+        &created.map_err(|error| refused(error, &args.out))?,
+        args.json,
+        json!({}),
+    );
     Ok(())
 }
 

@@ -5,10 +5,13 @@ mod template;
 use clap::Args;
 use serde_json::json;
 
-use super::{build, error::CommandError, models::presence};
+use super::{
+    build,
+    error::{self, CommandError},
+    models::presence,
+};
 use crate::{
     config::Settings,
-    hint,
     models::{self, KnownModel},
     sandbox,
     student::BaseModel,
@@ -68,15 +71,15 @@ impl Checkup {
         ];
         let student_device = match build::student_device() {
             Ok(device) => format!("{device:?}"),
-            Err(error) => format!("none: {error:#}"),
+            Err(error) => format!("none: {}", error::one_line(&*error)),
         };
         let pocket_teacher = match build::teacher(&Settings::default()) {
             Ok(_) => LOADS.to_owned(),
-            Err(error) => format!("DOES NOT LOAD: {error:#}"),
+            Err(error) => format!("DOES NOT LOAD: {}", error::one_line(&*error)),
         };
         let pocket_student = match BaseModel::open("pocket", &candle_core::Device::Cpu) {
             Ok(_) => LOADS.to_owned(),
-            Err(error) => format!("DOES NOT LOAD: {}", hint::one_line(&error)),
+            Err(error) => format!("DOES NOT LOAD: {}", error::one_line(&error)),
         };
         Ok(Self {
             features: features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),

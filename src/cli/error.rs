@@ -20,6 +20,7 @@ use crate::{
     student::{StudentError, export::ExportError},
     task::TaskError,
     teacher::TeacherError,
+    verbosity::Notice,
 };
 
 /// An error of a command itself, with the action that helps.
@@ -83,6 +84,27 @@ fn labelled(label: &str, text: &str) -> String {
 /// Prints a warning.
 pub(super) fn warn(message: &str, hint: Option<&str>) {
     eprintln!("{}", render_warning(message, hint));
+}
+
+/// `error`, its causes and its hint in one line, for a place that has no room for more.
+pub(super) fn one_line(error: &(dyn Error + 'static)) -> String {
+    let line = crate::hint::one_line(error);
+    match hint(error) {
+        Some(hint) => format!("{line} (hint: {hint})"),
+        None => line,
+    }
+}
+
+/// Prints what a module far from the command line has to tell, in one write: several processes may
+/// print at once.
+pub(super) fn print_notice(notice: &Notice) {
+    let line = match notice {
+        Notice::Message(message) => format!("{message}\n"),
+        Notice::Warning { message, hint } => {
+            format!("{}\n", render_warning(message, hint.as_deref()))
+        }
+    };
+    eprint!("{line}");
 }
 
 /// The hint of `error` or of one of its causes. The innermost error has the most specific one.

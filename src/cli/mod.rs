@@ -153,6 +153,7 @@ pub fn main() -> ExitCode {
         sandbox::keep_private();
     }
     verbosity::set(cli.verbose);
+    verbosity::set_printer(error::print_notice);
     if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
         eprintln!("sockets: {}", sandbox::state());
     }

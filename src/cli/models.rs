@@ -10,10 +10,7 @@ use super::{
     error::{self, CommandError},
     exit_status::FailedGate,
 };
-use crate::{
-    hint,
-    models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness},
-};
+use crate::models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness};
 
 #[derive(Args)]
 pub(super) struct ModelsArgs {
@@ -335,7 +332,7 @@ fn verify(names: &[String], json: bool) -> anyhow::Result<()> {
         };
         failed += usize::from(error.is_some());
         if json {
-            let error = error.map(|error| hint::one_line(error));
+            let error = error.map(|error| error::one_line(error));
             println!(
                 "{}",
                 json!({"name": name, "role": role, "file": file, "path": path, "sha256": sha256, "state": state, "error": error})

@@ -68,8 +68,9 @@ fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>
 
 /// Runs all stages.
 fn run_all(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Report> {
-    let base = add_embedder(pipeline)?;
+    // The teacher first: it sizes its context by the memory that is free.
     let mut teacher = start_teacher(pipeline)?;
+    let base = add_embedder(pipeline)?;
     Ok(pipeline.run(&mut *teacher, &base)?)
 }
 
@@ -121,8 +122,8 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, json } = &args.stage;
     let mut pipeline = reopen(folder, &args.teacher_args.overrides(), quiet)?;
-    add_embedder(&mut pipeline)?;
     let mut teacher = start_teacher(&mut pipeline)?;
+    add_embedder(&mut pipeline)?;
     pipeline.relabel(&mut *teacher)?;
     written(folder, names::RELABELLED, *json)
 }

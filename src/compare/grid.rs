@@ -116,8 +116,9 @@ mod tests {
         assert_eq!(grid.shots, [2, 0]);
         let all = Grid::new(&task, &[], None, 3).unwrap();
         assert_eq!((all.rows.len(), all.shots.as_slice()), (12, [task.shots].as_slice()));
-        let error = Grid::new(&task, &["A3".to_owned()], None, 3).unwrap_err().to_string();
-        assert!(error.contains("A3") && error.contains("no-mixup"), "{error}");
+        let error = Grid::new(&task, &["A3".to_owned()], None, 3).unwrap_err();
+        assert!(error.to_string().contains("A3"), "{error}");
+        assert!(error.hint().unwrap().contains("no-mixup"));
     }
 
     #[test]

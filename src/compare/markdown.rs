@@ -13,7 +13,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
     let test = report.task.test_rows;
     let mut out = format!(
-        "# {}: every row of the table\n\nAccuracy on {test} test texts in percent, with 95 % intervals over seeds and test texts. A difference is named only where its paired interval leaves out zero. Costs are those of one seed.\n",
+        "# {}: every row of the table\n\nAccuracy on {test} test texts in percent, with 95 % intervals over seeds and test texts. A difference is named only if its paired interval excludes zero. Costs are those of one seed.\n",
         cell(&report.task.name),
     );
     for group in comparison.groups() {

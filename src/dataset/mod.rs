@@ -72,14 +72,14 @@ pub(crate) enum DropReason {
 }
 
 impl DropReason {
-    /// The reason as a short phrase.
+    /// The reason as a short phrase. The ledger and `report.json` hold it: it must not change.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Duplicate => "duplicate",
             Self::NearDuplicate => "near-duplicate",
             Self::CopyOfSeed => "copy of a seed",
-            Self::LeakFromTest => "in the test set",
-            Self::LowConfidence => "relabelled with low confidence",
+            Self::LeakFromTest => "stands in the test set",
+            Self::LowConfidence => "relabelled without confidence",
         }
     }
 }
@@ -134,4 +134,24 @@ pub(crate) fn canonical(text: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DropReason;
+
+    #[test]
+    fn reasons_are_written_as_they_always_were() {
+        let reasons = [
+            (DropReason::Duplicate, "duplicate", "duplicate"),
+            (DropReason::NearDuplicate, "near-duplicate", "near_duplicate"),
+            (DropReason::CopyOfSeed, "copy of a seed", "copy_of_seed"),
+            (DropReason::LeakFromTest, "stands in the test set", "leak_from_test"),
+            (DropReason::LowConfidence, "relabelled without confidence", "unsure"),
+        ];
+        for (reason, phrase, key) in reasons {
+            assert_eq!(reason.describe(), phrase);
+            assert_eq!(serde_json::to_value(reason).unwrap(), key);
+        }
+    }
 }

@@ -17,7 +17,10 @@ use super::{
     ModelError, Role, files,
     paths::{self, home, trusted_home},
 };
-use crate::fs::private_options;
+use crate::{
+    fs::private_options,
+    verbosity::{self, Notice},
+};
 
 /// One model as it was when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,9 +141,7 @@ pub(super) fn acquire(path: PathBuf, other: &str) -> Result<Guard, ModelError> {
                 Ok(number) => format!(" (process {number})"),
                 Err(_) => String::new(),
             };
-            // In one write, since several processes may wait and print at once.
-            let line = format!("waiting for {other}{process}\n");
-            eprint!("{line}");
+            verbosity::notify(Notice::Message(format!("waiting for {other}{process}")));
             file.lock().map_err(write)?;
         }
         Err(TryLockError::Error(source)) => return Err(write(source)),

@@ -11,6 +11,7 @@
 //! SHA-256; the other files of such a model are pinned when it is first used, as by a pull.
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Path, PathBuf},
 };
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     hint::{self, Hint},
     model_file,
+    verbosity::{self, Notice},
 };
 
 /// The files of a student that are used or carried along.
@@ -376,13 +378,14 @@ impl Found {
             }
         };
         match write() {
-            Ok(()) => eprintln!("pinned {name} as it is now in {}", lock::path().display()),
-            Err(error) => {
-                eprintln!("warning: cannot pin {name}: {}", hint::one_line(&error));
-                if let Some(hint) = error.hint() {
-                    eprintln!("hint: {hint}");
-                }
-            }
+            Ok(()) => verbosity::notify(Notice::Message(format!(
+                "pinned {name} as it is now in {}",
+                lock::path().display()
+            ))),
+            Err(error) => verbosity::notify(Notice::Warning {
+                message: format!("cannot pin {name}: {}", hint::one_line(&error)),
+                hint: error.hint().map(Cow::into_owned),
+            }),
         }
         Ok(())
     }

@@ -145,9 +145,10 @@ pub(super) fn ask<C: Call>(
                     rejected += 1;
                     readings.insert(key, None);
                     let (id, reason) = (C::id(request), given_up.reason);
-                    watch(Event::warning(format!(
-                        "request {id} is skipped (another run folder tries it again): {reason}"
-                    )));
+                    watch(Event::Warning {
+                        message: format!("request {id} is skipped in this run folder: {reason}"),
+                        hint: Some("another folder (--out) tries it again".to_owned()),
+                    });
                     entries.push(Entry::Skipped {
                         key: key.to_owned(),
                         stage: stage.to_owned(),

@@ -190,9 +190,7 @@ impl Hint for PipelineError {
             Self::Student(error) => error.hint(),
             Self::Eval(error) => error.hint(),
             Self::Report(error) => error.hint(),
-            Self::NoEmbedder => {
-                Some("name a student with --student, or set augment.partners=even".into())
-            }
+            Self::NoEmbedder => Some("name a student with --student".into()),
             Self::NothingLeft { .. } => {
                 Some("`dropped.jsonl` gives the reason for each dropped text".into())
             }

@@ -128,11 +128,14 @@ pub(super) fn keep_wanted(
     let all = piles.len() == 1;
     for (pile, texts) in piles.iter_mut().enumerate() {
         if texts.len() < wanted {
-            watch(Event::warning(format!(
-                "{}: {} of {wanted} texts after {tries} tries",
-                if all { "all classes" } else { &task.classes[pile].name },
-                texts.len(),
-            )));
+            watch(Event::Warning {
+                message: format!(
+                    "{}: {} of {wanted} texts after {tries} rounds of requests",
+                    if all { "all classes" } else { &task.classes[pile].name },
+                    texts.len(),
+                ),
+                hint: Some("raise augment.tries for more rounds".to_owned()),
+            });
         }
         texts.truncate(wanted);
     }

@@ -2,6 +2,7 @@
 //! (variant A2, first seed) and `predictions.json`; the predictions are in the ledger as well.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::PathBuf,
     sync::{
@@ -155,18 +156,20 @@ impl StudentTrainer<'_> {
         let parallelism = Parallelism::new(self.base, ready.len(), need);
 
         let mark = run.path().join(names::STUDENT_KEY);
-        let shared = Mutex::new((&mut run.ledger, watch));
+        let shared =
+            Mutex::new((&mut run.ledger, watch, HashMap::<String, TestPredictions>::new()));
         let failed = AtomicBool::new(false);
         let work = |ready: &ReadyJob<'_>| {
             let clock = Instant::now();
             let (predictions, _uninterrupted) = self.train_one(ready, &test, &mark)?;
             // Its share of the clock: `workers` students are trained at a time.
             let seconds = clock.elapsed().as_secs_f64() / parallelism.workers as f64;
-            let entry = self.entry(ready, predictions, seconds);
+            let entry = self.entry(ready, predictions.clone(), seconds);
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             if shared.0.find(ready.key).is_none() {
                 shared.0.append(vec![entry])?;
             }
+            shared.2.insert(ready.key.to_owned(), predictions);
             (shared.1)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
         };
@@ -178,12 +181,17 @@ impl StudentTrainer<'_> {
             work(ready).inspect_err(|_: &PipelineError| failed.store(true, Ordering::Relaxed))
         })?;
         results.into_iter().collect::<Result<(), PipelineError>>()?;
-        drop(shared);
-        let predictions = |key: String| match run.ledger.find(&key) {
-            Some(Entry::Student { predictions, .. }) => (key, predictions.clone()),
-            _ => (key, TestPredictions::default()),
+        let (_, _, mut trained) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // What was trained just now describes the student in its folder; the ledger may hold the
+        // predictions of a former one.
+        let predictions = |key: &String| {
+            let recorded = || match run.ledger.find(key) {
+                Some(Entry::Student { predictions, .. }) => predictions.clone(),
+                _ => TestPredictions::default(),
+            };
+            (key.clone(), trained.remove(key).unwrap_or_else(recorded))
         };
-        Ok(keys.into_iter().map(predictions).collect())
+        Ok(keys.iter().map(predictions).collect())
     }
 
     /// The key of `job` in the ledger: the hash of all that its result depends on.

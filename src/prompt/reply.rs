@@ -1,6 +1,6 @@
 //! Parses a teacher's reply strictly: it is a numbered list of exactly the requested number of
-//! lines, or it has a named fault. A faulty reply is counted and requested again, never repaired by
-//! guessing.
+//! lines, or it has a named fault. A faulty reply is counted and dropped, never repaired by
+//! guessing; the next round makes new requests for the missing texts.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
-//! PromptMix, step 2: relabelling. The same teacher scores the names of the nearest classes for
-//! each new text, and the most probable one becomes the label (Sahu et al., section 3.2, with exact
-//! log-probabilities instead of a parsed answer).
+//! PromptMix, step 2: relabelling. The same teacher scores the names of candidate classes for each
+//! new text: all classes, or the nearest ones if there are many. The most probable one becomes the
+//! label (Sahu et al., section 3.2, with exact log-probabilities instead of a parsed answer).
 
 mod centroids;
 pub(crate) mod free_text;

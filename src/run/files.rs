@@ -43,7 +43,9 @@ pub(super) fn sweep(path: &Path) {
         let (name, path) = (entry.file_name(), entry.path());
         let Some(name) = name.to_str() else { continue };
         let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_file() && name.ends_with(".part") {
+        // As version 0.1.0 wrote reports.
+        let is_old_report = name.strip_suffix(".tmp").is_some_and(|name| numbered(name, "report."));
+        if kind.is_file() && (name.ends_with(".part") || is_old_report) {
             let _ = fs::remove_file(path);
         } else if kind.is_dir()
             && (numbered(name, ".student.new-") || numbered(name, ".student.old-"))

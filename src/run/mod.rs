@@ -1,5 +1,5 @@
-//! The folder of a run on disk: its files, its lock and its ledger. Storage alone: what a stage
-//! does with them stands in [`crate::pipeline`].
+//! The folder of a run on disk: its files, its lock and its ledger. Storage only; the stages are in
+//! [`crate::pipeline`].
 //!
 //! ```text
 //! settings.toml task.json ─ generate ─► augmented.jsonl ─ relabel ─► relabelled.jsonl
@@ -42,7 +42,7 @@ pub enum RunError {
     #[error("{path} belongs to another task: its classes, seeds or test set differ")]
     OtherTask { path: PathBuf },
     #[error(
-        "{file} is not the teacher that {path} was started with: its sha256 is {found}, it was {was}"
+        "{file} is not the teacher that {path} was started with: expected sha256 {was}, found {found}"
     )]
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
     #[error("{path} is in use by another promptmix (process {pid})")]

@@ -92,7 +92,7 @@ fn a_folder_that_is_not_a_run_is_left_alone() {
     dir.task("");
     dir.write("out/thesis.txt", "precious");
     assert!(dir.fails(&["run", "task", "--out", "out"]).contains("not a run folder"));
-    assert!(dir.fails(&["train", "out"]).contains("no run folder"));
+    assert!(dir.fails(&["train", "out"]).contains("not a run folder"));
     assert_eq!(fs::read_dir(dir.path("out")).unwrap().count(), 1);
     dir.fails(&["run", "task", "--out", "/proc/run"]);
 }
@@ -297,7 +297,7 @@ fn a_torn_last_line_is_removed_with_a_warning() {
     let output = dir.run(&command);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{message}");
-    assert!(message.contains("ledger.jsonl: the last line was not whole"), "{message}");
+    assert!(message.contains("ledger.jsonl: the last line was incomplete"), "{message}");
     assert!(!message.contains("zebramarker"), "{message}");
     assert_eq!(fs::read(&ledger).unwrap(), whole);
 }

@@ -51,7 +51,7 @@ fn invalid_names_and_paths_are_refused() {
         let errors = dir.fails(&["models", "import", &teacher, "--name", name]);
         assert!(errors.contains("cannot be the name"), "{errors}");
     }
-    assert!(dir.fails(&["models", "import", "nowhere"]).contains("there is no nowhere"));
+    assert!(dir.fails(&["models", "import", "nowhere"]).contains("nowhere does not exist"));
     dir.write("empty/readme.md", "nothing");
     assert!(dir.fails(&["models", "import", "empty"]).contains("has no"));
     assert!(dir.fails(&["models", "remove", "../x"]).contains("cannot be the name"));

@@ -2,7 +2,7 @@
 
 use super::TEXT_TOKENS;
 use crate::{
-    cli::build,
+    cli::{build, error},
     config::Settings,
     models::{self, Role},
     student::{
@@ -63,6 +63,12 @@ impl Training {
             let report = models::speed::<bench::StudentBenchReport>(Role::Student, base.sha256());
             anyhow::Ok(bench::estimate(&base, report.as_ref(), &planned))
         };
-        Self { students, rows, steps, memory, time: time().map_err(|error| format!("{error:#}")) }
+        Self {
+            students,
+            rows,
+            steps,
+            memory,
+            time: time().map_err(|error| error::one_line(&*error)),
+        }
     }
 }

@@ -15,7 +15,10 @@ use super::{
     http_error::{self, ErrorResponse},
     retry::{Failure, retry},
 };
-use crate::models::{KnownModel, ModelError, manifest, resolve};
+use crate::{
+    models::{KnownModel, ModelError, manifest, resolve},
+    verbosity::{self, Notice},
+};
 
 /// Redirects in a row; browsers follow 20.
 const MAX_REDIRECTS: usize = 8;
@@ -97,10 +100,12 @@ impl Hub {
             return Err(error(format!("HF_ENDPOINT is {shown:?}")));
         };
         if token.is_some() && scheme == "http" && !is_loopback(&host) {
-            eprintln!(
-                "warning: HF_ENDPOINT is {shown}, plain http: anybody on the network path can read the token\n\
-                 hint: use an https address, or unset HF_TOKEN"
-            );
+            verbosity::notify(Notice::Warning {
+                message: format!(
+                    "HF_ENDPOINT is {shown}, plain http: anybody on the network path can read the token"
+                ),
+                hint: Some("use an https address, or unset HF_TOKEN".to_owned()),
+            });
         }
         let api = ApiBuilder::from_cache(manifest::hub_cache())
             .with_endpoint(endpoint.clone())

@@ -77,7 +77,9 @@ fn a_missing_column_lists_those_that_exist() {
     let found = vec!["Text".to_owned(), "label".to_owned()];
     let column = "text".to_owned();
     let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
-    assert!(hint.starts_with("found \"Text\", \"label\"; text_column and label_column"));
+    assert!(hint.starts_with(
+        "found \"Text\", \"label\"; name the columns with text_column and label_column"
+    ));
     let found = vec!["I forgot my password".to_owned(), "vpn".to_owned()];
     let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
     assert!(hint.starts_with("found \"vpn\" and 1 that may be text"), "{hint}");

@@ -18,8 +18,8 @@ use crate::{
     prompt::reply::ReplyFault,
     run::{RunFolder, ledger::Entry},
     teacher::{
-        GenerateRequest, Generated, ScoreRequest, Scored, Sink, Teacher, TeacherError,
-        TeacherEvent, TeacherIdentity,
+        GenerateRequest, Generated, ScoreRequest, Scored, Sink, SkippedRequest, Teacher,
+        TeacherError, TeacherEvent, TeacherIdentity,
     },
     verbosity,
 };
@@ -144,17 +144,7 @@ pub(super) fn ask<C: Call>(
                 Err(given_up) => {
                     rejected += 1;
                     readings.insert(key, None);
-                    let (id, reason) = (C::id(request), given_up.reason);
-                    watch(Event::Warning {
-                        message: format!("request {id} is skipped in this run folder: {reason}"),
-                        hint: Some("another folder (--out) tries it again".to_owned()),
-                    });
-                    entries.push(Entry::Skipped {
-                        key: key.to_owned(),
-                        stage: stage.to_owned(),
-                        request: id.to_owned(),
-                        reason,
-                    });
+                    entries.push(skipped(stage, key, C::id(request), given_up, &mut *watch));
                     continue;
                 }
             };
@@ -179,6 +169,22 @@ pub(super) fn ask<C: Call>(
         reading: readings.get(key.as_str()).cloned().flatten(),
     };
     Ok(keys.iter().map(answered).collect())
+}
+
+/// The entry of a request that was given up; the user is warned.
+fn skipped(
+    stage: &str,
+    key: &str,
+    request: &str,
+    SkippedRequest { reason }: SkippedRequest,
+    watch: Watch<'_>,
+) -> Entry {
+    watch(Event::Warning {
+        message: format!("request {request} is skipped in this run folder: {reason}"),
+        hint: Some("another folder (--out) tries it again".to_owned()),
+    });
+    let (key, stage, request) = (key.to_owned(), stage.to_owned(), request.to_owned());
+    Entry::Skipped { key, stage, request, reason }
 }
 
 /// Calls for texts; `parse` reads the reply to the request of a given number.

@@ -57,8 +57,11 @@ impl Pipeline<'_> {
     }
 }
 
-/// The texts in `file`, each with the label and the probability of its `relabel`, if it has one.
-fn read(file: &Path, task: &Task) -> Result<Vec<(AugmentedText, Option<(String, f32)>)>, RunError> {
+/// A text, with the label and the probability of its `relabel`, if it has one.
+type ImportedRow = (AugmentedText, Option<(String, f32)>);
+
+/// The rows of `file`.
+fn read(file: &Path, task: &Task) -> Result<Vec<ImportedRow>, RunError> {
     let hint = "give a JSONL file with `text` and `major` in each line";
     let content = fs::read_to_string(file).map_err(|source| RunError::Read {
         path: file.to_owned(),

@@ -75,8 +75,11 @@ impl Counts {
     }
 }
 
-/// The replies to `requests`, parsed by `method`; `None` where a reply is refused or its request
-/// was given up. Each comes with the key of its call.
+/// The key of a call and the texts of its reply; `None` if the reply is refused or its request was
+/// given up.
+pub(super) type ParsedReply = (String, Option<Vec<ParsedText>>);
+
+/// The replies to `requests`, parsed by `method`.
 pub(super) fn parsed_replies(
     run: &mut RunFolder,
     context: &PromptContext<'_>,
@@ -84,7 +87,7 @@ pub(super) fn parsed_replies(
     requests: &[PromptRequest],
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
-) -> Result<Vec<(String, Option<Vec<ParsedText>>)>, PipelineError> {
+) -> Result<Vec<ParsedReply>, PipelineError> {
     let task = context.task;
     let AugmentSettings { sampling, max_tokens, constrained, longest, .. } = *context.settings;
     let name = |class: usize| task.classes[class].name.clone();

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -225,7 +225,7 @@ impl StudentTrainer<'_> {
         &self,
         ready: &ReadyJob<'_>,
         test: &[String],
-        mark: &PathBuf,
+        mark: &Path,
     ) -> Result<(TestPredictions, Option<interrupt::Hold>), PipelineError> {
         let save = ready.job.save.as_ref();
         // A student that is kept saves its state before the program ends.
@@ -247,11 +247,11 @@ impl StudentTrainer<'_> {
     fn save(
         &self,
         student: &Classifier,
-        folder: &PathBuf,
+        folder: &Path,
         key: &str,
-        mark: &PathBuf,
+        mark: &Path,
     ) -> Result<(), PipelineError> {
-        let failed = |source| RunError::Write { path: mark.clone(), source };
+        let failed = |source| RunError::Write { path: mark.to_owned(), source };
         match fs::remove_file(mark) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed(error).into());

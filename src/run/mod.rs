@@ -94,5 +94,5 @@ impl RunError {
 
 /// SHA-256 (hex) over the JSON of `parts`: names a piece of work by all that its result depends on.
 pub(crate) fn key(parts: &impl Serialize) -> String {
-    hash::of_bytes(&serde_json::to_vec(parts).expect("keys are plain values"))
+    hash::of_bytes(serde_json::to_vec(parts).expect("keys are plain values"))
 }

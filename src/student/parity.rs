@@ -1,6 +1,6 @@
 //! The engines held against PyTorch (`scripts/student_fixture.py` wrote the expected numbers), and
 //! against each other. Every test body serves every engine: a new one is one more line in
-//! [`ENGINES`].
+//! [`engines`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,8 +19,21 @@ const FAMILIES: [&str; 2] = ["distilbert", "bert"];
 
 type Engine = fn(Blueprint, &dyn Source) -> Box<dyn Learner>;
 
+/// Names the device on which the graph engine is tested as well: `cuda` or `metal`. A device that is
+/// not there fails the tests.
+const DEVICE: &str = "PROMPTMIX_TEST_DEVICE";
+/// Names the folder of the fixtures where the tests run on another machine than the one that built them.
+const FIXTURES: &str = "PROMPTMIX_TEST_DATA";
+
 /// The ruler first, then what serves.
-const ENGINES: [(&str, Engine); 2] = [("graph in F64", ruler), ("the CPU's", serving)];
+fn engines() -> Vec<(&'static str, Engine)> {
+    let mut engines: Vec<(&'static str, Engine)> =
+        vec![("graph in F64", ruler), ("the CPU's", serving)];
+    if gpu().is_some() {
+        engines.push(("the GPU's", serving_on_the_gpu));
+    }
+    engines
+}
 
 fn ruler(blueprint: Blueprint, source: &dyn Source) -> Box<dyn Learner> {
     Box::new(GraphLearner::with_dtype(blueprint, source, DType::F64, &Device::Cpu).unwrap())
@@ -30,9 +43,33 @@ fn serving(blueprint: Blueprint, source: &dyn Source) -> Box<dyn Learner> {
     learner(blueprint, source, &Device::Cpu).unwrap()
 }
 
+fn serving_on_the_gpu(blueprint: Blueprint, source: &dyn Source) -> Box<dyn Learner> {
+    learner(blueprint, source, &gpu().unwrap()).unwrap()
+}
+
+/// The device that [`DEVICE`] names.
+fn gpu() -> Option<Device> {
+    let wanted = std::env::var(DEVICE).ok()?;
+    let device = match wanted.as_str() {
+        "cuda" => Device::new_cuda(0),
+        "metal" => Device::new_metal(0),
+        other => panic!("{DEVICE}={other}: it is cuda or metal"),
+    };
+    Some(device.unwrap_or_else(|error| panic!("{DEVICE}={wanted}: {error}")))
+}
+
+/// Where networks that only predict are tested.
+fn devices() -> Vec<Device> {
+    [Some(Device::Cpu), gpu()].into_iter().flatten().collect()
+}
+
 /// A fixture's folder.
 pub(super) fn fixture(family: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
+    let folder = std::env::var_os(FIXTURES).map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student"),
+        PathBuf::from,
+    );
+    folder.join(family)
 }
 
 /// Everything PyTorch computed.
@@ -139,7 +176,7 @@ fn logits_loss_and_the_gradient_of_every_weight_equal_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             let logits = learner.forward(&rows, None).unwrap();
             let off = distance(&logits, &floats(&expected["logits"]));
@@ -151,10 +188,13 @@ fn logits_loss_and_the_gradient_of_every_weight_equal_pytorchs() {
             let gradients = learner.gradients().unwrap();
             let wanted = expected.keys().filter(|key| key.starts_with("grad.")).count();
             assert_eq!(gradients.len(), wanted, "{family}, {engine}: weights");
+            let mut worst = 0f32;
             for (name, gradient) in gradients {
                 let off = distance(&gradient, &floats(&expected[&format!("grad.{name}")]));
                 assert!(off < 1e-5, "{family}, {engine}: gradient of {name} is off by {off}");
+                worst = worst.max(off);
             }
+            println!("{family}, {engine}: logits off by {off:e}, gradients by at most {worst:e}");
         }
     }
 }
@@ -164,12 +204,15 @@ fn hidden_states_equal_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        let blueprint = blueprint(family, Pooling::First);
-        let network = network(blueprint, tensors(family), &Device::Cpu, Precision::F32).unwrap();
-        let hidden = network.hidden(&rows).unwrap();
-        assert!(distance(&hidden, &packed(&expected["hidden"], &rows)) < 1e-5, "{family}");
-        let logits = network.logits(&rows).unwrap();
-        assert!(distance(&logits, &floats(&expected["logits"])) < 1e-5, "{family}");
+        for device in devices() {
+            let blueprint = blueprint(family, Pooling::First);
+            let network = network(blueprint, tensors(family), &device, Precision::F32).unwrap();
+            let hidden = network.hidden(&rows).unwrap();
+            let off = distance(&hidden, &packed(&expected["hidden"], &rows));
+            assert!(off < 1e-5, "{family}, {device:?}: hidden states are off by {off}");
+            let off = distance(&network.logits(&rows).unwrap(), &floats(&expected["logits"]));
+            assert!(off < 1e-5, "{family}, {device:?}: logits are off by {off}");
+        }
     }
 }
 
@@ -178,7 +221,7 @@ fn one_clipped_adamw_step_equals_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             let (_, gradient) = loss(&learner.forward(&rows, None).unwrap());
             learner.backward(&gradient).unwrap();
@@ -207,10 +250,10 @@ fn engines_agree_under_dropout_and_mean_pooling() {
             let gradients = learner.gradients().unwrap();
             (logits, gradients)
         };
-        let (ruler, gradients) = run(ENGINES[0].1);
-        let plain = build(ENGINES[0].1, family, Pooling::Mean).forward(&ragged(), None).unwrap();
+        let (ruler, gradients) = run(self::ruler);
+        let plain = build(self::ruler, family, Pooling::Mean).forward(&ragged(), None).unwrap();
         assert!(distance(&ruler, &plain) > 1e-3, "{family}: nothing was dropped");
-        for (engine, make) in &ENGINES[1..] {
+        for (engine, make) in &engines()[1..] {
             let (logits, others) = run(*make);
             assert!(distance(&logits, &ruler) < 1e-5, "{family}, {engine}: logits");
             for (name, gradient) in &gradients {
@@ -227,7 +270,7 @@ fn texts_of_one_and_of_512_tokens_equal_pytorchs() {
         let expected = expected(family);
         let rows = rows(&texts_of(&expected, "long."));
         assert_eq!(rows.spans().map(|span| span.len()).collect::<Vec<_>>(), [1, 40, 512]);
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             let logits = learner.forward(&rows, None).unwrap();
             let off = distance(&logits, &floats(&expected["long.logits"]));
@@ -254,7 +297,7 @@ fn five_adamw_steps_equal_pytorchs() {
         let targets = [[0, 1, 2], [2, 0, 1]];
         let (losses, norms) = (numbers("steps.losses"), numbers("steps.norms"));
         let rates = numbers("steps.rates");
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             for (at, batch) in numbers("steps.batch").into_iter().enumerate() {
                 let batch = batch as usize;
@@ -304,7 +347,7 @@ fn eight_bits_are_near_and_repeat() {
 
 #[test]
 fn gradients_add_up_until_a_step_takes_them() {
-    for (engine, make) in ENGINES {
+    for (engine, make) in engines() {
         let mut learner = build(make, "bert", Pooling::First);
         let pass = |learner: &mut dyn Learner| {
             let logits = learner.forward(&ragged(), None).unwrap();
@@ -330,7 +373,7 @@ fn gradients_add_up_until_a_step_takes_them() {
 #[test]
 fn a_restored_learner_goes_on_bit_for_bit() {
     // The state is in F32, so this is for what trains in F32.
-    for (engine, make) in &ENGINES[1..] {
+    for (engine, make) in &engines()[1..] {
         let mut first = build(*make, "distilbert", Pooling::First);
         let step = |learner: &mut dyn Learner, number: u64| {
             let logits = learner.forward(&ragged(), Some(Dropout::new(1, number))).unwrap();

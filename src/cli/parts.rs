@@ -11,7 +11,7 @@ use crate::{
     prompt::Prompts,
     run::{self, Event},
     store,
-    student::BaseModel,
+    student::{self, BaseModel},
     task::Task,
     teacher::{
         InProcess, Teacher,
@@ -23,17 +23,12 @@ use crate::{
 
 /// The device of the student: the GPU that this build is for, the CPU otherwise.
 pub fn student_device() -> anyhow::Result<Device> {
-    if cfg!(feature = "cuda") {
-        return Device::new_cuda(0).context(
-            "no CUDA device for the student\nhint: a build without --features cuda uses the CPU",
-        );
-    }
-    if cfg!(feature = "metal") {
-        return Device::new_metal(0).context(
-            "no Metal device for the student\nhint: a build without --features metal uses the CPU",
-        );
-    }
-    Ok(Device::Cpu)
+    let feature = if cfg!(feature = "cuda") { "cuda" } else { "metal" };
+    student::device().with_context(|| {
+        format!(
+            "no device for the student\nhint: a build without --features {feature} uses the CPU"
+        )
+    })
 }
 
 /// How the teacher that the settings name is started.

@@ -17,6 +17,7 @@
 //! | `cpu` | the engine written by hand, for CPUs |
 //! | `quantised` | dense layers in 8 bits |
 //! | `graph` | the engine of candle's differentiable ops: GPUs, and the tests' ruler |
+//! | `device` | where the engines run: the GPU that a build is for, or the CPU |
 //! | `rows`, `dropout`, `optimizer` | what engines share: packed batches, dropout, AdamW's numbers |
 //! | `train` | objective, loop, stages, early stopping, snapshots |
 //! | `crew` | several trainings at once |
@@ -37,6 +38,7 @@ mod classify;
 mod config;
 mod cpu;
 mod crew;
+mod device;
 mod dropout;
 mod error;
 pub mod export;
@@ -61,6 +63,7 @@ pub use classify::{Prediction, SentenceEncoder, Stream, Temperature, Texts, cali
 pub use config::{Architecture, Config, Pooling};
 pub use cpu::Precision;
 pub use crew::{Crew, side_by_side};
+pub use device::device;
 pub use error::StudentError;
 pub use train::{
     ClassWeights, Corpus, Epoch, Example, Loss, OutOfRange, Snapshots, Stages, TrainOutcome,

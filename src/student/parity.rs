@@ -47,15 +47,17 @@ fn serving_on_the_gpu(blueprint: Blueprint, source: &dyn Source) -> Box<dyn Lear
     learner(blueprint, source, &gpu().unwrap()).unwrap()
 }
 
-/// The device that [`DEVICE`] names.
+/// The GPU of this build, where [`DEVICE`] asks for it.
 fn gpu() -> Option<Device> {
     let wanted = std::env::var(DEVICE).ok()?;
-    let device = match wanted.as_str() {
-        "cuda" => Device::new_cuda(0),
-        "metal" => Device::new_metal(0),
-        other => panic!("{DEVICE}={other}: it is cuda or metal"),
+    let device = device().unwrap_or_else(|error| panic!("{DEVICE}={wanted}: {error}"));
+    let is_it = match wanted.as_str() {
+        "cuda" => device.is_cuda(),
+        "metal" => device.is_metal(),
+        _ => panic!("{DEVICE}={wanted}: it is cuda or metal"),
     };
-    Some(device.unwrap_or_else(|error| panic!("{DEVICE}={wanted}: {error}")))
+    assert!(is_it, "{DEVICE}={wanted}: this is a build for another device");
+    Some(device)
 }
 
 /// Where networks that only predict are tested.

@@ -56,7 +56,7 @@ pub enum StudentError {
     )]
     Stopped,
     /// The tensor engine failed: out of memory, a device lost, a bug of ours.
-    #[error("the tensor engine failed: {0}")]
+    #[error("the tensor engine failed: {}{}", .0, room(.0))]
     Engine(#[from] candle_core::Error),
 }
 
@@ -67,5 +67,16 @@ fn mend(source: &std::io::Error) -> &'static str {
         false => {
             "\nhint: what was finished is safe; make room or give the rights, and run the same command again"
         }
+    }
+}
+
+/// What helps where a device has no memory left: the drivers say so in words alone.
+fn room(source: &candle_core::Error) -> &'static str {
+    let told = source.to_string().to_lowercase();
+    match told.contains("out of memory") || told.contains("out_of_memory") {
+        true => {
+            "\nhint: the GPU has too little free memory: set student.micro_batch or student.max_length lower, take a smaller student, or end what else runs there"
+        }
+        false => "",
     }
 }

@@ -24,7 +24,14 @@ mod session;
 mod tests;
 mod trie;
 
-use std::{ffi::CStr, num::NonZeroU32, path::Path, sync::OnceLock};
+use std::{
+    ffi::{CStr, c_char, c_void},
+    io::{self, Write},
+    num::NonZeroU32,
+    path::Path,
+    ptr,
+    sync::OnceLock,
+};
 
 use llama_cpp_2::{
     LlamaBackendDeviceType, LogOptions,
@@ -38,6 +45,7 @@ use llama_cpp_2::{
     send_logs_to_tracing,
     token::LlamaToken,
 };
+use llama_cpp_sys_2::{GGML_LOG_LEVEL_ERROR, ggml_log_level};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -113,10 +121,22 @@ fn backend() -> Result<&'static LlamaBackend, TeacherError> {
     BACKEND
         .get_or_init(|| {
             send_logs_to_tracing(LogOptions::default().with_logs_enabled(false));
+            // SAFETY: the callback lives as long as the program and needs no data.
+            unsafe { llama_cpp_sys_2::ggml_log_set(Some(pass_on_errors), ptr::null_mut()) };
             LlamaBackend::init().map_err(|error| error.to_string())
         })
         .as_ref()
         .map_err(|message| TeacherError::Backend { message: message.clone() })
+}
+
+/// What ggml says of a failed call of a GPU's driver goes to stderr: it ends the process next, and the
+/// supervisor reads there what it died of.
+extern "C" fn pass_on_errors(level: ggml_log_level, text: *const c_char, _: *mut c_void) {
+    if level == GGML_LOG_LEVEL_ERROR && !text.is_null() {
+        // SAFETY: ggml passes a text that ends in a zero and outlives the call.
+        let text = unsafe { CStr::from_ptr(text) };
+        let _ = io::stderr().write_all(text.to_bytes());
+    }
 }
 
 impl LlamaTeacher {

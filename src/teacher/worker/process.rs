@@ -23,7 +23,7 @@ use crate::voice;
 const ENVIRONMENT: [(&str, &str); 2] = [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1")];
 
 /// The lines of stderr that are kept for the error message, and their length.
-const KEPT_LINES: usize = 2;
+const KEPT_LINES: usize = 4;
 const KEPT_CHARS: usize = 300;
 
 /// What comes from a worker.

@@ -18,9 +18,11 @@ use crate::voice;
 
 /// Variables of the worker's environment, unless the user has set them. OpenMP reads its own when
 /// the program is loaded, hence here: threads that spin while they wait cost far more than the work
-/// as soon as anything else runs on the machine. Without the last one a failed assertion may start a
-/// debugger.
-const ENVIRONMENT: [(&str, &str); 2] = [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1")];
+/// as soon as anything else runs on the machine. Without the second a failed assertion may start a
+/// debugger. CUDA graphs ended in illegal instructions on an H200 where a model runs without flash
+/// attention, and were no faster where they worked.
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1"), ("GGML_CUDA_DISABLE_GRAPHS", "1")];
 
 /// The lines of stderr that are kept for the error message, and their length.
 const KEPT_LINES: usize = 4;

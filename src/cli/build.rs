@@ -11,7 +11,7 @@ use crate::{
     pipeline::Event,
     prompt::Prompts,
     run,
-    student::{BaseModel, EncoderEmbedder},
+    student::{self, BaseModel, EncoderEmbedder},
     task::Task,
     teacher::{
         InProcess, Teacher,
@@ -23,21 +23,16 @@ use crate::{
 
 /// The student's device: the GPU that this build supports, otherwise the CPU.
 pub(super) fn student_device() -> anyhow::Result<Device> {
-    let missing = |kind: &str, feature: &str, source: candle_core::Error| {
+    let (kind, feature) =
+        if cfg!(feature = "cuda") { ("CUDA", "cuda") } else { ("Metal", "metal") };
+    student::device().map_err(|source| {
         CommandError::new(
             format!("no {kind} device for the student"),
             format!("a build without `--features {feature}` uses the CPU"),
         )
         .caused_by(source)
         .into()
-    };
-    if cfg!(feature = "cuda") {
-        return Device::new_cuda(0).map_err(|source| missing("CUDA", "cuda", source));
-    }
-    if cfg!(feature = "metal") {
-        return Device::new_metal(0).map_err(|source| missing("Metal", "metal", source));
-    }
-    Ok(Device::Cpu)
+    })
 }
 
 /// How to start the teacher that the settings name.

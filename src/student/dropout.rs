@@ -82,9 +82,20 @@ impl Mask {
         self.threshold > 0
     }
 
+    /// The factor of the numbers that are kept.
+    pub(super) fn kept(&self) -> f32 {
+        self.kept
+    }
+
     /// The factor of number `index`.
     #[inline(always)]
     pub(super) fn factor(&self, index: u32) -> f32 {
+        if self.keeps(index) { self.kept } else { 0.0 }
+    }
+
+    /// Whether number `index` is kept.
+    #[inline(always)]
+    pub(super) fn keeps(&self, index: u32) -> bool {
         // Two rounds of Chris Wellons' lowbias32, each after adding a key.
         let mut x = index ^ self.keys[0];
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
@@ -93,7 +104,7 @@ impl Mask {
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
         x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
         x ^= x >> 16;
-        if x >> 8 < self.threshold { 0.0 } else { self.kept }
+        x >> 8 >= self.threshold
     }
 }
 

@@ -19,6 +19,10 @@ pub(super) const TAKE_TOKENIZER_AND_CONFIG: &str =
 pub(super) const TAKE_CONFIG_AND_WEIGHTS: &str =
     "take config.json and model.safetensors from the same model";
 
+/// Hint of a GPU that is out of memory.
+const FREE_GPU_MEMORY: &str = "the GPU has too little free memory: lower `student.micro_batch` or \
+    `student.max_length`, take a smaller student, or end what else runs on the GPU";
+
 /// What is wrong with a file or a training, and the hint where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -139,7 +143,31 @@ impl Hint for StudentError {
                 "rerun the same command: it resumes from the last snapshot if there is one".into(),
             ),
             Self::Model(error) => error.hint(),
-            Self::Engine(_) => None,
+            Self::Engine(source) => is_out_of_memory(source).then(|| FREE_GPU_MEMORY.into()),
         }
+    }
+}
+
+/// Whether a device has no memory left: the drivers report it only in their message.
+fn is_out_of_memory(source: &candle_core::Error) -> bool {
+    let message = source.to_string().to_lowercase();
+    message.contains("out of memory") || message.contains("out_of_memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_out_of_memory_has_a_hint() {
+        let hint = |message: &str| {
+            let error = StudentError::from(candle_core::Error::Msg(message.to_owned()));
+            error.hint().map(Cow::into_owned)
+        };
+        assert_eq!(
+            hint("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").as_deref(),
+            Some(FREE_GPU_MEMORY)
+        );
+        assert_eq!(hint("shape mismatch"), None);
     }
 }

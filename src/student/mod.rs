@@ -19,6 +19,7 @@
 //! | `cpu` | the hand-written engine for CPUs |
 //! | `quantised` | dense layers in 8 bits |
 //! | `graph` | the engine of candle's differentiable ops: for GPUs, and the reference in tests |
+//! | `device` | where the engines run: the GPU that a build supports, otherwise the CPU |
 //! | `packed_batch`, `dropout`, `optimizer` | shared by the engines |
 //! | `train` | loss, training loop, stages, early stopping, snapshots |
 //! | `parallel` | several trainings at once |
@@ -37,6 +38,7 @@ mod classifier;
 mod classify;
 mod config;
 mod cpu;
+mod device;
 mod dropout;
 mod embedder;
 mod engine;
@@ -67,6 +69,7 @@ pub(crate) use classify::{Prediction, SentenceEncoder, Temperature, Texts, calib
 pub(crate) use config::Config;
 pub(crate) use config::{Architecture, Pooling};
 pub(crate) use cpu::Precision;
+pub(crate) use device::device;
 pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
 pub(crate) use parallel::{Parallelism, run_parallel};

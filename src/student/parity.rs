@@ -1,5 +1,5 @@
 //! Compares the engines with PyTorch (`scripts/student_fixture.py` wrote the expected numbers) and
-//! with each other. Every test runs on every engine: a new one is one more line in [`ENGINES`].
+//! with each other. Every test runs on every engine: a new one is one more line in [`engines`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,8 +21,20 @@ const FAMILIES: [&str; 2] = ["distilbert", "bert"];
 
 type Engine = fn(ModelSpec, &dyn Source) -> Box<dyn Learner>;
 
+/// Names a device on which the graph engine is tested as well: `cuda` or `metal`. The tests fail if
+/// it is missing.
+const DEVICE: &str = "PROMPTMIX_TEST_DEVICE";
+/// Names the fixtures' folder for tests that run on another machine than the one that built them.
+const FIXTURES: &str = "PROMPTMIX_TEST_DATA";
+
 /// The reference first, then the engines under test.
-const ENGINES: [(&str, Engine); 2] = [("graph in F64", reference), ("cpu", cpu)];
+fn engines() -> Vec<(&'static str, Engine)> {
+    let mut engines: Vec<(&'static str, Engine)> = vec![("graph in F64", reference), ("cpu", cpu)];
+    if gpu().is_some() {
+        engines.push(("gpu", on_gpu));
+    }
+    engines
+}
 
 fn reference(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
     Box::new(GraphLearner::with_dtype(spec, source, DType::F64, &Device::Cpu).unwrap())
@@ -32,9 +44,35 @@ fn cpu(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
     learner(spec, source, &Device::Cpu).unwrap()
 }
 
+fn on_gpu(spec: ModelSpec, source: &dyn Source) -> Box<dyn Learner> {
+    learner(spec, source, &gpu().unwrap()).unwrap()
+}
+
+/// The GPU that this build supports, if [`DEVICE`] asks for it.
+fn gpu() -> Option<Device> {
+    let wanted = std::env::var(DEVICE).ok()?;
+    let device = device().unwrap_or_else(|error| panic!("{DEVICE}={wanted}: {error}"));
+    let matches = match wanted.as_str() {
+        "cuda" => device.is_cuda(),
+        "metal" => device.is_metal(),
+        _ => panic!("{DEVICE}={wanted}: expected cuda or metal"),
+    };
+    assert!(matches, "{DEVICE}={wanted}: this build is for another device");
+    Some(device)
+}
+
+/// The devices on which inference is tested.
+fn devices() -> Vec<Device> {
+    [Some(Device::Cpu), gpu()].into_iter().flatten().collect()
+}
+
 /// A fixture's folder.
 pub(super) fn fixture(family: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
+    let folder = std::env::var_os(FIXTURES).map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student"),
+        PathBuf::from,
+    );
+    folder.join(family)
 }
 
 /// PyTorch's results.
@@ -141,7 +179,7 @@ fn logits_loss_and_the_gradient_of_every_weight_equal_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             let logits = learner.forward(&rows, None).unwrap();
             let off = distance(&logits, &floats(&expected["logits"]));
@@ -153,10 +191,13 @@ fn logits_loss_and_the_gradient_of_every_weight_equal_pytorchs() {
             let gradients = learner.gradients().unwrap();
             let wanted = expected.keys().filter(|key| key.starts_with("grad.")).count();
             assert_eq!(gradients.len(), wanted, "{family}, {engine}: weights");
+            let mut worst = 0f32;
             for (name, gradient) in gradients {
                 let off = distance(&gradient, &floats(&expected[&format!("grad.{name}")]));
                 assert!(off < 1e-5, "{family}, {engine}: gradient of {name} is off by {off}");
+                worst = worst.max(off);
             }
+            println!("{family}, {engine}: logits off by {off:e}, gradients by at most {worst:e}");
         }
     }
 }
@@ -166,12 +207,15 @@ fn hidden_states_equal_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        let spec = spec(family, Pooling::First);
-        let network = network(spec, tensors(family), &Device::Cpu, Precision::F32).unwrap();
-        let hidden = network.hidden(&rows).unwrap();
-        assert!(distance(&hidden, &packed(&expected["hidden"], &rows)) < 1e-5, "{family}");
-        let logits = network.logits(&rows).unwrap();
-        assert!(distance(&logits, &floats(&expected["logits"])) < 1e-5, "{family}");
+        for device in devices() {
+            let spec = spec(family, Pooling::First);
+            let network = network(spec, tensors(family), &device, Precision::F32).unwrap();
+            let hidden = network.hidden(&rows).unwrap();
+            let off = distance(&hidden, &packed(&expected["hidden"], &rows));
+            assert!(off < 1e-5, "{family}, {device:?}: hidden states are off by {off}");
+            let off = distance(&network.logits(&rows).unwrap(), &floats(&expected["logits"]));
+            assert!(off < 1e-5, "{family}, {device:?}: logits are off by {off}");
+        }
     }
 }
 
@@ -180,7 +224,7 @@ fn one_clipped_adamw_step_equals_pytorchs() {
     for family in FAMILIES {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             let (_, gradient) = loss(&learner.forward(&rows, None).unwrap());
             learner.backward(&gradient).unwrap();
@@ -209,10 +253,10 @@ fn engines_agree_under_dropout_and_mean_pooling() {
             let gradients = learner.gradients().unwrap();
             (logits, gradients)
         };
-        let (wanted, gradients) = run(ENGINES[0].1);
-        let plain = build(ENGINES[0].1, family, Pooling::Mean).forward(&ragged(), None).unwrap();
+        let (wanted, gradients) = run(reference);
+        let plain = build(reference, family, Pooling::Mean).forward(&ragged(), None).unwrap();
         assert!(distance(&wanted, &plain) > 1e-3, "{family}: nothing was dropped");
-        for (engine, make) in &ENGINES[1..] {
+        for (engine, make) in &engines()[1..] {
             let (logits, others) = run(*make);
             assert!(distance(&logits, &wanted) < 1e-5, "{family}, {engine}: logits");
             for (name, gradient) in &gradients {
@@ -229,7 +273,7 @@ fn texts_of_one_and_of_512_tokens_equal_pytorchs() {
         let expected = expected(family);
         let rows = rows(&texts_of(&expected, "long."));
         assert_eq!(rows.spans().map(|span| span.len()).collect::<Vec<_>>(), [1, 40, 512]);
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             let logits = learner.forward(&rows, None).unwrap();
             let off = distance(&logits, &floats(&expected["long.logits"]));
@@ -256,7 +300,7 @@ fn five_adamw_steps_equal_pytorchs() {
         let targets = [[0, 1, 2], [2, 0, 1]];
         let (losses, norms) = (numbers("steps.losses"), numbers("steps.norms"));
         let rates = numbers("steps.rates");
-        for (engine, make) in ENGINES {
+        for (engine, make) in engines() {
             let mut learner = build(make, family, Pooling::First);
             for (at, batch) in numbers("steps.batch").into_iter().enumerate() {
                 let batch = batch as usize;
@@ -306,7 +350,7 @@ fn eight_bits_are_near_and_repeat() {
 
 #[test]
 fn gradients_add_up_until_a_step_takes_them() {
-    for (engine, make) in ENGINES {
+    for (engine, make) in engines() {
         let mut learner = build(make, "bert", Pooling::First);
         let pass = |learner: &mut dyn Learner| {
             let logits = learner.forward(&ragged(), None).unwrap();
@@ -332,7 +376,7 @@ fn gradients_add_up_until_a_step_takes_them() {
 #[test]
 fn a_restored_learner_continues_bit_for_bit() {
     // The state is F32, so this holds only for engines that train in F32.
-    for (engine, make) in &ENGINES[1..] {
+    for (engine, make) in &engines()[1..] {
         let mut first = build(*make, "distilbert", Pooling::First);
         let step = |learner: &mut dyn Learner, number: u64| {
             let logits = learner.forward(&ragged(), Some(Dropout::new(1, number))).unwrap();

@@ -10,16 +10,18 @@ use rayon::prelude::*;
 use super::super::Result;
 use crate::student::packed_batch::PackedBatch;
 
-/// Tokens per pass, padding included.
+/// Tokens per pass on a CPU, padding included.
 const BUDGET: usize = 2048;
+/// Tokens per pass on a GPU, padding included: it launches about a hundred kernels for each pass.
+const GPU_BUDGET: usize = 16_384;
 /// Minimum number of tokens per pass when texts are split over threads.
 const LEAST: usize = 512;
 
-/// Groups texts of these `lengths` (in tokens) into passes for `threads` threads: the indices of
-/// each pass's texts.
-fn pack(lengths: &[usize], threads: usize) -> Vec<Vec<usize>> {
+/// Groups texts of these `lengths` (in tokens) into passes of at most `budget` tokens for `threads`
+/// threads: the indices of each pass's texts.
+fn pack(lengths: &[usize], threads: usize, budget: usize) -> Vec<Vec<usize>> {
     let total = lengths.iter().sum::<usize>();
-    let budget = total.div_ceil(threads.max(1)).clamp(LEAST, BUDGET);
+    let budget = total.div_ceil(threads.max(1)).clamp(LEAST, budget);
     let mut order = (0..lengths.len()).collect::<Vec<_>>();
     order.sort_by_key(|&at| std::cmp::Reverse(lengths[at]));
     let mut passes = Vec::<Vec<usize>>::new();
@@ -41,16 +43,17 @@ fn pack(lengths: &[usize], threads: usize) -> Vec<Vec<usize>> {
 /// Runs `forward` over `texts` (token ids) pass by pass. `forward` returns the same number of
 /// values for each text of a pass, in order; the result is `[texts][width]`.
 ///
-/// With `parallel`, passes run in parallel if there is at least one per thread.
+/// With `on_cpu`, passes run in parallel if there is at least one per thread; on a GPU they are
+/// larger and run one after another.
 pub(in crate::student) fn run(
     texts: &[Vec<u32>],
-    parallel: bool,
+    on_cpu: bool,
     forward: impl Fn(&PackedBatch) -> Result<Vec<f32>> + Sync,
 ) -> Result<Vec<Vec<f32>>> {
     let lengths = texts.iter().map(Vec::len).collect::<Vec<_>>();
     // One text needs no thread pool: asking for its size would start it.
-    let threads = if parallel && texts.len() > 1 { rayon::current_num_threads() } else { 1 };
-    let passes = pack(&lengths, threads);
+    let threads = if on_cpu && texts.len() > 1 { rayon::current_num_threads() } else { 1 };
+    let passes = pack(&lengths, threads, if on_cpu { BUDGET } else { GPU_BUDGET });
     let one = |pass: &Vec<usize>| {
         let rows = pass.iter().map(|&at| texts[at].as_slice()).collect::<Vec<_>>();
         forward(&PackedBatch::new(&rows))
@@ -77,7 +80,7 @@ mod tests {
     #[test]
     fn passes_hold_texts_of_similar_length_within_the_budget() {
         let lengths = (0..500).map(|at| at * 7 % 96 + 3).collect::<Vec<_>>();
-        let passes = pack(&lengths, 2);
+        let passes = pack(&lengths, 2, BUDGET);
         let mut seen = passes.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..500).collect::<Vec<_>>());
@@ -91,11 +94,11 @@ mod tests {
 
     #[test]
     fn few_texts_are_split_over_threads_and_a_giant_has_its_own_pass() {
-        assert_eq!(pack(&[10; 200], 2).len(), 2);
-        assert_eq!(pack(&[10; 200], 16).len(), 4);
-        assert_eq!(pack(&[5000, 3], 1), [vec![0], vec![1]]);
-        assert_eq!(pack(&[0, 0], 1).concat().len(), 2);
-        assert!(pack(&[], 4).is_empty());
+        assert_eq!(pack(&[10; 200], 2, BUDGET).len(), 2);
+        assert_eq!(pack(&[10; 200], 16, BUDGET).len(), 4);
+        assert_eq!(pack(&[5000, 3], 1, BUDGET), [vec![0], vec![1]]);
+        assert_eq!(pack(&[0, 0], 1, BUDGET).concat().len(), 2);
+        assert!(pack(&[], 4, BUDGET).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! without padding.
 
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
 use crate::student::{Pooling, Result, dropout::Mask, packed_batch::PackedBatch};
 
@@ -88,59 +89,64 @@ impl PaddedBatch {
 
     /// Dropout on `x`, `[texts * seq, width]`.
     pub(super) fn drop_rows(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
-        if !mask.drops() {
-            return Ok(x);
-        }
         let width = x.dim(1)?;
-        let mut factors = vec![1f32; x.elem_count()];
-        for (&(start, len), factors) in
-            self.spans.iter().zip(factors.chunks_exact_mut(self.seq * width))
-        {
-            fill(mask, start * width, &mut factors[..len * width]);
-        }
-        self.times(x, factors)
+        self.drop(x, mask, self.seq * width, |text, kept| {
+            let (start, len) = self.spans[text];
+            fill(mask, start * width, &mut kept[..len * width]);
+        })
     }
 
     /// Dropout on attention weights, `[texts, heads, seq, seq]`.
     pub(super) fn drop_attention(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
-        if !mask.drops() {
-            return Ok(x);
-        }
         let heads = x.dim(1)?;
-        let mut factors = vec![1f32; x.elem_count()];
-        let mut squares = factors.chunks_exact_mut(self.seq * self.seq);
-        let mut first = 0;
+        let mut firsts = Vec::with_capacity(self.texts());
+        let mut next = 0;
         for &(_, len) in &self.spans {
-            for square in squares.by_ref().take(heads) {
+            firsts.push(next);
+            next += heads * len * len;
+        }
+        self.drop(x, mask, heads * self.seq * self.seq, |text, kept| {
+            let (len, mut first) = (self.spans[text].1, firsts[text]);
+            for square in kept.chunks_exact_mut(self.seq * self.seq) {
                 for line in square.chunks_exact_mut(self.seq).take(len) {
                     fill(mask, first, &mut line[..len]);
                     first += len;
                 }
             }
-        }
-        self.times(x, factors)
+        })
     }
 
     /// Dropout on one vector per text, `[texts, width]`.
     pub(super) fn drop_texts(&self, x: Tensor, mask: Mask) -> Result<Tensor> {
+        let width = x.dim(1)?;
+        self.drop(x, mask, width, |text, kept| fill(mask, text * width, kept))
+    }
+
+    /// `x` under `mask`. `fill_text` marks the kept numbers of a text, of which `x` holds
+    /// `per_text`; padding counts as kept. One byte per number is sent to the device.
+    fn drop(
+        &self,
+        x: Tensor,
+        mask: Mask,
+        per_text: usize,
+        fill_text: impl Fn(usize, &mut [u8]) + Sync,
+    ) -> Result<Tensor> {
         if !mask.drops() {
             return Ok(x);
         }
-        let mut factors = vec![1f32; x.elem_count()];
-        fill(mask, 0, &mut factors);
-        self.times(x, factors)
-    }
-
-    fn times(&self, x: Tensor, factors: Vec<f32>) -> Result<Tensor> {
-        let factors = Tensor::from_vec(factors, x.shape(), self.device())?;
-        Ok((x * factors.to_dtype(self.dtype)?)?)
+        let mut kept = vec![1u8; x.elem_count()];
+        kept.par_chunks_exact_mut(per_text.max(1))
+            .enumerate()
+            .for_each(|(text, kept)| fill_text(text, kept));
+        let kept = Tensor::from_vec(kept, x.shape(), self.device())?.to_dtype(self.dtype)?;
+        Ok((x * (kept * f64::from(mask.kept()))?)?)
     }
 }
 
-/// The mask's factors from packed index `first` on.
-fn fill(mask: Mask, first: usize, factors: &mut [f32]) {
-    for (at, factor) in factors.iter_mut().enumerate() {
-        *factor = mask.factor((first + at) as u32);
+/// Marks the numbers from packed index `first` on: 1 if the mask keeps them, else 0.
+fn fill(mask: Mask, first: usize, kept: &mut [u8]) {
+    for (at, kept) in kept.iter_mut().enumerate() {
+        *kept = u8::from(mask.keeps((first + at) as u32));
     }
 }
 

@@ -1,6 +1,13 @@
 //! Loads a GGUF model: checks the file, reads its vocabulary, compiles its chat template.
 
-use std::{borrow::Cow, ffi::CStr, path::Path, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    ffi::{CStr, c_char, c_void},
+    io::{self, Write},
+    path::Path,
+    ptr,
+    sync::OnceLock,
+};
 
 use llama_cpp_2::{
     LlamaBackendDeviceType, LogOptions, list_llama_ggml_backend_devices,
@@ -12,6 +19,7 @@ use llama_cpp_2::{
     send_logs_to_tracing,
     token::LlamaToken,
 };
+use llama_cpp_sys_2::{GGML_LOG_LEVEL_ERROR, ggml_log_level};
 
 use super::{LlamaOptions, LlamaTeacher};
 use crate::{
@@ -117,10 +125,22 @@ pub(super) fn backend() -> Result<&'static LlamaBackend, TeacherError> {
     BACKEND
         .get_or_init(|| {
             send_logs_to_tracing(LogOptions::default().with_logs_enabled(false));
+            // SAFETY: the callback lives as long as the program and needs no data.
+            unsafe { llama_cpp_sys_2::ggml_log_set(Some(forward_errors), ptr::null_mut()) };
             LlamaBackend::init().map_err(|error| error.to_string())
         })
         .as_ref()
         .map_err(|message| TeacherError::Backend { message: message.clone() })
+}
+
+/// Writes ggml's errors to stderr: after a failed call of a GPU's driver ggml aborts the process,
+/// and the supervisor reads there why.
+extern "C" fn forward_errors(level: ggml_log_level, text: *const c_char, _: *mut c_void) {
+    if level == GGML_LOG_LEVEL_ERROR && !text.is_null() {
+        // SAFETY: ggml passes a text that ends in a zero and outlives the call.
+        let text = unsafe { CStr::from_ptr(text) };
+        let _ = io::stderr().write_all(text.to_bytes());
+    }
 }
 
 /// How llama.cpp loads the model.

@@ -19,11 +19,15 @@ use crate::verbosity;
 /// Environment variables of the worker, unless the user has set them. OpenMP reads its variable
 /// when the program is loaded, so the worker cannot set it itself; threads that spin while they
 /// wait cost far more than the work as soon as anything else runs on the machine. Without the
-/// second variable a failed assertion may start a debugger.
-const ENVIRONMENT: [(&str, &str); 2] = [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1")];
+/// second variable a failed assertion may start a debugger. CUDA graphs ended in illegal
+/// instructions on an H200 for models that run without flash attention; with it they made
+/// generation slower and scoring faster.
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("GOMP_SPINCOUNT", "30000"), ("GGML_NO_BACKTRACE", "1"), ("GGML_CUDA_DISABLE_GRAPHS", "1")];
 
-/// How many of the last lines of stderr are kept for the error message, and of what length.
-const KEPT_LINES: usize = 2;
+/// How many of the last lines of stderr are kept for the error message, and of what length. An
+/// error of a GPU's driver has four.
+const KEPT_LINES: usize = 4;
 const KEPT_CHARS: usize = 300;
 
 /// What the supervisor receives from a worker.

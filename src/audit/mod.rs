@@ -58,7 +58,7 @@ impl<'a> Text<'a> {
 }
 
 /// Scans `texts` for personal data and for wording copied from `references`. Values in the result
-/// are masked unless `show` is set. Leaves out the embeddings, which [`nearest`] compares.
+/// are masked unless `show` is set. Leaves out the embeddings, which [`nearest()`] compares.
 pub(crate) fn scan(
     texts: &[Text<'_>],
     references: &ReferenceTexts<'_>,

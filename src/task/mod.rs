@@ -27,7 +27,7 @@
 //! ```
 //!
 //! `manifest` reads `task.toml`, `read` reads the texts, `fault` describes what is wrong, and
-//! [`scaffold`] creates a new task from labelled examples.
+//! [`scaffold()`] creates a new task from labelled examples.
 
 mod demo;
 mod fault;

@@ -29,7 +29,7 @@ enum Rows {
     Loaded(std::vec::IntoIter<Cell>),
 }
 
-/// Reads texts to classify like [`read_texts`](super::read_texts), in constant memory.
+/// Reads texts to classify like [`read_texts`], in constant memory.
 ///
 /// # Errors
 /// [`TaskError::Faults`] with every invalid row, missing column and empty text, before the first

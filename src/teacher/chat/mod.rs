@@ -4,7 +4,7 @@
 //! interpret Jinja but matches known templates, and gets many models wrong. So the template is
 //! rendered by minijinja, which [`jinja`] makes behave like the renderer of Hugging Face
 //! transformers. A prompt is always one user turn, without tools or a system message; [`thinking`]
-//! keeps reasoning out of the reply. [`family`] knows how the templates of well-known families
+//! keeps reasoning out of the reply. `family` knows how the templates of well-known families
 //! render, so that `doctor` can show where the template in a file differs.
 //!
 //! The golden files in `tests/data/chat/` are written by transformers (`scripts/chat_golden.py`).

@@ -35,7 +35,7 @@ pub(crate) fn bench(
 /// The prompts of `workload` as token numbers.
 ///
 /// # Errors
-/// As [`bench`].
+/// As [`bench()`].
 pub(crate) fn bench_prompts(
     launch: &Launch,
     workload: &Workload,

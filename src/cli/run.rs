@@ -163,14 +163,14 @@ pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, json } = &args.stage;
     let mut pipeline = reopen(folder, &args.teacher_args.overrides(), quiet)?;
-    add_embedder(&mut pipeline)?;
     // Imported texts were written elsewhere: no teacher of ours is evaluated.
-    let report = if pipeline.run.is_imported() {
-        pipeline.evaluate(None)?
-    } else {
-        let mut teacher = start_teacher(&mut pipeline)?;
-        pipeline.evaluate(Some(&mut *teacher))?
+    let mut teacher = match pipeline.run.is_imported() {
+        true => None,
+        false => Some(start_teacher(&mut pipeline)?),
     };
+    add_embedder(&mut pipeline)?;
+    let teacher = teacher.as_mut().map(|teacher| &mut **teacher as &mut dyn Teacher);
+    let report = pipeline.evaluate(teacher)?;
     finish(&report, folder, *json, quiet)
 }
 

@@ -132,7 +132,8 @@ impl StudentTrainer<'_> {
         watch: Watch<'_>,
     ) -> Result<Vec<(String, TestPredictions)>, PipelineError> {
         let test: Vec<String> = self.task.test.iter().map(|item| item.text.clone()).collect();
-        let keys: Vec<String> = jobs.iter().map(|job| self.key(job, &test)).collect();
+        let base = self.base.identity();
+        let keys: Vec<String> = jobs.iter().map(|job| self.key(job, &base, &test)).collect();
         let missing: Vec<(&str, &TrainingJob<'_>)> = (keys.iter().map(String::as_str).zip(jobs))
             .filter(|(key, job)| run.ledger.find(key).is_none() || !is_saved(run, key, job))
             .collect();
@@ -195,10 +196,10 @@ impl StudentTrainer<'_> {
     }
 
     /// The key of `job` in the ledger: the hash of all that its result depends on.
-    fn key(&self, job: &TrainingJob<'_>, test: &[String]) -> String {
+    /// `base` is [`BaseModel::identity`], which reads the whole tokenizer.
+    fn key(&self, job: &TrainingJob<'_>, base: &str, test: &[String]) -> String {
         let TrainingJob { row, seed, examples, training, .. } = job;
-        let identity = self.base.identity();
-        key(&(row.key(), seed, examples, training, self.settings.run.seed, identity, test))
+        key(&(row.key(), seed, examples, training, self.settings.run.seed, base, test))
     }
 
     fn training<'b>(

@@ -59,7 +59,8 @@ fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
     Ok(base)
 }
 
-/// The teacher of the pipeline's settings.
+/// The teacher of the pipeline's settings. It sizes its context by the memory that is free: start
+/// it before [`add_embedder`] loads the student.
 fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>> {
     let teacher = build::teacher(&pipeline.settings)?;
     (pipeline.watch)(build::identity(&*teacher));
@@ -68,7 +69,6 @@ fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>
 
 /// Runs all stages.
 fn run_all(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Report> {
-    // The teacher first: it sizes its context by the memory that is free.
     let mut teacher = start_teacher(pipeline)?;
     let base = add_embedder(pipeline)?;
     Ok(pipeline.run(&mut *teacher, &base)?)
@@ -110,10 +110,10 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut pipeline = begin(task, &args.task.model_args, &args.out, quiet)?;
+    let mut teacher = start_teacher(&mut pipeline)?;
     if pipeline.settings.augment.partners == Partners::Confusable {
         add_embedder(&mut pipeline)?;
     }
-    let mut teacher = start_teacher(&mut pipeline)?;
     pipeline.generate(&mut *teacher)?;
     written(&args.out, names::AUGMENTED, args.task.json)
 }

@@ -28,6 +28,7 @@ impl Sample {
         let class = |name: &&str| Class {
             name: (*name).to_owned(),
             description: format!("described as {name}"),
+            formerly: None,
         };
         let task = Task {
             name: "sample".to_owned(),

@@ -124,6 +124,15 @@ pub(super) struct TaskArgs {
 }
 
 #[derive(Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// A run folder: what is left to do there with this task
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub task: TaskArgs,

@@ -10,7 +10,10 @@ use crate::{
     compare::{Compare, Grid},
     config::{self, Settings},
     dataset::Variant,
-    pipeline::{self, Event},
+    pipeline::{
+        self, Event,
+        grow::{self, Given},
+    },
     run::RunFolder,
     task::{self, Task},
 };
@@ -113,6 +116,8 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         watch(Event::warning(warning.to_string()));
     }
     run::opened(&folder, watch);
+    let given = Given { task: &task, settings: &settings, prompts: &prompts };
+    grow::take_up(&mut folder, given, watch)?;
     let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {

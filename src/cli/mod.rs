@@ -29,7 +29,7 @@ use std::{io, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use args::{
-    DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TaskArgs, TeacherArgs,
+    DemoArgs, ImportArgs, InitArgs, ModelArgs, PlanArgs, RunArgs, StageArgs, TeacherArgs,
     TeacherStageArgs, quoted,
 };
 
@@ -62,7 +62,10 @@ enum Command {
     /// Create a task folder from a file of labelled examples
     Init(InitArgs),
     /// Estimate what a run costs; the teacher generates nothing
-    Plan(TaskArgs),
+    ///
+    /// TASK may be a run folder, too: its task is read again from where it was, and what changed,
+    /// what is kept and what is left to do are shown.
+    Plan(PlanArgs),
     /// Run all stages: generate, relabel, filter, train, eval
     Run(RunArgs),
     /// Stage 1: generate texts with the teacher

@@ -3,11 +3,14 @@
 //! Generates nothing and trains nothing.
 
 mod render;
+mod resume;
 mod training;
 
 use std::cmp::Reverse;
 
-use super::{TaskArgs, build};
+use serde_json::Value;
+
+use super::{PlanArgs, build};
 use crate::{
     augment::{Method as _, PromptContext, PromptRequest, mixup::Mixup, paper::PaperMixup},
     config::{Partners, Settings},
@@ -20,6 +23,7 @@ use crate::{
         llama::bench::{BenchReport, Kind},
     },
 };
+use resume::{Resume, Subject};
 use training::Training;
 
 /// Tokens per second and billion parameters that half the cores of a recent CPU read and write, for
@@ -64,16 +68,20 @@ struct Calls {
 }
 
 /// Runs the command.
-pub(super) fn plan(args: &TaskArgs) -> anyhow::Result<()> {
-    let task = Task::load(&args.task)?;
-    let overrides = args.model_args.overrides(&task);
-    let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
+pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
+    let Subject { task, settings, run } = Subject::of(args)?;
     let plan = Plan::of(&task, settings)?;
-    if args.json {
-        println!("{}", plan.json());
-    } else {
-        plan.print();
+    let resume = run.map(|run| Resume::of(&run, &task, &plan)).transpose()?;
+    if args.task.json {
+        let mut json = plan.json();
+        json["resume"] = resume.as_ref().map_or(Value::Null, |resume| resume.json(&plan));
+        println!("{json}");
+        return Ok(());
     }
+    if let Some(resume) = resume {
+        resume.print(&plan);
+    }
+    plan.print();
     Ok(())
 }
 

@@ -48,6 +48,7 @@ impl Progress {
             Event::Warning { message, hint } => {
                 self.print(&error::render_warning(&message, hint.as_deref()));
             }
+            Event::Note(text) => self.print(&text),
             Event::Fact(text) if verbosity::facts() => self.print(&text),
             Event::Text { what, text } if verbosity::texts() => {
                 self.print(&format!("{what}: {text}"));

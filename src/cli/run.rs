@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     config::{Partners, Settings},
-    pipeline::{Event, Pipeline, Watch},
+    pipeline::{
+        Event, Pipeline, Watch,
+        grow::{self, Given},
+    },
     report::Report,
     run::{Remark, RunFolder, names, read_texts},
     student::BaseModel,
@@ -28,12 +31,17 @@ fn begin(
     let overrides = model_args.overrides(&task);
     let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
     let prompts = build::prompts(&task)?;
-    let run = RunFolder::open(out, &task, &settings, &prompts)?;
+    let mut run = RunFolder::open(out, &task, &settings, &prompts)?;
     let mut watch = watch(quiet);
     for warning in &task.warnings {
         watch(Event::warning(warning.to_string()));
     }
     opened(&run, &mut *watch);
+    grow::take_up(
+        &mut run,
+        Given { task: &task, settings: &settings, prompts: &prompts },
+        &mut *watch,
+    )?;
     Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
 }
 

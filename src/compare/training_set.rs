@@ -270,6 +270,7 @@ impl Compare<'_> {
             &context,
             source.method,
             &nearest,
+            None,
             teacher,
             &mut *watch,
         )?;

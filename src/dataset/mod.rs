@@ -14,7 +14,7 @@ pub(crate) use variant::Variant;
 
 /// A row of `augmented.jsonl`: a new text and its provenance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct AugmentedText {
+pub struct AugmentedText {
     pub id: usize,
     pub text: String,
     /// Name of the class that was requested.
@@ -38,6 +38,19 @@ pub(crate) struct AugmentedText {
     pub prompt_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_sha256: Option<String>,
+}
+
+impl AugmentedText {
+    /// Gives its classes the names that `now` has for them.
+    pub(crate) fn rename(&mut self, now: impl Fn(&str) -> String) {
+        let names = [&mut self.major].into_iter().chain(&mut self.minor).chain(&mut self.shown);
+        names.for_each(|name| *name = now(name));
+    }
+
+    /// The classes that the text was made from.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = &str> {
+        [self.major.as_str()].into_iter().chain(self.minor.as_deref())
+    }
 }
 
 /// A row of `relabelled.jsonl`: a new text with the label that the teacher gave it afterwards.

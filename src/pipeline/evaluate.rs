@@ -32,6 +32,7 @@ impl Pipeline<'_> {
         let (run, context, embedder, watch) = self.split(&seeds);
         let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
         let Context { task, settings, prompts, .. } = context;
+        run.check_current(&["train"], names::PREDICTIONS)?;
         let trained: Vec<TrainedStudent> =
             read_json(&run.path().join(names::PREDICTIONS), "run `train` first")?;
         let mut table = students(&trained);

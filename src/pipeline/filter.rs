@@ -18,6 +18,7 @@ impl Pipeline<'_> {
     pub(crate) fn filter(&mut self) -> Result<Vec<RelabelledText>, PipelineError> {
         let seeds = self.seeds();
         let Self { run, task, settings, watch, .. } = self;
+        run.check_current(&["relabel", "import"], names::RELABELLED)?;
         let rows: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first, or `import` texts")?;
         watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });

@@ -4,11 +4,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | `generate` | stage 1: new texts; `paper` asks for them as the published code does, `texts` is what both share |
+//! | `grow` | what becomes of a run whose task changed |
+//! | `kept` | the texts that a change kept, where generation starts |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
 //! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
 //! | `evaluate` | stage 5: scores and the report |
+//! | `remaining` | what a run has left to do, for `plan` |
 //! | `scoring` | the teacher as a classifier, for stages 2 and 5 |
 //! | `calls` | the one loop that talks to the teacher: ask, record, read |
 //! | `model_names` | what teacher and student are called in reports |
@@ -19,10 +22,13 @@ pub(crate) mod examples;
 mod filter;
 mod generate;
 pub(crate) mod gold;
+pub(crate) mod grow;
 mod import;
+mod kept;
 mod model_names;
 mod paper;
 mod relabel;
+pub(crate) mod remaining;
 mod scoring;
 #[cfg(test)]
 mod scripted_teacher;
@@ -130,6 +136,8 @@ pub(crate) enum Event {
     Advance { items: usize, rejected: usize, tokens: usize },
     /// The stage has finished; a summary in words.
     End { summary: String },
+    /// Something that the user should know and that is no fault. Quotes no text.
+    Note(String),
     /// Something the user should know, and what helps. Quotes no text.
     Warning { message: String, hint: Option<String> },
     /// Something that `-v` shows. Quotes no text.

@@ -22,6 +22,7 @@ impl Pipeline<'_> {
         let seeds = self.seeds();
         let (run, context, embedder, watch) = self.split(&seeds);
         let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
+        run.check_current(&["generate", "import"], names::AUGMENTED)?;
         let rows: Vec<AugmentedText> =
             run.read_rows(names::AUGMENTED, "run `generate` first, or `import` texts")?;
         let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();

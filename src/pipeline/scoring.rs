@@ -12,7 +12,10 @@ use crate::{
     prompt::Question,
     relabel::{Answer, QuestionBuilder, free_text, scoring},
     run::RunFolder,
-    teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
+    teacher::{
+        GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, TeacherIdentity,
+        Wanted,
+    },
 };
 
 /// Most tokens of a written answer: enough for the name of a class.
@@ -129,16 +132,61 @@ impl Scoring<'_> {
         kind: &str,
         watch: Watch<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Scored>>), PipelineError> {
+        let request = |(item, question)| self.score_request(item, question, kind);
+        let requests = questions.iter().enumerate().map(request).collect();
+        let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
+        Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
+    }
+
+    fn score_request(&self, item: usize, question: &Question, kind: &str) -> ScoreRequest {
         let name = |class: &usize| self.context.task.classes[*class].name.clone();
-        let request = |(item, question): (usize, &Question)| ScoreRequest {
+        ScoreRequest {
             id: format!("{}{kind}.{item}", self.stage),
             prompt: question.prompt.clone(),
             candidates: question.candidates.iter().map(name).collect(),
             text: question.text.clone(),
+        }
+    }
+
+    fn free_request(&self, item: usize, question: &Question) -> GenerateRequest {
+        GenerateRequest {
+            id: format!("{}.{item}", self.stage),
+            prompt: question.prompt.clone(),
+            cue: String::new(),
+            lines: 1,
+            longest: self.context.settings.augment.longest,
+            constrained: false,
+            // Nothing is drawn at temperature 0.
+            seed: 0,
+            max_tokens: ANSWER_TOKENS,
+            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            wanted: Wanted::default(),
+        }
+    }
+
+    /// The keys in the ledger of the questions about `texts`, for a teacher that scores any text.
+    /// The embedder is needed where a question names only the nearest classes.
+    ///
+    /// # Errors
+    /// The embedder is missing or fails.
+    pub(super) fn keys(
+        &self,
+        texts: &[String],
+        teacher: &TeacherIdentity,
+        embedder: Option<&dyn Embedder>,
+    ) -> Result<Vec<String>, PipelineError> {
+        let Context { task, seeds, settings, prompts, .. } = self.context;
+        let builder = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
+        let questions = match embedder {
+            Some(embedder) => builder.build(texts, embedder)?,
+            None if builder.needs_embedder() => return Err(PipelineError::NoEmbedder),
+            None => builder.build_with_all_classes(texts)?,
         };
-        let requests = questions.iter().enumerate().map(request).collect();
-        let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
-        Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
+        let key = |question: &Question| match settings.relabel.free_text {
+            true => self.free_request(0, question).key(teacher),
+            false => self.score_request(0, question, "").key(teacher),
+        };
+        Ok(questions.iter().map(key).collect())
     }
 
     /// One answer for each of `questions`, written at temperature 0 (`relabel.free_text`): a class
@@ -151,19 +199,7 @@ impl Scoring<'_> {
         questions: &[Question],
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
-        let request = |(item, question): (usize, &Question)| GenerateRequest {
-            id: format!("{}.{item}", self.stage),
-            prompt: question.prompt.clone(),
-            cue: String::new(),
-            lines: 1,
-            longest: self.context.settings.augment.longest,
-            constrained: false,
-            // Nothing is drawn at temperature 0.
-            seed: 0,
-            max_tokens: ANSWER_TOKENS,
-            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
-            wanted: Wanted::default(),
-        };
+        let request = |(item, question)| self.free_request(item, question);
         let requests = questions.iter().enumerate().map(request).collect();
         // Any text is an answer, unless the reply was cut off before its first word.
         let parse = |_, reply: &Generated| {

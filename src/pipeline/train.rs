@@ -48,6 +48,7 @@ impl Pipeline<'_> {
     pub(crate) fn train(&mut self, base: &BaseModel) -> Result<Vec<TrainedStudent>, PipelineError> {
         let seeds = self.seeds();
         let Self { run, task, settings, watch, .. } = self;
+        run.check_current(&["filter"], names::TRAIN)?;
         let rows: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
         if rows.is_empty() {
             return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
@@ -114,8 +115,12 @@ pub(crate) struct StudentTrainer<'a> {
 /// A job that is not in the ledger yet, ready to run.
 struct ReadyJob<'a> {
     key: &'a str,
+    /// [`StudentTrainer::training_key`].
+    training_key: &'a str,
     job: &'a TrainingJob<'a>,
     training: Training<'a>,
+    /// Whether the student is in its folder already: only the test set is another one.
+    is_saved: bool,
 }
 
 impl StudentTrainer<'_> {
@@ -134,22 +139,32 @@ impl StudentTrainer<'_> {
         let test: Vec<String> = self.task.test.iter().map(|item| item.text.clone()).collect();
         let base = self.base.identity();
         let keys: Vec<String> = jobs.iter().map(|job| self.key(job, &base, &test)).collect();
-        let missing: Vec<(&str, &TrainingJob<'_>)> = (keys.iter().map(String::as_str).zip(jobs))
-            .filter(|(key, job)| run.ledger.find(key).is_none() || !is_saved(run, key, job))
+        let training_keys: Vec<String> =
+            jobs.iter().map(|job| self.training_key(job, &base)).collect();
+        // Older runs marked the student with its key, which does not tell the names of the classes.
+        let renamed = run.ledger.entries().iter().any(|e| matches!(e, Entry::TaskChanged(_)));
+        let missing: Vec<usize> = (0..jobs.len())
+            .filter(|&job| {
+                let marks = [training_keys[job].as_str(), keys[job].as_str()];
+                let marks = if renamed { &marks[..1] } else { &marks[..] };
+                run.ledger.find(&keys[job]).is_none() || !is_saved(run, marks, &jobs[job])
+            })
             .collect();
         let resumed = jobs.len() - missing.len();
         watch(Event::Begin { stage: "train", total: jobs.len(), resumed });
 
-        let texts = missing.iter().flat_map(|(_, job)| job.examples);
+        let texts = missing.iter().flat_map(|&job| jobs[job].examples);
         let texts = texts.map(|example| example.text.as_str());
         let corpus = Corpus::new(self.base, texts, self.settings.student.training.max_length)?;
         let labels: Vec<String> =
             self.task.classes.iter().map(|class| class.name.clone()).collect();
         let training_folder = run.path().join(names::TRAINING);
-        let ready = |(key, job)| ReadyJob {
-            key,
-            job,
-            training: self.training(job, &labels, &corpus, training_folder.clone()),
+        let ready = |job: usize| ReadyJob {
+            key: &keys[job],
+            training_key: &training_keys[job],
+            training: self.training(&jobs[job], &labels, &corpus, training_folder.clone()),
+            is_saved: jobs[job].save.is_some() && is_saved(run, &[&training_keys[job]], &jobs[job]),
+            job: &jobs[job],
         };
         let ready: Vec<ReadyJob<'_>> = missing.into_iter().map(ready).collect();
         let needs = ready.iter().map(|job| job.training.memory_estimate());
@@ -202,6 +217,13 @@ impl StudentTrainer<'_> {
         key(&(row.key(), seed, examples, training, self.settings.run.seed, base, test))
     }
 
+    /// The hash of all that the student of `job` depends on: its key but for the test set.
+    fn training_key(&self, job: &TrainingJob<'_>, base: &str) -> String {
+        let TrainingJob { row, seed, examples, training, .. } = job;
+        let labels: Vec<&str> = self.task.classes.iter().map(|class| class.name.as_str()).collect();
+        key(&(row.key(), seed, examples, training, self.settings.run.seed, base, labels))
+    }
+
     fn training<'b>(
         &'b self,
         job: &'b TrainingJob<'_>,
@@ -219,8 +241,8 @@ impl StudentTrainer<'_> {
         Training { seed, corpus: Some(corpus), snapshots, ..training }
     }
 
-    /// Trains one student, classifies the test set and saves the student if it is kept, with its
-    /// key in the file `mark` beside it. The program is not to end before the predictions of a
+    /// Trains one student, or loads it if it is saved, classifies the test set and saves the student
+    /// if it is kept, with its training's key in the file `mark` beside it. The program is not to end before the predictions of a
     /// saved student are in the ledger: that is what the returned [`interrupt::Hold`] is for.
     fn train_one(
         &self,
@@ -231,13 +253,19 @@ impl StudentTrainer<'_> {
         let save = ready.job.save.as_ref();
         // A student that is kept saves its state before the program ends.
         let saves = save.map(|_| interrupt::hold());
-        let student = ready.training.run(&mut |_| interrupt::flow())?.classifier;
+        let saved = save.filter(|_| ready.is_saved);
+        let student = match saved {
+            Some(folder) => Classifier::load(folder, self.base.device())?,
+            None => ready.training.run(&mut |_| interrupt::flow())?.classifier,
+        };
         drop(saves);
         let (predicted, confidence) = most_probable(&student.predict(test)?);
         let uninterrupted = save.map(|_| interrupt::hold());
         let fast = match save {
             Some(folder) => {
-                self.save(&student, folder, ready.key, mark)?;
+                if saved.is_none() {
+                    self.save(&student, folder, ready.training_key, mark)?;
+                }
                 self.fast_predictions(&student, test)?
             }
             None => None,
@@ -283,6 +311,7 @@ impl StudentTrainer<'_> {
             row: ready.job.row.key().to_owned(),
             seed: ready.job.seed,
             train_rows: ready.job.examples.len(),
+            training: ready.training_key.to_owned(),
             base_sha256: self.base.sha256().to_owned(),
             predictions,
             seconds,
@@ -291,11 +320,11 @@ impl StudentTrainer<'_> {
 }
 
 /// Whether the student of `job` is in its folder, if it is kept. The folder may hold a student of
-/// other settings: the key beside it tells.
-fn is_saved(run: &RunFolder, key: &str, job: &TrainingJob<'_>) -> bool {
+/// other settings: the key beside it, one of `keys`, tells.
+fn is_saved(run: &RunFolder, keys: &[&str], job: &TrainingJob<'_>) -> bool {
     job.save.as_ref().is_none_or(|folder| {
         let mark = run.path().join(names::STUDENT_KEY);
-        let marked = fs::read_to_string(mark).is_ok_and(|mark| mark == key);
+        let marked = fs::read_to_string(mark).is_ok_and(|mark| keys.contains(&mark.as_str()));
         marked && folder.join("config.json").exists()
     })
 }

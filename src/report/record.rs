@@ -83,6 +83,7 @@ impl RunRecord {
                     record.counts.insert(stage, counts);
                 }
                 Entry::Reply { .. }
+                | Entry::TaskChanged(_)
                 | Entry::Scores { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }

@@ -1,6 +1,10 @@
 //! Reading the files of a run folder, and sweeping up what a killed program left in one.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::Path,
+};
 
 use serde::de::DeserializeOwned;
 
@@ -85,6 +89,33 @@ pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<Synthetic
         texts.push(SyntheticText { line, id, text, redacted });
     }
     Ok(Some(texts))
+}
+
+/// All rows of the file `name` in the run folder `path`.
+///
+/// # Errors
+/// A file that cannot be read, with `hint`; a line that is no such row.
+pub(crate) fn read_rows<T: DeserializeOwned>(
+    path: &Path,
+    name: &str,
+    hint: &'static str,
+) -> Result<Vec<T>, RunError> {
+    let path = path.join(name);
+    let read = |source| RunError::Read { path: path.clone(), source, hint };
+    let file = File::open(&path).map_err(read)?;
+    let mut rows = Vec::new();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(read)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
+            path: path.clone(),
+            line: index + 1,
+            message: verbosity::json_fault(&error),
+        })?);
+    }
+    Ok(rows)
 }
 
 /// The task and the settings that the run in the folder `path` was started with.

@@ -1,10 +1,12 @@
 //! The folder of a run: created or resumed, locked against other programs. Its files are replaced
 //! atomically, and its ledger records what each stage wrote.
 
+mod task_change;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File, TryLockError},
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -13,13 +15,12 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     RunError,
-    files::{INCOMPLETE, create_private_folder, read_json, read_settings, sweep},
+    change::{self, PendingChange},
+    files::{self, INCOMPLETE, create_private_folder, read_json, read_settings, sweep},
     ledger::{Entry, Ledger},
     names,
 };
-use crate::{
-    config::Settings, hash, prompt::Prompts, task::Task, teacher::TeacherIdentity, verbosity,
-};
+use crate::{config::Settings, hash, prompt::Prompts, task::Task, teacher::TeacherIdentity};
 
 /// Something odd about a run folder, and what helps.
 pub(crate) struct Remark {
@@ -31,6 +32,8 @@ pub(crate) struct Remark {
 pub(crate) struct RunFolder {
     path: PathBuf,
     pub(crate) ledger: Ledger,
+    /// A change of the task that is not taken up yet.
+    pending: Option<PendingChange>,
     _lock: File,
 }
 
@@ -70,30 +73,44 @@ impl RunFolder {
         }
         if known.exists() {
             let before: Task = read_json(&known, INCOMPLETE)?;
-            if before.sha256 != task.sha256 {
-                return Err(RunError::OtherTask { path: path.to_owned() });
+            run.pending = PendingChange::between(path, before, task)?;
+            if run.pending.is_some() {
+                // Nothing is written before the user knows what becomes of the run.
+                return Ok(run);
             }
         } else {
-            let json = serde_json::to_vec_pretty(task)
-                .expect("a task holds nothing that JSON cannot write");
-            run.write(names::TASK, &json)?;
+            run.write(names::TASK, &change::task_json(task))?;
         }
-        let settings_text = settings.to_toml();
-        let begun = run.ledger.entries().iter().rev().find_map(|entry| match entry {
-            Entry::Begun { settings, prompts_sha256, .. } => Some((settings, prompts_sha256)),
-            _ => None,
-        });
-        if begun.is_none_or(|begun| begun != (&settings_text, &prompts.sha256().to_owned())) {
-            run.write(names::SETTINGS, settings_text.as_bytes())?;
-            run.ledger.append(vec![Entry::Begun {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started: now(),
-                task_sha256: task.sha256.clone(),
-                prompts_sha256: prompts.sha256().to_owned(),
-                settings: settings_text,
-            }])?;
-        }
+        run.begin(task, settings, prompts)?;
         Ok(run)
+    }
+
+    /// Records the start, unless the last one was of the same task with the same settings.
+    fn begin(
+        &mut self,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<(), RunError> {
+        let entry = begun(task.sha256.clone(), prompts.sha256().to_owned(), settings);
+        let parts = |entry: &Entry| match entry {
+            Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
+                Some((task_sha256.clone(), prompts_sha256.clone(), settings.clone()))
+            }
+            _ => None,
+        };
+        let last = self.ledger.entries().iter().rev().find_map(parts);
+        if last.is_none() || last != parts(&entry) {
+            self.write(names::SETTINGS, settings.to_toml().as_bytes())?;
+            self.ledger.append(vec![entry])?;
+        }
+        Ok(())
+    }
+
+    /// What differs in the task that was given from the one that the run had until now, if they
+    /// differ. Whoever takes it out decides what becomes of the run ([`Self::change_task`]).
+    pub(crate) fn take_pending(&mut self) -> Option<PendingChange> {
+        self.pending.take()
     }
 
     /// As [`Self::open`], for a comparison.
@@ -115,9 +132,11 @@ impl RunFolder {
 
     /// Resumes an existing run folder with the task and the settings that it was started with.
     pub(crate) fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
-        let settings = read_settings(path)?;
+        // Before anything is created in a folder that is no run.
+        read_settings(path)?;
+        let run = Self::lock(path)?;
         let task = read_json(&path.join(names::TASK), INCOMPLETE)?;
-        Ok((Self::lock(path)?, task, settings))
+        Ok((run, task, read_settings(path)?))
     }
 
     /// Replaces the settings: stages that run from here on use `settings`.
@@ -126,22 +145,16 @@ impl RunFolder {
     /// A failed write.
     pub(crate) fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
         let text = settings.to_toml();
-        let begun = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+        let last = self.ledger.entries().iter().rev().find_map(|entry| match entry {
             Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
                 Some((task_sha256.clone(), prompts_sha256.clone(), *settings == text))
             }
             _ => None,
         });
-        let (task_sha256, prompts_sha256, same) = begun.unwrap_or_default();
+        let (task_sha256, prompts_sha256, same) = last.unwrap_or_default();
         if !same {
             self.write(names::SETTINGS, text.as_bytes())?;
-            self.ledger.append(vec![Entry::Begun {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started: now(),
-                task_sha256,
-                prompts_sha256,
-                settings: text,
-            }])?;
+            self.ledger.append(vec![begun(task_sha256, prompts_sha256, settings)])?;
         }
         Ok(())
     }
@@ -163,7 +176,9 @@ impl RunFolder {
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
         sweep(path);
         let ledger = Ledger::open(&path.join(names::LEDGER))?;
-        Ok(Self { path: path.to_owned(), ledger, _lock: lock })
+        let run = Self { path: path.to_owned(), ledger, pending: None, _lock: lock };
+        run.settle()?;
+        Ok(run)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -215,36 +230,19 @@ impl RunFolder {
         if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
             create_private_folder(&self.path.join(below))?;
         }
-        let mut bytes = Vec::new();
-        for row in rows {
-            serde_json::to_writer(&mut bytes, row)
-                .expect("a row holds nothing that JSON cannot write");
-            bytes.push(b'\n');
-        }
-        self.write(name, &bytes)
+        self.write(name, &json_lines(rows))
     }
 
+    /// All rows of the file `name`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, with `hint`; a line that is no such row.
     pub(crate) fn read_rows<T: DeserializeOwned>(
         &self,
         name: &str,
         hint: &'static str,
     ) -> Result<Vec<T>, RunError> {
-        let path = self.path.join(name);
-        let read = |source| RunError::Read { path: path.clone(), source, hint };
-        let file = File::open(&path).map_err(read)?;
-        let mut rows = Vec::new();
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(read)?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
-                path: path.clone(),
-                line: index + 1,
-                message: verbosity::json_fault(&error),
-            })?);
-        }
-        Ok(rows)
+        files::read_rows(&self.path, name, hint)
     }
 
     /// Records which teacher answers from here on, unless the ledger says so already.
@@ -291,6 +289,8 @@ impl RunFolder {
         for entry in self.ledger.entries() {
             match entry {
                 Entry::Stage { stage: other, .. } if other == stage => last = Some(entry),
+                // What the stage did until then was of another task.
+                Entry::TaskChanged(_) => last = None,
                 // A later stage replaced the files: the earlier entry no longer describes them.
                 Entry::Stage { files: others, .. } => {
                     let over = |(name, hash)| others.get(name).is_some_and(|other| other != hash);
@@ -322,6 +322,35 @@ impl RunFolder {
         let hint = "another program removed the file; rerun the command";
         hash::of_file(&path).map_err(|source| RunError::Read { path, source, hint })
     }
+}
+
+/// One JSON line for each of `rows`.
+fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row).expect("a row holds nothing that JSON cannot write");
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// The entry of a start.
+fn begun(task_sha256: String, prompts_sha256: String, settings: &Settings) -> Entry {
+    Entry::Begun {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: now(),
+        task_sha256,
+        prompts_sha256,
+        settings: settings.to_toml(),
+    }
+}
+
+/// The settings of the last start.
+fn last_settings(entries: &[Entry]) -> Option<&str> {
+    entries.iter().rev().find_map(|entry| match entry {
+        Entry::Begun { settings, .. } => Some(settings.as_str()),
+        _ => None,
+    })
 }
 
 /// Whether the folder `path`, which has no task yet, holds files that no run writes before its

@@ -6,6 +6,8 @@
 //! missing line is detected. Lines are written in one piece and synced; an incomplete last line is
 //! removed. Calls and students are found by their key in an index, not by scanning.
 
+mod task_changed;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -20,6 +22,8 @@ use crate::{
     dataset::TestPredictions, hash, hint::Hint, interrupt, prompt::reply::ReplyFault,
     teacher::TeacherIdentity, verbosity,
 };
+
+pub(crate) use task_changed::{KeptTexts, SetAside, TaskChanged};
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +63,8 @@ pub enum Entry {
         prompts_sha256: String,
         settings: String,
     },
+    /// The task changed; what is kept of the run so far.
+    TaskChanged(Box<TaskChanged>),
     /// The teacher that answers from here on.
     Teacher { identity: TeacherIdentity },
     /// The teacher's reply to one request for new texts.
@@ -94,6 +100,9 @@ pub enum Entry {
         row: String,
         seed: u64,
         train_rows: usize,
+        /// Hash of all that the student depends on; `key` adds the test set. Empty in older ledgers.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        training: String,
         /// SHA-256 (hex) of the weights that it was trained from; empty in older ledgers.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         base_sha256: String,
@@ -121,13 +130,14 @@ pub enum Entry {
 
 impl Entry {
     /// The key of a call or a student: the hash of all that its result depends on.
-    fn key(&self) -> Option<&str> {
+    pub(crate) fn key(&self) -> Option<&str> {
         match self {
             Self::Reply { key, .. }
             | Self::Scores { key, .. }
             | Self::Skipped { key, .. }
             | Self::Student { key, .. } => Some(key),
             Self::Begun { .. }
+            | Self::TaskChanged(_)
             | Self::Teacher { .. }
             | Self::Restart { .. }
             | Self::Decision { .. }

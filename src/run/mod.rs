@@ -11,6 +11,7 @@
 //! with `jq`, resumed or replaced. Work that takes time goes into the [`ledger`] the moment it is
 //! finished: killing the program at any point loses at most the requests in flight.
 
+mod change;
 mod files;
 mod folder;
 pub(crate) mod ledger;
@@ -21,12 +22,16 @@ use std::{borrow::Cow, io, path::PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use files::{INCOMPLETE, read_json, read_settings, read_task_and_settings, read_texts};
+pub(crate) use change::{PendingChange, kept_texts, present_name, present_task, set_aside_now};
+pub(crate) use files::{
+    INCOMPLETE, read_json, read_rows, read_settings, read_task_and_settings, read_texts,
+};
 pub(crate) use folder::{Remark, RunFolder, is_imported};
 pub(crate) use replay::replay;
 
 use crate::{hash, hint::Hint, verbosity};
 use ledger::LedgerError;
+pub(crate) use ledger::{KeptTexts, SetAside, TaskChanged};
 
 /// Why a run folder cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +44,9 @@ pub enum RunError {
     Read { path: PathBuf, source: io::Error, hint: &'static str },
     #[error("{path}:{line}: {message}")]
     Row { path: PathBuf, line: usize, message: String },
-    #[error("{path} belongs to another task: its classes, seeds or test set differ")]
+    #[error("{path} is of the task as it was before it changed")]
+    Stale { path: PathBuf, stage: String },
+    #[error("{path} belongs to another task: none of its classes is left")]
     OtherTask { path: PathBuf },
     #[error(
         "{file} is not the teacher that {path} was started with: expected sha256 {was}, found {found}"
@@ -66,8 +73,14 @@ impl Hint for RunError {
             }
             Self::Read { hint, .. } => hint,
             Self::Row { .. } => "each line is one JSON object with the keys of this file's rows",
+            Self::Stale { stage, .. } => {
+                return Some(
+                    format!("run the stage `{stage}` first, or all stages with `promptmix run`")
+                        .into(),
+                );
+            }
             Self::OtherTask { .. } => {
-                "choose another folder with --out, or go back to the task that it was started with"
+                "choose another folder with --out; if all classes were renamed, say so in task.toml with `formerly = \"old name\"`"
             }
             Self::OtherTeacher { .. } => {
                 "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"

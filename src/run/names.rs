@@ -2,6 +2,8 @@
 
 /// The task with its texts.
 pub(crate) const TASK: &str = "task.json";
+/// The next [`TASK`], while a change of the task is taken up.
+pub(crate) const NEXT_TASK: &str = "task.json.next";
 /// All settings, written out.
 pub(crate) const SETTINGS: &str = "settings.toml";
 /// Everything that cost something or was decided; see [`super::ledger`].
@@ -12,6 +14,8 @@ pub(crate) const LOCK: &str = "run.lock";
 pub(crate) const COMPARISON: &str = "comparison";
 /// The new texts, written by `generate`.
 pub(crate) const AUGMENTED: &str = "augmented.jsonl";
+/// New texts whose classes are gone or described otherwise.
+pub(crate) const SET_ASIDE: &str = "set-aside.jsonl";
 /// The new texts with the labels that the teacher gave them.
 pub(crate) const RELABELLED: &str = "relabelled.jsonl";
 /// The seeds with the labels that the teacher gave them, where `relabel.gold` is set.
@@ -24,7 +28,7 @@ pub(crate) const DROPPED: &str = "dropped.jsonl";
 pub(crate) const PREDICTIONS: &str = "predictions.json";
 /// The folder of the student that is kept.
 pub(crate) const STUDENT: &str = "student";
-/// The key under which the ledger knows the training of [`STUDENT`].
+/// The hash of all that [`STUDENT`] was trained from, as in its entry in the ledger.
 pub(crate) const STUDENT_KEY: &str = "student.key";
 /// The folder of the state of an unfinished training.
 pub(crate) const TRAINING: &str = "training";

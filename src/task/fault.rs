@@ -133,6 +133,9 @@ pub enum Problem {
     /// A class name that cannot be used in a prompt.
     #[error("class name {class:?} {reason}")]
     BadClassName { class: String, reason: &'static str },
+    /// A former name of a class that cannot be one.
+    #[error("formerly = {name:?} {reason}")]
+    BadFormerName { name: String, reason: &'static str },
     /// A required key that is missing.
     #[error("{table} has no {key}")]
     MissingKey { table: &'static str, key: &'static str },
@@ -190,6 +193,9 @@ impl Problem {
             Self::DuplicateClass { .. } => "rename or remove one of the two".into(),
             Self::BadClassName { .. } => {
                 "use a short name on one line, such as \"password_reset\"".into()
+            }
+            Self::BadFormerName { .. } => {
+                "`formerly` is what this class, and no other, was called before".into()
             }
             Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
             Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),

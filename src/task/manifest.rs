@@ -32,6 +32,8 @@ pub(super) enum Shots {
 pub(super) struct ClassEntry {
     pub name: Placed<String>,
     pub description: String,
+    /// The name before it was renamed.
+    pub formerly: Option<Placed<String>>,
 }
 
 pub(super) struct Manifest {
@@ -159,6 +161,7 @@ impl Parser<'_> {
             Some((value, _)) => self.wrong_type("class", "tables, each under [[class]]", value),
             None => {}
         }
+        self.check_former_names(&classes);
         if self.faults.0.len() == before && declared < 2 {
             let problem = Problem::TooFewClasses { found: declared };
             self.faults.add(FILE, (1, 1), problem);
@@ -169,7 +172,7 @@ impl Parser<'_> {
     fn class(&mut self, entry: Entry<'_, '_>, others: &[ClassEntry]) -> Option<ClassEntry> {
         let table = self.table("class", entry)?;
         for key in table.keys() {
-            self.check_key(key, "[[class]]", &["name", "description"], &[]);
+            self.check_key(key, "[[class]]", &["name", "description", "formerly"], &[]);
         }
         let description = self.string(table, "description");
         let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
@@ -188,7 +191,27 @@ impl Parser<'_> {
             self.faults.add(FILE, place, problem);
             return None;
         }
-        Some(ClassEntry { name: (name, place), description })
+        let formerly = self.string(table, "formerly");
+        Some(ClassEntry { name: (name, place), description, formerly })
+    }
+
+    /// Adds a fault for each former name that is in use, or that two classes claim.
+    fn check_former_names(&mut self, classes: &[ClassEntry]) {
+        for (number, class) in classes.iter().enumerate() {
+            let Some((name, place)) = &class.formerly else { continue };
+            let claims = |other: &ClassEntry| {
+                other.formerly.as_ref().is_some_and(|(former, _)| former == name)
+            };
+            let reason = if classes.iter().any(|other| other.name.0 == *name) {
+                "is the name of a class of this task"
+            } else if classes[..number].iter().any(claims) {
+                "is the former name of another class, too"
+            } else {
+                continue;
+            };
+            let problem = Problem::BadFormerName { name: name.clone(), reason };
+            self.faults.add(FILE, *place, problem);
+        }
     }
 
     fn shots(&mut self, root: &DeTable<'_>) -> Placed<Shots> {

@@ -18,6 +18,7 @@
 //! [[class]]
 //! name = "vpn"
 //! description = "remote access does not connect"
+//! formerly = "remote"     # optional: its name before, if it was renamed
 //! [data]
 //! seeds = "seeds.jsonl"   # .csv, .jsonl or .parquet, beside task.toml
 //! test = "test.jsonl"     # optional
@@ -29,6 +30,7 @@
 //! `manifest` reads `task.toml`, `read` reads the texts, `fault` describes what is wrong, and
 //! [`scaffold()`] creates a new task from labelled examples.
 
+mod change;
 mod demo;
 mod fault;
 mod manifest;
@@ -41,12 +43,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rand::seq::index;
+use rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::rng::Rng;
 
+pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
 pub use fault::TaskError;
 pub(crate) use fault::{Place, Problem, Warning};
@@ -62,6 +65,10 @@ pub struct Class {
     pub name: String,
     /// Empty if none was given; [`Task::warnings`] lists those classes.
     pub description: String,
+    /// What the class was called before, if `task.toml` says so: a run of the task as it was then
+    /// keeps the texts of the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<String>,
 }
 
 /// A text and the index of its class in [`Task::classes`].
@@ -206,7 +213,11 @@ impl Task {
             classes: manifest
                 .classes
                 .into_iter()
-                .map(|class| Class { name: class.name.0, description: class.description })
+                .map(|class| Class {
+                    name: class.name.0,
+                    description: class.description,
+                    formerly: class.formerly.map(|(name, _)| name),
+                })
                 .collect(),
             settings: manifest.settings,
         })
@@ -223,7 +234,7 @@ impl Task {
     }
 
     /// `shots` seeds per class, class by class, in file order. If a class has more, the choice
-    /// depends only on `seed` and the class.
+    /// depends only on `seed` and its texts; one text more changes at most one of those drawn.
     pub fn draw_seeds(&self, seed: u64) -> Vec<LabelledText> {
         draw(&self.seeds, &vec![self.shots; self.classes.len()], "shots", seed)
     }
@@ -253,22 +264,29 @@ impl Task {
 }
 
 /// Draws `wanted[class]` of `texts` for each class (all if there are fewer), class by class, in the
-/// order of `texts`. The choice depends only on `stage`, `seed` and the class.
+/// order of `texts`. The choice depends only on `stage`, `seed` and the texts of the class: those
+/// with the lowest keyed hashes are drawn, so a text that is added or removed changes at most one.
 pub(crate) fn draw(
     texts: &[LabelledText],
     wanted: &[usize],
     stage: &str,
     seed: u64,
 ) -> Vec<LabelledText> {
+    let mut seen: HashMap<(usize, &str), u64> = HashMap::new();
+    let mut of_class: Vec<Vec<(u64, usize)>> = vec![Vec::new(); wanted.len()];
+    for (place, text) in texts.iter().enumerate().filter(|(_, text)| text.label < wanted.len()) {
+        let copies = seen.entry((text.label, &text.text)).or_default();
+        let rank = Rng::for_item(seed, &format!("{stage} {}", text.text), *copies).next_u64();
+        *copies += 1;
+        of_class[text.label].push((rank, place));
+    }
     let mut drawn = Vec::new();
-    for (class, &wanted) in wanted.iter().enumerate() {
-        let of_class: Vec<&LabelledText> =
-            texts.iter().filter(|text| text.label == class).collect();
-        let mut rng = Rng::for_item(seed, stage, class as u64);
-        let mut picked =
-            index::sample(&mut rng, of_class.len(), wanted.min(of_class.len())).into_vec();
-        picked.sort_unstable();
-        drawn.extend(picked.into_iter().map(|at| of_class[at].clone()));
+    for (mut ranked, &wanted) in of_class.into_iter().zip(wanted) {
+        ranked.sort_unstable();
+        ranked.truncate(wanted);
+        let mut places: Vec<usize> = ranked.into_iter().map(|(_, place)| place).collect();
+        places.sort_unstable();
+        drawn.extend(places.into_iter().map(|place| texts[place].clone()));
     }
     drawn
 }

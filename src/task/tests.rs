@@ -222,7 +222,7 @@ fn unknown_keys_are_faults_except_in_the_tables_of_later_stages() {
     assert_eq!(
         error.hint().unwrap(),
         "task.toml:1:1: did you mean \"shots\"?\n\
-         task.toml:12:1: the known keys are name, description\n\
+         task.toml:12:1: the known keys are name, description, formerly\n\
          task.toml:15:1: did you mean \"test\"?\n\
          task.toml:18:2: did you mean \"teacher\"?"
     );
@@ -343,6 +343,48 @@ fn drawing_depends_only_on_the_seed_and_keeps_the_classes_apart() {
     let mut fewer = task.clone();
     fewer.seeds.retain(|seed| seed.label == 1);
     assert_eq!(fewer.draw_seeds(3), task.draw_seeds(3)[2..]);
+}
+
+#[test]
+fn one_seed_more_or_less_changes_at_most_one_of_those_drawn() {
+    let task = task_with_forty_seeds().with_shots(5).unwrap();
+    let mut changed = 0;
+    for seed in 0..40 {
+        let before = task.draw_seeds(seed);
+        let mut more = task.clone();
+        more.seeds.insert(3, LabelledText { text: format!("new {seed}"), label: 0 });
+        let mut fewer = task.clone();
+        fewer.seeds.remove(seed as usize);
+        for after in [more.draw_seeds(seed), fewer.draw_seeds(seed)] {
+            assert_eq!(after.len(), 10);
+            let new = after.iter().filter(|text| !before.contains(text)).count();
+            assert!(new <= 1, "{new} new with seed {seed}");
+            changed += new;
+        }
+    }
+    assert!(changed > 10, "{changed} of 80 draws changed, about a quarter is expected");
+    // Copies of a text are drawn one by one, like other texts.
+    let texts = vec![LabelledText { text: "same".to_owned(), label: 0 }; 5];
+    assert_eq!(draw(&texts, &[3], "real", 1).len(), 3);
+}
+
+#[test]
+fn a_former_name_belongs_to_one_class_that_is_gone() {
+    let formerly = |vpn: &str, reset: &str| {
+        let toml = HEAD.replace("name = \"vpn\"", &format!("name = \"vpn\"\nformerly = {vpn:?}"));
+        let name = "name = \"password_reset\"";
+        format!("{}{DATA}", toml.replace(name, &format!("{name}\nformerly = {reset:?}")))
+    };
+    let task = load(&formerly("remote", "reset"), &[("seeds.jsonl", SEEDS)]).unwrap();
+    assert_eq!(task.classes[1].formerly.as_deref(), Some("remote"));
+    assert_eq!(
+        toml_faults(&formerly("reset", "reset")),
+        ["task.toml:11:12: formerly = \"reset\" is the former name of another class, too"]
+    );
+    assert_eq!(
+        toml_faults(&formerly("password_reset", "reset")),
+        ["task.toml:11:12: formerly = \"password_reset\" is the name of a class of this task"]
+    );
 }
 
 #[test]

@@ -98,17 +98,6 @@ fn a_folder_that_is_not_a_run_is_left_alone() {
 }
 
 #[test]
-fn a_run_folder_rejects_another_task() {
-    let dir = TestDir::new();
-    dir.task("");
-    dir.ok(&[&["generate", "task", "--out", "out"], &SMALL[..]].concat());
-    let toml = fs::read_to_string(dir.path("task/task.toml")).unwrap();
-    dir.write("task/task.toml", toml.replace("a device or part is broken", "something else"));
-    let errors = dir.fails(&[&["run", "task", "--out", "out"], &SMALL[..]].concat());
-    assert!(errors.contains("another task"), "{errors}");
-}
-
-#[test]
 fn a_changed_ledger_is_rejected() {
     let dir = TestDir::new();
     dir.task("");

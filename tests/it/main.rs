@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod export;
 mod faults;
+mod grow;
 mod hostile;
 mod house;
 #[cfg(feature = "pull")]

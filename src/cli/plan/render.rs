@@ -105,7 +105,7 @@ impl Training {
 }
 
 /// A time estimate, and whether it rests on a measurement.
-fn duration(seconds: f64, measured: bool, flag: &str) -> String {
+pub(super) fn duration(seconds: f64, measured: bool, flag: &str) -> String {
     let time = match seconds {
         seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
         seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),

@@ -173,6 +173,7 @@ impl ReportBuilder<'_> {
                 }
                 Entry::Student { seconds, .. } => ("train", *seconds, 0, 0, 0),
                 Entry::Begun { .. }
+                | Entry::TaskChanged(_)
                 | Entry::Teacher { .. }
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }

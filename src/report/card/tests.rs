@@ -19,8 +19,12 @@ fn task() -> Task {
         items: "tickets".into(),
         shots: 2,
         classes: vec![
-            Class { name: "a|b".into(), description: "forgotten <b>or</b>\nexpired".into() },
-            Class { name: "other".into(), description: "anything else".into() },
+            Class {
+                name: "a|b".into(),
+                description: "forgotten <b>or</b>\nexpired".into(),
+                formerly: None,
+            },
+            Class { name: "other".into(), description: "anything else".into(), formerly: None },
         ],
         seeds: vec![text("my secret seed"), text("another secret seed")],
         test: vec![text("a secret test text")],

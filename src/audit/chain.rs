@@ -18,7 +18,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{hash, hint::Hint, verbosity};
 
@@ -50,6 +50,8 @@ pub(crate) struct Chain {
     pub torn: bool,
     /// SHA-256 (hex) of each file as a stage last wrote it, by file name; the settings included.
     pub files: BTreeMap<String, String>,
+    /// Edits by hand that the ledger records.
+    pub edits: usize,
     /// SHA-256 (hex) of the task's files when the run was last started or resumed.
     pub task_sha256: Option<String>,
     /// The hash of each line, in order.
@@ -74,6 +76,9 @@ struct Link {
     prev: String,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// Only in lines that record edits by hand.
+    #[serde(default)]
+    changes: Vec<IgnoredAny>,
     /// Only in lines that record the start of a run, like `settings`.
     task_sha256: Option<String>,
     settings: Option<String>,
@@ -97,6 +102,7 @@ fn chain(bytes: &[u8]) -> Chain {
         broken: None,
         torn: length < bytes.len(),
         files: BTreeMap::new(),
+        edits: 0,
         task_sha256: None,
         hashes: Vec::new(),
     };
@@ -124,6 +130,7 @@ fn chain(bytes: &[u8]) -> Chain {
             )),
             Ok(link) => {
                 chain.files.extend(link.files);
+                chain.edits += link.changes.len();
                 if let Some(settings) = link.settings {
                     chain.files.insert("settings.toml".to_owned(), hash::of_bytes(settings));
                 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
-    run::{read_task_and_settings, read_texts},
+    run::{edits, read_task_and_settings, read_texts},
 };
 
 #[derive(Args)]
@@ -90,6 +90,16 @@ impl Integrity {
         });
         let changed = audit::changed_files(&args.run, &chain);
         Ok(Self { chain, expected, changed })
+    }
+
+    /// Whether all that is wrong are changes of files that people may edit.
+    fn may_be_edits(&self) -> bool {
+        let is_editable = |changed: &Changed| {
+            !changed.missing && edits::EDITABLE.contains(&changed.file.as_str())
+        };
+        self.chain.broken.is_none()
+            && self.expected != Some(None)
+            && self.changed.iter().all(is_editable)
     }
 
     /// Reasons not to trust the folder.
@@ -240,6 +250,9 @@ fn check_gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
     let run = args.run.display();
     if !failed.is_empty() {
         let hint = match (intact, args.redact) {
+            (false, false) if findings.integrity.may_be_edits() => format!(
+                "if you edited it by hand, the next command on the run records that; `promptmix edits {run}` shows what was edited"
+            ),
             (false, false) => NOT_INTACT.to_owned(),
             (false, true) => format!("nothing was masked; {NOT_INTACT}"),
             (true, _) => format!(

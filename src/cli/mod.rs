@@ -9,6 +9,7 @@ mod bundle;
 mod compare;
 mod completions;
 mod doctor;
+mod edits;
 mod error;
 mod exit_status;
 mod export;
@@ -88,6 +89,12 @@ enum Command {
     Export(export::ExportArgs),
     /// Verify a run's ledger; find personal data and copies in its training texts
     Audit(audit::AuditArgs),
+    /// List what people edited in a run folder by hand
+    ///
+    /// Texts, labels, removed and added rows in `augmented.jsonl`, `relabelled.jsonl` and
+    /// `train.jsonl`: what is recorded in the ledger, by whom and when, and what the next command
+    /// on the folder will record. `-vv` prints the texts, too. Nothing is changed.
+    Edits(edits::EditsArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),
     /// Move the program, models and sources to an offline machine in one signed file
@@ -196,6 +203,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
         Command::Audit(args) => audit::audit(&args, quiet),
+        Command::Edits(args) => edits::edits(&args),
         Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),

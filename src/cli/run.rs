@@ -87,6 +87,9 @@ pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
     for Remark { message, hint } in run.remarks() {
         watch(Event::Warning { message, hint });
     }
+    for edited in run.edited() {
+        watch(Event::Note(format!("{edited}; recorded in the ledger and kept from here on")));
+    }
     let known = run.ledger().entries().len();
     watch(Event::Fact(format!("{}: {known} lines in the ledger", run.path().display())));
 }

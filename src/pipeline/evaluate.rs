@@ -61,12 +61,13 @@ impl Pipeline<'_> {
         let kept: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
         let relabelled: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first")?;
-        let funnel = funnel(run, relabelled.len());
+        let funnel = funnel(run, relabelled.len(), kept.len());
         let findings = Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel };
         let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
         let mut report = builder.build(&findings, identity.as_ref(), student)?;
         let privacy = privacy(run, task, settings, embedder)?;
         report.warnings.extend(other_texts(run)?);
+        report.warnings.extend(unused_edits(run));
         report.warnings.extend(privacy.warning());
         report.privacy = Some(privacy);
         report.write(run.path())?;
@@ -108,6 +109,24 @@ fn other_texts(run: &RunFolder) -> Result<Option<String>, PipelineError> {
             run.path().display()
         )
     }))
+}
+
+/// Warnings about edits by hand that the stage after them has not seen.
+fn unused_edits(run: &RunFolder) -> Vec<String> {
+    let entries = run.ledger.entries();
+    let last = |is: &dyn Fn(&Entry) -> bool| entries.iter().rposition(is);
+    let stages = [(names::AUGMENTED, "relabel"), (names::RELABELLED, "filter")];
+    let warning = |(name, next): (&str, &str)| {
+        let edited = last(&|entry| matches!(entry, Entry::Edit { file, .. } if file == name))?;
+        let used = last(&|entry| matches!(entry, Entry::Stage { stage, .. } if stage == next));
+        (used < Some(edited)).then(|| {
+            format!(
+                "{name} was edited by hand after the stage `{next}`; `promptmix {next} {}` and the stages after it use the edits",
+                run.path().display()
+            )
+        })
+    };
+    stages.into_iter().filter_map(warning).collect()
 }
 
 /// The predictions of the students, by variant.
@@ -153,24 +172,31 @@ fn counts(run: &RunFolder, stage: &str) -> BTreeMap<String, usize> {
 }
 
 /// The numbers of texts from those asked for to those trained on.
-fn funnel(run: &RunFolder, relabelled: usize) -> report::Funnel {
+fn funnel(run: &RunFolder, relabelled: usize, kept: usize) -> report::Funnel {
     let generated = counts(run, "generate");
     let imported = counts(run, "import").get("texts").copied();
     let count = |name: &str| generated.get(name).copied().or(imported).unwrap_or(0) as u64;
     let mut filtered = counts(run, "filter");
-    let kept = filtered.remove("kept").unwrap_or(0) as u64;
+    filtered.remove("kept");
     let mut dropped: BTreeMap<String, u64> =
         filtered.into_iter().map(|(reason, count)| (reason, count as u64)).collect();
     let skipped = counts(run, "relabel").get("skipped").copied().unwrap_or(0) as u64;
-    let surplus = count("unique").saturating_sub(relabelled as u64 + skipped);
-    let extra = [("more than asked for", surplus), ("not answered", skipped)];
+    let edits = run.edits();
+    let hand = |file: &str| edits.tally_of(file);
+    let (before, after) = (hand(names::AUGMENTED), hand(names::RELABELLED));
+    let added = (before.added + after.added) as u64;
+    let removed = (before.removed + after.removed) as u64;
+    let surplus = (count("unique") + added).saturating_sub(relabelled as u64 + skipped + removed);
+    let removed = removed + hand(names::TRAIN).removed as u64;
+    let extra =
+        [("more than asked for", surplus), ("not answered", skipped), ("removed by hand", removed)];
     dropped.extend(extra.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)));
     report::Funnel {
         asked: count("asked"),
         parsed: count("parsed"),
         unique: count("unique"),
         relabelled: relabelled as u64,
-        kept,
+        kept: kept as u64,
         dropped,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Context, Event, Pipeline, PipelineError, Watch, kept, paper,
+    Context, Event, Pipeline, PipelineError, Watch, edited, kept, paper,
     texts::{Counts, Generation, ParsedReply, Piles, parsed_replies},
 };
 use crate::{
@@ -38,6 +38,7 @@ impl Pipeline<'_> {
         }
         let Generation { texts, counts, .. } =
             generate_texts(run, &context, &Mixup, &nearest, kept.as_ref(), teacher, &mut *watch)?;
+        let texts = edited::rows(run, names::AUGMENTED, texts, context.task);
         run.write_rows(names::AUGMENTED, &texts)?;
         let files = [names::TASK, names::AUGMENTED];
         run.finish_stage("generate", &counts.entries(), &files, Vec::new())?;
@@ -113,7 +114,8 @@ pub(super) struct Rounds {
 /// Answers requests for new texts.
 type Answer<'a> = &'a mut dyn FnMut(&[PromptRequest]) -> Result<Vec<ParsedReply>, PipelineError>;
 
-/// Plans round after round until no text is missing or the tries are used up; `answer` gives the replies.
+/// Plans round after round until no text is missing or the tries are used up; `answer` gives the
+/// replies.
 ///
 /// # Errors
 /// A template that does not render, and those of `answer`.

@@ -22,8 +22,8 @@ use crate::{
     dataset::{AugmentedText, canonical},
     prompt::Prompts,
     run::{
-        KeptTexts, PendingChange, RunFolder, SetAside, TaskChanged, is_imported, kept_texts,
-        ledger::Entry, names, read_rows, set_aside_now,
+        KeptTexts, PendingChange, RunFolder, SetAside, TaskChanged, edits::Edits, is_imported,
+        kept_texts, ledger::Entry, names, read_rows, set_aside_now,
     },
     task::{LabelledText, Task, TaskChange},
     teacher::TeacherIdentity,
@@ -161,7 +161,11 @@ fn sort_texts(former: Former<'_>, given: Given<'_>) -> Result<KeptTexts, Pipelin
             let now = change.present_name(name)?;
             Some(description(before, name)? == description(given.task, now)?)
         };
-        if row.classes().all(|name| same(name) == Some(true)) {
+        // What a person wrote does not depend on a description.
+        let by_person = row.by.is_some();
+        if row.classes().all(|name| same(name).is_some_and(|same| same || by_person)) {
+            let is_class = |name: &str| given.task.class_index(name).is_some();
+            now.given = now.given.filter(|label| is_class(&label.label));
             texts.kept.push(now);
         } else {
             let described =
@@ -171,6 +175,14 @@ fn sort_texts(former: Former<'_>, given: Given<'_>) -> Result<KeptTexts, Pipelin
         }
     }
     texts.next_id = next_id;
+    for rule in Edits::of(former.entries).rules(names::AUGMENTED) {
+        let Some(row) = rule.before.as_ref().filter(|_| rule.after.is_none()) else { continue };
+        let now = change.present_name(&row.major);
+        let as_then = |now: &&str| description(before, &row.major) == description(given.task, now);
+        if let Some(now) = now.filter(as_then) {
+            *texts.withdrawn.entry(now.to_owned()).or_default() += 1;
+        }
+    }
     take_up_again(&mut texts, former, given);
     Ok(texts)
 }
@@ -388,6 +400,7 @@ fn texts_line(texts: &KeptTexts, former: Former<'_>, given: Given<'_>) -> String
         let lacking = classes.filter(|name| change.added.iter().any(|add| add == name) == new);
         counted(lacking.flat_map(|name| {
             let there = texts.kept.iter().filter(|row| row.major == name).count();
+            let there = there + texts.withdrawn.get(name).copied().unwrap_or(0);
             std::iter::repeat_n(name, per_class.saturating_sub(there))
         }))
     };

@@ -4,9 +4,9 @@ use std::{fs, path::Path};
 
 use serde::Deserialize;
 
-use super::{Event, Pipeline, PipelineError};
+use super::{Event, Pipeline, PipelineError, edited};
 use crate::{
-    dataset::{AugmentedText, RelabelledText},
+    dataset::{AugmentedText, GivenLabel, RelabelledText},
     run::{self, RunError, ledger::Entry, names},
     task::Task,
     verbosity,
@@ -20,16 +20,17 @@ struct ImportedText {
     minor: Option<String>,
     alpha: Option<f64>,
     relabel: Option<String>,
-    p: Option<f32>,
+    p: Option<f64>,
 }
 
 impl Pipeline<'_> {
     /// Reads `file` (JSONL with `text`, `major`, optional `minor`, `alpha`, `relabel`, `p`) and
-    /// writes `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`.
+    /// writes `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`. If some
+    /// have, `relabel` keeps these labels and asks for the others.
     ///
     /// # Errors
-    /// Rows that are not JSON, have no text, or name a class that the task does not have, each with
-    /// file and line.
+    /// Rows that are not JSON, have no text, name a class that the task does not have, or have a
+    /// share that is none, each with file and line.
     pub(crate) fn import(&mut self, file: &Path) -> Result<usize, PipelineError> {
         let Self { run, task, watch, .. } = self;
         let Imported { rows, left_out } = read(file, task, run.ledger().entries())?;
@@ -40,35 +41,34 @@ impl Pipeline<'_> {
             )));
         }
         watch(Event::Begin { stage: "import", total: count, resumed: 0 });
-        let augmented: Vec<&AugmentedText> = rows.iter().map(|(row, _)| row).collect();
+        let augmented = edited::rows(run, names::AUGMENTED, rows, task);
         run.write_rows(names::AUGMENTED, &augmented)?;
-        let relabelled: Option<Vec<RelabelledText>> = rows
-            .into_iter()
-            .map(|(augmented, relabel)| {
-                let (relabel, p) = relabel?;
-                Some(RelabelledText { augmented, relabel, p, probabilities: Vec::new() })
-            })
-            .collect();
-        let complete = relabelled.is_some();
-        if let Some(rows) = relabelled {
-            run.write_rows(names::RELABELLED, &rows)?;
+        let given = augmented.iter().filter(|row| row.given.is_some()).count();
+        let complete = given == augmented.len();
+        if complete {
+            let rows: Vec<RelabelledText> =
+                augmented.into_iter().filter_map(RelabelledText::of_given).collect();
+            run.write_rows(names::RELABELLED, &edited::rows(run, names::RELABELLED, rows, task))?;
         }
-        let counts = [("texts", count), ("relabelled", if complete { count } else { 0 })];
+        let counts = [("texts", count), ("relabelled", given)];
         let files = [names::TASK, names::AUGMENTED, names::RELABELLED];
         run.finish_stage("import", &counts, &files[..2 + usize::from(complete)], Vec::new())?;
-        let next = if complete { "" } else { "; not all have a `relabel`: run `relabel` next" };
+        let next = match (complete, given) {
+            (true, _) => String::new(),
+            (false, 0) => "; none has a `relabel`: run `relabel` next".to_owned(),
+            (false, _) => format!(
+                "; {given} have a `relabel`, which is kept: run `relabel` next for the others"
+            ),
+        };
         watch(Event::End { summary: format!("{count} texts imported{next}") });
         Ok(count)
     }
 }
 
-/// A text, with the label and the probability of its `relabel`, if it has one.
-type ImportedRow = (AugmentedText, Option<(String, f32)>);
-
 /// What a file to import holds.
 #[derive(Default)]
 struct Imported {
-    rows: Vec<ImportedRow>,
+    rows: Vec<AugmentedText>,
     /// Rows of classes that were removed from the task during the run.
     left_out: usize,
 }
@@ -122,15 +122,22 @@ fn read(file: &Path, task: &Task, entries: &[Entry]) -> Result<Imported, RunErro
             continue;
         };
         let relabel = row.relabel.as_deref().map(class).transpose()?.flatten();
-        let augmented = AugmentedText {
+        let shares = [("p", row.p), ("alpha", row.alpha)];
+        for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(wrong(format!("`{name}` is {share}; a number from 0 to 1 is wanted")));
+            }
+        }
+        let p = row.p.unwrap_or(1.0) as f32;
+        imported.rows.push(AugmentedText {
             id: imported.rows.len(),
             text: row.text,
             major,
             minor: minor.flatten(),
             alpha: row.alpha,
+            given: relabel.map(|label| GivenLabel { label, p }),
             ..AugmentedText::default()
-        };
-        imported.rows.push((augmented, relabel.map(|label| (label, row.p.unwrap_or(1.0)))));
+        });
     }
     Ok(imported)
 }

@@ -11,12 +11,14 @@
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
 //! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
 //! | `evaluate` | stage 5: scores and the report |
+//! | `edited` | what people edited by hand, for the stages that write texts |
 //! | `remaining` | what a run has left to do, for `plan` |
 //! | `scoring` | the teacher as a classifier, for stages 2 and 5 |
 //! | `calls` | the one loop that talks to the teacher: ask, record, read |
 //! | `model_names` | what teacher and student are called in reports |
 
 mod calls;
+mod edited;
 mod evaluate;
 pub(crate) mod examples;
 mod filter;

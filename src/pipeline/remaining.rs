@@ -13,10 +13,12 @@ use super::{
 };
 use crate::{
     augment::{PromptContext, PromptRequest, mixup::Mixup, paper::PendingText},
-    dataset::AugmentedText,
+    dataset::{AugmentedText, TextRow},
     embed::Embedder,
     run::{
-        KeptTexts, PendingChange, RunError, is_imported, kept_texts,
+        KeptTexts, PendingChange, RunError,
+        edits::Edits,
+        is_imported, kept_texts,
         ledger::{self, Entry},
         names, present_task, read_rows,
     },
@@ -80,7 +82,11 @@ pub(crate) fn remaining(
         let keys: HashSet<String> = keys.into_iter().collect();
         Ok(keys.iter().filter(|key| !known.contains(key.as_str())).count())
     };
-    let mut bare: Vec<String> = texts.known.iter().map(|row| row.text.clone()).collect();
+    let rows: Vec<TextRow> = texts.known.into_iter().map(TextRow::from).collect();
+    let is_class = |name: &str| task.class_index(name).is_some();
+    let (rows, _) = Edits::of(&entries).apply(names::AUGMENTED, rows, Vec::new(), &is_class);
+    let asked = rows.iter().filter(|row| row.augmented.given.is_none());
+    let mut bare: Vec<String> = asked.map(|row| row.augmented.text.clone()).collect();
     if settings.relabel.gold {
         bare.extend(seeds.iter().map(|seed| seed.text.clone()));
     }

@@ -235,5 +235,6 @@ fn row(
         seed: Some(request.seed),
         prompt_sha256: Some(key(&request.prompt)),
         teacher_sha256: Some(teacher_sha256.to_owned()),
+        ..AugmentedText::default()
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    Event, Pipeline, PipelineError, Watch,
+    Event, Pipeline, PipelineError, Watch, edited,
     examples::{self, ExampleBuilder},
     gold,
 };
@@ -50,6 +50,16 @@ impl Pipeline<'_> {
         let Self { run, task, settings, watch, .. } = self;
         run.check_current(&["filter"], names::TRAIN)?;
         let rows: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
+        let (rows, leaks) = edited::without_leaks(rows, task, |row| &row.augmented);
+        if !leaks.is_empty() {
+            watch(Event::Warning {
+                message: format!(
+                    "{} rows edited by hand stand in the test set and are not trained on",
+                    leaks.len()
+                ),
+                hint: Some("`promptmix filter` drops them".to_owned()),
+            });
+        }
         if rows.is_empty() {
             return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
         }
@@ -241,9 +251,10 @@ impl StudentTrainer<'_> {
         Training { seed, corpus: Some(corpus), snapshots, ..training }
     }
 
-    /// Trains one student, or loads it if it is saved, classifies the test set and saves the student
-    /// if it is kept, with its training's key in the file `mark` beside it. The program is not to end before the predictions of a
-    /// saved student are in the ledger: that is what the returned [`interrupt::Hold`] is for.
+    /// Trains one student, or loads it if it is saved, classifies the test set and saves the
+    /// student if it is kept, with its training's key in the file `mark` beside it. The program is
+    /// not to end before the predictions of a saved student are in the ledger: that is what the
+    /// returned [`interrupt::Hold`] is for.
     fn train_one(
         &self,
         ready: &ReadyJob<'_>,

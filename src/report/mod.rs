@@ -56,8 +56,8 @@ use crate::{
 pub(crate) use analysis::{LexicalDiversity, Map, Point, PointKind, Reliability};
 pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
 pub(crate) use model::{
-    AlphaShare, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair, PairShare,
-    Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
+    AlphaShare, ByHand, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair,
+    PairShare, Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
 };
 pub use page::render;
 pub(crate) use record::RunRecord;
@@ -80,6 +80,9 @@ pub struct Report {
     /// Number of texts after each step, from those requested to those trained on.
     #[serde(default)]
     pub funnel: Funnel,
+    /// What people edited by hand; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<ByHand>,
     /// What relabelling changed; absent if it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relabel: Option<Relabel>,

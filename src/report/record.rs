@@ -88,6 +88,7 @@ impl RunRecord {
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
                 | Entry::Decision { .. }
+                | Entry::Edit { .. }
                 | Entry::Student { .. } => {}
             }
         }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{RunError, names};
 use crate::{config::Settings, dataset::SyntheticText, task::Task, verbosity};
@@ -26,6 +26,16 @@ pub(crate) fn read_json<T: DeserializeOwned>(
         line: error.line(),
         message: verbosity::json_fault(&error),
     })
+}
+
+/// One JSON line for each of `rows`.
+pub(super) fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row).expect("a row holds nothing that JSON cannot write");
+        bytes.push(b'\n');
+    }
+    bytes
 }
 
 /// Creates the folder `path` and those above it, readable by the user alone.

@@ -8,7 +8,6 @@ use std::{
     fs::{self, File, TryLockError},
     io::Write,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,7 +15,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     RunError,
     change::{self, PendingChange},
-    files::{self, INCOMPLETE, create_private_folder, read_json, read_settings, sweep},
+    clock::now,
+    edits::{self, Edits},
+    files::{self, INCOMPLETE, create_private_folder, json_lines, read_json, read_settings, sweep},
     ledger::{Entry, Ledger},
     names,
 };
@@ -34,6 +35,8 @@ pub(crate) struct RunFolder {
     pub(crate) ledger: Ledger,
     /// A change of the task that is not taken up yet.
     pending: Option<PendingChange>,
+    /// What people edited since the folder was last open, one line for each file.
+    edited: Vec<String>,
     _lock: File,
 }
 
@@ -73,6 +76,7 @@ impl RunFolder {
         }
         if known.exists() {
             let before: Task = read_json(&known, INCOMPLETE)?;
+            run.take_up_edits(&[&before, task])?;
             run.pending = PendingChange::between(path, before, task)?;
             if run.pending.is_some() {
                 // Nothing is written before the user knows what becomes of the run.
@@ -134,9 +138,29 @@ impl RunFolder {
     pub(crate) fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
         // Before anything is created in a folder that is no run.
         read_settings(path)?;
-        let run = Self::lock(path)?;
-        let task = read_json(&path.join(names::TASK), INCOMPLETE)?;
+        let mut run = Self::lock(path)?;
+        let task: Task = read_json(&path.join(names::TASK), INCOMPLETE)?;
+        run.take_up_edits(&[&task])?;
         Ok((run, task, read_settings(path)?))
+    }
+
+    /// Records what people edited in the folder, before anything else is done with it. A label may
+    /// be a class of any of `tasks`.
+    fn take_up_edits(&mut self, tasks: &[&Task]) -> Result<(), RunError> {
+        let classes = tasks.iter().flat_map(|task| &task.classes);
+        let classes: Vec<String> = classes.map(|class| class.name.clone()).collect();
+        self.edited = edits::take_up(&self.path, &mut self.ledger, &classes)?;
+        Ok(())
+    }
+
+    /// What people edited since the folder was last open, one line for each file.
+    pub(crate) fn edited(&self) -> &[String] {
+        &self.edited
+    }
+
+    /// All edits by people that stand.
+    pub(crate) fn edits(&self) -> Edits {
+        Edits::of(self.ledger.entries())
     }
 
     /// Replaces the settings: stages that run from here on use `settings`.
@@ -176,7 +200,8 @@ impl RunFolder {
         lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
         sweep(path);
         let ledger = Ledger::open(&path.join(names::LEDGER))?;
-        let run = Self { path: path.to_owned(), ledger, pending: None, _lock: lock };
+        let run =
+            Self { path: path.to_owned(), ledger, pending: None, edited: Vec::new(), _lock: lock };
         run.settle()?;
         Ok(run)
     }
@@ -219,13 +244,20 @@ impl RunFolder {
     }
 
     /// Replaces the file `name` atomically.
+    ///
+    /// # Errors
+    /// A failed write, a file that a person edited since the folder was opened.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        edits::before_write(&self.path, self.ledger.entries(), name, bytes)?;
         let path = self.path.join(name);
         crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
     /// Replaces the file `name`, which may lie in a subfolder, with one JSON line for each of
     /// `rows`.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
     pub(crate) fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
         if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
             create_private_folder(&self.path.join(below))?;
@@ -272,18 +304,18 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Records that `stage` has finished: its `counts`, the hashes of the `files` that it wrote or
-    /// read, and those of its `decisions` (row, outcome) that are new. Does nothing if the ledger
-    /// says all that already and no other stage has replaced the files since.
+    /// Records that `stage` has finished: its `counts`, the hashes of the files `names` that it
+    /// wrote or read, and those of its `decisions` (row, outcome) that are new. Does nothing if the
+    /// ledger says all that already and no other stage has replaced the files since.
     pub(crate) fn finish_stage(
         &mut self,
         stage: &str,
         counts: &[(&str, usize)],
-        files: &[&str],
+        names: &[&str],
         decisions: Vec<(usize, String)>,
     ) -> Result<(), RunError> {
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let hashed = files.iter().map(|name| Ok(((*name).to_owned(), self.hash(name)?)));
+        let hashed = names.iter().map(|name| Ok(((*name).to_owned(), self.recorded_hash(name)?)));
         let files: BTreeMap<String, String> = hashed.collect::<Result<_, RunError>>()?;
         let (mut last, mut outcomes) = (None, HashMap::new());
         for entry in self.ledger.entries() {
@@ -296,6 +328,8 @@ impl RunFolder {
                     let over = |(name, hash)| others.get(name).is_some_and(|other| other != hash);
                     last = last.filter(|_| !files.iter().any(over));
                 }
+                // What the stage made of the edits is told, also if it is nothing new.
+                Entry::Edit { .. } => last = None,
                 Entry::Decision { stage: other, row, outcome } if other == stage => {
                     outcomes.insert(*row, outcome.as_str());
                 }
@@ -304,6 +338,7 @@ impl RunFolder {
         }
         let end = Entry::Stage { stage: stage.to_owned(), counts, files };
         if last == Some(&end) {
+            edits::after_stage(&self.path, self.ledger.entries(), names);
             return Ok(());
         }
         let mut entries: Vec<Entry> = decisions
@@ -313,7 +348,15 @@ impl RunFolder {
             .collect();
         entries.push(end);
         self.ledger.append(entries)?;
+        edits::after_stage(&self.path, self.ledger.entries(), names);
         Ok(())
+    }
+
+    /// The hash of the file `name` as this program wrote it or read it last: a person may have
+    /// edited it since, and the next command records that.
+    fn recorded_hash(&self, name: &str) -> Result<String, RunError> {
+        let now = self.hash(name)?;
+        Ok(edits::written_before(&self.path, self.ledger.entries(), name, &now).unwrap_or(now))
     }
 
     /// SHA-256 (hex) of the file `name`.
@@ -322,16 +365,6 @@ impl RunFolder {
         let hint = "another program removed the file; rerun the command";
         hash::of_file(&path).map_err(|source| RunError::Read { path, source, hint })
     }
-}
-
-/// One JSON line for each of `rows`.
-fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for row in rows {
-        serde_json::to_writer(&mut bytes, row).expect("a row holds nothing that JSON cannot write");
-        bytes.push(b'\n');
-    }
-    bytes
 }
 
 /// The entry of a start.
@@ -372,29 +405,6 @@ pub(crate) fn is_imported(entries: &[Entry]) -> bool {
             .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
     };
     stage("import") > stage("generate")
-}
-
-/// Now, as `YYYY-MM-DD hh:mm:ss UTC`.
-fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for days since 1970-01-01.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!(
-        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
 }
 
 #[cfg(test)]

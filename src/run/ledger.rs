@@ -19,8 +19,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dataset::TestPredictions, hash, hint::Hint, interrupt, prompt::reply::ReplyFault,
-    teacher::TeacherIdentity, verbosity,
+    dataset::{RowEdit, TestPredictions},
+    hash,
+    hint::Hint,
+    interrupt,
+    prompt::reply::ReplyFault,
+    teacher::TeacherIdentity,
+    verbosity,
 };
 
 pub(crate) use task_changed::{KeptTexts, SetAside, TaskChanged};
@@ -100,7 +105,8 @@ pub enum Entry {
         row: String,
         seed: u64,
         train_rows: usize,
-        /// Hash of all that the student depends on; `key` adds the test set. Empty in older ledgers.
+        /// Hash of all that the student depends on; `key` adds the test set. Empty in older
+        /// ledgers.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         training: String,
         /// SHA-256 (hex) of the weights that it was trained from; empty in older ledgers.
@@ -117,6 +123,17 @@ pub enum Entry {
         row: usize,
         /// The class that it was given, `kept`, or the reason why it was dropped.
         outcome: String,
+    },
+    /// What a person edited in one file by hand.
+    Edit {
+        file: String,
+        /// The system's name of the user who recorded it.
+        by: String,
+        /// When it was recorded.
+        at: String,
+        changes: Vec<RowEdit>,
+        /// SHA-256 (hex) of the files as they are with the edits, by their names.
+        files: BTreeMap<String, String>,
     },
     /// A stage has finished.
     Stage {
@@ -141,6 +158,7 @@ impl Entry {
             | Self::Teacher { .. }
             | Self::Restart { .. }
             | Self::Decision { .. }
+            | Self::Edit { .. }
             | Self::Stage { .. } => None,
         }
     }

@@ -12,6 +12,8 @@
 //! finished: killing the program at any point loses at most the requests in flight.
 
 mod change;
+mod clock;
+pub(crate) mod edits;
 mod files;
 mod folder;
 pub(crate) mod ledger;
@@ -44,6 +46,10 @@ pub enum RunError {
     Read { path: PathBuf, source: io::Error, hint: &'static str },
     #[error("{path}:{line}: {message}")]
     Row { path: PathBuf, line: usize, message: String },
+    #[error("{path}:{line}: {message}")]
+    Edit { path: PathBuf, line: usize, message: String, hint: String },
+    #[error("{path} was edited while this command ran")]
+    EditedMeanwhile { path: PathBuf },
     #[error("{path} is of the task as it was before it changed")]
     Stale { path: PathBuf, stage: String },
     #[error("{path} belongs to another task: none of its classes is left")]
@@ -72,6 +78,10 @@ impl Hint for RunError {
                 "finished work is kept; fix the cause, then rerun the command to continue"
             }
             Self::Read { hint, .. } => hint,
+            Self::Edit { hint, .. } => hint.as_str(),
+            Self::EditedMeanwhile { .. } => {
+                "nothing was overwritten; rerun the command, which records the edit and keeps it"
+            }
             Self::Row { .. } => "each line is one JSON object with the keys of this file's rows",
             Self::Stale { stage, .. } => {
                 return Some(

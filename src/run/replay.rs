@@ -66,6 +66,7 @@ fn of_ledger(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
             | Entry::Restart { .. }
             | Entry::Decision { .. }
             | Entry::Student { .. }
+            | Entry::Edit { .. }
             | Entry::Stage { .. } => continue,
         };
         calls.insert(key, call);

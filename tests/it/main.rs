@@ -11,6 +11,7 @@ mod compare;
 mod crash;
 mod demo;
 mod docs;
+mod edits;
 mod export;
 mod faults;
 mod grow;

@@ -23,6 +23,7 @@ pub(super) fn json(findings: &Findings) {
             "expected": expected.map(|line| json!({"found": line.is_some(), "line": line})),
         },
         "files": {"noted": chain.files.len(), "changed": changed},
+        "edits": chain.edits,
         "privacy": privacy,
         "leaks": privacy.as_ref().map(Privacy::leaks),
         "phantoms": privacy.as_ref().map(Privacy::phantoms),
@@ -99,6 +100,9 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
             line("expected", "NOT FOUND: the ledger was truncated or rewritten".into());
         }
         None => {}
+    }
+    if chain.edits > 0 {
+        line("edits", format!("{} edits by hand, recorded", chain.edits));
     }
     match (chain.files.len(), changed.as_slice()) {
         (0, _) => line("files", "the ledger names none".into()),

@@ -12,7 +12,7 @@ use crate::{
     eval::{self, accuracy_difference, accuracy_interval, macro_f1_interval},
     prompt::Prompts,
     report,
-    run::{RunFolder, ledger::Entry},
+    run::{RunFolder, edits::Tally, ledger::Entry},
     task::{Class, LabelledText, Task},
     teacher::TeacherIdentity,
 };
@@ -85,6 +85,7 @@ impl ReportBuilder<'_> {
             results: self.results(variants, &gold)?,
             differences: differences(variants, &gold)?,
             funnel: funnel.clone(),
+            by_hand: self.by_hand(),
             relabel: (!relabelled.is_empty()).then(|| sections::relabel(task, relabelled)),
             confusion,
             examples: sections::examples(relabelled),
@@ -136,6 +137,18 @@ impl ReportBuilder<'_> {
         variants.iter().map(scores).collect()
     }
 
+    /// The edits by hand that stand.
+    fn by_hand(&self) -> Option<report::ByHand> {
+        let Tally { rows, labels, texts, added, removed } = self.run.edits().tally();
+        (rows > 0).then_some(report::ByHand {
+            rows: rows as u64,
+            labels: labels as u64,
+            texts: texts as u64,
+            added: added as u64,
+            removed: removed as u64,
+        })
+    }
+
     /// Warnings about the task's files, and the requests that the teacher could not answer.
     fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> =
@@ -178,6 +191,7 @@ impl ReportBuilder<'_> {
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
+                | Entry::Edit { .. }
                 | Entry::Decision { .. } => continue,
             };
             if let Some(stage) = stages.iter_mut().find(|stage| stage.stage == name) {

@@ -52,6 +52,9 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         let (fast, exact) = (percent(fast.accuracy), percent(fast.accuracy_f32));
         facts.push(("Student in 8 bits", format!("{fast}, instead of {exact}")));
     }
+    if let Some(hand) = report.by_hand {
+        facts.push(("Edited by hand", counted(hand.rows, "row")));
+    }
     let seconds: f64 = report.stages.iter().map(|stage| stage.seconds).sum();
     if !report.stages.is_empty() {
         facts.push(("Time", duration(seconds)));

@@ -77,6 +77,7 @@ pub(crate) fn tickets() -> Report {
             difference(Variant::A2, Variant::Teacher, interval(-0.036, -0.077, 0.004)),
         ],
         funnel: funnel(),
+        by_hand: None,
         relabel: Some(relabel()),
         confusion: Some(confusion()),
         comparison: None,

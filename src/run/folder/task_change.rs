@@ -3,12 +3,13 @@
 //! present one.
 //!
 //! ```text
-//! task.json.next ─► entry in the ledger ─► set-aside.jsonl augmented.jsonl settings.toml ─► task.json
+//! task.json.next ─► entry in the ledger ─► set-aside.jsonl augmented.jsonl settings.toml
+//!     ─► task.json
 //! ```
 
 use std::fs;
 
-use super::{RunFolder, begun, json_lines, last_settings};
+use super::{RunFolder, begun, last_settings};
 use crate::{
     config::Settings,
     hash,
@@ -16,7 +17,8 @@ use crate::{
     run::{
         RunError,
         change::{ever_set_aside, last_change, task_json},
-        files::{INCOMPLETE, read_json},
+        edits,
+        files::{INCOMPLETE, json_lines, read_json},
         ledger::{Entry, KeptTexts, TaskChanged},
         names,
     },
@@ -78,7 +80,7 @@ impl RunFolder {
             return fs::remove_file(&next).map_err(failed);
         };
         if let Some(texts) = &changed.texts {
-            self.write_rows(names::AUGMENTED, &texts.kept)?;
+            edits::write_decided(self.path(), entries, names::AUGMENTED, &texts.kept)?;
             let rows = ever_set_aside(self.changes_of_texts());
             if !rows.is_empty() {
                 self.write_rows(names::SET_ASIDE, &rows)?;

@@ -60,7 +60,7 @@ fn the_ledger_decides_whether_a_change_happened() {
 
     // Decided, but the files did not follow before the program was killed.
     for (name, bytes) in &written {
-        fs::write(path(name), "torn").unwrap();
+        fs::remove_file(path(name)).unwrap();
         if *name == names::TASK {
             fs::write(path(names::NEXT_TASK), bytes).unwrap();
             fs::write(path(names::TASK), &former).unwrap();

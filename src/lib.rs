@@ -34,11 +34,12 @@
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
-//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `simd`, `rng` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, loops for AVX2 and AVX-512, keyed random streams |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `caught`, `simd`, `rng` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, panics of other crates, loops for AVX2 and AVX-512, keyed random streams |
 
 mod audit;
 mod augment;
 mod bundle;
+mod caught;
 pub mod cli;
 mod compare;
 mod config;
@@ -67,6 +68,7 @@ mod task;
 mod teacher;
 mod verbosity;
 
+pub use caught::catches_panics;
 pub use verbosity::describe_panic;
 
 /// What the fuzz targets and the end-to-end tests reach; no interface for anybody else.
@@ -81,6 +83,28 @@ pub mod testing {
         task::{Task, TaskError},
         teacher::chat::ChatTemplate,
     };
+
+    /// The texts of the file `name` with the content `bytes`; for a row without one, the reason. A
+    /// fault of the file as a whole is the last item.
+    pub fn read_rows(name: &str, bytes: &[u8]) -> impl Iterator<Item = Result<String, String>> {
+        let columns = crate::task::Columns::texts(&[]);
+        let origin = crate::task::Origin::Bytes(bytes);
+        let (mut reader, faults) = match crate::task::Reader::open(name, origin, &columns, None) {
+            Ok(reader) => (Some(reader), Vec::new()),
+            Err(faults) => (None, faults),
+        };
+        let rows = std::iter::from_fn(move || match reader.as_mut()?.next_row() {
+            Ok(row) => row.map(|row| match (row.text, row.faults.first()) {
+                (Some(text), None) => Ok(text.value),
+                (_, fault) => Err(fault.map(ToString::to_string).unwrap_or_default()),
+            }),
+            Err(fault) => {
+                reader = None;
+                Some(Err(fault.to_string()))
+            }
+        });
+        rows.chain(faults.into_iter().map(|fault| Err(fault.to_string())))
+    }
 
     /// Whether the reader of bundles accepts `bytes`.
     pub fn is_bundle(bytes: &[u8]) -> bool {

@@ -20,16 +20,20 @@ pub(super) struct DemoArgs {
 
 #[derive(Args)]
 pub(super) struct InitArgs {
-    /// CSV, JSONL or Parquet file with a text and a label in each row
+    /// CSV, TSV, JSON, JSONL or Parquet file with a text and a label in each row
     pub examples: PathBuf,
     /// Task folder to create
     pub out: PathBuf,
-    /// Name of the text column
-    #[arg(long, default_value = "text")]
-    pub text_column: String,
-    /// Name of the label column
-    #[arg(long, default_value = "label")]
-    pub label_column: String,
+    /// Name of the text column; several, as in `subject,body`, are joined by a blank line
+    ///
+    /// Without it, the column is found by its name: `text`, a subject and a body, `message` and the
+    /// like. What was found is printed.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub text_column: Vec<String>,
+    /// Name of the label column; without it, the column is found by its name: `label`, `category`
+    /// and the like
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
     /// Print the classes as JSON
     #[arg(long)]
     pub json: bool,

@@ -107,6 +107,13 @@ pub(super) fn print_notice(notice: &Notice) {
     eprint!("{line}");
 }
 
+/// The same with `--quiet`: messages are left out.
+pub(super) fn print_warning(notice: &Notice) {
+    if let Notice::Warning { .. } = notice {
+        print_notice(notice);
+    }
+}
+
 /// The hint of `error` or of one of its causes. The innermost error has the most specific one.
 pub(super) fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
     anyhow::Chain::new(error).filter_map(own_hint).last()

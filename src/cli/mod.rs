@@ -163,7 +163,7 @@ pub fn main() -> ExitCode {
         sandbox::keep_private();
     }
     verbosity::set(cli.verbose);
-    verbosity::set_printer(error::print_notice);
+    verbosity::set_printer(if cli.quiet { error::print_warning } else { error::print_notice });
     if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
         eprintln!("sockets: {}", sandbox::state());
     }

@@ -194,7 +194,8 @@ pub(super) fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
 
 /// `promptmix init`
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
-    let made = task::scaffold(&args.examples, &args.out, &args.text_column, &args.label_column)?;
+    let label = args.label_column.as_deref();
+    let made = task::scaffold(&args.examples, &args.out, &args.text_column, label)?;
     if args.json {
         let classes: Vec<_> = made
             .classes

@@ -152,7 +152,8 @@ impl BaseModel {
     pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
         let Inner { config, tokenizer, origin, .. } = &*self.inner;
         let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
-        tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
+        let tokens = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
+        Ok(tokens.into_iter().map(|text| text.ids).collect())
     }
 
     /// The tokens of the vocabulary by id: words, pieces such as `##ing`, special tokens.

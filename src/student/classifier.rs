@@ -131,9 +131,16 @@ impl Classifier {
     /// The logits of each text, before the temperature, in the order of the texts:
     /// `[texts][classes]`.
     pub(crate) fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.logits_of(texts)?.0)
+    }
+
+    /// The same, and whether each text was cut at the length limit.
+    fn logits_of<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<f32>>, Vec<bool>)> {
         let inner = &*self.base.inner;
         let tokenizer = tokens::limited(&inner.tokenizer, self.max_length, &inner.origin)?;
-        let ids = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
+        let tokens = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
+        let truncated = tokens.iter().map(|text| text.truncated).collect();
+        let ids = tokens.into_iter().map(|text| text.ids).collect::<Vec<_>>();
         let logits = run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))?;
         if logits.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(StudentError::Weights {
@@ -144,13 +151,40 @@ impl Classifier {
                 ),
             });
         }
-        Ok(logits)
+        Ok((logits, truncated))
     }
 
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.
     pub(crate) fn predict(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let logits = self.logits(texts)?;
         Ok(logits.iter().map(|logits| softmax(logits, self.temperature)).collect())
+    }
+
+    /// Probability of each class for each text, `[texts][classes]`, and whether the text was cut at
+    /// the length limit.
+    pub(super) fn classify<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+    ) -> Result<Vec<(Vec<f32>, bool)>> {
+        let (logits, truncated) = self.logits_of(texts)?;
+        let shares = logits.iter().map(|logits| softmax(logits, self.temperature));
+        Ok(shares.zip(truncated).collect())
+    }
+
+    /// Tokens that are read of a text, special ones included.
+    pub(crate) fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The most tokens that its encoder can read.
+    pub(crate) fn longest(&self) -> usize {
+        self.base.config().max_positions
+    }
+
+    /// The same classifier with another length limit, at most [`Self::longest`].
+    pub(crate) fn with_max_length(mut self, max_length: usize) -> Self {
+        self.max_length = max_length.min(self.longest());
+        self
     }
 
     /// Writes a folder for [`Classifier::load`] and `transformers`: `config.json`,

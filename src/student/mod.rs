@@ -64,7 +64,9 @@ mod parity;
 
 pub(crate) use base::BaseModel;
 pub(crate) use classifier::Classifier;
-pub(crate) use classify::{Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest};
+pub(crate) use classify::{
+    Item, Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest,
+};
 #[cfg(test)]
 pub(crate) use config::Config;
 pub(crate) use config::{Architecture, Pooling};

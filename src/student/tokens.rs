@@ -52,11 +52,19 @@ pub(super) fn limited<'a>(
     Ok(LimitedTokenizer { tokenizer, max_tokens })
 }
 
+/// A text as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub ids: Vec<u32>,
+    /// Whether the text was cut at the length limit.
+    pub truncated: bool,
+}
+
 /// Bytes per allowed token beyond which a prefix of the text is tried first.
 const LONG: usize = 32;
 
 impl LimitedTokenizer<'_> {
-    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
+    fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {
         // BERT splits at white space, so text after a space does not change the tokens before it: a
         // prefix with enough tokens gives the same result as the whole text.
         let local = matches!(
@@ -77,26 +85,28 @@ impl LimitedTokenizer<'_> {
         self.finish(self.tokenizer.encode_fast(text, false)?)
     }
 
-    fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Vec<u32>> {
+    fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Tokens> {
+        let truncated = encoding.len() > self.max_tokens;
         encoding.truncate(self.max_tokens, 0, TruncationDirection::Right);
-        Ok(self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec())
+        let ids = self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec();
+        Ok(Tokens { ids, truncated })
     }
 }
 
 /// Fewer texts are tokenised on the calling thread: waking other threads takes longer.
 const FEW: usize = 8;
 
-/// Token ids of each text, in order; every id is below `vocab_size`.
+/// The tokens of each text, in order; every id is below `vocab_size`.
 pub(super) fn tokenise<S: AsRef<str> + Sync>(
     tokenizer: &LimitedTokenizer<'_>,
     texts: &[S],
     vocab_size: usize,
     origin: &str,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Vec<Tokens>> {
     let one = |text: &S| {
-        let ids = tokenizer.encode(text.as_ref()).map_err(|error| fault(origin, &error))?;
-        match ids.iter().find(|&&id| id as usize >= vocab_size) {
-            None => Ok(ids),
+        let tokens = tokenizer.encode(text.as_ref()).map_err(|error| fault(origin, &error))?;
+        match tokens.ids.iter().find(|&&id| id as usize >= vocab_size) {
+            None => Ok(tokens),
             Some(id) => Err(StudentError::Tokenizer {
                 origin: origin.to_owned(),
                 fault: Fault::with_hint(
@@ -143,8 +153,10 @@ mod tests {
                 .unwrap();
             let limited = limited(&tokenizer, max_length, "x").unwrap();
             let ids = tokenise(&limited, &texts, 73, "x").unwrap();
-            for (text, ids) in texts.iter().zip(ids) {
-                assert_eq!(ids, own.encode(text.as_str(), true).unwrap().get_ids());
+            for (text, cut) in texts.iter().zip(ids) {
+                assert_eq!(cut.ids, own.encode(text.as_str(), true).unwrap().get_ids());
+                let whole = tokenizer.encode(text.as_str(), true).unwrap();
+                assert_eq!(cut.truncated, whole.len() > max_length);
             }
         }
     }

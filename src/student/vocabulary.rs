@@ -80,7 +80,7 @@ mod tests {
         let json = tokenizer(WORDS.as_bytes(), settings.map(str::as_bytes), "x").unwrap();
         let tokenizer = tokens::read(&json, "x").unwrap();
         let limited = tokens::limited(&tokenizer, 16, "x").unwrap();
-        tokens::tokenise(&limited, &[text], 11, "x").unwrap().remove(0)
+        tokens::tokenise(&limited, &[text], 11, "x").unwrap().remove(0).ids
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{borrow::Cow, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{MAX_ROW, MAX_ROWS, MAX_TEXT};
 use crate::{hint::Hint, verbosity};
 
 /// How many faults one message lists; the rest are counted.
@@ -87,19 +88,37 @@ pub enum Problem {
     TestIsSeed { seeds: String, line: usize },
     /// Bytes that are not UTF-8.
     #[error("not UTF-8: byte 0x{byte:02x} at offset {offset}")]
-    NotUtf8 { byte: u8, offset: usize, utf16: bool },
-    /// A byte-order mark at the start of the file.
-    #[error("the file starts with a byte-order mark (BOM)")]
-    Bom,
-    /// A column (CSV, Parquet) or field (JSONL) that is missing.
+    NotUtf8 { byte: u8, offset: usize },
+    /// A file in UTF-32.
+    #[error("the file is in UTF-32")]
+    Utf32,
+    /// A row longer than a row may be.
+    #[error("the row is longer than {} MiB", MAX_ROW >> 20)]
+    RowTooLong,
+    /// A text longer than a text may be.
+    #[error("the text is longer than {} MiB", MAX_TEXT >> 20)]
+    TextTooLong,
+    /// A file that is larger than what is read into memory.
+    #[error("the file holds more than 1 GiB")]
+    TooLarge,
+    /// A file with more rows than are read into memory.
+    #[error("the file has more than {MAX_ROWS} rows")]
+    TooManyRows,
+    /// A column (CSV, Parquet) or field (JSON) that is missing. `setting` names it.
     #[error("no column {column:?}")]
-    MissingColumn { column: String, found: Vec<String> },
+    MissingColumn { column: String, found: Vec<String>, setting: &'static str },
+    /// A column whose name occurs twice, or only in several spellings.
+    #[error("more than one column {column:?}")]
+    DuplicateColumn { column: String },
+    /// Columns that are named for a file that has none.
+    #[error("it is read as one text per line and has no columns")]
+    NoColumns { setting: &'static str },
+    /// A number that is not the number of a class.
+    #[error("{number} is not the number of a class")]
+    NoSuchClass { number: String },
     /// A line that is not JSON.
     #[error("invalid JSON: {message}")]
     InvalidJson { message: String },
-    /// A whole JSON array where JSONL is expected.
-    #[error("found a JSON array instead of one JSON object per line")]
-    JsonArray,
     /// A line that is not CSV.
     #[error("invalid CSV: {message}")]
     InvalidCsv { message: String },
@@ -121,15 +140,33 @@ pub enum Problem {
     /// A file that exists but cannot be read.
     #[error("{path:?} cannot be read: {message}")]
     Unreadable { path: String, message: String },
-    /// A file name with an unsupported extension.
+    /// A folder, a pipe or a device where a file is expected.
+    #[error("{path:?} cannot be read: {message}")]
+    NotAFile { path: String, message: String },
+    /// A file that `task.toml` names and that does not exist.
+    #[error("there is no file {path:?}")]
+    MissingData { path: String },
+    /// A file in no supported format.
     #[error("the format of {path:?} is not supported")]
-    UnsupportedExtension { path: String, known: &'static str },
+    UnsupportedFormat { path: String, labelled: bool },
+    /// An Excel workbook.
+    #[error("{path:?} is a workbook or an archive")]
+    Workbook { path: String },
     /// Fewer than two classes.
     #[error("a task needs at least 2 classes, this one has {found}")]
     TooFewClasses { found: usize },
+    /// Examples with fewer than two labels.
+    #[error("a task needs at least 2 classes, the labels name {found}")]
+    TooFewLabels { found: usize },
     /// Two classes with the same name.
     #[error("class {class:?} is declared twice, first on line {first}")]
     DuplicateClass { class: String, first: usize },
+    /// Two classes whose names look alike.
+    #[error("class {class:?} looks like class {other:?} on line {line}")]
+    TwinClass { class: String, other: String, line: usize },
+    /// A label that looks like another one, at `place`.
+    #[error("label {label:?} looks like {other:?} ({place})")]
+    TwinLabel { label: String, other: String, place: String },
     /// A class name that cannot be used in a prompt.
     #[error("class name {class:?} {reason}")]
     BadClassName { class: String, reason: &'static str },
@@ -164,13 +201,27 @@ impl Problem {
                 "add seeds = \"seeds.jsonl\" to [data], or set shots = 0".into()
             }
             Self::TestIsSeed { .. } => TEST_IS_SEED_HINT.into(),
-            Self::NotUtf8 { utf16, .. } => if *utf16 { UTF16_HINT } else { UTF8_HINT }.into(),
-            Self::Bom => BOM_HINT.into(),
-            Self::MissingColumn { found, .. } => missing_column_hint(found).into(),
-            Self::InvalidJson { .. } => {
-                r#"each line is one object: {"text": "…", "label": "…"}"#.into()
+            Self::NotUtf8 { .. } | Self::Utf32 => UTF8_HINT.into(),
+            Self::RowTooLong => "check that line breaks end the rows".into(),
+            Self::TextTooLong => "cut it: a student reads the first few hundred words".into(),
+            Self::TooLarge | Self::TooManyRows => {
+                "take a sample: it is read into memory as a whole".into()
             }
-            Self::JsonArray => "convert it to lines: jq -c '.[]' OLD > NEW.jsonl".into(),
+            Self::MissingColumn { found, setting, .. } => {
+                format!("found {}; name the column with {setting}", columns(found)).into()
+            }
+            Self::DuplicateColumn { .. } => "rename or remove all but one of them".into(),
+            Self::NoColumns { setting } => {
+                format!("leave out {setting}, or check that the first line names the columns")
+                    .into()
+            }
+            Self::NoSuchClass { .. } => {
+                "the file's metadata lists the classes, counted from 0; -1 stands for no label"
+                    .into()
+            }
+            Self::InvalidJson { .. } => {
+                r#"each row is one object: {"text": "…", "label": "…"}"#.into()
+            }
             Self::InvalidCsv { .. } => CSV_HINT.into(),
             Self::InvalidParquet { .. } => PARQUET_HINT.into(),
             Self::InvalidToml { .. } => "see https://toml.io for the syntax".into(),
@@ -178,19 +229,31 @@ impl Problem {
                 "a label is the name of a class, as a string".into()
             }
             Self::WrongType { expected, .. } => format!("change the value to {expected}").into(),
-            Self::EmptyFile => "add texts, or remove the file from [data]".into(),
+            Self::EmptyFile => "add rows to it".into(),
             Self::MissingFile { path } if path.ends_with("task.toml") => {
                 "`promptmix init EXAMPLES FOLDER` creates one from labelled examples".into()
             }
-            Self::MissingFile { .. } => {
+            Self::MissingFile { .. } => "check the name and the folder".into(),
+            Self::MissingData { .. } => {
                 "check the name; files under [data] are looked up beside task.toml".into()
             }
+            Self::NotAFile { .. } => "name a file; a pipe goes to the standard input".into(),
+            Self::Workbook { .. } => "save the sheet as CSV".into(),
             Self::Unreadable { .. } => "check that it is a file and that you may read it".into(),
-            Self::UnsupportedExtension { known, .. } => format!("use {known}").into(),
+            Self::UnsupportedFormat { labelled: true, .. } => FORMATS_HINT.into(),
+            Self::UnsupportedFormat { .. } => {
+                format!("{FORMATS_HINT}, or .txt with one text per line").into()
+            }
             Self::TooFewClasses { .. } => {
                 "declare each class under its own [[class]] with name and description".into()
             }
-            Self::DuplicateClass { .. } => "rename or remove one of the two".into(),
+            Self::TooFewLabels { .. } => {
+                "add examples of another class, or name the column with --label-column".into()
+            }
+            Self::DuplicateClass { .. } | Self::TwinClass { .. } => {
+                "rename or remove one of the two".into()
+            }
+            Self::TwinLabel { .. } => TWIN_HINT.into(),
             Self::BadClassName { .. } => {
                 "use a short name on one line, such as \"password_reset\"".into()
             }
@@ -205,12 +268,11 @@ impl Problem {
 
 const TEST_IS_SEED_HINT: &str =
     "remove it from one of the two files: accuracy on a text seen in training means nothing";
-const UTF16_HINT: &str =
-    "the file looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW";
 const UTF8_HINT: &str =
     "save the file as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW";
-const BOM_HINT: &str =
-    r#"save the file as "UTF-8" instead of "UTF-8 with BOM", or: sed -i '1s/^\xef\xbb\xbf//' FILE"#;
+const FORMATS_HINT: &str =
+    "use .csv, .tsv, .json, .jsonl or .parquet, with names of columns in the first row";
+const TWIN_HINT: &str = "spell the label the same way everywhere: case, white space, invisible characters and Unicode forms count";
 const CSV_HINT: &str = r#"put a text with a comma, a quote or a line break in double quotes, and double each quote in it: "so ""easy""""#;
 const PARQUET_HINT: &str =
     "write the file again (snappy, zstd, gzip or no compression), or use CSV or JSONL";
@@ -227,19 +289,6 @@ fn no_seeds_hint(class: &str, seeds: &str) -> String {
         "add a text with the label {class:?} to {seeds}, or set shots = 0 to work from \
          descriptions alone"
     )
-}
-
-fn missing_column_hint(found: &[String]) -> String {
-    match found {
-        [only] if only.contains([';', '\t']) => format!(
-            "found only one column{}: columns must be separated by commas",
-            verbosity::quoted(only)
-        ),
-        _ => format!(
-            "found {}; name the columns with text_column and label_column under [data], or with --text-column and --label-column of `init`",
-            columns(found)
-        ),
-    }
 }
 
 fn unknown_key_hint(key: &str, known: &[&'static str]) -> String {
@@ -272,6 +321,18 @@ impl Hint for TaskError {
             Self::FolderNotEmpty { .. } => Some("name a new folder".into()),
             Self::Write { .. } => Some("check the folder and its permissions".into()),
         }
+    }
+}
+
+impl From<Fault> for TaskError {
+    fn from(fault: Fault) -> Self {
+        Self::Faults { faults: vec![fault] }
+    }
+}
+
+impl From<Vec<Fault>> for TaskError {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Faults { faults }
     }
 }
 

@@ -20,11 +20,12 @@
 //! description = "remote access does not connect"
 //! formerly = "remote"     # optional: its name before, if it was renamed
 //! [data]
-//! seeds = "seeds.jsonl"   # .csv, .jsonl or .parquet, beside task.toml
+//! seeds = "seeds.jsonl"   # .csv, .tsv, .json, .jsonl or .parquet, beside task.toml
 //! test = "test.jsonl"     # optional
 //! pool = "train.jsonl"    # optional: real training texts, an upper bound to compare with
-//! text_column = "text"
+//! text_column = "text"    # several are joined: ["subject", "body"]; default: by their names
 //! label_column = "label"
+//! # or for one file: test = { file = "test.csv", text_column = "body", label_column = "topic" }
 //! ```
 //!
 //! `manifest` reads `task.toml`, `read` reads the texts, `fault` describes what is wrong, and
@@ -33,13 +34,15 @@
 mod change;
 mod demo;
 mod fault;
+mod limits;
 mod manifest;
+mod names;
 mod read;
 mod scaffold;
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -53,11 +56,13 @@ pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
 pub use fault::TaskError;
 pub(crate) use fault::{Place, Problem, Warning};
-pub(crate) use read::{Row, read_labelled, read_texts, stream_texts};
+pub(crate) use read::{
+    Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
+};
 pub(crate) use scaffold::scaffold;
 
-use manifest::{FILE, Manifest, Placed, Shots};
-use read::{Faults, Source};
+use manifest::{DataFile, FILE, Manifest, Shots};
+use read::{Faults, Row, Source};
 
 /// A class: the name used in prompts and predictions, and one line on what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +125,7 @@ impl<'a> Files<'a> {
             Self::Embedded(files) => {
                 let file = files.iter().find(|(other, _)| *other == name);
                 let (_, bytes) = file.ok_or_else(|| Problem::MissingFile { path: name.into() })?;
-                Ok(Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes), path: None })
+                Ok(Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes) })
             }
         }
     }
@@ -154,8 +159,7 @@ impl Task {
     /// # Errors
     /// As [`Task::load`].
     pub fn load_embedded(toml: &str, files: &[(&str, &[u8])]) -> Result<Self, TaskError> {
-        let source =
-            Source { name: FILE.to_owned(), bytes: Cow::Borrowed(toml.as_bytes()), path: None };
+        let source = Source { name: FILE.to_owned(), bytes: Cow::Borrowed(toml.as_bytes()) };
         let mut task = Self::read(&source, &Files::Embedded(files))?;
         if task.name.is_empty() {
             task.name = "task".to_owned();
@@ -174,11 +178,13 @@ impl Task {
             files,
             manifest: &manifest,
             labels: HashMap::new(),
+            alike: HashMap::new(),
             hash: Sha256::new(),
             faults,
         };
         for (label, class) in manifest.classes.iter().enumerate() {
-            loader.labels.insert(&class.name.0, label);
+            loader.labels.insert(names::canonical(&class.name.0).into_owned(), label);
+            loader.alike.insert(names::folded(&class.name.0), label);
         }
         loader.digest("task.toml", &source.bytes);
         let before = loader.faults.0.len();
@@ -308,7 +314,10 @@ struct LocatedText {
 struct Loader<'a> {
     files: &'a Files<'a>,
     manifest: &'a Manifest,
-    labels: HashMap<&'a str, usize>,
+    /// The classes by their names, as [`names::canonical`] writes them.
+    labels: HashMap<String, usize>,
+    /// The classes by their names, as [`names::folded`] writes them.
+    alike: HashMap<String, usize>,
     hash: Sha256,
     faults: Faults,
 }
@@ -320,21 +329,25 @@ impl Loader<'_> {
         self.hash.update(bytes);
     }
 
-    fn texts(&mut self, role: &str, file: Option<&Placed<String>>) -> Vec<LocatedText> {
-        let Some((name, place)) = file else {
+    fn texts(&mut self, role: &str, file: Option<&DataFile>) -> Vec<LocatedText> {
+        let Some(DataFile { name, place, columns }) = file else {
             return Vec::new();
         };
         let source = match self.files.open(name) {
             Ok(source) => source,
             Err(problem) => {
+                let problem = match problem {
+                    Problem::MissingFile { path } => Problem::MissingData { path },
+                    other => other,
+                };
                 self.faults.add(FILE, *place, problem);
                 return Vec::new();
             }
         };
         self.digest(role, &source.bytes);
-        let Manifest { text_column, label_column, .. } = self.manifest;
-        let rows = read::labelled(&source, text_column, label_column, &mut self.faults);
+        let rows = read::labelled(&source, columns, &mut self.faults);
         let mut texts = Vec::with_capacity(rows.len());
+        let mut twins = HashSet::new();
         for Row { text, label } in rows {
             match self.labels.get(label.value.as_str()) {
                 Some(&found) => texts.push(LocatedText {
@@ -343,12 +356,11 @@ impl Loader<'_> {
                     column: text.column,
                 }),
                 None if self.manifest.classes_valid => {
-                    let classes = self.manifest.classes.iter();
-                    let problem = Problem::UnknownLabel {
-                        label: label.value,
-                        classes: classes.map(|class| class.name.0.clone()).collect(),
-                    };
-                    self.faults.add(name, (label.line, label.column), problem);
+                    let place = (label.line, label.column);
+                    // Of each spelling, the first is enough.
+                    if let Some(problem) = self.unknown(label.value, &mut twins) {
+                        self.faults.add(name, place, problem);
+                    }
                 }
                 // The label may belong to a class that could not be read.
                 None => {}
@@ -357,8 +369,20 @@ impl Loader<'_> {
         texts
     }
 
+    /// The fault of a label that is no class; `None` for a twin that is among `twins` already.
+    fn unknown(&self, label: String, twins: &mut HashSet<String>) -> Option<Problem> {
+        let classes = &self.manifest.classes;
+        let Some(&twin) = self.alike.get(&names::folded(&label)) else {
+            let classes = classes.iter().map(|class| class.name.0.clone()).collect();
+            return Some(Problem::UnknownLabel { label, classes });
+        };
+        let (other, place) = classes[twin].name.clone();
+        let place = Place::new(FILE, place).to_string();
+        twins.insert(label.clone()).then_some(Problem::TwinLabel { label, other, place })
+    }
+
     fn check_duplicate_seeds(&mut self, seeds: &[LocatedText]) {
-        let Some((name, _)) = &self.manifest.seeds else {
+        let Some(DataFile { name, .. }) = &self.manifest.seeds else {
             return;
         };
         let mut first: HashMap<String, &LocatedText> = HashMap::new();
@@ -375,10 +399,10 @@ impl Loader<'_> {
     }
 
     fn check_test_texts(&mut self, seeds: &[LocatedText], test: &[LocatedText]) {
-        let (Some((seeds_name, _)), Some((name, _))) = (&self.manifest.seeds, &self.manifest.test)
-        else {
+        let Manifest { seeds: Some(seeds_file), test: Some(test_file), .. } = self.manifest else {
             return;
         };
+        let (seeds_name, name) = (&seeds_file.name, &test_file.name);
         let lines: HashMap<String, usize> =
             seeds.iter().map(|seed| (normalised(&seed.labelled.text), seed.line)).collect();
         for text in test {
@@ -392,7 +416,7 @@ impl Loader<'_> {
     /// The number of seeds per class. Adds a fault for each class that has fewer.
     fn shots(&mut self, seeds: &[LocatedText], warnings: &mut Vec<Warning>) -> usize {
         let (asked, place) = self.manifest.shots;
-        let Some((seeds_name, _)) = &self.manifest.seeds else {
+        let Some(DataFile { name: seeds_name, .. }) = &self.manifest.seeds else {
             return match asked {
                 Shots::All | Shots::Exactly(0) => 0,
                 Shots::Exactly(shots) => {

@@ -1,6 +1,6 @@
 //! Loading valid tasks, and every fault with its exact place.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::*;
 use crate::hint::Hint;
@@ -252,7 +252,7 @@ fn values_of_the_wrong_type_are_faults() {
     );
     assert_eq!(
         seed_faults(&format!("{SEEDS}{{\"text\": \"a\", \"label\": 3}}")),
-        ["seeds.jsonl:5:24: label must be a string, found a number"]
+        ["seeds.jsonl:5:24: unknown label"]
     );
 }
 
@@ -270,11 +270,11 @@ fn invalid_toml_is_reported_with_its_place() {
 fn missing_empty_and_unsupported_files_are_faults() {
     let toml = format!("{HEAD}{DATA}test = \"t.csv\"\npool = \"p.xlsx\"\n");
     assert_eq!(
-        faults(load(&toml, &[("seeds.jsonl", "\n"), ("p.xlsx", "PK")])),
+        faults(load(&toml, &[("seeds.jsonl", "\n"), ("p.xlsx", "PK\u{3}\u{4}")])),
         [
             "seeds.jsonl: the file contains no texts",
             "task.toml:13:8: there is no file \"t.csv\"",
-            "p.xlsx: the format of \"p.xlsx\" is not supported",
+            "p.xlsx: \"p.xlsx\" is a workbook or an archive",
         ]
     );
 }
@@ -458,15 +458,74 @@ fn a_folder_in_place_of_a_file_cannot_be_read() {
 }
 
 #[test]
-fn task_toml_itself_must_be_plain_utf8() {
+fn task_toml_may_have_a_byte_order_mark_and_must_be_utf8() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("task.toml");
     fs::write(folder.path().join("seeds.jsonl"), SEEDS).unwrap();
     fs::write(&file, format!("\u{feff}{HEAD}{DATA}")).unwrap();
-    assert_eq!(
-        faults(Task::load(Path::new(&file))),
-        ["task.toml:1:1: the file starts with a byte-order mark (BOM)"]
-    );
+    assert_eq!(Task::load(&file).unwrap().name, "help-desk");
     fs::write(&file, b"item = \"caf\xe9\"\n").unwrap();
     assert_eq!(faults(Task::load(&file)), ["task.toml:1:12: not UTF-8: byte 0xe9 at offset 11"]);
+}
+
+#[test]
+fn classes_and_labels_that_look_alike_are_faults() {
+    let toml =
+        format!("{HEAD}[[class]]\nname = \"VPN\"\n[[class]]\nname = \"v\u{200b}pn\"\n{DATA}");
+    assert_eq!(
+        toml_faults(&toml),
+        [
+            "task.toml:12:8: class \"VPN\" looks like class \"vpn\" on line 9",
+            "task.toml:14:8: class \"v\\u{200b}pn\" looks like class \"vpn\" on line 9",
+        ]
+    );
+    let seeds = format!(
+        "{SEEDS}{}\n{}\n{}\n",
+        r#"{"text": "a", "label": "Vpn"}"#,
+        r#"{"text": "b", "label": "Vpn"}"#,
+        r#"{"text": "c", "label": "vpn "}"#,
+    );
+    assert_eq!(
+        seed_faults(&seeds),
+        [
+            "seeds.jsonl:5:24: label \"Vpn\" looks like \"vpn\" (task.toml:9:8)",
+            "seeds.jsonl:7:24: label \"vpn \" looks like \"vpn\" (task.toml:9:8)",
+        ]
+    );
+}
+
+#[test]
+fn a_number_is_the_same_label_in_all_files() {
+    let toml = "[[class]]\nname = \"0\"\n[[class]]\nname = \"1.0\"\n\
+        [data]\nseeds = \"s.csv\"\ntest = \"t.jsonl\"\n";
+    let test = "{\"text\": \"c\", \"label\": 1}\n{\"text\": \"d\", \"label\": 0.0}\n";
+    let task = load(toml, &[("s.csv", "text,label\na,0.0\nb,1\n"), ("t.jsonl", test)]).unwrap();
+    let labels = |texts: &[LabelledText]| texts.iter().map(|text| text.label).collect::<Vec<_>>();
+    assert_eq!((labels(&task.seeds), labels(&task.test)), (vec![0, 1], vec![1, 0]));
+}
+
+#[test]
+fn each_file_may_have_its_own_columns() {
+    let toml = format!(
+        "{HEAD}[data]\nseeds = \"s.csv\"\ntext_column = [\"subject\", \"body\"]\n\
+         test = {{ file = \"t.csv\", text_column = \"words\", label_column = \"topic\" }}\n"
+    )
+    .replace("shots = 2", "shots = 1");
+    let seeds = "body;subject;label\nb1;s1;vpn\nb2;s2;password_reset\n";
+    let test = "topic,words,text\nvpn,w,x\n";
+    let task = load(&toml, &[("s.csv", seeds), ("t.csv", test)]).unwrap();
+    assert_eq!(task.seeds[0].text, "s1\n\nb1");
+    assert_eq!(task.test[0].text, "w");
+    let wrong = toml.replace("file = \"t.csv\", ", "").replace("[\"subject\", \"body\"]", "[5]");
+    assert_eq!(
+        faults(load(&wrong, &[("s.csv", seeds), ("t.csv", test)]))[..2],
+        [
+            "task.toml:13:15: text_column must be a string or an array of strings, found an array",
+            "task.toml:14:8: the table of the file has no file",
+        ]
+    );
+    let missing = toml.replace("\"words\"", "\"word\"");
+    let error = load(&missing, &[("s.csv", seeds), ("t.csv", test)]).unwrap_err();
+    let hint = error.hint().unwrap().into_owned();
+    assert!(hint.contains("text_column under [data]") && !hint.contains("--text"), "{hint}");
 }

@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 mod airgap;
 mod audit;
+mod bank;
 #[cfg(unix)]
 mod browser;
 mod bundle;

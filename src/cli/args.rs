@@ -43,11 +43,11 @@ pub(super) struct InitArgs {
 #[derive(Args, Clone)]
 pub(super) struct ModelArgs {
     /// Teacher: a GGUF file, a name from `promptmix models list`, or `replay:FILE` for recorded
-    /// replies
+    /// replies [default: `teacher.model` of the task, which has no default itself]
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
     /// Student: a Hugging Face folder or a name from `promptmix models list` (`./NAME` for a folder
-    /// with such a name)
+    /// with such a name) [default: `student.model` of the task, otherwise distilbert-base-uncased]
     #[arg(long, value_name = "MODEL")]
     student: Option<String>,
     /// Seed of all random choices
@@ -149,6 +149,9 @@ pub(super) struct RunArgs {
 pub(super) struct StageArgs {
     /// The run folder
     pub run: PathBuf,
+    /// Any setting, for this and all later stages of the run, for example `--set student.epochs=3`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    pub set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

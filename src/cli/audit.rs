@@ -21,6 +21,7 @@ use super::{
 use crate::{
     audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
+    hint::shell_path,
     run::{edits, read_task_and_settings, read_texts},
 };
 
@@ -52,6 +53,9 @@ pub(super) struct AuditArgs {
     /// Mask personal data in the training texts: sets filter.redact for this run and filters again
     #[arg(long)]
     redact: bool,
+    /// Any setting, for this command only, for example `--set 'audit.patterns={badge="B-[0-9]+"}'`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -204,6 +208,7 @@ fn comparison_files(run: &Path) -> anyhow::Result<Vec<String>> {
 /// tells why there are no embeddings.
 fn scan(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
     let (task, settings) = read_task_and_settings(&args.run)?;
+    let settings = settings.with(&args.set)?;
     let files = texts(args)?;
     if files.is_empty() {
         return Ok((None, None));
@@ -256,7 +261,8 @@ fn check_gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
             (false, false) => NOT_INTACT.to_owned(),
             (false, true) => format!("nothing was masked; {NOT_INTACT}"),
             (true, _) => format!(
-                "see the lines above; `promptmix audit {run} --redact` masks personal data in the training texts of a run"
+                "see the lines above; `promptmix audit {} --redact` masks personal data in the training texts of a run",
+                shell_path(&args.run)
             ),
         };
         return Err(FailedGate::because(CommandError::new(failed.join("; "), hint)).into());

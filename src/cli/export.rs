@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{error::CommandError, exit_status::FailedGate};
 use crate::{
     config::Settings,
+    hint::shell_path,
     models,
     report::{
         RunRecord,
@@ -75,7 +76,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         let run = args.from.display();
         return Err(CommandError::new(
             format!("{run} has no trained student yet"),
-            format!("train it with `promptmix train {run}`"),
+            format!("train it with `promptmix train {}`", shell_path(&args.from)),
         )
         .into());
     }

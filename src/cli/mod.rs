@@ -34,7 +34,7 @@ use args::{
     TeacherStageArgs, quoted,
 };
 
-use crate::{interrupt, sandbox, teacher::worker, verbosity};
+use crate::{hint::shell_word, interrupt, sandbox, teacher::worker, verbosity};
 
 /// Train a small, private text classifier from a handful of labelled examples.
 ///
@@ -220,7 +220,7 @@ fn print_stopped(resumable: bool) {
     use std::io::{IsTerminal as _, Write as _};
     let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
     let words = if resumable {
-        let command: Vec<String> = std::env::args_os().map(|word| shell_word(&word)).collect();
+        let command: Vec<String> = std::env::args_os().map(shell_word).collect();
         format!(
             "{clear}\nstopped; finished work is kept. To resume, run:\n  {}\n",
             command.join(" ")
@@ -232,16 +232,6 @@ fn print_stopped(resumable: bool) {
     let _ = io::stderr().write_all(words.as_bytes());
 }
 
-/// `word`, quoted for a shell where necessary.
-fn shell_word(word: &std::ffi::OsStr) -> String {
-    let word = word.to_string_lossy();
-    let plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.into_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -251,16 +241,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
-
-    #[test]
-    fn a_command_is_printed_as_it_can_be_typed() {
-        let printed =
-            ["run", "my task", "", "--set=a.b=1", "it's"].map(|word| shell_word(OsStr::new(word)));
-        assert_eq!(printed, ["run", "'my task'", "''", "--set=a.b=1", "'it'\\''s'"]);
-    }
 
     #[test]
     fn the_definitions_of_commands_and_flags_are_consistent() {

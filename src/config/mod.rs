@@ -13,6 +13,7 @@ mod check;
 mod filter;
 mod paper;
 mod relabel;
+mod report;
 mod run;
 mod student;
 mod teacher;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use audit::AuditSettings;
+use report::ReportSettings;
 use run::RunSettings;
 use teacher::TeacherSettings;
 pub(crate) use {
@@ -77,6 +79,7 @@ pub(crate) struct Settings {
     pub filter: FilterSettings,
     pub student: StudentSettings,
     pub audit: AuditSettings,
+    pub report: ReportSettings,
 }
 
 impl Settings {
@@ -93,7 +96,12 @@ impl Settings {
         let mut settings = Self::parse(task.clone())?;
         settings.make_paths_absolute(folder);
         let mut table = settings.to_table()?;
-        for given in overrides {
+        for (at, given) in overrides.iter().enumerate() {
+            // A later value for the same key takes the place of this one, right or wrong.
+            let key = key_of(given);
+            if key.is_some() && overrides[at + 1..].iter().any(|later| key_of(later) == key) {
+                continue;
+            }
             apply_override(&mut table, given)?;
             // One by one, so that the error names the override that is wrong.
             if let Err(ConfigError::Invalid { message }) = Self::parse(table.clone()) {
@@ -143,7 +151,9 @@ impl Settings {
     fn make_paths_absolute(&mut self, folder: &Path) {
         let absolute = |spec: &str| {
             let path = folder.join(spec);
-            let found = path.exists().then(|| std::path::absolute(path).ok()).flatten();
+            let found = (!spec.is_empty() && path.exists())
+                .then(|| std::path::absolute(path).ok())
+                .flatten();
             found.map_or_else(|| spec.to_owned(), |path| path.to_string_lossy().into_owned())
         };
         // A name wins over a folder that happens to be called the same.
@@ -158,6 +168,11 @@ impl Settings {
         self.student.model = model(Role::Student, &self.student.model);
         self.teacher.chat_template = self.teacher.chat_template.as_deref().map(absolute);
     }
+}
+
+/// The key of an override; `None` if it sets nothing.
+fn key_of(given: &str) -> Option<&str> {
+    given.split_once('=').map(|(key, _)| key.trim())
 }
 
 /// Sets the `table.key=value` that is `given`; what does not parse as TOML is a string.

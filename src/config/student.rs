@@ -10,7 +10,8 @@ use crate::student::{OutOfRange, TrainSettings};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StudentSettings {
     /// A Hugging Face folder of a DistilBERT or BERT, a name from `promptmix models list`, or
-    /// `pocket` (the built-in demo model). `--student` is short for it.
+    /// `pocket` (the demo's toy model). `--student` is short for it. The default is the paper's
+    /// student; it reads English.
     pub model: String,
     #[serde(flatten)]
     pub training: TrainSettings,
@@ -20,15 +21,19 @@ pub(crate) struct StudentSettings {
     /// Saves the training state of the student that is kept after this many steps, at most every 20
     /// seconds, in addition to after each epoch. 0: after epochs only.
     pub snapshot_steps: usize,
+    /// Trains even if a class has no row at all, neither labelled nor generated. The student never
+    /// predicts such a class, so this is an error otherwise.
+    pub allow_empty_classes: bool,
 }
 
 impl Default for StudentSettings {
     fn default() -> Self {
         Self {
-            model: "pocket".into(),
+            model: "distilbert-base-uncased".into(),
             training: TrainSettings::default(),
             confidence_weights: false,
             snapshot_steps: 0,
+            allow_empty_classes: false,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     embed::Embedder,
     report::{
         self, Report,
-        build::{Findings, ReportBuilder, VariantPredictions, sections},
+        build::{Findings, ReportBuilder, VariantPredictions, classes, sections},
     },
     run::{RunFolder, ledger::Entry, names, read_json, read_texts},
     task::Task,
@@ -23,7 +23,7 @@ impl Pipeline<'_> {
     /// Runs the stage. Without a `teacher` that can score any text, its own row is left out.
     ///
     /// # Errors
-    /// Students that are not trained yet, and whatever stops the teacher or the disk.
+    /// Students that are not trained yet, or on other texts than there are now; and whatever stops the teacher or the disk.
     pub(crate) fn evaluate(
         &mut self,
         teacher: Option<&mut dyn Teacher>,
@@ -35,6 +35,7 @@ impl Pipeline<'_> {
         run.check_current(&["train"], names::PREDICTIONS)?;
         let trained: Vec<TrainedStudent> =
             read_json(&run.path().join(names::PREDICTIONS), "run `train` first")?;
+        check_age(run)?;
         let mut table = students(&trained);
         let eight_bits = eight_bits(&trained, task);
         let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
@@ -65,8 +66,10 @@ impl Pipeline<'_> {
         let findings = Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel };
         let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
         let mut report = builder.build(&findings, identity.as_ref(), student)?;
+        for warning in classes::without_texts(task, &kept) {
+            watch(Event::warning(warning));
+        }
         let privacy = privacy(run, task, settings, embedder)?;
-        report.warnings.extend(other_texts(run)?);
         report.warnings.extend(unused_edits(run));
         report.warnings.extend(privacy.warning());
         report.privacy = Some(privacy);
@@ -96,19 +99,22 @@ fn privacy(
     Ok(audit::Privacy { nearest, redacted, ..privacy })
 }
 
-/// A warning if the students were trained on another `train.jsonl` than the one that is there now.
-fn other_texts(run: &RunFolder) -> Result<Option<String>, PipelineError> {
+/// Checks that the students were trained on the `train.jsonl` that is there now: the report
+/// describes both.
+///
+/// # Errors
+/// [`PipelineError::OldStudents`].
+fn check_age(run: &RunFolder) -> Result<(), PipelineError> {
     let trained = run.ledger.entries().iter().rev().find_map(|entry| match entry {
         Entry::Stage { stage, files, .. } if stage == "train" => Some(files.get(names::TRAIN)),
         _ => None,
     });
-    let Some(trained) = trained.flatten() else { return Ok(None) };
-    Ok((run.hash(names::TRAIN)? != *trained).then(|| {
-        format!(
-            "train.jsonl, which this report describes, changed after the students were trained; `promptmix train {}` trains them on it",
-            run.path().display()
-        )
-    }))
+    match trained.flatten() {
+        Some(trained) if run.hash(names::TRAIN)? != *trained => {
+            Err(PipelineError::OldStudents { run: run.path().to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Warnings about edits by hand that the stage after them has not seen.
@@ -206,10 +212,13 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::augment::sample::{Sample, seed};
+    use crate::{
+        augment::sample::{Sample, seed},
+        hint::Hint,
+    };
 
     #[test]
-    fn a_changed_training_file_is_reported() {
+    fn students_of_another_training_file_are_not_evaluated() {
         let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
@@ -217,10 +226,14 @@ mod tests {
             RunFolder::open(folder.path(), &sample.task, &settings, &sample.prompts).unwrap();
         let write = |text: &str| fs::write(folder.path().join(names::TRAIN), text).unwrap();
         write("one");
-        assert_eq!(other_texts(&run).unwrap(), None, "nothing is known of a training");
+        assert!(check_age(&run).is_ok(), "nothing is known of a training");
         run.finish_stage("train", &[("students", 1)], &[names::TRAIN], Vec::new()).unwrap();
-        assert_eq!(other_texts(&run).unwrap(), None);
+        assert!(check_age(&run).is_ok());
         write("another");
-        assert!(other_texts(&run).unwrap().unwrap().contains("changed after"));
+        let error = check_age(&run).unwrap_err();
+        assert!(error.to_string().contains("another train.jsonl"), "{error}");
+        assert!(error.hint().unwrap().contains("promptmix train "), "{:?}", error.hint());
+        write("one");
+        assert!(check_age(&run).is_ok());
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fs, io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -13,9 +14,10 @@ use std::{
 };
 
 use super::{
-    Event, Pipeline, PipelineError, Watch, edited,
+    Event, Pipeline, PipelineError, Watch, class_rows, edited,
     examples::{self, ExampleBuilder},
     gold,
+    training_progress::{Share, Shares},
 };
 use crate::{
     audit::redact,
@@ -25,7 +27,7 @@ use crate::{
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
         self, BaseModel, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
-        TrainSettings, Training,
+        TrainSettings, TrainStep, Training,
     },
     task::Task,
 };
@@ -71,6 +73,8 @@ impl Pipeline<'_> {
             (Variant::A1, [gold, build.asked(&rows)?].concat()),
             (Variant::A2, [relabelled_gold, build.relabelled(&rows, false)?].concat()),
         ];
+        let [.., (_, kept)] = &variants;
+        class_rows::check(task, kept, settings.student.allow_empty_classes)?;
         for (_, examples) in &mut variants {
             redact::examples(settings, examples)?;
         }
@@ -184,10 +188,19 @@ impl StudentTrainer<'_> {
         let mark = run.path().join(names::STUDENT_KEY);
         let shared =
             Mutex::new((&mut run.ledger, watch, HashMap::<String, TestPredictions>::new()));
-        let failed = AtomicBool::new(false);
+        let (failed, shares) = (AtomicBool::new(false), Shares::default());
         let work = |ready: &ReadyJob<'_>| {
             let clock = Instant::now();
-            let (predictions, _uninterrupted) = self.train_one(ready, &test, &mark)?;
+            let mut share = Share::new(&shares);
+            let mut on_step = |step: TrainStep| {
+                if let Some(items) = share.advance(&step) {
+                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    (shared.1)(Event::Partly { items });
+                }
+                interrupt::flow()
+            };
+            let (predictions, _uninterrupted) =
+                self.train_one(ready, &test, &mark, &mut on_step)?;
             // Its share of the clock: `workers` students are trained at a time.
             let seconds = clock.elapsed().as_secs_f64() / parallelism.workers as f64;
             let entry = self.entry(ready, predictions.clone(), seconds);
@@ -196,6 +209,7 @@ impl StudentTrainer<'_> {
                 shared.0.append(vec![entry])?;
             }
             shared.2.insert(ready.key.to_owned(), predictions);
+            (shared.1)(Event::Partly { items: share.end() });
             (shared.1)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
         };
@@ -260,6 +274,7 @@ impl StudentTrainer<'_> {
         ready: &ReadyJob<'_>,
         test: &[String],
         mark: &Path,
+        on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<(TestPredictions, Option<interrupt::Hold>), PipelineError> {
         let save = ready.job.save.as_ref();
         // A student that is kept saves its state before the program ends.
@@ -267,7 +282,7 @@ impl StudentTrainer<'_> {
         let saved = save.filter(|_| ready.is_saved);
         let student = match saved {
             Some(folder) => Classifier::load(folder, self.base.device())?,
-            None => ready.training.run(&mut |_| interrupt::flow())?.classifier,
+            None => ready.training.run(on_step)?.classifier,
         };
         drop(saves);
         let (predicted, confidence) = most_probable(&student.predict(test)?);

@@ -21,7 +21,10 @@ use super::{
     ledger::{Entry, Ledger},
     names,
 };
-use crate::{config::Settings, hash, prompt::Prompts, task::Task, teacher::TeacherIdentity};
+use crate::{
+    config::Settings, hash, hint::shell_path, prompt::Prompts, task::Task,
+    teacher::TeacherIdentity,
+};
 
 /// Something odd about a run folder, and what helps.
 pub(crate) struct Remark {
@@ -231,7 +234,7 @@ impl RunFolder {
                 let path = self.path.display();
                 remarks.push(Remark {
                     message: format!("other users may read {path} (mode {mode:o})"),
-                    hint: Some(format!("chmod -R go= {path}")),
+                    hint: Some(format!("chmod -R go= {}", shell_path(&self.path))),
                 });
             }
         }

@@ -76,7 +76,8 @@ pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
 pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
-    Corpus, Example, OutOfRange, Snapshots, TrainSettings, Training, max_memory_estimate, steps,
+    Corpus, Example, OutOfRange, Snapshots, TrainSettings, TrainStep, Training,
+    max_memory_estimate, steps,
 };
 
 /// Result of the student's functions.

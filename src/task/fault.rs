@@ -5,9 +5,11 @@
 //! wrong, and has a hint. Faults are collected rather than returned one by one, so that all of them
 //! can be fixed in one go.
 
-use std::{borrow::Cow, fmt, path::PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::{
+    borrow::Cow,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::limits::{MAX_ROW, MAX_ROWS, MAX_TEXT};
 use crate::{hint::Hint, verbosity};
@@ -58,7 +60,25 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
+        let file = &self.place.file;
+        match &self.problem {
+            // The file that is at fault is named once.
+            Problem::MissingFile { path } | Problem::MissingData { path } if path == file => {
+                write!(f, "{file}: no such file")
+            }
+            Problem::Unreadable { path, message } | Problem::NotAFile { path, message }
+                if path == file =>
+            {
+                write!(f, "{file}: cannot be read: {message}")
+            }
+            Problem::UnsupportedFormat { path, .. } if path == file => {
+                write!(f, "{file}: the format is not supported")
+            }
+            Problem::Workbook { path } if path == file => {
+                write!(f, "{file}: it is a workbook or an archive")
+            }
+            problem => write!(f, "{}: {problem}", self.place),
+        }
     }
 }
 
@@ -324,21 +344,23 @@ impl Hint for TaskError {
     }
 }
 
-impl From<Fault> for TaskError {
-    fn from(fault: Fault) -> Self {
-        Self::Faults { faults: vec![fault] }
-    }
-}
-
-impl From<Vec<Fault>> for TaskError {
-    fn from(faults: Vec<Fault>) -> Self {
-        Self::Faults { faults }
-    }
-}
-
 impl TaskError {
     pub(super) fn one(place: Place, problem: Problem) -> Self {
-        Self::Faults { faults: vec![Fault { place, problem }] }
+        Fault { place, problem }.into()
+    }
+
+    /// The same error with its files named as seen from where the user is: those of a task lie
+    /// below `folder`.
+    pub(super) fn below(mut self, folder: &Path) -> Self {
+        if let Self::Faults { faults } = &mut self {
+            for Fault { place, problem } in faults {
+                place.file = folder.join(&place.file).display().to_string();
+                if let Problem::TestIsSeed { seeds, .. } = problem {
+                    *seeds = folder.join(&*seeds).display().to_string();
+                }
+            }
+        }
+        self
     }
 }
 
@@ -368,32 +390,6 @@ fn hints(faults: &[Fault]) -> Option<String> {
             let lines: Vec<String> =
                 several.iter().map(|(place, hint)| format!("{place}: {hint}")).collect();
             Some(lines.join("\n"))
-        }
-    }
-}
-
-/// A task that loads but could be better. Each message names the next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Warning {
-    /// A class of which the teacher sees only the name.
-    MissingDescription { class: String, line: usize },
-    /// `shots` is not set, and the classes differ in their number of seeds.
-    ShotsByFewest { class: String, shots: usize },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingDescription { class, line } => write!(
-                f,
-                "task.toml:{line}: class {class:?} has no description; one line on what belongs to \
-                 it helps the teacher most"
-            ),
-            Self::ShotsByFewest { class, shots } => write!(
-                f,
-                "task.toml: only {shots} seeds per class are used, because {class:?} has no more; \
-                 add seeds to it, or set shots = {shots}"
-            ),
         }
     }
 }
@@ -443,7 +439,7 @@ fn columns(found: &[String]) -> String {
 }
 
 /// The names separated by commas; of many only the first few.
-fn enumerated(names: &[String]) -> String {
+pub(crate) fn enumerated(names: &[String]) -> String {
     const SHOWN: usize = 10;
     if names.is_empty() {
         return "none".into();
@@ -462,9 +458,9 @@ mod tests {
 
     #[test]
     fn edit_distance_is_levenshteins() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "añb"), 3);
-        assert_eq!(edit_distance("añb", "añb"), 0);
+        for (a, b, distance) in [("kitten", "sitting", 3), ("", "añb", 3), ("añb", "añb", 0)] {
+            assert_eq!(edit_distance(a, b), distance);
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod manifest;
 mod names;
 mod read;
 mod scaffold;
+mod warning;
 
 use std::{
     borrow::Cow,
@@ -55,11 +56,12 @@ use crate::rng::Rng;
 pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
 pub use fault::TaskError;
-pub(crate) use fault::{Place, Problem, Warning};
+pub(crate) use fault::{Place, Problem, enumerated};
 pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
 };
 pub(crate) use scaffold::scaffold;
+pub(crate) use warning::Warning;
 
 use manifest::{DataFile, FILE, Manifest, Shots};
 use read::{Faults, Row, Source};
@@ -143,7 +145,8 @@ impl Task {
             .map_err(|problem| TaskError::one(Place::whole(&shown), problem))?;
         source.name = FILE.to_owned();
         let folder = file.parent().unwrap_or(Path::new(""));
-        let mut task = Self::read(&source, &Files::Folder(folder))?;
+        let mut task =
+            Self::read(&source, &Files::Folder(folder)).map_err(|error| error.below(folder))?;
         if task.name.is_empty() {
             let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
             let name = whole.file_name().unwrap_or("task".as_ref());
@@ -260,6 +263,11 @@ impl Task {
         }
         self.shots = shots;
         faults.finish(self)
+    }
+
+    /// [`Self::warnings`] as they are printed: one line for all classes without a description.
+    pub(crate) fn told_warnings(&self) -> Vec<String> {
+        warning::told(&self.warnings, self.classes.len())
     }
 
     /// The place in `task.toml` of a key of [`Task::settings`], such as `student`, `epochs`; if the

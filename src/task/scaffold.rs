@@ -154,7 +154,12 @@ fn manifest(classes: &[ScaffoldClass]) -> String {
     text.push_str(
         "[data]\n\
          seeds = \"seeds.jsonl\"\n\
-         # test = \"test.jsonl\" # labelled texts that training never sees, to measure accuracy\n",
+         # test = \"test.jsonl\" # labelled texts that training never sees, to measure accuracy\n\n\
+         # The models, unless --teacher and --student name them: `promptmix models list`, or a file.\n\
+         # [teacher]\n\
+         # model = \"qwen2.5-1.5b-instruct\"\n\
+         # [student]\n\
+         # model = \"distilbert-base-uncased\" # the default; reads English\n",
     );
     text
 }

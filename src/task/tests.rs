@@ -433,7 +433,7 @@ fn a_folder_and_its_task_toml_load_the_same_task() {
     fs::create_dir(&home).unwrap();
     let error = Task::load(&home).unwrap_err();
     let file = home.join("task.toml").display().to_string();
-    assert_eq!(error.to_string(), format!("{file}: there is no file {file:?}"));
+    assert_eq!(error.to_string(), format!("{file}: no such file"));
     assert!(error.hint().unwrap().starts_with("`promptmix init"));
     let toml = format!("{HEAD}{DATA}").replace("name = \"help-desk\"", "");
     fs::write(home.join("task.toml"), toml.replace('\n', "\r\n")).unwrap();
@@ -454,7 +454,8 @@ fn a_folder_in_place_of_a_file_cannot_be_read() {
     fs::write(folder.path().join("task.toml"), format!("{HEAD}{DATA}")).unwrap();
     let found = faults(Task::load(folder.path()));
     assert_eq!(found.len(), 1);
-    assert!(found[0].starts_with("task.toml:12:9: \"seeds.jsonl\" cannot be read: "), "{found:?}");
+    let start = format!("{}:12:9: ", folder.path().join("task.toml").display());
+    assert!(found[0].starts_with(&format!("{start}\"seeds.jsonl\" cannot be read: ")), "{found:?}");
 }
 
 #[test]
@@ -464,8 +465,10 @@ fn task_toml_may_have_a_byte_order_mark_and_must_be_utf8() {
     fs::write(folder.path().join("seeds.jsonl"), SEEDS).unwrap();
     fs::write(&file, format!("\u{feff}{HEAD}{DATA}")).unwrap();
     assert_eq!(Task::load(&file).unwrap().name, "help-desk");
+    let shown = file.display();
     fs::write(&file, b"item = \"caf\xe9\"\n").unwrap();
-    assert_eq!(faults(Task::load(&file)), ["task.toml:1:12: not UTF-8: byte 0xe9 at offset 11"]);
+    let fault = format!("{shown}:1:12: not UTF-8: byte 0xe9 at offset 11");
+    assert_eq!(faults(Task::load(&file)), [fault]);
 }
 
 #[test]

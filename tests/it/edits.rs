@@ -347,6 +347,15 @@ fn an_edit_is_recorded_once_wherever_the_program_is_killed() {
         assert_eq!(fs::read(&relabelled).unwrap(), recorded);
         assert_eq!(edit_entries(&dir), entries);
     }
+    // Another edit comes before the program is started again: it alone is recorded.
+    fs::remove_dir_all(dir.path("out/written")).unwrap();
+    for (path, bytes) in &before {
+        dir.write(path.to_str().unwrap(), bytes);
+    }
+    fs::write(&relabelled, &edited).unwrap();
+    edit(&dir, "relabelled.jsonl", |rows| rows[8]["relabel"] = CLASSES[0].into());
+    assert!(told(&dir, &["train", "out"]).contains("1 label changed by hand in relabelled.jsonl"));
+    assert_eq!(edit_entries(&dir)[1]["changes"].as_array().unwrap().len(), 1);
     // A folder of an earlier version has no copies; what was written follows from its other files.
     let dir = TestDir::new();
     imported(&dir);

@@ -491,3 +491,43 @@ fn imported_texts_follow_the_names_of_their_classes() {
     task.dir.write("texts.jsonl", row("x", "weather", "weather"));
     assert!(task.dir.fails(&[&command[..], &TINY].concat()).contains("texts.jsonl:1"));
 }
+
+#[test]
+fn edits_by_hand_stand_when_the_task_changes() {
+    let mut task = Growing::new(&[PASSWORD, HARDWARE]);
+    task.run();
+    let mut lines = task.rows("augmented.jsonl");
+    let place = |lines: &[Value], name: &str| {
+        lines.iter().position(|row| row["major"] == name).expect("a row of the class")
+    };
+    let removed = lines.remove(place(&lines, "password_reset"));
+    let edited = place(&lines, "hardware_fault");
+    lines[edited]["text"] = "the dock no longer charges my laptop".into();
+    let text: String = lines.iter().map(|row| format!("{row}\n")).collect();
+    task.dir.write("out/augmented.jsonl", text);
+
+    task.classes[1].0 = "broken_device";
+    task.classes.push(VPN);
+    task.seeds = SEEDS.to_vec();
+    let (said, new) = task.run();
+    assert!(said.contains("by hand in augmented.jsonl"), "{said}");
+    assert!(
+        said.contains("kept: 7 texts of 2 classes; redone: all labels; new: 4 texts"),
+        "{said}"
+    );
+    // What a person removed is not written anew.
+    assert_eq!((calls(&new).0, calls(&new).1), (2, 11));
+    let check = || {
+        let rows = task.rows("augmented.jsonl");
+        assert_eq!(rows.len(), 11);
+        assert!(!task.texts().contains(removed["text"].as_str().unwrap()));
+        let mine = rows.iter().find(|row| row["text"] == "the dock no longer charges my laptop");
+        let mine = mine.expect("the edited text");
+        assert_eq!((&mine["major"], &mine["by"]), (&"broken_device".into(), &"person".into()));
+    };
+    check();
+    let (_, new) = task.run();
+    assert_eq!(calls(&new), (0, 0, 0));
+    check();
+    task.dir.ok(&["audit", "out"]);
+}

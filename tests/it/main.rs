@@ -10,6 +10,7 @@ mod bundle;
 mod compare;
 #[cfg(target_os = "linux")]
 mod crash;
+mod daily;
 mod demo;
 mod docs;
 mod edits;

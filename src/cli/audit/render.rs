@@ -8,6 +8,7 @@ use super::{Findings, Integrity};
 use crate::{
     audit::{HowCopied, Nearest, Privacy},
     cli::table::aligned,
+    hint::shell_path,
 };
 
 pub(super) fn json(findings: &Findings) {
@@ -48,7 +49,7 @@ pub(super) fn next_step(run: &Path) -> String {
     if run.join("comparison").exists() {
         return "`promptmix compare` writes them to texts/".to_owned();
     }
-    format!("`promptmix filter {}` writes train.jsonl", run.display())
+    format!("`promptmix filter {}` writes train.jsonl", shell_path(run))
 }
 
 /// A file name from the ledger, escaped: the ledger may come from somebody else.
@@ -58,7 +59,7 @@ pub(super) fn name(file: &str) -> String {
 
 /// What remains to be done after masking.
 pub(super) fn redacted(run: &Path) -> String {
-    let run = run.display();
+    let run = shell_path(run);
     format!(
         "
 train.jsonl is masked, and filter.redact is on for this run. The student and the report are still based on the

@@ -29,10 +29,8 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
     };
     let device = build::student_device()?;
     let base = BaseModel::open(model, &device)?;
-    let classifies = workload.only.is_empty()
-        || [Kind::Classify, Kind::ClassifyFast].iter().any(|kind| workload.only.contains(kind));
     // A folder without a trained classifier is a base model.
-    let trained = Path::new(model).is_dir() && classifies;
+    let trained = Path::new(model).is_dir();
     let name = Path::new(model).file_name().map_or(model.into(), |name| name.to_string_lossy());
     let subject = Subject {
         name: &name,

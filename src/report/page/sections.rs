@@ -132,7 +132,7 @@ pub(super) fn differences(report: &Report) -> Option<Value> {
 /// One paired difference on a chart from -`reach` to `reach`.
 pub(super) fn difference(name: &str, interval: Interval, reach: f64) -> Value {
     let shown = match interval {
-        interval if interval.includes_zero() => "no difference shown",
+        interval if !interval.shows_difference() => interval.not_shown(),
         interval if interval.mean > 0.0 => "better",
         _ => "worse",
     };

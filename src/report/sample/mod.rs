@@ -13,7 +13,7 @@ fn class(name: &str, description: &str) -> Class {
 }
 
 fn interval(mean: f64, low: f64, high: f64) -> Interval {
-    Interval { mean, low, high }
+    Interval::new(mean, low, high)
 }
 
 fn example(text: &str, pair: (&str, &str), alpha: f64, label: &str, probability: f64) -> Example {

@@ -77,10 +77,15 @@ pub(in crate::run) fn take_up(
         }
     };
     ledger.append(edited.clone().map(entry).collect())?;
-    for (name, bytes) in found.iter().flat_map(|found| &found.contents) {
+    let contents = || found.iter().flat_map(|found| &found.contents);
+    for (name, bytes) in contents() {
         copies::keep(folder, name, bytes)?;
+    }
+    for (name, bytes) in contents() {
         let path = folder.join(name);
         crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })?;
+    }
+    for (name, bytes) in contents() {
         copies::keep_only(folder, name, &hash::of_bytes(bytes));
     }
     // Folders of earlier versions have no copies.
@@ -205,7 +210,10 @@ fn look(
     let record = last_record(entries, file);
     let mut bases = copies::read(folder, file);
     if let Some((_, sha256)) = record.filter(|(_, last)| !copies::exists(folder, file, last)) {
-        bases.extend(rebuilt(folder, file, sha256));
+        match recorded(entries, file, &bases, &pool) {
+            Some(base) => bases = vec![base],
+            None => bases.extend(rebuilt(folder, file, sha256)),
+        }
     }
     let whole = bases.is_empty();
     if whole {
@@ -214,15 +222,6 @@ fn look(
     let mut fewest: Option<(Vec<RowEdit>, Vec<TextRow>)> = None;
     for (_, rows) in bases {
         let changes = edited.diff(&bytes, &rows, next_id)?;
-        if let Some((at, sha256)) = record.filter(|(at, _)| is_edit(&entries[*at])) {
-            // Recorded, but the program was killed before it wrote the file.
-            let edits = Edits::of(&entries[..at]);
-            let content = json_lines(&edits.rewrite(file, &rows, &changes, &pool));
-            if hash::of_bytes(&content) == sha256 {
-                let contents = BTreeMap::from([(file, content)]);
-                return Ok(Some(FileEdits { file, changes: Vec::new(), whole, contents }));
-            }
-        }
         if fewest.as_ref().is_none_or(|(known, _)| changes.len() < known.len()) {
             fewest = Some((changes, rows));
         }
@@ -235,8 +234,22 @@ fn look(
     Ok(Some(FileEdits { file, changes, whole, contents }))
 }
 
-fn is_edit(entry: &Entry) -> bool {
-    matches!(entry, Entry::Edit { .. })
+/// The content of `file` with the edits that were recorded last, if the program was killed before
+/// it wrote them: made from one of the copies `bases`.
+fn recorded(
+    entries: &[Entry],
+    file: &str,
+    bases: &[(Vec<u8>, Vec<TextRow>)],
+    pool: &[TextRow],
+) -> Option<(Vec<u8>, Vec<TextRow>)> {
+    let (at, sha256) = last_record(entries, file)?;
+    let Entry::Edit { file: edited, changes, .. } = &entries[at] else { return None };
+    let edits = Edits::of(&entries[..at]);
+    bases.iter().filter(|_| edited == file).find_map(|(_, rows)| {
+        let rows = edits.rewrite(file, rows, changes, pool);
+        let bytes = json_lines(&rows);
+        (hash::of_bytes(&bytes) == sha256).then_some((bytes, rows))
+    })
 }
 
 /// An id above all that are in use.

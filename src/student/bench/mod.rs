@@ -174,7 +174,8 @@ pub(crate) fn bench(
         }
         only => Kind::ALL.into_iter().filter(|kind| only.contains(kind)).collect(),
     };
-    let (labels, examples) = texts::examples(subject.base, &subject.texts, workload)?;
+    let known = subject.classifier.as_ref().map_or(&[][..], Classifier::labels);
+    let (labels, examples) = texts::examples(subject.base, known, &subject.texts, workload)?;
     let base = subject.base;
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)

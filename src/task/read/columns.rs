@@ -55,6 +55,9 @@ const LABELS: [&str; 14] = [
     "department",
 ];
 
+/// Names of columns that a fault keeps.
+const KEPT: usize = 100;
+
 /// The columns to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Columns {
@@ -266,8 +269,18 @@ impl Search<'_> {
     }
 
     fn missing(&self, name: &str, setting: &'static str) -> Problem {
-        Problem::MissingColumn { column: name.to_owned(), found: self.found.to_vec(), setting }
+        missing(name, self.found.iter(), setting)
     }
+}
+
+/// The fault of a column that is not among those `found`, of which it keeps the first few.
+pub(super) fn missing<'f>(
+    column: &str,
+    found: impl Iterator<Item = &'f String>,
+    setting: &'static str,
+) -> Problem {
+    let found = found.take(KEPT).cloned().collect();
+    Problem::MissingColumn { column: column.to_owned(), found, setting }
 }
 
 fn positions(names: &[String], matches: impl Fn(&String) -> bool) -> Vec<usize> {

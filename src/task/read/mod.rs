@@ -176,6 +176,18 @@ impl Faults {
     }
 }
 
+impl From<Fault> for TaskError {
+    fn from(fault: Fault) -> Self {
+        Self::Faults { faults: vec![fault] }
+    }
+}
+
+impl From<Vec<Fault>> for TaskError {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Faults { faults }
+    }
+}
+
 /// Converts byte offsets to lines and columns.
 pub(super) struct Lines<'a> {
     text: &'a str,

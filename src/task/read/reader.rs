@@ -15,7 +15,7 @@ use super::{
         names,
     },
     Cell, Field, Places, Record,
-    columns::{Columns, Picked},
+    columns::{self, Columns, Picked},
     csv::Csv,
     format::{self, Format},
     input::{Input, Part},
@@ -389,12 +389,11 @@ impl Cells<'_> {
 
     /// A missing column of a row, as only JSON has it.
     fn missing(&self, column: &str, setting: &'static str) -> Misplaced {
-        let found = self.fields.iter().map(|field| field.name.clone()).collect();
         let start = match self.places {
             Places::Text { start, .. } => *start,
             Places::Row(row) => (*row, 1),
         };
-        (start, Problem::MissingColumn { column: column.to_owned(), found, setting })
+        (start, columns::missing(column, self.fields.iter().map(|field| &field.name), setting))
     }
 
     /// The text: the columns `names` that have one, joined.

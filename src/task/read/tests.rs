@@ -298,7 +298,7 @@ fn plain_text_is_read_line_by_line() {
     let error = read_texts(&path).unwrap_err().to_string();
     assert!(error.contains("x.txt: the file contains no texts"));
     let error = read_texts(&folder.path().join("y.txt")).unwrap_err();
-    assert!(error.to_string().contains("y.txt: there is no file"));
+    assert!(error.to_string().contains("y.txt: no such file"));
 }
 
 #[test]

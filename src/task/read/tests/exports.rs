@@ -203,7 +203,8 @@ fn a_file_of_open_quotes_takes_linear_time() {
     assert!(faults[0].starts_with("x.csv:2:1: "), "{}", faults[0]);
     let fields = format!("text,label\n{}\n", ",".repeat(4_000_000));
     assert_eq!(read("x.csv", fields.as_bytes()).1.len(), 1);
-    assert!(begun.elapsed().as_secs() < 20);
+    // Quadratic time would be half an hour; a busy machine is no fault.
+    assert!(begun.elapsed().as_secs() < 120);
 }
 
 #[test]

@@ -108,15 +108,9 @@ impl Integrity {
 
     /// Reasons not to trust the folder.
     fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if let Some(broken) = &self.chain.broken {
-            faults.push(format!("the ledger's chain breaks at line {}", broken.line));
-        }
+        let mut faults = audit::faults(&self.chain, &self.changed);
         if self.expected == Some(None) {
             faults.push("the ledger does not contain the expected hash".to_owned());
-        }
-        if let Some(first) = self.changed.first() {
-            faults.push(format!("{} is not as the run wrote it", render::name(&first.file)));
         }
         faults
     }

@@ -39,7 +39,7 @@ use crate::{
     embed::Embedder,
     pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch},
     prompt::Prompts,
-    report::{LeftOut, Report},
+    report::{self, LeftOut, Report},
     run::RunFolder,
     student::BaseModel,
     task::{LabelledText, Task},
@@ -241,11 +241,12 @@ impl<'a> Compare<'a> {
     pub(crate) fn finish(&self, embedder: &dyn Embedder) -> Result<Report, PipelineError> {
         outcome::report(self, embedder)
     }
+
     /// Writes `compare.json`, `compare.md` and the report; returns the first.
     ///
     /// # Errors
     /// A failed write.
-    pub(crate) fn write(&self, report: &Report) -> Result<String, PipelineError> {
+    pub(crate) fn write(&mut self, report: &Report) -> Result<String, PipelineError> {
         let (models, markdown) = (self.models(), markdown(report));
         let comparison = report.comparison.as_ref();
         let json = serde_json::to_string_pretty(&serde_json::json!({
@@ -263,6 +264,11 @@ impl<'a> Compare<'a> {
         self.run.write("compare.json", format!("{json}\n").as_bytes())?;
         self.run.write("compare.md", markdown.as_bytes())?;
         report.write(self.run.path())?;
+        let mut files = self.run.files_in("texts")?;
+        let results = ["compare.json", "compare.md", report::JSON_FILE, report::HTML_FILE];
+        files.extend(results.map(str::to_owned));
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        self.run.finish_stage("compare", &[("rows", report.results.len())], &files, Vec::new())?;
         Ok(json)
     }
 }

@@ -20,7 +20,7 @@ use super::{
     paths::{self, library_names, library_root, model_dir, plain_name},
     resolve,
 };
-use crate::fs::{private_options, sync_dir};
+use crate::fs::{create_new, sync_dir};
 
 /// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +204,7 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, String), ModelError> {
     let read = |source| ModelError::Read { path: from.to_owned(), source };
     let write = |source| ModelError::Write { path: to.to_owned(), source };
     let mut source = File::open(from).map_err(read)?;
-    let mut target = private_options().write(true).create_new(true).open(to).map_err(write)?;
+    let mut target = create_new(to).map_err(write)?;
     let (mut hash, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
     loop {

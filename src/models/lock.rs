@@ -18,7 +18,7 @@ use super::{
     paths::{self, home, trusted_home},
 };
 use crate::{
-    fs::private_options,
+    fs::open_for_update,
     verbosity::{self, Notice},
 };
 
@@ -129,8 +129,7 @@ pub(super) fn acquire(path: PathBuf, other: &str) -> Result<Guard, ModelError> {
         files::create_dir(parent)?;
     }
     let write = |source| ModelError::Write { path: path.clone(), source };
-    let options = private_options().read(true).write(true).create(true).truncate(false).clone();
-    let mut file = options.open(&path).map_err(write)?;
+    let mut file = open_for_update(&path).map_err(write)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -23,7 +23,8 @@ impl Pipeline<'_> {
     /// Runs the stage. Without a `teacher` that can score any text, its own row is left out.
     ///
     /// # Errors
-    /// Students that are not trained yet, or on other texts than there are now; and whatever stops the teacher or the disk.
+    /// Students that are not trained yet, or on other texts than there are now; and whatever stops
+    /// the teacher or the disk.
     pub(crate) fn evaluate(
         &mut self,
         teacher: Option<&mut dyn Teacher>,
@@ -74,8 +75,8 @@ impl Pipeline<'_> {
         report.warnings.extend(privacy.warning());
         report.privacy = Some(privacy);
         report.write(run.path())?;
-        // The report holds times, so its bytes differ from run to run: no hash is recorded.
-        run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
+        let files = [report::JSON_FILE, report::HTML_FILE];
+        run.finish_stage("eval", &[("rows", report.results.len())], &files, Vec::new())?;
         Ok(report)
     }
 }

@@ -32,14 +32,9 @@ use crate::{
     task::Task,
 };
 
-/// The files that the stage reads and writes, as the ledger records them.
-const FILES: [&str; 5] = [
-    names::TRAIN,
-    names::PREDICTIONS,
-    "student/config.json",
-    "student/model.safetensors",
-    "student/tokenizer.json",
-];
+/// The files that the stage reads and writes, as the ledger records them; the student's own are
+/// recorded too.
+const FILES: [&str; 3] = [names::TRAIN, names::PREDICTIONS, names::STUDENT_KEY];
 
 impl Pipeline<'_> {
     /// Runs the stage: the variants `seeds`, `A1` (labels as asked for) and `A2` (labels after
@@ -101,7 +96,10 @@ impl Pipeline<'_> {
         let trained: Vec<TrainedStudent> = trained.collect();
         let json = serde_json::to_vec(&trained).expect("predictions are plain numbers");
         run.write(names::PREDICTIONS, &json)?;
-        run.finish_stage("train", &[("students", trained.len())], &FILES, Vec::new())?;
+        let student = run.files_in(names::STUDENT)?;
+        let files: Vec<&str> =
+            FILES.into_iter().chain(student.iter().map(String::as_str)).collect();
+        run.finish_stage("train", &[("students", trained.len())], &files, Vec::new())?;
         watch(Event::End { summary: format!("{} students trained", trained.len()) });
         Ok(trained)
     }

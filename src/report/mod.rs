@@ -163,6 +163,11 @@ impl Hint for ReportError {
     }
 }
 
+/// The name of the report in a run folder, for programs.
+pub(crate) const JSON_FILE: &str = "report.json";
+/// The same for people.
+pub(crate) const HTML_FILE: &str = "report.html";
+
 impl ReportError {
     fn json(path: &Path, error: &serde_json::Error) -> Self {
         Self::Json { path: path.to_owned(), message: verbosity::json_fault(error) }
@@ -193,7 +198,7 @@ impl Report {
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        let path = folder.join("report.json");
+        let path = folder.join(JSON_FILE);
         let mut json =
             serde_json::to_string_pretty(self).map_err(|error| ReportError::json(&path, &error))?;
         json.push('\n');
@@ -202,7 +207,7 @@ impl Report {
                 .map_err(|source| ReportError::Write { path, source })
         };
         write(path, &json)?;
-        write(folder.join("report.html"), &render(self))
+        write(folder.join(HTML_FILE), &render(self))
     }
 
     /// Reads a `report.json`.

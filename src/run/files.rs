@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     path::Path,
 };
 
@@ -44,9 +44,31 @@ pub(super) fn create_private_folder(path: &Path) -> Result<(), RunError> {
         .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
+/// The names of the files in the subfolder `name` of the run folder `path` and below, sorted; none
+/// if there is no such folder.
+pub(super) fn files_below(path: &Path, name: &str) -> Result<Vec<String>, RunError> {
+    let folder = path.join(name);
+    let hint = "the folder must be readable";
+    let read = |source| RunError::Read { path: folder.clone(), source, hint };
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(read)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(read)?;
+        let inner = format!("{name}/{}", entry.file_name().to_string_lossy());
+        match entry.file_type().map_err(read)?.is_dir() {
+            true => files.extend(files_below(path, &inner)?),
+            false => files.push(inner),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Removes what a program that was killed in the middle of a write left in the run folder `path`:
-/// files and students are written under another name and then renamed. Best effort: leftovers do no
-/// harm.
+/// files are written under another name and then renamed. Best effort: leftovers do no harm.
 pub(super) fn sweep(path: &Path) {
     let numbered = |name: &str, before: &str| {
         let number = name.strip_prefix(before);
@@ -61,10 +83,6 @@ pub(super) fn sweep(path: &Path) {
         let is_old_report = name.strip_suffix(".tmp").is_some_and(|name| numbered(name, "report."));
         if kind.is_file() && (name.ends_with(".part") || is_old_report) {
             let _ = fs::remove_file(path);
-        } else if kind.is_dir()
-            && (numbered(name, ".student.new-") || numbered(name, ".student.old-"))
-        {
-            let _ = fs::remove_dir_all(path);
         } else if kind.is_dir() && name != names::STUDENT && !name.starts_with('.') {
             sweep(&path);
         }

@@ -5,8 +5,7 @@ mod task_change;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File, TryLockError},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use super::{
     clock::now,
     edits::{self, Edits},
     files::{self, INCOMPLETE, create_private_folder, json_lines, read_json, read_settings, sweep},
-    ledger::{Entry, Ledger},
+    ledger::{Entry, Ledger, LedgerError},
     names,
 };
 use crate::{
@@ -40,7 +39,6 @@ pub(crate) struct RunFolder {
     pending: Option<PendingChange>,
     /// What people edited since the folder was last open, one line for each file.
     edited: Vec<String>,
-    _lock: File,
 }
 
 impl RunFolder {
@@ -99,7 +97,8 @@ impl RunFolder {
         settings: &Settings,
         prompts: &Prompts,
     ) -> Result<(), RunError> {
-        let entry = begun(task.sha256.clone(), prompts.sha256().to_owned(), settings);
+        let (task_sha256, prompts_sha256) = (task.sha256.clone(), prompts.sha256().to_owned());
+        let entry = begun(task_sha256, prompts_sha256, settings, self.hash(names::TASK)?);
         let parts = |entry: &Entry| match entry {
             Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
                 Some((task_sha256.clone(), prompts_sha256.clone(), settings.clone()))
@@ -109,7 +108,7 @@ impl RunFolder {
         let last = self.ledger.entries().iter().rev().find_map(parts);
         if last.is_none() || last != parts(&entry) {
             self.write(names::SETTINGS, settings.to_toml().as_bytes())?;
-            self.ledger.append(vec![entry])?;
+            self.ledger.append_and_seal(vec![entry])?;
         }
         Ok(())
     }
@@ -181,30 +180,31 @@ impl RunFolder {
         let (task_sha256, prompts_sha256, same) = last.unwrap_or_default();
         if !same {
             self.write(names::SETTINGS, text.as_bytes())?;
-            self.ledger.append(vec![begun(task_sha256, prompts_sha256, settings)])?;
+            let begun = begun(task_sha256, prompts_sha256, settings, self.hash(names::TASK)?);
+            self.ledger.append_and_seal(vec![begun])?;
         }
         Ok(())
     }
 
+    /// Opens the ledger in the folder `path`, which locks the run.
     fn lock(path: &Path) -> Result<Self, RunError> {
-        let lock_path = path.join(names::LOCK);
-        let write = |source| RunError::Write { path: lock_path.clone(), source };
-        let mut options = crate::fs::private_options();
-        options.create(true).truncate(false).read(true).write(true);
-        let mut lock = options.open(&lock_path).map_err(write)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&lock_path).unwrap_or_default().trim().to_owned();
-                return Err(RunError::InUse { path: path.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(write(source)),
+        if let Some(reason) = crate::fs::unsafe_to_write(path) {
+            return Err(RunError::Unsafe { path: path.to_owned(), reason });
         }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
+        let holder = path.join(names::LOCK);
+        let ledger = Ledger::open(&path.join(names::LEDGER)).map_err(|error| match error {
+            LedgerError::Locked { .. } => {
+                let pid = crate::fs::read_regular(&holder, 20).ok();
+                let pid = pid.and_then(|pid| pid.trim().parse().ok());
+                RunError::InUse { path: path.to_owned(), pid }
+            }
+            error => error.into(),
+        })?;
+        crate::fs::write_atomic(&holder, format!("{}\n", std::process::id()).as_bytes())
+            .map_err(|source| RunError::Write { path: holder, source })?;
+        crate::fs::repair_dirs(path);
         sweep(path);
-        let ledger = Ledger::open(&path.join(names::LEDGER))?;
-        let run =
-            Self { path: path.to_owned(), ledger, pending: None, edited: Vec::new(), _lock: lock };
+        let run = Self { path: path.to_owned(), ledger, pending: None, edited: Vec::new() };
         run.settle()?;
         Ok(run)
     }
@@ -302,7 +302,7 @@ impl RunFolder {
             });
         }
         if last != Some(identity) {
-            self.ledger.append(vec![Entry::Teacher { identity: identity.clone() }])?;
+            self.ledger.append_and_seal(vec![Entry::Teacher { identity: identity.clone() }])?;
         }
         Ok(())
     }
@@ -350,7 +350,7 @@ impl RunFolder {
             .map(|(row, outcome)| Entry::Decision { stage: stage.to_owned(), row, outcome })
             .collect();
         entries.push(end);
-        self.ledger.append(entries)?;
+        self.ledger.append_and_seal(entries)?;
         edits::after_stage(&self.path, self.ledger.entries(), names);
         Ok(())
     }
@@ -362,6 +362,11 @@ impl RunFolder {
         Ok(edits::written_before(&self.path, self.ledger.entries(), name, &now).unwrap_or(now))
     }
 
+    /// The files in the subfolder `name` and below, sorted; none if there is no such folder.
+    pub(crate) fn files_in(&self, name: &str) -> Result<Vec<String>, RunError> {
+        files::files_below(&self.path, name)
+    }
+
     /// SHA-256 (hex) of the file `name`.
     pub(crate) fn hash(&self, name: &str) -> Result<String, RunError> {
         let path = self.path.join(name);
@@ -370,14 +375,20 @@ impl RunFolder {
     }
 }
 
-/// The entry of a start.
-fn begun(task_sha256: String, prompts_sha256: String, settings: &Settings) -> Entry {
+/// The entry of a start: the settings, and the hash of `task.json`, on which all else rests.
+fn begun(
+    task_sha256: String,
+    prompts_sha256: String,
+    settings: &Settings,
+    task_file: String,
+) -> Entry {
     Entry::Begun {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: now(),
         task_sha256,
         prompts_sha256,
         settings: settings.to_toml(),
+        files: [(names::TASK.to_owned(), task_file)].into(),
     }
 }
 
@@ -393,7 +404,8 @@ fn last_settings(entries: &[Entry]) -> Option<&str> {
 /// task.
 fn holds_other_files(path: &Path) -> bool {
     let own = |name: &str| {
-        [names::LOCK, names::LEDGER, names::COMPARISON].contains(&name) || name.ends_with(".part")
+        [names::LOCK, names::LEDGER, names::HEAD, names::COMPARISON].contains(&name)
+            || name.ends_with(".part")
     };
     fs::read_dir(path).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| !own(&entry.file_name().to_string_lossy())))

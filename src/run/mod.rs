@@ -58,8 +58,10 @@ pub enum RunError {
         "{file} is not the teacher that {path} was started with: expected sha256 {was}, found {found}"
     )]
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
-    #[error("{path} is in use by another promptmix (process {pid})")]
-    InUse { path: PathBuf, pid: String },
+    #[error("{path} is in use by another promptmix{}", process(.pid))]
+    InUse { path: PathBuf, pid: Option<u32> },
+    #[error("nothing is written into {path}: {reason}")]
+    Unsafe { path: PathBuf, reason: String },
     #[error("{path} is not a run folder: it holds other files")]
     NotARun { path: PathBuf },
     #[error("{path} holds a single run")]
@@ -96,6 +98,9 @@ impl Hint for RunError {
                 "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"
             }
             Self::InUse { .. } => "wait until it has finished, or choose another folder with --out",
+            Self::Unsafe { .. } => {
+                "a link planted by another user would overwrite a file elsewhere; choose a folder of your own with --out, or take the right to write from others (`chmod go-w`) and put files in the place of links"
+            }
             Self::NotARun { .. } => "choose an empty or a new folder with --out",
             Self::SingleRun { .. } => "give the comparison a folder of its own with --out",
             Self::Comparison { .. } => "give the run a folder of its own with --out",
@@ -113,6 +118,10 @@ impl RunError {
         let message = format!("the label{} is not a class of the task", verbosity::quoted(name));
         Self::Row { path, line, message }
     }
+}
+
+fn process(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
 /// SHA-256 (hex) over the JSON of `parts`: names a piece of work by all that its result depends on.

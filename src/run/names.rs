@@ -8,7 +8,9 @@ pub(crate) const NEXT_TASK: &str = "task.json.next";
 pub(crate) const SETTINGS: &str = "settings.toml";
 /// Everything that cost something or was decided; see [`super::ledger`].
 pub(crate) const LEDGER: &str = "ledger.jsonl";
-/// Locked while a program has the folder open; holds its process number.
+/// How far the ledger went when a stage last ended, so that its end is not cut off unseen.
+pub(crate) const HEAD: &str = "ledger.head";
+/// The number of the process that has the folder open. What is locked is the ledger.
 pub(crate) const LOCK: &str = "run.lock";
 /// The empty file that marks the folder of a comparison.
 pub(crate) const COMPARISON: &str = "comparison";

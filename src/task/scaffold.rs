@@ -76,7 +76,8 @@ pub(crate) fn scaffold(
     fs::create_dir_all(out).map_err(|source| write_error(out, source))?;
     for (file, content) in [("seeds.jsonl", seeds), (FILE, manifest(&classes))] {
         let path = out.join(file);
-        fs::write(&path, content).map_err(|source| write_error(&path, source))?;
+        crate::fs::write_atomic(&path, content.as_bytes())
+            .map_err(|source| write_error(&path, source))?;
     }
     Ok(Scaffold { folder: out.to_owned(), repeated: rows.len() - kept.len(), classes })
 }

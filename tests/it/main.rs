@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod airgap;
+#[cfg(unix)]
+mod attacks;
 mod audit;
 mod bank;
 #[cfg(unix)]

@@ -86,6 +86,9 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
             ),
         ),
     }
+    if chain.protected.is_none() && chain.lines > 0 {
+        line("", "without a ledger.head its last line is not protected".into());
+    }
     if chain.torn {
         line(
             "",
@@ -106,11 +109,13 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
         line("edits", format!("{} edits by hand, recorded", chain.edits));
     }
     match (chain.files.len(), changed.as_slice()) {
-        (0, _) => line("files", "the ledger names none".into()),
+        (0, []) => line("files", "the ledger names none".into()),
         (count, []) => line("files", format!("OK, {count} files as the run wrote them")),
         (_, changed) => {
             for changed in changed {
-                let state = if changed.missing {
+                let state = if changed.unrecorded {
+                    "is NOT RECORDED in the ledger: it was added, or its stage was interrupted"
+                } else if changed.missing {
                     "is MISSING, or not a plain file of this folder"
                 } else {
                     "was CHANGED after the run wrote it"

@@ -21,8 +21,8 @@ const STEP: Duration = Duration::from_millis(500);
 pub(super) struct Sample {
     /// Since any fixed moment.
     pub at: Duration,
-    /// Items finished since the stage began, without those that were resumed, and measured shares of
-    /// others.
+    /// Items finished since the stage began, without those that were resumed, and measured shares
+    /// of others.
     pub done: f64,
     /// Items that are being worked on without a measured share.
     pub running: usize,

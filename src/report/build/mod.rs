@@ -154,8 +154,8 @@ impl ReportBuilder<'_> {
         })
     }
 
-    /// Warnings about the task's files, the classes that lack texts, and the requests that the teacher
-    /// could not answer.
+    /// Warnings about the task's files, the classes that lack texts, and the requests that the
+    /// teacher could not answer.
     fn warnings(&self, kept: &[RelabelledText]) -> Vec<String> {
         let mut warnings = self.task.told_warnings();
         if !kept.is_empty() {
@@ -224,9 +224,15 @@ impl ReportBuilder<'_> {
             started: started.unwrap_or_default(),
             settings: self.settings.to_toml(),
             prompts_sha256: self.prompts.sha256().to_owned(),
-            ledger_rows: entries.len() as u64,
+            ledger_rows: entries.iter().filter(|entry| !records_report(entry)).count() as u64,
         }
     }
+}
+
+/// Whether `entry` records the report itself. Such entries are not counted in it: writing the same
+/// report again would change it.
+fn records_report(entry: &Entry) -> bool {
+    matches!(entry, Entry::Stage { files, .. } if files.contains_key(report::JSON_FILE))
 }
 
 /// The differences of [`COMPARED`] for which both variants were run.

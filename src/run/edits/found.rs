@@ -76,7 +76,7 @@ pub(in crate::run) fn take_up(
             files: found.contents.iter().map(hash).collect(),
         }
     };
-    ledger.append(edited.clone().map(entry).collect())?;
+    ledger.append_and_seal(edited.clone().map(entry).collect())?;
     let contents = || found.iter().flat_map(|found| &found.contents);
     for (name, bytes) in contents() {
         copies::keep(folder, name, bytes)?;

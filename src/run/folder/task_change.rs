@@ -39,7 +39,8 @@ impl RunFolder {
     ) -> Result<(), RunError> {
         let json = task_json(task);
         self.write(names::NEXT_TASK, &json)?;
-        changed.files.insert(names::TASK.to_owned(), hash::of_bytes(&json));
+        let task_file = hash::of_bytes(&json);
+        changed.files.insert(names::TASK.to_owned(), task_file.clone());
         if let Some(texts) = &changed.texts {
             let hash = hash::of_bytes(json_lines(&texts.kept));
             changed.files.insert(names::AUGMENTED.to_owned(), hash);
@@ -51,9 +52,9 @@ impl RunFolder {
         }
         let entries = vec![
             Entry::TaskChanged(Box::new(changed)),
-            begun(task.sha256.clone(), prompts.sha256().to_owned(), settings),
+            begun(task.sha256.clone(), prompts.sha256().to_owned(), settings, task_file),
         ];
-        self.ledger.append(entries)?;
+        self.ledger.append_and_seal(entries)?;
         self.settle()
     }
 

@@ -16,8 +16,9 @@ const LENGTHS: [usize; 11] = [4, 9, 10, 11, 12, 13, 15, 16, 19, 28, 98];
 const CLASSES: usize = 6;
 
 /// The labels, and the first `rows` texts as examples. The labels are `known`, those of a trained
-/// student, and all others that the texts have; a text without a label gets the first one. With `equal_length` texts are extended to at
-/// least that many tokens; the tokenizer truncates them later.
+/// student, and all others that the texts have; a text without a label gets the first one. With
+/// `equal_length` texts are extended to at least that many tokens; the tokenizer truncates them
+/// later.
 pub(super) fn examples(
     base: &BaseModel,
     known: &[String],

@@ -34,7 +34,10 @@
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
-//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `caught`, `simd`, `rng` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, panics of other crates, loops for AVX2 and AVX-512, keyed random streams |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams |
+
+// The commands print through `cli::printing`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod augment;
@@ -56,6 +59,7 @@ mod model_file;
 mod models;
 mod pii;
 mod pipeline;
+mod printable;
 mod prompt;
 mod relabel;
 mod report;
@@ -64,6 +68,7 @@ mod run;
 mod sandbox;
 mod simd;
 mod student;
+mod suggest;
 mod task;
 mod teacher;
 mod verbosity;
@@ -109,5 +114,14 @@ pub mod testing {
     /// Whether the reader of bundles accepts `bytes`.
     pub fn is_bundle(bytes: &[u8]) -> bool {
         crate::bundle::inspect(bytes).is_ok()
+    }
+    /// The token ids that a `tokenizer.json` makes of `text`, or why it is refused.
+    pub fn tokenise(json: &[u8], text: &str, max_length: usize) -> Result<Vec<u32>, String> {
+        crate::student::untrusted::tokenise(json, text, max_length).map_err(|it| it.to_string())
+    }
+
+    /// The classes that a `config.json` gives to a classifier of `rows` rows, or why it is refused.
+    pub fn classes(json: &[u8], rows: usize) -> Result<Vec<String>, String> {
+        crate::student::untrusted::classes(json, rows).map_err(|it| it.to_string())
     }
 }

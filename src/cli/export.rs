@@ -158,7 +158,7 @@ fn print(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
     println!("checked: the reloaded folder gives the same logits on {} texts", checks.folder.texts);
     if let Some(weights) = checks.onnx_weights {
         println!(
-            "checked: model.onnx, read back, holds the intended graph and the same {weights} weights"
+            "checked: model.onnx, read back, holds the intended graph and the same weights in all {weights} tensors"
         );
     }
 }

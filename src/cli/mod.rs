@@ -1,5 +1,8 @@
-//! The commands, one file each. Only this module prints or draws progress: results go to stdout,
-//! everything else to stderr.
+//! The commands, one file each. Only this module prints or draws progress, through `printing`:
+//! results go to stdout, everything else to stderr.
+
+#[macro_use]
+mod printing;
 
 mod args;
 mod audit;

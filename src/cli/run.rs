@@ -17,7 +17,7 @@ use crate::{
     },
     report::Report,
     run::{Remark, RunFolder, names, read_texts},
-    student::BaseModel,
+    student::{BaseModel, Coverage},
     task::{self, Task},
     teacher::Teacher,
 };
@@ -80,6 +80,9 @@ pub(super) fn watch(quiet: bool) -> Box<dyn FnMut(Event) + Send> {
 fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
     (pipeline.watch)(build::loading("student", &pipeline.settings.student.model));
     let base = build::student(&pipeline.settings)?;
+    if let Some(message) = base.coverage(&pipeline.task.texts())?.warning() {
+        (pipeline.watch)(Event::Warning { message, hint: Some(Coverage::HINT.to_owned()) });
+    }
     pipeline.embedder = Some(Box::new(build::embedder(&base)?));
     Ok(base)
 }

@@ -37,7 +37,7 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
-    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch},
+    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, count_students},
     prompt::Prompts,
     report::{self, LeftOut, Report},
     run::RunFolder,
@@ -212,7 +212,7 @@ impl<'a> Compare<'a> {
         let predictions = trainer.train(self.run, &jobs, &mut *watch)?;
         let count = predictions.len();
         self.predictions.extend((0..).map(|training_set| (training_set, student)).zip(predictions));
-        watch(Event::End { summary: format!("{count} students of {name} trained") });
+        watch(Event::End { summary: format!("{} of {name} trained", count_students(count)) });
         Ok(())
     }
 

@@ -40,6 +40,7 @@ pub(crate) use {
 use crate::{
     hint::Hint,
     models::{self, Role},
+    suggest,
     teacher::replay,
 };
 
@@ -80,6 +81,14 @@ pub(crate) struct Settings {
     pub student: StudentSettings,
     pub audit: AuditSettings,
     pub report: ReportSettings,
+}
+
+/// The key that the unknown one in an error's `message` is most like.
+fn similar_key(message: &str) -> Option<String> {
+    let unknown = message.strip_prefix("unknown field `")?.split('`').next()?;
+    let tables = Settings::default().to_table().ok()?;
+    let inner = tables.iter().filter_map(|(_, table)| table.as_table()).flat_map(Table::keys);
+    suggest::nearest(unknown, inner.chain(tables.keys())).cloned()
 }
 
 impl Settings {
@@ -123,8 +132,12 @@ impl Settings {
     }
 
     fn parse(table: Table) -> Result<Self, ConfigError> {
-        let invalid =
-            |error: toml::de::Error| ConfigError::Invalid { message: error.message().to_owned() };
+        let invalid = |error: toml::de::Error| ConfigError::Invalid {
+            message: match similar_key(error.message()) {
+                Some(key) => format!("{}; did you mean `{key}`?", error.message()),
+                None => error.message().to_owned(),
+            },
+        };
         Value::Table(table).try_into().map_err(invalid)
     }
 

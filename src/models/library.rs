@@ -20,7 +20,10 @@ use super::{
     paths::{self, library_names, library_root, model_dir, plain_name},
     resolve,
 };
-use crate::fs::{create_new, sync_dir};
+use crate::{
+    fs::{create_new, sync_dir},
+    suggest,
+};
 
 /// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,8 +267,9 @@ fn not_removable(roles: &[Role], name: &str) -> ModelError {
             Err(error) => error,
         };
     }
-    let known = library_names().into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
-    ModelError::Unknown { role: roles[0], name, known }
+    let known = library_names().into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    let similar = suggest::nearest(&name, &known).cloned();
+    ModelError::Unknown { role: roles[0], name, known: known.join(", "), similar }
 }
 
 #[cfg(test)]

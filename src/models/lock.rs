@@ -85,6 +85,12 @@ impl Lock {
         self.models.iter().find(|model| model.role == role && model.name == name)
     }
 
+    /// The name of the model that was pulled from `repo`, `owner/name`.
+    pub(super) fn of_repo(&self, role: Role, repo: &str) -> Option<String> {
+        let is_it = |model: &&Locked| model.role == role && model.repo.eq_ignore_ascii_case(repo);
+        self.models.iter().find(is_it).map(|model| model.name.clone())
+    }
+
     /// Records `model`, replacing its previous entry. The guard proves that no other process is
     /// changing the file.
     pub(crate) fn put(_guard: &Guard, model: Locked) -> Result<(), ModelError> {

@@ -72,6 +72,7 @@ impl Pipeline<'_> {
         }
         let privacy = privacy(run, task, settings, embedder)?;
         report.warnings.extend(unused_edits(run));
+        report.warnings.extend(embedder.unfamiliar(&task.texts())?);
         report.warnings.extend(privacy.warning());
         report.privacy = Some(privacy);
         report.write(run.path())?;

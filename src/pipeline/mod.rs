@@ -48,7 +48,7 @@ pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use relabel::relabelled;
 pub(crate) use scoring::Scoring;
 pub(crate) use texts::{Counts, Generation};
-pub(crate) use train::{StudentTrainer, TrainingJob};
+pub(crate) use train::{StudentTrainer, TrainingJob, count_students};
 
 use crate::{
     augment::PromptContext,

@@ -100,7 +100,7 @@ impl Pipeline<'_> {
         let files: Vec<&str> =
             FILES.into_iter().chain(student.iter().map(String::as_str)).collect();
         run.finish_stage("train", &[("students", trained.len())], &files, Vec::new())?;
-        watch(Event::End { summary: format!("{} students trained", trained.len()) });
+        watch(Event::End { summary: format!("{} trained", count_students(trained.len())) });
         Ok(trained)
     }
 }
@@ -360,4 +360,9 @@ fn most_probable(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
         (class, row[class])
     };
     probabilities.iter().map(largest).unzip()
+}
+
+/// `count` students, in words.
+pub(crate) fn count_students(count: usize) -> String {
+    if count == 1 { "1 student".to_owned() } else { format!("{count} students") }
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::Device;
 use serde_json::{Map, Value};
 
 use super::{
-    BaseModel, Pooling, Precision, Result, StudentError, checkpoint,
+    BaseModel, Coverage, Pooling, Precision, Result, StudentError, checkpoint,
     classify::{check_temperature, run, softmax},
     engine::network,
     error::Fault,
+    labels::labels,
     model_spec::ModelSpec,
     network::{Network, Source},
     tokens,
@@ -31,6 +32,8 @@ pub(crate) struct Classifier {
     /// The weights: of a folder, or in memory after a training.
     source: Arc<dyn Source>,
     network: Box<dyn Network>,
+    /// Of the texts that were classified.
+    coverage: Mutex<Coverage>,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -64,13 +67,15 @@ impl Classifier {
         let inner = &*base.inner;
         let spec = ModelSpec::new(&inner.config, pooling, labels.len());
         let network = network(spec, source.clone(), &inner.device, precision)?;
-        Ok(Self { base, labels, pooling, max_length, temperature, source, network })
+        let coverage = Mutex::default();
+        Ok(Self { base, labels, pooling, max_length, temperature, source, network, coverage })
     }
 
     /// Reads a folder written by [`Classifier::save`] or `transformers`.
     ///
     /// # Errors
-    /// Those of [`BaseModel::load`]; the checkpoint has no `id2label` or no classifier.
+    /// Those of [`BaseModel::load`]; the checkpoint has no classifier, or one of another kind
+    /// or with odd names.
     pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         Self::load_with(folder, device, Precision::F32)
     }
@@ -82,14 +87,9 @@ impl Classifier {
     pub(crate) fn load_with(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let base = BaseModel::load(folder, device)?;
         let config = base.config();
-        let labels = config.labels().ok_or_else(|| StudentError::Config {
-            origin: base.inner.origin.clone(),
-            fault: Fault::with_hint(
-                "there is no id2label with the numbers 0, 1, 2, ...",
-                "this is a pretrained encoder, not a trained classifier; train it first",
-            ),
-        })?;
         let checkpoint = base.inner.checkpoint.clone();
+        let labels = labels(&config.raw, checkpoint.classes())
+            .map_err(|fault| StudentError::Config { origin: base.inner.origin.clone(), fault })?;
         checkpoint.check(&ModelSpec::new(config, config.pooling, labels.len()))?;
         let max_length = config.max_length.unwrap_or(DEFAULT_LENGTH).min(config.max_positions);
         let (pooling, temperature) = (config.pooling, config.temperature);
@@ -141,6 +141,8 @@ impl Classifier {
         let tokens = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
         let truncated = tokens.iter().map(|text| text.truncated).collect();
         let ids = tokens.into_iter().map(|text| text.ids).collect::<Vec<_>>();
+        let unknown = tokens::unknown_id(&inner.tokenizer);
+        self.seen().add(&ids, texts, unknown);
         let logits = run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))?;
         if logits.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(StudentError::Weights {
@@ -152,6 +154,15 @@ impl Classifier {
             });
         }
         Ok((logits, truncated))
+    }
+
+    /// How far the vocabulary has the words of the texts that were classified so far.
+    pub(crate) fn coverage(&self) -> Coverage {
+        *self.seen()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Coverage> {
+        self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.

@@ -134,6 +134,12 @@ impl<'a> Files<'a> {
 }
 
 impl Task {
+    /// The texts that were written by people: seeds, test set and pool.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        let all = self.seeds.iter().chain(&self.test).chain(&self.pool);
+        all.map(|item| item.text.as_str()).collect()
+    }
+
     /// Loads a task from its folder or its `task.toml`.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod bank;
 #[cfg(unix)]
 mod browser;
 mod bundle;
+mod checkpoints;
 mod compare;
 #[cfg(target_os = "linux")]
 mod crash;

@@ -9,6 +9,7 @@ use crate::{
     audit::{HowCopied, Nearest, Privacy},
     cli::table::aligned,
     hint::shell_path,
+    printable::excerpt,
 };
 
 pub(super) fn json(findings: &Findings) {
@@ -54,7 +55,7 @@ pub(super) fn next_step(run: &Path) -> String {
 
 /// A file name from the ledger, escaped: the ledger may come from somebody else.
 pub(super) fn name(file: &str) -> String {
-    file.escape_debug().to_string()
+    excerpt(file)
 }
 
 /// What remains to be done after masking.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Plan, Training};
-use crate::{cli::error::warn, memory};
+use crate::{cli::error::warn, memory, pipeline::count_students, student::Coverage};
 
 /// Number of prompts that the warning names.
 const NAMED: usize = 5;
@@ -14,6 +14,7 @@ impl Plan {
         let time = training.time.as_ref().ok();
         let train = json!({
             "students": training.students, "rows": training.rows, "steps": training.steps,
+            "unfamiliar": training.unfamiliar,
             "memory_bytes": training.memory,
             "estimated_minutes": time.map(|time| time.seconds / 60.0),
             "measured": time.is_some_and(|time| time.measured),
@@ -80,6 +81,9 @@ impl Plan {
             let hint = "use fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`), shorter texts or a lower `augment.max_tokens`";
             warn(&message, Some(hint));
         }
+        if let Some(message) = &self.training.unfamiliar {
+            warn(message, Some(Coverage::HINT));
+        }
         if let Some(free) = memory::available().filter(|free| *free < self.training.memory) {
             warn(
                 &format!(
@@ -100,7 +104,8 @@ impl Training {
             0 => String::new(),
             bytes => format!(", each in up to {:.1} GB of memory", bytes as f64 / 1e9),
         };
-        format!("{students} students on up to {rows} texts each, {steps} steps in all{memory}")
+        let students = count_students(*students);
+        format!("{students} on up to {rows} texts each, {steps} steps in all{memory}")
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     config::Settings,
     models::{self, Role},
     student::{
-        self,
+        self, Coverage,
         bench::{self, Planned},
     },
     task::Task,
@@ -24,6 +24,8 @@ pub(super) struct Training {
     pub steps: usize,
     /// Upper bound of one student's memory in bytes; 0 if the base model is not on this machine.
     pub memory: u64,
+    /// What is wrong with the student's vocabulary for the texts of the task.
+    pub unfamiliar: Option<String>,
     /// `Err`: why there is no estimate.
     pub time: Result<bench::Estimate, String>,
 }
@@ -44,6 +46,8 @@ impl Training {
         let memory = base
             .as_ref()
             .map_or(0, |base| student::max_memory_estimate(base, task.classes.len(), training));
+        let coverage = build::student(settings).and_then(|base| Ok(base.coverage(&task.texts())?));
+        let unfamiliar = coverage.ok().and_then(Coverage::warning);
         let time = || {
             let base = base?;
             let known = task.seeds.iter().chain(&task.test).take(SAMPLE);
@@ -68,6 +72,7 @@ impl Training {
             rows,
             steps,
             memory,
+            unfamiliar,
             time: time().map_err(|error| error::one_line(&*error)),
         }
     }

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{super::error::CommandError, OutputFormat, Rows};
+use super::{
+    super::error::{self, CommandError},
+    OutputFormat, Rows,
+};
 use crate::{
     interrupt,
     student::{Classifier, Prediction},
@@ -165,6 +168,10 @@ impl<'a, W: Write> Answers<'a, W> {
     /// Prints to stderr what the user should know about the answers.
     pub(super) fn tell(&self) {
         let Counts { rows, abstained, truncated, left_out, .. } = self.counts;
+        if let Some(warning) = self.student.coverage().warning() {
+            let hint = "take a student that was trained on texts of this language";
+            error::warn(&warning, Some(hint));
+        }
         if let Some(below) = self.below {
             let share = abstained as f64 / (rows.max(1) as f64) * 100.0;
             eprintln!(

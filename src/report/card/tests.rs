@@ -123,7 +123,7 @@ fn a_card_gives_the_origin_of_everything() {
         "truncation=True, max_length=50",
         "at most 512 tokens",
         "on 354 texts the same logits",
-        "its 104 weights equal those of the trained classifier",
+        "the weights in its 104 tensors equal those of the trained classifier",
         "sha256 `f00d`",
     ] {
         assert!(text.contains(wanted), "no {wanted:?} in\n{text}");

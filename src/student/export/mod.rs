@@ -164,7 +164,7 @@ pub(crate) struct Compared {
 pub(crate) struct Checks {
     /// The folder, loaded again; its difference is 0.
     pub folder: Compared,
-    /// Weights of the ONNX file, all of which equal the folder's.
+    /// Tensors of the ONNX file, whose weights all equal the folder's.
     pub onnx_weights: Option<usize>,
 }
 

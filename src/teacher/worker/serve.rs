@@ -9,6 +9,8 @@
 //! and `hang:ID`, and the worker aborts or hangs when it begins the request with that id (`loading`
 //! is the id of loading the model). Only the worker itself is affected.
 
+#![allow(clippy::print_stderr, reason = "the supervisor reads the stderr of this process")]
+
 use std::{
     fs::File,
     io,

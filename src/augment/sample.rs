@@ -38,6 +38,7 @@ impl Sample {
             classes: classes.iter().map(class).collect(),
             seeds: seeds.clone(),
             test: Vec::new(),
+            test_lines: Vec::new(),
             pool: Vec::new(),
             folder: PathBuf::new(),
             settings: toml::Table::new(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::{TeacherArgs, build, quoted, run, table};
+use super::{TeacherArgs, build, preflight, quoted, run, table};
 use crate::{
     compare::{Compare, Grid},
     config::{self, Settings},
@@ -107,6 +107,9 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         teachers.iter().try_for_each(build::require_teacher)?;
     }
     let bases = students.iter().map(build::student).collect::<anyhow::Result<Vec<_>>>()?;
+    for settings in &students {
+        preflight::check(settings, &task, &args.out)?;
+    }
     let first = bases.first().context("there is always a student")?;
     let embedder = build::embedder(first)?;
 

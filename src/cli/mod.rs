@@ -22,6 +22,7 @@ mod man;
 mod models;
 mod plan;
 mod predict;
+mod preflight;
 mod progress;
 #[cfg(test)]
 mod reference;

@@ -10,11 +10,12 @@ use std::cmp::Reverse;
 
 use serde_json::Value;
 
-use super::{PlanArgs, build};
+use super::{PlanArgs, build, error, preflight};
 use crate::{
     augment::{Method as _, PromptContext, PromptRequest, mixup::Mixup, paper::PaperMixup},
     config::{Partners, Settings},
     models::{self, Role},
+    pipeline::{Context, Event, Scoring, fit, gold, remaining::Shown},
     prompt::{Prompts, reply::LIST_CUE},
     relabel::{QuestionBuilder, nearest_classes, scoring},
     task::{LabelledText, Task},
@@ -54,6 +55,8 @@ struct Plan {
     /// One sentence for each prompt that does not fit the teacher's context.
     too_long: Vec<String>,
     training: Training,
+    /// The few-shot subset as requests show it, and as questions show it.
+    shown: (Vec<LabelledText>, Vec<LabelledText>),
 }
 
 /// The calls of a stage.
@@ -87,9 +90,23 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
 
 impl Plan {
     fn of(task: &Task, settings: Settings) -> anyhow::Result<Self> {
+        preflight::student(&settings, task)?;
         let prompts = build::prompts(task)?;
         let mut teacher = build::teacher(&settings)?;
+        let mut settings = settings;
+        let context = teacher.identity().context;
+        settings.augment = settings.augment.with_lengths(&task.seeds, context);
         let seeds = task.draw_seeds(settings.run.seed);
+        let warn = |event: Event| {
+            if let Event::Warning { message, hint } = event {
+                error::warn(&message, hint.as_deref());
+            }
+        };
+        let context =
+            Context { task, seeds: &seeds, settings: &settings, prompts: &prompts, seed: 0 };
+        let scoring = Scoring { stage: "relabel", context };
+        let asked = scoring.shown(&mut *teacher, &mut { warn })?;
+        let seeds = fit::for_requests(&context, &mut *teacher, &mut { warn })?;
         let texts = settings.augment.per_class * task.classes.len();
 
         let requests = requests(task, &seeds, &prompts, &settings)?;
@@ -103,7 +120,7 @@ impl Plan {
         };
 
         let longest = longest_test_texts(task);
-        let questions = questions(task, &seeds, &prompts, &settings, &longest)?;
+        let questions = questions(task, &asked, &prompts, &settings, &longest)?;
         let measured_questions = teacher.measure(&questions)?;
         let mut count = texts + task.test.len();
         if settings.relabel.contextual_calibration {
@@ -124,18 +141,21 @@ impl Plan {
         }
         let identity = teacher.identity().clone();
         let requests = requests.iter().zip(&measured_requests).map(|(request, prompt)| {
-            let needed = prompt.tokens + LIST_CUE.len() + settings.augment.max_tokens;
+            let needed = prompt.tokens + LIST_CUE.len() + settings.augment.max_tokens();
             (format!("request {}", request.id), needed)
         });
         // A name has at most as many tokens as bytes.
         let name = task.classes.iter().map(|class| class.name.len()).max().unwrap_or(0);
         let questions = longest.iter().zip(&measured_questions).map(|((row, _), prompt)| {
-            (format!("the question about row {} of the test set", row + 1), prompt.tokens + name)
+            (
+                format!("the question about {}, which is cut,", task.test_place(*row)),
+                prompt.tokens + name,
+            )
         });
         let too_long = too_long(requests.chain(questions), identity.context);
         Ok(Self {
             speed: Speed::of(&identity),
-            training: Training::of(task, &settings, seeds.len(), texts),
+            training: Training::of(task, &settings, gold::seeds(task, &settings).len(), texts),
             teacher: identity,
             items: task.items.clone(),
             settings,
@@ -145,7 +165,12 @@ impl Plan {
             test_texts: task.test.len(),
             written_tokens,
             too_long,
+            shown: (seeds, asked),
         })
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        Shown { requests: &self.shown.0, questions: &self.shown.1 }
     }
 
     fn read_tokens(&self) -> usize {

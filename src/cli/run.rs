@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{
     DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TeacherStageArgs, build,
-    error::CommandError, progress::Progress, table,
+    error::CommandError, preflight, progress::Progress, table,
 };
 use crate::{
     config::{Partners, Settings},
@@ -97,9 +97,11 @@ fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>
 
 /// Runs all stages.
 fn run_all(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Report> {
-    // The teacher first: it sizes its context by the memory that is free.
+    let base = preflight::check(&pipeline.settings, &pipeline.task, pipeline.run.path())?;
+    // The teacher sizes its context by the memory that is free: the embedder, which loads the
+    // student's weights, comes after it.
     let mut teacher = start_teacher(pipeline)?;
-    let base = add_embedder(pipeline)?;
+    pipeline.embedder = Some(Box::new(build::embedder(&base)?));
     Ok(pipeline.run(&mut *teacher, &base)?)
 }
 
@@ -142,6 +144,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut pipeline = begin(task, &args.task.model_args, &args.out, true, quiet)?;
+    preflight::check(&pipeline.settings, &pipeline.task, &args.out)?;
     if pipeline.settings.augment.partners == Partners::Confusable {
         add_embedder(&mut pipeline)?;
     }
@@ -154,6 +157,7 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, set, json } = &args.stage;
     let mut pipeline = reopen(folder, set, &args.teacher_args.overrides(), quiet)?;
+    preflight::check(&pipeline.settings, &pipeline.task, folder)?;
     let mut teacher = start_teacher(&mut pipeline)?;
     add_embedder(&mut pipeline)?;
     pipeline.relabel(&mut *teacher)?;
@@ -184,7 +188,7 @@ pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix train`
 pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     let mut pipeline = reopen(&args.run, &args.set, &[], quiet)?;
-    let base = build::student(&pipeline.settings)?;
+    let base = preflight::check(&pipeline.settings, &pipeline.task, &args.run)?;
     pipeline.train(&base)?;
     written(&args.run, names::STUDENT, args.json)
 }

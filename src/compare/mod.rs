@@ -37,11 +37,14 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
-    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, count_students},
+    memory,
+    pipeline::{
+        Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, count_students, length,
+    },
     prompt::Prompts,
     report::{self, LeftOut, Report},
     run::RunFolder,
-    student::BaseModel,
+    student::{BaseModel, TrainSettings},
     task::{LabelledText, Task},
     teacher::TeacherIdentity,
 };
@@ -197,14 +200,21 @@ impl<'a> Compare<'a> {
         for training_set in &mut self.training_sets {
             redact::examples(self.settings, &mut training_set.examples)?;
         }
-        let jobs: Vec<TrainingJob<'_>> = self
-            .training_sets
-            .iter()
-            .map(|training_set| TrainingJob {
-                row: training_set.row,
-                seed: training_set.seed,
-                examples: &training_set.examples,
-                training: training_set.training.as_ref().unwrap_or(&self.settings.student.training),
+        let texts = self.training_sets.iter().flat_map(|set| &set.examples);
+        let texts = texts.map(|example| example.text.as_str());
+        let lengths = length::of(base, self.task, texts)?;
+        let (classes, free) = (self.task.classes.len(), memory::available());
+        let training = |set: &TrainingSet| {
+            let own = set.training.as_ref().unwrap_or(&self.settings.student.training);
+            own.with_length(base, &lengths, classes, free)
+        };
+        let trainings: Vec<TrainSettings> = self.training_sets.iter().map(training).collect();
+        let jobs: Vec<TrainingJob<'_>> = (self.training_sets.iter().zip(&trainings))
+            .map(|(set, training)| TrainingJob {
+                row: set.row,
+                seed: set.seed,
+                examples: &set.examples,
+                training,
                 save: None,
             })
             .collect();

@@ -271,7 +271,9 @@ pub(super) fn report(
     // Shown in detail: the k, teacher and seed whose texts were kept, or else the first.
     let main = compare.detailed.as_ref();
     let k = main
-        .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.shots), |main| main.k);
+        .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.even_shots()), |main| {
+            main.k
+        });
     let (closer, seed) = main.map_or((0, 0), |main| (main.teacher, main.seed));
     let first = |place: Option<usize>| place.is_none_or(|place| place == 0);
     let shown = |place: Option<usize>| place.is_none_or(|place| place == closer);

@@ -34,7 +34,7 @@ pub(crate) use {
     filter::FilterSettings,
     paper::paper_overrides,
     relabel::RelabelSettings,
-    student::StudentSettings,
+    student::{Gold, StudentSettings},
 };
 
 use crate::{

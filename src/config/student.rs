@@ -15,6 +15,9 @@ pub(crate) struct StudentSettings {
     pub model: String,
     #[serde(flatten)]
     pub training: TrainSettings,
+    /// Which of the seeds, which people labelled, are trained on: all of them, or those that prompts
+    /// show (the paper).
+    pub gold: Gold,
     /// Weighs each relabelled text by the teacher's confidence (the probability of its label)
     /// instead of weighing all texts equally.
     pub confidence_weights: bool,
@@ -26,11 +29,23 @@ pub(crate) struct StudentSettings {
     pub allow_empty_classes: bool,
 }
 
+/// The seeds that a student is trained on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Gold {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that prompts show: `shots` of each class.
+    Shots,
+}
+
 impl Default for StudentSettings {
     fn default() -> Self {
         Self {
             model: "distilbert-base-uncased".into(),
             training: TrainSettings::default(),
+            gold: Gold::default(),
             confidence_weights: false,
             snapshot_steps: 0,
             allow_empty_classes: false,

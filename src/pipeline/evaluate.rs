@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Event, Pipeline, PipelineError, scoring::Scoring, student_name};
+use super::{Context, Event, Pipeline, PipelineError, length, scoring::Scoring, student_name};
 use crate::{
     audit::{self, ReferenceTexts},
     config::Settings,
     dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
     report::{
-        self, Report,
+        self, Report, TextLength,
         build::{Findings, ReportBuilder, VariantPredictions, classes, sections},
     },
     run::{RunFolder, ledger::Entry, names, read_json, read_texts},
@@ -74,6 +74,8 @@ impl Pipeline<'_> {
         report.warnings.extend(unused_edits(run));
         report.warnings.extend(embedder.unfamiliar(&task.texts())?);
         report.warnings.extend(privacy.warning());
+        report.text_length = length::recorded(&counts(run, "train"));
+        report.warnings.extend(report.text_length.as_ref().and_then(TextLength::warning));
         report.privacy = Some(privacy);
         report.write(run.path())?;
         let files = [report::JSON_FILE, report::HTML_FILE];

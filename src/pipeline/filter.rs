@@ -16,7 +16,6 @@ impl Pipeline<'_> {
     /// # Errors
     /// A missing or damaged `relabelled.jsonl`, a failed write.
     pub(crate) fn filter(&mut self) -> Result<Vec<RelabelledText>, PipelineError> {
-        let seeds = self.seeds();
         let Self { run, task, settings, watch, .. } = self;
         run.check_current(&["relabel", "import"], names::RELABELLED)?;
         let rows: Vec<RelabelledText> =
@@ -24,7 +23,7 @@ impl Pipeline<'_> {
         watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
         let ids: Vec<usize> = rows.iter().map(|row| row.augmented.id).collect();
         let total = ids.len();
-        let (kept, dropped) = filter::apply(rows, &seeds, &task.test, &settings.filter);
+        let (kept, dropped) = filter::apply(rows, &task.seeds, &task.test, &settings.filter);
         let (mut kept, dropped) = edited::train_rows(run, task, settings, kept, dropped)?;
         if let Some(warning) = edited::dropped_warning(&dropped) {
             watch(warning);

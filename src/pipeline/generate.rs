@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Context, Event, Pipeline, PipelineError, Watch, edited, kept, paper,
+    Context, Event, Pipeline, PipelineError, Watch, edited, fit, kept, paper,
     texts::{Counts, Generation, ParsedReply, Piles, parsed_replies},
 };
 use crate::{
@@ -89,6 +89,12 @@ pub(crate) fn generate_texts(
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
+    let mut settings = context.settings.clone();
+    let context_tokens = teacher.identity().context;
+    settings.augment = settings.augment.with_lengths(&context.task.seeds, context_tokens);
+    let context = &Context { settings: &settings, ..*context };
+    let seeds = fit::for_requests(context, teacher, &mut *watch)?;
+    let context = &Context { seeds: &seeds, ..*context };
     let augment = &context.settings.augment;
     if method.supports_unique_per_text() && augment.unique_per_text > 0 {
         return paper::generate_texts(run, context, nearest, kept, teacher, watch);

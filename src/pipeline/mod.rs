@@ -16,20 +16,26 @@
 //! | `remaining` | what a run has left to do, for `plan` |
 //! | `scoring` | the teacher as a classifier, for stages 2 and 5 |
 //! | `class_rows` | whether every class has a row to train on |
+//! | `length` | the length of texts in the student's tokens, and what is cut |
+//! | `cut` | questions about texts that are too long for the teacher |
+//! | `fit` | examples in prompts that are too long for the teacher |
 //! | `calls` | the one loop that talks to the teacher: ask, record, read |
 //! | `model_names` | what teacher and student are called in reports |
 
 mod calls;
 mod class_rows;
+mod cut;
 mod edited;
 mod evaluate;
 pub(crate) mod examples;
 mod filter;
+pub(crate) mod fit;
 mod generate;
 pub(crate) mod gold;
 pub(crate) mod grow;
 mod import;
 mod kept;
+pub(crate) mod length;
 mod model_names;
 mod paper;
 mod relabel;
@@ -43,6 +49,7 @@ mod training_progress;
 
 use std::{borrow::Cow, path::PathBuf};
 
+pub(crate) use cut::cut_questions;
 pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use relabel::relabelled;

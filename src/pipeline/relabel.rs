@@ -31,8 +31,10 @@ impl Pipeline<'_> {
         let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
         let mut files = vec![names::RELABELLED];
         if context.settings.relabel.gold {
-            let (labelled, _) = gold::relabelled(run, &scoring, teacher, embedder, &mut *watch)?;
-            gold::write(run, context.task, &seeds, &labelled)?;
+            let gold = gold::seeds(context.task, context.settings);
+            let (labelled, _) =
+                gold::relabelled(run, &scoring, &gold, teacher, embedder, &mut *watch)?;
+            gold::write(run, context.task, &gold, &labelled)?;
             files.push(names::GOLD);
         }
         let (total, given) = (rows.len(), rows.len() - texts.len());

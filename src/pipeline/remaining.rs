@@ -22,6 +22,7 @@ use crate::{
         ledger::{self, Entry},
         names, present_task, read_rows,
     },
+    task::LabelledText,
     teacher::TeacherIdentity,
 };
 
@@ -41,6 +42,15 @@ pub(crate) struct Remaining {
     pub test_labels: usize,
 }
 
+/// The few-shot subset as prompts show it, which may be less than the task has.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    /// In requests for texts.
+    pub requests: &'a [LabelledText],
+    /// In questions about labels.
+    pub questions: &'a [LabelledText],
+}
+
 /// What the run in `folder` has left to do with the task that is `given` and the teacher that has
 /// this identity. `embedder` as in [`Scoring::keys`]; `nearest` as in
 /// [`crate::augment::PromptContext::nearest`].
@@ -50,6 +60,7 @@ pub(crate) struct Remaining {
 pub(crate) fn remaining(
     folder: &Path,
     given: Given<'_>,
+    shown: Shown<'_>,
     teacher: &TeacherIdentity,
     nearest: &[Vec<usize>],
     embedder: Option<&dyn Embedder>,
@@ -68,16 +79,16 @@ pub(crate) fn remaining(
 
     let seeds = given.task.draw_seeds(given.settings.run.seed);
     let Given { task, settings, .. } = given;
-    let context = given.context(&seeds);
     let known = keys(&entries);
     let texts = match is_imported(&entries) {
         true => Texts {
             known: read_rows(folder, names::AUGMENTED, "import the texts again")?,
             ..Texts::default()
         },
-        false => texts(&context, nearest, kept.as_ref(), teacher, &entries)?,
+        false => texts(&given.context(shown.requests), nearest, kept.as_ref(), teacher, &entries)?,
     };
     let unknown = |stage, texts: &[String]| -> Result<usize, PipelineError> {
+        let context = given.context(shown.questions);
         let keys = Scoring { stage, context }.keys(texts, teacher, embedder)?;
         let keys: HashSet<String> = keys.into_iter().collect();
         Ok(keys.iter().filter(|key| !known.contains(key.as_str())).count())

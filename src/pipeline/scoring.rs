@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Context, PipelineError, Watch,
+    Context, Event, PipelineError, Watch,
     calls::{self, Answered, ScoreCalls, TextCalls},
+    cut_questions, fit,
 };
 use crate::{
     embed::Embedder,
     prompt::Question,
     relabel::{Answer, QuestionBuilder, free_text, scoring},
     run::RunFolder,
+    task::LabelledText,
     teacher::{
         GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, TeacherIdentity,
         Wanted,
@@ -52,9 +54,12 @@ impl Scoring<'_> {
         texts: &[String],
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
-        let Context { task, seeds, settings, prompts, .. } = self.context;
-        let builder = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
-        let questions = builder.build(texts, embedder)?;
+        let Context { task, settings, prompts, .. } = self.context;
+        let seeds = self.shown(teacher, &mut *watch)?;
+        let builder = QuestionBuilder::new(task, prompts, &seeds, &settings.relabel);
+        let mut questions = builder.build(texts, embedder)?;
+        let cut = cut_questions(&builder, &mut questions, teacher, self.answer_tokens())?;
+        self.tell_cut(&cut, &mut *watch);
         if settings.relabel.free_text && teacher.scores_any_text() {
             return self.answer_freely(run, teacher, embedder, &questions, watch);
         }
@@ -62,6 +67,40 @@ impl Scoring<'_> {
         let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
         answers.keys.extend(more);
         Ok(answers)
+    }
+
+    /// The few-shot subset as questions show it; see [`fit::for_questions`].
+    ///
+    /// # Errors
+    /// A question that does not fit even without examples.
+    pub(crate) fn shown(
+        &self,
+        teacher: &mut dyn Teacher,
+        watch: Watch<'_>,
+    ) -> Result<Vec<LabelledText>, PipelineError> {
+        fit::for_questions(&self.context, teacher, self.answer_tokens(), watch)
+    }
+
+    /// Tokens that an answer takes at most: a name has no more than bytes.
+    fn answer_tokens(&self) -> usize {
+        let names = self.context.task.classes.iter().map(|class| class.name.len());
+        names.max().unwrap_or(0).max(ANSWER_TOKENS)
+    }
+
+    /// A warning that names the texts at the places `cut`, those of the test set by their row.
+    fn tell_cut(&self, cut: &[usize], watch: Watch<'_>) {
+        let Some(first) = cut.first() else { return };
+        let place = match self.stage {
+            "test" => self.context.task.test_place(*first),
+            stage => format!("text {} of the stage {stage}", first + 1),
+        };
+        watch(Event::Warning {
+            message: format!(
+                "{} of the texts in questions are too long for the teacher and are cut at the end, {place} first",
+                cut.len()
+            ),
+            hint: Some("a teacher with a longer context reads them whole".to_owned()),
+        });
     }
 
     /// One answer for each of `questions`, from label scores. `priors` are as
@@ -154,7 +193,7 @@ impl Scoring<'_> {
             prompt: question.prompt.clone(),
             cue: String::new(),
             lines: 1,
-            longest: self.context.settings.augment.longest,
+            longest: self.context.settings.augment.longest(),
             constrained: false,
             // Nothing is drawn at temperature 0.
             seed: 0,

@@ -92,7 +92,8 @@ pub(super) type ParsedReply = (String, Option<Vec<ParsedText>>);
 
 /// The call that `request` becomes.
 pub(super) fn call(context: &PromptContext<'_>, request: &PromptRequest) -> GenerateRequest {
-    let AugmentSettings { sampling, max_tokens, constrained, longest, .. } = *context.settings;
+    let AugmentSettings { sampling, constrained, .. } = *context.settings;
+    let (longest, max_tokens) = (context.settings.longest(), context.settings.max_tokens());
     let name = |class: usize| context.task.classes[class].name.clone();
     GenerateRequest {
         id: request.id.clone(),

@@ -16,14 +16,14 @@ use std::{
 use super::{
     Event, Pipeline, PipelineError, Watch, class_rows, edited,
     examples::{self, ExampleBuilder},
-    gold,
+    gold, length,
     training_progress::{Share, Shares},
 };
 use crate::{
     audit::redact,
     config::Settings,
     dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
-    interrupt,
+    interrupt, memory,
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
         self, BaseModel, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
@@ -43,7 +43,6 @@ impl Pipeline<'_> {
     /// # Errors
     /// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
     pub(crate) fn train(&mut self, base: &BaseModel) -> Result<Vec<TrainedStudent>, PipelineError> {
-        let seeds = self.seeds();
         let Self { run, task, settings, watch, .. } = self;
         run.check_current(&["filter"], names::TRAIN)?;
         let rows: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
@@ -61,6 +60,14 @@ impl Pipeline<'_> {
             return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
         }
         let build = ExampleBuilder { run, task, student: &settings.student };
+        let seeds = gold::seeds(task, settings);
+        let unused = task.seeds.len() - seeds.len();
+        if unused > 0 {
+            watch(Event::Warning {
+                message: format!("{unused} labelled seeds are not trained on"),
+                hint: Some("student.gold = \"all\" trains on all of them".to_owned()),
+            });
+        }
         let gold = examples::gold(&seeds);
         let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
         let mut variants = [
@@ -73,6 +80,13 @@ impl Pipeline<'_> {
         for (_, examples) in &mut variants {
             redact::examples(settings, examples)?;
         }
+        let texts = variants.iter().flat_map(|(_, examples)| examples);
+        let texts = texts.map(|example| example.text.as_str());
+        let lengths = length::of(base, task, texts)?;
+        let (classes, free) = (task.classes.len(), memory::available());
+        let training = settings.student.training.with_length(base, &lengths, classes, free);
+        let length = length::cut(base, &variants[2].1, &task.test, training.limit(base))?;
+        length::warning(&length, base.max_tokens()).into_iter().for_each(&mut **watch);
         let mut jobs = Vec::new();
         for seed in 0..settings.run.seeds {
             for (row, examples) in &variants {
@@ -80,8 +94,7 @@ impl Pipeline<'_> {
                 // Without a test set nothing is compared: only the student that is kept is trained.
                 if keep || (!task.test.is_empty() && !examples.is_empty()) {
                     let save = keep.then(|| run.path().join(names::STUDENT));
-                    let training = &settings.student.training;
-                    jobs.push(TrainingJob { row: *row, seed, examples, training, save });
+                    jobs.push(TrainingJob { row: *row, seed, examples, training: &training, save });
                 }
             }
         }
@@ -99,11 +112,19 @@ impl Pipeline<'_> {
         let student = run.files_in(names::STUDENT)?;
         let files: Vec<&str> =
             FILES.into_iter().chain(student.iter().map(String::as_str)).collect();
-        run.finish_stage("train", &[("students", trained.len())], &files, Vec::new())?;
+        let counts = [
+            &[("students", trained.len()), ("unused seeds", unused)][..],
+            &length::counts(&length),
+        ]
+        .concat();
+        run.finish_stage("train", &counts, &files, Vec::new())?;
         watch(Event::End { summary: format!("{} trained", count_students(trained.len())) });
         Ok(trained)
     }
 }
+
+/// A length for the corpus of no job at all.
+const SHORTEST: usize = 3;
 
 /// One student to train.
 pub(crate) struct TrainingJob<'a> {
@@ -167,7 +188,9 @@ impl StudentTrainer<'_> {
 
         let texts = missing.iter().flat_map(|&job| jobs[job].examples);
         let texts = texts.map(|example| example.text.as_str());
-        let corpus = Corpus::new(self.base, texts, self.settings.student.training.max_length)?;
+        // The row `paper` of a comparison may read fewer; it tokenises its own.
+        let most = jobs.iter().map(|job| job.training.limit(self.base)).max().unwrap_or(0);
+        let corpus = Corpus::new(self.base, texts, most.max(SHORTEST))?;
         let labels: Vec<String> =
             self.task.classes.iter().map(|class| class.name.clone()).collect();
         let training_folder = run.path().join(names::TRAINING);

@@ -8,7 +8,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `model`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
+//! | `model`, `length`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
 //! | `build` | makes a report from a run's rows and predictions |
 //! | `record` | what a finished run folder says about itself, for the model card |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
@@ -26,6 +26,7 @@ pub(crate) mod card;
 mod chart;
 mod comparison;
 mod confusion;
+mod length;
 mod model;
 mod number;
 mod page;
@@ -55,6 +56,7 @@ use crate::{
 
 pub(crate) use analysis::{LexicalDiversity, Map, Point, PointKind, Reliability};
 pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
+pub(crate) use length::{CutTexts, TextLength};
 pub(crate) use model::{
     AlphaShare, ByHand, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair,
     PairShare, Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
@@ -105,6 +107,9 @@ pub struct Report {
     /// Lexical diversity: the seeds first, then the generated texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diversity: Vec<LexicalDiversity>,
+    /// How much of a text the student reads; absent in reports of older versions and comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_length: Option<TextLength>,
     /// Personal data and copied wording in the training texts; absent without an audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,

@@ -162,11 +162,30 @@ impl BaseModel {
         &self.inner.device
     }
 
+    /// Most tokens of a text that the encoder reads, special ones included: its positions, or what
+    /// `tokenizer_config.json` states, whichever is less.
+    pub(crate) fn max_tokens(&self) -> usize {
+        let positions = self.inner.config.max_positions;
+        tokens::stated_limit(&self.inner.files).map_or(positions, |stated| stated.min(positions))
+    }
+
+    /// The number of tokens of each text, special ones included. A text of more than
+    /// [`Self::max_tokens`] counts as one more than that.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub(crate) fn token_counts(&self, texts: &[String]) -> Result<Vec<usize>> {
+        let Inner { config, tokenizer, origin, .. } = &*self.inner;
+        let tokenizer = tokens::limited(tokenizer, self.max_tokens() + 1, origin)?;
+        let ids = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
+        Ok(ids.iter().map(|text| text.ids.len()).collect())
+    }
+
     /// Token ids of each text, special tokens included, truncated to `max_length` tokens or to the
     /// encoder's own limit, whichever is less.
     pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
         let Inner { config, tokenizer, origin, .. } = &*self.inner;
-        let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
+        let tokenizer = tokens::limited(tokenizer, max_length.min(self.max_tokens()), origin)?;
         let tokens = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
         Ok(tokens.into_iter().map(|text| text.ids).collect())
     }

@@ -19,9 +19,6 @@ use super::{
     weights::{Weights, serialise},
 };
 
-/// Tokens per text for a checkpoint that does not state its training length.
-const DEFAULT_LENGTH: usize = 128;
-
 /// A text classifier.
 pub(crate) struct Classifier {
     base: BaseModel,
@@ -91,7 +88,8 @@ impl Classifier {
         let labels = labels(&config.raw, checkpoint.classes())
             .map_err(|fault| StudentError::Config { origin: base.inner.origin.clone(), fault })?;
         checkpoint.check(&ModelSpec::new(config, config.pooling, labels.len()))?;
-        let max_length = config.max_length.unwrap_or(DEFAULT_LENGTH).min(config.max_positions);
+        let most = base.max_tokens();
+        let max_length = config.max_length.map_or(most, |length| length.min(most));
         let (pooling, temperature) = (config.pooling, config.temperature);
         Self::new(base, checkpoint, labels, pooling, max_length, temperature, precision)
     }
@@ -227,7 +225,8 @@ impl Classifier {
     }
 
     /// Adds `tokenizer_config.json` and `special_tokens_map.json` if the base has none:
-    /// `transformers` needs them to know the special tokens.
+    /// `transformers` needs them to know the special tokens. States the length that this classifier
+    /// was trained with in either case.
     fn add_tokenizer_config(&self, files: &mut BTreeMap<String, Vec<u8>>) {
         let roles = [
             ("cls_token", "[CLS]"),
@@ -242,9 +241,12 @@ impl Classifier {
             .map(|(role, token)| (role.to_owned(), Value::from(token)))
             .collect::<Map<_, _>>();
         let mut config = special.clone();
-        config.insert("model_max_length".into(), self.base.inner.config.max_positions.into());
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
-        files.entry("tokenizer_config.json".to_owned()).or_insert_with(|| json(&config));
+        let stated = files.get("tokenizer_config.json");
+        let mut config =
+            stated.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or(config);
+        config.insert("model_max_length".into(), self.max_length.into());
+        files.insert("tokenizer_config.json".to_owned(), json(&config));
         files.entry("special_tokens_map.json".to_owned()).or_insert_with(|| json(&special));
     }
 }

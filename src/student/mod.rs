@@ -87,7 +87,8 @@ pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
 pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
-    Corpus, Example, OutOfRange, Snapshots, TrainSettings, TrainStep, Training,
+    Corpus, Example, OutOfRange, Snapshots, TokenLengths, TrainSettings, TrainStep, Training,
+    disk_estimate,
     max_memory_estimate, steps,
 };
 

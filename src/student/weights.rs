@@ -2,8 +2,9 @@
 //!
 //! Real checkpoints may omit the `bert.` or `distilbert.` prefix (MiniLM), call a layer norm's
 //! weights `gamma` and `beta` (the first BERTs), carry the prefix of a wrapper (`module.`), store
-//! half precision, and include heads of other tasks. Names are normalised ([`full_name`]) when the file is opened. The file is untrusted: its
-//! header is checked against the file's length before any tensor is read.
+//! half precision, and include heads of other tasks. Names are normalised ([`full_name`]) when the
+//! file is opened. The file is untrusted: its header is checked against the file's length before
+//! any tensor is read.
 //!
 //! Tensors are copied on demand and their pages released at once, so that a checkpoint takes no
 //! memory beside the network built from it.

@@ -24,7 +24,9 @@ pub(super) type Placed<T> = (T, (usize, usize));
 /// The number of seeds per class that the file asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shots {
-    /// As many as the class with the fewest has.
+    /// Some of each class: what is shown where the file says nothing.
+    Some,
+    /// All of each class.
     All,
     /// Exactly this many.
     Exactly(usize),
@@ -263,7 +265,7 @@ impl Parser<'_> {
 
     fn shots(&mut self, root: &DeTable<'_>) -> Placed<Shots> {
         let Some(value) = root.get("shots") else {
-            return (Shots::All, (0, 0));
+            return (Shots::Some, (0, 0));
         };
         let place = self.lines.place(value.span().start);
         let shots = match value.get_ref() {
@@ -276,7 +278,7 @@ impl Parser<'_> {
         if shots.is_none() {
             self.wrong_type("shots", "a whole number from 0, or \"all\"", value);
         }
-        (shots.unwrap_or(Shots::All), place)
+        (shots.unwrap_or(Shots::Some), place)
     }
 
     fn string(&mut self, table: &DeTable<'_>, key: &str) -> Option<Placed<String>> {

@@ -4,14 +4,14 @@
 //! the files it names: the labelled seeds and, optionally, a test set and a pool of real training
 //! texts. Nothing here depends on a model. Later stages start from a [`Task`] and may rely on what
 //! loading has checked: labels are indices into `classes`, no text is empty, no seed occurs twice,
-//! no test text is a seed, and every class has as many seeds as `shots` asks for.
+//! no test text is a seed, and every class has as many seeds as a number `shots` asks for.
 //!
 //! ```toml
 //! name = "help-desk"      # default: the folder's name
 //! item = "ticket"         # name of one text in prompts; default "message"
 //! items = "tickets"       # default: item + "s"
-//! shots = 2               # seeds per class; 0 = descriptions only; default "all": as many
-//!                         # as the class with the fewest has
+//! shots = 2               # seeds per class that prompts show; 0 = descriptions only,
+//!                         # "all" = all of them; default: up to 8
 //! [[class]]
 //! name = "password_reset"
 //! description = "forgotten, expired or new password"
@@ -66,6 +66,10 @@ pub(crate) use warning::Warning;
 use manifest::{DataFile, FILE, Manifest, Shots};
 use read::{Faults, Row, Source};
 
+/// Seeds of each class that prompts show where `shots` is not set: more cost the teacher time and
+/// crowd its context.
+const SHOWN: usize = 8;
+
 /// A class: the name used in prompts and predictions, and one line on what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
@@ -93,13 +97,17 @@ pub struct Task {
     pub item: String,
     /// The plural of [`Task::item`].
     pub items: String,
-    /// Number of seeds used per class; every class has at least as many. 0: descriptions only.
+    /// Number of seeds per class that prompts show, all of those of a class with fewer; training
+    /// uses all seeds. 0: prompts show descriptions only.
     pub shots: usize,
     /// At least two, in the order of `task.toml`.
     pub classes: Vec<Class>,
     /// All seeds in file order, including those beyond `shots` per class.
     pub seeds: Vec<LabelledText>,
     pub test: Vec<LabelledText>,
+    /// The line of each text of the test set in its file; empty in older run folders.
+    #[serde(default)]
+    pub test_lines: Vec<usize>,
     /// Real training texts; empty if `task.toml` names none.
     pub pool: Vec<LabelledText>,
     /// The folder of `task.toml`; empty for the embedded task.
@@ -214,6 +222,7 @@ impl Task {
         let texts =
             |located: Vec<LocatedText>| located.into_iter().map(|text| text.labelled).collect();
         faults.finish(Self {
+            test_lines: test.iter().map(|text| text.line).collect(),
             shots,
             seeds: texts(seeds),
             test: texts(test),
@@ -238,6 +247,15 @@ impl Task {
         })
     }
 
+    /// The file and the line of row number `row` (from 0) of the test set.
+    pub(crate) fn test_place(&self, row: usize) -> String {
+        let toml = self.manifest.parse::<toml::Table>().ok();
+        let data = toml.as_ref().and_then(|table| table.get("data"));
+        let file = data.and_then(|data| data.get("test")).and_then(toml::Value::as_str);
+        let line = self.test_lines.get(row).copied().unwrap_or(row + 1);
+        format!("{}:{line}", file.unwrap_or("the test set"))
+    }
+
     /// The index of the class called `name`.
     pub(crate) fn class_index(&self, name: &str) -> Option<usize> {
         self.classes.iter().position(|class| class.name == name)
@@ -246,6 +264,13 @@ impl Task {
     /// The seeds of a class, in file order; all of them, whatever `shots` says.
     pub fn seeds_of(&self, class: usize) -> impl Iterator<Item = &LabelledText> {
         self.seeds.iter().filter(move |seed| seed.label == class)
+    }
+
+    /// The number of seeds per class of a comparison, which gives every class as many: `shots`, or
+    /// what the class with the fewest has.
+    pub(crate) fn even_shots(&self) -> usize {
+        let fewest = (0..self.classes.len()).map(|class| self.seeds_of(class).count()).min();
+        self.shots.min(fewest.unwrap_or(0))
     }
 
     /// `shots` seeds per class, class by class, in file order. If a class has more, the choice
@@ -427,12 +452,12 @@ impl Loader<'_> {
         }
     }
 
-    /// The number of seeds per class. Adds a fault for each class that has fewer.
+    /// The number of seeds per class that prompts show. Adds a fault for each class that has fewer.
     fn shots(&mut self, seeds: &[LocatedText], warnings: &mut Vec<Warning>) -> usize {
         let (asked, place) = self.manifest.shots;
         let Some(DataFile { name: seeds_name, .. }) = &self.manifest.seeds else {
             return match asked {
-                Shots::All | Shots::Exactly(0) => 0,
+                Shots::Some | Shots::All | Shots::Exactly(0) => 0,
                 Shots::Exactly(shots) => {
                     self.faults.add(FILE, place, Problem::NoSeedsFile { shots });
                     0
@@ -443,10 +468,11 @@ impl Loader<'_> {
         for seed in seeds {
             counts[seed.labelled.label] += 1;
         }
-        let fewest = counts.iter().copied().min().unwrap_or(0);
-        let needed = match asked {
-            Shots::All => fewest.max(1),
-            Shots::Exactly(shots) => shots,
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let (shots, needed) = match asked {
+            Shots::Some => (most.clamp(1, SHOWN), 1),
+            Shots::All => (most.max(1), 1),
+            Shots::Exactly(shots) => (shots, shots),
         };
         for (class, &found) in self.manifest.classes.iter().zip(&counts) {
             let name = class.name.0.clone();
@@ -457,15 +483,11 @@ impl Loader<'_> {
             };
             self.faults.add(FILE, class.name.1, problem);
         }
-        let most = counts.iter().copied().max().unwrap_or(0);
-        if asked == Shots::All && most > fewest {
-            let scarce = counts.iter().position(|&count| count == fewest);
-            warnings.push(Warning::ShotsByFewest {
-                class: self.manifest.classes[scarce.unwrap_or(0)].name.0.clone(),
-                shots: needed,
-            });
+        let shown = counts.iter().map(|&count| count.min(shots)).sum();
+        if shown < seeds.len() {
+            warnings.push(Warning::SeedsNotShown { shown, seeds: seeds.len(), shots });
         }
-        needed
+        shots
     }
 }
 

@@ -140,7 +140,8 @@ fn manifest(classes: &[ScaffoldClass]) -> String {
         "# The name of one text in prompts, such as \"ticket\", and its plural.\n\
          item = \"message\"\n\
          items = \"messages\"\n\
-         # Seeds used per class; without this line, as many as the class with the fewest has.\n\
+         # Examples per class that prompts show; without this line up to 8, or fewer where the\n\
+         # teacher's context is small. Training uses all of them.\n\
          # shots = 2\n\n",
     );
     for class in classes {
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!(task.name, "desk");
         assert_eq!(task.classes[0].name, "say \"hi\", é");
         assert_eq!(task.seeds[1].text, "so\nlong");
-        assert_eq!((task.shots, task.seeds.len()), (1, 3));
+        assert_eq!((task.shots, task.seeds.len()), (2, 3));
         let undescribed =
             |warning: &&Warning| matches!(warning, Warning::MissingDescription { .. });
         assert_eq!(task.warnings.iter().filter(undescribed).count(), 2);

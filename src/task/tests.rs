@@ -129,15 +129,16 @@ fn classes_with_too_few_seeds_are_faults() {
 }
 
 #[test]
-fn shots_default_to_what_the_class_with_the_fewest_has() {
-    let three: Vec<&str> = SEEDS.lines().take(3).collect();
-    let three = three.join("\n");
-    for shots in ["", "shots = \"all\""] {
+fn a_class_with_few_seeds_takes_none_from_the_others() {
+    let many =
+        (0..20).map(|n| format!("{{\"text\":\"reset {n}\",\"label\":\"password_reset\"}}\n"));
+    let seeds = many.collect::<String>() + "{\"text\":\"no tunnel\",\"label\":\"vpn\"}";
+    for (shots, shown) in [("", 9), ("shots = \"all\"", 21)] {
         let toml = format!("{HEAD}{DATA}").replace("shots = 2", shots);
-        let task = load(&toml, &[("seeds.jsonl", &three)]).unwrap();
-        assert_eq!((task.shots, task.seeds.len()), (1, 3));
-        let warning = Warning::ShotsByFewest { class: "vpn".into(), shots: 1 };
-        assert_eq!(task.warnings, [warning]);
+        let task = load(&toml, &[("seeds.jsonl", &seeds)]).unwrap();
+        assert_eq!((task.draw_seeds(1).len(), task.seeds.len(), task.even_shots()), (shown, 21, 1));
+        let warning = Warning::SeedsNotShown { shown, seeds: 21, shots: 8 };
+        assert_eq!(task.warnings, if shown < 21 { vec![warning] } else { Vec::new() });
     }
     let none = HEAD.replace("shots = 2", "");
     assert_eq!(load(&none, &[]).unwrap().shots, 0);

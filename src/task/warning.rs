@@ -11,7 +11,9 @@ use super::fault::enumerated;
 pub enum Warning {
     /// A class of which the teacher sees only the name.
     MissingDescription { class: String, line: usize },
-    /// `shots` is not set, and the classes differ in their number of seeds.
+    /// Prompts do not show all seeds.
+    SeedsNotShown { shown: usize, seeds: usize, shots: usize },
+    /// In run folders of version 0.1.0: fewer seeds were used.
     ShotsByFewest { class: String, shots: usize },
 }
 
@@ -22,7 +24,7 @@ pub(super) fn told(warnings: &[Warning], classes: usize) -> Vec<String> {
         .iter()
         .filter_map(|warning| match warning {
             Warning::MissingDescription { class, .. } => Some(class.clone()),
-            Warning::ShotsByFewest { .. } => None,
+            Warning::SeedsNotShown { .. } | Warning::ShotsByFewest { .. } => None,
         })
         .collect();
     if undescribed.len() < 2 {
@@ -46,6 +48,11 @@ impl fmt::Display for Warning {
                 "task.toml:{line}: class {class:?} has no description; one line on what belongs to \
                  it helps the teacher most"
             ),
+            Self::SeedsNotShown { shown, seeds, shots } => write!(
+                f,
+                "task.toml: prompts show {shown} of the {seeds} seeds, at most {shots} per class \
+                 (`shots`)"
+            ),
             Self::ShotsByFewest { class, shots } => write!(
                 f,
                 "task.toml: only {shots} seeds per class are used, because {class:?} has no more; \
@@ -62,7 +69,7 @@ mod tests {
     #[test]
     fn many_missing_descriptions_are_one_warning() {
         let missing = |class: &str| Warning::MissingDescription { class: class.into(), line: 3 };
-        let few = Warning::ShotsByFewest { class: "b".into(), shots: 1 };
+        let few = Warning::SeedsNotShown { shown: 2, seeds: 9, shots: 1 };
         let told_of = |warnings: &[Warning]| told(warnings, 5);
         assert_eq!(told_of(&[missing("a"), few.clone()])[0], missing("a").to_string());
         let lines = told_of(&[missing("a"), missing("b"), few.clone()]);

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Plan, Training};
-use crate::{cli::error::warn, memory, pipeline::count_students, student::Coverage};
+use crate::{
+    cli::error::warn, memory, pipeline::count_students, report::CutTexts, student::Coverage,
+};
 
 /// Number of prompts that the warning names.
 const NAMED: usize = 5;
@@ -16,6 +18,8 @@ impl Plan {
             "students": training.students, "rows": training.rows, "steps": training.steps,
             "unfamiliar": training.unfamiliar,
             "memory_bytes": training.memory,
+            "max_length": training.length.map(|(limit, _)| limit),
+            "known_texts": training.length.map(|(_, texts)| texts),
             "estimated_minutes": time.map(|time| time.seconds / 60.0),
             "measured": time.is_some_and(|time| time.measured),
         });
@@ -55,6 +59,7 @@ impl Plan {
             relabelling.prompt_tokens, relabelling.read_tokens
         ));
         line("train", training.summary());
+        training.length_summary().into_iter().for_each(indented);
         let teacher = duration(self.seconds(), self.speed.measured, "--teacher");
         line("time", format!("teacher: {teacher}"));
         let students = match &training.time {
@@ -106,6 +111,16 @@ impl Training {
         };
         let students = count_students(*students);
         format!("{students} on up to {rows} texts each, {steps} steps in all{memory}")
+    }
+}
+
+impl Training {
+    /// What a student reads of a text.
+    fn length_summary(&self) -> Option<String> {
+        let (limit, CutTexts { texts, cut }) = self.length?;
+        Some(format!(
+            "{limit} tokens of each text are read; {cut} of {texts} known texts are longer and are cut"
+        ))
     }
 }
 

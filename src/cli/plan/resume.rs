@@ -102,7 +102,7 @@ impl Resume {
         let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
         let given = Given { task, settings, prompts: &prompts };
         let nearest = pipeline::nearest(&given.context(&seeds), embedder)?;
-        let remaining = remaining(run, given, &plan.teacher, &nearest, embedder)?;
+        let remaining = remaining(run, given, plan.shown(), &plan.teacher, &nearest, embedder)?;
         Ok(Self { run: run.to_owned(), remaining })
     }
 

@@ -94,6 +94,7 @@ impl ReportBuilder<'_> {
             reliability: reliability.collect(),
             map: sections::map(task, self.seeds, kept, predicted, self.embedder)?,
             diversity: sections::diversity(self.seeds, kept),
+            text_length: None,
             privacy: None,
             stages: self.stages(),
             provenance: self.provenance(),

@@ -14,6 +14,7 @@ use crate::{
 fn task() -> Task {
     let text = |text: &str| LabelledText { text: text.into(), label: 0 };
     Task {
+        test_lines: Vec::new(),
         name: "Help-desk tickets".into(),
         item: "ticket".into(),
         items: "tickets".into(),
@@ -113,7 +114,7 @@ fn a_card_gives_the_origin_of_everything() {
         "Prompts: sha256 `9c1e`",
         "distilbert-base-uncased, sha256 `ba5e` of its `model.safetensors`",
         "| `epochs` | 5 |",
-        "| `max_length` | 50 |",
+        "| `max_length` | auto |",
         "On 336 labelled test texts",
         "the first of the 3 of its row",
         "labels after relabelling | 81.2 % | 79.0 to 83.1 % | 80.3 % | 77.8 to 82.6 % | 3 | 702 |",

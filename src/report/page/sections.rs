@@ -55,6 +55,12 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
     if let Some(hand) = report.by_hand {
         facts.push(("Edited by hand", counted(hand.rows, "row")));
     }
+    if let Some(length) = &report.text_length {
+        let cut = count(length.train.cut + length.test.cut);
+        let texts = count(length.train.texts + length.test.texts);
+        let read = format!("{} tokens; {cut} of {texts} are longer", length.max_length);
+        facts.push(("Read of a text", read));
+    }
     let seconds: f64 = report.stages.iter().map(|stage| stage.seconds).sum();
     if !report.stages.is_empty() {
         facts.push(("Time", duration(seconds)));

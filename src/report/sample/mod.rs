@@ -84,6 +84,7 @@ pub(crate) fn tickets() -> Report {
         reliability: Vec::new(),
         map: None,
         diversity: Vec::new(),
+        text_length: None,
         privacy: None,
         examples: examples(),
         stages: vec![

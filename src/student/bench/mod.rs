@@ -19,7 +19,7 @@ use super::{
     BaseModel, Classifier, Corpus, Example, Parallelism, Pooling, Precision, Result, StudentError,
     TrainSettings, Training, model_spec::ModelSpec, run_parallel,
 };
-use crate::{hint::one_line, memory};
+use crate::{auto::Auto, hint::one_line, memory};
 
 /// Steps of a training before measuring starts, to warm up caches and allocators.
 const WARM_UP: usize = 3;
@@ -231,7 +231,7 @@ impl Bench<'_> {
         // No more steps than requested.
         let settings = TrainSettings {
             batch_size,
-            max_length: self.max_length,
+            max_length: Auto::Exactly(self.max_length),
             min_steps: 0,
             ..TrainSettings::default()
         };

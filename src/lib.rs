@@ -30,6 +30,7 @@
 //! | `models` | the model manifest and library: which file a name means, and whether it is what it should be |
 //! | `embed` | `trait Embedder`, cosine similarity, a map of texts in two dimensions |
 //! | `prompt` | renders the templates of `prompts/`, parses the replies |
+//! | `template` | runs a Jinja template that somebody else wrote, within limits |
 //! | `task` | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
@@ -72,6 +73,7 @@ mod student;
 mod suggest;
 mod task;
 mod teacher;
+mod template;
 mod verbosity;
 
 pub use caught::catches_panics;

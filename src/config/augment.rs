@@ -30,9 +30,9 @@ pub(crate) struct AugmentSettings {
     /// Rounds of requests: texts that are missing after a round are requested again in the next
     /// one. The paper has no limit.
     pub tries: usize,
-    /// Maximum length of a reply in tokens (paper: 256). `"auto"`: enough for the texts of a request
-    /// if they are half as long again as 98 % of the seeds, at least 256, at most half of the
-    /// teacher's context.
+    /// Maximum length of a reply in tokens (paper: 256). `"auto"`: enough for the texts of a
+    /// request if they are half as long again as 98 % of the seeds, at least 256, at most half of
+    /// the teacher's context.
     pub max_tokens: Auto,
     /// A grammar forces replies into the form of a numbered list as they are generated, so that
     /// none is rejected. `false` leaves the teacher free, as the paper does.
@@ -106,9 +106,9 @@ impl AugmentSettings {
         self.max_tokens.unwrap_or(LEAST_TOKENS)
     }
 
-    /// These settings with both lengths chosen, where they are `"auto"`, from the `seeds`; `context`
-    /// is the teacher's, in tokens. Both depend on characters alone, so that a recorded run chooses
-    /// the same ones without its tokenizer.
+    /// These settings with both lengths chosen, where they are `"auto"`, from the `seeds`;
+    /// `context` is the teacher's, in tokens. Both depend on characters alone, so that a recorded
+    /// run chooses the same ones without its tokenizer.
     #[must_use]
     pub(crate) fn with_lengths(&self, seeds: &[LabelledText], context: usize) -> Self {
         let mut characters: Vec<usize> =

@@ -51,6 +51,8 @@ pub enum ConfigError {
     Invalid { message: String },
     #[error("{key} is {value}: {wanted}")]
     OutOfRange { key: &'static str, value: String, wanted: Cow<'static, str> },
+    #[error("task.toml sets teacher.in_process: a task may not switch the isolation off")]
+    Isolation,
     #[error("--set {given}: {message}")]
     Override { given: String, message: String },
 }
@@ -62,6 +64,7 @@ impl Hint for ConfigError {
             Self::OutOfRange { key, .. } => {
                 format!("change it in task.toml or with --set {key}=...").into()
             }
+            Self::Isolation => "remove the line; the flag --in-process does the same".into(),
             Self::Override { .. } => {
                 "use --set table.key=value, for example --set augment.per_class=40; `promptmix plan` shows every setting".into()
             }
@@ -102,6 +105,19 @@ impl Settings {
         folder: &Path,
         overrides: &[String],
     ) -> Result<Self, ConfigError> {
+        let teacher = task.get("teacher").and_then(Value::as_table);
+        if teacher.is_some_and(|teacher| teacher.contains_key("in_process")) {
+            return Err(ConfigError::Isolation);
+        }
+        Self::resolve_trusted(task, folder, overrides)
+    }
+
+    /// As [`resolve`](Self::resolve), for a table that this program wrote.
+    fn resolve_trusted(
+        task: &Table,
+        folder: &Path,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut settings = Self::parse(task.clone())?;
         settings.make_paths_absolute(folder);
         let mut table = settings.to_table()?;
@@ -128,7 +144,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::resolve`].
     pub(crate) fn with(&self, overrides: &[String]) -> Result<Self, ConfigError> {
-        Self::resolve(&self.to_table()?, Path::new(""), overrides)
+        Self::resolve_trusted(&self.to_table()?, Path::new(""), overrides)
     }
 
     fn parse(table: Table) -> Result<Self, ConfigError> {
@@ -206,4 +222,19 @@ fn apply_override(table: &mut Table, given: &str) -> Result<(), ConfigError> {
         .ok_or_else(|| wrong("that is not a table"))?
         .insert(key.to_owned(), value);
     Ok(())
+}
+
+#[cfg(test)]
+mod isolation {
+    use super::*;
+
+    #[test]
+    fn only_a_flag_switches_the_isolation_off() {
+        let task: Table = "[teacher]\nin_process = true".parse().unwrap();
+        let refused = Settings::resolve(&task, Path::new(""), &[]).unwrap_err();
+        assert!(refused.hint().unwrap().contains("--in-process"), "{refused}");
+        let flag = ["teacher.in_process=true".to_owned()];
+        let settings = Settings::resolve(&Table::new(), Path::new(""), &flag).unwrap();
+        assert!(settings.teacher.in_process && settings.with(&[]).unwrap().teacher.in_process);
+    }
 }

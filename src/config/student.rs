@@ -15,8 +15,8 @@ pub(crate) struct StudentSettings {
     pub model: String,
     #[serde(flatten)]
     pub training: TrainSettings,
-    /// Which of the seeds, which people labelled, are trained on: all of them, or those that prompts
-    /// show (the paper).
+    /// Which of the seeds, which people labelled, are trained on: all of them, or those that
+    /// prompts show (the paper).
     pub gold: Gold,
     /// Weighs each relabelled text by the teacher's confidence (the probability of its label)
     /// instead of weighing all texts equally.

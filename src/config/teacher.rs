@@ -41,7 +41,7 @@ pub(crate) struct TeacherSettings {
     /// but every run yields the same rows. `--deterministic` is short for it.
     pub deterministic: bool,
     /// Runs the engine inside this process, without a supervisor. For profiling. `--in-process` is
-    /// short for it.
+    /// short for it; a task.toml cannot set it.
     pub in_process: bool,
     /// An engine that sends nothing for this many seconds counts as hung and is restarted. 0:
     /// never.

@@ -34,7 +34,8 @@ pub(crate) fn seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {
     }
 }
 
-/// The `seeds`, in order, with the teacher's labels, and the keys of its calls. A seed without an answer keeps its label.
+/// The `seeds`, in order, with the teacher's labels, and the keys of its calls. A seed without an
+/// answer keeps its label.
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk.

@@ -49,8 +49,8 @@ const PROBE_LENGTH: usize = 1 << 20;
 /// Texts on which every tokenizer must work.
 const PROBES: [&str; 4] = ["", "Hello, world!", "\u{e000}\u{10ffff} \u{301}", "\u{0} \u{7f}\t"];
 
-/// `model_max_length` of the `tokenizer_config.json` among `files`, if it states a limit that a text
-/// can have: files without one hold 1e30.
+/// `model_max_length` of the `tokenizer_config.json` among `files`, if it states a limit that a
+/// text can have: files without one hold 1e30.
 pub(super) fn stated_limit(files: &BTreeMap<String, Vec<u8>>) -> Option<usize> {
     let config: Value = serde_json::from_slice(files.get("tokenizer_config.json")?).ok()?;
     let limit = config.get("model_max_length")?.as_u64()?;

@@ -22,7 +22,9 @@ use std::{
 use super::protocol::{self, Command, Report};
 use crate::{
     interrupt::leave,
-    teacher::{EngineEvent, TeacherError, chat, llama::LlamaTeacher},
+    sandbox,
+    teacher::{EngineEvent, TeacherError, llama::LlamaTeacher},
+    template::process_limit,
 };
 
 /// The engine reports after each step that it is alive; at most one such report is sent in this
@@ -38,7 +40,7 @@ pub(crate) fn serve() -> io::Result<()> {
     let mut output =
         Output { pipe, last_sent: Instant::now(), crash: CrashHook::from_environment() };
     volunteer_for_oom_killer();
-    chat::limit_memory();
+    process_limit::limit_memory();
     let commands = read_commands();
     let Ok(Command::Load { path, options }) = commands.recv() else {
         return Err(io::Error::other("the first command must load a model"));
@@ -179,7 +181,10 @@ fn private_stdout() -> io::Result<File> {
 fn volunteer_for_oom_killer() {
     if cfg!(target_os = "linux") {
         // Best effort: without it the kernel chooses the largest process, most likely this one.
+        // The file belongs to root while this process is not dumpable.
+        sandbox::set_dumpable(true);
         let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+        sandbox::set_dumpable(false);
     }
 }
 

@@ -17,7 +17,7 @@ fn later_layers_win() {
     assert_eq!(settings.augment.sampling.temperature, 0.5);
     assert_eq!(settings.augment.sampling.penalty_window, 9);
     let again: Table = settings.to_toml().parse().unwrap();
-    assert_eq!(Settings::resolve(&again, Path::new("."), &[]).unwrap(), settings);
+    assert_eq!(Settings::resolve_trusted(&again, Path::new("."), &[]).unwrap(), settings);
 }
 
 #[test]

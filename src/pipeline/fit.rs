@@ -5,7 +5,7 @@ use super::{Context, Event, PipelineError, Watch, cut::FRAME};
 use crate::{
     prompt::{one_line, reply::LIST_CUE, shown_classes},
     relabel::QuestionBuilder,
-    task::LabelledText,
+    task::{Class, LabelledText},
     teacher::{Teacher, TeacherError},
 };
 
@@ -25,10 +25,12 @@ pub(crate) fn for_requests(
     watch: Watch<'_>,
 ) -> Result<Vec<LabelledText>, PipelineError> {
     let augment = &context.settings.augment;
-    let reply = augment.max_tokens() + LIST_CUE.len();
-    let prompt = |seeds: &[LabelledText]| {
-        let shown = longest_classes(context, seeds, augment.classes_shown.max(2));
-        let classes = shown_classes(context.task, &shown, |class| {
+    // The names of any two classes may stand in the request; a token has at least one byte.
+    let names = context.task.classes.iter().map(|class| class.name.len());
+    let reply = augment.max_tokens() + LIST_CUE.len() + 2 * names.max().unwrap_or(0);
+    let prompt = |seeds: &[LabelledText], longest: &[usize]| {
+        let shown = &longest[..augment.classes_shown.max(2).min(longest.len())];
+        let classes = shown_classes(context.task, shown, |class| {
             let of_class = seeds.iter().filter(|seed| seed.label == class);
             of_class.map(|seed| one_line(&seed.text)).collect()
         });
@@ -51,41 +53,47 @@ pub(crate) fn for_questions(
     let limit = teacher.identity().context;
     let longest = context.task.seeds.iter().map(|seed| seed.text.len()).max().unwrap_or(0);
     let room = longest.min(limit / QUESTION_SHARE);
-    let prompt = |seeds: &[LabelledText]| {
+    let prompt = |seeds: &[LabelledText], longest: &[usize]| {
         let relabel = &context.settings.relabel;
         let builder = QuestionBuilder::new(context.task, context.prompts, seeds, relabel);
-        let shown = longest_classes(context, seeds, builder.candidates());
-        Ok(builder.content_free(&shown)?.remove(0).prompt)
+        let shown = &longest[..builder.candidates().min(longest.len())];
+        Ok(builder.content_free(shown)?.remove(0).prompt)
     };
     reduce(context, teacher, ("questions", answer + room), &prompt, watch)
 }
 
-/// The `count` classes with the most to show.
-fn longest_classes(context: &Context<'_>, seeds: &[LabelledText], count: usize) -> Vec<usize> {
-    let length = |class: &usize| {
-        let texts = seeds.iter().filter(|seed| seed.label == *class);
-        let class = &context.task.classes[*class];
-        texts.map(|seed| seed.text.len()).sum::<usize>()
-            + class.name.len()
-            + class.description.len()
+/// All classes, those with the most tokens to show first.
+fn longest_classes(
+    context: &Context<'_>,
+    seeds: &[LabelledText],
+    teacher: &mut dyn Teacher,
+) -> Result<Vec<usize>, PipelineError> {
+    let block = |(label, class): (usize, &Class)| {
+        let texts = seeds.iter().filter(|seed| seed.label == label);
+        let texts: Vec<String> = texts.map(|seed| one_line(&seed.text)).collect();
+        format!("{}: {}\n{}", class.name, class.description, texts.join("\n- "))
     };
-    let mut classes: Vec<usize> = (0..context.task.classes.len()).collect();
-    classes.sort_by_key(|class| std::cmp::Reverse(length(class)));
-    classes.truncate(count);
-    classes
+    let blocks: Vec<String> = context.task.classes.iter().enumerate().map(block).collect();
+    let measured = teacher.measure(&blocks)?;
+    let mut classes: Vec<usize> = (0..blocks.len()).collect();
+    classes.sort_by_key(|class| std::cmp::Reverse(measured[*class].tokens));
+    Ok(classes)
 }
+
+/// The longest prompt that shows these seeds; the classes come with the longest first.
+type Prompt<'a> = dyn Fn(&[LabelledText], &[usize]) -> Result<String, PipelineError> + 'a;
 
 /// `context.seeds`, reduced until the `prompt` that shows them leaves `beyond` tokens.
 fn reduce(
     context: &Context<'_>,
     teacher: &mut dyn Teacher,
     (what, beyond): (&str, usize),
-    prompt: &dyn Fn(&[LabelledText]) -> Result<String, PipelineError>,
+    prompt: &Prompt<'_>,
     watch: Watch<'_>,
 ) -> Result<Vec<LabelledText>, PipelineError> {
     let limit = teacher.identity().context;
     let mut needs = |seeds: &[LabelledText]| -> Result<usize, PipelineError> {
-        let text = prompt(seeds)?;
+        let text = prompt(seeds, &longest_classes(context, seeds, teacher)?)?;
         // A token has at least one byte.
         if text.len() + beyond + FRAME <= limit {
             return Ok(0);

@@ -114,6 +114,8 @@ pub(crate) struct Prompts {
 
 /// Maximum size of a task's template in bytes; the built-in ones have a few hundred.
 const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
+/// Prints nothing; a tag such as `-%}` removes no white space beyond it.
+const EDGE: &str = "{{ '' }}";
 /// Maximum depth of includes.
 const MAX_INCLUDES: usize = 4;
 
@@ -312,7 +314,11 @@ fn with_includes(
             return Err(format!("its includes are more than {MAX_INCLUDES} deep"));
         }
         whole += before;
-        whole += with_includes(included, sources, depth - 1)?.trim_end_matches('\n');
+        // An included template drops its last line feed, and its tags that remove white space end
+        // at its edges.
+        let included = with_includes(included, sources, depth - 1)?;
+        let included = included.strip_suffix('\n').unwrap_or(&included);
+        whole += &format!("{EDGE}{included}{EDGE}");
         if whole.len() as u64 > MAX_TEMPLATE_BYTES {
             return Err(format!("with its includes it has more than {MAX_TEMPLATE_BYTES} bytes"));
         }

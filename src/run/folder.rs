@@ -21,8 +21,7 @@ use super::{
     names,
 };
 use crate::{
-    config::Settings, hash, hint::shell_path, prompt::Prompts, task::Task,
-    teacher::TeacherIdentity,
+    config::Settings, hash, hint::shell_path, prompt::Prompts, task::Task, teacher::TeacherIdentity,
 };
 
 /// Something odd about a run folder, and what helps.

@@ -88,8 +88,7 @@ pub(crate) use error::StudentError;
 pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
     Corpus, Example, OutOfRange, Snapshots, TokenLengths, TrainSettings, TrainStep, Training,
-    disk_estimate,
-    max_memory_estimate, steps,
+    disk_estimate, max_memory_estimate, steps,
 };
 
 /// Result of the student's functions.

@@ -38,6 +38,7 @@ pub(crate) fn limit_memory() {
 }
 
 /// Starts the clock, once.
+#[allow(clippy::print_stderr, reason = "the process ends here; nothing of a text is printed")]
 fn start_clock() {
     static CLOCK: OnceLock<()> = OnceLock::new();
     CLOCK.get_or_init(|| {

@@ -55,9 +55,9 @@ fn every_file_of_a_run_is_protected_and_export_checks_it() {
     is_noticed(&dir, "report.json is not as the run wrote it");
     fs::write(out.join("report.json"), report).unwrap();
 
-    dir.write("out/student/special_tokens_map.json", "{}");
-    is_noticed(&dir, "student/special_tokens_map.json is not recorded");
-    fs::remove_file(out.join("student/special_tokens_map.json")).unwrap();
+    dir.write("out/student/extra.json", "{}");
+    is_noticed(&dir, "student/extra.json is not recorded");
+    fs::remove_file(out.join("student/extra.json")).unwrap();
 
     let ledger = fs::read(out.join("ledger.jsonl")).unwrap();
     fs::write(out.join("ledger.jsonl"), "").unwrap();

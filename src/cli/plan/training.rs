@@ -54,8 +54,7 @@ impl Training {
         let memory = known
             .as_ref()
             .map_or(0, |(base, _, training)| student::max_memory_estimate(base, classes, training));
-        let coverage =
-            known.as_ref().ok().and_then(|(base, ..)| base.coverage(&task.texts()).ok());
+        let coverage = known.as_ref().ok().and_then(|(base, ..)| base.coverage(&task.texts()).ok());
         let unfamiliar = coverage.and_then(Coverage::warning);
         let length = known.as_ref().ok().map(|(base, lengths, training)| {
             let limit = training.limit(base);

@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 (hex) of `bytes`.
@@ -55,6 +56,31 @@ pub(crate) fn chained_lines(bytes: &[u8]) -> (impl Iterator<Item = ChainedLine<'
         ChainedLine { bytes, previous: mem::replace(&mut last, hash.clone()), hash }
     });
     (lines, length)
+}
+
+/// How far a hash-chained file went at some time: kept in a file beside it. The chain itself cannot
+/// show that its last line was changed, or that lines were cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChainHead {
+    /// Number of lines at that time.
+    pub lines: usize,
+    /// SHA-256 (hex) of the last of them.
+    pub sha256: String,
+}
+
+impl ChainHead {
+    /// The first line (from 1) that contradicts this head, and how, if the file's lines have these
+    /// `hashes`.
+    pub(crate) fn contradiction(&self, hashes: &[String]) -> Option<(usize, String)> {
+        match hashes.get(self.lines.checked_sub(1)?) {
+            Some(hash) if *hash == self.sha256 => None,
+            Some(_) => Some((self.lines, "it was changed after it was written".to_owned())),
+            None => {
+                let missing = format!("it is missing: there were {} lines before", self.lines);
+                Some((hashes.len() + 1, missing))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -30,15 +30,21 @@
 //! | `models` | the model manifest and library: which file a name means, and whether it is what it should be |
 //! | `embed` | `trait Embedder`, cosine similarity, a map of texts in two dimensions |
 //! | `prompt` | renders the templates of `prompts/`, parses the replies |
+//! | `template` | runs a Jinja template that somebody else wrote, within limits |
 //! | `task` | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
-//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `simd`, `rng` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, loops for AVX2 and AVX-512, keyed random streams |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng`, `auto` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams, numbers that may be `auto` |
+
+// The commands print through `cli::printing`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod augment;
+mod auto;
 mod bundle;
+mod caught;
 pub mod cli;
 mod compare;
 mod config;
@@ -55,6 +61,7 @@ mod model_file;
 mod models;
 mod pii;
 mod pipeline;
+mod printable;
 mod prompt;
 mod relabel;
 mod report;
@@ -63,10 +70,13 @@ mod run;
 mod sandbox;
 mod simd;
 mod student;
+mod suggest;
 mod task;
 mod teacher;
+mod template;
 mod verbosity;
 
+pub use caught::catches_panics;
 pub use verbosity::describe_panic;
 
 /// What the fuzz targets and the end-to-end tests reach; no interface for anybody else.
@@ -82,8 +92,39 @@ pub mod testing {
         teacher::chat::ChatTemplate,
     };
 
+    /// The texts of the file `name` with the content `bytes`; for a row without one, the reason. A
+    /// fault of the file as a whole is the last item.
+    pub fn read_rows(name: &str, bytes: &[u8]) -> impl Iterator<Item = Result<String, String>> {
+        let columns = crate::task::Columns::texts(&[]);
+        let origin = crate::task::Origin::Bytes(bytes);
+        let (mut reader, faults) = match crate::task::Reader::open(name, origin, &columns, None) {
+            Ok(reader) => (Some(reader), Vec::new()),
+            Err(faults) => (None, faults),
+        };
+        let rows = std::iter::from_fn(move || match reader.as_mut()?.next_row() {
+            Ok(row) => row.map(|row| match (row.text, row.faults.first()) {
+                (Some(text), None) => Ok(text.value),
+                (_, fault) => Err(fault.map(ToString::to_string).unwrap_or_default()),
+            }),
+            Err(fault) => {
+                reader = None;
+                Some(Err(fault.to_string()))
+            }
+        });
+        rows.chain(faults.into_iter().map(|fault| Err(fault.to_string())))
+    }
+
     /// Whether the reader of bundles accepts `bytes`.
     pub fn is_bundle(bytes: &[u8]) -> bool {
         crate::bundle::inspect(bytes).is_ok()
+    }
+    /// The token ids that a `tokenizer.json` makes of `text`, or why it is refused.
+    pub fn tokenise(json: &[u8], text: &str, max_length: usize) -> Result<Vec<u32>, String> {
+        crate::student::untrusted::tokenise(json, text, max_length).map_err(|it| it.to_string())
+    }
+
+    /// The classes that a `config.json` gives to a classifier of `rows` rows, or why it is refused.
+    pub fn classes(json: &[u8], rows: usize) -> Result<Vec<String>, String> {
+        crate::student::untrusted::classes(json, rows).map_err(|it| it.to_string())
     }
 }

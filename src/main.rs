@@ -11,6 +11,9 @@ fn main() -> ExitCode {
         if is_broken_pipe(info) {
             process::exit(0);
         }
+        if promptmix::catches_panics() {
+            return;
+        }
         // stderr may be closed.
         let _ = writeln!(
             io::stderr(),

@@ -6,6 +6,8 @@
 //! packet, vsock and any future one) fail with `EAFNOSUPPORT`, as on a machine without a network.
 //! `io_uring_setup` fails with `ENOSYS`, since a ring can create sockets without passing the
 //! filter. No such call ends the process: a GPU driver that tries netlink continues without it.
+//! `ptrace`, `process_vm_readv`, `process_vm_writev` and `pidfd_getfd` fail with `EPERM`: another
+//! process could be made to create the socket, or its open one be taken.
 //! Only system calls of a foreign architecture, which no library here makes, end the process,
 //! because their numbers mean other calls.
 //!
@@ -73,8 +75,10 @@ pub(crate) fn keep_private() {
     }
 }
 
-/// Disables core dumps: a crash must not write the memory, and the texts in it, to a file.
+/// Disables core dumps: a crash must not write the memory, and the texts in it, to a file. On Linux
+/// other processes of the same user cannot read the memory either.
 pub(crate) fn leave_no_core() {
+    set_dumpable(false);
     #[cfg(unix)]
     {
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -84,6 +88,17 @@ pub(crate) fn leave_no_core() {
             libc::setrlimit(libc::RLIMIT_CORE, &none);
         }
     }
+}
+
+/// Whether debuggers of the same user may attach, and the files of `/proc/self` belong to it.
+pub(crate) fn set_dumpable(dumpable: bool) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it takes numbers only; a failure leaves things as they were.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = dumpable;
 }
 
 /// The outcome of [`install`]; [`State::Open`] if it was not called.
@@ -113,8 +128,16 @@ mod filter {
         Ok(())
     }
 
-    /// One program per errno: sockets, rings.
-    fn programs() -> Result<[BpfProgram; 2], Error> {
+    /// Calls that reach into other processes.
+    const FOREIGN_PROCESSES: [i64; 4] = [
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_pidfd_getfd,
+    ];
+
+    /// One program per errno: sockets, rings, other processes.
+    fn programs() -> Result<[BpfProgram; 3], Error> {
         let not_local = SeccompCondition::new(
             0,
             // The family is an int: the kernel ignores the upper half of the register as well.
@@ -130,6 +153,7 @@ mod filter {
             )?,
             // Without conditions every call matches.
             program(&[(libc::SYS_io_uring_setup, Vec::new())], libc::ENOSYS)?,
+            program(&FOREIGN_PROCESSES.map(|number| (number, Vec::new())), libc::EPERM)?,
         ])
     }
 
@@ -211,6 +235,21 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             UnixListener::bind(folder.path().join("socket")).expect("a local socket");
             UnixStream::pair().expect("two of them");
+        });
+    }
+
+    #[test]
+    fn other_processes_are_out_of_reach() {
+        filtered(|| {
+            for number in [
+                libc::SYS_ptrace,
+                libc::SYS_process_vm_readv,
+                libc::SYS_process_vm_writev,
+                libc::SYS_pidfd_getfd,
+            ] {
+                // Without the filter these arguments give ESRCH, EINVAL, EBADF or no error.
+                assert_eq!(errno(call(number, [-1, -1, 0, 0])), Some(libc::EPERM), "{number}");
+            }
         });
     }
 

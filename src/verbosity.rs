@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use crate::printable::printable;
+
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 static PRINTER: OnceLock<fn(&Notice)> = OnceLock::new();
 
@@ -66,7 +68,7 @@ pub(crate) fn json_fault(error: &serde_json::Error) -> String {
 /// one.
 pub fn describe_panic(location: Option<impl Display>, message: &dyn Display) -> String {
     match location {
-        _ if texts() => message.to_string(),
+        _ if texts() => printable(&message.to_string()).into_owned(),
         Some(place) => format!("at {place} (-vv shows its message, which may quote a text)"),
         None => "at an unknown place".to_owned(),
     }

@@ -2,9 +2,10 @@
 //! created or changed.
 //!
 //! Each line carries the SHA-256 of the line before it. That reveals a line that was changed,
-//! removed or added in the middle. It cannot reveal that lines were cut off at the end or that the
-//! whole ledger was rewritten: for that, note the last hash elsewhere and compare it later (`audit
-//! --expect`).
+//! removed or added in the middle. `ledger.head` has the hash of the last line at the end of the
+//! last stage, which reveals a change of that line, and lines that were cut off. Neither reveals
+//! that all of it was rewritten by somebody who can compute a hash: for that, note the last hash
+//! elsewhere and compare it later (`audit --expect`).
 //!
 //! With `run::ledger` this shares only [`hash::chained_lines`], which splits and hashes the bytes.
 //! The rest differs on purpose. The ledger stops at the first line that it cannot parse as an
@@ -13,14 +14,18 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::{hash, hint::Hint, verbosity};
+use crate::{
+    hash::{self, ChainHead},
+    hint::Hint,
+    verbosity,
+};
 
 /// The ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,14 @@ pub(crate) struct Chain {
     pub torn: bool,
     /// SHA-256 (hex) of each file as a stage last wrote it, by file name; the settings included.
     pub files: BTreeMap<String, String>,
+    /// Edits by hand that the ledger records.
+    pub edits: usize,
+    /// Names of all files that a stage has ever recorded.
+    #[serde(skip)]
+    pub recorded: BTreeSet<String>,
+    /// Lines of the ledger when `ledger.head` was written, which protects them from changes; `None`
+    /// without that file.
+    pub protected: Option<usize>,
     /// SHA-256 (hex) of the task's files when the run was last started or resumed.
     pub task_sha256: Option<String>,
     /// The hash of each line, in order.
@@ -72,8 +85,12 @@ pub(crate) struct Break {
 struct Link {
     n: usize,
     prev: String,
+    stage: Option<String>,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// Only in lines that record edits by hand.
+    #[serde(default)]
+    changes: Vec<IgnoredAny>,
     /// Only in lines that record the start of a run, like `settings`.
     task_sha256: Option<String>,
     settings: Option<String>,
@@ -84,9 +101,36 @@ struct Link {
 /// # Errors
 /// A ledger that cannot be read.
 pub(crate) fn follow(folder: &Path) -> Result<Chain, ChainError> {
+    // The head first: a run that goes on meanwhile only appends to the ledger.
+    let head = crate::fs::read_regular(&folder.join("ledger.head"), MAX_HEAD);
     let path = folder.join("ledger.jsonl");
-    let bytes = fs::read(&path).map_err(|source| ChainError { path, source })?;
-    Ok(chain(&bytes))
+    let mut bytes = Vec::new();
+    crate::fs::open_regular(&path)
+        .and_then(|mut file| io::Read::read_to_end(&mut file, &mut bytes))
+        .map_err(|source| ChainError { path, source })?;
+    let mut chain = chain(&bytes);
+    match head {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        head => chain.compare(head.ok().and_then(|head| serde_json::from_str(&head).ok())),
+    }
+    Ok(chain)
+}
+
+/// Bytes that a `ledger.head` may have.
+const MAX_HEAD: u64 = 1000;
+
+impl Chain {
+    /// Compares the lines with the `head`, which is `None` if it is damaged.
+    fn compare(&mut self, head: Option<ChainHead>) {
+        let broken = match &head {
+            None => Some((1, "the file ledger.head beside it is damaged".to_owned())),
+            Some(head) => head.contradiction(&self.hashes),
+        };
+        self.protected = head.map(|head| head.lines);
+        if let (None, Some((line, reason))) = (&self.broken, broken) {
+            self.broken = Some(Break { line, sound: line - 1, reason });
+        }
+    }
 }
 
 fn chain(bytes: &[u8]) -> Chain {
@@ -97,9 +141,14 @@ fn chain(bytes: &[u8]) -> Chain {
         broken: None,
         torn: length < bytes.len(),
         files: BTreeMap::new(),
+        edits: 0,
+        recorded: BTreeSet::new(),
+        protected: None,
         task_sha256: None,
         hashes: Vec::new(),
     };
+    // The stage that recorded each file last.
+    let mut stages: BTreeMap<String, Option<String>> = BTreeMap::new();
     for line in lines {
         let (before, number) = (chain.lines, chain.lines + 1);
         let reason = match serde_json::from_slice::<Link>(line.bytes) {
@@ -123,9 +172,25 @@ fn chain(bytes: &[u8]) -> Chain {
                 },
             )),
             Ok(link) => {
+                chain.edits += link.changes.len();
+                chain.recorded.extend(link.files.keys().cloned());
+                match &link.stage {
+                    // A stage that ends again has replaced all that it wrote before.
+                    Some(_) if !link.files.is_empty() => {
+                        stages.retain(|_, stage| *stage != link.stage);
+                        stages.extend(
+                            link.files.keys().map(|name| (name.clone(), link.stage.clone())),
+                        );
+                        chain.files.retain(|name, _| stages.contains_key(name) || name == SETTINGS);
+                    }
+                    // A start, an edit or a change of the task replaces what others wrote.
+                    _ => link.files.keys().for_each(|name| {
+                        stages.entry(name.clone()).or_insert(None);
+                    }),
+                }
                 chain.files.extend(link.files);
                 if let Some(settings) = link.settings {
-                    chain.files.insert("settings.toml".to_owned(), hash::of_bytes(settings));
+                    chain.files.insert(SETTINGS.to_owned(), hash::of_bytes(settings));
                 }
                 chain.task_sha256 = link.task_sha256.or(chain.task_sha256);
                 None
@@ -148,6 +213,19 @@ pub(crate) struct Changed {
     pub file: String,
     /// Whether it is missing or cannot be read.
     pub missing: bool,
+    /// Whether no stage has recorded it: it was added, or its stage was interrupted.
+    pub unrecorded: bool,
+}
+
+/// Why the folder with this `chain` and these `changed` files is not as its run wrote it.
+pub(crate) fn faults(chain: &Chain, changed: &[Changed]) -> Vec<String> {
+    let broken = chain.broken.as_ref();
+    let broken = broken.map(|broken| format!("the ledger's chain breaks at line {}", broken.line));
+    let first = changed.first().map(|first| {
+        let fault = if first.unrecorded { "recorded in the ledger" } else { "as the run wrote it" };
+        format!("{} is not {fault}", first.file.escape_debug())
+    });
+    broken.into_iter().chain(first).collect()
 }
 
 /// The files in `folder` that differ from the hashes in `chain`. `task.json` is compared by the
@@ -171,9 +249,41 @@ pub(crate) fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
         }
     }
     let changed = changed.into_iter();
-    changed.map(|(file, missing)| Changed { file: file.to_owned(), missing }).collect()
+    let mut changed: Vec<Changed> = changed
+        .map(|(file, missing)| Changed { file: file.to_owned(), missing, unrecorded: false })
+        .collect();
+    let unrecorded = |file| Changed { file, missing: false, unrecorded: true };
+    changed.extend(unrecorded_files(folder, chain).into_iter().map(unrecorded));
+    changed
 }
 
+/// The outputs of a run in `folder` that no stage has recorded. Texts of the person who owns the
+/// folder are none of them; a student's folder, though, is handed on as it is.
+fn unrecorded_files(folder: &Path, chain: &Chain) -> Vec<String> {
+    let outputs = OUTPUTS.iter().map(|name| (*name).to_owned());
+    let outputs =
+        outputs.filter(|name| folder.join(name).exists() && !chain.recorded.contains(name));
+    let student = fs::read_dir(folder.join(STUDENT)).into_iter().flatten().flatten();
+    let student = student.map(|entry| format!("{STUDENT}/{}", entry.file_name().to_string_lossy()));
+    outputs.chain(student.filter(|name| !chain.files.contains_key(name))).collect()
+}
+
+/// What stages write, but for the student.
+const OUTPUTS: [&str; 11] = [
+    "augmented.jsonl",
+    "relabelled.jsonl",
+    "gold.jsonl",
+    "train.jsonl",
+    "dropped.jsonl",
+    "predictions.json",
+    "student.key",
+    "report.json",
+    "report.html",
+    "compare.json",
+    "compare.md",
+];
+const STUDENT: &str = "student";
+const SETTINGS: &str = "settings.toml";
 const TASK: &str = "task.json";
 
 /// The field of `task.json` that is compared with the chain.
@@ -298,6 +408,67 @@ mod tests {
         assert_eq!(names(), ["settings.toml", "task.json"]);
         write("task.json", "no task at all");
         assert_eq!(names(), ["settings.toml", "task.json"]);
+    }
+
+    #[test]
+    fn outputs_beside_an_empty_ledger_and_added_files_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), "1").unwrap();
+        fs::create_dir(folder.path().join("student")).unwrap();
+        let found = |chain: &Chain| -> Vec<(String, bool)> {
+            let changed = changed_files(folder.path(), chain);
+            changed.into_iter().map(|changed| (changed.file, changed.unrecorded)).collect()
+        };
+        for name in ["my notes.txt", "report.json", "student/config.json"] {
+            write(name);
+        }
+        let all = ["report.json", "student/config.json"].map(|name| (name.to_owned(), true));
+        assert_eq!(found(&chain(b"")), all);
+        let mut recorded = recording(&[("report.json", "1"), ("student/config.json", "1")]);
+        recorded.recorded = recorded.files.keys().cloned().collect();
+        assert_eq!(found(&recorded), []);
+        write("student/tokenizer_config.json");
+        assert_eq!(found(&recorded), [("student/tokenizer_config.json".to_owned(), true)]);
+    }
+
+    #[test]
+    fn a_stage_that_ends_again_forgets_its_former_files() {
+        let stage = |n: usize, last: &str, stage: &str, files: &str| {
+            format!("{{\"n\":{n},\"prev\":\"{last}\",\"stage\":\"{stage}\",\"files\":{{{files}}}}}")
+        };
+        let mut lines = Vec::new();
+        let mut last = hash::of_bytes(b"");
+        for (name, files) in [
+            ("train", r#""student/a":"1","student/b":"1""#),
+            ("eval", r#""report.json":"2""#),
+            ("train", r#""student/a":"3""#),
+        ] {
+            lines.push(stage(lines.len(), &last, name, files));
+            last = hash::of_bytes(lines.last().unwrap());
+        }
+        let files: Vec<_> = of(&lines).files.into_iter().collect();
+        let pair = |name: &str, hash: &str| (name.to_owned(), hash.to_owned());
+        assert_eq!(files, [pair("report.json", "2"), pair("student/a", "3")]);
+    }
+
+    #[test]
+    fn a_changed_end_contradicts_the_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = ledger(&["a", "b", "c"]);
+        let broken = |lines: &[String]| {
+            fs::write(folder.path().join("ledger.jsonl"), lines.join("\n") + "\n").unwrap();
+            follow(folder.path()).unwrap().broken.map(|broken| (broken.line, broken.sound))
+        };
+        assert_eq!(broken(&lines), None);
+        let head = ChainHead { lines: 3, sha256: hash::of_bytes(&lines[2]) };
+        let head_path = folder.path().join("ledger.head");
+        fs::write(&head_path, serde_json::to_vec(&head).unwrap()).unwrap();
+        assert_eq!(broken(&lines), None);
+        assert_eq!(broken(&ledger(&["a", "b", "c", "d"])), None, "the run went on");
+        assert_eq!(broken(&ledger(&["a", "b", "x"])), Some((3, 2)));
+        assert_eq!(broken(&lines[..2]), Some((3, 2)));
+        fs::write(&head_path, "{}").unwrap();
+        assert_eq!(broken(&lines), Some((1, 0)));
     }
 
     #[cfg(unix)]

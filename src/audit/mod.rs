@@ -26,7 +26,7 @@ mod reference_texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) use chain::{Chain, ChainError, Changed, changed_files, follow};
+pub(crate) use chain::{Chain, ChainError, Changed, changed_files, faults, follow};
 pub(crate) use findings::{
     Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, Privacy, PrivateValue,
 };

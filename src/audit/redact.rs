@@ -1,28 +1,12 @@
 //! The setting `filter.redact`: training texts carry masks (`[EMAIL]`, `[PHONE]`, …) in place of
 //! personal data. Texts are compared, relabelled and filtered unmasked; masking comes last.
 
-use serde::Serialize;
-
 use crate::{
     config::{ConfigError, Settings},
-    dataset::RelabelledText,
+    dataset::TextRow,
     pii::Scanner,
     student::Example,
 };
-
-/// A row of `train.jsonl` with the number of values that were masked in it.
-#[derive(Serialize)]
-pub(crate) struct RedactedText<'a> {
-    #[serde(flatten)]
-    pub row: &'a RelabelledText,
-    /// Number of masks in the text; absent if there are none.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub redacted: usize,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
 
 /// The scanner that masks, if `filter.redact` is set.
 ///
@@ -32,16 +16,21 @@ pub(crate) fn scanner(settings: &Settings) -> Result<Option<Scanner>, ConfigErro
     settings.filter.redact.then(|| settings.audit.scanner()).transpose()
 }
 
-/// Masks the texts of `rows` if `filter.redact` is set. Returns the number of masks in each row.
+/// Masks the texts of `rows` if `filter.redact` is set, and counts the masks in each row.
 ///
 /// # Errors
 /// As [`scanner`].
-pub(crate) fn rows(
-    settings: &Settings,
-    rows: &mut [RelabelledText],
-) -> Result<Vec<usize>, ConfigError> {
-    let Some(scanner) = scanner(settings)? else { return Ok(vec![0; rows.len()]) };
-    Ok(rows.iter_mut().map(|row| mask(&scanner, &mut row.augmented.text)).collect())
+pub(crate) fn rows(settings: &Settings, rows: &mut [TextRow]) -> Result<(), ConfigError> {
+    let Some(scanner) = scanner(settings)? else { return Ok(()) };
+    for row in rows {
+        let key = row.key();
+        row.redacted = mask(&scanner, &mut row.augmented.text);
+        // An edited row has the same key, masked or not. Of others not even a hash is kept.
+        if row.redacted > 0 && row.augmented.by.is_some() {
+            row.augmented.origin = Some(key);
+        }
+    }
+    Ok(())
 }
 
 /// Masks the texts that students are trained on, seeds included, if `filter.redact` is set.

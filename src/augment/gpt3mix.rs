@@ -68,7 +68,7 @@ impl Method for Gpt3Mix {
         complete: bool,
     ) -> Result<Vec<ParsedText>, ReplyFault> {
         let names = names(context, &request.shown);
-        let longest = context.settings.longest;
+        let longest = context.settings.longest();
         let texts = parse_labelled_list(reply, &names, request.count, longest, complete)?;
         Ok(texts
             .into_iter()

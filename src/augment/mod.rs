@@ -135,7 +135,7 @@ fn parse_numbered(
     reply: &str,
     complete: bool,
 ) -> Result<Vec<ParsedText>, ReplyFault> {
-    let texts = parse_list(reply, count, context.settings.longest, complete)?;
+    let texts = parse_list(reply, count, context.settings.longest(), complete)?;
     Ok(texts.into_iter().map(|text| ParsedText { text, class: request.major }).collect())
 }
 

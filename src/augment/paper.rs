@@ -27,16 +27,20 @@ pub(crate) struct PendingText {
 }
 
 impl PendingText {
-    /// `augment.per_class` texts of each class; classes take turns.
-    pub(crate) fn all(context: &PromptContext<'_>) -> Vec<Self> {
-        let classes = context.task.classes.len();
+    /// `missing[class]` texts of each class; classes take turns. The texts of a class are numbered
+    /// from `first`: other numbers draw other classes and ratios.
+    pub(crate) fn all(context: &PromptContext<'_>, missing: &[usize], first: usize) -> Vec<Self> {
         let pending = |number: usize, class: usize| {
             let mut rng = Rng::for_item(context.seed, "published", item(0, class, number));
             let mix = Mix::draw(context, class, &mut rng);
             Self { mix, number, requests: 0, found: Vec::new() }
         };
-        (0..context.settings.per_class)
-            .flat_map(|number| (0..classes).map(move |class| pending(number, class)))
+        let most = missing.iter().copied().max().unwrap_or(0);
+        let classes =
+            |number: usize| (0..missing.len()).filter(move |class| number < missing[*class]);
+        (0..most)
+            .flat_map(|number| classes(number).map(move |class| (first + number, class)))
+            .map(|(number, class)| pending(number, class))
             .collect()
     }
 
@@ -99,10 +103,10 @@ impl Method for PaperMixup {
         &self,
         context: &PromptContext<'_>,
         _round: usize,
-        _missing: &[usize],
+        missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
         let mut requests = Vec::new();
-        for mut pending in PendingText::all(context) {
+        for mut pending in PendingText::all(context, missing, 0) {
             requests.extend(pending.next_requests(context)?);
         }
         Ok(requests)
@@ -137,7 +141,7 @@ mod tests {
     fn a_short_list_is_accepted() {
         let sample = sample();
         let context = sample.context();
-        let request = &PaperMixup.plan_round(&context, 0, &[]).unwrap()[0];
+        let request = &PaperMixup.plan_round(&context, 0, &[2; 3]).unwrap()[0];
         let parse = |reply: &str| {
             let texts = PaperMixup.parse(&context, request, reply, true);
             texts.map(|texts| texts.into_iter().map(|text| text.text).collect::<Vec<_>>())
@@ -157,7 +161,7 @@ mod tests {
     fn requests_continue_until_enough_texts_are_found() {
         let sample = sample();
         let context = sample.context();
-        let mut pending = PendingText::all(&context);
+        let mut pending = PendingText::all(&context, &[2; 3], 0);
         let classes: Vec<usize> = pending.iter().map(PendingText::class).collect();
         assert_eq!(classes, [0, 1, 2, 0, 1, 2]);
         let pending = &mut pending[3];
@@ -183,7 +187,7 @@ mod tests {
     fn the_number_of_requests_is_limited() {
         let sample = sample();
         let context = sample.context();
-        let mut pending = PendingText::all(&context).remove(0);
+        let mut pending = PendingText::all(&context, &[2; 3], 0).remove(0);
         let mut count = 0;
         loop {
             let requests = pending.next_requests(&context).unwrap();
@@ -196,7 +200,7 @@ mod tests {
         // 3 tries of 4 requests.
         assert_eq!(count, 12);
         assert_eq!(pending.pick(1).unwrap().text, "always the same");
-        assert!(PendingText::all(&context).remove(0).pick(1).is_none());
+        assert!(PendingText::all(&context, &[2; 3], 0).remove(0).pick(1).is_none());
     }
 
     #[test]
@@ -204,12 +208,12 @@ mod tests {
         let mut sample = sample();
         sample.settings.per_class = 200;
         let mut kept = [0_usize; 2];
-        for mut pending in PendingText::all(&sample.context()) {
+        for mut pending in PendingText::all(&sample.context(), &[200; 3], 0) {
             pending.add(text("0"));
             pending.add(text("1"));
             kept[pending.pick(1).unwrap().text.parse::<usize>().unwrap()] += 1;
         }
         assert!(kept[0] + kept[1] == 600 && kept[0].abs_diff(300) < 60, "{kept:?}");
-        assert_eq!(PaperMixup.plan_round(&sample.context(), 0, &[]).unwrap().len(), 600 * 4);
+        assert_eq!(PaperMixup.plan_round(&sample.context(), 0, &[200; 3]).unwrap().len(), 600 * 4);
     }
 }

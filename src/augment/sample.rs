@@ -28,6 +28,7 @@ impl Sample {
         let class = |name: &&str| Class {
             name: (*name).to_owned(),
             description: format!("described as {name}"),
+            formerly: None,
         };
         let task = Task {
             name: "sample".to_owned(),
@@ -37,6 +38,7 @@ impl Sample {
             classes: classes.iter().map(class).collect(),
             seeds: seeds.clone(),
             test: Vec::new(),
+            test_lines: Vec::new(),
             pool: Vec::new(),
             folder: PathBuf::new(),
             settings: toml::Table::new(),

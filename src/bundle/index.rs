@@ -11,7 +11,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
 use super::{BundleError, MAX_INDEX_BYTES, SEGMENT_BYTES, paths};
-use crate::models::Role;
+use crate::{models::Role, printable::excerpt};
 
 /// The first field of each index.
 pub(super) const FORMAT: &str = "promptmix-bundle-1";
@@ -149,11 +149,10 @@ impl Index {
     /// [`BundleError::Hostile`] with the first contradiction.
     pub(super) fn parse(json: &[u8], end: u64) -> Result<Self, BundleError> {
         let hostile = |what: String| BundleError::Hostile { what };
-        let index: Self = serde_json::from_slice(json)
-            .map_err(|error| error.to_string().chars().take(200).collect::<String>())
-            .map_err(|error| {
-                hostile(format!("its index is not of this format: {}", error.escape_debug()))
-            })?;
+        let index: Self = serde_json::from_slice(json).map_err(|error| {
+            let error = excerpt(&error.to_string());
+            hostile(format!("its index is not of this format: {error}"))
+        })?;
         if index.format != FORMAT {
             return Err(hostile(format!("its format is {:?}, not {FORMAT:?}", index.format)));
         }

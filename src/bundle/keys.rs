@@ -118,13 +118,7 @@ fn fail(path: &Path, source: io::Error) -> BundleError {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), BundleError> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = options.open(path).map_err(|error| fail(path, error))?;
+    let mut file = crate::fs::create_new(path).map_err(|error| fail(path, error))?;
     // Regardless of the umask: the public half is for others.
     super::partial::set_mode(path, mode)
         .and_then(|()| io::Write::write_all(&mut file, bytes))

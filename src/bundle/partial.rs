@@ -35,12 +35,7 @@ impl Partial {
             fs::create_dir_all(folder).map_err(write)?;
         }
         let lock = loop {
-            let file = File::options()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&lock_path)
-                .map_err(write)?;
+            let file = crate::fs::open_for_update(&lock_path).map_err(write)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(BundleError::Busy { path }),
@@ -49,7 +44,7 @@ impl Partial {
             }
             // A previous holder may have removed the file: the lock counts only if it still has its
             // name.
-            if is_at(&file, &lock_path) {
+            if crate::fs::is_at(&file, &lock_path) {
                 break file;
             }
         };
@@ -104,20 +99,6 @@ impl Partial {
         fs::rename(self.path(), to)
             .map_err(|source| BundleError::Write { path: to.to_owned(), source })
     }
-}
-
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let same = |one: fs::Metadata, other: fs::Metadata| {
-        (one.dev(), one.ino()) == (other.dev(), other.ino())
-    };
-    file.metadata().is_ok_and(|one| fs::metadata(path).is_ok_and(|other| same(one, other)))
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 /// Sets the mode of a file or folder, regardless of the umask.

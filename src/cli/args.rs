@@ -20,16 +20,20 @@ pub(super) struct DemoArgs {
 
 #[derive(Args)]
 pub(super) struct InitArgs {
-    /// CSV, JSONL or Parquet file with a text and a label in each row
+    /// CSV, TSV, JSON, JSONL or Parquet file with a text and a label in each row
     pub examples: PathBuf,
     /// Task folder to create
     pub out: PathBuf,
-    /// Name of the text column
-    #[arg(long, default_value = "text")]
-    pub text_column: String,
-    /// Name of the label column
-    #[arg(long, default_value = "label")]
-    pub label_column: String,
+    /// Name of the text column; several, as in `subject,body`, are joined by a blank line
+    ///
+    /// Without it, the column is found by its name: `text`, a subject and a body, `message` and the
+    /// like. What was found is printed.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub text_column: Vec<String>,
+    /// Name of the label column; without it, the column is found by its name: `label`, `category`
+    /// and the like
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
     /// Print the classes as JSON
     #[arg(long)]
     pub json: bool,
@@ -39,11 +43,11 @@ pub(super) struct InitArgs {
 #[derive(Args, Clone)]
 pub(super) struct ModelArgs {
     /// Teacher: a GGUF file, a name from `promptmix models list`, or `replay:FILE` for recorded
-    /// replies
+    /// replies [default: `teacher.model` of the task, which has no default itself]
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
     /// Student: a Hugging Face folder or a name from `promptmix models list` (`./NAME` for a folder
-    /// with such a name)
+    /// with such a name) [default: `student.model` of the task, otherwise distilbert-base-uncased]
     #[arg(long, value_name = "MODEL")]
     student: Option<String>,
     /// Seed of all random choices
@@ -124,6 +128,15 @@ pub(super) struct TaskArgs {
 }
 
 #[derive(Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// A run folder: what is left to do there with this task
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub task: TaskArgs,
@@ -136,6 +149,9 @@ pub(super) struct RunArgs {
 pub(super) struct StageArgs {
     /// The run folder
     pub run: PathBuf,
+    /// Any setting, for this and all later stages of the run, for example `--set student.epochs=3`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    pub set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

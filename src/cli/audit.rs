@@ -21,7 +21,8 @@ use super::{
 use crate::{
     audit::{self, Chain, Changed, Privacy, ReferenceTexts, Text},
     dataset::SyntheticText,
-    run::{read_task_and_settings, read_texts},
+    hint::shell_path,
+    run::{edits, read_task_and_settings, read_texts},
 };
 
 #[derive(Args)]
@@ -52,6 +53,9 @@ pub(super) struct AuditArgs {
     /// Mask personal data in the training texts: sets filter.redact for this run and filters again
     #[arg(long)]
     redact: bool,
+    /// Any setting, for this command only, for example `--set 'audit.patterns={badge="B-[0-9]+"}'`
+    #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -92,17 +96,21 @@ impl Integrity {
         Ok(Self { chain, expected, changed })
     }
 
+    /// Whether all that is wrong are changes of files that people may edit.
+    fn may_be_edits(&self) -> bool {
+        let is_editable = |changed: &Changed| {
+            !changed.missing && edits::EDITABLE.contains(&changed.file.as_str())
+        };
+        self.chain.broken.is_none()
+            && self.expected != Some(None)
+            && self.changed.iter().all(is_editable)
+    }
+
     /// Reasons not to trust the folder.
     fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if let Some(broken) = &self.chain.broken {
-            faults.push(format!("the ledger's chain breaks at line {}", broken.line));
-        }
+        let mut faults = audit::faults(&self.chain, &self.changed);
         if self.expected == Some(None) {
             faults.push("the ledger does not contain the expected hash".to_owned());
-        }
-        if let Some(first) = self.changed.first() {
-            faults.push(format!("{} is not as the run wrote it", render::name(&first.file)));
         }
         faults
     }
@@ -194,6 +202,7 @@ fn comparison_files(run: &Path) -> anyhow::Result<Vec<String>> {
 /// tells why there are no embeddings.
 fn scan(args: &AuditArgs) -> anyhow::Result<(Option<Privacy>, Option<String>)> {
     let (task, settings) = read_task_and_settings(&args.run)?;
+    let settings = settings.with(&args.set)?;
     let files = texts(args)?;
     if files.is_empty() {
         return Ok((None, None));
@@ -240,10 +249,14 @@ fn check_gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
     let run = args.run.display();
     if !failed.is_empty() {
         let hint = match (intact, args.redact) {
+            (false, false) if findings.integrity.may_be_edits() => format!(
+                "if you edited it by hand, the next command on the run records that; `promptmix edits {run}` shows what was edited"
+            ),
             (false, false) => NOT_INTACT.to_owned(),
             (false, true) => format!("nothing was masked; {NOT_INTACT}"),
             (true, _) => format!(
-                "see the lines above; `promptmix audit {run} --redact` masks personal data in the training texts of a run"
+                "see the lines above; `promptmix audit {} --redact` masks personal data in the training texts of a run",
+                shell_path(&args.run)
             ),
         };
         return Err(FailedGate::because(CommandError::new(failed.join("; "), hint)).into());

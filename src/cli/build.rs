@@ -35,8 +35,25 @@ pub(super) fn student_device() -> anyhow::Result<Device> {
     })
 }
 
+/// Checks that the settings name a teacher.
+///
+/// # Errors
+/// They name none: only the embedded demo task has one of its own.
+pub(super) fn require_teacher(settings: &Settings) -> Result<(), CommandError> {
+    if !settings.teacher.model.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::new(
+        "no teacher is named",
+        "name one with --teacher MODEL, with --set teacher.model=MODEL where a command has no such flag, or with `model` under [teacher] in task.toml\n\
+         `promptmix models list` names known models, `promptmix models pull NAME` fetches one; any GGUF file will do\n\
+         `--teacher pocket` is the demo's toy, which knows the demo's six classes and nothing else",
+    ))
+}
+
 /// How to start the teacher that the settings name.
 pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
+    require_teacher(settings)?;
     let teacher = &settings.teacher;
     let chat_template = match teacher.chat_template.as_deref() {
         Some("chatml") => Some(LlamaTeacher::CHATML.to_owned()),
@@ -84,6 +101,11 @@ pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
         return Ok(Box::new(InProcess(LlamaTeacher::load(&launch.model, launch.options)?)));
     }
     Ok(Box::new(Supervised::start(launch)?))
+}
+
+/// The news that a model is being loaded, which may take minutes.
+pub(super) fn loading(role: &str, model: &str) -> Event {
+    Event::Wait { what: format!("loading the {role} {model}") }
 }
 
 /// The teacher's file and its hash, for `-v`.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     bundle::{self, BundleError, Destinations, Selection, Summary, Trust},
+    hint::shell_path,
     models::{self, Role},
 };
 
@@ -115,8 +116,8 @@ pub(super) fn bundle(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
 fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
     let (key, open) = bundle::private_key(&args.key)?;
     if open {
-        let key = args.key.display();
-        error::warn(&format!("others can read {key}"), Some(&format!("chmod 600 {key}")));
+        let message = format!("others can read {}", args.key.display());
+        error::warn(&message, Some(&format!("chmod 600 {}", shell_path(&args.key))));
     }
     let teachers = args.teacher.iter().map(|spec| (Role::Teacher, spec));
     let students = args.student.iter().map(|spec| (Role::Student, spec));

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use super::{TeacherArgs, build, quoted, run, table};
+use super::{TeacherArgs, build, preflight, quoted, run, table};
 use crate::{
     compare::{Compare, Grid},
     config::{self, Settings},
     dataset::Variant,
-    pipeline::{self, Event},
+    hint::{shell_path, shell_word},
+    pipeline::{
+        self, Event,
+        grow::{self, Given},
+    },
+    report::Report,
     run::RunFolder,
     task::{self, Task},
 };
@@ -44,8 +49,8 @@ pub(super) struct CompareArgs {
     /// Seed of all random choices
     #[arg(long)]
     seed: Option<u64>,
-    /// Let the teacher decode as fast as it can; resuming may then change a few texts
-    #[arg(long)]
+    /// Accepted without effect: it is the default
+    #[arg(long, hide = true, conflicts_with = "deterministic")]
     fast: bool,
     #[command(flatten)]
     teacher_args: TeacherArgs,
@@ -59,11 +64,7 @@ pub(super) struct CompareArgs {
 
 impl CompareArgs {
     fn overrides(&self) -> Vec<String> {
-        let mut overrides = Vec::new();
-        if !self.fast {
-            overrides.push("teacher.deterministic=true".to_owned());
-        }
-        overrides.extend(self.set.iter().cloned());
+        let mut overrides = self.set.clone();
         overrides.extend(self.seed.map(|seed| format!("run.seed={seed}")));
         overrides.extend(self.seeds.map(|seeds| format!("run.seeds={seeds}")));
         overrides.extend(self.teacher_args.overrides());
@@ -102,21 +103,30 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     let student_names = named(&students, &pipeline::student_name);
     let prompts = build::prompts(&task)?;
     let grid = Grid::new(&task, &args.rows, args.k.as_deref(), settings.run.seeds)?;
+    if grid.rows.iter().any(|row| row.needs_teacher()) {
+        teachers.iter().try_for_each(build::require_teacher)?;
+    }
     let bases = students.iter().map(build::student).collect::<anyhow::Result<Vec<_>>>()?;
+    for settings in &students {
+        preflight::check(settings, &task, &args.out)?;
+    }
     let first = bases.first().context("there is always a student")?;
     let embedder = build::embedder(first)?;
 
     let mut folder = RunFolder::open_comparison(&args.out, &task, &settings, &prompts)?;
     let mut watch = run::watch(quiet);
     let watch = &mut *watch;
-    for warning in &task.warnings {
-        watch(Event::warning(warning.to_string()));
+    for warning in task.told_warnings() {
+        watch(Event::warning(warning));
     }
     run::opened(&folder, watch);
+    let given = Given { task: &task, settings: &settings, prompts: &prompts };
+    grow::take_up(&mut folder, given, watch)?;
     let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {
         for (settings, name) in teachers.iter().zip(&teacher_names) {
+            watch(build::loading("teacher", &settings.teacher.model));
             let mut teacher = build::teacher(settings)?;
             watch(build::identity(&*teacher));
             compare.gather(name, &mut *teacher, &embedder, watch)?;
@@ -128,14 +138,20 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     }
     let report = compare.finish(&embedder)?;
     let json = compare.write(&report)?;
+    show(args, &report, &json, quiet);
+    Ok(())
+}
+
+/// Prints the result, and where to find it.
+fn show(args: &CompareArgs, report: &Report, json: &str, quiet: bool) {
     if args.json {
         println!("{json}");
-        return Ok(());
+        return;
     }
     if !quiet {
         eprintln!();
     }
-    print!("{}", table::comparison(&report));
+    print!("{}", table::comparison(report));
     if !quiet {
         let path = |name| Path::new(&args.out).join(name);
         eprintln!("\nreport:   {}", path("report.html").display());
@@ -144,14 +160,18 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
             path("compare.md").display(),
             path("compare.json").display()
         );
-        if report.comparison.is_some_and(|all| all.lines.iter().any(|line| line.row == Variant::A2))
+        if report
+            .comparison
+            .as_ref()
+            .is_some_and(|all| all.lines.iter().any(|line| line.row == Variant::A2))
         {
-            let task =
-                args.task.as_ref().map_or_else(|| "TASK".into(), |task| task.display().to_string());
-            eprintln!("a student to keep: promptmix run {task} --out DIR");
+            let task = args.task.as_ref().map_or_else(|| "TASK".into(), |task| shell_path(task));
+            let teacher = args.teacher.first();
+            let teacher = teacher.map(|model| format!(" --teacher {}", shell_word(model)));
+            let teacher = teacher.unwrap_or_default();
+            eprintln!("a student to keep: promptmix run {task} --out DIR{teacher}");
         }
     }
-    Ok(())
 }
 
 /// The same model given twice is compared once.

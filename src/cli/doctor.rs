@@ -73,7 +73,8 @@ impl Checkup {
             Ok(device) => format!("{device:?}"),
             Err(error) => format!("none: {}", error::one_line(&*error)),
         };
-        let pocket_teacher = match build::teacher(&Settings::default()) {
+        let pocket = Settings::default().with(&["teacher.model=pocket".to_owned()])?;
+        let pocket_teacher = match build::teacher(&pocket) {
             Ok(_) => LOADS.to_owned(),
             Err(error) => format!("DOES NOT LOAD: {}", error::one_line(&*error)),
         };

@@ -95,16 +95,19 @@ pub(super) fn one_line(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Prints what a module far from the command line has to tell, in one write: several processes may
-/// print at once.
+/// Prints what a module far from the command line has to tell.
 pub(super) fn print_notice(notice: &Notice) {
-    let line = match notice {
-        Notice::Message(message) => format!("{message}\n"),
-        Notice::Warning { message, hint } => {
-            format!("{}\n", render_warning(message, hint.as_deref()))
-        }
-    };
-    eprint!("{line}");
+    match notice {
+        Notice::Message(message) => eprintln!("{message}"),
+        Notice::Warning { message, hint } => warn(message, hint.as_deref()),
+    }
+}
+
+/// The same with `--quiet`: messages are left out.
+pub(super) fn print_warning(notice: &Notice) {
+    if let Notice::Warning { .. } = notice {
+        print_notice(notice);
+    }
 }
 
 /// The hint of `error` or of one of its causes. The innermost error has the most specific one.

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::{error::CommandError, exit_status::FailedGate};
 use crate::{
+    audit,
     config::Settings,
+    hint::shell_path,
     models,
     report::{
         RunRecord,
@@ -67,6 +69,9 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
             Ok((record, base))
         })
         .transpose()?;
+    if run.is_some() {
+        verify(&args.from)?;
+    }
     let student = match run {
         Some(_) => RunRecord::student(&args.from),
         None => args.from.clone(),
@@ -75,7 +80,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         let run = args.from.display();
         return Err(CommandError::new(
             format!("{run} has no trained student yet"),
-            format!("train it with `promptmix train {run}`"),
+            format!("train it with `promptmix train {}`", shell_path(&args.from)),
         )
         .into());
     }
@@ -102,6 +107,20 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let files = draft.publish()?;
     print(args, &checks, &files);
     Ok(())
+}
+
+/// Checks that the run folder `run` is as the run wrote it: the card states what its report says.
+fn verify(run: &Path) -> anyhow::Result<()> {
+    let chain = audit::follow(run)?;
+    let faults = audit::faults(&chain, &audit::changed_files(run, &chain));
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let run = run.display();
+    let hint = format!(
+        "`promptmix audit {run}` shows what changed; restore it, or rerun the stage that writes it; if you trust the student alone, export {run}/student"
+    );
+    Err(FailedGate::because(CommandError::new(faults.join("; "), hint)).into())
 }
 
 /// The base model of the run's student, as far as it is still on this machine.
@@ -139,7 +158,7 @@ fn print(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
     println!("checked: the reloaded folder gives the same logits on {} texts", checks.folder.texts);
     if let Some(weights) = checks.onnx_weights {
         println!(
-            "checked: model.onnx, read back, holds the intended graph and the same {weights} weights"
+            "checked: model.onnx, read back, holds the intended graph and the same weights in all {weights} tensors"
         );
     }
 }

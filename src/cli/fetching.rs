@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::models::pull::Progress;
+use crate::{models::pull::Progress, printable::excerpt};
 
 /// One bar, reused for one file after another.
 pub(super) struct Bar {
@@ -27,7 +27,7 @@ impl Progress for Bar {
     fn init(&mut self, size: usize, filename: &str) {
         self.bar.reset();
         self.bar.set_length(size as u64);
-        self.bar.set_message(filename.to_owned());
+        self.bar.set_message(excerpt(filename));
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 

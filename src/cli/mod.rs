@@ -1,5 +1,8 @@
-//! The commands, one file each. Only this module prints or draws progress: results go to stdout,
-//! everything else to stderr.
+//! The commands, one file each. Only this module prints or draws progress, through `printing`:
+//! results go to stdout, everything else to stderr.
+
+#[macro_use]
+mod printing;
 
 mod args;
 mod audit;
@@ -9,6 +12,7 @@ mod bundle;
 mod compare;
 mod completions;
 mod doctor;
+mod edits;
 mod error;
 mod exit_status;
 mod export;
@@ -18,6 +22,7 @@ mod man;
 mod models;
 mod plan;
 mod predict;
+mod preflight;
 mod progress;
 #[cfg(test)]
 mod reference;
@@ -29,11 +34,11 @@ use std::{io, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use args::{
-    DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TaskArgs, TeacherArgs,
+    DemoArgs, ImportArgs, InitArgs, ModelArgs, PlanArgs, RunArgs, StageArgs, TeacherArgs,
     TeacherStageArgs, quoted,
 };
 
-use crate::{interrupt, sandbox, teacher::worker, verbosity};
+use crate::{hint::shell_word, interrupt, sandbox, teacher::worker, verbosity};
 
 /// Train a small, private text classifier from a handful of labelled examples.
 ///
@@ -62,7 +67,10 @@ enum Command {
     /// Create a task folder from a file of labelled examples
     Init(InitArgs),
     /// Estimate what a run costs; the teacher generates nothing
-    Plan(TaskArgs),
+    ///
+    /// TASK may be a run folder, too: its task is read again from where it was, and what changed,
+    /// what is kept and what is left to do are shown.
+    Plan(PlanArgs),
     /// Run all stages: generate, relabel, filter, train, eval
     Run(RunArgs),
     /// Stage 1: generate texts with the teacher
@@ -85,6 +93,12 @@ enum Command {
     Export(export::ExportArgs),
     /// Verify a run's ledger; find personal data and copies in its training texts
     Audit(audit::AuditArgs),
+    /// List what people edited in a run folder by hand
+    ///
+    /// Texts, labels, removed and added rows in `augmented.jsonl`, `relabelled.jsonl` and
+    /// `train.jsonl`: what is recorded in the ledger, by whom and when, and what the next command
+    /// on the folder will record. `-vv` prints the texts, too. Nothing is changed.
+    Edits(edits::EditsArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),
     /// Move the program, models and sources to an offline machine in one signed file
@@ -153,7 +167,7 @@ pub fn main() -> ExitCode {
         sandbox::keep_private();
     }
     verbosity::set(cli.verbose);
-    verbosity::set_printer(error::print_notice);
+    verbosity::set_printer(if cli.quiet { error::print_warning } else { error::print_notice });
     if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
         eprintln!("sockets: {}", sandbox::state());
     }
@@ -193,6 +207,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Export(args) => export::export(&args),
         Command::Audit(args) => audit::audit(&args, quiet),
+        Command::Edits(args) => edits::edits(&args),
         Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),
@@ -209,7 +224,7 @@ fn print_stopped(resumable: bool) {
     use std::io::{IsTerminal as _, Write as _};
     let clear = if io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
     let words = if resumable {
-        let command: Vec<String> = std::env::args_os().map(|word| shell_word(&word)).collect();
+        let command: Vec<String> = std::env::args_os().map(shell_word).collect();
         format!(
             "{clear}\nstopped; finished work is kept. To resume, run:\n  {}\n",
             command.join(" ")
@@ -221,16 +236,6 @@ fn print_stopped(resumable: bool) {
     let _ = io::stderr().write_all(words.as_bytes());
 }
 
-/// `word`, quoted for a shell where necessary.
-fn shell_word(word: &std::ffi::OsStr) -> String {
-    let word = word.to_string_lossy();
-    let plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.into_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -240,16 +245,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
-
-    #[test]
-    fn a_command_is_printed_as_it_can_be_typed() {
-        let printed =
-            ["run", "my task", "", "--set=a.b=1", "it's"].map(|word| shell_word(OsStr::new(word)));
-        assert_eq!(printed, ["run", "'my task'", "''", "--set=a.b=1", "'it'\\''s'"]);
-    }
 
     #[test]
     fn the_definitions_of_commands_and_flags_are_consistent() {

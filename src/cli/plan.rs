@@ -3,15 +3,19 @@
 //! Generates nothing and trains nothing.
 
 mod render;
+mod resume;
 mod training;
 
 use std::cmp::Reverse;
 
-use super::{TaskArgs, build};
+use serde_json::Value;
+
+use super::{PlanArgs, build, error, preflight};
 use crate::{
     augment::{Method as _, PromptContext, PromptRequest, mixup::Mixup, paper::PaperMixup},
     config::{Partners, Settings},
     models::{self, Role},
+    pipeline::{Context, Event, Scoring, fit, gold, remaining::Shown},
     prompt::{Prompts, reply::LIST_CUE},
     relabel::{QuestionBuilder, nearest_classes, scoring},
     task::{LabelledText, Task},
@@ -20,6 +24,7 @@ use crate::{
         llama::bench::{BenchReport, Kind},
     },
 };
+use resume::{Resume, Subject};
 use training::Training;
 
 /// Tokens per second and billion parameters that half the cores of a recent CPU read and write, for
@@ -50,6 +55,8 @@ struct Plan {
     /// One sentence for each prompt that does not fit the teacher's context.
     too_long: Vec<String>,
     training: Training,
+    /// The few-shot subset as requests show it, and as questions show it.
+    shown: (Vec<LabelledText>, Vec<LabelledText>),
 }
 
 /// The calls of a stage.
@@ -64,24 +71,42 @@ struct Calls {
 }
 
 /// Runs the command.
-pub(super) fn plan(args: &TaskArgs) -> anyhow::Result<()> {
-    let task = Task::load(&args.task)?;
-    let overrides = args.model_args.overrides(&task);
-    let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
+pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
+    let Subject { task, settings, run } = Subject::of(args)?;
     let plan = Plan::of(&task, settings)?;
-    if args.json {
-        println!("{}", plan.json());
-    } else {
-        plan.print();
+    let resume = run.map(|run| Resume::of(&run, &task, &plan)).transpose()?;
+    if args.task.json {
+        let mut json = plan.json();
+        json["resume"] = resume.as_ref().map_or(Value::Null, |resume| resume.json(&plan));
+        println!("{json}");
+        return Ok(());
     }
+    if let Some(resume) = resume {
+        resume.print(&plan);
+    }
+    plan.print();
     Ok(())
 }
 
 impl Plan {
     fn of(task: &Task, settings: Settings) -> anyhow::Result<Self> {
+        preflight::student(&settings, task)?;
         let prompts = build::prompts(task)?;
         let mut teacher = build::teacher(&settings)?;
+        let mut settings = settings;
+        let context = teacher.identity().context;
+        settings.augment = settings.augment.with_lengths(&task.seeds, context);
         let seeds = task.draw_seeds(settings.run.seed);
+        let warn = |event: Event| {
+            if let Event::Warning { message, hint } = event {
+                error::warn(&message, hint.as_deref());
+            }
+        };
+        let context =
+            Context { task, seeds: &seeds, settings: &settings, prompts: &prompts, seed: 0 };
+        let scoring = Scoring { stage: "relabel", context };
+        let asked = scoring.shown(&mut *teacher, &mut { warn })?;
+        let seeds = fit::for_requests(&context, &mut *teacher, &mut { warn })?;
         let texts = settings.augment.per_class * task.classes.len();
 
         let requests = requests(task, &seeds, &prompts, &settings)?;
@@ -95,7 +120,7 @@ impl Plan {
         };
 
         let longest = longest_test_texts(task);
-        let questions = questions(task, &seeds, &prompts, &settings, &longest)?;
+        let questions = questions(task, &asked, &prompts, &settings, &longest)?;
         let measured_questions = teacher.measure(&questions)?;
         let mut count = texts + task.test.len();
         if settings.relabel.contextual_calibration {
@@ -116,18 +141,21 @@ impl Plan {
         }
         let identity = teacher.identity().clone();
         let requests = requests.iter().zip(&measured_requests).map(|(request, prompt)| {
-            let needed = prompt.tokens + LIST_CUE.len() + settings.augment.max_tokens;
+            let needed = prompt.tokens + LIST_CUE.len() + settings.augment.max_tokens();
             (format!("request {}", request.id), needed)
         });
         // A name has at most as many tokens as bytes.
         let name = task.classes.iter().map(|class| class.name.len()).max().unwrap_or(0);
         let questions = longest.iter().zip(&measured_questions).map(|((row, _), prompt)| {
-            (format!("the question about row {} of the test set", row + 1), prompt.tokens + name)
+            (
+                format!("the question about {}, which is cut,", task.test_place(*row)),
+                prompt.tokens + name,
+            )
         });
         let too_long = too_long(requests.chain(questions), identity.context);
         Ok(Self {
             speed: Speed::of(&identity),
-            training: Training::of(task, &settings, seeds.len(), texts),
+            training: Training::of(task, &settings, gold::seeds(task, &settings).len(), texts),
             teacher: identity,
             items: task.items.clone(),
             settings,
@@ -137,7 +165,12 @@ impl Plan {
             test_texts: task.test.len(),
             written_tokens,
             too_long,
+            shown: (seeds, asked),
         })
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        Shown { requests: &self.shown.0, questions: &self.shown.1 }
     }
 
     fn read_tokens(&self) -> usize {

@@ -1,57 +1,130 @@
-//! `promptmix predict`: reads texts, prints one JSON line for each.
+//! `promptmix predict`: reads texts, prints a row for each.
 //!
 //! Predictions are printed as they are computed, and memory does not grow with the input: a pipe
-//! may run for days. An interactive user gets each prediction at once.
+//! may run for days. An interactive user gets each prediction at once. A row that cannot be
+//! answered gets no label but a reason; the others are answered, and the exit code tells.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+mod answers;
 
-use clap::Args;
-use serde_json::{Map, Value, json};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
 
 use super::{
     build,
     error::{self, CommandError},
 };
 use crate::{
-    interrupt,
-    student::{Classifier, Precision, Prediction, Texts},
-    task,
+    model_file,
+    run::names,
+    student::{Classifier, Item, Precision, Texts},
+    task::{Columns, Format, Origin, Reader, TableRow, TaskError, open_file},
+    verbosity::{self, Notice},
 };
 
-/// Bytes of stdin that are read ahead: the capacity of a pipe. A window of texts ends with them.
-const AHEAD: usize = 64 << 10;
-/// Longest line in bytes: a binary file may have no line feeds at all.
-const LONGEST: usize = 16 << 20;
+use answers::Answers;
 
 #[derive(Args)]
 pub(super) struct PredictArgs {
-    /// Folder of a trained student
+    /// Folder of a trained student, or of the run that trained it
     #[arg(long)]
     model: PathBuf,
-    /// Text to classify; without it and without --file, stdin is read, one text per line
+    /// Text to classify; without it and without --file, stdin is read
     text: Option<String>,
-    /// CSV, JSONL, Parquet or plain text file with the texts to classify
+    /// File with the texts to classify: CSV, TSV, JSON, JSONL, Parquet or one text per line, also
+    /// compressed with gzip
     #[arg(long, conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// Name of the text column
-    #[arg(long, default_value = "text")]
-    text_column: String,
+    /// Format of the input; without it, the name and the first bytes decide
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "text")]
+    format: Option<InputFormat>,
+    /// Read the whole input as one text, for instance an e-mail with blank lines
+    #[arg(long, conflicts_with_all = ["format", "text", "text_column"])]
+    whole: bool,
+    /// Name of the text column; several, as in `subject,body`, are joined by a blank line
+    ///
+    /// Without it, the column is found by its name: `text`, a subject and a body, `message` and the
+    /// like. What was found is printed to stderr.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "text")]
+    text_column: Vec<String>,
+    /// Format of the output
+    ///
+    /// Both have all columns of the input, then the label and its probability. JSON lines also have
+    /// the probability of each class.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "jsonl")]
+    to: OutputFormat,
     /// Print no label if the most probable class is less probable than P (0 to 1)
     ///
     /// `label` is then null. With this flag, every row names the most probable class in `best`.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
+    /// Tokens to read of each text; by default as many as in training
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(3..))]
+    max_length: Option<u32>,
     /// Compute with 8-bit weights on a CPU: about twice as fast, slightly less accurate
     #[arg(long)]
     fast: bool,
-    /// Accepted for uniformity: the output is always JSON lines
-    #[arg(long, hide = true)]
+    /// Accepted for uniformity: JSON lines are the default
+    #[arg(long, hide = true, conflicts_with = "to")]
     json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum InputFormat {
+    /// A header line; separated by commas, semicolons, tabs or bars
+    Csv,
+    /// One object per line, or an array of objects
+    Jsonl,
+    /// One text per line
+    Text,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// One object per line
+    Jsonl,
+    /// Comma-separated, in UTF-8, with a header line
+    Csv,
 }
 
 /// Runs the command.
 pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
+    let student = load(args)?;
+    let columns = Columns::texts(&args.text_column);
+    let format = match args.format {
+        Some(InputFormat::Csv) => Some(Format::Csv),
+        Some(InputFormat::Jsonl) => Some(Format::Json),
+        Some(InputFormat::Text) => Some(Format::Text),
+        None => args.whole.then_some(Format::Whole),
+    };
+    let (name, origin, format) = match (&args.text, &args.file) {
+        (Some(text), _) => ("TEXT".to_owned(), Origin::Bytes(text.as_bytes()), Some(Format::Whole)),
+        (None, Some(file)) => {
+            let name = file.display().to_string();
+            let origin = open_file(&name, file).map_err(TaskError::from)?;
+            (name, origin, format)
+        }
+        (None, None) => ("stdin".to_owned(), Origin::Pipe(Box::new(io::stdin())), format),
+    };
+    let reader = Reader::open(&name, origin, &columns, format).map_err(TaskError::from)?;
+    let mut answers = Answers::new(&student, io::stdout().lock(), args.to, args.abstain_below);
+    let rows = answers.write_all(Rows { reader })?;
+    if rows == 0 && args.file.is_some() {
+        return Err(CommandError::new(
+            format!("{name}: the file contains no texts"),
+            "add rows to it",
+        )
+        .into());
+    }
+    if !quiet {
+        answers.tell();
+    }
+    answers.verdict()
+}
+
+/// The student that the flags ask for.
+fn load(args: &PredictArgs) -> anyhow::Result<Classifier> {
     let device = build::student_device()?;
     let precision = match args.fast {
         true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,
@@ -64,26 +137,28 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
         }
         false => Precision::F32,
     };
-    let student = Classifier::load_with(&args.model, &device, precision)?;
-    let (out, lines) = (io::stdout().lock(), Vec::new());
-    let below = args.abstain_below;
-    let mut output = Output { student: &student, below, out, lines, counts: (0, 0) };
-    if let Some(text) = &args.text {
-        output.write_all(std::iter::once(anyhow::Ok(text.clone())))?;
-    } else if let Some(file) = &args.file {
-        let texts = task::stream_texts(file, &args.text_column)?;
-        output.write_all(texts.map(|text| text.map_err(anyhow::Error::from)))?;
-    } else {
-        output.write_all(Lines::new(io::stdin().lock()))?;
+    let folder = student_folder(&args.model);
+    let weights = folder.join("model.safetensors");
+    if weights.exists() {
+        model_file::check_one(&weights)?;
     }
-    let (abstained, texts) = output.counts;
-    if let (Some(below), false) = (args.abstain_below, quiet) {
-        let share = abstained as f64 / (texts.max(1) as f64) * 100.0;
-        eprintln!(
-            "no label for {abstained} of {texts} texts ({share:.1} %): below a probability of {below}"
-        );
+    let student = Classifier::load_with(&folder, &device, precision)?;
+    let Some(max_length) = args.max_length.map(|tokens| tokens as usize) else {
+        return Ok(student);
+    };
+    let longest = student.longest();
+    if max_length > longest {
+        let message = format!("--max-length {max_length} is more than the student can read");
+        return Err(CommandError::new(message, format!("use at most {longest}")).into());
     }
-    Ok(())
+    Ok(student.with_max_length(max_length))
+}
+
+/// The student of a run in place of the run's folder.
+fn student_folder(model: &Path) -> PathBuf {
+    let of_run = model.join(names::STUDENT);
+    let is_run = !model.join("config.json").exists() && of_run.join("config.json").exists();
+    if is_run { of_run } else { model.to_owned() }
 }
 
 fn probability(text: &str) -> Result<f32, String> {
@@ -93,154 +168,34 @@ fn probability(text: &str) -> Result<f32, String> {
     }
 }
 
-/// Where predictions are printed.
-struct Output<'a, W> {
-    student: &'a Classifier,
-    below: Option<f32>,
-    out: W,
-    /// Complete lines that are not printed yet: a signal must not cut one in two.
-    lines: Vec<u8>,
-    /// Number of texts without a label, and of all texts.
-    counts: (usize, usize),
+/// The rows to answer. Tells what was guessed about them.
+struct Rows<'a> {
+    reader: Reader<'a>,
 }
 
-impl<W: Write> Output<'_, W> {
-    fn write_all(&mut self, texts: impl Texts<Error = anyhow::Error>) -> anyhow::Result<()> {
-        let mut stream = self.student.stream(texts);
-        while let Some(prediction) = stream.next() {
-            match prediction {
-                Ok(prediction) => self.write(&prediction)?,
-                Err(error) => {
-                    self.flush()?;
-                    return Err(error);
-                }
-            }
-            if stream.drained() || self.lines.len() >= AHEAD {
-                self.flush()?;
-            }
-        }
-        Ok(self.flush()?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let _whole = interrupt::hold();
-        self.out.write_all(&self.lines)?;
-        self.lines.clear();
-        self.out.flush()
-    }
-
-    fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
-        let labels = self.student.labels();
-        let best = &labels[prediction.class];
-        let abstains = self.below.is_some_and(|below| prediction.probability < below);
-        self.counts = (self.counts.0 + usize::from(abstains), self.counts.1 + 1);
-        let by_label =
-            labels.iter().cloned().zip(prediction.probabilities.iter().map(|&p| p.into()));
-        let mut row = Map::new();
-        row.insert("text".into(), prediction.text.as_str().into());
-        row.insert("label".into(), if abstains { Value::Null } else { best.as_str().into() });
-        if self.below.is_some() {
-            row.insert("best".into(), best.as_str().into());
-        }
-        row.insert("probability".into(), prediction.probability.into());
-        row.insert("probabilities".into(), json!(by_label.collect::<Map<_, _>>()));
-        writeln!(self.lines, "{}", Value::Object(row))
-    }
-}
-
-/// The lines of a stream, one text each.
-struct Lines<R> {
-    input: BufReader<R>,
-    /// Number of the current line, from 1.
-    number: usize,
-}
-
-impl<R: Read> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input: BufReader::with_capacity(AHEAD, input), number: 0 }
-    }
-
-    fn read(&mut self) -> anyhow::Result<Option<String>> {
-        let mut line = Vec::new();
-        self.number += 1;
-        let number = self.number;
-        self.input.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line).map_err(
-            |source| {
-                CommandError::new(format!("stdin:{number}: cannot read the line"), "run it again")
-                    .caused_by(source)
-            },
-        )?;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        let fault = |what: String, hint: &str| {
-            CommandError::new(format!("stdin:{number}: the line {what}"), hint)
-        };
-        if line.len() == LONGEST {
-            let what = format!("is longer than {} MiB", LONGEST >> 20);
-            return Err(fault(what, "give one text per line, each ended by a line feed").into());
-        }
-        if line.ends_with(b"\n") {
-            line.pop();
-            if line.ends_with(b"\r") {
-                line.pop();
-            }
-        }
-        let line = String::from_utf8(line).map_err(|_| {
-            fault(
-                "is not valid UTF-8".to_owned(),
-                "convert the input first, for example with iconv",
-            )
-        })?;
-        if line.trim().is_empty() {
-            return Err(fault("is empty".to_owned(), "give one text per line").into());
-        }
-        Ok(Some(line))
-    }
-}
-
-impl<R: Read> Texts for Lines<R> {
+impl Texts for Rows<'_> {
+    type Item = TableRow;
     type Error = anyhow::Error;
 
-    fn next_text(&mut self) -> Option<anyhow::Result<String>> {
-        self.read().transpose()
+    fn next_text(&mut self) -> Option<anyhow::Result<TableRow>> {
+        let row = self.reader.next_row();
+        if let Some(note) = self.reader.note() {
+            verbosity::notify(Notice::Message(note));
+        }
+        row.map_err(|fault| TaskError::from(fault).into()).transpose()
     }
 
     fn pauses(&self) -> bool {
-        !self.input.buffer().contains(&b'\n')
+        self.reader.pauses()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_split_and_pauses_of_the_input_are_seen() {
-        let mut lines = Lines::new("one\r\ntwo \nthree".as_bytes());
-        assert_eq!(lines.next_text().unwrap().unwrap(), "one");
-        assert!(!lines.pauses());
-        assert_eq!(lines.next_text().unwrap().unwrap(), "two ");
-        assert!(lines.pauses());
-        assert_eq!(lines.next_text().unwrap().unwrap(), "three");
-        assert!(lines.next_text().is_none());
+impl Item for TableRow {
+    fn text(&self) -> Option<&str> {
+        self.text.as_ref().filter(|_| self.faults.is_empty()).map(|text| text.value.as_str())
     }
 
-    #[test]
-    fn a_faulty_line_is_named() {
-        let error = |bytes: &[u8]| {
-            let mut lines = Lines::new(bytes);
-            lines.next_text();
-            let error = lines.next_text().unwrap().unwrap_err();
-            (error.to_string(), error::hint(&*error).unwrap().into_owned())
-        };
-        let (empty, hint) = error(b"a\n\n");
-        assert_eq!((&*empty, &*hint), ("stdin:2: the line is empty", "give one text per line"));
-        let (foreign, hint) = error(b"a\n\xff\n");
-        assert_eq!(foreign, "stdin:2: the line is not valid UTF-8");
-        assert!(hint.contains("iconv"));
-        let (endless, hint) = error(&[b"a\n".to_vec(), vec![b'x'; LONGEST + 5]].concat());
-        assert_eq!(endless, "stdin:2: the line is longer than 16 MiB");
-        assert!(hint.contains("line feed"));
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -6,41 +6,65 @@ use anyhow::Context;
 
 use super::{
     DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TeacherStageArgs, build,
-    error::CommandError, progress::Progress, table,
+    error::CommandError, preflight, progress::Progress, table,
 };
 use crate::{
     config::{Partners, Settings},
-    pipeline::{Event, Pipeline, Watch},
+    hint::shell_path,
+    pipeline::{
+        Event, Pipeline, Watch,
+        grow::{self, Given},
+    },
     report::Report,
     run::{Remark, RunFolder, names, read_texts},
-    student::BaseModel,
+    student::{BaseModel, Coverage},
     task::{self, Task},
     teacher::Teacher,
 };
 
-/// Opens the run folder `out` for `task`: a new one, or one to resume.
+/// Opens the run folder `out` for `task`: a new one, or one to resume. Nothing is written if a
+/// teacher is needed and none is named.
 fn begin(
     task: Task,
     model_args: &ModelArgs,
     out: &Path,
+    needs_teacher: bool,
     quiet: bool,
 ) -> anyhow::Result<Pipeline<'static>> {
     let overrides = model_args.overrides(&task);
     let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
+    if needs_teacher {
+        build::require_teacher(&settings)?;
+    }
     let prompts = build::prompts(&task)?;
-    let run = RunFolder::open(out, &task, &settings, &prompts)?;
+    let mut run = RunFolder::open(out, &task, &settings, &prompts)?;
     let mut watch = watch(quiet);
-    for warning in &task.warnings {
-        watch(Event::warning(warning.to_string()));
+    for warning in task.told_warnings() {
+        watch(Event::warning(warning));
     }
     opened(&run, &mut *watch);
+    grow::take_up(
+        &mut run,
+        Given { task: &task, settings: &settings, prompts: &prompts },
+        &mut *watch,
+    )?;
     Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
 }
 
-/// Opens the existing run folder `path`.
-fn reopen(path: &Path, overrides: &[String], quiet: bool) -> anyhow::Result<Pipeline<'static>> {
-    let (run, task, settings) = RunFolder::reopen(path)?;
-    let settings = settings.with(overrides)?;
+/// Opens the existing run folder `path`. The run keeps the settings of `set`; those of `passing`
+/// are for this command only.
+fn reopen(
+    path: &Path,
+    set: &[String],
+    passing: &[String],
+    quiet: bool,
+) -> anyhow::Result<Pipeline<'static>> {
+    let (mut run, task, settings) = RunFolder::reopen(path)?;
+    let kept = settings.with(set)?;
+    if kept != settings {
+        run.change_settings(&kept)?;
+    }
+    let settings = kept.with(passing)?;
     let prompts = build::prompts(&task)?;
     let mut watch = watch(quiet);
     opened(&run, &mut *watch);
@@ -54,7 +78,11 @@ pub(super) fn watch(quiet: bool) -> Box<dyn FnMut(Event) + Send> {
 
 /// Gives the pipeline the embeddings of its student, which is returned.
 fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
+    (pipeline.watch)(build::loading("student", &pipeline.settings.student.model));
     let base = build::student(&pipeline.settings)?;
+    if let Some(message) = base.coverage(&pipeline.task.texts())?.warning() {
+        (pipeline.watch)(Event::Warning { message, hint: Some(Coverage::HINT.to_owned()) });
+    }
     pipeline.embedder = Some(Box::new(build::embedder(&base)?));
     Ok(base)
 }
@@ -62,6 +90,7 @@ fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
 /// The teacher of the pipeline's settings. It sizes its context by the memory that is free: start
 /// it before [`add_embedder`] loads the student.
 fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>> {
+    (pipeline.watch)(build::loading("teacher", &pipeline.settings.teacher.model));
     let teacher = build::teacher(&pipeline.settings)?;
     (pipeline.watch)(build::identity(&*teacher));
     Ok(teacher)
@@ -69,8 +98,9 @@ fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>
 
 /// Runs all stages.
 fn run_all(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Report> {
+    let base = preflight::check(&pipeline.settings, &pipeline.task, pipeline.run.path())?;
     let mut teacher = start_teacher(pipeline)?;
-    let base = add_embedder(pipeline)?;
+    pipeline.embedder = Some(Box::new(build::embedder(&base)?));
     Ok(pipeline.run(&mut *teacher, &base)?)
 }
 
@@ -79,6 +109,9 @@ pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
     for Remark { message, hint } in run.remarks() {
         watch(Event::Warning { message, hint });
     }
+    for edited in run.edited() {
+        watch(Event::Note(format!("{edited}; recorded in the ledger and kept from here on")));
+    }
     let known = run.ledger().entries().len();
     watch(Event::Fact(format!("{}: {known} lines in the ledger", run.path().display())));
 }
@@ -86,7 +119,7 @@ pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
 /// `promptmix demo`
 pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = task::demo_task()?;
-    let mut pipeline = begin(task, &args.model_args, &args.out, quiet)?;
+    let mut pipeline = begin(task, &args.model_args, &args.out, true, quiet)?;
     if !quiet {
         let classes = pipeline.task.classes.len();
         eprintln!(
@@ -101,7 +134,7 @@ pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix run`
 pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut pipeline = begin(task, &args.task.model_args, &args.out, quiet)?;
+    let mut pipeline = begin(task, &args.task.model_args, &args.out, true, quiet)?;
     let report = run_all(&mut pipeline)?;
     finish(&report, &args.out, args.task.json, quiet)
 }
@@ -109,7 +142,8 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix generate`
 pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut pipeline = begin(task, &args.task.model_args, &args.out, quiet)?;
+    let mut pipeline = begin(task, &args.task.model_args, &args.out, true, quiet)?;
+    preflight::check(&pipeline.settings, &pipeline.task, &args.out)?;
     let mut teacher = start_teacher(&mut pipeline)?;
     if pipeline.settings.augment.partners == Partners::Confusable {
         add_embedder(&mut pipeline)?;
@@ -120,8 +154,9 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 
 /// `promptmix relabel`
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
-    let StageArgs { run: folder, json } = &args.stage;
-    let mut pipeline = reopen(folder, &args.teacher_args.overrides(), quiet)?;
+    let StageArgs { run: folder, set, json } = &args.stage;
+    let mut pipeline = reopen(folder, set, &args.teacher_args.overrides(), quiet)?;
+    preflight::check(&pipeline.settings, &pipeline.task, folder)?;
     let mut teacher = start_teacher(&mut pipeline)?;
     add_embedder(&mut pipeline)?;
     pipeline.relabel(&mut *teacher)?;
@@ -130,7 +165,7 @@ pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()
 
 /// `promptmix filter`
 pub(super) fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    reopen(&args.run, &[], quiet)?.filter()?;
+    reopen(&args.run, &args.set, &[], quiet)?.filter()?;
     written(&args.run, names::TRAIN, args.json)
 }
 
@@ -145,24 +180,22 @@ pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
         )
         .into());
     }
-    let mut pipeline = reopen(path, &["filter.redact=true".to_owned()], quiet)?;
-    pipeline.run.change_settings(&pipeline.settings)?;
-    pipeline.filter()?;
+    reopen(path, &["filter.redact=true".to_owned()], &[], quiet)?.filter()?;
     Ok(())
 }
 
 /// `promptmix train`
 pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut pipeline = reopen(&args.run, &[], quiet)?;
-    let base = build::student(&pipeline.settings)?;
+    let mut pipeline = reopen(&args.run, &args.set, &[], quiet)?;
+    let base = preflight::check(&pipeline.settings, &pipeline.task, &args.run)?;
     pipeline.train(&base)?;
     written(&args.run, names::STUDENT, args.json)
 }
 
 /// `promptmix eval`
 pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
-    let StageArgs { run: folder, json } = &args.stage;
-    let mut pipeline = reopen(folder, &args.teacher_args.overrides(), quiet)?;
+    let StageArgs { run: folder, set, json } = &args.stage;
+    let mut pipeline = reopen(folder, set, &args.teacher_args.overrides(), quiet)?;
     // Imported texts were written elsewhere: no teacher of ours is evaluated.
     let mut teacher = match pipeline.run.is_imported() {
         true => None,
@@ -177,13 +210,14 @@ pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix import`
 pub(super) fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    begin(task, &args.task.model_args, &args.out, quiet)?.import(&args.file)?;
+    begin(task, &args.task.model_args, &args.out, false, quiet)?.import(&args.file)?;
     written(&args.out, names::AUGMENTED, args.task.json)
 }
 
 /// `promptmix init`
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
-    let made = task::scaffold(&args.examples, &args.out, &args.text_column, &args.label_column)?;
+    let label = args.label_column.as_deref();
+    let made = task::scaffold(&args.examples, &args.out, &args.text_column, label)?;
     if args.json {
         let classes: Vec<_> = made
             .classes
@@ -202,7 +236,10 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     }
     let task = made.folder.join("task.toml");
     println!("\nnext: give each class a one-line description in {}, then", task.display());
-    println!("  promptmix plan {}", made.folder.display());
+    println!(
+        "  promptmix plan {} --teacher qwen2.5-1.5b-instruct # or another of `promptmix models list`",
+        shell_path(&made.folder)
+    );
     Ok(())
 }
 
@@ -220,10 +257,8 @@ fn finish(report: &Report, out: &Path, json: bool, quiet: bool) -> anyhow::Resul
     if !quiet {
         eprintln!("\nreport:   {}", out.join("report.html").display());
         eprintln!("student:  {}", out.join("student").display());
-        eprintln!(
-            "try it:   echo \"I need a hand\" | promptmix predict --model {}",
-            out.join("student").display()
-        );
+        let student = shell_path(&out.join("student"));
+        eprintln!("try it:   echo \"I need a hand\" | promptmix predict --model {student}");
     }
     Ok(())
 }

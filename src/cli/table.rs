@@ -24,11 +24,10 @@ pub(super) fn results(report: &Report) -> String {
     }
     out += &aligned(&lines);
     for difference in &report.differences {
-        let Interval { mean, low, high } = difference.interval;
-        let verdict = if difference.interval.includes_zero() {
-            "no difference shown"
-        } else {
-            "a difference"
+        let Interval { mean, low, high, .. } = difference.interval;
+        let verdict = match difference.interval.shows_difference() {
+            true => "a difference",
+            false => difference.interval.not_shown(),
         };
         let _ = writeln!(
             out,
@@ -63,7 +62,7 @@ pub(super) fn comparison(report: &Report) -> String {
         for line in &group.lines {
             let against =
                 group.difference(line.row, Variant::Seeds).map_or_else(String::new, |interval| {
-                    let mark = if interval.includes_zero() { "" } else { " *" };
+                    let mark = if interval.shows_difference() { " *" } else { "" };
                     format!("{}{mark}", points(&interval))
                 });
             let number = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".into() };
@@ -80,11 +79,17 @@ pub(super) fn comparison(report: &Report) -> String {
         let _ = write!(out, "{}\n{}\n", group.title(), aligned(&lines));
     }
     out += "* a difference: the paired interval excludes zero. Calls and time are those of one seed.\n";
+    if comparison.differences.iter().any(|one| one.interval.one_seed) {
+        out += "With one training seed, intervals cover the choice of test texts only: no difference is claimed.\n";
+    }
     for (name, interval) in
         comparison.differences.iter().filter_map(|d| Some((d.models()?, d.interval)))
     {
-        let mark = if interval.includes_zero() { ", no difference shown" } else { " *" };
-        let _ = writeln!(out, "{name}: {} points{mark}", points(&interval));
+        let points = points(&interval);
+        let _ = match interval.shows_difference() {
+            true => writeln!(out, "{name}: {points} points *"),
+            false => writeln!(out, "{name}: {points} points, {}", interval.not_shown()),
+        };
     }
     for row in &comparison.left_out {
         let teacher = row.teacher.as_ref().map_or_else(String::new, |name| format!(", {name}"));
@@ -114,6 +119,6 @@ pub(super) fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
 }
 
 fn percent(interval: &Interval) -> String {
-    let Interval { mean, low, high } = interval;
+    let Interval { mean, low, high, .. } = interval;
     format!("{:.1} ({:.1} to {:.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }

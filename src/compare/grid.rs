@@ -68,7 +68,7 @@ impl Grid {
         named.sort_unstable();
         named.dedup();
         let mut several: Vec<usize> = Vec::new();
-        for &k in shots.unwrap_or(&[task.shots]) {
+        for &k in shots.unwrap_or(&[task.even_shots()]) {
             if !several.contains(&k) {
                 several.push(k);
             }

@@ -13,7 +13,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     let Some(comparison) = &report.comparison else { return String::new() };
     let test = report.task.test_rows;
     let mut out = format!(
-        "# {}: every row of the table\n\nAccuracy on {test} test texts in percent, with 95 % intervals over seeds and test texts. A difference is named only if its paired interval excludes zero. Costs are those of one seed.\n",
+        "# {}: every row of the table\n\nAccuracy on {test} test texts in percent, with 95 % intervals over seeds and test texts. A difference is claimed only if its paired interval excludes zero and the students have several training seeds. Costs are those of one seed.\n",
         cell(&report.task.name),
     );
     for group in comparison.groups() {
@@ -31,7 +31,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     if !shown.is_empty() {
         out.push_str("\n## The method against its baselines\n\n");
         for d in shown {
-            let verdict = if d.interval.includes_zero() { ": no difference shown" } else { "" };
+            let verdict = verdict(&d.interval);
             let with: Vec<String> = [d.student.as_deref(), d.teacher.as_deref()]
                 .into_iter()
                 .flatten()
@@ -53,7 +53,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     if !models.is_empty() {
         out.push_str("\n## Models against each other\n\n");
         for (name, interval) in models {
-            let verdict = if interval.includes_zero() { ": no difference shown" } else { "" };
+            let verdict = verdict(&interval);
             let _ = writeln!(out, "- {}: {} points{verdict}", cell(&name), points(&interval));
         }
     }
@@ -75,13 +75,21 @@ pub(crate) fn markdown(report: &Report) -> String {
     out
 }
 
+/// What follows a difference that is not shown.
+fn verdict(interval: &Interval) -> String {
+    match interval.shows_difference() {
+        true => String::new(),
+        false => format!(": {}", interval.not_shown()),
+    }
+}
+
 fn row(line: &Line, group: &Group<'_>) -> String {
     let against = group.difference(line.row, Variant::Seeds);
-    let against = against.map_or_else(String::new, |interval| match interval.includes_zero() {
-        true => format!("{}, not shown", points(&interval)),
-        false => points(&interval),
+    let against = against.map_or_else(String::new, |interval| match interval.shows_difference() {
+        true => points(&interval),
+        false => format!("{}, not shown", points(&interval)),
     });
-    let Interval { mean, low, high } = line.accuracy;
+    let Interval { mean, low, high, .. } = line.accuracy;
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let number = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "–".to_owned() };
     let seconds = |value: f64| if value > 0.0 { format!("{value:.1}") } else { "–".to_owned() };
@@ -103,7 +111,7 @@ fn row(line: &Line, group: &Group<'_>) -> String {
 
 /// A difference in points of accuracy, with its interval.
 pub(crate) fn points(interval: &Interval) -> String {
-    let Interval { mean, low, high } = interval;
+    let Interval { mean, low, high, .. } = interval;
     format!("{:+.1} ({:+.1} to {:+.1})", 100.0 * mean, 100.0 * low, 100.0 * high)
 }
 

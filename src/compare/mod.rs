@@ -37,11 +37,14 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
-    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch},
+    memory,
+    pipeline::{
+        Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, count_students, length,
+    },
     prompt::Prompts,
-    report::{LeftOut, Report},
+    report::{self, LeftOut, Report},
     run::RunFolder,
-    student::BaseModel,
+    student::{BaseModel, TrainSettings},
     task::{LabelledText, Task},
     teacher::TeacherIdentity,
 };
@@ -197,14 +200,21 @@ impl<'a> Compare<'a> {
         for training_set in &mut self.training_sets {
             redact::examples(self.settings, &mut training_set.examples)?;
         }
-        let jobs: Vec<TrainingJob<'_>> = self
-            .training_sets
-            .iter()
-            .map(|training_set| TrainingJob {
-                row: training_set.row,
-                seed: training_set.seed,
-                examples: &training_set.examples,
-                training: training_set.training.as_ref().unwrap_or(&self.settings.student.training),
+        let texts = self.training_sets.iter().flat_map(|set| &set.examples);
+        let texts = texts.map(|example| example.text.as_str());
+        let lengths = length::of(base, self.task, texts)?;
+        let (classes, free) = (self.task.classes.len(), memory::available());
+        let training = |set: &TrainingSet| {
+            let own = set.training.as_ref().unwrap_or(&self.settings.student.training);
+            own.with_length(base, &lengths, classes, free)
+        };
+        let trainings: Vec<TrainSettings> = self.training_sets.iter().map(training).collect();
+        let jobs: Vec<TrainingJob<'_>> = (self.training_sets.iter().zip(&trainings))
+            .map(|(set, training)| TrainingJob {
+                row: set.row,
+                seed: set.seed,
+                examples: &set.examples,
+                training,
                 save: None,
             })
             .collect();
@@ -212,7 +222,7 @@ impl<'a> Compare<'a> {
         let predictions = trainer.train(self.run, &jobs, &mut *watch)?;
         let count = predictions.len();
         self.predictions.extend((0..).map(|training_set| (training_set, student)).zip(predictions));
-        watch(Event::End { summary: format!("{count} students of {name} trained") });
+        watch(Event::End { summary: format!("{} of {name} trained", count_students(count)) });
         Ok(())
     }
 
@@ -241,11 +251,12 @@ impl<'a> Compare<'a> {
     pub(crate) fn finish(&self, embedder: &dyn Embedder) -> Result<Report, PipelineError> {
         outcome::report(self, embedder)
     }
+
     /// Writes `compare.json`, `compare.md` and the report; returns the first.
     ///
     /// # Errors
     /// A failed write.
-    pub(crate) fn write(&self, report: &Report) -> Result<String, PipelineError> {
+    pub(crate) fn write(&mut self, report: &Report) -> Result<String, PipelineError> {
         let (models, markdown) = (self.models(), markdown(report));
         let comparison = report.comparison.as_ref();
         let json = serde_json::to_string_pretty(&serde_json::json!({
@@ -263,6 +274,11 @@ impl<'a> Compare<'a> {
         self.run.write("compare.json", format!("{json}\n").as_bytes())?;
         self.run.write("compare.md", markdown.as_bytes())?;
         report.write(self.run.path())?;
+        let mut files = self.run.files_in("texts")?;
+        let results = ["compare.json", "compare.md", report::JSON_FILE, report::HTML_FILE];
+        files.extend(results.map(str::to_owned));
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        self.run.finish_stage("compare", &[("rows", report.results.len())], &files, Vec::new())?;
         Ok(json)
     }
 }

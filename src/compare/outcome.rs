@@ -7,7 +7,7 @@ use super::{Compare, DetailedTexts};
 use crate::{
     dataset::Variant,
     embed::Embedder,
-    eval::{accuracy_difference, accuracy_interval, correct, macro_f1_interval},
+    eval::{Interval, accuracy_difference, accuracy_interval, correct, macro_f1_interval},
     pipeline::PipelineError,
     report::{
         self, Comparison, Line, LineDifference, Models, Report,
@@ -143,8 +143,7 @@ impl Compare<'_> {
             // The teacher's own row has no student: it is compared with those of each student.
             let (k, student) = (a.k, a.student.or(b.student));
             let teacher_place = a.teacher.or(b.teacher);
-            let (left, right) = (correct(&a.predicted, &gold), correct(&b.predicted, &gold));
-            let interval = accuracy_difference(&left, &right)?;
+            let interval = difference(a, b, &gold)?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,
@@ -156,8 +155,7 @@ impl Compare<'_> {
             });
         }
         for (a, b) in models(all) {
-            let interval =
-                accuracy_difference(&correct(&a.predicted, &gold), &correct(&b.predicted, &gold))?;
+            let interval = difference(a, b, &gold)?;
             differences.push(LineDifference {
                 a: a.row,
                 b: b.row,
@@ -172,6 +170,17 @@ impl Compare<'_> {
         left_out.extend(self.skipped.iter().cloned());
         Ok(Comparison { lines, differences, left_out })
     }
+}
+
+/// The paired difference of accuracy between two lines.
+fn difference(
+    a: &Answered<'_>,
+    b: &Answered<'_>,
+    gold: &[usize],
+) -> Result<Interval, PipelineError> {
+    let one_seed = [a, b].iter().any(|one| one.row.needs_student() && one.predicted.len() < 2);
+    let interval = accuracy_difference(&correct(&a.predicted, gold), &correct(&b.predicted, gold))?;
+    Ok(Interval { one_seed, ..interval })
 }
 
 /// The pairs that are compared: every row with the seeds alone, then the method with its baselines,
@@ -262,7 +271,9 @@ pub(super) fn report(
     // Shown in detail: the k, teacher and seed whose texts were kept, or else the first.
     let main = compare.detailed.as_ref();
     let k = main
-        .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.shots), |main| main.k);
+        .map_or(compare.grid.shots.first().copied().unwrap_or(compare.task.even_shots()), |main| {
+            main.k
+        });
     let (closer, seed) = main.map_or((0, 0), |main| (main.teacher, main.seed));
     let first = |place: Option<usize>| place.is_none_or(|place| place == 0);
     let shown = |place: Option<usize>| place.is_none_or(|place| place == closer);

@@ -185,11 +185,13 @@ impl Compare<'_> {
         teacher: &dyn Teacher,
     ) -> bool {
         let method = rows.iter().all(|row| matches!(row, Variant::A1 | Variant::A2));
-        if teacher.scores_any_text() || (method && k == self.task.shots) {
+        if teacher.scores_any_text() || (method && k == self.task.even_shots()) {
             return true;
         }
         let reason = match method {
-            true => format!("its texts were recorded with {} seeds per class", self.task.shots),
+            true => {
+                format!("its texts were recorded with {} seeds per class", self.task.even_shots())
+            }
             false => "it answers from recorded texts, which are those of A1 and A2".to_owned(),
         };
         self.note_skipped(rows, k, place, &reason);
@@ -270,6 +272,7 @@ impl Compare<'_> {
             &context,
             source.method,
             &nearest,
+            None,
             teacher,
             &mut *watch,
         )?;
@@ -300,8 +303,14 @@ impl Compare<'_> {
         let mut gold = subset.clone();
         if settings.relabel.gold {
             let seen = Scoring { stage: "relabel", context: Context { seeds: subset, ..context } };
-            let (labelled, more) =
-                pipeline::gold::relabelled(self.run, &seen, teacher, embedder, &mut *watch)?;
+            let (labelled, more) = pipeline::gold::relabelled(
+                self.run,
+                &seen,
+                subset,
+                teacher,
+                embedder,
+                &mut *watch,
+            )?;
             gold = labelled;
             keys.extend(more);
         }

@@ -6,7 +6,11 @@ use super::{
     ConfigError,
     check::{at_least, within},
 };
-use crate::teacher::{Sampling, grammar::ListGrammar};
+use crate::{
+    auto::Auto,
+    task::LabelledText,
+    teacher::{Sampling, grammar::ListGrammar},
+};
 
 /// How new text is generated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,13 +30,16 @@ pub(crate) struct AugmentSettings {
     /// Rounds of requests: texts that are missing after a round are requested again in the next
     /// one. The paper has no limit.
     pub tries: usize,
-    /// Maximum length of a reply in tokens (paper: 256).
-    pub max_tokens: usize,
+    /// Maximum length of a reply in tokens (paper: 256). `"auto"`: enough for the texts of a
+    /// request if they are half as long again as 98 % of the seeds, at least 256, at most half of
+    /// the teacher's context.
+    pub max_tokens: Auto,
     /// A grammar forces replies into the form of a numbered list as they are generated, so that
     /// none is rejected. `false` leaves the teacher free, as the paper does.
     pub constrained: bool,
-    /// Maximum length of a text in characters.
-    pub longest: usize,
+    /// Maximum length of a text in characters. `"auto"`: twice the length that 98 % of the seeds
+    /// have, at least 500, at most 4000.
+    pub longest: Auto,
     /// For each text, the teacher is asked until this many different ones have come back, all with
     /// the same α; one of them is kept (published code: 10). The requests are limited to `tries`
     /// times the minimum, after which one of the texts found so far is kept. 0 keeps every text:
@@ -70,9 +77,9 @@ impl Default for AugmentSettings {
             partners: Partners::default(),
             beta: (5.0, 2.0),
             tries: 3,
-            max_tokens: 256,
+            max_tokens: Auto::Auto,
             constrained: true,
-            longest: 500,
+            longest: Auto::Auto,
             unique_per_text: 0,
             truncated_percent: false,
             sampling: Sampling::default(),
@@ -80,16 +87,56 @@ impl Default for AugmentSettings {
     }
 }
 
+/// Bounds of `augment.longest` and the least `augment.max_tokens` that are chosen.
+const LEAST_CHARACTERS: usize = 500;
+const MOST_CHARACTERS: usize = 4000;
+const LEAST_TOKENS: usize = 256;
+/// Characters of a token, few rather than many, and tokens of a line's number and newline.
+const CHARACTERS_PER_TOKEN: usize = 3;
+const LINE_TOKENS: usize = 8;
+
 impl AugmentSettings {
+    /// Maximum length of a text in characters.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest.unwrap_or(LEAST_CHARACTERS)
+    }
+
+    /// Maximum length of a reply in tokens.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens.unwrap_or(LEAST_TOKENS)
+    }
+
+    /// These settings with both lengths chosen, where they are `"auto"`, from the `seeds`;
+    /// `context` is the teacher's, in tokens. Both depend on characters alone, so that a recorded
+    /// run chooses the same ones without its tokenizer.
+    #[must_use]
+    pub(crate) fn with_lengths(&self, seeds: &[LabelledText], context: usize) -> Self {
+        let mut characters: Vec<usize> =
+            seeds.iter().map(|seed| seed.text.chars().count()).collect();
+        characters.sort_unstable();
+        // The nearest rank of the 98th percentile.
+        let rank = (characters.len() * 98).div_ceil(100);
+        let usual = rank.checked_sub(1).map_or(0, |rank| characters[rank]);
+        let usual = usual.min(MOST_CHARACTERS);
+        let text = (usual + usual / 2).div_ceil(CHARACTERS_PER_TOKEN) + LINE_TOKENS;
+        let tokens = (self.texts_per_request * text).min(context / 2).max(LEAST_TOKENS);
+        Self {
+            longest: self.longest.or((2 * usual).clamp(LEAST_CHARACTERS, MOST_CHARACTERS)),
+            max_tokens: self.max_tokens.or(tokens),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         at_least("augment.per_class", self.per_class, 1)?;
         at_least("augment.texts_per_request", self.texts_per_request, 1)?;
         at_least("augment.classes_shown", self.classes_shown, 2)?;
         at_least("augment.tries", self.tries, 1)?;
-        at_least("augment.max_tokens", self.max_tokens, 1)?;
-        at_least("augment.longest", self.longest, 1)?;
-        let list = ListGrammar::new(self.texts_per_request, self.longest);
-        if self.constrained && self.max_tokens < list.least_budget() {
+        at_least("augment.max_tokens", self.max_tokens(), 1)?;
+        at_least("augment.longest", self.longest(), 1)?;
+        let list = ListGrammar::new(self.texts_per_request, self.longest());
+        let exactly = self.max_tokens != Auto::Auto;
+        if exactly && self.constrained && self.max_tokens() < list.least_budget() {
             return Err(ConfigError::OutOfRange {
                 key: "augment.max_tokens",
                 value: self.max_tokens.to_string(),
@@ -120,4 +167,26 @@ fn validate_sampling(sampling: &Sampling) -> Result<(), ConfigError> {
         within(key, penalty, -10.0..=10.0, "it must be between -10 and 10 (0 is off)")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_follow_the_seeds_within_the_teachers_context() {
+        let of = |characters: usize, context: usize| {
+            let text = "x".repeat(characters);
+            let seeds = vec![LabelledText { text, label: 0 }; 10];
+            let chosen = AugmentSettings::default().with_lengths(&seeds, context);
+            (chosen.longest(), chosen.max_tokens())
+        };
+        assert_eq!(of(60, 1024), (500, 256), "short texts change nothing");
+        // Three texts of 1800 characters, each in 600 tokens and 8.
+        assert_eq!(of(1200, 32_768), (2400, 3 * 608));
+        assert_eq!(of(1200, 1024), (2400, 512));
+        assert_eq!(of(1_000_000, 32_768).0, MOST_CHARACTERS);
+        let set = AugmentSettings { longest: Auto::Exactly(9), ..AugmentSettings::default() };
+        assert_eq!(set.with_lengths(&[], 1024).longest(), 9);
+    }
 }

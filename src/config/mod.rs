@@ -13,6 +13,7 @@ mod check;
 mod filter;
 mod paper;
 mod relabel;
+mod report;
 mod run;
 mod student;
 mod teacher;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use audit::AuditSettings;
+use report::ReportSettings;
 use run::RunSettings;
 use teacher::TeacherSettings;
 pub(crate) use {
@@ -32,12 +34,13 @@ pub(crate) use {
     filter::FilterSettings,
     paper::paper_overrides,
     relabel::RelabelSettings,
-    student::StudentSettings,
+    student::{Gold, StudentSettings},
 };
 
 use crate::{
     hint::Hint,
     models::{self, Role},
+    suggest,
     teacher::replay,
 };
 
@@ -48,6 +51,8 @@ pub enum ConfigError {
     Invalid { message: String },
     #[error("{key} is {value}: {wanted}")]
     OutOfRange { key: &'static str, value: String, wanted: Cow<'static, str> },
+    #[error("task.toml sets teacher.in_process: a task may not switch the isolation off")]
+    Isolation,
     #[error("--set {given}: {message}")]
     Override { given: String, message: String },
 }
@@ -59,6 +64,7 @@ impl Hint for ConfigError {
             Self::OutOfRange { key, .. } => {
                 format!("change it in task.toml or with --set {key}=...").into()
             }
+            Self::Isolation => "remove the line; the flag --in-process does the same".into(),
             Self::Override { .. } => {
                 "use --set table.key=value, for example --set augment.per_class=40; `promptmix plan` shows every setting".into()
             }
@@ -77,6 +83,15 @@ pub(crate) struct Settings {
     pub filter: FilterSettings,
     pub student: StudentSettings,
     pub audit: AuditSettings,
+    pub report: ReportSettings,
+}
+
+/// The key that the unknown one in an error's `message` is most like.
+fn similar_key(message: &str) -> Option<String> {
+    let unknown = message.strip_prefix("unknown field `")?.split('`').next()?;
+    let tables = Settings::default().to_table().ok()?;
+    let inner = tables.iter().filter_map(|(_, table)| table.as_table()).flat_map(Table::keys);
+    suggest::nearest(unknown, inner.chain(tables.keys())).cloned()
 }
 
 impl Settings {
@@ -90,10 +105,28 @@ impl Settings {
         folder: &Path,
         overrides: &[String],
     ) -> Result<Self, ConfigError> {
+        let teacher = task.get("teacher").and_then(Value::as_table);
+        if teacher.is_some_and(|teacher| teacher.contains_key("in_process")) {
+            return Err(ConfigError::Isolation);
+        }
+        Self::resolve_trusted(task, folder, overrides)
+    }
+
+    /// As [`resolve`](Self::resolve), for a table that this program wrote.
+    fn resolve_trusted(
+        task: &Table,
+        folder: &Path,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
         let mut settings = Self::parse(task.clone())?;
         settings.make_paths_absolute(folder);
         let mut table = settings.to_table()?;
-        for given in overrides {
+        for (at, given) in overrides.iter().enumerate() {
+            // A later value for the same key takes the place of this one, right or wrong.
+            let key = key_of(given);
+            if key.is_some() && overrides[at + 1..].iter().any(|later| key_of(later) == key) {
+                continue;
+            }
             apply_override(&mut table, given)?;
             // One by one, so that the error names the override that is wrong.
             if let Err(ConfigError::Invalid { message }) = Self::parse(table.clone()) {
@@ -111,12 +144,16 @@ impl Settings {
     /// # Errors
     /// As [`Settings::resolve`].
     pub(crate) fn with(&self, overrides: &[String]) -> Result<Self, ConfigError> {
-        Self::resolve(&self.to_table()?, Path::new(""), overrides)
+        Self::resolve_trusted(&self.to_table()?, Path::new(""), overrides)
     }
 
     fn parse(table: Table) -> Result<Self, ConfigError> {
-        let invalid =
-            |error: toml::de::Error| ConfigError::Invalid { message: error.message().to_owned() };
+        let invalid = |error: toml::de::Error| ConfigError::Invalid {
+            message: match similar_key(error.message()) {
+                Some(key) => format!("{}; did you mean `{key}`?", error.message()),
+                None => error.message().to_owned(),
+            },
+        };
         Value::Table(table).try_into().map_err(invalid)
     }
 
@@ -143,7 +180,9 @@ impl Settings {
     fn make_paths_absolute(&mut self, folder: &Path) {
         let absolute = |spec: &str| {
             let path = folder.join(spec);
-            let found = path.exists().then(|| std::path::absolute(path).ok()).flatten();
+            let found = (!spec.is_empty() && path.exists())
+                .then(|| std::path::absolute(path).ok())
+                .flatten();
             found.map_or_else(|| spec.to_owned(), |path| path.to_string_lossy().into_owned())
         };
         // A name wins over a folder that happens to be called the same.
@@ -158,6 +197,11 @@ impl Settings {
         self.student.model = model(Role::Student, &self.student.model);
         self.teacher.chat_template = self.teacher.chat_template.as_deref().map(absolute);
     }
+}
+
+/// The key of an override; `None` if it sets nothing.
+fn key_of(given: &str) -> Option<&str> {
+    given.split_once('=').map(|(key, _)| key.trim())
 }
 
 /// Sets the `table.key=value` that is `given`; what does not parse as TOML is a string.
@@ -178,4 +222,19 @@ fn apply_override(table: &mut Table, given: &str) -> Result<(), ConfigError> {
         .ok_or_else(|| wrong("that is not a table"))?
         .insert(key.to_owned(), value);
     Ok(())
+}
+
+#[cfg(test)]
+mod isolation {
+    use super::*;
+
+    #[test]
+    fn only_a_flag_switches_the_isolation_off() {
+        let task: Table = "[teacher]\nin_process = true".parse().unwrap();
+        let refused = Settings::resolve(&task, Path::new(""), &[]).unwrap_err();
+        assert!(refused.hint().unwrap().contains("--in-process"), "{refused}");
+        let flag = ["teacher.in_process=true".to_owned()];
+        let settings = Settings::resolve(&Table::new(), Path::new(""), &flag).unwrap();
+        assert!(settings.teacher.in_process && settings.with(&[]).unwrap().teacher.in_process);
+    }
 }

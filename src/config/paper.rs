@@ -22,7 +22,7 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 23] = [
+const METHOD: [&str; 24] = [
     "augment.texts_per_request=3",
     "augment.classes_shown=4",
     "augment.partners=\"even\"",
@@ -39,6 +39,7 @@ const METHOD: [&str; 23] = [
     // Above 1: exact duplicates only.
     "filter.rouge_l=2.0",
     "filter.min_probability=0.0",
+    "student.gold=\"shots\"",
     "student.soft_labels=0.0",
     "student.confidence_weights=false",
     "student.loss=\"cross_entropy\"",

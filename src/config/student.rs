@@ -10,25 +10,45 @@ use crate::student::{OutOfRange, TrainSettings};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StudentSettings {
     /// A Hugging Face folder of a DistilBERT or BERT, a name from `promptmix models list`, or
-    /// `pocket` (the built-in demo model). `--student` is short for it.
+    /// `pocket` (the demo's toy model). `--student` is short for it. The default is the paper's
+    /// student; it reads English.
     pub model: String,
     #[serde(flatten)]
     pub training: TrainSettings,
+    /// Which of the seeds, which people labelled, are trained on: all of them, or those that
+    /// prompts show (the paper).
+    pub gold: Gold,
     /// Weighs each relabelled text by the teacher's confidence (the probability of its label)
     /// instead of weighing all texts equally.
     pub confidence_weights: bool,
     /// Saves the training state of the student that is kept after this many steps, at most every 20
     /// seconds, in addition to after each epoch. 0: after epochs only.
     pub snapshot_steps: usize,
+    /// Trains even if a class has no row at all, neither labelled nor generated. The student never
+    /// predicts such a class, so this is an error otherwise.
+    pub allow_empty_classes: bool,
+}
+
+/// The seeds that a student is trained on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Gold {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that prompts show: `shots` of each class.
+    Shots,
 }
 
 impl Default for StudentSettings {
     fn default() -> Self {
         Self {
-            model: "pocket".into(),
+            model: "distilbert-base-uncased".into(),
             training: TrainSettings::default(),
+            gold: Gold::default(),
             confidence_weights: false,
             snapshot_steps: 0,
+            allow_empty_classes: false,
         }
     }
 }

@@ -9,9 +9,10 @@ use crate::teacher::{FlashAttention, KvType, SplitMode};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TeacherSettings {
-    /// A GGUF file, a name from `promptmix models list`, `pocket` (the built-in demo model), or
+    /// A GGUF file, a name from `promptmix models list`, `pocket` (the demo's toy model), or
     /// `replay:FILE`, which answers from a recording: the `ledger.jsonl` of a run or a JSONL file
-    /// of texts with their labels. `--teacher` is short for it.
+    /// of texts with their labels. `--teacher` is short for it. There is no default, since the
+    /// choice decides the result more than any other: a task or a flag must name the teacher.
     pub model: String,
     /// Requests decoded in parallel. 0: 16 on a CPU, 128 on a GPU, fewer if memory is short.
     pub slots: usize,
@@ -40,7 +41,7 @@ pub(crate) struct TeacherSettings {
     /// but every run yields the same rows. `--deterministic` is short for it.
     pub deterministic: bool,
     /// Runs the engine inside this process, without a supervisor. For profiling. `--in-process` is
-    /// short for it.
+    /// short for it; a task.toml cannot set it.
     pub in_process: bool,
     /// An engine that sends nothing for this many seconds counts as hung and is restarted. 0:
     /// never.
@@ -53,7 +54,7 @@ pub(crate) struct TeacherSettings {
 impl Default for TeacherSettings {
     fn default() -> Self {
         Self {
-            model: "pocket".into(),
+            model: String::new(),
             slots: 0,
             context: 0,
             batch_tokens: 0,

@@ -17,7 +17,7 @@ fn later_layers_win() {
     assert_eq!(settings.augment.sampling.temperature, 0.5);
     assert_eq!(settings.augment.sampling.penalty_window, 9);
     let again: Table = settings.to_toml().parse().unwrap();
-    assert_eq!(Settings::resolve(&again, Path::new("."), &[]).unwrap(), settings);
+    assert_eq!(Settings::resolve_trusted(&again, Path::new("."), &[]).unwrap(), settings);
 }
 
 #[test]
@@ -57,6 +57,30 @@ fn errors_name_the_key() {
     let error = Settings::resolve(&Table::new(), Path::new("."), &["epochs=3".into()]).unwrap_err();
     assert!(matches!(error, ConfigError::Override { .. }), "{error}");
     assert!(error.hint().unwrap().contains("--set table.key=value"));
+}
+
+#[test]
+fn the_last_override_of_a_key_counts_and_makes_up_for_wrong_ones() {
+    let resolve = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+        Settings::resolve(&Table::new(), Path::new("."), &overrides)
+    };
+    let wrong = "student.epochs=many";
+    assert!(resolve(&[wrong]).unwrap_err().to_string().contains(wrong));
+    assert!(resolve(&[wrong, "student.batch_size=4"]).is_err());
+    let settings = resolve(&[wrong, "student.batch_size=4", "student.epochs = 3"]).unwrap();
+    assert_eq!(settings.student.training.epochs, 3);
+    assert_eq!(settings.student.training.batch_size, 4);
+    assert!(resolve(&["student.epochs=3", wrong]).is_err(), "the last one is wrong");
+    assert!(resolve(&["epochs", "epochs"]).is_err(), "two that set nothing");
+}
+
+#[test]
+fn no_teacher_is_named_unless_somebody_names_one() {
+    let settings = Settings::resolve(&Table::new(), Path::new("."), &[]).unwrap();
+    assert_eq!(settings.teacher.model, "");
+    assert_eq!(settings.with(&[]).unwrap().teacher.model, "");
+    assert_eq!(settings.student.model, "distilbert-base-uncased");
 }
 
 #[test]

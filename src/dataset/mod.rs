@@ -6,15 +6,17 @@
 //!                                                               train ─ TrainedStudent
 //! ```
 
+mod edit;
 mod variant;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use edit::{Author, GivenLabel, RowEdit, RowFields, TextRow};
 pub(crate) use variant::Variant;
 
 /// A row of `augmented.jsonl`: a new text and its provenance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct AugmentedText {
+pub struct AugmentedText {
     pub id: usize,
     pub text: String,
     /// Name of the class that was requested.
@@ -38,6 +40,30 @@ pub(crate) struct AugmentedText {
     pub prompt_sha256: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_sha256: Option<String>,
+    /// The label that relabelling keeps, if it was given rather than left to the teacher: by a
+    /// person, or by the file that the text was imported from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<GivenLabel>,
+    /// Who edited the row by hand. Filters by confidence or likeness leave such a row alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Author>,
+    /// [`TextRow::key`] of the text as it was first written, if it reads differently now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+impl AugmentedText {
+    /// Gives its classes the names that `now` has for them.
+    pub(crate) fn rename(&mut self, now: impl Fn(&str) -> String) {
+        let names = [&mut self.major].into_iter().chain(&mut self.minor).chain(&mut self.shown);
+        let given = self.given.iter_mut().map(|given| &mut given.label);
+        names.chain(given).for_each(|name| *name = now(name));
+    }
+
+    /// The classes that the text was made from.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = &str> {
+        [self.major.as_str()].into_iter().chain(self.minor.as_deref())
+    }
 }
 
 /// A row of `relabelled.jsonl`: a new text with the label that the teacher gave it afterwards.
@@ -52,6 +78,14 @@ pub(crate) struct RelabelledText {
     /// Probability of each candidate, by class name; they sum to 1. Empty for imported rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<(String, f32)>,
+}
+
+impl RelabelledText {
+    /// The row with the label that it was given, if it was.
+    pub(crate) fn of_given(mut augmented: AugmentedText) -> Option<Self> {
+        let GivenLabel { label: relabel, p } = augmented.given.take()?;
+        Some(Self { augmented, relabel, p, probabilities: Vec::new() })
+    }
 }
 
 /// Why a text was dropped.

@@ -21,6 +21,14 @@ pub(crate) trait Embedder: Send + Sync {
     /// # Errors
     /// The encoder fails on the texts.
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// What is wrong, if the encoder's vocabulary lacks the words of `texts`.
+    ///
+    /// # Errors
+    /// The tokenizer fails on the texts.
+    fn unfamiliar(&self, _texts: &[&str]) -> Result<Option<String>, EmbedError> {
+        Ok(None)
+    }
 }
 
 /// Why texts could not be embedded: the error of the [`Embedder`].

@@ -9,7 +9,8 @@
 //! Three seeds are a small sample of seeds: the bootstrap sees (n-1)/n of their variance, so it
 //! underestimates the uncertainty. With one seed, nothing is known about the variance of seeds;
 //! accuracy then falls back to Wilson's interval over the texts, macro-F1 and differences to a
-//! bootstrap over the texts only.
+//! bootstrap over the texts only. Such an interval says how these two trained models differ, not
+//! how the two ways of training do: [`Interval::one_seed`] marks it, and no difference is claimed.
 //!
 //! If two models differ on few texts, the bootstrap interval of their difference is too narrow,
 //! because it draws only from the wins and losses it has seen. Four wins and no loss already
@@ -37,40 +38,57 @@ pub struct Interval {
     pub low: f64,
     /// Upper end, 97.5 %.
     pub high: f64,
+    /// Of a difference: whether a trained model in it has a single training seed. The interval then
+    /// covers the choice of test texts only, and no difference is claimed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_seed: bool,
 }
 
 impl Interval {
-    /// Whether the interval contains 0, ends included: such a difference is not shown.
+    pub(crate) fn new(mean: f64, low: f64, high: f64) -> Self {
+        Self { mean, low, high, one_seed: false }
+    }
+
+    /// Whether the interval contains 0, ends included.
     pub fn includes_zero(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
     }
 
+    /// Whether a difference is shown: the interval excludes 0 and covers training seeds too.
+    pub fn shows_difference(&self) -> bool {
+        !self.includes_zero() && !self.one_seed
+    }
+
+    /// What to say of a difference for which [`Self::shows_difference`] is false.
+    pub(crate) fn not_shown(&self) -> &'static str {
+        match self.one_seed {
+            true => "no difference shown (one training seed)",
+            false => "no difference shown",
+        }
+    }
+
     /// The difference b - a, given a - b.
     pub fn negated(&self) -> Self {
-        Self { mean: -self.mean, low: -self.high, high: -self.low }
+        Self { mean: -self.mean, low: -self.high, high: -self.low, one_seed: self.one_seed }
     }
 
     fn from_draws(mean: f64, mut draws: Vec<f64>) -> Self {
         draws.sort_by(f64::total_cmp);
         let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize];
         // A quantile of resamples can lie beyond the score itself by a rounding step.
-        Self { mean, low: at(0.025).min(mean), high: at(0.975).max(mean) }
+        Self::new(mean, at(0.025).min(mean), at(0.975).max(mean))
     }
 }
 
 /// Wilson's score interval for `hits` of `rows` (Wilson 1927); 0 to 1 for no rows.
 pub(crate) fn wilson(hits: usize, rows: usize) -> Interval {
     if rows == 0 {
-        return Interval { mean: 0.0, low: 0.0, high: 1.0 };
+        return Interval::new(0.0, 0.0, 1.0);
     }
     let (n, p, zz) = (rows as f64, hits as f64 / rows as f64, Z * Z);
     let centre = (p + zz / (2.0 * n)) / (1.0 + zz / n);
     let half = Z / (1.0 + zz / n) * (p * (1.0 - p) / n + zz / (4.0 * n * n)).sqrt();
-    Interval {
-        mean: p,
-        low: (centre - half).max(0.0).min(p),
-        high: (centre + half).min(1.0).max(p),
-    }
+    Interval::new(p, (centre - half).max(0.0).min(p), (centre + half).min(1.0).max(p))
 }
 
 /// Mean accuracy over seeds and its interval; `correct` is `[seeds][rows]`.

@@ -9,7 +9,8 @@ use crate::{
     task::LabelledText,
 };
 
-/// Splits `rows` into those to train on and those to drop, in order.
+/// Splits `rows` into those to train on and those to drop, in order. A row that a person edited is
+/// dropped only if it equals a seed, a test text or another row of a person.
 pub(crate) fn apply(
     rows: Vec<RelabelledText>,
     seeds: &[LabelledText],
@@ -21,7 +22,11 @@ pub(crate) fn apply(
     let mut seen = HashSet::new();
     let mut words_by_label: HashMap<String, Vec<Vec<String>>> = HashMap::new();
     let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-    for row in rows {
+    let mut rows: Vec<(usize, RelabelledText)> = rows.into_iter().enumerate().collect();
+    // Those of a person come first: of two texts that are alike, theirs is kept.
+    rows.sort_by_key(|(_, row)| row.augmented.by.is_none());
+    for (place, row) in rows {
+        let is_persons = row.augmented.by.is_some();
         let key = canonical(&row.augmented.text);
         let words: Vec<String> = key.split(' ').map(str::to_owned).collect();
         let earlier = words_by_label.entry(row.relabel.clone()).or_default();
@@ -31,6 +36,8 @@ pub(crate) fn apply(
             Some(DropReason::CopyOfSeed)
         } else if seen.contains(&key) {
             Some(DropReason::Duplicate)
+        } else if is_persons {
+            None
         } else if row.p < settings.min_probability {
             Some(DropReason::LowConfidence)
         } else if earlier.iter().any(|other| rouge_l_reaches(&words, other, settings.rouge_l)) {
@@ -39,15 +46,20 @@ pub(crate) fn apply(
             None
         };
         match reason {
-            Some(reason) => dropped.push(DroppedText { row, dropped: reason }),
+            Some(reason) => dropped.push((place, DroppedText { row, dropped: reason })),
             None => {
                 seen.insert(key);
                 earlier.push(words);
-                kept.push(row);
+                kept.push((place, row));
             }
         }
     }
-    (kept, dropped)
+    (in_order(kept), in_order(dropped))
+}
+
+fn in_order<R>(mut rows: Vec<(usize, R)>) -> Vec<R> {
+    rows.sort_by_key(|(place, _)| *place);
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Whether ROUGE-L F1 = 2·LCS / (|a| + |b|) of two word lists is at least `threshold`

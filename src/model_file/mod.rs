@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::hint::Hint;
+use crate::{hint::Hint, printable::excerpt};
 pub(crate) use gguf::Gguf;
 pub(crate) use safetensors::Safetensors;
 
@@ -65,34 +65,8 @@ impl Fault {
     }
 
     fn hinted(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { message: printable(&message.into()), hint }
+        Self { message: excerpt(&message.into()), hint }
     }
-}
-
-/// Longer messages, which contain a long name, lose their middle.
-const MAX_MESSAGE_CHARS: usize = 300;
-/// Characters kept at either end.
-const KEPT_CHARS: usize = 120;
-
-/// `message` without control characters and of limited length, since names in it come from the
-/// file.
-fn printable(message: &str) -> String {
-    let plain = |c: char| match c {
-        '"' | '\'' | '\\' => c.to_string(),
-        c => c.escape_debug().to_string(),
-    };
-    let chars: Vec<char> = message.chars().collect();
-    if chars.len() <= MAX_MESSAGE_CHARS {
-        return chars.into_iter().map(plain).collect();
-    }
-    let (start, end) = (&chars[..KEPT_CHARS], &chars[chars.len() - KEPT_CHARS..]);
-    start
-        .iter()
-        .copied()
-        .map(plain)
-        .chain(["…".to_owned()])
-        .chain(end.iter().copied().map(plain))
-        .collect()
 }
 
 /// The content of a valid header.
@@ -201,19 +175,29 @@ fn check_reader(mut file: impl Read + Seek, length: u64) -> Result<Header, Check
     if start.get(8) == Some(&b'{') {
         return Ok(Header::Safetensors(safetensors::read(file, length)?));
     }
-    Err(unknown_format(&start).into())
+    Err(not_a_model(&start).unwrap_or_else(|| unknown_format(&start)).into())
 }
 
-/// Names the files that people most often have in place of a model.
+/// What a file is that begins with `start`, if it was left in place of any file of a model:
+/// nothing, a git-lfs pointer, a web page.
+pub(crate) fn not_a_model(start: &[u8]) -> Option<Fault> {
+    if start.is_empty() {
+        Some(Fault::new("it is empty"))
+    } else if start.starts_with(b"version https:/") {
+        let hint = "fetch it with `git lfs pull`";
+        Some(Fault::hinted("it is a git-lfs pointer, not the model", hint))
+    } else if start.trim_ascii_start().starts_with(b"<") {
+        let hint = "fetch the model itself, with the link to the raw file";
+        Some(Fault::hinted("it is a web page", hint))
+    } else {
+        None
+    }
+}
+
+/// Names the files that people most often have in place of weights.
 fn unknown_format(start: &[u8]) -> Fault {
     let is = |mark: &[u8]| start.starts_with(mark);
-    if start.is_empty() {
-        Fault::new("it is empty")
-    } else if is(b"version https:/") {
-        Fault::hinted("it is a git-lfs pointer, not the model", "fetch it with `git lfs pull`")
-    } else if is(b"<") {
-        Fault::hinted("it is a web page", "fetch the model itself, with the link to the raw file")
-    } else if is(b"PK\x03\x04") || is(b"\x80\x02") {
+    if is(b"PK\x03\x04") || is(b"\x80\x02") {
         Fault::hinted(
             "it is a PyTorch pickle, which can run arbitrary code when it is opened",
             "use the model's safetensors or GGUF file",

@@ -72,6 +72,9 @@ fn check_layout(tensors: &BTreeMap<String, Tensor>, data: u64) -> Result<Safeten
             return Err(fault("has too long a name"));
         }
         let bits = bits(&tensor.dtype).ok_or_else(|| fault("has an unknown type"))?;
+        if name.contains(char::is_control) {
+            return Err(fault("has a control character in its name"));
+        }
         let numbers = tensor.shape.iter().try_fold(1u64, |all, &size| all.checked_mul(size));
         let size = numbers.and_then(|numbers| numbers.checked_mul(bits));
         let (Some(numbers), Some(size)) = (numbers, size) else {

@@ -11,7 +11,11 @@ pub(crate) enum ModelError {
     #[error(
         "unknown {role} {name:?}: no file or folder has this path, and no known model this name"
     )]
-    Unknown { role: Role, name: String, known: String },
+    Unknown { role: Role, name: String, known: String, similar: Option<String> },
+    #[error(
+        "{repo} is not on this machine: it is no path, and not in the Hugging Face cache {cache}"
+    )]
+    NotOnDisk { repo: String, cache: PathBuf },
     #[error(
         "{name} is not on this machine: {file} is neither in {library} nor in the Hugging Face cache {cache}"
     )]
@@ -63,7 +67,15 @@ pub(crate) enum ModelError {
 impl Hint for ModelError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
+            Self::Unknown { known, similar: Some(similar), .. } => {
+                format!("did you mean {similar}? Give a path, or one of: {known}").into()
+            }
             Self::Unknown { known, .. } => format!("give a path, or one of: {known}").into(),
+            Self::NotOnDisk { repo, .. } => format!(
+                "`promptmix models pull {repo} FILE` fetches a GGUF teacher; \
+                 `hf download {repo}` fetches any model into the cache"
+            )
+            .into(),
             Self::NotPulled { name, .. } => format!(
                 "`promptmix models pull {name}` fetches it; without a network, copy the model here \
                  and run `promptmix models import`; a path to a model works too (`./{name}` for a \

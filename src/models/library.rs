@@ -20,7 +20,10 @@ use super::{
     paths::{self, library_names, library_root, model_dir, plain_name},
     resolve,
 };
-use crate::fs::{private_options, sync_dir};
+use crate::{
+    fs::{create_new, sync_dir},
+    suggest,
+};
 
 /// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +207,7 @@ fn copy(from: &Path, to: &Path) -> Result<(u64, String), ModelError> {
     let read = |source| ModelError::Read { path: from.to_owned(), source };
     let write = |source| ModelError::Write { path: to.to_owned(), source };
     let mut source = File::open(from).map_err(read)?;
-    let mut target = private_options().write(true).create_new(true).open(to).map_err(write)?;
+    let mut target = create_new(to).map_err(write)?;
     let (mut hash, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -264,8 +267,9 @@ fn not_removable(roles: &[Role], name: &str) -> ModelError {
             Err(error) => error,
         };
     }
-    let known = library_names().into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ");
-    ModelError::Unknown { role: roles[0], name, known }
+    let known = library_names().into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    let similar = suggest::nearest(&name, &known).cloned();
+    ModelError::Unknown { role: roles[0], name, known: known.join(", "), similar }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::{
     paths::{self, home, trusted_home},
 };
 use crate::{
-    fs::private_options,
+    fs::open_for_update,
     verbosity::{self, Notice},
 };
 
@@ -85,6 +85,12 @@ impl Lock {
         self.models.iter().find(|model| model.role == role && model.name == name)
     }
 
+    /// The name of the model that was pulled from `repo`, `owner/name`.
+    pub(super) fn of_repo(&self, role: Role, repo: &str) -> Option<String> {
+        let is_it = |model: &&Locked| model.role == role && model.repo.eq_ignore_ascii_case(repo);
+        self.models.iter().find(is_it).map(|model| model.name.clone())
+    }
+
     /// Records `model`, replacing its previous entry. The guard proves that no other process is
     /// changing the file.
     pub(crate) fn put(_guard: &Guard, model: Locked) -> Result<(), ModelError> {
@@ -129,8 +135,7 @@ pub(super) fn acquire(path: PathBuf, other: &str) -> Result<Guard, ModelError> {
         files::create_dir(parent)?;
     }
     let write = |source| ModelError::Write { path: path.clone(), source };
-    let options = private_options().read(true).write(true).create(true).truncate(false).clone();
-    let mut file = options.open(&path).map_err(write)?;
+    let mut file = open_for_update(&path).map_err(write)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -1,6 +1,6 @@
 //! `models/manifest.toml`: the models that are known by name.
 
-use std::{path::PathBuf, sync::LazyLock};
+use std::{fs, path::PathBuf, sync::LazyLock};
 
 use hf_hub::{Cache, Repo, RepoType};
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,30 @@ pub(super) fn hub_cache() -> Cache {
     }
 }
 
+/// The folder of the repository `owner/name` in the Hugging Face cache, whether it exists or not.
+fn cached_repo(repo: &str) -> PathBuf {
+    hub_cache().path().join(Repo::model(repo.to_owned()).folder_name())
+}
+
+/// The folder of the cached snapshot of `repo` at `revision`, a commit or a branch: the one that
+/// the reference names, or, without a reference, the only one that there is.
+pub(super) fn snapshot(repo: &str, revision: &str) -> Option<PathBuf> {
+    let folder = cached_repo(repo);
+    let snapshots = folder.join("snapshots");
+    // Programs other than Hugging Face's end the reference with a line feed.
+    let commit = fs::read_to_string(folder.join("refs").join(revision));
+    let commit = commit.unwrap_or_else(|_| revision.to_owned());
+    let named = snapshots.join(commit.trim());
+    if paths::check_name("commit", commit.trim(), "").is_ok() && named.is_dir() {
+        return Some(named);
+    }
+    let mut all = fs::read_dir(snapshots).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let only = all.next().filter(|path| path.is_dir())?;
+    all.next().is_none().then_some(only)
+}
+
 impl KnownModel {
+    #[cfg(feature = "pull")]
     pub(super) fn hub_repo(&self, revision: &str) -> Repo {
         Repo::with_revision(self.repo.clone(), RepoType::Model, revision.to_owned())
     }
@@ -89,21 +112,21 @@ impl KnownModel {
     /// [`ModelError::NotPulled`] with the first missing file.
     pub(crate) fn cached(&self) -> Result<Vec<PathBuf>, ModelError> {
         let cache = hub_cache();
-        let repo = cache.repo(self.hub_repo(&self.revision));
+        let folder = snapshot(&self.repo, &self.revision);
         let pinned = Lock::read()?.find(self.role, &self.name).map(|locked| locked.commit.clone());
-        let snapshot =
-            pinned.filter(|commit| !commit.is_empty()).map(|commit| repo.pointer_path(&commit));
+        let pinned = pinned.filter(|commit| !commit.is_empty());
+        let pinned = pinned.map(|commit| cached_repo(&self.repo).join("snapshots").join(commit));
         self.files
             .iter()
             .map(|KnownFile { name, .. }| {
-                let pinned = snapshot.as_ref().map(|snapshot| snapshot.join(name));
-                pinned.filter(|path| path.exists()).or_else(|| repo.get(name)).ok_or_else(|| {
-                    ModelError::NotPulled {
-                        name: self.name.clone(),
-                        file: name.clone(),
-                        library: paths::model_dir(self.role, &self.name),
-                        cache: cache.path().clone(),
-                    }
+                let of = |folder: &Option<PathBuf>| {
+                    folder.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists())
+                };
+                of(&pinned).or_else(|| of(&folder)).ok_or_else(|| ModelError::NotPulled {
+                    name: self.name.clone(),
+                    file: name.clone(),
+                    library: paths::model_dir(self.role, &self.name),
+                    cache: cache.path().clone(),
                 })
             })
             .collect()

@@ -91,7 +91,7 @@ pub(crate) fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
     let found = resolve::locate(Role::Student, spec)?;
     found.check()?;
     let folder = match found.place {
-        Place::Path => Path::new(spec),
+        Place::Path if Path::new(spec).exists() => Path::new(spec),
         _ => found.files.first().and_then(|(_, path)| path.parent()).unwrap_or(Path::new(spec)),
     };
     Ok(StudentFiles::Folder(folder.to_owned()))

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     hint::{self, Hint},
-    model_file,
+    model_file, suggest,
     verbosity::{self, Notice},
 };
 
@@ -69,6 +69,11 @@ pub(crate) fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
     let path = Path::new(spec);
     let looks_like_path =
         spec.contains(['/', '\\']) || path.extension().is_some_and(|extension| extension == "gguf");
+    if !path.exists()
+        && let Some((owner, name)) = hub_name(spec)
+    {
+        return on_hub(role, owner, name);
+    }
     if !looks_like_path && (is_name(role, spec) || !path.exists()) {
         return find_by_name(role, spec);
     }
@@ -86,6 +91,34 @@ pub(crate) fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
         return Err(extra_file(path.to_owned(), &name));
     }
     Ok(found)
+}
+
+/// The two halves of `owner/name`, as the Hugging Face hub names a model.
+fn hub_name(spec: &str) -> Option<(&str, &str)> {
+    let (owner, name) = spec.split_once('/')?;
+    let plain = |part: &str| paths::check_name("model", part, "").is_ok();
+    (plain(owner) && plain(name) && !name.ends_with(".gguf")).then_some((owner, name))
+}
+
+/// The model that the hub calls `owner/name`: under its name in the manifest, in the library, or in
+/// the Hugging Face cache.
+fn on_hub(role: Role, owner: &str, name: &str) -> Result<Found, ModelError> {
+    let repo = format!("{owner}/{name}");
+    let is_it = |model: &KnownModel| model.role == role && model.repo.eq_ignore_ascii_case(&repo);
+    if let Some(model) = known_models().into_iter().find(is_it) {
+        return find_by_name(role, &model.name);
+    }
+    let pulled = Lock::read()?.of_repo(role, &repo);
+    if let Some(name) = pulled.filter(|name| paths::model_dir(role, name).is_dir()) {
+        return in_library(role, &name);
+    }
+    match manifest::snapshot(&repo, "main") {
+        Some(folder) => {
+            let files = files_at(role, &folder)?;
+            Ok(Found { role, name: String::new(), place: Place::Path, files })
+        }
+        None => Err(ModelError::NotOnDisk { repo, cache: manifest::hub_cache().path().clone() }),
+    }
 }
 
 /// Whether this is the name of a known model, on this machine or not.
@@ -165,7 +198,8 @@ fn unknown(role: Role, name: &str) -> ModelError {
         paths::library_names().into_iter().filter(|(of, _)| *of == role).map(|(_, name)| name);
     let own: Vec<String> = own.filter(|name| !names.contains(name)).collect();
     names.extend(own);
-    ModelError::Unknown { role, name: name.to_owned(), known: names.join(", ") }
+    let similar = suggest::nearest(name, &names).cloned();
+    ModelError::Unknown { role, name: name.to_owned(), known: names.join(", "), similar }
 }
 
 /// The files of the model at `path`: a GGUF file with its other parts, or a folder.

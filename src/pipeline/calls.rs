@@ -24,6 +24,9 @@ use crate::{
     verbosity,
 };
 
+/// What the user is told before the reason.
+const RESTARTED: &str = "the teacher's process ended and is restarted";
+
 /// A kind of call: what is asked, how the ledger keeps the answer, and how the answer is read.
 pub(super) trait Call {
     type Request;
@@ -123,13 +126,21 @@ pub(super) fn ask<C: Call>(
 
     let ledger = &mut run.ledger;
     let mut clock = Instant::now();
+    let mut begun = HashSet::new();
+    if !missing.is_empty() {
+        watch(Event::Reading { items: 0 });
+    }
     C::send(teacher, &missing, &mut |event| {
         let answers = match event {
             TeacherEvent::Answers(answers) => answers,
+            TeacherEvent::Began(requests) => {
+                let before = begun.len();
+                begun.extend(requests);
+                watch(Event::Reading { items: begun.len() - before });
+                return Ok(());
+            }
             TeacherEvent::Restarted(reason) => {
-                watch(Event::warning(format!(
-                    "the teacher's process ended and is restarted: {reason}"
-                )));
+                watch(Event::warning(format!("{RESTARTED}: {reason}")));
                 ledger.append(vec![Entry::Restart { stage: stage.to_owned(), reason }])?;
                 return Ok(());
             }

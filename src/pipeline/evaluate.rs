@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Event, Pipeline, PipelineError, scoring::Scoring, student_name};
+use super::{Context, Event, Pipeline, PipelineError, length, scoring::Scoring, student_name};
 use crate::{
     audit::{self, ReferenceTexts},
     config::Settings,
     dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
     report::{
-        self, Report,
-        build::{Findings, ReportBuilder, VariantPredictions, sections},
+        self, Report, TextLength,
+        build::{Findings, ReportBuilder, VariantPredictions, classes, sections},
     },
     run::{RunFolder, ledger::Entry, names, read_json, read_texts},
     task::Task,
@@ -23,7 +23,8 @@ impl Pipeline<'_> {
     /// Runs the stage. Without a `teacher` that can score any text, its own row is left out.
     ///
     /// # Errors
-    /// Students that are not trained yet, and whatever stops the teacher or the disk.
+    /// Students that are not trained yet, or on other texts than there are now; and whatever stops
+    /// the teacher or the disk.
     pub(crate) fn evaluate(
         &mut self,
         teacher: Option<&mut dyn Teacher>,
@@ -32,8 +33,10 @@ impl Pipeline<'_> {
         let (run, context, embedder, watch) = self.split(&seeds);
         let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
         let Context { task, settings, prompts, .. } = context;
+        run.check_current(&["train"], names::PREDICTIONS)?;
         let trained: Vec<TrainedStudent> =
             read_json(&run.path().join(names::PREDICTIONS), "run `train` first")?;
+        check_age(run)?;
         let mut table = students(&trained);
         let eight_bits = eight_bits(&trained, task);
         let identity = teacher.as_ref().map(|teacher| teacher.identity().clone());
@@ -60,17 +63,23 @@ impl Pipeline<'_> {
         let kept: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
         let relabelled: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first")?;
-        let funnel = funnel(run, relabelled.len());
+        let funnel = funnel(run, relabelled.len(), kept.len());
         let findings = Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel };
         let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
         let mut report = builder.build(&findings, identity.as_ref(), student)?;
+        for warning in classes::without_texts(task, &kept) {
+            watch(Event::warning(warning));
+        }
         let privacy = privacy(run, task, settings, embedder)?;
-        report.warnings.extend(other_texts(run)?);
+        report.warnings.extend(unused_edits(run));
+        report.warnings.extend(embedder.unfamiliar(&task.texts())?);
         report.warnings.extend(privacy.warning());
+        report.text_length = length::recorded(&counts(run, "train"));
+        report.warnings.extend(report.text_length.as_ref().and_then(TextLength::warning));
         report.privacy = Some(privacy);
         report.write(run.path())?;
-        // The report holds times, so its bytes differ from run to run: no hash is recorded.
-        run.finish_stage("eval", &[("rows", report.results.len())], &[], Vec::new())?;
+        let files = [report::JSON_FILE, report::HTML_FILE];
+        run.finish_stage("eval", &[("rows", report.results.len())], &files, Vec::new())?;
         Ok(report)
     }
 }
@@ -94,19 +103,40 @@ fn privacy(
     Ok(audit::Privacy { nearest, redacted, ..privacy })
 }
 
-/// A warning if the students were trained on another `train.jsonl` than the one that is there now.
-fn other_texts(run: &RunFolder) -> Result<Option<String>, PipelineError> {
+/// Checks that the students were trained on the `train.jsonl` that is there now: the report
+/// describes both.
+///
+/// # Errors
+/// [`PipelineError::OldStudents`].
+fn check_age(run: &RunFolder) -> Result<(), PipelineError> {
     let trained = run.ledger.entries().iter().rev().find_map(|entry| match entry {
         Entry::Stage { stage, files, .. } if stage == "train" => Some(files.get(names::TRAIN)),
         _ => None,
     });
-    let Some(trained) = trained.flatten() else { return Ok(None) };
-    Ok((run.hash(names::TRAIN)? != *trained).then(|| {
-        format!(
-            "train.jsonl, which this report describes, changed after the students were trained; `promptmix train {}` trains them on it",
-            run.path().display()
-        )
-    }))
+    match trained.flatten() {
+        Some(trained) if run.hash(names::TRAIN)? != *trained => {
+            Err(PipelineError::OldStudents { run: run.path().to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Warnings about edits by hand that the stage after them has not seen.
+fn unused_edits(run: &RunFolder) -> Vec<String> {
+    let entries = run.ledger.entries();
+    let last = |is: &dyn Fn(&Entry) -> bool| entries.iter().rposition(is);
+    let stages = [(names::AUGMENTED, "relabel"), (names::RELABELLED, "filter")];
+    let warning = |(name, next): (&str, &str)| {
+        let edited = last(&|entry| matches!(entry, Entry::Edit { file, .. } if file == name))?;
+        let used = last(&|entry| matches!(entry, Entry::Stage { stage, .. } if stage == next));
+        (used < Some(edited)).then(|| {
+            format!(
+                "{name} was edited by hand after the stage `{next}`; `promptmix {next} {}` and the stages after it use the edits",
+                run.path().display()
+            )
+        })
+    };
+    stages.into_iter().filter_map(warning).collect()
 }
 
 /// The predictions of the students, by variant.
@@ -152,24 +182,31 @@ fn counts(run: &RunFolder, stage: &str) -> BTreeMap<String, usize> {
 }
 
 /// The numbers of texts from those asked for to those trained on.
-fn funnel(run: &RunFolder, relabelled: usize) -> report::Funnel {
+fn funnel(run: &RunFolder, relabelled: usize, kept: usize) -> report::Funnel {
     let generated = counts(run, "generate");
     let imported = counts(run, "import").get("texts").copied();
     let count = |name: &str| generated.get(name).copied().or(imported).unwrap_or(0) as u64;
     let mut filtered = counts(run, "filter");
-    let kept = filtered.remove("kept").unwrap_or(0) as u64;
+    filtered.remove("kept");
     let mut dropped: BTreeMap<String, u64> =
         filtered.into_iter().map(|(reason, count)| (reason, count as u64)).collect();
     let skipped = counts(run, "relabel").get("skipped").copied().unwrap_or(0) as u64;
-    let surplus = count("unique").saturating_sub(relabelled as u64 + skipped);
-    let extra = [("more than asked for", surplus), ("not answered", skipped)];
+    let edits = run.edits();
+    let hand = |file: &str| edits.tally_of(file);
+    let (before, after) = (hand(names::AUGMENTED), hand(names::RELABELLED));
+    let added = (before.added + after.added) as u64;
+    let removed = (before.removed + after.removed) as u64;
+    let surplus = (count("unique") + added).saturating_sub(relabelled as u64 + skipped + removed);
+    let removed = removed + hand(names::TRAIN).removed as u64;
+    let extra =
+        [("more than asked for", surplus), ("not answered", skipped), ("removed by hand", removed)];
     dropped.extend(extra.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)));
     report::Funnel {
         asked: count("asked"),
         parsed: count("parsed"),
         unique: count("unique"),
         relabelled: relabelled as u64,
-        kept,
+        kept: kept as u64,
         dropped,
     }
 }
@@ -179,10 +216,13 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::augment::sample::{Sample, seed};
+    use crate::{
+        augment::sample::{Sample, seed},
+        hint::Hint,
+    };
 
     #[test]
-    fn a_changed_training_file_is_reported() {
+    fn students_of_another_training_file_are_not_evaluated() {
         let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::default();
@@ -190,10 +230,14 @@ mod tests {
             RunFolder::open(folder.path(), &sample.task, &settings, &sample.prompts).unwrap();
         let write = |text: &str| fs::write(folder.path().join(names::TRAIN), text).unwrap();
         write("one");
-        assert_eq!(other_texts(&run).unwrap(), None, "nothing is known of a training");
+        assert!(check_age(&run).is_ok(), "nothing is known of a training");
         run.finish_stage("train", &[("students", 1)], &[names::TRAIN], Vec::new()).unwrap();
-        assert_eq!(other_texts(&run).unwrap(), None);
+        assert!(check_age(&run).is_ok());
         write("another");
-        assert!(other_texts(&run).unwrap().unwrap().contains("changed after"));
+        let error = check_age(&run).unwrap_err();
+        assert!(error.to_string().contains("another train.jsonl"), "{error}");
+        assert!(error.hint().unwrap().contains("promptmix train "), "{:?}", error.hint());
+        write("one");
+        assert!(check_age(&run).is_ok());
     }
 }

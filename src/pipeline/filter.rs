@@ -1,10 +1,10 @@
 //! The stage `filter`: reads `relabelled.jsonl`, writes `train.jsonl` and `dropped.jsonl`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{Event, Pipeline, PipelineError};
+use super::{Event, Pipeline, PipelineError, edited};
 use crate::{
-    audit::redact::{self, RedactedText},
+    audit::redact,
     dataset::{DropReason, DroppedText, RelabelledText},
     filter,
     run::names,
@@ -16,19 +16,21 @@ impl Pipeline<'_> {
     /// # Errors
     /// A missing or damaged `relabelled.jsonl`, a failed write.
     pub(crate) fn filter(&mut self) -> Result<Vec<RelabelledText>, PipelineError> {
-        let seeds = self.seeds();
         let Self { run, task, settings, watch, .. } = self;
+        run.check_current(&["relabel", "import"], names::RELABELLED)?;
         let rows: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first, or `import` texts")?;
         watch(Event::Begin { stage: "filter", total: rows.len(), resumed: 0 });
-        let total = rows.len();
-        let (mut kept, dropped) = filter::apply(rows, &seeds, &task.test, &settings.filter);
+        let ids: Vec<usize> = rows.iter().map(|row| row.augmented.id).collect();
+        let total = ids.len();
+        let (kept, dropped) = filter::apply(rows, &task.seeds, &task.test, &settings.filter);
+        let (mut kept, dropped) = edited::train_rows(run, task, settings, kept, dropped)?;
+        if let Some(warning) = edited::dropped_warning(&dropped) {
+            watch(warning);
+        }
         // Compared as they were written, trained on with personal data masked.
-        let masks = redact::rows(settings, &mut kept)?;
-        let redacted = kept.iter().zip(&masks);
-        let redacted: Vec<RedactedText<'_>> =
-            redacted.map(|(row, masks)| RedactedText { row, redacted: *masks }).collect();
-        run.write_rows(names::TRAIN, &redacted)?;
+        redact::rows(settings, &mut kept)?;
+        run.write_rows(names::TRAIN, &kept)?;
         run.write_rows(names::DROPPED, &dropped)?;
 
         let mut reasons: BTreeMap<DropReason, usize> = BTreeMap::new();
@@ -41,6 +43,9 @@ impl Pipeline<'_> {
             kept.iter().map(|row| (row.augmented.id, "kept".to_owned())).collect();
         let reason = |row: &DroppedText| (row.row.augmented.id, row.dropped.describe().to_owned());
         decisions.extend(dropped.iter().map(reason));
+        let decided: HashSet<usize> = decisions.iter().map(|(id, _)| *id).collect();
+        let removed = ids.into_iter().filter(|id| !decided.contains(id));
+        decisions.extend(removed.map(|id| (id, "removed by hand".to_owned())));
         decisions.sort();
         run.finish_stage("filter", &counts, &[names::TRAIN, names::DROPPED], decisions)?;
 
@@ -49,9 +54,9 @@ impl Pipeline<'_> {
             .map(|(reason, count)| format!("{count} {}", reason.describe()))
             .collect();
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
-        let masks: usize = masks.iter().sum();
+        let masks: usize = kept.iter().map(|row| row.redacted).sum();
         let masked = if masks > 0 { format!("; {masks} values masked") } else { String::new() };
         watch(Event::End { summary: format!("{} of {total} texts kept{why}{masked}", kept.len()) });
-        Ok(kept)
+        Ok(kept.into_iter().map(RelabelledText::from).collect())
     }
 }

@@ -6,16 +6,16 @@
 use std::collections::HashSet;
 
 use super::{
-    Context, Event, Pipeline, PipelineError, Watch, paper,
-    texts::{Counts, Generation, keep_wanted, parsed_replies},
+    Context, Event, Pipeline, PipelineError, Watch, edited, fit, kept, paper,
+    texts::{Counts, Generation, ParsedReply, Piles, parsed_replies},
 };
 use crate::{
-    augment::{Method, mixup::Mixup},
+    augment::{Method, PromptRequest, mixup::Mixup},
     config::Partners,
     dataset::{AugmentedText, canonical},
     embed::Embedder,
     relabel::nearest_classes,
-    run::{RunFolder, names},
+    run::{KeptTexts, RunFolder, names},
     teacher::Teacher,
 };
 
@@ -31,14 +31,24 @@ impl Pipeline<'_> {
         let seeds = self.seeds();
         let (run, context, embedder, watch) = self.split(&seeds);
         let nearest = nearest(&context, embedder)?;
+        let kept = kept::start(run, &context, teacher.identity(), &mut *watch);
+        if kept.is_some() {
+            // Perhaps there is nothing to ask for.
+            watch(Event::Begin { stage: "generate", total: 0, resumed: 0 });
+        }
         let Generation { texts, counts, .. } =
-            generate_texts(run, &context, &Mixup, &nearest, teacher, &mut *watch)?;
+            generate_texts(run, &context, &Mixup, &nearest, kept.as_ref(), teacher, &mut *watch)?;
+        let texts = edited::rows(run, names::AUGMENTED, texts, context.task);
         run.write_rows(names::AUGMENTED, &texts)?;
         let files = [names::TASK, names::AUGMENTED];
         run.finish_stage("generate", &counts.entries(), &files, Vec::new())?;
+        let kept = match counts.taken_up {
+            0 => String::new(),
+            count => format!("; {count} were there before"),
+        };
         let summary = format!(
-            "{} new texts from {} replies, {} of them refused",
-            texts.len(),
+            "{} new texts from {} replies, {} of them refused{kept}",
+            texts.len().saturating_sub(counts.taken_up),
             counts.calls,
             counts.refused
         );
@@ -65,7 +75,8 @@ pub(crate) fn nearest(
 }
 
 /// Lets `teacher` write texts by `method` until there are `augment.per_class` of each class (as
-/// many in all, if the teacher chooses the classes), or the tries are used up.
+/// many in all, if the teacher chooses the classes), or the tries are used up. Those of `kept` are
+/// there already.
 ///
 /// # Errors
 /// As [`Pipeline::generate`].
@@ -74,42 +85,77 @@ pub(crate) fn generate_texts(
     context: &Context<'_>,
     method: &dyn Method,
     nearest: &[Vec<usize>],
+    kept: Option<&KeptTexts>,
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
-    let (task, augment) = (context.task, &context.settings.augment);
+    let mut settings = context.settings.clone();
+    let context_tokens = teacher.identity().context;
+    settings.augment = settings.augment.with_lengths(&context.task.seeds, context_tokens);
+    let context = &Context { settings: &settings, ..*context };
+    let seeds = fit::for_requests(context, teacher, &mut *watch)?;
+    let context = &Context { seeds: &seeds, ..*context };
+    let augment = &context.settings.augment;
     if method.supports_unique_per_text() && augment.unique_per_text > 0 {
-        return paper::generate_texts(run, context, nearest, teacher, watch);
+        return paper::generate_texts(run, context, nearest, kept, teacher, watch);
     }
     let prompts = context.for_prompts(nearest);
-    let classes = task.classes.len();
-    // A pile for each class, or one for all.
-    let (piles, wanted) = match method.teacher_chooses_class() {
-        true => (1, augment.per_class * classes),
-        false => (classes, augment.per_class),
-    };
-    let teacher_sha256 = teacher.identity().sha256.clone();
-    let mut texts: Vec<Vec<AugmentedText>> = vec![Vec::new(); piles];
-    let mut seen = HashSet::new();
+    let sha256 = teacher.identity().sha256.clone();
+    let Rounds { piles, counts, keys } =
+        rounds(context, method, nearest, kept, &sha256, &mut |requests| {
+            parsed_replies(run, &prompts, method, requests, teacher, &mut *watch)
+        })?;
+    let (texts, counts) = piles.keep_wanted(context.task, augment.tries, counts, watch);
+    Ok(Generation { texts, counts, keys })
+}
+
+/// What rounds of requests brought.
+pub(super) struct Rounds {
+    pub piles: Piles,
+    pub counts: Counts,
+    /// Keys of the calls.
+    pub keys: Vec<String>,
+}
+
+/// Answers requests for new texts.
+type Answer<'a> = &'a mut dyn FnMut(&[PromptRequest]) -> Result<Vec<ParsedReply>, PipelineError>;
+
+/// Plans round after round until no text is missing or the tries are used up; `answer` gives the
+/// replies.
+///
+/// # Errors
+/// A template that does not render, and those of `answer`.
+pub(super) fn rounds(
+    context: &Context<'_>,
+    method: &dyn Method,
+    nearest: &[Vec<usize>],
+    kept: Option<&KeptTexts>,
+    teacher_sha256: &str,
+    answer: Answer<'_>,
+) -> Result<Rounds, PipelineError> {
+    let (task, augment) = (context.task, &context.settings.augment);
+    let prompts = context.for_prompts(nearest);
+    let one_for_all = method.teacher_chooses_class();
+    let mut piles = Piles::new(task, augment.per_class, one_for_all, kept);
+    let mut seen: HashSet<String> =
+        piles.texts.iter().flatten().map(|row| canonical(&row.text)).collect();
     let (mut counts, mut keys) = (Counts::default(), Vec::new());
-    for round in 0..augment.tries {
-        let missing: Vec<usize> =
-            texts.iter().map(|texts| wanted.saturating_sub(texts.len())).collect();
-        let requests = method.plan_round(&prompts, round, &missing)?;
+    counts.take_up(piles.texts.iter().map(Vec::len).sum());
+    let first = kept.map_or(0, |kept| kept.first_round);
+    for round in first..first + augment.tries {
+        let requests = method.plan_round(&prompts, round, &piles.missing())?;
         if requests.is_empty() {
             break;
         }
-        let replies = parsed_replies(run, &prompts, method, &requests, teacher, &mut *watch)?;
-        for (request, (key, reply)) in requests.iter().zip(replies) {
+        for (request, (key, reply)) in requests.iter().zip(answer(&requests)?) {
             keys.push(key);
-            for (class, row) in counts.rows(task, request, reply, &teacher_sha256) {
+            for (class, row) in counts.rows(task, request, reply, teacher_sha256) {
                 if seen.insert(canonical(&row.text)) {
-                    texts[if piles == 1 { 0 } else { class }].push(row);
+                    piles.texts[if one_for_all { 0 } else { class }].push(row);
                 }
             }
         }
     }
-    counts.unique = texts.iter().map(Vec::len).sum();
-    let (texts, counts) = keep_wanted(task, texts, wanted, augment.tries, counts, watch);
-    Ok(Generation { texts, counts, keys })
+    counts.unique = piles.texts.iter().map(Vec::len).sum();
+    Ok(Rounds { piles, counts, keys })
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PipelineError, Watch, scoring::Scoring};
 use crate::{
-    config::Settings,
+    config::{Gold, Settings},
     embed::Embedder,
     run::{RunError, RunFolder, names},
     task::{LabelledText, Task},
@@ -22,19 +22,31 @@ struct GoldRow {
     relabel: String,
 }
 
-/// The seeds of `scoring`'s context, in order, with the teacher's labels, and the keys of its
-/// calls. A seed without an answer keeps its label.
+/// The seeds that students are trained on, with the labels that people gave them, class by class.
+pub(crate) fn seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {
+    match settings.student.gold {
+        Gold::All => {
+            let mut seeds = task.seeds.clone();
+            seeds.sort_by_key(|seed| seed.label);
+            seeds
+        }
+        Gold::Shots => task.draw_seeds(settings.run.seed),
+    }
+}
+
+/// The `seeds`, in order, with the teacher's labels, and the keys of its calls. A seed without an
+/// answer keeps its label.
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk.
 pub(crate) fn relabelled(
     run: &mut RunFolder,
     scoring: &Scoring<'_>,
+    seeds: &[LabelledText],
     teacher: &mut dyn Teacher,
     embedder: &dyn Embedder,
     watch: Watch<'_>,
 ) -> Result<(Vec<LabelledText>, Vec<String>), PipelineError> {
-    let seeds = scoring.context.seeds;
     let texts: Vec<String> = seeds.iter().map(|seed| seed.text.clone()).collect();
     let answers = scoring.classify(run, teacher, embedder, &texts, watch)?;
     let labelled = seeds
@@ -80,7 +92,7 @@ pub(super) fn read(
 ) -> Result<Vec<LabelledText>, RunError> {
     let path = run.path().join(names::GOLD);
     if !settings.relabel.gold || (run.is_imported() && !path.exists()) {
-        return Ok(task.draw_seeds(settings.run.seed));
+        return Ok(seeds(task, settings));
     }
     let rows: Vec<GoldRow> = run.read_rows(names::GOLD, "run `relabel` first")?;
     let seed = |(line, row): (usize, GoldRow)| {

@@ -4,10 +4,10 @@ use std::{fs, path::Path};
 
 use serde::Deserialize;
 
-use super::{Event, Pipeline, PipelineError};
+use super::{Event, Pipeline, PipelineError, edited};
 use crate::{
-    dataset::{AugmentedText, RelabelledText},
-    run::{RunError, names},
+    dataset::{AugmentedText, GivenLabel, RelabelledText},
+    run::{self, RunError, ledger::Entry, names},
     task::Task,
     verbosity,
 };
@@ -20,55 +20,93 @@ struct ImportedText {
     minor: Option<String>,
     alpha: Option<f64>,
     relabel: Option<String>,
-    p: Option<f32>,
+    p: Option<f64>,
 }
 
 impl Pipeline<'_> {
     /// Reads `file` (JSONL with `text`, `major`, optional `minor`, `alpha`, `relabel`, `p`) and
-    /// writes `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`.
+    /// writes `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`. If some
+    /// have, `relabel` keeps these labels and asks for the others.
     ///
     /// # Errors
-    /// Rows that are not JSON, have no text, or name a class that the task does not have, each with
-    /// file and line.
+    /// Rows that are not JSON, have no text, name a class that the task does not have, or have a
+    /// share that is none, each with file and line.
     pub(crate) fn import(&mut self, file: &Path) -> Result<usize, PipelineError> {
         let Self { run, task, watch, .. } = self;
-        let rows = read(file, task)?;
+        let Imported { rows, left_out } = read(file, task, run.ledger().entries())?;
         let count = rows.len();
-        watch(Event::Begin { stage: "import", total: count, resumed: 0 });
-        let augmented: Vec<&AugmentedText> = rows.iter().map(|(row, _)| row).collect();
-        run.write_rows(names::AUGMENTED, &augmented)?;
-        let relabelled: Option<Vec<RelabelledText>> = rows
-            .into_iter()
-            .map(|(augmented, relabel)| {
-                let (relabel, p) = relabel?;
-                Some(RelabelledText { augmented, relabel, p, probabilities: Vec::new() })
-            })
-            .collect();
-        let complete = relabelled.is_some();
-        if let Some(rows) = relabelled {
-            run.write_rows(names::RELABELLED, &rows)?;
+        if left_out > 0 {
+            watch(Event::Note(format!(
+                "{left_out} rows of the file belong to classes that the task has no more: they are left out"
+            )));
         }
-        let counts = [("texts", count), ("relabelled", if complete { count } else { 0 })];
+        watch(Event::Begin { stage: "import", total: count, resumed: 0 });
+        let augmented = edited::rows(run, names::AUGMENTED, rows, task);
+        run.write_rows(names::AUGMENTED, &augmented)?;
+        let given = augmented.iter().filter(|row| row.given.is_some()).count();
+        let complete = given == augmented.len();
+        if complete {
+            let rows: Vec<RelabelledText> =
+                augmented.into_iter().filter_map(RelabelledText::of_given).collect();
+            run.write_rows(names::RELABELLED, &edited::rows(run, names::RELABELLED, rows, task))?;
+        }
+        let counts = [("texts", count), ("relabelled", given)];
         let files = [names::TASK, names::AUGMENTED, names::RELABELLED];
         run.finish_stage("import", &counts, &files[..2 + usize::from(complete)], Vec::new())?;
-        let next = if complete { "" } else { "; not all have a `relabel`: run `relabel` next" };
+        let next = match (complete, given) {
+            (true, _) => String::new(),
+            (false, 0) => "; none has a `relabel`: run `relabel` next".to_owned(),
+            (false, _) => format!(
+                "; {given} have a `relabel`, which is kept: run `relabel` next for the others"
+            ),
+        };
         watch(Event::End { summary: format!("{count} texts imported{next}") });
         Ok(count)
     }
 }
 
-/// A text, with the label and the probability of its `relabel`, if it has one.
-type ImportedRow = (AugmentedText, Option<(String, f32)>);
+/// What a file to import holds.
+#[derive(Default)]
+struct Imported {
+    rows: Vec<AugmentedText>,
+    /// Rows of classes that were removed from the task during the run.
+    left_out: usize,
+}
 
-/// The rows of `file`.
-fn read(file: &Path, task: &Task) -> Result<Vec<ImportedRow>, RunError> {
+/// The class of `task` that the file calls `name`: a class that was renamed during the run with
+/// these entries has its new name, one that was removed has none.
+///
+/// # Errors
+/// The task has no such class and never had.
+fn class_named(task: &Task, entries: &[Entry], name: &str) -> Result<Option<String>, String> {
+    let now = run::present_name(entries, 0, name);
+    if task.class_index(&now).is_some() {
+        return Ok(Some(now.into_owned()));
+    }
+    let was_removed = |entry: &Entry| match entry {
+        Entry::TaskChanged(changed) => changed.change.removed.iter().any(|gone| *gone == now),
+        _ => false,
+    };
+    if entries.iter().any(was_removed) {
+        return Ok(None);
+    }
+    let known: Vec<&str> = task.classes.iter().map(|class| class.name.as_str()).collect();
+    Err(format!(
+        "the label{} is not a class of the task, which has {}",
+        verbosity::quoted(name),
+        known.join(", ")
+    ))
+}
+
+/// The rows of `file`, imported into the run with these entries.
+fn read(file: &Path, task: &Task, entries: &[Entry]) -> Result<Imported, RunError> {
     let hint = "give a JSONL file with `text` and `major` in each line";
     let content = fs::read_to_string(file).map_err(|source| RunError::Read {
         path: file.to_owned(),
         source,
         hint,
     })?;
-    let mut rows = Vec::new();
+    let mut imported = Imported::default();
     for (index, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong =
             |message: String| RunError::Row { path: file.to_owned(), line: index + 1, message };
@@ -77,28 +115,29 @@ fn read(file: &Path, task: &Task) -> Result<Vec<ImportedRow>, RunError> {
         if row.text.trim().is_empty() {
             return Err(wrong("`text` is empty".to_owned()));
         }
-        for label in
-            [Some(&row.major), row.minor.as_ref(), row.relabel.as_ref()].into_iter().flatten()
-        {
-            if task.class_index(label).is_none() {
-                let known: Vec<&str> =
-                    task.classes.iter().map(|class| class.name.as_str()).collect();
-                return Err(wrong(format!(
-                    "the label{} is not a class of the task, which has {}",
-                    verbosity::quoted(label),
-                    known.join(", ")
-                )));
+        let class = |name: &str| class_named(task, entries, name).map_err(wrong);
+        let (major, minor) = (class(&row.major)?, row.minor.as_deref().map(class).transpose()?);
+        let (Some(major), false) = (major, minor == Some(None)) else {
+            imported.left_out += 1;
+            continue;
+        };
+        let relabel = row.relabel.as_deref().map(class).transpose()?.flatten();
+        let shares = [("p", row.p), ("alpha", row.alpha)];
+        for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(wrong(format!("`{name}` is {share}; a number from 0 to 1 is wanted")));
             }
         }
-        let augmented = AugmentedText {
-            id: rows.len(),
+        let p = row.p.unwrap_or(1.0) as f32;
+        imported.rows.push(AugmentedText {
+            id: imported.rows.len(),
             text: row.text,
-            major: row.major,
-            minor: row.minor,
+            major,
+            minor: minor.flatten(),
             alpha: row.alpha,
+            given: relabel.map(|label| GivenLabel { label, p }),
             ..AugmentedText::default()
-        };
-        rows.push((augmented, row.relabel.map(|label| (label, row.p.unwrap_or(1.0)))));
+        });
     }
-    Ok(rows)
+    Ok(imported)
 }

@@ -4,52 +4,71 @@
 //! | file | what it does |
 //! |---|---|
 //! | `generate` | stage 1: new texts; `paper` asks for them as the published code does, `texts` is what both share |
+//! | `grow` | what becomes of a run whose task changed |
+//! | `kept` | the texts that a change kept, where generation starts |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
 //! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
+//! | `training_progress` | how far the students are that are being trained |
 //! | `evaluate` | stage 5: scores and the report |
+//! | `edited` | what people edited by hand, for the stages that write texts |
+//! | `remaining` | what a run has left to do, for `plan` |
 //! | `scoring` | the teacher as a classifier, for stages 2 and 5 |
+//! | `class_rows` | whether every class has a row to train on |
+//! | `length` | the length of texts in the student's tokens, and what is cut |
+//! | `cut` | questions about texts that are too long for the teacher |
+//! | `fit` | examples in prompts that are too long for the teacher |
 //! | `calls` | the one loop that talks to the teacher: ask, record, read |
 //! | `model_names` | what teacher and student are called in reports |
 
 mod calls;
+mod class_rows;
+mod cut;
+mod edited;
 mod evaluate;
 pub(crate) mod examples;
 mod filter;
+pub(crate) mod fit;
 mod generate;
 pub(crate) mod gold;
+pub(crate) mod grow;
 mod import;
+mod kept;
+pub(crate) mod length;
 mod model_names;
 mod paper;
 mod relabel;
+pub(crate) mod remaining;
 mod scoring;
 #[cfg(test)]
 mod scripted_teacher;
 mod texts;
 mod train;
+mod training_progress;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::PathBuf};
 
+pub(crate) use cut::cut_questions;
 pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use relabel::relabelled;
 pub(crate) use scoring::Scoring;
 pub(crate) use texts::{Counts, Generation};
-pub(crate) use train::{StudentTrainer, TrainingJob};
+pub(crate) use train::{StudentTrainer, TrainingJob, count_students};
 
 use crate::{
     augment::PromptContext,
     config::{ConfigError, Settings},
     embed::{EmbedError, Embedder},
     eval::EvalError,
-    hint::Hint,
+    hint::{Hint, shell_path},
     prompt::{PromptError, Prompts},
     relabel::QuestionError,
     report::{Report, ReportError},
     run::{RunError, RunFolder, ledger::LedgerError},
     student::{BaseModel, StudentError},
-    task::{LabelledText, Task},
+    task::{LabelledText, Task, enumerated},
     teacher::{Teacher, TeacherError},
 };
 
@@ -126,10 +145,18 @@ impl<'a> Context<'a> {
 pub(crate) enum Event {
     /// A stage begins with `total` items, of which `resumed` are in the ledger.
     Begin { stage: &'static str, total: usize, resumed: usize },
+    /// Work begins that reports nothing until it is done, such as loading a model.
+    Wait { what: String },
+    /// The teacher reads the prompts of `items` more.
+    Reading { items: usize },
+    /// The items that are worked on, so many of them, are done by these shares in sum.
+    Partly { items: f64 },
     /// `items` more are finished, of which `rejected` are of no use; they took `tokens`.
     Advance { items: usize, rejected: usize, tokens: usize },
     /// The stage has finished; a summary in words.
     End { summary: String },
+    /// Something that the user should know and that is no fault. Quotes no text.
+    Note(String),
     /// Something the user should know, and what helps. Quotes no text.
     Warning { message: String, hint: Option<String> },
     /// Something that `-v` shows. Quotes no text.
@@ -173,6 +200,10 @@ pub(crate) enum PipelineError {
     Report(#[from] ReportError),
     #[error("no student is given, but its embeddings are needed to find the nearest classes")]
     NoEmbedder,
+    #[error("the students in {} were trained on another train.jsonl than the one that is there now", run.display())]
+    OldStudents { run: PathBuf },
+    #[error("{} of {classes} classes have no row to train on: {}", names.len(), enumerated(names))]
+    EmptyClasses { classes: usize, names: Vec<String> },
     #[error("no text is left to train on: {detail}")]
     NothingLeft { detail: String },
 }
@@ -190,6 +221,16 @@ impl Hint for PipelineError {
             Self::Student(error) => error.hint(),
             Self::Eval(error) => error.hint(),
             Self::Report(error) => error.hint(),
+            Self::OldStudents { run } => Some(
+                format!("`promptmix train {}` trains them on it; then evaluate", shell_path(run))
+                    .into(),
+            ),
+            Self::EmptyClasses { .. } => Some(
+                "give each of them an example in the seeds, let the teacher try more often \
+                 (`augment.tries`), or remove it from task.toml; `--set \
+                 student.allow_empty_classes=true` trains without them"
+                    .into(),
+            ),
             Self::NoEmbedder => Some("name a student with --student".into()),
             Self::NothingLeft { .. } => {
                 Some("`dropped.jsonl` gives the reason for each dropped text".into())

@@ -2,12 +2,11 @@
 
 use super::{
     Context, PipelineError, Watch,
-    texts::{Counts, Generation, keep_wanted, parsed_replies},
+    texts::{Counts, Generation, Piles, parsed_replies},
 };
 use crate::{
     augment::paper::{PaperMixup, PendingText},
-    dataset::AugmentedText,
-    run::RunFolder,
+    run::{KeptTexts, RunFolder},
     teacher::Teacher,
 };
 
@@ -20,14 +19,19 @@ pub(super) fn generate_texts(
     run: &mut RunFolder,
     context: &Context<'_>,
     nearest: &[Vec<usize>],
+    kept: Option<&KeptTexts>,
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
     let (task, augment) = (context.task, &context.settings.augment);
     let prompts = context.for_prompts(nearest);
     let teacher_sha256 = teacher.identity().sha256.clone();
-    let mut pending = PendingText::all(&prompts);
+    let mut piles = Piles::new(task, augment.per_class, false, kept);
     let (mut counts, mut keys) = (Counts::default(), Vec::new());
+    counts.take_up(piles.texts.iter().map(Vec::len).sum());
+    counts.unique = counts.taken_up;
+    let first = kept.map_or(0, |kept| kept.next_id);
+    let mut pending = PendingText::all(&prompts, &piles.missing(), first);
     loop {
         let (mut requests, mut owners) = (Vec::new(), Vec::new());
         for (owner, text) in pending.iter_mut().enumerate() {
@@ -45,12 +49,11 @@ pub(super) fn generate_texts(
             }
         }
     }
-    let mut piles: Vec<Vec<AugmentedText>> = vec![Vec::new(); task.classes.len()];
     for text in pending {
         let class = text.class();
-        piles[class].extend(text.pick(context.seed));
+        piles.texts[class].extend(text.pick(context.seed));
     }
-    let (texts, counts) = keep_wanted(task, piles, augment.per_class, augment.tries, counts, watch);
+    let (texts, counts) = piles.keep_wanted(task, augment.tries, counts, watch);
     Ok(Generation { texts, counts, keys })
 }
 

@@ -1,7 +1,7 @@
 //! The stage `relabel`: the teacher scores every new text. Reads `augmented.jsonl`, writes
 //! `relabelled.jsonl`.
 
-use super::{Event, Pipeline, PipelineError, gold, scoring::Scoring};
+use super::{Event, Pipeline, PipelineError, edited, gold, scoring::Scoring};
 use crate::{
     dataset::{AugmentedText, RelabelledText},
     relabel::Answer,
@@ -22,31 +22,59 @@ impl Pipeline<'_> {
         let seeds = self.seeds();
         let (run, context, embedder, watch) = self.split(&seeds);
         let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
+        run.check_current(&["generate", "import"], names::AUGMENTED)?;
         let rows: Vec<AugmentedText> =
             run.read_rows(names::AUGMENTED, "run `generate` first, or `import` texts")?;
-        let texts: Vec<String> = rows.iter().map(|row| row.text.clone()).collect();
+        let open = rows.iter().filter(|row| row.given.is_none());
+        let texts: Vec<String> = open.map(|row| row.text.clone()).collect();
         let scoring = Scoring { stage: "relabel", context };
         let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
         let mut files = vec![names::RELABELLED];
         if context.settings.relabel.gold {
-            let (labelled, _) = gold::relabelled(run, &scoring, teacher, embedder, &mut *watch)?;
-            gold::write(run, context.task, &seeds, &labelled)?;
+            let gold = gold::seeds(context.task, context.settings);
+            let (labelled, _) =
+                gold::relabelled(run, &scoring, &gold, teacher, embedder, &mut *watch)?;
+            gold::write(run, context.task, &gold, &labelled)?;
             files.push(names::GOLD);
         }
-        let rows = relabelled(context.task, rows, answers);
+        let (total, given) = (rows.len(), rows.len() - texts.len());
+        let rows = with_given(context.task, rows, answers);
+        let skipped = total - rows.len();
+        let rows = edited::rows(run, names::RELABELLED, rows, context.task);
         run.write_rows(names::RELABELLED, &rows)?;
         let changed = rows.iter().filter(|row| row.relabel != row.augmented.major).count();
-        let skipped = texts.len() - rows.len();
         let mut counts = vec![("texts", rows.len()), ("changed", changed)];
         counts.extend((skipped > 0).then_some(("skipped", skipped)));
         let labels = rows.iter().map(|row| (row.augmented.id, row.relabel.clone()));
         run.finish_stage("relabel", &counts, &files, labels.collect())?;
         let share = 100.0 * changed as f64 / rows.len().max(1) as f64;
+        let kept = if given > 0 { format!("; {given} given labels kept") } else { String::new() };
         watch(Event::End {
-            summary: format!("{changed} of {} labels changed ({share:.1} %)", rows.len()),
+            summary: format!("{changed} of {} labels changed ({share:.1} %){kept}", rows.len()),
         });
         Ok(rows)
     }
+}
+
+/// As [`relabelled`], with `answers` for the rows without a given label; the others keep theirs.
+fn with_given(
+    task: &Task,
+    rows: Vec<AugmentedText>,
+    answers: Vec<Option<Answer>>,
+) -> Vec<RelabelledText> {
+    let (given, open): (Vec<_>, Vec<_>) =
+        rows.into_iter().enumerate().partition(|(_, row)| row.given.is_some());
+    let (places, open): (Vec<usize>, Vec<AugmentedText>) = open.into_iter().unzip();
+    let mut placed = Vec::with_capacity(given.len() + open.len());
+    // Row by row, since a text without an answer is left out.
+    for ((place, row), answer) in places.into_iter().zip(open).zip(answers) {
+        let rows = relabelled(task, vec![row], vec![answer]);
+        placed.extend(rows.into_iter().map(|row| (place, row)));
+    }
+    let keep = |(place, row)| Some((place, RelabelledText::of_given(row)?));
+    placed.extend(given.into_iter().filter_map(keep));
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, row)| row).collect()
 }
 
 /// `rows` with the labels that `answers` give them, one for each row in order. A text without an

@@ -4,15 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Context, PipelineError, Watch,
+    Context, Event, PipelineError, Watch,
     calls::{self, Answered, ScoreCalls, TextCalls},
+    cut_questions, fit,
 };
 use crate::{
     embed::Embedder,
     prompt::Question,
     relabel::{Answer, QuestionBuilder, free_text, scoring},
     run::RunFolder,
-    teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
+    task::LabelledText,
+    teacher::{
+        GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, TeacherIdentity,
+        Wanted,
+    },
 };
 
 /// Most tokens of a written answer: enough for the name of a class.
@@ -49,9 +54,12 @@ impl Scoring<'_> {
         texts: &[String],
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
-        let Context { task, seeds, settings, prompts, .. } = self.context;
-        let builder = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
-        let questions = builder.build(texts, embedder)?;
+        let Context { task, settings, prompts, .. } = self.context;
+        let seeds = self.shown(teacher, &mut *watch)?;
+        let builder = QuestionBuilder::new(task, prompts, &seeds, &settings.relabel);
+        let mut questions = builder.build(texts, embedder)?;
+        let cut = cut_questions(&builder, &mut questions, teacher, self.answer_tokens())?;
+        self.tell_cut(&cut, &mut *watch);
         if settings.relabel.free_text && teacher.scores_any_text() {
             return self.answer_freely(run, teacher, embedder, &questions, watch);
         }
@@ -59,6 +67,40 @@ impl Scoring<'_> {
         let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
         answers.keys.extend(more);
         Ok(answers)
+    }
+
+    /// The few-shot subset as questions show it; see [`fit::for_questions`].
+    ///
+    /// # Errors
+    /// A question that does not fit even without examples.
+    pub(crate) fn shown(
+        &self,
+        teacher: &mut dyn Teacher,
+        watch: Watch<'_>,
+    ) -> Result<Vec<LabelledText>, PipelineError> {
+        fit::for_questions(&self.context, teacher, self.answer_tokens(), watch)
+    }
+
+    /// Tokens that an answer takes at most: a name has no more than bytes.
+    fn answer_tokens(&self) -> usize {
+        let names = self.context.task.classes.iter().map(|class| class.name.len());
+        names.max().unwrap_or(0).max(ANSWER_TOKENS)
+    }
+
+    /// A warning that names the texts at the places `cut`, those of the test set by their row.
+    fn tell_cut(&self, cut: &[usize], watch: Watch<'_>) {
+        let Some(first) = cut.first() else { return };
+        let place = match self.stage {
+            "test" => self.context.task.test_place(*first),
+            stage => format!("text {} of the stage {stage}", first + 1),
+        };
+        watch(Event::Warning {
+            message: format!(
+                "{} of the texts in questions are too long for the teacher and are cut at the end, {place} first",
+                cut.len()
+            ),
+            hint: Some("a teacher with a longer context reads them whole".to_owned()),
+        });
     }
 
     /// One answer for each of `questions`, from label scores. `priors` are as
@@ -129,16 +171,61 @@ impl Scoring<'_> {
         kind: &str,
         watch: Watch<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Scored>>), PipelineError> {
+        let request = |(item, question)| self.score_request(item, question, kind);
+        let requests = questions.iter().enumerate().map(request).collect();
+        let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
+        Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
+    }
+
+    fn score_request(&self, item: usize, question: &Question, kind: &str) -> ScoreRequest {
         let name = |class: &usize| self.context.task.classes[*class].name.clone();
-        let request = |(item, question): (usize, &Question)| ScoreRequest {
+        ScoreRequest {
             id: format!("{}{kind}.{item}", self.stage),
             prompt: question.prompt.clone(),
             candidates: question.candidates.iter().map(name).collect(),
             text: question.text.clone(),
+        }
+    }
+
+    fn free_request(&self, item: usize, question: &Question) -> GenerateRequest {
+        GenerateRequest {
+            id: format!("{}.{item}", self.stage),
+            prompt: question.prompt.clone(),
+            cue: String::new(),
+            lines: 1,
+            longest: self.context.settings.augment.longest(),
+            constrained: false,
+            // Nothing is drawn at temperature 0.
+            seed: 0,
+            max_tokens: ANSWER_TOKENS,
+            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            wanted: Wanted::default(),
+        }
+    }
+
+    /// The keys in the ledger of the questions about `texts`, for a teacher that scores any text.
+    /// The embedder is needed where a question names only the nearest classes.
+    ///
+    /// # Errors
+    /// The embedder is missing or fails.
+    pub(super) fn keys(
+        &self,
+        texts: &[String],
+        teacher: &TeacherIdentity,
+        embedder: Option<&dyn Embedder>,
+    ) -> Result<Vec<String>, PipelineError> {
+        let Context { task, seeds, settings, prompts, .. } = self.context;
+        let builder = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
+        let questions = match embedder {
+            Some(embedder) => builder.build(texts, embedder)?,
+            None if builder.needs_embedder() => return Err(PipelineError::NoEmbedder),
+            None => builder.build_with_all_classes(texts)?,
         };
-        let requests = questions.iter().enumerate().map(request).collect();
-        let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
-        Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
+        let key = |question: &Question| match settings.relabel.free_text {
+            true => self.free_request(0, question).key(teacher),
+            false => self.score_request(0, question, "").key(teacher),
+        };
+        Ok(questions.iter().map(key).collect())
     }
 
     /// One answer for each of `questions`, written at temperature 0 (`relabel.free_text`): a class
@@ -151,19 +238,7 @@ impl Scoring<'_> {
         questions: &[Question],
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
-        let request = |(item, question): (usize, &Question)| GenerateRequest {
-            id: format!("{}.{item}", self.stage),
-            prompt: question.prompt.clone(),
-            cue: String::new(),
-            lines: 1,
-            longest: self.context.settings.augment.longest,
-            constrained: false,
-            // Nothing is drawn at temperature 0.
-            seed: 0,
-            max_tokens: ANSWER_TOKENS,
-            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
-            wanted: Wanted::default(),
-        };
+        let request = |(item, question)| self.free_request(item, question);
         let requests = questions.iter().enumerate().map(request).collect();
         // Any text is an answer, unless the reply was cut off before its first word.
         let parse = |_, reply: &Generated| {

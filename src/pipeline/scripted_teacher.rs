@@ -26,7 +26,7 @@ pub(crate) struct ScriptedTeacher<'a> {
 }
 
 impl<'a> ScriptedTeacher<'a> {
-    pub(super) fn new(script: impl FnMut(&GenerateRequest) -> String + 'a) -> Self {
+    pub(crate) fn new(script: impl FnMut(&GenerateRequest) -> String + 'a) -> Self {
         let identity = TeacherIdentity {
             name: "scripted".to_owned(),
             file: "scripted.gguf".into(),
@@ -63,8 +63,13 @@ impl Teacher for ScriptedTeacher<'_> {
         &self.identity
     }
 
-    fn measure(&mut self, _: &[String]) -> Result<Vec<Measured>, TeacherError> {
-        Ok(Vec::new())
+    /// A token for each word.
+    fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
+        let measured = |prompt: &String| Measured {
+            rendered: prompt.clone(),
+            tokens: prompt.split_whitespace().count(),
+        };
+        Ok(prompts.iter().map(measured).collect())
     }
 
     fn generate(

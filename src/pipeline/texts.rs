@@ -10,7 +10,7 @@ use crate::{
     config::AugmentSettings,
     dataset::AugmentedText,
     prompt::reply::{LIST_CUE, ReplyFault},
-    run::{RunFolder, key},
+    run::{KeptTexts, RunFolder, key},
     task::Task,
     teacher::{GenerateRequest, Teacher, Wanted},
 };
@@ -38,6 +38,8 @@ pub(crate) struct Counts {
     pub unique: usize,
     /// Of those, texts that were still wanted.
     pub kept: usize,
+    /// Texts that were kept when the task changed; they count as asked, parsed and unique, too.
+    pub taken_up: usize,
 }
 
 impl Counts {
@@ -62,16 +64,25 @@ impl Counts {
         texts.into_iter().map(row).collect()
     }
 
-    pub(crate) fn entries(&self) -> [(&'static str, usize); 6] {
-        let Self { calls, refused, asked, parsed, unique, kept } = *self;
-        [
+    /// Counts `texts` that are there already.
+    pub(super) fn take_up(&mut self, texts: usize) {
+        self.taken_up += texts;
+        self.asked += texts;
+        self.parsed += texts;
+    }
+
+    pub(crate) fn entries(&self) -> Vec<(&'static str, usize)> {
+        let Self { calls, refused, asked, parsed, unique, kept, taken_up } = *self;
+        let mut entries = vec![
             ("calls", calls),
             ("refused", refused),
             ("asked", asked),
             ("parsed", parsed),
             ("unique", unique),
             ("kept", kept),
-        ]
+        ];
+        entries.extend((taken_up > 0).then_some(("taken_up", taken_up)));
+        entries
     }
 }
 
@@ -79,19 +90,12 @@ impl Counts {
 /// given up.
 pub(super) type ParsedReply = (String, Option<Vec<ParsedText>>);
 
-/// The replies to `requests`, parsed by `method`.
-pub(super) fn parsed_replies(
-    run: &mut RunFolder,
-    context: &PromptContext<'_>,
-    method: &dyn Method,
-    requests: &[PromptRequest],
-    teacher: &mut dyn Teacher,
-    watch: Watch<'_>,
-) -> Result<Vec<ParsedReply>, PipelineError> {
-    let task = context.task;
-    let AugmentSettings { sampling, max_tokens, constrained, longest, .. } = *context.settings;
-    let name = |class: usize| task.classes[class].name.clone();
-    let call = |request: &PromptRequest| GenerateRequest {
+/// The call that `request` becomes.
+pub(super) fn call(context: &PromptContext<'_>, request: &PromptRequest) -> GenerateRequest {
+    let AugmentSettings { sampling, constrained, .. } = *context.settings;
+    let (longest, max_tokens) = (context.settings.longest(), context.settings.max_tokens());
+    let name = |class: usize| context.task.classes[class].name.clone();
+    GenerateRequest {
         id: request.id.clone(),
         prompt: request.prompt.clone(),
         cue: LIST_CUE.to_owned(),
@@ -105,8 +109,19 @@ pub(super) fn parsed_replies(
             major: name(request.major),
             minor: request.mix.map_or_else(String::new, |(minor, _)| name(minor)),
         },
-    };
-    let calls = requests.iter().map(call).collect();
+    }
+}
+
+/// The replies to `requests`, parsed by `method`.
+pub(super) fn parsed_replies(
+    run: &mut RunFolder,
+    context: &PromptContext<'_>,
+    method: &dyn Method,
+    requests: &[PromptRequest],
+    teacher: &mut dyn Teacher,
+    watch: Watch<'_>,
+) -> Result<Vec<ParsedReply>, PipelineError> {
+    let calls = requests.iter().map(|request| call(context, request)).collect();
     let parse = |item: usize, reply: &crate::teacher::Generated| {
         method.parse(context, &requests[item], &reply.text, reply.complete)
     };
@@ -118,36 +133,87 @@ pub(super) fn parsed_replies(
     Ok(answered.into_iter().map(texts).collect())
 }
 
-/// Keeps the first `wanted` texts of each pile; there is one pile for each class, or one for all. A
-/// warning names the piles that fall short.
-pub(super) fn keep_wanted(
-    task: &Task,
-    mut piles: Vec<Vec<AugmentedText>>,
-    wanted: usize,
-    tries: usize,
-    mut counts: Counts,
-    watch: Watch<'_>,
-) -> (Vec<AugmentedText>, Counts) {
-    let all = piles.len() == 1;
-    for (pile, texts) in piles.iter_mut().enumerate() {
-        if texts.len() < wanted {
-            watch(Event::Warning {
-                message: format!(
-                    "{}: {} of {wanted} texts after {tries} rounds of requests",
-                    if all { "all classes" } else { &task.classes[pile].name },
-                    texts.len(),
-                ),
-                hint: Some("raise augment.tries for more rounds".to_owned()),
-            });
+/// New texts by the pile that they fill: one for each class, or one for all.
+pub(super) struct Piles {
+    pub texts: Vec<Vec<AugmentedText>>,
+    /// Number of texts that each pile is to hold.
+    pub wanted: Vec<usize>,
+    /// How many at the beginning of each pile were there before.
+    kept: Vec<usize>,
+    next_id: usize,
+}
+
+impl Piles {
+    /// Piles for `per_class` texts of each class, with those of `kept` in them. If the teacher
+    /// chooses the classes there is one pile.
+    pub(super) fn new(
+        task: &Task,
+        per_class: usize,
+        one_for_all: bool,
+        kept: Option<&KeptTexts>,
+    ) -> Self {
+        let classes = task.classes.len();
+        let (piles, each) =
+            if one_for_all { (1, per_class * classes) } else { (classes, per_class) };
+        let (mut texts, mut wanted) = (vec![Vec::new(); piles], vec![each; piles]);
+        for row in kept.iter().flat_map(|kept| &kept.kept) {
+            let class = task.class_index(&row.major).unwrap_or_default();
+            texts[class.min(piles - 1)].push(row.clone());
         }
-        texts.truncate(wanted);
+        for (name, count) in kept.iter().flat_map(|kept| &kept.withdrawn) {
+            let class = task.class_index(name).unwrap_or_default().min(piles - 1);
+            wanted[class] = wanted[class].saturating_sub(*count);
+        }
+        let kept_of_each = texts.iter().map(Vec::len).collect();
+        Self { texts, wanted, kept: kept_of_each, next_id: kept.map_or(0, |kept| kept.next_id) }
     }
-    let mut texts: Vec<AugmentedText> = piles.into_iter().flatten().collect();
-    for (id, row) in texts.iter_mut().enumerate() {
-        row.id = id;
+
+    /// The number of texts that each pile lacks.
+    pub(super) fn missing(&self) -> Vec<usize> {
+        let wanted = self.texts.iter().zip(&self.wanted);
+        wanted.map(|(texts, wanted)| wanted.saturating_sub(texts.len())).collect()
     }
-    counts.kept = texts.len();
-    (texts, counts)
+
+    /// The first `wanted` texts of each pile.
+    pub(super) fn wanted_rows(self) -> Vec<AugmentedText> {
+        let piles = self.texts.into_iter().zip(self.wanted);
+        piles.flat_map(|(texts, wanted)| texts.into_iter().take(wanted)).collect()
+    }
+
+    /// Keeps the first `wanted` texts of each pile and numbers the new ones. A warning names the
+    /// piles that fall short.
+    pub(super) fn keep_wanted(
+        self,
+        task: &Task,
+        tries: usize,
+        mut counts: Counts,
+        watch: Watch<'_>,
+    ) -> (Vec<AugmentedText>, Counts) {
+        let all = self.texts.len() == 1;
+        let mut rows = Vec::new();
+        let mut next_id = self.next_id;
+        for (pile, mut texts) in self.texts.into_iter().enumerate() {
+            let wanted = self.wanted[pile];
+            if texts.len() < wanted {
+                watch(Event::Warning {
+                    message: format!(
+                        "{}: {} of {wanted} texts after {tries} rounds of requests",
+                        if all { "all classes" } else { &task.classes[pile].name },
+                        texts.len(),
+                    ),
+                    hint: Some("raise augment.tries for more rounds".to_owned()),
+                });
+            }
+            for row in texts.iter_mut().take(wanted).skip(self.kept[pile]) {
+                row.id = next_id;
+                next_id += 1;
+            }
+            texts.truncate(wanted);
+            rows.extend(texts);
+        }
+        counts.kept = rows.len();
+        (rows, counts)
+    }
 }
 
 /// The row of a text in the reply to `request`.
@@ -170,5 +236,6 @@ fn row(
         seed: Some(request.seed),
         prompt_sha256: Some(key(&request.prompt)),
         teacher_sha256: Some(teacher_sha256.to_owned()),
+        ..AugmentedText::default()
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fs, io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -13,31 +14,27 @@ use std::{
 };
 
 use super::{
-    Event, Pipeline, PipelineError, Watch,
+    Event, Pipeline, PipelineError, Watch, class_rows, edited,
     examples::{self, ExampleBuilder},
-    gold,
+    gold, length,
+    training_progress::{Share, Shares},
 };
 use crate::{
     audit::redact,
     config::Settings,
     dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
-    interrupt,
+    interrupt, memory,
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
         self, BaseModel, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
-        TrainSettings, Training,
+        TrainSettings, TrainStep, Training,
     },
     task::Task,
 };
 
-/// The files that the stage reads and writes, as the ledger records them.
-const FILES: [&str; 5] = [
-    names::TRAIN,
-    names::PREDICTIONS,
-    "student/config.json",
-    "student/model.safetensors",
-    "student/tokenizer.json",
-];
+/// The files that the stage reads and writes, as the ledger records them; the student's own are
+/// recorded too.
+const FILES: [&str; 3] = [names::TRAIN, names::PREDICTIONS, names::STUDENT_KEY];
 
 impl Pipeline<'_> {
     /// Runs the stage: the variants `seeds`, `A1` (labels as asked for) and `A2` (labels after
@@ -46,13 +43,31 @@ impl Pipeline<'_> {
     /// # Errors
     /// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
     pub(crate) fn train(&mut self, base: &BaseModel) -> Result<Vec<TrainedStudent>, PipelineError> {
-        let seeds = self.seeds();
         let Self { run, task, settings, watch, .. } = self;
+        run.check_current(&["filter"], names::TRAIN)?;
         let rows: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
+        let (rows, leaks) = edited::without_leaks(rows, task, |row| &row.augmented);
+        if !leaks.is_empty() {
+            watch(Event::Warning {
+                message: format!(
+                    "{} rows edited by hand stand in the test set and are not trained on",
+                    leaks.len()
+                ),
+                hint: Some("`promptmix filter` drops them".to_owned()),
+            });
+        }
         if rows.is_empty() {
             return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
         }
         let build = ExampleBuilder { run, task, student: &settings.student };
+        let seeds = gold::seeds(task, settings);
+        let unused = task.seeds.len() - seeds.len();
+        if unused > 0 {
+            watch(Event::Warning {
+                message: format!("{unused} labelled seeds are not trained on"),
+                hint: Some("student.gold = \"all\" trains on all of them".to_owned()),
+            });
+        }
         let gold = examples::gold(&seeds);
         let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
         let mut variants = [
@@ -60,9 +75,18 @@ impl Pipeline<'_> {
             (Variant::A1, [gold, build.asked(&rows)?].concat()),
             (Variant::A2, [relabelled_gold, build.relabelled(&rows, false)?].concat()),
         ];
+        let [.., (_, kept)] = &variants;
+        class_rows::check(task, kept, settings.student.allow_empty_classes)?;
         for (_, examples) in &mut variants {
             redact::examples(settings, examples)?;
         }
+        let texts = variants.iter().flat_map(|(_, examples)| examples);
+        let texts = texts.map(|example| example.text.as_str());
+        let lengths = length::of(base, task, texts)?;
+        let (classes, free) = (task.classes.len(), memory::available());
+        let training = settings.student.training.with_length(base, &lengths, classes, free);
+        let length = length::cut(base, &variants[2].1, &task.test, training.limit(base))?;
+        length::warning(&length, base.max_tokens()).into_iter().for_each(&mut **watch);
         let mut jobs = Vec::new();
         for seed in 0..settings.run.seeds {
             for (row, examples) in &variants {
@@ -70,8 +94,7 @@ impl Pipeline<'_> {
                 // Without a test set nothing is compared: only the student that is kept is trained.
                 if keep || (!task.test.is_empty() && !examples.is_empty()) {
                     let save = keep.then(|| run.path().join(names::STUDENT));
-                    let training = &settings.student.training;
-                    jobs.push(TrainingJob { row: *row, seed, examples, training, save });
+                    jobs.push(TrainingJob { row: *row, seed, examples, training: &training, save });
                 }
             }
         }
@@ -86,11 +109,22 @@ impl Pipeline<'_> {
         let trained: Vec<TrainedStudent> = trained.collect();
         let json = serde_json::to_vec(&trained).expect("predictions are plain numbers");
         run.write(names::PREDICTIONS, &json)?;
-        run.finish_stage("train", &[("students", trained.len())], &FILES, Vec::new())?;
-        watch(Event::End { summary: format!("{} students trained", trained.len()) });
+        let student = run.files_in(names::STUDENT)?;
+        let files: Vec<&str> =
+            FILES.into_iter().chain(student.iter().map(String::as_str)).collect();
+        let counts = [
+            &[("students", trained.len()), ("unused seeds", unused)][..],
+            &length::counts(&length),
+        ]
+        .concat();
+        run.finish_stage("train", &counts, &files, Vec::new())?;
+        watch(Event::End { summary: format!("{} trained", count_students(trained.len())) });
         Ok(trained)
     }
 }
+
+/// A length for the corpus of no job at all.
+const SHORTEST: usize = 3;
 
 /// One student to train.
 pub(crate) struct TrainingJob<'a> {
@@ -114,8 +148,12 @@ pub(crate) struct StudentTrainer<'a> {
 /// A job that is not in the ledger yet, ready to run.
 struct ReadyJob<'a> {
     key: &'a str,
+    /// [`StudentTrainer::training_key`].
+    training_key: &'a str,
     job: &'a TrainingJob<'a>,
     training: Training<'a>,
+    /// Whether the student is in its folder already: only the test set is another one.
+    is_saved: bool,
 }
 
 impl StudentTrainer<'_> {
@@ -134,22 +172,34 @@ impl StudentTrainer<'_> {
         let test: Vec<String> = self.task.test.iter().map(|item| item.text.clone()).collect();
         let base = self.base.identity();
         let keys: Vec<String> = jobs.iter().map(|job| self.key(job, &base, &test)).collect();
-        let missing: Vec<(&str, &TrainingJob<'_>)> = (keys.iter().map(String::as_str).zip(jobs))
-            .filter(|(key, job)| run.ledger.find(key).is_none() || !is_saved(run, key, job))
+        let training_keys: Vec<String> =
+            jobs.iter().map(|job| self.training_key(job, &base)).collect();
+        // Older runs marked the student with its key, which does not tell the names of the classes.
+        let renamed = run.ledger.entries().iter().any(|e| matches!(e, Entry::TaskChanged(_)));
+        let missing: Vec<usize> = (0..jobs.len())
+            .filter(|&job| {
+                let marks = [training_keys[job].as_str(), keys[job].as_str()];
+                let marks = if renamed { &marks[..1] } else { &marks[..] };
+                run.ledger.find(&keys[job]).is_none() || !is_saved(run, marks, &jobs[job])
+            })
             .collect();
         let resumed = jobs.len() - missing.len();
         watch(Event::Begin { stage: "train", total: jobs.len(), resumed });
 
-        let texts = missing.iter().flat_map(|(_, job)| job.examples);
+        let texts = missing.iter().flat_map(|&job| jobs[job].examples);
         let texts = texts.map(|example| example.text.as_str());
-        let corpus = Corpus::new(self.base, texts, self.settings.student.training.max_length)?;
+        // The row `paper` of a comparison may read fewer; it tokenises its own.
+        let most = jobs.iter().map(|job| job.training.limit(self.base)).max().unwrap_or(0);
+        let corpus = Corpus::new(self.base, texts, most.max(SHORTEST))?;
         let labels: Vec<String> =
             self.task.classes.iter().map(|class| class.name.clone()).collect();
         let training_folder = run.path().join(names::TRAINING);
-        let ready = |(key, job)| ReadyJob {
-            key,
-            job,
-            training: self.training(job, &labels, &corpus, training_folder.clone()),
+        let ready = |job: usize| ReadyJob {
+            key: &keys[job],
+            training_key: &training_keys[job],
+            training: self.training(&jobs[job], &labels, &corpus, training_folder.clone()),
+            is_saved: jobs[job].save.is_some() && is_saved(run, &[&training_keys[job]], &jobs[job]),
+            job: &jobs[job],
         };
         let ready: Vec<ReadyJob<'_>> = missing.into_iter().map(ready).collect();
         let needs = ready.iter().map(|job| job.training.memory_estimate());
@@ -159,10 +209,19 @@ impl StudentTrainer<'_> {
         let mark = run.path().join(names::STUDENT_KEY);
         let shared =
             Mutex::new((&mut run.ledger, watch, HashMap::<String, TestPredictions>::new()));
-        let failed = AtomicBool::new(false);
+        let (failed, shares) = (AtomicBool::new(false), Shares::default());
         let work = |ready: &ReadyJob<'_>| {
             let clock = Instant::now();
-            let (predictions, _uninterrupted) = self.train_one(ready, &test, &mark)?;
+            let mut share = Share::new(&shares);
+            let mut on_step = |step: TrainStep| {
+                if let Some(items) = share.advance(&step) {
+                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    (shared.1)(Event::Partly { items });
+                }
+                interrupt::flow()
+            };
+            let (predictions, _uninterrupted) =
+                self.train_one(ready, &test, &mark, &mut on_step)?;
             // Its share of the clock: `workers` students are trained at a time.
             let seconds = clock.elapsed().as_secs_f64() / parallelism.workers as f64;
             let entry = self.entry(ready, predictions.clone(), seconds);
@@ -171,6 +230,7 @@ impl StudentTrainer<'_> {
                 shared.0.append(vec![entry])?;
             }
             shared.2.insert(ready.key.to_owned(), predictions);
+            (shared.1)(Event::Partly { items: share.end() });
             (shared.1)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
         };
@@ -202,6 +262,13 @@ impl StudentTrainer<'_> {
         key(&(row.key(), seed, examples, training, self.settings.run.seed, base, test))
     }
 
+    /// The hash of all that the student of `job` depends on: its key but for the test set.
+    fn training_key(&self, job: &TrainingJob<'_>, base: &str) -> String {
+        let TrainingJob { row, seed, examples, training, .. } = job;
+        let labels: Vec<&str> = self.task.classes.iter().map(|class| class.name.as_str()).collect();
+        key(&(row.key(), seed, examples, training, self.settings.run.seed, base, labels))
+    }
+
     fn training<'b>(
         &'b self,
         job: &'b TrainingJob<'_>,
@@ -219,25 +286,33 @@ impl StudentTrainer<'_> {
         Training { seed, corpus: Some(corpus), snapshots, ..training }
     }
 
-    /// Trains one student, classifies the test set and saves the student if it is kept, with its
-    /// key in the file `mark` beside it. The program is not to end before the predictions of a
-    /// saved student are in the ledger: that is what the returned [`interrupt::Hold`] is for.
+    /// Trains one student, or loads it if it is saved, classifies the test set and saves the
+    /// student if it is kept, with its training's key in the file `mark` beside it. The program is
+    /// not to end before the predictions of a saved student are in the ledger: that is what the
+    /// returned [`interrupt::Hold`] is for.
     fn train_one(
         &self,
         ready: &ReadyJob<'_>,
         test: &[String],
         mark: &Path,
+        on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<(TestPredictions, Option<interrupt::Hold>), PipelineError> {
         let save = ready.job.save.as_ref();
         // A student that is kept saves its state before the program ends.
         let saves = save.map(|_| interrupt::hold());
-        let student = ready.training.run(&mut |_| interrupt::flow())?.classifier;
+        let saved = save.filter(|_| ready.is_saved);
+        let student = match saved {
+            Some(folder) => Classifier::load(folder, self.base.device())?,
+            None => ready.training.run(on_step)?.classifier,
+        };
         drop(saves);
         let (predicted, confidence) = most_probable(&student.predict(test)?);
         let uninterrupted = save.map(|_| interrupt::hold());
         let fast = match save {
             Some(folder) => {
-                self.save(&student, folder, ready.key, mark)?;
+                if saved.is_none() {
+                    self.save(&student, folder, ready.training_key, mark)?;
+                }
                 self.fast_predictions(&student, test)?
             }
             None => None,
@@ -283,6 +358,7 @@ impl StudentTrainer<'_> {
             row: ready.job.row.key().to_owned(),
             seed: ready.job.seed,
             train_rows: ready.job.examples.len(),
+            training: ready.training_key.to_owned(),
             base_sha256: self.base.sha256().to_owned(),
             predictions,
             seconds,
@@ -291,11 +367,11 @@ impl StudentTrainer<'_> {
 }
 
 /// Whether the student of `job` is in its folder, if it is kept. The folder may hold a student of
-/// other settings: the key beside it tells.
-fn is_saved(run: &RunFolder, key: &str, job: &TrainingJob<'_>) -> bool {
+/// other settings: the key beside it, one of `keys`, tells.
+fn is_saved(run: &RunFolder, keys: &[&str], job: &TrainingJob<'_>) -> bool {
     job.save.as_ref().is_none_or(|folder| {
         let mark = run.path().join(names::STUDENT_KEY);
-        let marked = fs::read_to_string(mark).is_ok_and(|mark| mark == key);
+        let marked = fs::read_to_string(mark).is_ok_and(|mark| keys.contains(&mark.as_str()));
         marked && folder.join("config.json").exists()
     })
 }
@@ -307,4 +383,9 @@ fn most_probable(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
         (class, row[class])
     };
     probabilities.iter().map(largest).unzip()
+}
+
+/// `count` students, in words.
+pub(crate) fn count_students(count: usize) -> String {
+    if count == 1 { "1 student".to_owned() } else { format!("{count} students") }
 }

@@ -4,6 +4,11 @@
 //! The templates are compiled in. A task may override them, in any language: a file in the folder
 //! `prompts/` beside its `task.toml` replaces the built-in template of the same name. The hash over
 //! all templates is part of each run's provenance.
+//!
+//! A task may come from somebody else, so its templates are untrusted code, limited by
+//! [`crate::template`]. They may include one another by literal names, which is done before they
+//! are compiled: a template that is included while another runs would not be limited. Their errors
+//! hold no values, which may be texts of the seeds.
 
 pub(crate) mod reply;
 
@@ -12,13 +17,14 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior, context, machinery::WhitespaceConfig};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::{hint::Hint, task::Task};
+use crate::{fs::read_regular, hint::Hint, task::Task, template::Template};
 
 const BUILT_IN: [(&str, &str); 8] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
@@ -102,9 +108,16 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// The templates in use, and their hash.
 pub(crate) struct Prompts {
-    environment: Environment<'static>,
+    templates: BTreeMap<&'static str, Template>,
     sha256: String,
 }
+
+/// Maximum size of a task's template in bytes; the built-in ones have a few hundred.
+const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
+/// Prints nothing; a tag such as `-%}` removes no white space beyond it.
+const EDGE: &str = "{{ '' }}";
+/// Maximum depth of includes.
+const MAX_INCLUDES: usize = 4;
 
 impl Prompts {
     /// The built-in templates, each replaced by the file of the same name in `folder` if it exists.
@@ -118,18 +131,21 @@ impl Prompts {
             replace_from(folder, &mut sources)?;
         }
         let mut hash = Sha256::new();
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        for (name, source) in sources {
+        for (name, source) in &sources {
             hash.update(name);
             hash.update([0]);
-            hash.update(&source);
+            hash.update(source);
             hash.update([0]);
-            environment
-                .add_template_owned(name, source)
-                .map_err(|error| PromptError::Render { name, message: error.to_string() })?;
         }
-        Ok(Self { environment, sha256: format!("{:x}", hash.finalize()) })
+        let mut templates = BTreeMap::new();
+        for &name in sources.keys() {
+            let fault = |message| PromptError::Render { name, message };
+            let source = with_includes(name, &sources, MAX_INCLUDES).map_err(fault)?;
+            let template = Template::new(name, source, plain(), WhitespaceConfig::default())
+                .map_err(|error| fault(error.to_string()))?;
+            templates.insert(name, template);
+        }
+        Ok(Self { templates, sha256: format!("{:x}", hash.finalize()) })
     }
 
     /// SHA-256 (hex) over the names and texts of all templates.
@@ -253,12 +269,80 @@ impl Prompts {
     }
 
     fn render(&self, name: &'static str, values: minijinja::Value) -> Result<String, PromptError> {
-        self.environment
-            .get_template(name)
-            .and_then(|template| template.render(values))
+        let input = serde_json::to_string(&values).map_or(0, |text| text.len());
+        let template = &self.templates[name];
+        template
+            .render(values, input)
             .map(|text| text.trim().to_owned())
-            .map_err(|error| PromptError::Render { name, message: format!("{error:#}") })
+            .map_err(|error| PromptError::Render { name, message: without_values(&error) })
     }
+}
+
+/// What a task's template may call: what minijinja has.
+fn plain() -> &'static Environment<'static> {
+    static PLAIN: OnceLock<Environment<'static>> = OnceLock::new();
+    PLAIN.get_or_init(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment
+    })
+}
+
+/// The kind of an error and its line; the details may quote a text.
+fn without_values(error: &minijinja::Error) -> String {
+    let line = error.line().map_or_else(String::new, |line| format!(" (line {line})"));
+    let budget = error.to_string().contains(crate::template::budget::EXCEEDED);
+    let what = if budget {
+        crate::template::budget::EXCEEDED.to_owned()
+    } else {
+        error.kind().to_string()
+    };
+    format!("{what}{line}")
+}
+
+/// The source of `name` with the sources that it includes by literal names in their places.
+fn with_includes(
+    name: &str,
+    sources: &BTreeMap<&'static str, String>,
+    depth: usize,
+) -> Result<String, String> {
+    let source = sources.get(name).ok_or("it includes a template that is none of the prompts")?;
+    let mut whole = String::with_capacity(source.len());
+    let mut rest = source.as_str();
+    while let Some((before, included, after)) = next_include(rest) {
+        if depth == 0 {
+            return Err(format!("its includes are more than {MAX_INCLUDES} deep"));
+        }
+        whole += before;
+        // An included template drops its last line feed, and its tags that remove white space end
+        // at its edges.
+        let included = with_includes(included, sources, depth - 1)?;
+        let included = included.strip_suffix('\n').unwrap_or(&included);
+        whole += &format!("{EDGE}{included}{EDGE}");
+        if whole.len() as u64 > MAX_TEMPLATE_BYTES {
+            return Err(format!("with its includes it has more than {MAX_TEMPLATE_BYTES} bytes"));
+        }
+        rest = after;
+    }
+    Ok(whole + rest)
+}
+
+/// The text before the first `{% include "NAME" %}` of `source`, NAME, and the text after it.
+fn next_include(source: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(start) = source[from..].find("{%").map(|at| from + at) {
+        let end = start + source[start..].find("%}")?;
+        let tag = source[start + 2..end].trim();
+        let name = tag.strip_prefix("include").map(str::trim).and_then(|name| {
+            let bare = |quote| name.strip_prefix(quote)?.strip_suffix(quote);
+            bare('"').or_else(|| bare('\''))
+        });
+        if let Some(name) = name {
+            return Some((&source[..start], name, &source[end + 2..]));
+        }
+        from = end + 2;
+    }
+    None
 }
 
 fn replace_from(
@@ -276,7 +360,7 @@ fn replace_from(
             let known: Vec<&str> = sources.keys().copied().collect();
             return Err(PromptError::UnknownName { path, known: known.join(", ") });
         };
-        let text = fs::read_to_string(&path).map_err(|error| read(path, error))?;
+        let text = read_regular(&path, MAX_TEMPLATE_BYTES).map_err(|error| read(path, error))?;
         sources.insert(known, text);
     }
     Ok(())
@@ -298,4 +382,54 @@ pub(crate) fn shown_classes(
             examples: examples(index),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(source: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("relabel.j2"), source).unwrap();
+        let prompts = Prompts::load(Some(folder.path())).map_err(|error| error.to_string())?;
+        let values = context! { text => "a private text", list => ["a private text"] };
+        prompts.render("relabel.j2", values).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_tasks_prompt_is_limited_in_steps_memory_and_output() {
+        for source in [
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "{% set ns = namespace(x='yyyy') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% set x = range(99999)|list %}{% for i in range(90000) %}{% if x == x %}{% endif %}{% endfor %}",
+            "{% include 'relabel.j2' %}",
+            "{% include '/etc/passwd' %}",
+        ] {
+            let begun = std::time::Instant::now();
+            assert!(rendered(source).is_err(), "{source}");
+            assert!(begun.elapsed().as_secs() < 30, "{source}");
+        }
+        assert_eq!(
+            rendered("{{ text }}: {{ 1 < 2 and 'x' in ['x'] }}").unwrap(),
+            "a private text: True"
+        );
+    }
+
+    #[test]
+    fn an_error_of_a_prompt_quotes_no_text() {
+        for source in [
+            "\n{% include text %}",
+            "\n{{ text|int }}",
+            "\n{{ 1 + text }}",
+            "\n{{ [1]|map(text)|list }}",
+            "\n{{ list|sum }}",
+            "\n{{ text.foo() }}",
+            "\n{% import text as x %}",
+        ] {
+            let error = rendered(source).unwrap_err();
+            assert!(!error.contains("private"), "{source}: {error}");
+            assert!(error.contains("(line 2)"), "{source}: {error}");
+        }
+    }
 }

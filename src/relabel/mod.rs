@@ -52,6 +52,11 @@ impl<'a> QuestionBuilder<'a> {
         Self { task, prompts, seeds, candidates }
     }
 
+    /// The number of candidates in a question.
+    pub(crate) fn candidates(&self) -> usize {
+        self.candidates
+    }
+
     /// Whether there are fewer candidates than classes, which takes an embedder to choose them.
     pub(crate) fn needs_embedder(&self) -> bool {
         self.candidates < self.task.classes.len()
@@ -95,6 +100,20 @@ impl<'a> QuestionBuilder<'a> {
     ) -> Result<Vec<Question>, QuestionError> {
         let texts = scoring::CONTENT_FREE.map(str::to_owned);
         self.questions(&texts, vec![candidates.to_vec(); texts.len()])
+    }
+
+    /// The same question about `shown`, a part of its text.
+    ///
+    /// # Errors
+    /// The template does not render.
+    pub(crate) fn about(
+        &self,
+        question: &Question,
+        shown: &str,
+    ) -> Result<Question, QuestionError> {
+        let classes = self.shown(&question.candidates);
+        let prompt = self.prompts.relabel(self.task, &classes, &one_line(shown))?;
+        Ok(Question { prompt, ..question.clone() })
     }
 
     fn questions(

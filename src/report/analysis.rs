@@ -34,6 +34,7 @@ pub struct Point {
     /// Index of the class predicted for a test text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<usize>,
+    /// Empty if the report is without texts.
     pub text: String,
 }
 

@@ -215,9 +215,9 @@ impl Group<'_> {
     /// if the two were not compared.
     pub fn shown(&self, row: Variant, than: Variant) -> Option<Ordering> {
         let difference = self.difference(row, than)?;
-        Some(match difference.includes_zero() {
-            true => Ordering::Equal,
-            false => difference.mean.total_cmp(&0.0),
+        Some(match difference.shows_difference() {
+            true => difference.mean.total_cmp(&0.0),
+            false => Ordering::Equal,
         })
     }
 

@@ -8,7 +8,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `model`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
+//! | `model`, `length`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
 //! | `build` | makes a report from a run's rows and predictions |
 //! | `record` | what a finished run folder says about itself, for the model card |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
@@ -26,6 +26,7 @@ pub(crate) mod card;
 mod chart;
 mod comparison;
 mod confusion;
+mod length;
 mod model;
 mod number;
 mod page;
@@ -55,9 +56,10 @@ use crate::{
 
 pub(crate) use analysis::{LexicalDiversity, Map, Point, PointKind, Reliability};
 pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
+pub(crate) use length::{CutTexts, TextLength};
 pub(crate) use model::{
-    AlphaShare, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair, PairShare,
-    Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
+    AlphaShare, ByHand, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair,
+    PairShare, Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
 };
 pub use page::render;
 pub(crate) use record::RunRecord;
@@ -80,6 +82,9 @@ pub struct Report {
     /// Number of texts after each step, from those requested to those trained on.
     #[serde(default)]
     pub funnel: Funnel,
+    /// What people edited by hand; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<ByHand>,
     /// What relabelling changed; absent if it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relabel: Option<Relabel>,
@@ -102,6 +107,9 @@ pub struct Report {
     /// Lexical diversity: the seeds first, then the generated texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub diversity: Vec<LexicalDiversity>,
+    /// How much of a text the student reads; absent in reports of older versions and comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_length: Option<TextLength>,
     /// Personal data and copied wording in the training texts; absent without an audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
@@ -160,6 +168,11 @@ impl Hint for ReportError {
     }
 }
 
+/// The name of the report in a run folder, for programs.
+pub(crate) const JSON_FILE: &str = "report.json";
+/// The same for people.
+pub(crate) const HTML_FILE: &str = "report.html";
+
 impl ReportError {
     fn json(path: &Path, error: &serde_json::Error) -> Self {
         Self::Json { path: path.to_owned(), message: verbosity::json_fault(error) }
@@ -190,7 +203,7 @@ impl Report {
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
-        let path = folder.join("report.json");
+        let path = folder.join(JSON_FILE);
         let mut json =
             serde_json::to_string_pretty(self).map_err(|error| ReportError::json(&path, &error))?;
         json.push('\n');
@@ -199,7 +212,7 @@ impl Report {
                 .map_err(|source| ReportError::Write { path, source })
         };
         write(path, &json)?;
-        write(folder.join("report.html"), &render(self))
+        write(folder.join(HTML_FILE), &render(self))
     }
 
     /// Reads a `report.json`.

@@ -214,6 +214,21 @@ pub struct Stage {
     pub calls: u64,
 }
 
+/// How many rows people edited by hand, and how; the edits that stand, in all files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHand {
+    /// Rows with any edit.
+    pub rows: u64,
+    /// Rows of a file with another label.
+    pub labels: u64,
+    /// Rows of a file with another text.
+    pub texts: u64,
+    /// Rows added.
+    pub added: u64,
+    /// Rows removed.
+    pub removed: u64,
+}
+
 /// What is needed to repeat the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {

@@ -83,10 +83,12 @@ impl RunRecord {
                     record.counts.insert(stage, counts);
                 }
                 Entry::Reply { .. }
+                | Entry::TaskChanged(_)
                 | Entry::Scores { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
                 | Entry::Decision { .. }
+                | Entry::Edit { .. }
                 | Entry::Student { .. } => {}
             }
         }

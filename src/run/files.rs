@@ -1,8 +1,12 @@
 //! Reading the files of a run folder, and sweeping up what a killed program left in one.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    path::Path,
+};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{RunError, names};
 use crate::{config::Settings, dataset::SyntheticText, task::Task, verbosity};
@@ -24,15 +28,47 @@ pub(crate) fn read_json<T: DeserializeOwned>(
     })
 }
 
+/// One JSON line for each of `rows`.
+pub(super) fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut bytes, row).expect("a row holds nothing that JSON cannot write");
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
 /// Creates the folder `path` and those above it, readable by the user alone.
 pub(super) fn create_private_folder(path: &Path) -> Result<(), RunError> {
     crate::fs::create_private_dir(path)
         .map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
+/// The names of the files in the subfolder `name` of the run folder `path` and below, sorted; none
+/// if there is no such folder.
+pub(super) fn files_below(path: &Path, name: &str) -> Result<Vec<String>, RunError> {
+    let folder = path.join(name);
+    let hint = "the folder must be readable";
+    let read = |source| RunError::Read { path: folder.clone(), source, hint };
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(read)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(read)?;
+        let inner = format!("{name}/{}", entry.file_name().to_string_lossy());
+        match entry.file_type().map_err(read)?.is_dir() {
+            true => files.extend(files_below(path, &inner)?),
+            false => files.push(inner),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Removes what a program that was killed in the middle of a write left in the run folder `path`:
-/// files and students are written under another name and then renamed. Best effort: leftovers do no
-/// harm.
+/// files are written under another name and then renamed. Best effort: leftovers do no harm.
 pub(super) fn sweep(path: &Path) {
     let numbered = |name: &str, before: &str| {
         let number = name.strip_prefix(before);
@@ -47,10 +83,6 @@ pub(super) fn sweep(path: &Path) {
         let is_old_report = name.strip_suffix(".tmp").is_some_and(|name| numbered(name, "report."));
         if kind.is_file() && (name.ends_with(".part") || is_old_report) {
             let _ = fs::remove_file(path);
-        } else if kind.is_dir()
-            && (numbered(name, ".student.new-") || numbered(name, ".student.old-"))
-        {
-            let _ = fs::remove_dir_all(path);
         } else if kind.is_dir() && name != names::STUDENT && !name.starts_with('.') {
             sweep(&path);
         }
@@ -85,6 +117,33 @@ pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<Synthetic
         texts.push(SyntheticText { line, id, text, redacted });
     }
     Ok(Some(texts))
+}
+
+/// All rows of the file `name` in the run folder `path`.
+///
+/// # Errors
+/// A file that cannot be read, with `hint`; a line that is no such row.
+pub(crate) fn read_rows<T: DeserializeOwned>(
+    path: &Path,
+    name: &str,
+    hint: &'static str,
+) -> Result<Vec<T>, RunError> {
+    let path = path.join(name);
+    let read = |source| RunError::Read { path: path.clone(), source, hint };
+    let file = File::open(&path).map_err(read)?;
+    let mut rows = Vec::new();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.map_err(read)?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
+            path: path.clone(),
+            line: index + 1,
+            message: verbosity::json_fault(&error),
+        })?);
+    }
+    Ok(rows)
 }
 
 /// The task and the settings that the run in the folder `path` was started with.

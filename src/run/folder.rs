@@ -1,24 +1,27 @@
 //! The folder of a run: created or resumed, locked against other programs. Its files are replaced
 //! atomically, and its ledger records what each stage wrote.
 
+mod task_change;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File, TryLockError},
-    io::{BufRead, BufReader, Write},
+    fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     RunError,
-    files::{INCOMPLETE, create_private_folder, read_json, read_settings, sweep},
-    ledger::{Entry, Ledger},
+    change::{self, PendingChange},
+    clock::now,
+    edits::{self, Edits},
+    files::{self, INCOMPLETE, create_private_folder, json_lines, read_json, read_settings, sweep},
+    ledger::{Entry, Ledger, LedgerError},
     names,
 };
 use crate::{
-    config::Settings, hash, prompt::Prompts, task::Task, teacher::TeacherIdentity, verbosity,
+    config::Settings, hash, hint::shell_path, prompt::Prompts, task::Task, teacher::TeacherIdentity,
 };
 
 /// Something odd about a run folder, and what helps.
@@ -31,7 +34,10 @@ pub(crate) struct Remark {
 pub(crate) struct RunFolder {
     path: PathBuf,
     pub(crate) ledger: Ledger,
-    _lock: File,
+    /// A change of the task that is not taken up yet.
+    pending: Option<PendingChange>,
+    /// What people edited since the folder was last open, one line for each file.
+    edited: Vec<String>,
 }
 
 impl RunFolder {
@@ -70,30 +76,46 @@ impl RunFolder {
         }
         if known.exists() {
             let before: Task = read_json(&known, INCOMPLETE)?;
-            if before.sha256 != task.sha256 {
-                return Err(RunError::OtherTask { path: path.to_owned() });
+            run.take_up_edits(&[&before, task])?;
+            run.pending = PendingChange::between(path, before, task)?;
+            if run.pending.is_some() {
+                // Nothing is written before the user knows what becomes of the run.
+                return Ok(run);
             }
         } else {
-            let json = serde_json::to_vec_pretty(task)
-                .expect("a task holds nothing that JSON cannot write");
-            run.write(names::TASK, &json)?;
+            run.write(names::TASK, &change::task_json(task))?;
         }
-        let settings_text = settings.to_toml();
-        let begun = run.ledger.entries().iter().rev().find_map(|entry| match entry {
-            Entry::Begun { settings, prompts_sha256, .. } => Some((settings, prompts_sha256)),
-            _ => None,
-        });
-        if begun.is_none_or(|begun| begun != (&settings_text, &prompts.sha256().to_owned())) {
-            run.write(names::SETTINGS, settings_text.as_bytes())?;
-            run.ledger.append(vec![Entry::Begun {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started: now(),
-                task_sha256: task.sha256.clone(),
-                prompts_sha256: prompts.sha256().to_owned(),
-                settings: settings_text,
-            }])?;
-        }
+        run.begin(task, settings, prompts)?;
         Ok(run)
+    }
+
+    /// Records the start, unless the last one was of the same task with the same settings.
+    fn begin(
+        &mut self,
+        task: &Task,
+        settings: &Settings,
+        prompts: &Prompts,
+    ) -> Result<(), RunError> {
+        let (task_sha256, prompts_sha256) = (task.sha256.clone(), prompts.sha256().to_owned());
+        let entry = begun(task_sha256, prompts_sha256, settings, self.hash(names::TASK)?);
+        let parts = |entry: &Entry| match entry {
+            Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
+                Some((task_sha256.clone(), prompts_sha256.clone(), settings.clone()))
+            }
+            _ => None,
+        };
+        let last = self.ledger.entries().iter().rev().find_map(parts);
+        if last.is_none() || last != parts(&entry) {
+            self.write(names::SETTINGS, settings.to_toml().as_bytes())?;
+            self.ledger.append_and_seal(vec![entry])?;
+        }
+        Ok(())
+    }
+
+    /// What differs in the task that was given from the one that the run had until now, if they
+    /// differ. Whoever takes it out decides what becomes of the run ([`Self::change_task`]).
+    pub(crate) fn take_pending(&mut self) -> Option<PendingChange> {
+        self.pending.take()
     }
 
     /// As [`Self::open`], for a comparison.
@@ -115,9 +137,31 @@ impl RunFolder {
 
     /// Resumes an existing run folder with the task and the settings that it was started with.
     pub(crate) fn reopen(path: &Path) -> Result<(Self, Task, Settings), RunError> {
-        let settings = read_settings(path)?;
-        let task = read_json(&path.join(names::TASK), INCOMPLETE)?;
-        Ok((Self::lock(path)?, task, settings))
+        // Before anything is created in a folder that is no run.
+        read_settings(path)?;
+        let mut run = Self::lock(path)?;
+        let task: Task = read_json(&path.join(names::TASK), INCOMPLETE)?;
+        run.take_up_edits(&[&task])?;
+        Ok((run, task, read_settings(path)?))
+    }
+
+    /// Records what people edited in the folder, before anything else is done with it. A label may
+    /// be a class of any of `tasks`.
+    fn take_up_edits(&mut self, tasks: &[&Task]) -> Result<(), RunError> {
+        let classes = tasks.iter().flat_map(|task| &task.classes);
+        let classes: Vec<String> = classes.map(|class| class.name.clone()).collect();
+        self.edited = edits::take_up(&self.path, &mut self.ledger, &classes)?;
+        Ok(())
+    }
+
+    /// What people edited since the folder was last open, one line for each file.
+    pub(crate) fn edited(&self) -> &[String] {
+        &self.edited
+    }
+
+    /// All edits by people that stand.
+    pub(crate) fn edits(&self) -> Edits {
+        Edits::of(self.ledger.entries())
     }
 
     /// Replaces the settings: stages that run from here on use `settings`.
@@ -126,44 +170,42 @@ impl RunFolder {
     /// A failed write.
     pub(crate) fn change_settings(&mut self, settings: &Settings) -> Result<(), RunError> {
         let text = settings.to_toml();
-        let begun = self.ledger.entries().iter().rev().find_map(|entry| match entry {
+        let last = self.ledger.entries().iter().rev().find_map(|entry| match entry {
             Entry::Begun { task_sha256, prompts_sha256, settings, .. } => {
                 Some((task_sha256.clone(), prompts_sha256.clone(), *settings == text))
             }
             _ => None,
         });
-        let (task_sha256, prompts_sha256, same) = begun.unwrap_or_default();
+        let (task_sha256, prompts_sha256, same) = last.unwrap_or_default();
         if !same {
             self.write(names::SETTINGS, text.as_bytes())?;
-            self.ledger.append(vec![Entry::Begun {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started: now(),
-                task_sha256,
-                prompts_sha256,
-                settings: text,
-            }])?;
+            let begun = begun(task_sha256, prompts_sha256, settings, self.hash(names::TASK)?);
+            self.ledger.append_and_seal(vec![begun])?;
         }
         Ok(())
     }
 
+    /// Opens the ledger in the folder `path`, which locks the run.
     fn lock(path: &Path) -> Result<Self, RunError> {
-        let lock_path = path.join(names::LOCK);
-        let write = |source| RunError::Write { path: lock_path.clone(), source };
-        let mut options = crate::fs::private_options();
-        options.create(true).truncate(false).read(true).write(true);
-        let mut lock = options.open(&lock_path).map_err(write)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = fs::read_to_string(&lock_path).unwrap_or_default().trim().to_owned();
-                return Err(RunError::InUse { path: path.to_owned(), pid });
-            }
-            Err(TryLockError::Error(source)) => return Err(write(source)),
+        if let Some(reason) = crate::fs::unsafe_to_write(path) {
+            return Err(RunError::Unsafe { path: path.to_owned(), reason });
         }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(write)?;
+        let holder = path.join(names::LOCK);
+        let ledger = Ledger::open(&path.join(names::LEDGER)).map_err(|error| match error {
+            LedgerError::Locked { .. } => {
+                let pid = crate::fs::read_regular(&holder, 20).ok();
+                let pid = pid.and_then(|pid| pid.trim().parse().ok());
+                RunError::InUse { path: path.to_owned(), pid }
+            }
+            error => error.into(),
+        })?;
+        crate::fs::write_atomic(&holder, format!("{}\n", std::process::id()).as_bytes())
+            .map_err(|source| RunError::Write { path: holder, source })?;
+        crate::fs::repair_dirs(path);
         sweep(path);
-        let ledger = Ledger::open(&path.join(names::LEDGER))?;
-        Ok(Self { path: path.to_owned(), ledger, _lock: lock })
+        let run = Self { path: path.to_owned(), ledger, pending: None, edited: Vec::new() };
+        run.settle()?;
+        Ok(run)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -191,7 +233,7 @@ impl RunFolder {
                 let path = self.path.display();
                 remarks.push(Remark {
                     message: format!("other users may read {path} (mode {mode:o})"),
-                    hint: Some(format!("chmod -R go= {path}")),
+                    hint: Some(format!("chmod -R go= {}", shell_path(&self.path))),
                 });
             }
         }
@@ -204,47 +246,37 @@ impl RunFolder {
     }
 
     /// Replaces the file `name` atomically.
+    ///
+    /// # Errors
+    /// A failed write, a file that a person edited since the folder was opened.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        edits::before_write(&self.path, self.ledger.entries(), name, bytes)?;
         let path = self.path.join(name);
         crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })
     }
 
     /// Replaces the file `name`, which may lie in a subfolder, with one JSON line for each of
     /// `rows`.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
     pub(crate) fn write_rows<T: Serialize>(&self, name: &str, rows: &[T]) -> Result<(), RunError> {
         if let Some(below) = Path::new(name).parent().filter(|path| !path.as_os_str().is_empty()) {
             create_private_folder(&self.path.join(below))?;
         }
-        let mut bytes = Vec::new();
-        for row in rows {
-            serde_json::to_writer(&mut bytes, row)
-                .expect("a row holds nothing that JSON cannot write");
-            bytes.push(b'\n');
-        }
-        self.write(name, &bytes)
+        self.write(name, &json_lines(rows))
     }
 
+    /// All rows of the file `name`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, with `hint`; a line that is no such row.
     pub(crate) fn read_rows<T: DeserializeOwned>(
         &self,
         name: &str,
         hint: &'static str,
     ) -> Result<Vec<T>, RunError> {
-        let path = self.path.join(name);
-        let read = |source| RunError::Read { path: path.clone(), source, hint };
-        let file = File::open(&path).map_err(read)?;
-        let mut rows = Vec::new();
-        for (index, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(read)?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            rows.push(serde_json::from_str(&line).map_err(|error| RunError::Row {
-                path: path.clone(),
-                line: index + 1,
-                message: verbosity::json_fault(&error),
-            })?);
-        }
-        Ok(rows)
+        files::read_rows(&self.path, name, hint)
     }
 
     /// Records which teacher answers from here on, unless the ledger says so already.
@@ -269,33 +301,37 @@ impl RunFolder {
             });
         }
         if last != Some(identity) {
-            self.ledger.append(vec![Entry::Teacher { identity: identity.clone() }])?;
+            self.ledger.append_and_seal(vec![Entry::Teacher { identity: identity.clone() }])?;
         }
         Ok(())
     }
 
-    /// Records that `stage` has finished: its `counts`, the hashes of the `files` that it wrote or
-    /// read, and those of its `decisions` (row, outcome) that are new. Does nothing if the ledger
-    /// says all that already and no other stage has replaced the files since.
+    /// Records that `stage` has finished: its `counts`, the hashes of the files `names` that it
+    /// wrote or read, and those of its `decisions` (row, outcome) that are new. Does nothing if the
+    /// ledger says all that already and no other stage has replaced the files since.
     pub(crate) fn finish_stage(
         &mut self,
         stage: &str,
         counts: &[(&str, usize)],
-        files: &[&str],
+        names: &[&str],
         decisions: Vec<(usize, String)>,
     ) -> Result<(), RunError> {
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let hashed = files.iter().map(|name| Ok(((*name).to_owned(), self.hash(name)?)));
+        let hashed = names.iter().map(|name| Ok(((*name).to_owned(), self.recorded_hash(name)?)));
         let files: BTreeMap<String, String> = hashed.collect::<Result<_, RunError>>()?;
         let (mut last, mut outcomes) = (None, HashMap::new());
         for entry in self.ledger.entries() {
             match entry {
                 Entry::Stage { stage: other, .. } if other == stage => last = Some(entry),
+                // What the stage did until then was of another task.
+                Entry::TaskChanged(_) => last = None,
                 // A later stage replaced the files: the earlier entry no longer describes them.
                 Entry::Stage { files: others, .. } => {
                     let over = |(name, hash)| others.get(name).is_some_and(|other| other != hash);
                     last = last.filter(|_| !files.iter().any(over));
                 }
+                // What the stage made of the edits is told, also if it is nothing new.
+                Entry::Edit { .. } => last = None,
                 Entry::Decision { stage: other, row, outcome } if other == stage => {
                     outcomes.insert(*row, outcome.as_str());
                 }
@@ -304,6 +340,7 @@ impl RunFolder {
         }
         let end = Entry::Stage { stage: stage.to_owned(), counts, files };
         if last == Some(&end) {
+            edits::after_stage(&self.path, self.ledger.entries(), names);
             return Ok(());
         }
         let mut entries: Vec<Entry> = decisions
@@ -312,8 +349,21 @@ impl RunFolder {
             .map(|(row, outcome)| Entry::Decision { stage: stage.to_owned(), row, outcome })
             .collect();
         entries.push(end);
-        self.ledger.append(entries)?;
+        self.ledger.append_and_seal(entries)?;
+        edits::after_stage(&self.path, self.ledger.entries(), names);
         Ok(())
+    }
+
+    /// The hash of the file `name` as this program wrote it or read it last: a person may have
+    /// edited it since, and the next command records that.
+    fn recorded_hash(&self, name: &str) -> Result<String, RunError> {
+        let now = self.hash(name)?;
+        Ok(edits::written_before(&self.path, self.ledger.entries(), name, &now).unwrap_or(now))
+    }
+
+    /// The files in the subfolder `name` and below, sorted; none if there is no such folder.
+    pub(crate) fn files_in(&self, name: &str) -> Result<Vec<String>, RunError> {
+        files::files_below(&self.path, name)
     }
 
     /// SHA-256 (hex) of the file `name`.
@@ -324,11 +374,37 @@ impl RunFolder {
     }
 }
 
+/// The entry of a start: the settings, and the hash of `task.json`, on which all else rests.
+fn begun(
+    task_sha256: String,
+    prompts_sha256: String,
+    settings: &Settings,
+    task_file: String,
+) -> Entry {
+    Entry::Begun {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: now(),
+        task_sha256,
+        prompts_sha256,
+        settings: settings.to_toml(),
+        files: [(names::TASK.to_owned(), task_file)].into(),
+    }
+}
+
+/// The settings of the last start.
+fn last_settings(entries: &[Entry]) -> Option<&str> {
+    entries.iter().rev().find_map(|entry| match entry {
+        Entry::Begun { settings, .. } => Some(settings.as_str()),
+        _ => None,
+    })
+}
+
 /// Whether the folder `path`, which has no task yet, holds files that no run writes before its
 /// task.
 fn holds_other_files(path: &Path) -> bool {
     let own = |name: &str| {
-        [names::LOCK, names::LEDGER, names::COMPARISON].contains(&name) || name.ends_with(".part")
+        [names::LOCK, names::LEDGER, names::HEAD, names::COMPARISON].contains(&name)
+            || name.ends_with(".part")
     };
     fs::read_dir(path).is_ok_and(|mut entries| {
         entries.any(|entry| entry.is_ok_and(|entry| !own(&entry.file_name().to_string_lossy())))
@@ -343,29 +419,6 @@ pub(crate) fn is_imported(entries: &[Entry]) -> bool {
             .rposition(|entry| matches!(entry, Entry::Stage { stage, .. } if stage == wanted))
     };
     stage("import") > stage("generate")
-}
-
-/// Now, as `YYYY-MM-DD hh:mm:ss UTC`.
-fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for days since 1970-01-01.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!(
-        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
 }
 
 #[cfg(test)]

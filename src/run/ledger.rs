@@ -5,11 +5,17 @@
 //! One JSON object per line. Each line carries the SHA-256 of the line before it, so a changed or
 //! missing line is detected. Lines are written in one piece and synced; an incomplete last line is
 //! removed. Calls and students are found by their key in an index, not by scanning.
+//!
+//! The open file is locked: two processes that append would break the chain. At the end of each
+//! stage the hash of the last line goes into `ledger.head` as well, since no line follows it that
+//! would show a change.
+
+mod task_changed;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::File,
+    fs::{self, File, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -17,9 +23,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dataset::TestPredictions, hash, hint::Hint, interrupt, prompt::reply::ReplyFault,
-    teacher::TeacherIdentity, verbosity,
+    dataset::{RowEdit, TestPredictions},
+    fs::{is_at, open_for_update, write_atomic},
+    hash::{self, ChainHead},
+    hint::Hint,
+    interrupt,
+    prompt::reply::ReplyFault,
+    teacher::TeacherIdentity,
+    verbosity,
 };
+
+use super::names;
+
+pub(crate) use task_changed::{KeptTexts, SetAside, TaskChanged};
 
 /// Why the ledger cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +44,8 @@ pub enum LedgerError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
+    #[error("{path} is in use by another process")]
+    Locked { path: PathBuf },
     #[error("{path}:{line}: {message}")]
     Broken { path: PathBuf, line: usize, message: String },
 }
@@ -39,6 +57,7 @@ impl Hint for LedgerError {
                 "finished work is kept; fix the cause, then rerun the command to continue"
             }
             Self::Read { .. } => "check the file's permissions and the disk",
+            Self::Locked { .. } => "wait until it has finished",
             Self::Broken { .. } => {
                 "the ledger was edited or the disk is faulty, so its content cannot be trusted; start in another folder with --out"
             }
@@ -58,7 +77,12 @@ pub enum Entry {
         task_sha256: String,
         prompts_sha256: String,
         settings: String,
+        /// SHA-256 (hex) of `task.json`, by its name; absent in older ledgers.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        files: BTreeMap<String, String>,
     },
+    /// The task changed; what is kept of the run so far.
+    TaskChanged(Box<TaskChanged>),
     /// The teacher that answers from here on.
     Teacher { identity: TeacherIdentity },
     /// The teacher's reply to one request for new texts.
@@ -94,6 +118,10 @@ pub enum Entry {
         row: String,
         seed: u64,
         train_rows: usize,
+        /// Hash of all that the student depends on; `key` adds the test set. Empty in older
+        /// ledgers.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        training: String,
         /// SHA-256 (hex) of the weights that it was trained from; empty in older ledgers.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         base_sha256: String,
@@ -109,6 +137,17 @@ pub enum Entry {
         /// The class that it was given, `kept`, or the reason why it was dropped.
         outcome: String,
     },
+    /// What a person edited in one file by hand.
+    Edit {
+        file: String,
+        /// The system's name of the user who recorded it.
+        by: String,
+        /// When it was recorded.
+        at: String,
+        changes: Vec<RowEdit>,
+        /// SHA-256 (hex) of the files as they are with the edits, by their names.
+        files: BTreeMap<String, String>,
+    },
     /// A stage has finished.
     Stage {
         stage: String,
@@ -121,16 +160,18 @@ pub enum Entry {
 
 impl Entry {
     /// The key of a call or a student: the hash of all that its result depends on.
-    fn key(&self) -> Option<&str> {
+    pub(crate) fn key(&self) -> Option<&str> {
         match self {
             Self::Reply { key, .. }
             | Self::Scores { key, .. }
             | Self::Skipped { key, .. }
             | Self::Student { key, .. } => Some(key),
             Self::Begun { .. }
+            | Self::TaskChanged(_)
             | Self::Teacher { .. }
             | Self::Restart { .. }
             | Self::Decision { .. }
+            | Self::Edit { .. }
             | Self::Stage { .. } => None,
         }
     }
@@ -162,16 +203,16 @@ impl Ledger {
     /// Opens or creates `path` and checks the whole chain.
     ///
     /// # Errors
-    /// An unreadable file, a broken chain (with its line).
+    /// An unreadable file, a link, a file that another process has open, a broken chain (with its
+    /// line).
     pub(crate) fn open(path: &Path) -> Result<Self, LedgerError> {
         let read = |source| LedgerError::Read { path: path.to_owned(), source };
         let write = |source| LedgerError::Write { path: path.to_owned(), source };
-        let mut options = crate::fs::private_options();
-        options.create(true).read(true).append(true);
-        let mut file = options.open(path).map_err(write)?;
+        let mut file = locked(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(read)?;
         let (entries, last, length) = parse(path, &bytes)?;
+        check_head(path, &bytes)?;
         let torn = length < bytes.len();
         if torn {
             file.set_len(length as u64).map_err(write)?;
@@ -227,6 +268,10 @@ impl Ledger {
             bytes.push(b'\n');
         }
         let _whole = interrupt::hold();
+        if !is_at(&self.file, &self.path) {
+            let source = io::Error::other("it was removed or replaced by another program");
+            return Err(LedgerError::Write { path: self.path.clone(), source });
+        }
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // Best effort: if this fails too, the incomplete line is removed when the run resumes.
@@ -237,6 +282,51 @@ impl Ledger {
         self.last = last;
         self.index(entries);
         Ok(())
+    }
+
+    /// Appends `entries` that end a stage or begin a run, and records that the ledger went so far.
+    ///
+    /// # Errors
+    /// A failed write.
+    pub(crate) fn append_and_seal(&mut self, entries: Vec<Entry>) -> Result<(), LedgerError> {
+        self.append(entries)?;
+        let path = self.path.with_file_name(names::HEAD);
+        let head = ChainHead { lines: self.entries.len(), sha256: self.last.clone() };
+        let json = serde_json::to_vec(&head).expect("a number and a hash are JSON");
+        write_atomic(&path, &json).map_err(|source| LedgerError::Write { path, source })
+    }
+}
+
+/// Opens or creates the ledger `path` and locks it; closing the file releases the lock.
+fn locked(path: &Path) -> Result<File, LedgerError> {
+    let write = |source| LedgerError::Write { path: path.to_owned(), source };
+    loop {
+        let file = open_for_update(path).map_err(write)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::Locked { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(write(source)),
+        }
+        // Another process may have replaced the file before it was locked.
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Checks the lines in `bytes` of the ledger `path` against the file [`names::HEAD`] beside it.
+/// Older runs have none.
+fn check_head(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    let Ok(head) = fs::read(path.with_file_name(names::HEAD)) else { return Ok(()) };
+    let broken = |line, message| LedgerError::Broken { path: path.to_owned(), line, message };
+    let head: ChainHead = serde_json::from_slice(&head)
+        .map_err(|_| broken(1, format!("the file {} beside it is damaged", names::HEAD)))?;
+    let hashes: Vec<String> = hash::chained_lines(bytes).0.map(|line| line.hash).collect();
+    match head.contradiction(&hashes) {
+        Some((line, message)) => Err(broken(line, message)),
+        None => Ok(()),
     }
 }
 
@@ -298,6 +388,7 @@ mod tests {
         assert!(ledger.was_torn());
         assert_eq!(ledger.entries(), [stage("a"), stage("b")]);
         ledger.append(vec![stage("c")]).unwrap();
+        drop(ledger);
         assert_eq!(Ledger::open(&path).unwrap().entries(), [stage("a"), stage("b"), stage("c")]);
     }
 
@@ -326,6 +417,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         let two = text.match_indices('\n').nth(2).unwrap().0 + 1;
         fs::write(&path, &text[..two + 20]).unwrap();
+        fs::remove_file(folder.path().join(names::HEAD)).unwrap();
         let mut run = open();
         assert!(run.ledger().was_torn());
         finish(&mut run);
@@ -343,6 +435,41 @@ mod tests {
         fs::write(&path, text).unwrap();
         let message = Ledger::open(&path).err().unwrap().to_string();
         assert!(message.contains("ledger.jsonl:2:"), "{message}");
+    }
+
+    #[test]
+    fn one_process_at_a_time_has_the_ledger_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut first = Ledger::open(&path).unwrap();
+        assert!(matches!(Ledger::open(&path), Err(LedgerError::Locked { .. })));
+        // Removed or replaced by hand: the first does not write into a file that nobody sees.
+        fs::rename(&path, folder.path().join("old")).unwrap();
+        let second = Ledger::open(&path).unwrap();
+        let error = first.append(vec![stage("a")]).unwrap_err();
+        assert!(matches!(error, LedgerError::Write { .. }), "{error}");
+        drop((first, second));
+        assert_eq!(Ledger::open(&path).unwrap().entries(), []);
+    }
+
+    #[test]
+    fn a_changed_last_line_and_missing_lines_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::open(&path).unwrap();
+        ledger.append_and_seal(vec![stage("a"), stage("b")]).unwrap();
+        ledger.append(vec![stage("after the head")]).unwrap();
+        drop(ledger);
+        Ledger::open(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let first = text.split_inclusive('\n').next().unwrap();
+        let second = text.split_inclusive('\n').nth(1).unwrap();
+        let changed = [first, &second.replacen("\"b\"", "\"x\"", 1)].concat();
+        for (text, line) in [(changed.as_str(), 2), (first, 2), ("", 1)] {
+            fs::write(&path, text).unwrap();
+            let message = Ledger::open(&path).err().unwrap().to_string();
+            assert!(message.contains(&format!("ledger.jsonl:{line}:")), "{message}");
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //! with `jq`, resumed or replaced. Work that takes time goes into the [`ledger`] the moment it is
 //! finished: killing the program at any point loses at most the requests in flight.
 
+mod change;
+mod clock;
+pub(crate) mod edits;
 mod files;
 mod folder;
 pub(crate) mod ledger;
@@ -21,12 +24,16 @@ use std::{borrow::Cow, io, path::PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use files::{INCOMPLETE, read_json, read_settings, read_task_and_settings, read_texts};
+pub(crate) use change::{PendingChange, kept_texts, present_name, present_task, set_aside_now};
+pub(crate) use files::{
+    INCOMPLETE, read_json, read_rows, read_settings, read_task_and_settings, read_texts,
+};
 pub(crate) use folder::{Remark, RunFolder, is_imported};
 pub(crate) use replay::replay;
 
 use crate::{hash, hint::Hint, verbosity};
 use ledger::LedgerError;
+pub(crate) use ledger::{KeptTexts, SetAside, TaskChanged};
 
 /// Why a run folder cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +46,22 @@ pub enum RunError {
     Read { path: PathBuf, source: io::Error, hint: &'static str },
     #[error("{path}:{line}: {message}")]
     Row { path: PathBuf, line: usize, message: String },
-    #[error("{path} belongs to another task: its classes, seeds or test set differ")]
+    #[error("{path}:{line}: {message}")]
+    Edit { path: PathBuf, line: usize, message: String, hint: String },
+    #[error("{path} was edited while this command ran")]
+    EditedMeanwhile { path: PathBuf },
+    #[error("{path} is of the task as it was before it changed")]
+    Stale { path: PathBuf, stage: String },
+    #[error("{path} belongs to another task: none of its classes is left")]
     OtherTask { path: PathBuf },
     #[error(
         "{file} is not the teacher that {path} was started with: expected sha256 {was}, found {found}"
     )]
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
-    #[error("{path} is in use by another promptmix (process {pid})")]
-    InUse { path: PathBuf, pid: String },
+    #[error("{path} is in use by another promptmix{}", process(.pid))]
+    InUse { path: PathBuf, pid: Option<u32> },
+    #[error("nothing is written into {path}: {reason}")]
+    Unsafe { path: PathBuf, reason: String },
     #[error("{path} is not a run folder: it holds other files")]
     NotARun { path: PathBuf },
     #[error("{path} holds a single run")]
@@ -65,14 +80,27 @@ impl Hint for RunError {
                 "finished work is kept; fix the cause, then rerun the command to continue"
             }
             Self::Read { hint, .. } => hint,
+            Self::Edit { hint, .. } => hint.as_str(),
+            Self::EditedMeanwhile { .. } => {
+                "nothing was overwritten; rerun the command, which records the edit and keeps it"
+            }
             Self::Row { .. } => "each line is one JSON object with the keys of this file's rows",
+            Self::Stale { stage, .. } => {
+                return Some(
+                    format!("run the stage `{stage}` first, or all stages with `promptmix run`")
+                        .into(),
+                );
+            }
             Self::OtherTask { .. } => {
-                "choose another folder with --out, or go back to the task that it was started with"
+                "choose another folder with --out; if all classes were renamed, say so in task.toml with `formerly = \"old name\"`"
             }
             Self::OtherTeacher { .. } => {
                 "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"
             }
             Self::InUse { .. } => "wait until it has finished, or choose another folder with --out",
+            Self::Unsafe { .. } => {
+                "a link planted by another user would overwrite a file elsewhere; choose a folder of your own with --out, or take the right to write from others (`chmod go-w`) and put files in the place of links"
+            }
             Self::NotARun { .. } => "choose an empty or a new folder with --out",
             Self::SingleRun { .. } => "give the comparison a folder of its own with --out",
             Self::Comparison { .. } => "give the run a folder of its own with --out",
@@ -90,6 +118,10 @@ impl RunError {
         let message = format!("the label{} is not a class of the task", verbosity::quoted(name));
         Self::Row { path, line, message }
     }
+}
+
+fn process(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
 /// SHA-256 (hex) over the JSON of `parts`: names a piece of work by all that its result depends on.

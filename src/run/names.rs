@@ -2,16 +2,22 @@
 
 /// The task with its texts.
 pub(crate) const TASK: &str = "task.json";
+/// The next [`TASK`], while a change of the task is taken up.
+pub(crate) const NEXT_TASK: &str = "task.json.next";
 /// All settings, written out.
 pub(crate) const SETTINGS: &str = "settings.toml";
 /// Everything that cost something or was decided; see [`super::ledger`].
 pub(crate) const LEDGER: &str = "ledger.jsonl";
-/// Locked while a program has the folder open; holds its process number.
+/// How far the ledger went when a stage last ended, so that its end is not cut off unseen.
+pub(crate) const HEAD: &str = "ledger.head";
+/// The number of the process that has the folder open. What is locked is the ledger.
 pub(crate) const LOCK: &str = "run.lock";
 /// The empty file that marks the folder of a comparison.
 pub(crate) const COMPARISON: &str = "comparison";
 /// The new texts, written by `generate`.
 pub(crate) const AUGMENTED: &str = "augmented.jsonl";
+/// New texts whose classes are gone or described otherwise.
+pub(crate) const SET_ASIDE: &str = "set-aside.jsonl";
 /// The new texts with the labels that the teacher gave them.
 pub(crate) const RELABELLED: &str = "relabelled.jsonl";
 /// The seeds with the labels that the teacher gave them, where `relabel.gold` is set.
@@ -24,7 +30,9 @@ pub(crate) const DROPPED: &str = "dropped.jsonl";
 pub(crate) const PREDICTIONS: &str = "predictions.json";
 /// The folder of the student that is kept.
 pub(crate) const STUDENT: &str = "student";
-/// The key under which the ledger knows the training of [`STUDENT`].
+/// The hash of all that [`STUDENT`] was trained from, as in its entry in the ledger.
 pub(crate) const STUDENT_KEY: &str = "student.key";
 /// The folder of the state of an unfinished training.
 pub(crate) const TRAINING: &str = "training";
+/// The folder of copies of the editable files as they were written; see [`super::edits`].
+pub(crate) const WRITTEN: &str = "written";

@@ -62,9 +62,11 @@ fn of_ledger(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
             }
             Entry::Skipped { key, reason, .. } => (key, Call::Skipped(SkippedRequest { reason })),
             Entry::Begun { .. }
+            | Entry::TaskChanged(_)
             | Entry::Restart { .. }
             | Entry::Decision { .. }
             | Entry::Student { .. }
+            | Entry::Edit { .. }
             | Entry::Stage { .. } => continue,
         };
         calls.insert(key, call);

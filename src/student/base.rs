@@ -11,8 +11,15 @@ use tokenizers::Tokenizer;
 #[cfg(test)]
 use super::weights::{self, Tensors};
 use super::{
-    Result, StudentError, config::Config, model_spec::ModelSpec, network::Source, tokens,
-    vocabulary, weights::Checkpoint,
+    Result, StudentError,
+    companions::Companions,
+    config::Config,
+    error::Fault,
+    folder::{self, MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES},
+    model_spec::ModelSpec,
+    network::Source,
+    tokens, vocabulary,
+    weights::Checkpoint,
 };
 use crate::models::{self, StudentFiles};
 
@@ -72,20 +79,24 @@ impl BaseModel {
     /// Names the file and, in the weights, every tensor that is missing, misshapen or surplus.
     pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         let origin = folder.display().to_string();
-        let config = Config::parse(&read(&folder.join("config.json"))?, &origin)?;
+        folder::check(folder)?;
+        let config = folder::read(&folder.join("config.json"), MAX_CONFIG_BYTES)?;
+        let config = Config::parse(&config, &origin)?;
         let weights = folder.join("model.safetensors");
         let checkpoint = Checkpoint::open(&weights, config.architecture, &origin)?;
-        let mut files = COMPANIONS
-            .iter()
-            .filter_map(|name| Some((*name).to_owned()).zip(std::fs::read(folder.join(name)).ok()))
-            .collect::<BTreeMap<_, _>>();
-        let json = folder.join("tokenizer.json");
+        let mut files = BTreeMap::new();
+        for name in COMPANIONS {
+            let bytes = folder::read_optional(&folder.join(name), MAX_TOKENIZER_BYTES)?;
+            files.extend(bytes.map(|bytes| (name.to_owned(), bytes)));
+        }
+        let path = folder.join("tokenizer.json");
         let tokenizer = match files.get("vocab.txt") {
-            Some(words) if !json.exists() => {
-                let settings = files.get("tokenizer_config.json").map(Vec::as_slice);
-                vocabulary::tokenizer(words, settings, &origin)?
+            Some(words) if !path.exists() => {
+                let companions = Companions::read(&files);
+                let companions = companions.map_err(|fault| tokenizer_fault(&origin, fault))?;
+                vocabulary::tokenizer(words, &companions, &origin)?
             }
-            _ => read(&json)?,
+            _ => folder::read(&path, MAX_TOKENIZER_BYTES)?,
         };
         files.insert("tokenizer.json".to_owned(), tokenizer);
         Self::build(config, checkpoint, files, device, origin)
@@ -108,12 +119,16 @@ impl BaseModel {
     fn build(
         config: Config,
         checkpoint: Checkpoint,
-        files: BTreeMap<String, Vec<u8>>,
+        mut files: BTreeMap<String, Vec<u8>>,
         device: &Device,
         origin: String,
     ) -> Result<Self> {
-        checkpoint.check(&ModelSpec::new(&config, config.pooling, 0))?;
-        let tokenizer = tokens::read(&files["tokenizer.json"], &origin)?;
+        checkpoint.check_layers(config.layers)?;
+        let spec = ModelSpec::new(&config, config.pooling, 0);
+        checkpoint.check(&spec)?;
+        let head = [spec.dense_tensors(), spec.classifier_tensors()].concat();
+        checkpoint.check_finite(&[spec.encoder_tensors(), head].concat())?;
+        let tokenizer = read_tokenizer(&mut files, &origin)?;
         let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
         let inner = Inner { origin, config, checkpoint, tokenizer, files, device };
         Ok(Self { inner: Arc::new(inner) })
@@ -147,12 +162,32 @@ impl BaseModel {
         &self.inner.device
     }
 
+    /// Most tokens of a text that the encoder reads, special ones included: its positions, or what
+    /// `tokenizer_config.json` states, whichever is less.
+    pub(crate) fn max_tokens(&self) -> usize {
+        let positions = self.inner.config.max_positions;
+        tokens::stated_limit(&self.inner.files).map_or(positions, |stated| stated.min(positions))
+    }
+
+    /// The number of tokens of each text, special ones included. A text of more than
+    /// [`Self::max_tokens`] counts as one more than that.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub(crate) fn token_counts(&self, texts: &[String]) -> Result<Vec<usize>> {
+        let Inner { config, tokenizer, origin, .. } = &*self.inner;
+        let tokenizer = tokens::limited(tokenizer, self.max_tokens() + 1, origin)?;
+        let ids = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
+        Ok(ids.iter().map(|text| text.ids.len()).collect())
+    }
+
     /// Token ids of each text, special tokens included, truncated to `max_length` tokens or to the
     /// encoder's own limit, whichever is less.
     pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
         let Inner { config, tokenizer, origin, .. } = &*self.inner;
-        let tokenizer = tokens::limited(tokenizer, max_length.min(config.max_positions), origin)?;
-        tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)
+        let tokenizer = tokens::limited(tokenizer, max_length.min(self.max_tokens()), origin)?;
+        let tokens = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
+        Ok(tokens.into_iter().map(|text| text.ids).collect())
     }
 
     /// The tokens of the vocabulary by id: words, pieces such as `##ing`, special tokens.
@@ -204,6 +239,25 @@ impl Inner {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| StudentError::Read { path: path.to_owned(), source })
+/// Reads the tokenizer among `files`, as its companions complete it; what they add is written into
+/// its `tokenizer.json`, so that a saved student has it, too.
+fn read_tokenizer(files: &mut BTreeMap<String, Vec<u8>>, origin: &str) -> Result<Tokenizer> {
+    let fault = |fault| tokenizer_fault(origin, fault);
+    let mut tokenizer = tokens::read(&files["tokenizer.json"], origin)?;
+    let companions = Companions::read(files).map_err(fault)?;
+    let words = files.get("vocab.txt").map(Vec::as_slice);
+    if companions.agree(&mut tokenizer, words).map_err(fault)? {
+        let mut whole = tokenizer.clone();
+        whole.with_truncation(None).map_err(|error| tokens::fault(origin, &error))?;
+        let json = whole.to_string(false).map_err(|error| tokens::fault(origin, &error))?;
+        files.insert("tokenizer.json".to_owned(), json.into_bytes());
+    }
+    if let Some(side) = companions.side {
+        tokens::cut_on(&mut tokenizer, side, origin)?;
+    }
+    Ok(tokenizer)
+}
+
+fn tokenizer_fault(origin: &str, fault: Fault) -> StudentError {
+    StudentError::Tokenizer { origin: origin.to_owned(), fault }
 }

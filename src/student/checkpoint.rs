@@ -1,9 +1,9 @@
 //! Writes a model folder atomically: to a temporary folder beside it, synced, then renamed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Result, StudentError};
 
@@ -24,12 +24,9 @@ pub(super) fn write_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> 
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(fault(parent))?;
-    let new = beside(folder, "new");
-    let old = beside(folder, "old");
-    for leftover in [&new, &old] {
-        if leftover.exists() {
-            fs::remove_dir_all(leftover).map_err(fault(leftover))?;
-        }
+    let new = crate::fs::new_beside(folder);
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(fault(&new))?;
     }
     fs::create_dir(&new).map_err(fault(&new))?;
     for (name, bytes) in files {
@@ -37,15 +34,7 @@ pub(super) fn write_folder(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> 
         write_synced(&path, bytes).map_err(fault(&path))?;
     }
     crate::fs::sync_dir(&new).map_err(fault(&new))?;
-    if folder.exists() {
-        fs::rename(folder, &old).map_err(fault(folder))?;
-    }
-    fs::rename(&new, folder).map_err(fault(folder))?;
-    crate::fs::sync_dir(parent).map_err(fault(parent))?;
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(fault(&old))?;
-    }
-    Ok(())
+    crate::fs::replace_dir(&new, folder).map_err(fault(folder))
 }
 
 /// Whether the folder is missing, empty, or holds a model.
@@ -58,14 +47,8 @@ fn replaceable(folder: &Path) -> io::Result<bool> {
         || (folder.join("config.json").is_file() && folder.join("model.safetensors").is_file()))
 }
 
-/// A hidden sibling of `folder`, unique to this process.
-fn beside(folder: &Path, what: &str) -> PathBuf {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    folder.with_file_name(format!(".{name}.{what}-{}", std::process::id()))
-}
-
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = crate::fs::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::Device;
 use serde_json::{Map, Value};
 
 use super::{
-    BaseModel, Pooling, Precision, Result, StudentError, checkpoint,
+    BaseModel, Coverage, Pooling, Precision, Result, StudentError, checkpoint,
     classify::{check_temperature, run, softmax},
     engine::network,
     error::Fault,
+    labels::labels,
     model_spec::ModelSpec,
     network::{Network, Source},
     tokens,
     weights::{Weights, serialise},
 };
-
-/// Tokens per text for a checkpoint that does not state its training length.
-const DEFAULT_LENGTH: usize = 128;
 
 /// A text classifier.
 pub(crate) struct Classifier {
@@ -31,6 +29,8 @@ pub(crate) struct Classifier {
     /// The weights: of a folder, or in memory after a training.
     source: Arc<dyn Source>,
     network: Box<dyn Network>,
+    /// Of the texts that were classified.
+    coverage: Mutex<Coverage>,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -64,13 +64,15 @@ impl Classifier {
         let inner = &*base.inner;
         let spec = ModelSpec::new(&inner.config, pooling, labels.len());
         let network = network(spec, source.clone(), &inner.device, precision)?;
-        Ok(Self { base, labels, pooling, max_length, temperature, source, network })
+        let coverage = Mutex::default();
+        Ok(Self { base, labels, pooling, max_length, temperature, source, network, coverage })
     }
 
     /// Reads a folder written by [`Classifier::save`] or `transformers`.
     ///
     /// # Errors
-    /// Those of [`BaseModel::load`]; the checkpoint has no `id2label` or no classifier.
+    /// Those of [`BaseModel::load`]; the checkpoint has no classifier, or one of another kind
+    /// or with odd names.
     pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
         Self::load_with(folder, device, Precision::F32)
     }
@@ -82,16 +84,12 @@ impl Classifier {
     pub(crate) fn load_with(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
         let base = BaseModel::load(folder, device)?;
         let config = base.config();
-        let labels = config.labels().ok_or_else(|| StudentError::Config {
-            origin: base.inner.origin.clone(),
-            fault: Fault::with_hint(
-                "there is no id2label with the numbers 0, 1, 2, ...",
-                "this is a pretrained encoder, not a trained classifier; train it first",
-            ),
-        })?;
         let checkpoint = base.inner.checkpoint.clone();
+        let labels = labels(&config.raw, checkpoint.classes())
+            .map_err(|fault| StudentError::Config { origin: base.inner.origin.clone(), fault })?;
         checkpoint.check(&ModelSpec::new(config, config.pooling, labels.len()))?;
-        let max_length = config.max_length.unwrap_or(DEFAULT_LENGTH).min(config.max_positions);
+        let most = base.max_tokens();
+        let max_length = config.max_length.map_or(most, |length| length.min(most));
         let (pooling, temperature) = (config.pooling, config.temperature);
         Self::new(base, checkpoint, labels, pooling, max_length, temperature, precision)
     }
@@ -131,9 +129,18 @@ impl Classifier {
     /// The logits of each text, before the temperature, in the order of the texts:
     /// `[texts][classes]`.
     pub(crate) fn logits(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.logits_of(texts)?.0)
+    }
+
+    /// The same, and whether each text was cut at the length limit.
+    fn logits_of<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<f32>>, Vec<bool>)> {
         let inner = &*self.base.inner;
         let tokenizer = tokens::limited(&inner.tokenizer, self.max_length, &inner.origin)?;
-        let ids = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
+        let tokens = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
+        let truncated = tokens.iter().map(|text| text.truncated).collect();
+        let ids = tokens.into_iter().map(|text| text.ids).collect::<Vec<_>>();
+        let unknown = tokens::unknown_id(&inner.tokenizer);
+        self.seen().add(&ids, texts, unknown);
         let logits = run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))?;
         if logits.iter().flatten().any(|logit| !logit.is_finite()) {
             return Err(StudentError::Weights {
@@ -144,13 +151,49 @@ impl Classifier {
                 ),
             });
         }
-        Ok(logits)
+        Ok((logits, truncated))
+    }
+
+    /// How far the vocabulary has the words of the texts that were classified so far.
+    pub(crate) fn coverage(&self) -> Coverage {
+        *self.seen()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Coverage> {
+        self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Probability of each class for each text, in the order of the texts: `[texts][classes]`.
     pub(crate) fn predict(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let logits = self.logits(texts)?;
         Ok(logits.iter().map(|logits| softmax(logits, self.temperature)).collect())
+    }
+
+    /// Probability of each class for each text, `[texts][classes]`, and whether the text was cut at
+    /// the length limit.
+    pub(super) fn classify<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+    ) -> Result<Vec<(Vec<f32>, bool)>> {
+        let (logits, truncated) = self.logits_of(texts)?;
+        let shares = logits.iter().map(|logits| softmax(logits, self.temperature));
+        Ok(shares.zip(truncated).collect())
+    }
+
+    /// Tokens that are read of a text, special ones included.
+    pub(crate) fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The most tokens that its encoder can read.
+    pub(crate) fn longest(&self) -> usize {
+        self.base.config().max_positions
+    }
+
+    /// The same classifier with another length limit, at most [`Self::longest`].
+    pub(crate) fn with_max_length(mut self, max_length: usize) -> Self {
+        self.max_length = max_length.min(self.longest());
+        self
     }
 
     /// Writes a folder for [`Classifier::load`] and `transformers`: `config.json`,
@@ -182,7 +225,8 @@ impl Classifier {
     }
 
     /// Adds `tokenizer_config.json` and `special_tokens_map.json` if the base has none:
-    /// `transformers` needs them to know the special tokens.
+    /// `transformers` needs them to know the special tokens. States the length that this classifier
+    /// was trained with in either case.
     fn add_tokenizer_config(&self, files: &mut BTreeMap<String, Vec<u8>>) {
         let roles = [
             ("cls_token", "[CLS]"),
@@ -197,9 +241,12 @@ impl Classifier {
             .map(|(role, token)| (role.to_owned(), Value::from(token)))
             .collect::<Map<_, _>>();
         let mut config = special.clone();
-        config.insert("model_max_length".into(), self.base.inner.config.max_positions.into());
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
-        files.entry("tokenizer_config.json".to_owned()).or_insert_with(|| json(&config));
+        let stated = files.get("tokenizer_config.json");
+        let mut config =
+            stated.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or(config);
+        config.insert("model_max_length".into(), self.max_length.into());
+        files.insert("tokenizer_config.json".to_owned(), json(&config));
         files.entry("special_tokens_map.json".to_owned()).or_insert_with(|| json(&special));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Result, StudentError, classify::check_temperature, error::Fault};
+use crate::{model_file, printable::excerpt};
 
 /// Which family of networks a checkpoint belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +83,11 @@ impl Config {
     }
 
     fn read(bytes: &[u8]) -> Read<Self> {
-        let raw: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| Fault::new(error.to_string()))?;
+        if let Some(fault) = model_file::not_a_model(bytes) {
+            return Err(Fault::with_hint(fault.message, fault.hint));
+        }
+        let raw: Map<String, Value> = serde_json::from_slice(bytes)
+            .map_err(|error| Fault::with_hint(excerpt(&error.to_string()), FETCH_AGAIN))?;
         let keys = Keys(&raw);
         let architecture = keys.architecture()?;
         keys.check_positions()?;
@@ -116,7 +120,7 @@ impl Config {
             head_dropout,
             initializer_range: keys.number("initializer_range", 0.02)?,
             pooling: keys.pooling()?,
-            max_length: raw.get(MAX_LENGTH_KEY).and_then(Value::as_u64).map(|n| n as usize),
+            max_length: raw.get(MAX_LENGTH_KEY).map(|_| keys.size(MAX_LENGTH_KEY)).transpose()?,
             temperature: keys.number(TEMPERATURE_KEY, 1.0)?,
             raw: raw.clone(),
         };
@@ -142,13 +146,12 @@ impl Config {
                 return Err(Fault::with_hint(format!("{what} is {p}"), hint));
             }
         }
+        if !(0.0..1.0).contains(&self.layer_norm_eps) {
+            let hint = "it is a small positive number, such as 1e-12";
+            let message = format!("layer_norm_eps is {}", self.layer_norm_eps);
+            return Err(Fault::with_hint(message, hint));
+        }
         check_temperature(TEMPERATURE_KEY, self.temperature)
-    }
-
-    /// The labels of a fine-tuned checkpoint in the order of their ids, from `id2label`.
-    pub(super) fn labels(&self) -> Option<Vec<String>> {
-        let map = self.raw.get("id2label")?.as_object().filter(|map| !map.is_empty())?;
-        (0..map.len()).map(|id| map.get(&id.to_string())?.as_str().map(str::to_owned)).collect()
     }
 
     /// The `config.json` of a classifier over `labels`: every key of the base's file, and our own.
@@ -225,16 +228,27 @@ impl Keys<'_> {
     }
 
     fn unexpected(&self, key: &str, expected: &str) -> Fault {
-        let found = self.0.get(key).map_or("missing".to_owned(), Value::to_string);
+        let found = self.0.get(key).map_or("missing".to_owned(), |it| excerpt(&it.to_string()));
         Fault::with_hint(format!("{key} is {found}, expected {expected}"), FETCH_AGAIN)
     }
 
     fn architecture(&self) -> Read<Architecture> {
-        match self.text("model_type").unwrap_or_default() {
+        // Old files name only the class of the network.
+        let class = self.0.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str);
+        let of_class = match class {
+            Some(class) if class.starts_with("DistilBert") => "distilbert",
+            Some(class) if class.starts_with("Bert") => "bert",
+            _ => "",
+        };
+        match self.text("model_type").unwrap_or(of_class) {
             "distilbert" => Ok(Architecture::DistilBert),
             "bert" => Ok(Architecture::Bert),
+            "" => Err(Fault::with_hint(
+                "model_type is missing",
+                "add \"model_type\": \"distilbert\" or \"bert\", whichever the model is",
+            )),
             other => Err(Fault::with_hint(
-                format!("model_type is \"{other}\""),
+                format!("model_type is \"{}\"", excerpt(other)),
                 "the student must be a \"distilbert\" or a \"bert\" model",
             )),
         }
@@ -244,7 +258,7 @@ impl Keys<'_> {
         match self.text("position_embedding_type") {
             None | Some("absolute") => Ok(()),
             Some(other) => Err(Fault::with_hint(
-                format!("position_embedding_type is \"{other}\""),
+                format!("position_embedding_type is \"{}\"", excerpt(other)),
                 "take a model with absolute position embeddings",
             )),
         }
@@ -255,7 +269,7 @@ impl Keys<'_> {
             None | Some("first") => Ok(Pooling::First),
             Some("mean") => Ok(Pooling::Mean),
             Some(other) => Err(Fault::with_hint(
-                format!("{POOLING_KEY} is \"{other}\""),
+                format!("{POOLING_KEY} is \"{}\"", excerpt(other)),
                 "it is \"first\" or \"mean\"",
             )),
         }
@@ -268,7 +282,7 @@ impl Keys<'_> {
             "relu" => Ok(Activation::Relu),
             "silu" | "swish" => Ok(Activation::Silu),
             other => Err(Fault::with_hint(
-                format!("{key} is \"{other}\""),
+                format!("{key} is \"{}\"", excerpt(other)),
                 "the supported activations are gelu, gelu_new, relu and silu",
             )),
         }

@@ -8,13 +8,14 @@ const MAX_LENGTH: usize = 128;
 
 /// Embeds with the mean of a pretrained encoder's last hidden states.
 pub(crate) struct EncoderEmbedder {
+    base: BaseModel,
     encoder: SentenceEncoder,
 }
 
 impl EncoderEmbedder {
     /// An embedder that shares the weights of `base`.
     pub(crate) fn new(base: BaseModel) -> Result<Self> {
-        Ok(Self { encoder: SentenceEncoder::new(&base)? })
+        Ok(Self { encoder: SentenceEncoder::new(&base)?, base })
     }
 }
 
@@ -23,5 +24,9 @@ impl Embedder for EncoderEmbedder {
         let mut embeddings = self.encoder.means(texts, MAX_LENGTH).map_err(EmbedError::new)?;
         embeddings.iter_mut().for_each(|vector| normalise(vector));
         Ok(embeddings)
+    }
+
+    fn unfamiliar(&self, texts: &[&str]) -> std::result::Result<Option<String>, EmbedError> {
+        Ok(self.base.coverage(texts).map_err(EmbedError::new)?.warning())
     }
 }

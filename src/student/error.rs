@@ -41,7 +41,11 @@ impl Fault {
     ) -> Self {
         Self { message: message.into(), hint: Some(hint.into()) }
     }
+}
 
+impl std::error::Error for Fault {}
+
+impl Hint for Fault {
     fn hint(&self) -> Option<Cow<'_, str>> {
         self.hint.as_deref().map(Cow::Borrowed)
     }
@@ -62,6 +66,17 @@ pub(crate) enum StudentError {
         /// The file.
         path: PathBuf,
         source: std::io::Error,
+    },
+    /// A model folder holds a model in another format.
+    #[error("{} has no {missing}, but {}", folder.display(), found.display())]
+    OtherFormat {
+        /// The folder.
+        folder: PathBuf,
+        /// The file that it lacks.
+        missing: &'static str,
+        /// The file that shows what it holds.
+        found: PathBuf,
+        hint: String,
     },
     /// A file of a model folder cannot be written.
     #[error("cannot write {}", path.display())]
@@ -130,6 +145,7 @@ impl Hint for StudentError {
             Self::Read { .. } => Some(
                 "a student folder holds config.json, model.safetensors and tokenizer.json".into(),
             ),
+            Self::OtherFormat { hint, .. } => Some(hint.into()),
             Self::Write { .. } => Some(
                 "finished work is safe; free disk space or grant write access, then rerun the same command"
                     .into(),

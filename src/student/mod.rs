@@ -10,9 +10,12 @@
 //!
 //! | file | what it is for |
 //! |---|---|
-//! | `config` | `config.json`, parsed strictly; unknown keys are preserved |
+//! | `folder` | the files of a model folder: regular ones, of limited size |
+//! | `config`, `labels` | `config.json`, parsed strictly; the classes of a checkpoint |
 //! | `weights` | `model.safetensors`, mapped and checked: names, aliases, shapes, number types |
-//! | `tokens`, `vocabulary` | texts to token ids; a tokenizer for folders with only `vocab.txt` |
+//! | `tokens`, `tokenizer_bounds` | texts to token ids; what a tokenizer may do |
+//! | `companions`, `vocabulary` | the files beside `tokenizer.json`; a tokenizer from `vocab.txt` alone |
+//! | `coverage` | whether a vocabulary has the words of some texts |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `model_spec` | the tensors and dimensions of a network |
 //! | `network`, `engine` | the traits of the engines, and the choice by device |
@@ -27,6 +30,7 @@
 //! | `classifier`, `checkpoint` | the trained classifier, and how it is written |
 //! | `classify` | passes, streams, calibrated probabilities |
 //! | `embedder`, `word_neighbours` | embeddings of texts and words from the encoder |
+//! | `untrusted` | the readers by themselves, for the fuzz targets |
 //! | [`export`] | a Hugging Face folder or an ONNX file, checked |
 //!
 //! There is no global state: students can be trained in parallel ([`run_parallel`]).
@@ -36,7 +40,9 @@ pub(crate) mod bench;
 mod checkpoint;
 mod classifier;
 mod classify;
+mod companions;
 mod config;
+mod coverage;
 mod cpu;
 mod device;
 mod dropout;
@@ -44,15 +50,19 @@ mod embedder;
 mod engine;
 mod error;
 pub(crate) mod export;
+mod folder;
 mod graph;
+mod labels;
 mod model_spec;
 mod network;
 mod optimizer;
 mod packed_batch;
 mod parallel;
 mod quantised;
+mod tokenizer_bounds;
 mod tokens;
 pub(crate) mod train;
+pub(crate) mod untrusted;
 mod vocabulary;
 mod weights;
 pub(crate) mod word_neighbours;
@@ -64,17 +74,21 @@ mod parity;
 
 pub(crate) use base::BaseModel;
 pub(crate) use classifier::Classifier;
-pub(crate) use classify::{Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest};
+pub(crate) use classify::{
+    Item, Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest,
+};
 #[cfg(test)]
 pub(crate) use config::Config;
 pub(crate) use config::{Architecture, Pooling};
+pub(crate) use coverage::Coverage;
 pub(crate) use cpu::Precision;
 pub(crate) use device::device;
 pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
 pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
-    Corpus, Example, OutOfRange, Snapshots, TrainSettings, Training, max_memory_estimate, steps,
+    Corpus, Example, OutOfRange, Snapshots, TokenLengths, TrainSettings, TrainStep, Training,
+    disk_estimate, max_memory_estimate, steps,
 };
 
 /// Result of the student's functions.

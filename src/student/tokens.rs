@@ -1,23 +1,73 @@
 //! From texts to token ids, truncated to a maximum length.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
-use tokenizers::{Encoding, PostProcessor, PreTokenizerWrapper, Tokenizer, TruncationDirection};
+use serde_json::Value;
+use tokenizers::{
+    Encoding, ModelWrapper, PostProcessor, PreTokenizerWrapper, Tokenizer, TruncationDirection,
+    TruncationParams,
+};
 
 use super::{
     Result, StudentError,
     error::{Fault, TAKE_TOKENIZER_AND_CONFIG},
+    tokenizer_bounds::{self, failed, panicked},
 };
+use crate::{caught::catch, model_file};
 
 /// Minimum length: one token between the two special ones.
 const SHORTEST: usize = 3;
 
 /// Reads a `tokenizer.json`. Disables its padding and truncation: batches are packed, and the
-/// length limit comes from the settings.
+/// length limit comes from the settings. The side on which it cuts stays, in
+/// [`Tokenizer::get_truncation`].
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| fault(origin, &error))?;
+    let fault = |fault: Fault| StudentError::Tokenizer { origin: origin.to_owned(), fault };
+    if let Some(it) = model_file::not_a_model(bytes) {
+        return Err(fault(Fault::with_hint(it.message, it.hint)));
+    }
+    let json = serde_json::from_slice(bytes).map_err(|error| fault(failed(&error)))?;
+    tokenizer_bounds::check(&json).map_err(fault)?;
+    let tokenizer = catch(|| Tokenizer::from_bytes(bytes));
+    let tokenizer = tokenizer.ok_or_else(|| fault(panicked("its parser fails")))?;
+    let mut tokenizer = tokenizer.map_err(|error| fault(failed(&error)))?;
     tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|error| fault(origin, &error))?;
+    let side = tokenizer.get_truncation().map_or(TruncationDirection::Right, |it| it.direction);
+    cut_on(&mut tokenizer, side, origin)?;
+    // Words of no vocabulary, control characters, nothing: a tokenizer that fails on one of them
+    // fails here and not after hours.
+    let limited = limited(&tokenizer, PROBE_LENGTH, origin)?;
+    for text in PROBES {
+        limited.checked(text).map_err(fault)?;
+    }
     Ok(tokenizer)
+}
+
+/// Longer than any probe, whatever is added to it.
+const PROBE_LENGTH: usize = 1 << 20;
+/// Texts on which every tokenizer must work.
+const PROBES: [&str; 4] = ["", "Hello, world!", "\u{e000}\u{10ffff} \u{301}", "\u{0} \u{7f}\t"];
+
+/// `model_max_length` of the `tokenizer_config.json` among `files`, if it states a limit that a
+/// text can have: files without one hold 1e30.
+pub(super) fn stated_limit(files: &BTreeMap<String, Vec<u8>>) -> Option<usize> {
+    let config: Value = serde_json::from_slice(files.get("tokenizer_config.json")?).ok()?;
+    let limit = config.get("model_max_length")?.as_u64()?;
+    usize::try_from(limit).ok().filter(|limit| *limit >= SHORTEST)
+}
+
+/// Cuts texts on this side from here on.
+pub(super) fn cut_on(
+    tokenizer: &mut Tokenizer,
+    side: TruncationDirection,
+    origin: &str,
+) -> Result<()> {
+    // The limit, which is none, is that of [`LimitedTokenizer`].
+    let truncation =
+        TruncationParams { direction: side, max_length: usize::MAX, ..Default::default() };
+    tokenizer.with_truncation(Some(truncation)).map_err(|error| fault(origin, &error))?;
+    Ok(())
 }
 
 /// A tokenizer with a length limit. It borrows the tokenizer: copying the vocabulary takes longer
@@ -27,6 +77,8 @@ pub(super) struct LimitedTokenizer<'a> {
     tokenizer: &'a Tokenizer,
     /// Maximum tokens of a text, without the special ones.
     max_tokens: usize,
+    /// The side on which longer texts are cut.
+    side: TruncationDirection,
 }
 
 /// Limits texts to `max_length` tokens, special ones included.
@@ -49,20 +101,36 @@ pub(super) fn limited<'a>(
             "raise max_length",
         ),
     })?;
-    Ok(LimitedTokenizer { tokenizer, max_tokens })
+    let side = tokenizer.get_truncation().map_or(TruncationDirection::Right, |it| it.direction);
+    Ok(LimitedTokenizer { tokenizer, max_tokens, side })
+}
+
+/// A text as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub ids: Vec<u32>,
+    /// Whether the text was cut at the length limit.
+    pub truncated: bool,
 }
 
 /// Bytes per allowed token beyond which a prefix of the text is tried first.
 const LONG: usize = 32;
 
 impl LimitedTokenizer<'_> {
-    fn encode(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
+    /// The tokens of a text. A panic of the tokenizer is an error.
+    fn checked(&self, text: &str) -> std::result::Result<Tokens, Fault> {
+        let tokens = catch(|| self.encode(text)).ok_or_else(|| panicked("it fails on a text"))?;
+        tokens.map_err(|error| failed(&error))
+    }
+
+    fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {
         // BERT splits at white space, so text after a space does not change the tokens before it: a
         // prefix with enough tokens gives the same result as the whole text.
-        let local = matches!(
-            self.tokenizer.get_pre_tokenizer(),
-            Some(PreTokenizerWrapper::BertPreTokenizer(_))
-        );
+        let local = self.side == TruncationDirection::Right
+            && matches!(
+                self.tokenizer.get_pre_tokenizer(),
+                Some(PreTokenizerWrapper::BertPreTokenizer(_))
+            );
         let mut part = self.max_tokens.max(1) * LONG;
         while local && part < text.len() {
             let end = (0..=part).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
@@ -77,26 +145,29 @@ impl LimitedTokenizer<'_> {
         self.finish(self.tokenizer.encode_fast(text, false)?)
     }
 
-    fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Vec<u32>> {
-        encoding.truncate(self.max_tokens, 0, TruncationDirection::Right);
-        Ok(self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec())
+    fn finish(&self, mut encoding: Encoding) -> tokenizers::Result<Tokens> {
+        let truncated = encoding.len() > self.max_tokens;
+        encoding.truncate(self.max_tokens, 0, self.side);
+        let ids = self.tokenizer.post_process(encoding, None, true)?.get_ids().to_vec();
+        Ok(Tokens { ids, truncated })
     }
 }
 
 /// Fewer texts are tokenised on the calling thread: waking other threads takes longer.
 const FEW: usize = 8;
 
-/// Token ids of each text, in order; every id is below `vocab_size`.
+/// The tokens of each text, in order; every id is below `vocab_size`.
 pub(super) fn tokenise<S: AsRef<str> + Sync>(
     tokenizer: &LimitedTokenizer<'_>,
     texts: &[S],
     vocab_size: usize,
     origin: &str,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Vec<Tokens>> {
     let one = |text: &S| {
-        let ids = tokenizer.encode(text.as_ref()).map_err(|error| fault(origin, &error))?;
-        match ids.iter().find(|&&id| id as usize >= vocab_size) {
-            None => Ok(ids),
+        let fault = |fault| StudentError::Tokenizer { origin: origin.to_owned(), fault };
+        let tokens = tokenizer.checked(text.as_ref()).map_err(fault)?;
+        match tokens.ids.iter().find(|&&id| id as usize >= vocab_size) {
+            None => Ok(tokens),
             Some(id) => Err(StudentError::Tokenizer {
                 origin: origin.to_owned(),
                 fault: Fault::with_hint(
@@ -112,14 +183,24 @@ pub(super) fn tokenise<S: AsRef<str> + Sync>(
     texts.par_iter().map(one).collect()
 }
 
+/// The id of the token that stands for what the vocabulary cannot spell.
+pub(super) fn unknown_id(tokenizer: &Tokenizer) -> Option<u32> {
+    let token = match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => &model.unk_token,
+        // It keeps the id to itself; SentencePiece's name of the token is always this.
+        ModelWrapper::Unigram(_) => "<unk>",
+        ModelWrapper::BPE(model) => model.unk_token.as_ref()?,
+        ModelWrapper::WordLevel(model) => &model.unk_token,
+    };
+    tokenizer.token_to_id(token)
+}
+
 pub(super) fn fault(origin: &str, error: &dyn std::fmt::Display) -> StudentError {
-    StudentError::Tokenizer { origin: origin.to_owned(), fault: Fault::new(error.to_string()) }
+    StudentError::Tokenizer { origin: origin.to_owned(), fault: failed(error) }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokenizers::TruncationParams;
-
     use super::super::parity::fixture;
     use super::*;
 
@@ -137,14 +218,21 @@ mod tests {
             "\u{e9}\u{2003}card \u{1f642} ".repeat(400),
             "[SEP] card [MASK] ".repeat(300),
         ];
-        for max_length in [3, 7, 16, 64] {
+        let sides = [TruncationDirection::Right, TruncationDirection::Left];
+        for (max_length, side) in
+            [3, 7, 16, 64].into_iter().flat_map(|n| sides.map(|side| (n, side)))
+        {
+            let mut tokenizer = tokenizer.clone();
+            cut_on(&mut tokenizer, side, "x").unwrap();
             let mut own = tokenizer.clone();
-            own.with_truncation(Some(TruncationParams { max_length, ..Default::default() }))
-                .unwrap();
+            let truncation = TruncationParams { max_length, direction: side, ..Default::default() };
+            own.with_truncation(Some(truncation)).unwrap();
             let limited = limited(&tokenizer, max_length, "x").unwrap();
             let ids = tokenise(&limited, &texts, 73, "x").unwrap();
-            for (text, ids) in texts.iter().zip(ids) {
-                assert_eq!(ids, own.encode(text.as_str(), true).unwrap().get_ids());
+            for (text, cut) in texts.iter().zip(ids) {
+                assert_eq!(cut.ids, own.encode(text.as_str(), true).unwrap().get_ids());
+                let whole = tokenizer.encode(text.as_str(), true).unwrap();
+                assert_eq!(cut.truncated, whole.len() > max_length);
             }
         }
     }

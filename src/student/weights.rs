@@ -1,19 +1,20 @@
 //! `model.safetensors`: a checkpoint that is memory-mapped, checked, and read tensor by tensor.
 //!
 //! Real checkpoints may omit the `bert.` or `distilbert.` prefix (MiniLM), call a layer norm's
-//! weights `gamma` and `beta` (the first BERTs), store half precision, and include heads of other
-//! tasks. Names are normalised ([`full_name`]) when the file is opened. The file is untrusted: its
-//! header is checked against the file's length before any tensor is read.
+//! weights `gamma` and `beta` (the first BERTs), carry the prefix of a wrapper (`module.`), store
+//! half precision, and include heads of other tasks. Names are normalised ([`full_name`]) when the
+//! file is opened. The file is untrusted: its header is checked against the file's length before
+//! any tensor is read.
 //!
 //! Tensors are copied on demand and their pages released at once, so that a checkpoint takes no
 //! memory beside the network built from it.
 
 mod check;
+mod finite;
 mod half;
 mod source;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -25,9 +26,13 @@ use sha2::{Digest, Sha256};
 use super::{
     Architecture, Result, StudentError,
     error::{Fault, TAKE_CONFIG_AND_WEIGHTS, TAKE_TOKENIZER_AND_CONFIG},
+    folder,
     network::Source,
 };
-use crate::{hint::one_line, model_file};
+use crate::{
+    hint::one_line,
+    model_file::{self, Header},
+};
 
 #[cfg(test)]
 pub(super) use source::{Tensors, tensors};
@@ -95,7 +100,7 @@ impl Checkpoint {
     /// open (saving a student replaces the folder and does not write to old files).
     pub(super) fn open(path: &Path, architecture: Architecture, origin: &str) -> Result<Self> {
         let fault = |source| StudentError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(fault)?;
+        let file = folder::open(path)?;
         // SAFETY: the map is read-only. A process that truncates the file meanwhile kills this one.
         let map = unsafe { Mmap::map(&file) }.map_err(fault)?;
         Self::new(Bytes::Mapped(map), architecture, origin)
@@ -108,8 +113,16 @@ impl Checkpoint {
 
     fn new(bytes: Bytes, architecture: Architecture, origin: &str) -> Result<Self> {
         let fault = |fault: Fault| StudentError::Weights { origin: origin.to_owned(), fault };
-        model_file::safetensors::check(bytes.all())
-            .map_err(|error| fault(Fault::with_hint(error.message, error.hint)))?;
+        match model_file::check_bytes(bytes.all()) {
+            Ok(Header::Safetensors(_)) => {}
+            Ok(Header::Gguf(_)) => {
+                return Err(fault(Fault::with_hint(
+                    "it is a GGUF file, the format of teachers",
+                    "take the model.safetensors of a DistilBERT or BERT",
+                )));
+            }
+            Err(error) => return Err(fault(Fault::with_hint(error.message, error.hint))),
+        }
         let (header, metadata) = SafeTensors::read_metadata(bytes.all()).map_err(|error| {
             fault(Fault::with_hint(
                 one_line(&error),
@@ -144,6 +157,11 @@ impl Checkpoint {
     /// Whether the file has the tensor (full name).
     pub(super) fn holds(&self, name: &str) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// The classes of the file's classifier, if it has one.
+    pub(super) fn classes(&self) -> Option<usize> {
+        self.entries.get("classifier.weight").and_then(|entry| entry.shape.first().copied())
     }
 
     /// SHA-256 of the file, hex; computed at the first call.
@@ -257,8 +275,15 @@ fn byte_range(
     (whole && last <= file).then_some(first..last)
 }
 
+/// What programs put before the names when they save a model inside another module: PyTorch's
+/// `DataParallel` and `compile`, Lightning and home-made classes, sentence-transformers.
+const WRAPPERS: [&str; 5] = ["module.", "_orig_mod.", "model.", "0.auto_model.", "auto_model."];
+
 /// The full Hugging Face name of the tensor `name` of a file.
-fn full_name(name: &str, architecture: Architecture) -> String {
+fn full_name(mut name: &str, architecture: Architecture) -> String {
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = inner;
+    }
     let (prefix, bare): (_, &[&str]) = match architecture {
         Architecture::DistilBert => ("distilbert.", &["embeddings.", "transformer."]),
         Architecture::Bert => ("bert.", &["embeddings.", "encoder.", "pooler."]),

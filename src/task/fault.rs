@@ -5,10 +5,13 @@
 //! wrong, and has a hint. Faults are collected rather than returned one by one, so that all of them
 //! can be fixed in one go.
 
-use std::{borrow::Cow, fmt, path::PathBuf};
+use std::{
+    borrow::Cow,
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use serde::{Deserialize, Serialize};
-
+use super::limits::{MAX_ROW, MAX_ROWS, MAX_TEXT};
 use crate::{hint::Hint, verbosity};
 
 /// How many faults one message lists; the rest are counted.
@@ -57,7 +60,25 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
+        let file = &self.place.file;
+        match &self.problem {
+            // The file that is at fault is named once.
+            Problem::MissingFile { path } | Problem::MissingData { path } if path == file => {
+                write!(f, "{file}: no such file")
+            }
+            Problem::Unreadable { path, message } | Problem::NotAFile { path, message }
+                if path == file =>
+            {
+                write!(f, "{file}: cannot be read: {message}")
+            }
+            Problem::UnsupportedFormat { path, .. } if path == file => {
+                write!(f, "{file}: the format is not supported")
+            }
+            Problem::Workbook { path } if path == file => {
+                write!(f, "{file}: it is a workbook or an archive")
+            }
+            problem => write!(f, "{}: {problem}", self.place),
+        }
     }
 }
 
@@ -87,19 +108,37 @@ pub enum Problem {
     TestIsSeed { seeds: String, line: usize },
     /// Bytes that are not UTF-8.
     #[error("not UTF-8: byte 0x{byte:02x} at offset {offset}")]
-    NotUtf8 { byte: u8, offset: usize, utf16: bool },
-    /// A byte-order mark at the start of the file.
-    #[error("the file starts with a byte-order mark (BOM)")]
-    Bom,
-    /// A column (CSV, Parquet) or field (JSONL) that is missing.
+    NotUtf8 { byte: u8, offset: usize },
+    /// A file in UTF-32.
+    #[error("the file is in UTF-32")]
+    Utf32,
+    /// A row longer than a row may be.
+    #[error("the row is longer than {} MiB", MAX_ROW >> 20)]
+    RowTooLong,
+    /// A text longer than a text may be.
+    #[error("the text is longer than {} MiB", MAX_TEXT >> 20)]
+    TextTooLong,
+    /// A file that is larger than what is read into memory.
+    #[error("the file holds more than 1 GiB")]
+    TooLarge,
+    /// A file with more rows than are read into memory.
+    #[error("the file has more than {MAX_ROWS} rows")]
+    TooManyRows,
+    /// A column (CSV, Parquet) or field (JSON) that is missing. `setting` names it.
     #[error("no column {column:?}")]
-    MissingColumn { column: String, found: Vec<String> },
+    MissingColumn { column: String, found: Vec<String>, setting: &'static str },
+    /// A column whose name occurs twice, or only in several spellings.
+    #[error("more than one column {column:?}")]
+    DuplicateColumn { column: String },
+    /// Columns that are named for a file that has none.
+    #[error("it is read as one text per line and has no columns")]
+    NoColumns { setting: &'static str },
+    /// A number that is not the number of a class.
+    #[error("{number} is not the number of a class")]
+    NoSuchClass { number: String },
     /// A line that is not JSON.
     #[error("invalid JSON: {message}")]
     InvalidJson { message: String },
-    /// A whole JSON array where JSONL is expected.
-    #[error("found a JSON array instead of one JSON object per line")]
-    JsonArray,
     /// A line that is not CSV.
     #[error("invalid CSV: {message}")]
     InvalidCsv { message: String },
@@ -121,18 +160,39 @@ pub enum Problem {
     /// A file that exists but cannot be read.
     #[error("{path:?} cannot be read: {message}")]
     Unreadable { path: String, message: String },
-    /// A file name with an unsupported extension.
+    /// A folder, a pipe or a device where a file is expected.
+    #[error("{path:?} cannot be read: {message}")]
+    NotAFile { path: String, message: String },
+    /// A file that `task.toml` names and that does not exist.
+    #[error("there is no file {path:?}")]
+    MissingData { path: String },
+    /// A file in no supported format.
     #[error("the format of {path:?} is not supported")]
-    UnsupportedExtension { path: String, known: &'static str },
+    UnsupportedFormat { path: String, labelled: bool },
+    /// An Excel workbook.
+    #[error("{path:?} is a workbook or an archive")]
+    Workbook { path: String },
     /// Fewer than two classes.
     #[error("a task needs at least 2 classes, this one has {found}")]
     TooFewClasses { found: usize },
+    /// Examples with fewer than two labels.
+    #[error("a task needs at least 2 classes, the labels name {found}")]
+    TooFewLabels { found: usize },
     /// Two classes with the same name.
     #[error("class {class:?} is declared twice, first on line {first}")]
     DuplicateClass { class: String, first: usize },
+    /// Two classes whose names look alike.
+    #[error("class {class:?} looks like class {other:?} on line {line}")]
+    TwinClass { class: String, other: String, line: usize },
+    /// A label that looks like another one, at `place`.
+    #[error("label {label:?} looks like {other:?} ({place})")]
+    TwinLabel { label: String, other: String, place: String },
     /// A class name that cannot be used in a prompt.
     #[error("class name {class:?} {reason}")]
     BadClassName { class: String, reason: &'static str },
+    /// A former name of a class that cannot be one.
+    #[error("formerly = {name:?} {reason}")]
+    BadFormerName { name: String, reason: &'static str },
     /// A required key that is missing.
     #[error("{table} has no {key}")]
     MissingKey { table: &'static str, key: &'static str },
@@ -161,13 +221,27 @@ impl Problem {
                 "add seeds = \"seeds.jsonl\" to [data], or set shots = 0".into()
             }
             Self::TestIsSeed { .. } => TEST_IS_SEED_HINT.into(),
-            Self::NotUtf8 { utf16, .. } => if *utf16 { UTF16_HINT } else { UTF8_HINT }.into(),
-            Self::Bom => BOM_HINT.into(),
-            Self::MissingColumn { found, .. } => missing_column_hint(found).into(),
-            Self::InvalidJson { .. } => {
-                r#"each line is one object: {"text": "…", "label": "…"}"#.into()
+            Self::NotUtf8 { .. } | Self::Utf32 => UTF8_HINT.into(),
+            Self::RowTooLong => "check that line breaks end the rows".into(),
+            Self::TextTooLong => "cut it: a student reads the first few hundred words".into(),
+            Self::TooLarge | Self::TooManyRows => {
+                "take a sample: it is read into memory as a whole".into()
             }
-            Self::JsonArray => "convert it to lines: jq -c '.[]' OLD > NEW.jsonl".into(),
+            Self::MissingColumn { found, setting, .. } => {
+                format!("found {}; name the column with {setting}", columns(found)).into()
+            }
+            Self::DuplicateColumn { .. } => "rename or remove all but one of them".into(),
+            Self::NoColumns { setting } => {
+                format!("leave out {setting}, or check that the first line names the columns")
+                    .into()
+            }
+            Self::NoSuchClass { .. } => {
+                "the file's metadata lists the classes, counted from 0; -1 stands for no label"
+                    .into()
+            }
+            Self::InvalidJson { .. } => {
+                r#"each row is one object: {"text": "…", "label": "…"}"#.into()
+            }
             Self::InvalidCsv { .. } => CSV_HINT.into(),
             Self::InvalidParquet { .. } => PARQUET_HINT.into(),
             Self::InvalidToml { .. } => "see https://toml.io for the syntax".into(),
@@ -175,21 +249,36 @@ impl Problem {
                 "a label is the name of a class, as a string".into()
             }
             Self::WrongType { expected, .. } => format!("change the value to {expected}").into(),
-            Self::EmptyFile => "add texts, or remove the file from [data]".into(),
+            Self::EmptyFile => "add rows to it".into(),
             Self::MissingFile { path } if path.ends_with("task.toml") => {
                 "`promptmix init EXAMPLES FOLDER` creates one from labelled examples".into()
             }
-            Self::MissingFile { .. } => {
+            Self::MissingFile { .. } => "check the name and the folder".into(),
+            Self::MissingData { .. } => {
                 "check the name; files under [data] are looked up beside task.toml".into()
             }
+            Self::NotAFile { .. } => "name a file; a pipe goes to the standard input".into(),
+            Self::Workbook { .. } => "save the sheet as CSV".into(),
             Self::Unreadable { .. } => "check that it is a file and that you may read it".into(),
-            Self::UnsupportedExtension { known, .. } => format!("use {known}").into(),
+            Self::UnsupportedFormat { labelled: true, .. } => FORMATS_HINT.into(),
+            Self::UnsupportedFormat { .. } => {
+                format!("{FORMATS_HINT}, or .txt with one text per line").into()
+            }
             Self::TooFewClasses { .. } => {
                 "declare each class under its own [[class]] with name and description".into()
             }
-            Self::DuplicateClass { .. } => "rename or remove one of the two".into(),
+            Self::TooFewLabels { .. } => {
+                "add examples of another class, or name the column with --label-column".into()
+            }
+            Self::DuplicateClass { .. } | Self::TwinClass { .. } => {
+                "rename or remove one of the two".into()
+            }
+            Self::TwinLabel { .. } => TWIN_HINT.into(),
             Self::BadClassName { .. } => {
                 "use a short name on one line, such as \"password_reset\"".into()
+            }
+            Self::BadFormerName { .. } => {
+                "`formerly` is what this class, and no other, was called before".into()
             }
             Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
             Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),
@@ -199,12 +288,11 @@ impl Problem {
 
 const TEST_IS_SEED_HINT: &str =
     "remove it from one of the two files: accuracy on a text seen in training means nothing";
-const UTF16_HINT: &str =
-    "the file looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW";
 const UTF8_HINT: &str =
     "save the file as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW";
-const BOM_HINT: &str =
-    r#"save the file as "UTF-8" instead of "UTF-8 with BOM", or: sed -i '1s/^\xef\xbb\xbf//' FILE"#;
+const FORMATS_HINT: &str =
+    "use .csv, .tsv, .json, .jsonl or .parquet, with names of columns in the first row";
+const TWIN_HINT: &str = "spell the label the same way everywhere: case, white space, invisible characters and Unicode forms count";
 const CSV_HINT: &str = r#"put a text with a comma, a quote or a line break in double quotes, and double each quote in it: "so ""easy""""#;
 const PARQUET_HINT: &str =
     "write the file again (snappy, zstd, gzip or no compression), or use CSV or JSONL";
@@ -221,19 +309,6 @@ fn no_seeds_hint(class: &str, seeds: &str) -> String {
         "add a text with the label {class:?} to {seeds}, or set shots = 0 to work from \
          descriptions alone"
     )
-}
-
-fn missing_column_hint(found: &[String]) -> String {
-    match found {
-        [only] if only.contains([';', '\t']) => format!(
-            "found only one column{}: columns must be separated by commas",
-            verbosity::quoted(only)
-        ),
-        _ => format!(
-            "found {}; name the columns with text_column and label_column under [data], or with --text-column and --label-column of `init`",
-            columns(found)
-        ),
-    }
 }
 
 fn unknown_key_hint(key: &str, known: &[&'static str]) -> String {
@@ -271,7 +346,21 @@ impl Hint for TaskError {
 
 impl TaskError {
     pub(super) fn one(place: Place, problem: Problem) -> Self {
-        Self::Faults { faults: vec![Fault { place, problem }] }
+        Fault { place, problem }.into()
+    }
+
+    /// The same error with its files named as seen from where the user is: those of a task lie
+    /// below `folder`.
+    pub(super) fn below(mut self, folder: &Path) -> Self {
+        if let Self::Faults { faults } = &mut self {
+            for Fault { place, problem } in faults {
+                place.file = folder.join(&place.file).display().to_string();
+                if let Problem::TestIsSeed { seeds, .. } = problem {
+                    *seeds = folder.join(&*seeds).display().to_string();
+                }
+            }
+        }
+        self
     }
 }
 
@@ -301,32 +390,6 @@ fn hints(faults: &[Fault]) -> Option<String> {
             let lines: Vec<String> =
                 several.iter().map(|(place, hint)| format!("{place}: {hint}")).collect();
             Some(lines.join("\n"))
-        }
-    }
-}
-
-/// A task that loads but could be better. Each message names the next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Warning {
-    /// A class of which the teacher sees only the name.
-    MissingDescription { class: String, line: usize },
-    /// `shots` is not set, and the classes differ in their number of seeds.
-    ShotsByFewest { class: String, shots: usize },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingDescription { class, line } => write!(
-                f,
-                "task.toml:{line}: class {class:?} has no description; one line on what belongs to \
-                 it helps the teacher most"
-            ),
-            Self::ShotsByFewest { class, shots } => write!(
-                f,
-                "task.toml: only {shots} seeds per class are used, because {class:?} has no more; \
-                 add seeds to it, or set shots = {shots}"
-            ),
         }
     }
 }
@@ -376,7 +439,7 @@ fn columns(found: &[String]) -> String {
 }
 
 /// The names separated by commas; of many only the first few.
-fn enumerated(names: &[String]) -> String {
+pub(crate) fn enumerated(names: &[String]) -> String {
     const SHOWN: usize = 10;
     if names.is_empty() {
         return "none".into();
@@ -395,9 +458,9 @@ mod tests {
 
     #[test]
     fn edit_distance_is_levenshteins() {
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
-        assert_eq!(edit_distance("", "añb"), 3);
-        assert_eq!(edit_distance("añb", "añb"), 0);
+        for (a, b, distance) in [("kitten", "sitting", 3), ("", "añb", 3), ("añb", "añb", 0)] {
+            assert_eq!(edit_distance(a, b), distance);
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     fault::Problem,
-    read::{Faults, Lines},
+    names,
+    read::{ColumnSettings, Columns, Faults, LabelColumn, Lines},
 };
 
 /// The file's name in faults.
@@ -23,7 +24,9 @@ pub(super) type Placed<T> = (T, (usize, usize));
 /// The number of seeds per class that the file asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shots {
-    /// As many as the class with the fewest has.
+    /// Some of each class: what is shown where the file says nothing.
+    Some,
+    /// All of each class.
     All,
     /// Exactly this many.
     Exactly(usize),
@@ -32,6 +35,16 @@ pub(super) enum Shots {
 pub(super) struct ClassEntry {
     pub name: Placed<String>,
     pub description: String,
+    /// The name before it was renamed.
+    pub formerly: Option<Placed<String>>,
+}
+
+/// A file of labelled texts.
+pub(super) struct DataFile {
+    pub name: String,
+    /// Where `task.toml` names it.
+    pub place: (usize, usize),
+    pub columns: Columns,
 }
 
 pub(super) struct Manifest {
@@ -43,11 +56,9 @@ pub(super) struct Manifest {
     /// Whether all declared classes are in `classes`. If not, an unknown label may belong to a
     /// class that could not be read, and is no fault.
     pub classes_valid: bool,
-    pub seeds: Option<Placed<String>>,
-    pub test: Option<Placed<String>>,
-    pub pool: Option<Placed<String>>,
-    pub text_column: String,
-    pub label_column: String,
+    pub seeds: Option<DataFile>,
+    pub test: Option<DataFile>,
+    pub pool: Option<DataFile>,
     pub settings: toml::Table,
 }
 
@@ -120,8 +131,6 @@ impl Parser<'_> {
             seeds: None,
             test: None,
             pool: None,
-            text_column: "text".to_owned(),
-            label_column: "label".to_owned(),
             settings,
         };
         if let Some(data) = root.get("data").and_then(|data| self.table("data", data)) {
@@ -129,15 +138,11 @@ impl Parser<'_> {
             for key in data.keys() {
                 self.check_key(key, "[data]", &KNOWN, &[]);
             }
-            manifest.seeds = self.string(data, "seeds");
-            manifest.test = self.string(data, "test");
-            manifest.pool = self.string(data, "pool");
-            if let Some((column, _)) = self.string(data, "text_column") {
-                manifest.text_column = column;
-            }
-            if let Some((column, _)) = self.string(data, "label_column") {
-                manifest.label_column = column;
-            }
+            let mut columns = Columns::labelled(&[], None, ColumnSettings::Manifest);
+            self.add_columns(data, &mut columns);
+            manifest.seeds = self.data_file(data, "seeds", &columns);
+            manifest.test = self.data_file(data, "test", &columns);
+            manifest.pool = self.data_file(data, "pool", &columns);
         }
         manifest
     }
@@ -159,6 +164,7 @@ impl Parser<'_> {
             Some((value, _)) => self.wrong_type("class", "tables, each under [[class]]", value),
             None => {}
         }
+        self.check_former_names(&classes);
         if self.faults.0.len() == before && declared < 2 {
             let problem = Problem::TooFewClasses { found: declared };
             self.faults.add(FILE, (1, 1), problem);
@@ -169,7 +175,7 @@ impl Parser<'_> {
     fn class(&mut self, entry: Entry<'_, '_>, others: &[ClassEntry]) -> Option<ClassEntry> {
         let table = self.table("class", entry)?;
         for key in table.keys() {
-            self.check_key(key, "[[class]]", &["name", "description"], &[]);
+            self.check_key(key, "[[class]]", &["name", "description", "formerly"], &[]);
         }
         let description = self.string(table, "description");
         let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
@@ -183,17 +189,83 @@ impl Parser<'_> {
             self.faults.add(FILE, place, problem);
             return None;
         }
-        if let Some(first) = others.iter().find(|other| other.name.0 == name) {
-            let problem = Problem::DuplicateClass { class: name, first: first.name.1.0 };
+        let folded = names::folded(&name);
+        if let Some(first) = others.iter().find(|other| names::folded(&other.name.0) == folded) {
+            let (other, line) = (first.name.0.clone(), first.name.1.0);
+            let problem = match other == name {
+                true => Problem::DuplicateClass { class: name, first: line },
+                false => Problem::TwinClass { class: name, other, line },
+            };
             self.faults.add(FILE, place, problem);
             return None;
         }
-        Some(ClassEntry { name: (name, place), description })
+        let formerly = self.string(table, "formerly");
+        Some(ClassEntry { name: (name, place), description, formerly })
+    }
+
+    /// Adds a fault for each former name that is in use, or that two classes claim.
+    fn check_former_names(&mut self, classes: &[ClassEntry]) {
+        for (number, class) in classes.iter().enumerate() {
+            let Some((name, place)) = &class.formerly else { continue };
+            let claims = |other: &ClassEntry| {
+                other.formerly.as_ref().is_some_and(|(former, _)| former == name)
+            };
+            let reason = if classes.iter().any(|other| other.name.0 == *name) {
+                "is the name of a class of this task"
+            } else if classes[..number].iter().any(claims) {
+                "is the former name of another class, too"
+            } else {
+                continue;
+            };
+            let problem = Problem::BadFormerName { name: name.clone(), reason };
+            self.faults.add(FILE, *place, problem);
+        }
+    }
+
+    /// The file `key` of `[data]`: its name, or a table with its name and its own columns.
+    fn data_file(&mut self, data: &DeTable<'_>, key: &str, columns: &Columns) -> Option<DataFile> {
+        let value = data.get(key)?;
+        let place = self.lines.place(value.span().start);
+        let mut columns = columns.clone();
+        let DeValue::Table(table) = value.get_ref() else {
+            let (name, place) = self.string(data, key)?;
+            return Some(DataFile { name, place, columns });
+        };
+        for key in table.keys() {
+            self.check_key(key, "a file of [data]", &["file", "text_column", "label_column"], &[]);
+        }
+        if !table.contains_key("file") {
+            let problem = Problem::MissingKey { table: "the table of the file", key: "file" };
+            self.add(value.span().start, problem);
+        }
+        self.add_columns(table, &mut columns);
+        self.string(table, "file").map(|(name, _)| DataFile { name, place, columns })
+    }
+
+    /// Sets the columns that `table` names.
+    fn add_columns(&mut self, table: &DeTable<'_>, columns: &mut Columns) {
+        match table.get("text_column").map(|value| (value, value.get_ref())) {
+            Some((value, DeValue::Array(names))) => {
+                let texts = names.iter().map(|name| name.get_ref().as_str().map(str::to_owned));
+                match texts.collect::<Option<Vec<String>>>() {
+                    Some(names) if !names.is_empty() => columns.text = names,
+                    _ => self.wrong_type("text_column", "a string or an array of strings", value),
+                }
+            }
+            Some((_, DeValue::String(name))) => columns.text = vec![name.to_string()],
+            Some((value, _)) => {
+                self.wrong_type("text_column", "a string or an array of strings", value);
+            }
+            None => {}
+        }
+        if let Some((name, _)) = self.string(table, "label_column") {
+            columns.label = Some(LabelColumn::Named(name));
+        }
     }
 
     fn shots(&mut self, root: &DeTable<'_>) -> Placed<Shots> {
         let Some(value) = root.get("shots") else {
-            return (Shots::All, (0, 0));
+            return (Shots::Some, (0, 0));
         };
         let place = self.lines.place(value.span().start);
         let shots = match value.get_ref() {
@@ -206,7 +278,7 @@ impl Parser<'_> {
         if shots.is_none() {
             self.wrong_type("shots", "a whole number from 0, or \"all\"", value);
         }
-        (shots.unwrap_or(Shots::All), place)
+        (shots.unwrap_or(Shots::Some), place)
     }
 
     fn string(&mut self, table: &DeTable<'_>, key: &str) -> Option<Placed<String>> {

@@ -4,57 +4,71 @@
 //! the files it names: the labelled seeds and, optionally, a test set and a pool of real training
 //! texts. Nothing here depends on a model. Later stages start from a [`Task`] and may rely on what
 //! loading has checked: labels are indices into `classes`, no text is empty, no seed occurs twice,
-//! no test text is a seed, and every class has as many seeds as `shots` asks for.
+//! no test text is a seed, and every class has as many seeds as a number `shots` asks for.
 //!
 //! ```toml
 //! name = "help-desk"      # default: the folder's name
 //! item = "ticket"         # name of one text in prompts; default "message"
 //! items = "tickets"       # default: item + "s"
-//! shots = 2               # seeds per class; 0 = descriptions only; default "all": as many
-//!                         # as the class with the fewest has
+//! shots = 2               # seeds per class that prompts show; 0 = descriptions only,
+//!                         # "all" = all of them; default: up to 8
 //! [[class]]
 //! name = "password_reset"
 //! description = "forgotten, expired or new password"
 //! [[class]]
 //! name = "vpn"
 //! description = "remote access does not connect"
+//! formerly = "remote"     # optional: its name before, if it was renamed
 //! [data]
-//! seeds = "seeds.jsonl"   # .csv, .jsonl or .parquet, beside task.toml
+//! seeds = "seeds.jsonl"   # .csv, .tsv, .json, .jsonl or .parquet, beside task.toml
 //! test = "test.jsonl"     # optional
 //! pool = "train.jsonl"    # optional: real training texts, an upper bound to compare with
-//! text_column = "text"
+//! text_column = "text"    # several are joined: ["subject", "body"]; default: by their names
 //! label_column = "label"
+//! # or for one file: test = { file = "test.csv", text_column = "body", label_column = "topic" }
 //! ```
 //!
 //! `manifest` reads `task.toml`, `read` reads the texts, `fault` describes what is wrong, and
 //! [`scaffold()`] creates a new task from labelled examples.
 
+mod change;
 mod demo;
 mod fault;
+mod limits;
 mod manifest;
+mod names;
 mod read;
 mod scaffold;
+mod warning;
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
-use rand::seq::index;
+use rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::rng::Rng;
 
+pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
 pub use fault::TaskError;
-pub(crate) use fault::{Place, Problem, Warning};
-pub(crate) use read::{Row, read_labelled, read_texts, stream_texts};
+pub(crate) use fault::{Place, Problem, enumerated};
+pub(crate) use read::{
+    Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
+};
 pub(crate) use scaffold::scaffold;
+pub(crate) use warning::Warning;
 
-use manifest::{FILE, Manifest, Placed, Shots};
-use read::{Faults, Source};
+use manifest::{DataFile, FILE, Manifest, Shots};
+use read::{Faults, Row, Source};
+
+/// Seeds of each class that prompts show where `shots` is not set: more cost the teacher time and
+/// crowd its context.
+const SHOWN: usize = 8;
 
 /// A class: the name used in prompts and predictions, and one line on what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +76,10 @@ pub struct Class {
     pub name: String,
     /// Empty if none was given; [`Task::warnings`] lists those classes.
     pub description: String,
+    /// What the class was called before, if `task.toml` says so: a run of the task as it was then
+    /// keeps the texts of the class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formerly: Option<String>,
 }
 
 /// A text and the index of its class in [`Task::classes`].
@@ -79,13 +97,17 @@ pub struct Task {
     pub item: String,
     /// The plural of [`Task::item`].
     pub items: String,
-    /// Number of seeds used per class; every class has at least as many. 0: descriptions only.
+    /// Number of seeds per class that prompts show, all of those of a class with fewer; training
+    /// uses all seeds. 0: prompts show descriptions only.
     pub shots: usize,
     /// At least two, in the order of `task.toml`.
     pub classes: Vec<Class>,
     /// All seeds in file order, including those beyond `shots` per class.
     pub seeds: Vec<LabelledText>,
     pub test: Vec<LabelledText>,
+    /// The line of each text of the test set in its file; empty in older run folders.
+    #[serde(default)]
+    pub test_lines: Vec<usize>,
     /// Real training texts; empty if `task.toml` names none.
     pub pool: Vec<LabelledText>,
     /// The folder of `task.toml`; empty for the embedded task.
@@ -113,13 +135,19 @@ impl<'a> Files<'a> {
             Self::Embedded(files) => {
                 let file = files.iter().find(|(other, _)| *other == name);
                 let (_, bytes) = file.ok_or_else(|| Problem::MissingFile { path: name.into() })?;
-                Ok(Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes), path: None })
+                Ok(Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes) })
             }
         }
     }
 }
 
 impl Task {
+    /// The texts that were written by people: seeds, test set and pool.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        let all = self.seeds.iter().chain(&self.test).chain(&self.pool);
+        all.map(|item| item.text.as_str()).collect()
+    }
+
     /// Loads a task from its folder or its `task.toml`.
     ///
     /// # Errors
@@ -131,7 +159,8 @@ impl Task {
             .map_err(|problem| TaskError::one(Place::whole(&shown), problem))?;
         source.name = FILE.to_owned();
         let folder = file.parent().unwrap_or(Path::new(""));
-        let mut task = Self::read(&source, &Files::Folder(folder))?;
+        let mut task =
+            Self::read(&source, &Files::Folder(folder)).map_err(|error| error.below(folder))?;
         if task.name.is_empty() {
             let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
             let name = whole.file_name().unwrap_or("task".as_ref());
@@ -147,8 +176,7 @@ impl Task {
     /// # Errors
     /// As [`Task::load`].
     pub fn load_embedded(toml: &str, files: &[(&str, &[u8])]) -> Result<Self, TaskError> {
-        let source =
-            Source { name: FILE.to_owned(), bytes: Cow::Borrowed(toml.as_bytes()), path: None };
+        let source = Source { name: FILE.to_owned(), bytes: Cow::Borrowed(toml.as_bytes()) };
         let mut task = Self::read(&source, &Files::Embedded(files))?;
         if task.name.is_empty() {
             task.name = "task".to_owned();
@@ -167,11 +195,13 @@ impl Task {
             files,
             manifest: &manifest,
             labels: HashMap::new(),
+            alike: HashMap::new(),
             hash: Sha256::new(),
             faults,
         };
         for (label, class) in manifest.classes.iter().enumerate() {
-            loader.labels.insert(&class.name.0, label);
+            loader.labels.insert(names::canonical(&class.name.0).into_owned(), label);
+            loader.alike.insert(names::folded(&class.name.0), label);
         }
         loader.digest("task.toml", &source.bytes);
         let before = loader.faults.0.len();
@@ -192,6 +222,7 @@ impl Task {
         let texts =
             |located: Vec<LocatedText>| located.into_iter().map(|text| text.labelled).collect();
         faults.finish(Self {
+            test_lines: test.iter().map(|text| text.line).collect(),
             shots,
             seeds: texts(seeds),
             test: texts(test),
@@ -206,10 +237,23 @@ impl Task {
             classes: manifest
                 .classes
                 .into_iter()
-                .map(|class| Class { name: class.name.0, description: class.description })
+                .map(|class| Class {
+                    name: class.name.0,
+                    description: class.description,
+                    formerly: class.formerly.map(|(name, _)| name),
+                })
                 .collect(),
             settings: manifest.settings,
         })
+    }
+
+    /// The file and the line of row number `row` (from 0) of the test set.
+    pub(crate) fn test_place(&self, row: usize) -> String {
+        let toml = self.manifest.parse::<toml::Table>().ok();
+        let data = toml.as_ref().and_then(|table| table.get("data"));
+        let file = data.and_then(|data| data.get("test")).and_then(toml::Value::as_str);
+        let line = self.test_lines.get(row).copied().unwrap_or(row + 1);
+        format!("{}:{line}", file.unwrap_or("the test set"))
     }
 
     /// The index of the class called `name`.
@@ -222,8 +266,15 @@ impl Task {
         self.seeds.iter().filter(move |seed| seed.label == class)
     }
 
+    /// The number of seeds per class of a comparison, which gives every class as many: `shots`, or
+    /// what the class with the fewest has.
+    pub(crate) fn even_shots(&self) -> usize {
+        let fewest = (0..self.classes.len()).map(|class| self.seeds_of(class).count()).min();
+        self.shots.min(fewest.unwrap_or(0))
+    }
+
     /// `shots` seeds per class, class by class, in file order. If a class has more, the choice
-    /// depends only on `seed` and the class.
+    /// depends only on `seed` and its texts; one text more changes at most one of those drawn.
     pub fn draw_seeds(&self, seed: u64) -> Vec<LabelledText> {
         draw(&self.seeds, &vec![self.shots; self.classes.len()], "shots", seed)
     }
@@ -245,6 +296,11 @@ impl Task {
         faults.finish(self)
     }
 
+    /// [`Self::warnings`] as they are printed: one line for all classes without a description.
+    pub(crate) fn told_warnings(&self) -> Vec<String> {
+        warning::told(&self.warnings, self.classes.len())
+    }
+
     /// The place in `task.toml` of a key of [`Task::settings`], such as `student`, `epochs`; if the
     /// key is missing, that of the nearest table above it.
     pub fn place_of(&self, path: &[&str]) -> Place {
@@ -253,22 +309,29 @@ impl Task {
 }
 
 /// Draws `wanted[class]` of `texts` for each class (all if there are fewer), class by class, in the
-/// order of `texts`. The choice depends only on `stage`, `seed` and the class.
+/// order of `texts`. The choice depends only on `stage`, `seed` and the texts of the class: those
+/// with the lowest keyed hashes are drawn, so a text that is added or removed changes at most one.
 pub(crate) fn draw(
     texts: &[LabelledText],
     wanted: &[usize],
     stage: &str,
     seed: u64,
 ) -> Vec<LabelledText> {
+    let mut seen: HashMap<(usize, &str), u64> = HashMap::new();
+    let mut of_class: Vec<Vec<(u64, usize)>> = vec![Vec::new(); wanted.len()];
+    for (place, text) in texts.iter().enumerate().filter(|(_, text)| text.label < wanted.len()) {
+        let copies = seen.entry((text.label, &text.text)).or_default();
+        let rank = Rng::for_item(seed, &format!("{stage} {}", text.text), *copies).next_u64();
+        *copies += 1;
+        of_class[text.label].push((rank, place));
+    }
     let mut drawn = Vec::new();
-    for (class, &wanted) in wanted.iter().enumerate() {
-        let of_class: Vec<&LabelledText> =
-            texts.iter().filter(|text| text.label == class).collect();
-        let mut rng = Rng::for_item(seed, stage, class as u64);
-        let mut picked =
-            index::sample(&mut rng, of_class.len(), wanted.min(of_class.len())).into_vec();
-        picked.sort_unstable();
-        drawn.extend(picked.into_iter().map(|at| of_class[at].clone()));
+    for (mut ranked, &wanted) in of_class.into_iter().zip(wanted) {
+        ranked.sort_unstable();
+        ranked.truncate(wanted);
+        let mut places: Vec<usize> = ranked.into_iter().map(|(_, place)| place).collect();
+        places.sort_unstable();
+        drawn.extend(places.into_iter().map(|place| texts[place].clone()));
     }
     drawn
 }
@@ -290,7 +353,10 @@ struct LocatedText {
 struct Loader<'a> {
     files: &'a Files<'a>,
     manifest: &'a Manifest,
-    labels: HashMap<&'a str, usize>,
+    /// The classes by their names, as [`names::canonical`] writes them.
+    labels: HashMap<String, usize>,
+    /// The classes by their names, as [`names::folded`] writes them.
+    alike: HashMap<String, usize>,
     hash: Sha256,
     faults: Faults,
 }
@@ -302,21 +368,25 @@ impl Loader<'_> {
         self.hash.update(bytes);
     }
 
-    fn texts(&mut self, role: &str, file: Option<&Placed<String>>) -> Vec<LocatedText> {
-        let Some((name, place)) = file else {
+    fn texts(&mut self, role: &str, file: Option<&DataFile>) -> Vec<LocatedText> {
+        let Some(DataFile { name, place, columns }) = file else {
             return Vec::new();
         };
         let source = match self.files.open(name) {
             Ok(source) => source,
             Err(problem) => {
+                let problem = match problem {
+                    Problem::MissingFile { path } => Problem::MissingData { path },
+                    other => other,
+                };
                 self.faults.add(FILE, *place, problem);
                 return Vec::new();
             }
         };
         self.digest(role, &source.bytes);
-        let Manifest { text_column, label_column, .. } = self.manifest;
-        let rows = read::labelled(&source, text_column, label_column, &mut self.faults);
+        let rows = read::labelled(&source, columns, &mut self.faults);
         let mut texts = Vec::with_capacity(rows.len());
+        let mut twins = HashSet::new();
         for Row { text, label } in rows {
             match self.labels.get(label.value.as_str()) {
                 Some(&found) => texts.push(LocatedText {
@@ -325,12 +395,11 @@ impl Loader<'_> {
                     column: text.column,
                 }),
                 None if self.manifest.classes_valid => {
-                    let classes = self.manifest.classes.iter();
-                    let problem = Problem::UnknownLabel {
-                        label: label.value,
-                        classes: classes.map(|class| class.name.0.clone()).collect(),
-                    };
-                    self.faults.add(name, (label.line, label.column), problem);
+                    let place = (label.line, label.column);
+                    // Of each spelling, the first is enough.
+                    if let Some(problem) = self.unknown(label.value, &mut twins) {
+                        self.faults.add(name, place, problem);
+                    }
                 }
                 // The label may belong to a class that could not be read.
                 None => {}
@@ -339,8 +408,20 @@ impl Loader<'_> {
         texts
     }
 
+    /// The fault of a label that is no class; `None` for a twin that is among `twins` already.
+    fn unknown(&self, label: String, twins: &mut HashSet<String>) -> Option<Problem> {
+        let classes = &self.manifest.classes;
+        let Some(&twin) = self.alike.get(&names::folded(&label)) else {
+            let classes = classes.iter().map(|class| class.name.0.clone()).collect();
+            return Some(Problem::UnknownLabel { label, classes });
+        };
+        let (other, place) = classes[twin].name.clone();
+        let place = Place::new(FILE, place).to_string();
+        twins.insert(label.clone()).then_some(Problem::TwinLabel { label, other, place })
+    }
+
     fn check_duplicate_seeds(&mut self, seeds: &[LocatedText]) {
-        let Some((name, _)) = &self.manifest.seeds else {
+        let Some(DataFile { name, .. }) = &self.manifest.seeds else {
             return;
         };
         let mut first: HashMap<String, &LocatedText> = HashMap::new();
@@ -357,10 +438,10 @@ impl Loader<'_> {
     }
 
     fn check_test_texts(&mut self, seeds: &[LocatedText], test: &[LocatedText]) {
-        let (Some((seeds_name, _)), Some((name, _))) = (&self.manifest.seeds, &self.manifest.test)
-        else {
+        let Manifest { seeds: Some(seeds_file), test: Some(test_file), .. } = self.manifest else {
             return;
         };
+        let (seeds_name, name) = (&seeds_file.name, &test_file.name);
         let lines: HashMap<String, usize> =
             seeds.iter().map(|seed| (normalised(&seed.labelled.text), seed.line)).collect();
         for text in test {
@@ -371,12 +452,12 @@ impl Loader<'_> {
         }
     }
 
-    /// The number of seeds per class. Adds a fault for each class that has fewer.
+    /// The number of seeds per class that prompts show. Adds a fault for each class that has fewer.
     fn shots(&mut self, seeds: &[LocatedText], warnings: &mut Vec<Warning>) -> usize {
         let (asked, place) = self.manifest.shots;
-        let Some((seeds_name, _)) = &self.manifest.seeds else {
+        let Some(DataFile { name: seeds_name, .. }) = &self.manifest.seeds else {
             return match asked {
-                Shots::All | Shots::Exactly(0) => 0,
+                Shots::Some | Shots::All | Shots::Exactly(0) => 0,
                 Shots::Exactly(shots) => {
                     self.faults.add(FILE, place, Problem::NoSeedsFile { shots });
                     0
@@ -387,10 +468,11 @@ impl Loader<'_> {
         for seed in seeds {
             counts[seed.labelled.label] += 1;
         }
-        let fewest = counts.iter().copied().min().unwrap_or(0);
-        let needed = match asked {
-            Shots::All => fewest.max(1),
-            Shots::Exactly(shots) => shots,
+        let most = counts.iter().copied().max().unwrap_or(0);
+        let (shots, needed) = match asked {
+            Shots::Some => (most.clamp(1, SHOWN), 1),
+            Shots::All => (most.max(1), 1),
+            Shots::Exactly(shots) => (shots, shots),
         };
         for (class, &found) in self.manifest.classes.iter().zip(&counts) {
             let name = class.name.0.clone();
@@ -401,15 +483,11 @@ impl Loader<'_> {
             };
             self.faults.add(FILE, class.name.1, problem);
         }
-        let most = counts.iter().copied().max().unwrap_or(0);
-        if asked == Shots::All && most > fewest {
-            let scarce = counts.iter().position(|&count| count == fewest);
-            warnings.push(Warning::ShotsByFewest {
-                class: self.manifest.classes[scarce.unwrap_or(0)].name.0.clone(),
-                shots: needed,
-            });
+        let shown = counts.iter().map(|&count| count.min(shots)).sum();
+        if shown < seeds.len() {
+            warnings.push(Warning::SeedsNotShown { shown, seeds: seeds.len(), shots });
         }
-        needed
+        shots
     }
 }
 

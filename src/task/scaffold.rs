@@ -4,7 +4,7 @@
 //! examples as `seeds.jsonl`. It can be loaded right away.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -14,8 +14,8 @@ use serde_json::json;
 use super::{
     fault::{Place, Problem, TaskError},
     manifest::{FILE, bad_name},
-    normalised,
-    read::{Faults, Row, Source, labelled},
+    names, normalised,
+    read::{ColumnSettings, Columns, Faults, Row, Source, labelled},
 };
 
 /// A class found among the examples. It has no description yet.
@@ -36,8 +36,9 @@ pub(crate) struct Scaffold {
     pub repeated: usize,
 }
 
-/// Creates the folder `out` with `task.toml` and `seeds.jsonl` from a CSV, JSONL or Parquet file of
-/// labelled examples. Writes nothing before all examples are checked.
+/// Creates the folder `out` with `task.toml` and `seeds.jsonl` from a file of labelled examples.
+/// Columns that are not named are found by their names. Writes nothing before all examples are
+/// checked.
 ///
 /// # Errors
 /// [`TaskError::Faults`] for invalid rows, unusable labels, a text with two labels, or fewer than
@@ -45,8 +46,8 @@ pub(crate) struct Scaffold {
 pub(crate) fn scaffold(
     examples: &Path,
     out: &Path,
-    text_column: &str,
-    label_column: &str,
+    text_columns: &[String],
+    label_column: Option<&str>,
 ) -> Result<Scaffold, TaskError> {
     match fs::read_dir(out).map(|mut entries| entries.next().is_some()) {
         Ok(false) => {}
@@ -58,11 +59,12 @@ pub(crate) fn scaffold(
     let source = Source::open(&name, examples)
         .map_err(|problem| TaskError::one(Place::whole(&name), problem))?;
     let mut faults = Faults::default();
-    let rows = labelled(&source, text_column, label_column, &mut faults);
+    let columns = Columns::labelled(text_columns, label_column, ColumnSettings::Flags);
+    let rows = labelled(&source, &columns, &mut faults);
     let (classes, kept) = group(&name, &rows, &mut faults);
     if classes.len() < 2 && faults.0.is_empty() {
         let found = classes.len();
-        faults.add(&name, (0, 0), Problem::TooFewClasses { found });
+        faults.add(&name, (0, 0), Problem::TooFewLabels { found });
     }
     faults.finish(())?;
 
@@ -74,7 +76,8 @@ pub(crate) fn scaffold(
     fs::create_dir_all(out).map_err(|source| write_error(out, source))?;
     for (file, content) in [("seeds.jsonl", seeds), (FILE, manifest(&classes))] {
         let path = out.join(file);
-        fs::write(&path, content).map_err(|source| write_error(&path, source))?;
+        crate::fs::write_atomic(&path, content.as_bytes())
+            .map_err(|source| write_error(&path, source))?;
     }
     Ok(Scaffold { folder: out.to_owned(), repeated: rows.len() - kept.len(), classes })
 }
@@ -91,13 +94,27 @@ fn group<'a>(
 ) -> (Vec<ScaffoldClass>, Vec<&'a Row>) {
     let mut classes: Vec<ScaffoldClass> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
+    let mut spellings: HashMap<String, &Row> = HashMap::new();
+    let mut twins: HashSet<&str> = HashSet::new();
     let mut seen: HashMap<String, &Row> = HashMap::new();
     let mut kept = Vec::new();
     for row in rows {
         let label = row.label.value.as_str();
-        if let Some(reason) = bad_name(label) {
+        let spelled = spellings.contains_key(&names::folded(label));
+        if let (Some(reason), false) = (bad_name(label), spelled) {
             let problem = Problem::BadClassName { class: label.to_owned(), reason };
             faults.add(name, (row.label.line, row.label.column), problem);
+            continue;
+        }
+        let other = *spellings.entry(names::folded(label)).or_insert(row);
+        if other.label.value != label {
+            // Of each spelling, the first is enough.
+            if twins.insert(label) {
+                let place = Place::new(name, (other.label.line, other.label.column)).to_string();
+                let (label, other) = (label.to_owned(), other.label.value.clone());
+                let problem = Problem::TwinLabel { label, other, place };
+                faults.add(name, (row.label.line, row.label.column), problem);
+            }
             continue;
         }
         let first = *seen.entry(normalised(&row.text.value)).or_insert(row);
@@ -123,7 +140,8 @@ fn manifest(classes: &[ScaffoldClass]) -> String {
         "# The name of one text in prompts, such as \"ticket\", and its plural.\n\
          item = \"message\"\n\
          items = \"messages\"\n\
-         # Seeds used per class; without this line, as many as the class with the fewest has.\n\
+         # Examples per class that prompts show; without this line up to 8, or fewer where the\n\
+         # teacher's context is small. Training uses all of them.\n\
          # shots = 2\n\n",
     );
     for class in classes {
@@ -138,7 +156,12 @@ fn manifest(classes: &[ScaffoldClass]) -> String {
     text.push_str(
         "[data]\n\
          seeds = \"seeds.jsonl\"\n\
-         # test = \"test.jsonl\" # labelled texts that training never sees, to measure accuracy\n",
+         # test = \"test.jsonl\" # labelled texts that training never sees, to measure accuracy\n\n\
+         # The models, unless --teacher and --student name them: `promptmix models list`, or a file.\n\
+         # [teacher]\n\
+         # model = \"qwen2.5-1.5b-instruct\"\n\
+         # [student]\n\
+         # model = \"distilbert-base-uncased\" # the default; reads English\n",
     );
     text
 }
@@ -153,7 +176,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let examples = folder.path().join("examples.csv");
         fs::write(&examples, csv).unwrap();
-        let made = scaffold(&examples, &folder.path().join("new/desk"), "body", "intent");
+        let made = scaffold(
+            &examples,
+            &folder.path().join("new/desk"),
+            &["body".to_owned()],
+            Some("intent"),
+        );
         (folder, made)
     }
 
@@ -171,7 +199,7 @@ mod tests {
         assert_eq!(task.name, "desk");
         assert_eq!(task.classes[0].name, "say \"hi\", é");
         assert_eq!(task.seeds[1].text, "so\nlong");
-        assert_eq!((task.shots, task.seeds.len()), (1, 3));
+        assert_eq!((task.shots, task.seeds.len()), (2, 3));
         let undescribed =
             |warning: &&Warning| matches!(warning, Warning::MissingDescription { .. });
         assert_eq!(task.warnings.iter().filter(undescribed).count(), 2);
@@ -183,11 +211,30 @@ mod tests {
         let made = made.unwrap();
         let before = fs::read(made.folder.join("task.toml")).unwrap();
         let examples = folder.path().join("examples.csv");
-        let error = scaffold(&examples, &made.folder, "body", "intent").unwrap_err();
+        let error =
+            scaffold(&examples, &made.folder, &["body".to_owned()], Some("intent")).unwrap_err();
         assert!(matches!(error, TaskError::FolderNotEmpty { .. }));
         assert_eq!(fs::read(made.folder.join("task.toml")).unwrap(), before);
-        let error = scaffold(&examples, &examples, "body", "intent").unwrap_err();
+        let error =
+            scaffold(&examples, &examples, &["body".to_owned()], Some("intent")).unwrap_err();
         assert!(matches!(error, TaskError::Write { .. }), "{error}");
+    }
+
+    #[test]
+    fn labels_that_look_alike_are_faults_with_both_places() {
+        let (folder, made) =
+            make("intent,body\nvpn,a\nVPN,b\nVPN,c\nacc\u{e8}s,d\nacce\u{300}s,e\nvpn\u{200b},f\n");
+        let message = made.unwrap_err().to_string();
+        let path = folder.path().join("examples.csv").display().to_string();
+        let message = message.replace(&path, "x.csv");
+        assert_eq!(
+            message.lines().collect::<Vec<_>>(),
+            [
+                "x.csv:3:1: label \"VPN\" looks like \"vpn\" (x.csv:2:1)",
+                "x.csv:6:1: label \"acce\\u{300}s\" looks like \"acc\u{e8}s\" (x.csv:5:1)",
+                "x.csv:7:1: label \"vpn\\u{200b}\" looks like \"vpn\" (x.csv:2:1)",
+            ]
+        );
     }
 
     #[test]
@@ -196,7 +243,7 @@ mod tests {
         let error = made.unwrap_err().to_string();
         for fault in [
             "examples.csv:3:1: class name \"b\\nc\" contains a line break",
-            "examples.csv:5:1: class name \"a \" starts or ends with white space",
+            "examples.csv:5:1: label \"a \" looks like \"a\" (",
             "examples.csv:6:3: the same text as on line 2, with another label",
             "examples.csv:7:1: class name \"\" is empty",
         ] {
@@ -205,6 +252,6 @@ mod tests {
         assert!(!folder.path().join("new").exists());
         let (_folder, made) = make("intent,body\na,x\na,y\n");
         let error = made.unwrap_err().to_string();
-        assert!(error.contains("a task needs at least 2 classes, this one has 1"));
+        assert!(error.contains("a task needs at least 2 classes, the labels name 1"), "{error}");
     }
 }

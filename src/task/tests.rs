@@ -1,6 +1,6 @@
 //! Loading valid tasks, and every fault with its exact place.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::*;
 use crate::hint::Hint;
@@ -129,15 +129,16 @@ fn classes_with_too_few_seeds_are_faults() {
 }
 
 #[test]
-fn shots_default_to_what_the_class_with_the_fewest_has() {
-    let three: Vec<&str> = SEEDS.lines().take(3).collect();
-    let three = three.join("\n");
-    for shots in ["", "shots = \"all\""] {
+fn a_class_with_few_seeds_takes_none_from_the_others() {
+    let many =
+        (0..20).map(|n| format!("{{\"text\":\"reset {n}\",\"label\":\"password_reset\"}}\n"));
+    let seeds = many.collect::<String>() + "{\"text\":\"no tunnel\",\"label\":\"vpn\"}";
+    for (shots, shown) in [("", 9), ("shots = \"all\"", 21)] {
         let toml = format!("{HEAD}{DATA}").replace("shots = 2", shots);
-        let task = load(&toml, &[("seeds.jsonl", &three)]).unwrap();
-        assert_eq!((task.shots, task.seeds.len()), (1, 3));
-        let warning = Warning::ShotsByFewest { class: "vpn".into(), shots: 1 };
-        assert_eq!(task.warnings, [warning]);
+        let task = load(&toml, &[("seeds.jsonl", &seeds)]).unwrap();
+        assert_eq!((task.draw_seeds(1).len(), task.seeds.len(), task.even_shots()), (shown, 21, 1));
+        let warning = Warning::SeedsNotShown { shown, seeds: 21, shots: 8 };
+        assert_eq!(task.warnings, if shown < 21 { vec![warning] } else { Vec::new() });
     }
     let none = HEAD.replace("shots = 2", "");
     assert_eq!(load(&none, &[]).unwrap().shots, 0);
@@ -222,7 +223,7 @@ fn unknown_keys_are_faults_except_in_the_tables_of_later_stages() {
     assert_eq!(
         error.hint().unwrap(),
         "task.toml:1:1: did you mean \"shots\"?\n\
-         task.toml:12:1: the known keys are name, description\n\
+         task.toml:12:1: the known keys are name, description, formerly\n\
          task.toml:15:1: did you mean \"test\"?\n\
          task.toml:18:2: did you mean \"teacher\"?"
     );
@@ -252,7 +253,7 @@ fn values_of_the_wrong_type_are_faults() {
     );
     assert_eq!(
         seed_faults(&format!("{SEEDS}{{\"text\": \"a\", \"label\": 3}}")),
-        ["seeds.jsonl:5:24: label must be a string, found a number"]
+        ["seeds.jsonl:5:24: unknown label"]
     );
 }
 
@@ -270,11 +271,11 @@ fn invalid_toml_is_reported_with_its_place() {
 fn missing_empty_and_unsupported_files_are_faults() {
     let toml = format!("{HEAD}{DATA}test = \"t.csv\"\npool = \"p.xlsx\"\n");
     assert_eq!(
-        faults(load(&toml, &[("seeds.jsonl", "\n"), ("p.xlsx", "PK")])),
+        faults(load(&toml, &[("seeds.jsonl", "\n"), ("p.xlsx", "PK\u{3}\u{4}")])),
         [
             "seeds.jsonl: the file contains no texts",
             "task.toml:13:8: there is no file \"t.csv\"",
-            "p.xlsx: the format of \"p.xlsx\" is not supported",
+            "p.xlsx: \"p.xlsx\" is a workbook or an archive",
         ]
     );
 }
@@ -346,6 +347,48 @@ fn drawing_depends_only_on_the_seed_and_keeps_the_classes_apart() {
 }
 
 #[test]
+fn one_seed_more_or_less_changes_at_most_one_of_those_drawn() {
+    let task = task_with_forty_seeds().with_shots(5).unwrap();
+    let mut changed = 0;
+    for seed in 0..40 {
+        let before = task.draw_seeds(seed);
+        let mut more = task.clone();
+        more.seeds.insert(3, LabelledText { text: format!("new {seed}"), label: 0 });
+        let mut fewer = task.clone();
+        fewer.seeds.remove(seed as usize);
+        for after in [more.draw_seeds(seed), fewer.draw_seeds(seed)] {
+            assert_eq!(after.len(), 10);
+            let new = after.iter().filter(|text| !before.contains(text)).count();
+            assert!(new <= 1, "{new} new with seed {seed}");
+            changed += new;
+        }
+    }
+    assert!(changed > 10, "{changed} of 80 draws changed, about a quarter is expected");
+    // Copies of a text are drawn one by one, like other texts.
+    let texts = vec![LabelledText { text: "same".to_owned(), label: 0 }; 5];
+    assert_eq!(draw(&texts, &[3], "real", 1).len(), 3);
+}
+
+#[test]
+fn a_former_name_belongs_to_one_class_that_is_gone() {
+    let formerly = |vpn: &str, reset: &str| {
+        let toml = HEAD.replace("name = \"vpn\"", &format!("name = \"vpn\"\nformerly = {vpn:?}"));
+        let name = "name = \"password_reset\"";
+        format!("{}{DATA}", toml.replace(name, &format!("{name}\nformerly = {reset:?}")))
+    };
+    let task = load(&formerly("remote", "reset"), &[("seeds.jsonl", SEEDS)]).unwrap();
+    assert_eq!(task.classes[1].formerly.as_deref(), Some("remote"));
+    assert_eq!(
+        toml_faults(&formerly("reset", "reset")),
+        ["task.toml:11:12: formerly = \"reset\" is the former name of another class, too"]
+    );
+    assert_eq!(
+        toml_faults(&formerly("password_reset", "reset")),
+        ["task.toml:11:12: formerly = \"password_reset\" is the name of a class of this task"]
+    );
+}
+
+#[test]
 fn as_many_seeds_as_shots_are_all_drawn_in_file_order() {
     let task = valid_task();
     let texts: Vec<String> = task.draw_seeds(9).into_iter().map(|seed| seed.text).collect();
@@ -391,7 +434,7 @@ fn a_folder_and_its_task_toml_load_the_same_task() {
     fs::create_dir(&home).unwrap();
     let error = Task::load(&home).unwrap_err();
     let file = home.join("task.toml").display().to_string();
-    assert_eq!(error.to_string(), format!("{file}: there is no file {file:?}"));
+    assert_eq!(error.to_string(), format!("{file}: no such file"));
     assert!(error.hint().unwrap().starts_with("`promptmix init"));
     let toml = format!("{HEAD}{DATA}").replace("name = \"help-desk\"", "");
     fs::write(home.join("task.toml"), toml.replace('\n', "\r\n")).unwrap();
@@ -412,19 +455,81 @@ fn a_folder_in_place_of_a_file_cannot_be_read() {
     fs::write(folder.path().join("task.toml"), format!("{HEAD}{DATA}")).unwrap();
     let found = faults(Task::load(folder.path()));
     assert_eq!(found.len(), 1);
-    assert!(found[0].starts_with("task.toml:12:9: \"seeds.jsonl\" cannot be read: "), "{found:?}");
+    let start = format!("{}:12:9: ", folder.path().join("task.toml").display());
+    assert!(found[0].starts_with(&format!("{start}\"seeds.jsonl\" cannot be read: ")), "{found:?}");
 }
 
 #[test]
-fn task_toml_itself_must_be_plain_utf8() {
+fn task_toml_may_have_a_byte_order_mark_and_must_be_utf8() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("task.toml");
     fs::write(folder.path().join("seeds.jsonl"), SEEDS).unwrap();
     fs::write(&file, format!("\u{feff}{HEAD}{DATA}")).unwrap();
-    assert_eq!(
-        faults(Task::load(Path::new(&file))),
-        ["task.toml:1:1: the file starts with a byte-order mark (BOM)"]
-    );
+    assert_eq!(Task::load(&file).unwrap().name, "help-desk");
+    let shown = file.display();
     fs::write(&file, b"item = \"caf\xe9\"\n").unwrap();
-    assert_eq!(faults(Task::load(&file)), ["task.toml:1:12: not UTF-8: byte 0xe9 at offset 11"]);
+    let fault = format!("{shown}:1:12: not UTF-8: byte 0xe9 at offset 11");
+    assert_eq!(faults(Task::load(&file)), [fault]);
+}
+
+#[test]
+fn classes_and_labels_that_look_alike_are_faults() {
+    let toml =
+        format!("{HEAD}[[class]]\nname = \"VPN\"\n[[class]]\nname = \"v\u{200b}pn\"\n{DATA}");
+    assert_eq!(
+        toml_faults(&toml),
+        [
+            "task.toml:12:8: class \"VPN\" looks like class \"vpn\" on line 9",
+            "task.toml:14:8: class \"v\\u{200b}pn\" looks like class \"vpn\" on line 9",
+        ]
+    );
+    let seeds = format!(
+        "{SEEDS}{}\n{}\n{}\n",
+        r#"{"text": "a", "label": "Vpn"}"#,
+        r#"{"text": "b", "label": "Vpn"}"#,
+        r#"{"text": "c", "label": "vpn "}"#,
+    );
+    assert_eq!(
+        seed_faults(&seeds),
+        [
+            "seeds.jsonl:5:24: label \"Vpn\" looks like \"vpn\" (task.toml:9:8)",
+            "seeds.jsonl:7:24: label \"vpn \" looks like \"vpn\" (task.toml:9:8)",
+        ]
+    );
+}
+
+#[test]
+fn a_number_is_the_same_label_in_all_files() {
+    let toml = "[[class]]\nname = \"0\"\n[[class]]\nname = \"1.0\"\n\
+        [data]\nseeds = \"s.csv\"\ntest = \"t.jsonl\"\n";
+    let test = "{\"text\": \"c\", \"label\": 1}\n{\"text\": \"d\", \"label\": 0.0}\n";
+    let task = load(toml, &[("s.csv", "text,label\na,0.0\nb,1\n"), ("t.jsonl", test)]).unwrap();
+    let labels = |texts: &[LabelledText]| texts.iter().map(|text| text.label).collect::<Vec<_>>();
+    assert_eq!((labels(&task.seeds), labels(&task.test)), (vec![0, 1], vec![1, 0]));
+}
+
+#[test]
+fn each_file_may_have_its_own_columns() {
+    let toml = format!(
+        "{HEAD}[data]\nseeds = \"s.csv\"\ntext_column = [\"subject\", \"body\"]\n\
+         test = {{ file = \"t.csv\", text_column = \"words\", label_column = \"topic\" }}\n"
+    )
+    .replace("shots = 2", "shots = 1");
+    let seeds = "body;subject;label\nb1;s1;vpn\nb2;s2;password_reset\n";
+    let test = "topic,words,text\nvpn,w,x\n";
+    let task = load(&toml, &[("s.csv", seeds), ("t.csv", test)]).unwrap();
+    assert_eq!(task.seeds[0].text, "s1\n\nb1");
+    assert_eq!(task.test[0].text, "w");
+    let wrong = toml.replace("file = \"t.csv\", ", "").replace("[\"subject\", \"body\"]", "[5]");
+    assert_eq!(
+        faults(load(&wrong, &[("s.csv", seeds), ("t.csv", test)]))[..2],
+        [
+            "task.toml:13:15: text_column must be a string or an array of strings, found an array",
+            "task.toml:14:8: the table of the file has no file",
+        ]
+    );
+    let missing = toml.replace("\"words\"", "\"word\"");
+    let error = load(&missing, &[("s.csv", seeds), ("t.csv", test)]).unwrap_err();
+    let hint = error.hint().unwrap().into_owned();
+    assert!(hint.contains("text_column under [data]") && !hint.contains("--text"), "{hint}");
 }

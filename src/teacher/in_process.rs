@@ -37,7 +37,7 @@ impl Teacher for InProcess {
     }
 }
 
-/// Passes finished answers on; the other events are for a supervisor.
+/// Passes on what begins and what is finished; [`EngineEvent::Alive`] is for a supervisor.
 fn forward<T>(
     event: EngineEvent<T>,
     sink: Sink<'_, T>,
@@ -46,6 +46,7 @@ fn forward<T>(
         EngineEvent::Done(done) => sink(TeacherEvent::Answers(
             done.into_iter().map(|(index, answer)| (index, Ok(answer))).collect(),
         )),
-        EngineEvent::Began(_) | EngineEvent::Alive => Ok(()),
+        EngineEvent::Began(requests) => sink(TeacherEvent::Began(requests)),
+        EngineEvent::Alive => Ok(()),
     }
 }

@@ -301,6 +301,8 @@ pub(crate) type Answer<T> = Result<T, SkippedRequest>;
 /// What a teacher reports while it works.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TeacherEvent<T> {
+    /// The prompts of these requests are being read. After a restart a request begins again.
+    Began(Vec<usize>),
     /// Answers with the indices of their requests, in any order. Each index comes exactly once.
     Answers(Vec<(usize, Answer<T>)>),
     /// The engine ended unexpectedly, for this reason, and is being restarted.

@@ -228,6 +228,20 @@ fn a_broken_chain_is_found_where_it_breaks() {
     assert_eq!(cut.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&cut.stdout).contains("NOT FOUND"));
 
+    // What a stage wrote last is known to be missing without a hash from elsewhere.
+    let cut = dir.run(&["audit", "out", "--no-nearest"]);
+    assert_eq!(cut.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&cut.stdout).into_owned();
+    assert!(
+        message.contains(&format!("BROKEN at ledger.jsonl:{lines}: it is missing")),
+        "{message}"
+    );
+    fs::remove_file(out.join("ledger.head")).unwrap();
+    fs::remove_dir_all(out.join("student")).unwrap();
+    for file in ["predictions.json", "student.key"] {
+        fs::remove_file(out.join(file)).unwrap();
+    }
+
     let mut torn = sound.clone();
     torn.extend(b"{\"n\":9,\"pre");
     fs::write(&ledger, &torn).unwrap();
@@ -261,7 +275,7 @@ fn a_locked_or_read_only_folder_can_be_audited() {
     let task = task(&dir);
     import(&dir, &task, &TEXTS[..1]);
     let out = dir.path("out");
-    let lock = fs::File::open(out.join("run.lock")).unwrap();
+    let lock = fs::File::open(out.join("ledger.jsonl")).unwrap();
     lock.lock().unwrap();
     assert!(dir.fails(&["filter", "out"]).contains("in use"), "the lock holds");
     fs::set_permissions(&out, fs::Permissions::from_mode(0o500)).unwrap();
@@ -312,7 +326,11 @@ fn a_gate_without_any_text_to_check_fails() {
     let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
     let begun: String = ledger.split_inclusive('\n').take(1).collect();
     fs::write(out.join("ledger.jsonl"), begun).unwrap();
-    fs::remove_file(out.join("train.jsonl")).unwrap();
+    for file in
+        ["ledger.head", "augmented.jsonl", "relabelled.jsonl", "train.jsonl", "dropped.jsonl"]
+    {
+        fs::remove_file(out.join(file)).unwrap();
+    }
     let message = dir.fails(&gate);
     assert!(
         message.contains("nothing to check") && message.contains("promptmix filter out"),
@@ -368,7 +386,11 @@ fn masking_writes_nothing_if_a_file_was_changed() {
     let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
     let begun: String = ledger.split_inclusive('\n').take(1).collect();
     fs::write(out.join("ledger.jsonl"), begun).unwrap();
-    fs::remove_file(out.join("relabelled.jsonl")).unwrap();
+    for file in
+        ["ledger.head", "augmented.jsonl", "relabelled.jsonl", "train.jsonl", "dropped.jsonl"]
+    {
+        fs::remove_file(out.join(file)).unwrap();
+    }
     let seen = files(&out);
     let message = dir.fails(&["audit", "out", "--no-nearest", "--redact"]);
     assert!(message.contains("no relabelled.jsonl"), "{message}");

@@ -117,7 +117,7 @@ fn init_makes_a_task_that_runs_once_it_is_described() {
     bench.write("examples.csv", "text,label\n\"I forgot it, again\",password\nno signal,wifi\n");
     let stdout = bench.ok(&["init", "examples.csv", "mine"]);
     assert!(stdout.contains("password") && stdout.contains("no description"), "{stdout}");
-    let plan = bench.run(&["plan", "mine"]);
+    let plan = bench.run(&["plan", "mine", "--teacher", "pocket", "--student", "pocket"]);
     assert_eq!(plan.status.code(), Some(0));
     assert!(bench.fails(&["init", "examples.csv", "mine"]).contains("mine"));
 }

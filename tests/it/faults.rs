@@ -14,7 +14,7 @@ fn faults_of_a_task_are_reported_with_their_place() {
         |text: &str, label: &str| format!("{{\"text\": \"{text}\", \"label\": \"{label}\"}}\n");
     let good =
         row("I forgot my password", "password_reset") + &row("dead screen", "hardware_fault");
-    let cases: [(&str, Vec<u8>, &str); 9] = [
+    let cases: [(&str, Vec<u8>, &str); 8] = [
         ("seeds.jsonl", (good.clone() + &row("x y", "pasword_reset")).into(), "seeds.jsonl:3"),
         ("seeds.jsonl", (good.clone() + &row("  ", "password_reset")).into(), "seeds.jsonl:3"),
         (
@@ -24,10 +24,9 @@ fn faults_of_a_task_are_reported_with_their_place() {
         ),
         ("seeds.jsonl", row("I forgot my password", "password_reset").into(), "hardware_fault"),
         ("seeds.jsonl", [good.as_bytes(), b"{\"text\": \"\xff\"}\n"].concat(), "seeds.jsonl:3"),
-        ("seeds.jsonl", [b"\xef\xbb\xbf", good.as_bytes()].concat(), "seeds.jsonl:1"),
         (
             "seeds.jsonl",
-            "{\"message\": \"a\", \"label\": \"password_reset\"}\n".into(),
+            "{\"id\": 1, \"words\": \"a\", \"label\": \"password_reset\"}\n".into(),
             "seeds.jsonl:1",
         ),
         ("test.jsonl", row("i forgot my password", "password_reset").into(), "test.jsonl:1"),
@@ -95,17 +94,6 @@ fn a_folder_that_is_not_a_run_is_left_alone() {
     assert!(dir.fails(&["train", "out"]).contains("not a run folder"));
     assert_eq!(fs::read_dir(dir.path("out")).unwrap().count(), 1);
     dir.fails(&["run", "task", "--out", "/proc/run"]);
-}
-
-#[test]
-fn a_run_folder_rejects_another_task() {
-    let dir = TestDir::new();
-    dir.task("");
-    dir.ok(&[&["generate", "task", "--out", "out"], &SMALL[..]].concat());
-    let toml = fs::read_to_string(dir.path("task/task.toml")).unwrap();
-    dir.write("task/task.toml", toml.replace("a device or part is broken", "something else"));
-    let errors = dir.fails(&[&["run", "task", "--out", "out"], &SMALL[..]].concat());
-    assert!(errors.contains("another task"), "{errors}");
 }
 
 #[test]

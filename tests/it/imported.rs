@@ -47,6 +47,11 @@ fn an_invalid_row_is_reported_with_its_line() {
         ("{\"text\": \"x\", \"major\": \"pasword\"}", "password_reset"),
         ("{\"text\": \"\", \"major\": \"password_reset\"}", "empty"),
         ("{\"major\": \"password_reset\"}", "text"),
+        (
+            "{\"text\": \"x\", \"major\": \"password_reset\", \"relabel\": \"password_reset\", \"p\": 1.7}",
+            "`p` is 1.7; a number from 0 to 1 is wanted",
+        ),
+        ("{\"text\": \"x\", \"major\": \"password_reset\", \"alpha\": 85}", "`alpha` is 85"),
         ("nonsense", "texts.jsonl:2"),
     ] {
         let good = "{\"text\": \"a\", \"major\": \"password_reset\"}";
@@ -54,4 +59,26 @@ fn an_invalid_row_is_reported_with_its_line() {
         let errors = dir.fails(&["import", task, "texts.jsonl", "--out", "out"]);
         assert!(errors.contains("texts.jsonl:2") && errors.contains(wanted), "{errors}");
     }
+}
+
+#[test]
+fn labels_that_are_given_are_kept_and_the_others_are_asked_for() {
+    let dir = TestDir::new();
+    let task = dir.task("");
+    // Both labels are wrong on purpose: the teacher would give others.
+    dir.write(
+        "texts.jsonl",
+        "{\"text\": \"my keyboard is broken\", \"major\": \"password_reset\"}\n\
+         {\"text\": \"the screen went dark\", \"major\": \"hardware_fault\", \"relabel\": \"password_reset\", \"p\": 0.7}\n",
+    );
+    dir.ok(&["import", task.to_str().unwrap(), "texts.jsonl", "--out", "out"]);
+    dir.ok(&["relabel", "out"]);
+    let rows = rows(&dir.path("out/relabelled.jsonl"));
+    let label = |row: &serde_json::Value| (row["relabel"].clone(), row["p"].clone());
+    assert_eq!(rows[0]["relabel"], "hardware_fault");
+    assert!(!rows[0]["probabilities"].as_array().unwrap().is_empty());
+    let ((relabel, p), wanted) = (label(&rows[1]), 0.7_f64);
+    assert_eq!((relabel.as_str(), rows[1].get("given")), (Some("password_reset"), None));
+    assert!((p.as_f64().unwrap() - wanted).abs() < 1e-6, "{p}");
+    assert_eq!(rows.len(), 2);
 }

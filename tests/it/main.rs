@@ -2,17 +2,24 @@
 
 #[cfg(target_os = "linux")]
 mod airgap;
+#[cfg(unix)]
+mod attacks;
 mod audit;
+mod bank;
 #[cfg(unix)]
 mod browser;
 mod bundle;
+mod checkpoints;
 mod compare;
 #[cfg(target_os = "linux")]
 mod crash;
+mod daily;
 mod demo;
 mod docs;
+mod edits;
 mod export;
 mod faults;
+mod grow;
 mod hostile;
 mod house;
 #[cfg(feature = "pull")]
@@ -20,6 +27,7 @@ mod hub;
 mod imported;
 #[cfg(target_os = "linux")]
 mod interrupt;
+mod lengths;
 mod library;
 mod library_pins;
 mod predict;

@@ -136,7 +136,7 @@ fn the_recorded_questions_are_relabelled_as_they_were() {
         format!("item = \"question\"\nitems = \"questions\"\n[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n{classes}"),
     );
     let teacher = format!("replay:{}", folder.join("augmented.jsonl").display());
-    let set = ["--set", "augment.per_class=51"];
+    let set = ["--student", "pocket", "--set", "augment.per_class=51"];
     bench.ok(&[&["generate", "task", "--out", "out", "--teacher", &teacher], &set[..]].concat());
     bench.ok(&["relabel", "out"]);
     let found = rows(&bench.path("out/relabelled.jsonl"));

@@ -85,7 +85,7 @@ fn error(name: &str, bench: &TestDir, args: &[&str]) {
 fn errors_of_a_task() {
     let bench = TestDir::new();
     error("missing-task", &bench, &["run", "nowhere", "--out", "out"]);
-    bench.write("examples.csv", "message,label\nI forgot my password,password\n");
+    bench.write("examples.csv", "id,words,label\n1,I forgot my password,password\n");
     error("csv-with-another-column", &bench, &["init", "examples.csv", "task"]);
     bench.task("");
     let setting = "student.epoch=3";

@@ -103,8 +103,8 @@ impl TestDir {
         child.wait().unwrap();
     }
 
-    /// Writes a small task of two classes, with `toml` appended to its task.toml. Returns its
-    /// folder.
+    /// Writes a small task of two classes, with `toml` appended to its task.toml. Teacher and
+    /// student are the pocket models, unless `toml` names others. Returns its folder.
     pub(crate) fn task(&self, toml: &str) -> PathBuf {
         self.write("task/seeds.jsonl", concat!(
             "{\"text\": \"I forgot my password\", \"label\": \"password_reset\"}\n",
@@ -122,12 +122,30 @@ impl TestDir {
             ),
         );
         let text = format!(
-            "item = \"ticket\"\nitems = \"tickets\"\n{}\n[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n{toml}\n",
+            "item = \"ticket\"\nitems = \"tickets\"\n{}\n[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n{}\n",
             "[[class]]\nname = \"password_reset\"\ndescription = \"forgotten, expired or new password\"\n\
              [[class]]\nname = \"hardware_fault\"\ndescription = \"a device or part is broken\"",
+            with_models(toml),
         );
         self.write("task/task.toml", text).parent().expect("a parent").to_owned()
     }
+}
+
+/// Tables of a task.toml that name the pocket models where they name none.
+fn with_models(toml: &str) -> String {
+    let name = |toml: String, table: &str| {
+        let (head, named) = (format!("[{table}]"), format!("[{table}]\nmodel = \"pocket\""));
+        match toml.split_once(&head) {
+            None => format!("{toml}\n{named}"),
+            Some((_, rest))
+                if rest.split("\n[").next().is_some_and(|own| own.contains("model = ")) =>
+            {
+                toml
+            }
+            Some(_) => toml.replacen(&head, &named, 1),
+        }
+    };
+    name(name(toml.to_owned(), "teacher"), "student")
 }
 
 /// The number of complete lines of `kind` in the ledger.

@@ -8,6 +8,8 @@ use super::{Findings, Integrity};
 use crate::{
     audit::{HowCopied, Nearest, Privacy},
     cli::table::aligned,
+    hint::shell_path,
+    printable::excerpt,
 };
 
 pub(super) fn json(findings: &Findings) {
@@ -23,6 +25,7 @@ pub(super) fn json(findings: &Findings) {
             "expected": expected.map(|line| json!({"found": line.is_some(), "line": line})),
         },
         "files": {"noted": chain.files.len(), "changed": changed},
+        "edits": chain.edits,
         "privacy": privacy,
         "leaks": privacy.as_ref().map(Privacy::leaks),
         "phantoms": privacy.as_ref().map(Privacy::phantoms),
@@ -47,17 +50,17 @@ pub(super) fn next_step(run: &Path) -> String {
     if run.join("comparison").exists() {
         return "`promptmix compare` writes them to texts/".to_owned();
     }
-    format!("`promptmix filter {}` writes train.jsonl", run.display())
+    format!("`promptmix filter {}` writes train.jsonl", shell_path(run))
 }
 
 /// A file name from the ledger, escaped: the ledger may come from somebody else.
 pub(super) fn name(file: &str) -> String {
-    file.escape_debug().to_string()
+    excerpt(file)
 }
 
 /// What remains to be done after masking.
 pub(super) fn redacted(run: &Path) -> String {
-    let run = run.display();
+    let run = shell_path(run);
     format!(
         "
 train.jsonl is masked, and filter.redact is on for this run. The student and the report are still based on the
@@ -84,6 +87,9 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
             ),
         ),
     }
+    if chain.protected.is_none() && chain.lines > 0 {
+        line("", "without a ledger.head its last line is not protected".into());
+    }
     if chain.torn {
         line(
             "",
@@ -100,12 +106,17 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
         }
         None => {}
     }
+    if chain.edits > 0 {
+        line("edits", format!("{} edits by hand, recorded", chain.edits));
+    }
     match (chain.files.len(), changed.as_slice()) {
-        (0, _) => line("files", "the ledger names none".into()),
+        (0, []) => line("files", "the ledger names none".into()),
         (count, []) => line("files", format!("OK, {count} files as the run wrote them")),
         (_, changed) => {
             for changed in changed {
-                let state = if changed.missing {
+                let state = if changed.unrecorded {
+                    "is NOT RECORDED in the ledger: it was added, or its stage was interrupted"
+                } else if changed.missing {
                     "is MISSING, or not a plain file of this folder"
                 } else {
                     "was CHANGED after the run wrote it"

@@ -29,10 +29,8 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
     };
     let device = build::student_device()?;
     let base = BaseModel::open(model, &device)?;
-    let classifies = workload.only.is_empty()
-        || [Kind::Classify, Kind::ClassifyFast].iter().any(|kind| workload.only.contains(kind));
     // A folder without a trained classifier is a base model.
-    let trained = Path::new(model).is_dir() && classifies;
+    let trained = Path::new(model).is_dir();
     let name = Path::new(model).file_name().map_or(model.into(), |name| name.to_string_lossy());
     let subject = Subject {
         name: &name,
@@ -61,10 +59,10 @@ pub(super) fn bench(args: &BenchArgs, model: &str, quiet: bool) -> anyhow::Resul
 /// The texts of the file with their labels; without labels, all get the same one.
 fn texts(args: &StudentBenchArgs) -> anyhow::Result<Vec<(String, String)>> {
     let Some(file) = &args.texts else { return Ok(Vec::new()) };
-    if let Ok(rows) = task::read_labelled(file, "text", "label") {
+    if let Ok(rows) = task::read_labelled(file) {
         return Ok(rows.into_iter().map(|row| (row.text.value, row.label.value)).collect());
     }
-    let cells = task::read_texts(file, "text")?;
+    let cells = task::read_texts(file)?;
     Ok(cells.into_iter().map(|cell| (cell.value, String::new())).collect())
 }
 

@@ -22,9 +22,10 @@ use crate::{
     model_file,
     models::{self, ModelError, Role},
     teacher::{
-        chat::{self, CHATML, ChatTemplate, Difference},
+        chat::{CHATML, ChatTemplate, Difference},
         worker::Launch,
     },
+    template::process_limit,
 };
 
 #[derive(Args)]
@@ -133,7 +134,7 @@ fn in_own_process(teacher: &str, file: &Path) -> Verdict {
 
 /// Runs the hidden command: prints the verdict as JSON.
 pub(crate) fn template_check(args: &TemplateCheckArgs) -> anyhow::Result<()> {
-    chat::limit_memory();
+    process_limit::limit_memory();
     limit_process();
     let verdict = Verdict::of_file(&args.file);
     println!("{}", serde_json::to_string(&verdict)?);

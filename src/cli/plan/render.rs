@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Plan, Training};
-use crate::{cli::error::warn, memory};
+use crate::{
+    cli::error::warn, memory, pipeline::count_students, report::CutTexts, student::Coverage,
+};
 
 /// Number of prompts that the warning names.
 const NAMED: usize = 5;
@@ -14,7 +16,10 @@ impl Plan {
         let time = training.time.as_ref().ok();
         let train = json!({
             "students": training.students, "rows": training.rows, "steps": training.steps,
+            "unfamiliar": training.unfamiliar,
             "memory_bytes": training.memory,
+            "max_length": training.length.map(|(limit, _)| limit),
+            "known_texts": training.length.map(|(_, texts)| texts),
             "estimated_minutes": time.map(|time| time.seconds / 60.0),
             "measured": time.is_some_and(|time| time.measured),
         });
@@ -54,6 +59,7 @@ impl Plan {
             relabelling.prompt_tokens, relabelling.read_tokens
         ));
         line("train", training.summary());
+        training.length_summary().into_iter().for_each(indented);
         let teacher = duration(self.seconds(), self.speed.measured, "--teacher");
         line("time", format!("teacher: {teacher}"));
         let students = match &training.time {
@@ -80,6 +86,9 @@ impl Plan {
             let hint = "use fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`), shorter texts or a lower `augment.max_tokens`";
             warn(&message, Some(hint));
         }
+        if let Some(message) = &self.training.unfamiliar {
+            warn(message, Some(Coverage::HINT));
+        }
         if let Some(free) = memory::available().filter(|free| *free < self.training.memory) {
             warn(
                 &format!(
@@ -100,12 +109,23 @@ impl Training {
             0 => String::new(),
             bytes => format!(", each in up to {:.1} GB of memory", bytes as f64 / 1e9),
         };
-        format!("{students} students on up to {rows} texts each, {steps} steps in all{memory}")
+        let students = count_students(*students);
+        format!("{students} on up to {rows} texts each, {steps} steps in all{memory}")
+    }
+}
+
+impl Training {
+    /// What a student reads of a text.
+    fn length_summary(&self) -> Option<String> {
+        let (limit, CutTexts { texts, cut }) = self.length?;
+        Some(format!(
+            "{limit} tokens of each text are read; {cut} of {texts} known texts are longer and are cut"
+        ))
     }
 }
 
 /// A time estimate, and whether it rests on a measurement.
-fn duration(seconds: f64, measured: bool, flag: &str) -> String {
+pub(super) fn duration(seconds: f64, measured: bool, flag: &str) -> String {
     let time = match seconds {
         seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
         seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),

@@ -4,16 +4,16 @@ use super::TEXT_TOKENS;
 use crate::{
     cli::{build, error},
     config::Settings,
+    memory,
     models::{self, Role},
+    pipeline::length,
+    report::CutTexts,
     student::{
-        self,
+        self, Coverage,
         bench::{self, Planned},
     },
     task::Task,
 };
-
-/// Number of seeds and test texts that are tokenised to estimate the length of a text.
-const SAMPLE: usize = 500;
 
 /// What the stage `train` takes.
 pub(super) struct Training {
@@ -22,8 +22,13 @@ pub(super) struct Training {
     pub rows: usize,
     /// Optimiser steps of all students together.
     pub steps: usize,
+    /// Tokens of a text that a student reads, and the known texts that are longer; `None` if the
+    /// base model is not on this machine.
+    pub length: Option<(usize, CutTexts)>,
     /// Upper bound of one student's memory in bytes; 0 if the base model is not on this machine.
     pub memory: u64,
+    /// What is wrong with the student's vocabulary for the texts of the task.
+    pub unfamiliar: Option<String>,
     /// `Err`: why there is no estimate.
     pub time: Result<bench::Estimate, String>,
 }
@@ -40,19 +45,25 @@ impl Training {
             (false, 0) => (2 * repeats, 2 * repeats * all),
             (false, _) => (3 * repeats, repeats * (2 * all + student::steps(training, seeds, 0))),
         };
-        let base = build::student(settings);
-        let memory = base
+        let classes = task.classes.len();
+        let known = build::student(settings).and_then(|base| {
+            let lengths = length::of(&base, task, [])?;
+            let training = training.with_length(&base, &lengths, classes, memory::available());
+            Ok((base, lengths, training))
+        });
+        let memory = known
             .as_ref()
-            .map_or(0, |base| student::max_memory_estimate(base, task.classes.len(), training));
+            .map_or(0, |(base, _, training)| student::max_memory_estimate(base, classes, training));
+        let coverage = known.as_ref().ok().and_then(|(base, ..)| base.coverage(&task.texts()).ok());
+        let unfamiliar = coverage.and_then(Coverage::warning);
+        let length = known.as_ref().ok().map(|(base, lengths, training)| {
+            let limit = training.limit(base);
+            let cut = lengths.cut(limit) as u64;
+            (limit, CutTexts { texts: lengths.texts() as u64, cut })
+        });
         let time = || {
-            let base = base?;
-            let known = task.seeds.iter().chain(&task.test).take(SAMPLE);
-            let known: Vec<String> = known.map(|item| item.text.clone()).collect();
-            let lengths = base.tokenise(&known, training.max_length)?;
-            let tokens = match lengths.len() {
-                0 => TEXT_TOKENS as f64,
-                count => lengths.iter().map(Vec::len).sum::<usize>() as f64 / count as f64,
-            };
+            let (base, lengths, training) = known?;
+            let tokens = lengths.mean(training.limit(&base)).unwrap_or(TEXT_TOKENS as f64);
             let planned = Planned {
                 students,
                 steps,
@@ -67,7 +78,9 @@ impl Training {
             students,
             rows,
             steps,
+            length,
             memory,
+            unfamiliar,
             time: time().map_err(|error| error::one_line(&*error)),
         }
     }

@@ -59,7 +59,7 @@ fn pairing_shows_a_difference_that_overlapping_intervals_hide() {
     assert!(accuracy_interval(&a).unwrap().low < accuracy_interval(&b).unwrap().high);
     assert!(!difference.includes_zero());
     let same = paired_difference(&a, &a).unwrap();
-    assert_eq!(same, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+    assert_eq!(same, Interval::new(0.0, 0.0, 0.0));
     assert!(same.includes_zero());
 }
 
@@ -118,7 +118,7 @@ fn two_seeds_and_two_texts_by_hand() {
     }
     // The 2.5 % quantiles fall into the first and the last of these.
     let interval = resample(&scores, "test");
-    assert_eq!(interval, Interval { mean: 0.25, low: 0.0, high: 1.0 });
+    assert_eq!(interval, Interval::new(0.25, 0.0, 1.0));
 }
 
 #[test]
@@ -175,9 +175,9 @@ fn with_one_seed_only_the_texts_vary() {
 fn constant_differences_have_no_width() {
     let (right, wrong) = (vec![vec![true; 5]; 2], vec![vec![false; 5]; 2]);
     let same = paired_difference(&right, &right).unwrap();
-    assert_eq!(same, Interval { mean: 0.0, low: 0.0, high: 0.0 });
+    assert_eq!(same, Interval::new(0.0, 0.0, 0.0));
     let all = paired_difference(&right, &wrong).unwrap();
-    assert_eq!(all, Interval { mean: 1.0, low: 1.0, high: 1.0 });
+    assert_eq!(all, Interval::new(1.0, 1.0, 1.0));
 }
 
 #[test]
@@ -260,4 +260,18 @@ fn errors_name_the_row_and_help() {
     let error = macro_f1_interval(&[0], &[vec![0, 1]], 2).unwrap_err();
     assert!(error.to_string().contains("differs: 1 and 2"), "{error}");
     assert!(error.hint().unwrap().contains("every row"));
+}
+
+#[test]
+fn one_training_seed_shows_no_difference() {
+    let interval = Interval::new(0.2, 0.1, 0.3);
+    assert!(interval.shows_difference());
+    let of_one_seed = Interval { one_seed: true, ..interval };
+    assert!(!of_one_seed.shows_difference() && !of_one_seed.negated().shows_difference());
+    assert!(of_one_seed.not_shown().contains("one training seed"));
+    assert!(!Interval::new(0.1, 0.0, 0.2).shows_difference());
+    let json = serde_json::to_value(of_one_seed).unwrap();
+    assert_eq!(json["one_seed"], true);
+    assert_eq!(serde_json::to_value(interval).unwrap().get("one_seed"), None);
+    assert_eq!(serde_json::from_value::<Interval>(json).unwrap(), of_one_seed);
 }

@@ -143,11 +143,11 @@ fn check_version(version: u32) -> Result<(), Fault> {
     }
 }
 
-/// Reads a name: text, not empty, and without a zero byte, at which C would end it.
+/// Reads a name: text, not empty, and without control characters. C would end it at a zero byte.
 fn identifier<R: Read>(file: &mut Bytes<R>, most: u64, what: &str) -> Result<String, CheckError> {
     let bytes = file.string(most, || what.to_owned())?;
     match String::from_utf8(bytes) {
-        Ok(name) if !name.is_empty() && !name.contains('\0') => Ok(name),
+        Ok(name) if !name.is_empty() && !name.contains(char::is_control) => Ok(name),
         _ => Err(Fault::new(format!("{what} is empty or not text")).into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::models::ModelError;
+use crate::{fs::free_space, models::ModelError};
 
 /// Bytes left free, for the lock file and everything else that a machine writes meanwhile.
 const RESERVE: u64 = 64 << 20;
@@ -19,7 +19,7 @@ pub(super) fn check<'a>(
     let wanted: u64 = files
         .map(|(name, size)| size.saturating_sub(length(name).max(length(&format!("{name}.part")))))
         .fold(0, u64::saturating_add);
-    match free(folder) {
+    match free_space(folder) {
         Some(free) => check_free(folder, wanted, free),
         None => Ok(()),
     }
@@ -31,28 +31,6 @@ fn check_free(folder: &Path, wanted: u64, free: u64) -> Result<(), ModelError> {
         return Ok(());
     }
     Err(ModelError::DiskFull { path: folder.to_owned(), wanted, free, missing: needed - free })
-}
-
-/// Bytes that this user may still write; `None` if the system does not report them.
-#[cfg(unix)]
-fn free(folder: &Path) -> Option<u64> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
-    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends in a zero byte, and `stat` has room for the result.
-    if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    // SAFETY: the call succeeded, so `stat` is initialised.
-    let stat = unsafe { stat.assume_init() };
-    // The types of the fields differ between systems.
-    #[allow(clippy::unnecessary_cast)]
-    Some((stat.f_bavail as u64).saturating_mul(stat.f_frsize as u64))
-}
-
-#[cfg(not(unix))]
-fn free(_folder: &Path) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
     hub::{Hub, RemoteFile, Response},
     retry::{Backoff, Failure},
 };
-use crate::{fs::private_options, models::ModelError};
+use crate::{fs::open_for_update, models::ModelError};
 
 /// Downloads `remote` to `path`. The bytes that an earlier attempt left in `path.part` are kept and
 /// the rest is fetched; a file of the full length is not fetched again.
@@ -33,7 +33,7 @@ pub(super) fn fetch(
         let _ = fs::remove_file(&part);
     }
     let write = |source| ModelError::Write { path: part.clone(), source };
-    let target = private_options().append(true).create(true).open(&part).map_err(write)?;
+    let target = open_for_update(&part).map_err(write)?;
     let mut download = Download { hub, remote, file, part: &part, target, done: length(&part) };
     progress.init(remote.size as usize, file);
     progress.update(download.done as usize);

@@ -1,6 +1,7 @@
 //! Builds a report: the sections of a run, or of the one setting of a comparison that is shown in
 //! detail.
 
+pub(crate) mod classes;
 pub(crate) mod sections;
 
 use super::{Report, ReportError};
@@ -9,10 +10,10 @@ use crate::{
     config::Settings,
     dataset::{RelabelledText, Variant},
     embed::Embedder,
-    eval::{self, accuracy_difference, accuracy_interval, macro_f1_interval},
+    eval::{self, Interval, accuracy_difference, accuracy_interval, macro_f1_interval},
     prompt::Prompts,
     report,
-    run::{RunFolder, ledger::Entry},
+    run::{RunFolder, edits::Tally, ledger::Entry},
     task::{Class, LabelledText, Task},
     teacher::TeacherIdentity,
 };
@@ -85,6 +86,7 @@ impl ReportBuilder<'_> {
             results: self.results(variants, &gold)?,
             differences: differences(variants, &gold)?,
             funnel: funnel.clone(),
+            by_hand: self.by_hand(),
             relabel: (!relabelled.is_empty()).then(|| sections::relabel(task, relabelled)),
             confusion,
             examples: sections::examples(relabelled),
@@ -92,12 +94,17 @@ impl ReportBuilder<'_> {
             reliability: reliability.collect(),
             map: sections::map(task, self.seeds, kept, predicted, self.embedder)?,
             diversity: sections::diversity(self.seeds, kept),
+            text_length: None,
             privacy: None,
             stages: self.stages(),
             provenance: self.provenance(),
-            warnings: self.warnings(),
+            warnings: self.warnings(kept),
         };
+        report.warnings.extend(one_seed(&report));
         mask(self.settings, &mut report)?;
+        if !self.settings.report.texts {
+            leave_out_texts(&mut report);
+        }
         Ok(report)
     }
 
@@ -136,10 +143,25 @@ impl ReportBuilder<'_> {
         variants.iter().map(scores).collect()
     }
 
-    /// Warnings about the task's files, and the requests that the teacher could not answer.
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> =
-            self.task.warnings.iter().map(ToString::to_string).collect();
+    /// The edits by hand that stand.
+    fn by_hand(&self) -> Option<report::ByHand> {
+        let Tally { rows, labels, texts, added, removed } = self.run.edits().tally();
+        (rows > 0).then_some(report::ByHand {
+            rows: rows as u64,
+            labels: labels as u64,
+            texts: texts as u64,
+            added: added as u64,
+            removed: removed as u64,
+        })
+    }
+
+    /// Warnings about the task's files, the classes that lack texts, and the requests that the
+    /// teacher could not answer.
+    fn warnings(&self, kept: &[RelabelledText]) -> Vec<String> {
+        let mut warnings = self.task.told_warnings();
+        if !kept.is_empty() {
+            warnings.extend(classes::without_texts(self.task, kept));
+        }
         warnings.extend(self.run.ledger.entries().iter().filter_map(|entry| match entry {
             Entry::Skipped { request, reason, .. } => {
                 Some(format!("request {request} was skipped: {reason}"))
@@ -173,10 +195,12 @@ impl ReportBuilder<'_> {
                 }
                 Entry::Student { seconds, .. } => ("train", *seconds, 0, 0, 0),
                 Entry::Begun { .. }
+                | Entry::TaskChanged(_)
                 | Entry::Teacher { .. }
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
+                | Entry::Edit { .. }
                 | Entry::Decision { .. } => continue,
             };
             if let Some(stage) = stages.iter_mut().find(|stage| stage.stage == name) {
@@ -201,9 +225,15 @@ impl ReportBuilder<'_> {
             started: started.unwrap_or_default(),
             settings: self.settings.to_toml(),
             prompts_sha256: self.prompts.sha256().to_owned(),
-            ledger_rows: entries.len() as u64,
+            ledger_rows: entries.iter().filter(|entry| !records_report(entry)).count() as u64,
         }
     }
+}
+
+/// Whether `entry` records the report itself. Such entries are not counted in it: writing the same
+/// report again would change it.
+fn records_report(entry: &Entry) -> bool {
+    matches!(entry, Entry::Stage { files, .. } if files.contains_key(report::JSON_FILE))
 }
 
 /// The differences of [`COMPARED`] for which both variants were run.
@@ -213,12 +243,14 @@ fn differences(
 ) -> Result<Vec<report::Difference>, ReportError> {
     let correct = |row: Variant| {
         let variant = variants.iter().find(|variant| variant.row == row)?;
-        Some(eval::correct(&variant.predicted, gold))
+        let one_seed = row.needs_student() && variant.predicted.len() < 2;
+        Some((eval::correct(&variant.predicted, gold), one_seed))
     };
     let mut differences = Vec::new();
     for (a, b) in COMPARED {
-        if let (Some(of_a), Some(of_b)) = (correct(a), correct(b)) {
-            let interval = accuracy_difference(&of_a, &of_b)?;
+        if let (Some((of_a, one_a)), Some((of_b, one_b))) = (correct(a), correct(b)) {
+            let one_seed = one_a || one_b;
+            let interval = Interval { one_seed, ..accuracy_difference(&of_a, &of_b)? };
             differences.push(report::Difference { a, b, interval });
         }
     }
@@ -240,6 +272,24 @@ fn describe_teacher(teacher: Option<&TeacherIdentity>) -> report::Teacher {
     }
 }
 
+/// A warning if no difference could be shown because of a single training seed.
+fn one_seed(report: &Report) -> Option<String> {
+    let one = report.differences.iter().any(|difference| difference.interval.one_seed);
+    one.then(|| {
+        "Each student was trained with one seed only: intervals cover the choice of test texts, not \
+         the chance of training, and no difference is claimed. `run.seeds = 5` trains five."
+            .to_owned()
+    })
+}
+
+/// Removes all texts from `report`.
+fn leave_out_texts(report: &mut Report) {
+    report.examples.clear();
+    report.map.iter_mut().flat_map(|map| &mut map.points).for_each(|point| point.text.clear());
+    let pairs = report.confusion.iter_mut().flat_map(|confusion| &mut confusion.pairs);
+    pairs.for_each(|pair| pair.texts.clear());
+}
+
 /// Masks personal data in all texts of `report`, if `filter.redact` is set.
 ///
 /// # Errors
@@ -255,4 +305,61 @@ fn mask(settings: &Settings, report: &mut Report) -> Result<(), ReportError> {
         redact::mask(&scanner, text);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_texts_quotes_none() {
+        let mut report = report::sample::rich();
+        let texts: Vec<String> = (report.examples.iter().map(|example| &example.text))
+            .chain(report.map.iter().flat_map(|map| &map.points).map(|point| &point.text))
+            .chain(report.confusion.iter().flat_map(|all| &all.pairs).flat_map(|one| &one.texts))
+            .cloned()
+            .collect();
+        assert!(texts.len() > 20);
+        let leaks = |report: &Report| {
+            let (json, page) = (serde_json::to_string(report).unwrap(), report::render(report));
+            let found = |text: &&String| json.contains(*text) || page.contains(*text);
+            // JSON and HTML escape the others in ways of their own.
+            let plain = |text: &&String| {
+                text.len() > 9 && text.chars().all(|c| c.is_alphanumeric() || " .,".contains(c))
+            };
+            texts.iter().filter(plain).filter(found).count()
+        };
+        assert!(leaks(&report) > 0);
+        let pairs = report.confusion.as_ref().unwrap().pairs.len();
+        leave_out_texts(&mut report);
+        assert_eq!(leaks(&report), 0);
+        assert_eq!(report.confusion.as_ref().unwrap().pairs.len(), pairs, "pairs stay");
+    }
+
+    #[test]
+    fn one_training_seed_is_no_evidence() {
+        let variant = |row, predicted: &[&[usize]]| VariantPredictions {
+            row,
+            predicted: predicted.iter().map(|seed| seed.to_vec()).collect(),
+            confidence: Vec::new(),
+            train_rows: 1,
+        };
+        let gold = [0; 40];
+        let (right, wrong) = (&[0; 40][..], &[1; 40][..]);
+        let compare = |seeds: usize, row| {
+            let variants =
+                [variant(Variant::A2, &vec![right; seeds]), variant(row, &vec![wrong; seeds])];
+            differences(&variants, &gold).unwrap()[0].interval
+        };
+        assert!(compare(2, Variant::Seeds).shows_difference());
+        let one = compare(1, Variant::Seeds);
+        assert!(!one.shows_difference() && !one.includes_zero(), "{one:?}");
+        // The teacher is not trained: its one answer is enough, the student's is not.
+        let with_teacher = |seeds: usize| {
+            let variants =
+                [variant(Variant::A2, &vec![right; seeds]), variant(Variant::Teacher, &[wrong])];
+            differences(&variants, &gold).unwrap()[0].interval.shows_difference()
+        };
+        assert!(with_teacher(3) && !with_teacher(1));
+    }
 }

@@ -232,7 +232,7 @@ impl Tables {
             ])
         });
         let differences = report.differences.iter().map(|difference| {
-            let Interval { mean, low, high } = difference.interval;
+            let Interval { mean, low, high, .. } = difference.interval;
             BTreeMap::from([
                 ("a", name(difference.a).to_owned()),
                 ("b", name(difference.b).to_owned()),

@@ -14,13 +14,18 @@ use crate::{
 fn task() -> Task {
     let text = |text: &str| LabelledText { text: text.into(), label: 0 };
     Task {
+        test_lines: Vec::new(),
         name: "Help-desk tickets".into(),
         item: "ticket".into(),
         items: "tickets".into(),
         shots: 2,
         classes: vec![
-            Class { name: "a|b".into(), description: "forgotten <b>or</b>\nexpired".into() },
-            Class { name: "other".into(), description: "anything else".into() },
+            Class {
+                name: "a|b".into(),
+                description: "forgotten <b>or</b>\nexpired".into(),
+                formerly: None,
+            },
+            Class { name: "other".into(), description: "anything else".into(), formerly: None },
         ],
         seeds: vec![text("my secret seed"), text("another secret seed")],
         test: vec![text("a secret test text")],
@@ -109,7 +114,7 @@ fn a_card_gives_the_origin_of_everything() {
         "Prompts: sha256 `9c1e`",
         "distilbert-base-uncased, sha256 `ba5e` of its `model.safetensors`",
         "| `epochs` | 5 |",
-        "| `max_length` | 50 |",
+        "| `max_length` | auto |",
         "On 336 labelled test texts",
         "the first of the 3 of its row",
         "labels after relabelling | 81.2 % | 79.0 to 83.1 % | 80.3 % | 77.8 to 82.6 % | 3 | 702 |",
@@ -119,7 +124,7 @@ fn a_card_gives_the_origin_of_everything() {
         "truncation=True, max_length=50",
         "at most 512 tokens",
         "on 354 texts the same logits",
-        "its 104 weights equal those of the trained classifier",
+        "the weights in its 104 tensors equal those of the trained classifier",
         "sha256 `f00d`",
     ] {
         assert!(text.contains(wanted), "no {wanted:?} in\n{text}");

@@ -94,7 +94,7 @@ pub(super) fn difference(interval: Interval, reach: f64, title: &str) -> String 
         let _ = write!(svg, r#"<line class="grid" x1="{edge}%" x2="{edge}%" y1="0" y2="30"/>"#);
     }
     svg.push_str(r#"<line class="zero" x1="50%" x2="50%" y1="0" y2="30"/>"#);
-    let class = if interval.includes_zero() { "dot unsure" } else { "dot" };
+    let class = if interval.shows_difference() { "dot" } else { "dot unsure" };
     svg.push_str(r#"<g transform="translate(0 -3)">"#);
     whisker(&mut svg, place(interval.low), place(interval.high));
     svg.push_str("</g>");
@@ -144,15 +144,14 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_share_and_within_the_canvas() {
-        let svg =
-            bar(Interval { mean: 0.812, low: 0.79, high: 1.2 }, "student", Some(0.5), "a < b");
+        let svg = bar(Interval::new(0.812, 0.79, 1.2), "student", Some(0.5), "a < b");
         assert!(
             svg.contains(r#"width="81.20%""#) && svg.contains(r#"x1="79.00%" x2="100.00%""#),
             "{svg}"
         );
         assert!(svg.contains("<title>a &lt; b</title>") && svg.contains(r#"role="img""#));
         assert!(svg.contains(r#"class="chance" x1="50.00%""#));
-        let lost = bar(Interval { mean: f64::NAN, low: 0.0, high: 0.0 }, "student", None, "");
+        let lost = bar(Interval::new(f64::NAN, 0.0, 0.0), "student", None, "");
         assert!(!lost.contains("NaN"));
     }
 }

@@ -93,7 +93,8 @@ fn mark(svg: &mut String, point: &Point, classes: &[Class]) {
     }
     let text: String = point.text.chars().take(SHOWN).collect();
     let ellipsis = if text.len() < point.text.len() { "…" } else { "" };
-    let _ = write!(svg, "\n{}{ellipsis}</title></use>", escape(&text));
+    let line = if text.is_empty() { "" } else { "\n" };
+    let _ = write!(svg, "{line}{}{ellipsis}</title></use>", escape(&text));
 }
 
 /// The mark of a class for a legend.

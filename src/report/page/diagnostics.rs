@@ -44,6 +44,7 @@ pub(crate) fn map(report: &Report) -> Option<Value> {
     };
     let listed = |kind: PointKind| -> Vec<Value> {
         of_kind(kind)
+            .filter(|point| !point.text.is_empty())
             .map(|Point { class, predicted, text, .. }| {
                 context! {
                     text, class => class_name(*class), predicted => predicted.map(class_name),
@@ -202,7 +203,7 @@ fn measured(set: &LexicalDiversity, sets: &[&LexicalDiversity], measure: &Measur
             let by = deviation(set);
             let figure = format!("{mean:.1} ± {by:.1}").replace(' ', "\u{a0}");
             let title = format!("{}, {}: {figure}", set.of, measure.heading);
-            let range = Interval { mean, low: mean - by, high: mean + by };
+            let range = Interval::new(mean, mean - by, mean + by);
             (figure, chart::spread(range, scale.fold(0.0, f64::max), class, &title))
         }
     };

@@ -52,6 +52,15 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         let (fast, exact) = (percent(fast.accuracy), percent(fast.accuracy_f32));
         facts.push(("Student in 8 bits", format!("{fast}, instead of {exact}")));
     }
+    if let Some(hand) = report.by_hand {
+        facts.push(("Edited by hand", counted(hand.rows, "row")));
+    }
+    if let Some(length) = &report.text_length {
+        let cut = count(length.train.cut + length.test.cut);
+        let texts = count(length.train.texts + length.test.texts);
+        let read = format!("{} tokens; {cut} of {texts} are longer", length.max_length);
+        facts.push(("Read of a text", read));
+    }
     let seconds: f64 = report.stages.iter().map(|stage| stage.seconds).sum();
     if !report.stages.is_empty() {
         facts.push(("Time", duration(seconds)));
@@ -129,7 +138,7 @@ pub(super) fn differences(report: &Report) -> Option<Value> {
 /// One paired difference on a chart from -`reach` to `reach`.
 pub(super) fn difference(name: &str, interval: Interval, reach: f64) -> Value {
     let shown = match interval {
-        interval if interval.includes_zero() => "no difference shown",
+        interval if !interval.shows_difference() => interval.not_shown(),
         interval if interval.mean > 0.0 => "better",
         _ => "worse",
     };

@@ -13,7 +13,7 @@ fn class(name: &str, description: &str) -> Class {
 }
 
 fn interval(mean: f64, low: f64, high: f64) -> Interval {
-    Interval { mean, low, high }
+    Interval::new(mean, low, high)
 }
 
 fn example(text: &str, pair: (&str, &str), alpha: f64, label: &str, probability: f64) -> Example {
@@ -77,12 +77,14 @@ pub(crate) fn tickets() -> Report {
             difference(Variant::A2, Variant::Teacher, interval(-0.036, -0.077, 0.004)),
         ],
         funnel: funnel(),
+        by_hand: None,
         relabel: Some(relabel()),
         confusion: Some(confusion()),
         comparison: None,
         reliability: Vec::new(),
         map: None,
         diversity: Vec::new(),
+        text_length: None,
         privacy: None,
         examples: examples(),
         stages: vec![

@@ -68,10 +68,11 @@ fn headline(group: &Group<'_>, line: &Line, setting: &str) -> String {
         );
     };
     let range = format!("95 % interval {}", points_span(difference));
-    if difference.includes_zero() {
+    if !difference.shows_difference() {
         return format!(
-            "With {setting}, no difference is shown between {name} ({reached}) and seeds only ({base}) on {texts}: {} points, {range}.",
-            points(difference.mean)
+            "With {setting}, no difference is shown between {name} ({reached}) and seeds only ({base}) on {texts}: {} points, {range}{}.",
+            points(difference.mean),
+            super::seeds(difference)
         );
     }
     let size = points(difference.mean.abs()).replace('+', "");
@@ -221,11 +222,18 @@ mod tests {
             let place =
                 comparison.differences.iter_mut().find(|one| (one.a, one.b) == (a, Variant::Seeds));
             let mean = (low + high) / 2.0;
-            place.expect("a pair of the sample").interval = Interval { mean, low, high };
+            place.expect("a pair of the sample").interval = Interval::new(mean, low, high);
         }
         let found = verdict(&comparison).unwrap();
         assert!(found.headline.starts_with("With 2 examples per class, PromptMix (A2) reaches"));
         assert!(found.headline.contains("40.0 points more than seeds only"), "{}", found.headline);
+        let mut one_seed = comparison.clone();
+        one_seed.differences.iter_mut().for_each(|one| one.interval.one_seed = true);
+        let unsure = verdict(&one_seed).unwrap();
+        assert!(unsure.headline.contains("no difference is shown"), "{}", unsure.headline);
+        assert!(unsure.headline.contains("with one training seed"), "{}", unsure.headline);
+        let details = unsure.details.concat();
+        assert!(!details.contains("better") && !details.contains("worse"), "{details}");
         let detail = &found.details[0];
         let (better, rest) = detail.split_once("no difference shown for ").expect(detail);
         let (equal, worse) = rest.split_once("worse: ").expect(detail);
@@ -243,7 +251,7 @@ mod tests {
     fn a_method_that_does_not_pay_is_not_called_better() {
         let mut comparison = sample::comparison(&[2, 5], &["bert"], &["big"]);
         for one in comparison.differences.iter_mut().filter(|one| one.k == 2) {
-            one.interval = Interval { mean: 0.01, low: -0.02, high: 0.04 };
+            one.interval = Interval::new(0.01, -0.02, 0.04);
         }
         let found = verdict(&comparison).unwrap();
         assert!(found.headline.contains("no difference is shown"), "{}", found.headline);
@@ -258,7 +266,7 @@ mod tests {
         let few = [Variant::A1, Variant::Eda, Variant::Teacher, Variant::Real];
         comparison.differences.retain(|one| few.contains(&one.a) && one.b == Variant::Seeds);
         for one in &mut comparison.differences {
-            one.interval = Interval { mean: 0.1, low: 0.05, high: 0.15 };
+            one.interval = Interval::new(0.1, 0.05, 0.15);
         }
         let detail = verdict(&comparison).unwrap().details.remove(0);
         assert!(

@@ -1,7 +1,7 @@
 //! The first sentences of the page: what was reached, compared with what, and what was not shown.
 //!
 //! They must not mislead a reader who stops there. They claim a gain only if the paired interval
-//! excludes zero; otherwise they say "no difference shown".
+//! excludes zero and covers several training seeds; otherwise they say "no difference shown".
 
 mod compared;
 
@@ -98,10 +98,11 @@ fn sentence(difference: Option<Interval>, cause: &str, baseline: &str) -> String
     };
     let range = format!("95 % interval {}", points_span(difference));
     let size = points(difference.mean.abs()).replace('+', "");
-    if difference.includes_zero() {
+    if !difference.shows_difference() {
         format!(
-            "{cause}, compared with {baseline}: no difference shown ({} points, {range}).",
-            points(difference.mean)
+            "{cause}, compared with {baseline}: no difference shown ({} points, {range}{}).",
+            points(difference.mean),
+            seeds(difference)
         )
     } else if difference.mean > 0.0 {
         format!("{cause} gains {size} points over {baseline} ({range}).")
@@ -110,13 +111,19 @@ fn sentence(difference: Option<Interval>, cause: &str, baseline: &str) -> String
     }
 }
 
+/// What follows an interval that covers the choice of test texts only.
+fn seeds(difference: Interval) -> &'static str {
+    if difference.one_seed { " over test texts only, with one training seed" } else { "" }
+}
+
 fn compared_with_teacher(main: &Scores, teacher: &Scores, difference: Option<Interval>) -> String {
     let reached = format!("The teacher itself reaches {}", percent(teacher.accuracy.mean));
     match difference {
-        Some(difference) if difference.includes_zero() => format!(
-            "{reached}; no difference shown between it and the student ({} points, 95 % interval {}).",
+        Some(difference) if !difference.shows_difference() => format!(
+            "{reached}; no difference shown between it and the student ({} points, 95 % interval {}{}).",
             points(difference.mean),
-            points_span(difference)
+            points_span(difference),
+            seeds(difference)
         ),
         Some(difference) => format!(
             "{reached}: the student is {} points {} (95 % interval {}).",
@@ -150,8 +157,11 @@ mod tests {
         let hidden = verdict(&report);
         assert!(hidden.details[0].contains("no difference shown"), "{}", hidden.details[0]);
         assert!(!hidden.details[0].contains(" gains "));
-        report.differences[0].interval = Interval { mean: -0.05, low: -0.08, high: -0.02 };
+        report.differences[0].interval = Interval::new(-0.05, -0.08, -0.02);
         assert!(verdict(&report).details[0].contains("loses 5.0 points"));
+        report.differences[0].interval.one_seed = true;
+        let one = &verdict(&report).details[0];
+        assert!(one.contains("no difference shown") && one.contains("one training seed"), "{one}");
         report.differences.clear();
         assert!(verdict(&report).details[0].contains("not tested"));
     }

@@ -19,7 +19,7 @@ use super::{
     BaseModel, Classifier, Corpus, Example, Parallelism, Pooling, Precision, Result, StudentError,
     TrainSettings, Training, model_spec::ModelSpec, run_parallel,
 };
-use crate::{hint::one_line, memory};
+use crate::{auto::Auto, hint::one_line, memory};
 
 /// Steps of a training before measuring starts, to warm up caches and allocators.
 const WARM_UP: usize = 3;
@@ -174,7 +174,8 @@ pub(crate) fn bench(
         }
         only => Kind::ALL.into_iter().filter(|kind| only.contains(kind)).collect(),
     };
-    let (labels, examples) = texts::examples(subject.base, &subject.texts, workload)?;
+    let known = subject.classifier.as_ref().map_or(&[][..], Classifier::labels);
+    let (labels, examples) = texts::examples(subject.base, known, &subject.texts, workload)?;
     let base = subject.base;
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -230,7 +231,7 @@ impl Bench<'_> {
         // No more steps than requested.
         let settings = TrainSettings {
             batch_size,
-            max_length: self.max_length,
+            max_length: Auto::Exactly(self.max_length),
             min_steps: 0,
             ..TrainSettings::default()
         };

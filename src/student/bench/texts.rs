@@ -12,20 +12,24 @@ use crate::rng::Rng;
 /// Deciles of the tokens per sentence in Banking77 (Casanueva et al. 2020, arXiv 2003.04807) under
 /// BERT's tokenizer: the median is 13.
 const LENGTHS: [usize; 11] = [4, 9, 10, 11, 12, 13, 15, 16, 19, 28, 98];
-/// Classes of generated texts.
+/// Classes of generated texts, unless the student has classes of its own.
 const CLASSES: usize = 6;
 
-/// The labels, and the first `rows` texts as examples. With `equal_length` texts are extended to at
-/// least that many tokens; the tokenizer truncates them later.
+/// The labels, and the first `rows` texts as examples. The labels are `known`, those of a trained
+/// student, and all others that the texts have; a text without a label gets the first one. With
+/// `equal_length` texts are extended to at least that many tokens; the tokenizer truncates them
+/// later.
 pub(super) fn examples(
     base: &BaseModel,
+    known: &[String],
     texts: &[(String, String)],
     workload: &Workload,
 ) -> Result<(Vec<String>, Vec<Example>)> {
     let rows = workload.rows.max(1);
-    let (mut labels, mut examples) = (Vec::<String>::new(), Vec::new());
+    let (mut labels, mut examples) = (known.to_vec(), Vec::new());
     if texts.is_empty() {
-        labels.extend((0..CLASSES).map(|class| format!("class {class}")));
+        let missing = if labels.is_empty() { CLASSES } else { 0 };
+        labels.extend((0..missing).map(|class| format!("class {class}")));
         let words = words(base);
         if words.is_empty() {
             return Err(StudentError::Training(Fault::with_hint(
@@ -33,14 +37,19 @@ pub(super) fn examples(
                 "give texts with --texts",
             )));
         }
-        examples.extend((0..rows).map(|row| example(generated(&words, row as u64), row % CLASSES)));
+        let text = |row: usize| generated(&words, row as u64);
+        examples.extend((0..rows).map(|row| example(text(row), row % labels.len())));
     } else {
-        for (text, label) in texts.iter().cycle().take(rows) {
+        let mut numbers = Vec::with_capacity(texts.len());
+        for (_, label) in texts {
             let known = labels.iter().position(|known| known == label);
-            let number = known.unwrap_or_else(|| {
+            let first = (label.is_empty() && !labels.is_empty()).then_some(0);
+            numbers.push(known.or(first).unwrap_or_else(|| {
                 labels.push(label.clone());
                 labels.len() - 1
-            });
+            }));
+        }
+        for ((text, _), number) in texts.iter().zip(numbers).cycle().take(rows) {
             examples.push(example(text.clone(), number));
         }
         // Training needs at least two classes.
@@ -118,7 +127,7 @@ mod tests {
 
     fn lengths(workload: &Workload, texts: &[(String, String)]) -> (usize, Vec<usize>) {
         let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
-        let (labels, examples) = examples(&base, texts, workload).unwrap();
+        let (labels, examples) = examples(&base, &[], texts, workload).unwrap();
         let texts: Vec<String> = examples.into_iter().map(|example| example.text).collect();
         let cut = workload.equal_length.unwrap_or(workload.max_length);
         let mut lengths: Vec<usize> =
@@ -137,6 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn a_trained_student_has_its_own_classes() {
+        let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
+        let known: Vec<String> = (0..8).map(|class| format!("c{class}")).collect();
+        let workload = Workload { rows: 3, ..Workload::default() };
+        let labels = |known: &[String], texts: &[(&str, &str)]| {
+            let texts: Vec<(String, String)> =
+                texts.iter().map(|(text, label)| ((*text).into(), (*label).into())).collect();
+            examples(&base, known, &texts, &workload).unwrap().0
+        };
+        assert_eq!(labels(&known, &[]), known);
+        assert_eq!(labels(&known, &[("a dog", ""), ("a cat", "c7")]), known);
+        // All classes of the texts count, not only those of the first rows.
+        let texts = [("a", "x"), ("b", "x"), ("c", "x"), ("d", "y"), ("e", "z")];
+        assert_eq!(labels(&[], &texts), ["x", "y", "z"]);
+    }
+
+    #[test]
     fn short_texts_are_extended_to_equal_length() {
         let texts = [("cheap train", "x"), ("lost card", "x")]
             .map(|(text, label)| (text.to_owned(), label.to_owned()));
@@ -144,7 +170,7 @@ mod tests {
         assert_eq!(lengths(&workload, &texts), (2, vec![11; 3]));
         let base = BaseModel::load(&fixture("bert"), &Device::Cpu).unwrap();
         let too_long = Workload { equal_length: Some(513), ..workload };
-        let error = examples(&base, &texts, &too_long).unwrap_err();
+        let error = examples(&base, &[], &texts, &too_long).unwrap_err();
         assert!(error.to_string().contains("513"), "{error}");
         assert!(error.hint().unwrap().contains("--equal-length"));
     }

@@ -6,7 +6,10 @@
 //! correct class, which is convex in 1/T: bisection finds the zero of its slope.
 
 use super::super::{Result, StudentError, error::Fault};
-use crate::{eval::Calibration, hint::one_line};
+use crate::{
+    eval::Calibration,
+    hint::{Hint, one_line},
+};
 
 /// Bounds of T. If every validation text is classified correctly, the likelihood keeps growing as T
 /// falls; that is no reason for more confidence, and T is then at least 1.
@@ -76,7 +79,13 @@ pub(crate) fn calibrate(
     let ece = |temperature: f64| -> Result<f64> {
         let shares = logits.iter().map(|row| softmax(row, temperature)).collect::<Vec<_>>();
         let calibration = Calibration::new(labels, &shares);
-        calibration.map(|it| it.ece).map_err(|error| StudentError::training(one_line(&error)))
+        calibration.map(|it| it.ece).map_err(|error| {
+            let fault = match error.hint() {
+                Some(hint) => Fault::with_hint(one_line(&error), hint.into_owned()),
+                None => Fault::new(one_line(&error)),
+            };
+            StudentError::Training(fault)
+        })
     };
     Ok(Temperature {
         temperature,
@@ -98,7 +107,8 @@ pub(in crate::student) fn check_temperature(
     what: &str,
     temperature: f64,
 ) -> std::result::Result<(), Fault> {
-    if temperature.is_finite() && temperature > 0.0 {
+    // Not subnormal: its reciprocal is finite, too.
+    if temperature.is_normal() && temperature > 0.0 {
         return Ok(());
     }
     Err(Fault::with_hint(

@@ -16,4 +16,4 @@ pub(crate) use calibration::{Temperature, calibrate};
 pub(super) use calibration::{check_temperature, softmax};
 pub(super) use passes::run;
 pub(crate) use sentences::SentenceEncoder;
-pub(crate) use stream::{Prediction, Texts, largest};
+pub(crate) use stream::{Item, Prediction, Texts, largest};

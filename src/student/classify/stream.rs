@@ -16,48 +16,68 @@ const BYTES: usize = 4 << 20;
 /// Growth from one window to the next.
 const GROWTH: usize = 4;
 
-/// A source of texts. Every iterator over `Result<String, _>` is one.
+/// Something to classify: a text, or a row with one.
+pub(crate) trait Item {
+    /// The text; `None` if there is none to classify.
+    fn text(&self) -> Option<&str>;
+
+    /// Roughly its bytes in memory.
+    fn bytes(&self) -> usize {
+        self.text().map_or(0, str::len)
+    }
+}
+
+impl Item for String {
+    fn text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+/// A source of items. Every iterator over `Result<impl Item, _>` is one.
 pub(crate) trait Texts {
+    type Item: Item;
     type Error;
 
-    /// The next text; `None` at the end.
-    fn next_text(&mut self) -> Option<std::result::Result<String, Self::Error>>;
+    /// The next item; `None` at the end.
+    fn next_text(&mut self) -> Option<std::result::Result<Self::Item, Self::Error>>;
 
-    /// Whether the next text is not available yet, as far as can be told without blocking.
+    /// Whether the next item is not available yet, as far as can be told without blocking.
     fn pauses(&self) -> bool {
         false
     }
 }
 
-impl<I, E> Texts for I
+impl<I, T, E> Texts for I
 where
-    I: Iterator<Item = std::result::Result<String, E>>,
+    I: Iterator<Item = std::result::Result<T, E>>,
+    T: Item,
 {
+    type Item = T;
     type Error = E;
 
-    fn next_text(&mut self) -> Option<std::result::Result<String, E>> {
+    fn next_text(&mut self) -> Option<std::result::Result<T, E>> {
         self.next()
     }
 }
 
-/// A text and its prediction.
+/// The prediction for a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Prediction {
-    /// The text.
-    pub text: String,
     /// Index of the most probable class in the labels.
     pub class: usize,
     /// Its probability.
     pub probability: f32,
     /// The probability of each class, `[classes]`.
     pub probabilities: Vec<f32>,
+    /// Whether the text was longer than the student reads.
+    pub truncated: bool,
 }
 
 impl Prediction {
-    fn new(text: String, probabilities: Vec<f32>) -> Self {
+    fn new((probabilities, truncated): (Vec<f32>, bool)) -> Self {
         let class = largest(&probabilities);
         let probability = probabilities[class];
-        Self { text, class, probability, probabilities }
+        Self { class, probability, probabilities, truncated }
     }
 }
 
@@ -72,33 +92,30 @@ pub(crate) fn largest(values: &[f32]) -> usize {
     best
 }
 
-/// Predictions for a stream of texts; see [`Classifier::stream`].
+/// An item and its prediction, if it has a text.
+type Answer<T> = (T, Option<Prediction>);
+
+/// Predictions for a stream of items; see [`Classifier::stream`].
 pub(crate) struct Stream<'a, T: Texts> {
     student: &'a Classifier,
     texts: T,
-    /// Texts in the next window.
+    /// Items in the next window.
     size: usize,
-    predictions: IntoIter<Prediction>,
-    /// An error of the input, returned after the predictions of the texts before it.
+    answers: IntoIter<Answer<T::Item>>,
+    /// An error of the input, returned after the predictions of the items before it.
     error: Option<T::Error>,
     over: bool,
 }
 
 impl Classifier {
-    /// Classifies texts as they arrive, in constant memory. The stream ends with the first error of
-    /// the input or the student; predictions of the texts before an input error are returned first.
+    /// Classifies items as they arrive, in constant memory. The stream ends with the first error of
+    /// the input or the student; predictions of the items before an input error are returned first.
     pub(crate) fn stream<T: Texts>(&self, texts: T) -> Stream<'_, T>
     where
         T::Error: From<StudentError>,
     {
-        Stream {
-            student: self,
-            texts,
-            size: 1,
-            predictions: Vec::new().into_iter(),
-            error: None,
-            over: false,
-        }
+        let answers = Vec::new().into_iter();
+        Stream { student: self, texts, size: 1, answers, error: None, over: false }
     }
 }
 
@@ -106,18 +123,18 @@ impl<T: Texts> Stream<'_, T> {
     /// Whether all computed predictions have been returned, so that the next one takes time: the
     /// moment to flush the output.
     pub(crate) fn drained(&self) -> bool {
-        self.predictions.len() == 0
+        self.answers.len() == 0
     }
 
     /// Reads the next window from the input.
-    fn window(&mut self) -> Vec<String> {
+    fn window(&mut self) -> Vec<T::Item> {
         let mut window = Vec::new();
         let mut bytes = 0;
         while window.len() < self.size && bytes < BYTES {
             match self.texts.next_text() {
-                Some(Ok(text)) => {
-                    bytes += text.len();
-                    window.push(text);
+                Some(Ok(item)) => {
+                    bytes += item.bytes();
+                    window.push(item);
                 }
                 Some(Err(error)) => {
                     self.error = Some(error);
@@ -137,11 +154,14 @@ impl<T: Texts> Stream<'_, T> {
         window
     }
 
-    fn predict(&mut self, window: Vec<String>) -> Result<()> {
-        let probabilities = self.student.predict(&window)?;
-        let predictions = window.into_iter().zip(probabilities);
-        let predictions = predictions.map(|(text, shares)| Prediction::new(text, shares));
-        self.predictions = predictions.collect::<Vec<_>>().into_iter();
+    fn predict(&mut self, window: Vec<T::Item>) -> Result<()> {
+        let texts = window.iter().filter_map(Item::text).collect::<Vec<_>>();
+        let mut results = self.student.classify(&texts)?.into_iter();
+        let answer = |item: T::Item| {
+            let prediction = item.text().and_then(|_| results.next()).map(Prediction::new);
+            (item, prediction)
+        };
+        self.answers = window.into_iter().map(answer).collect::<Vec<_>>().into_iter();
         Ok(())
     }
 }
@@ -150,12 +170,12 @@ impl<T: Texts> Iterator for Stream<'_, T>
 where
     T::Error: From<StudentError>,
 {
-    type Item = std::result::Result<Prediction, T::Error>;
+    type Item = std::result::Result<Answer<T::Item>, T::Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(prediction) = self.predictions.next() {
-                return Some(Ok(prediction));
+            if let Some(answer) = self.answers.next() {
+                return Some(Ok(answer));
             }
             if self.over {
                 return self.error.take().map(Err);
@@ -197,7 +217,8 @@ mod tests {
         for ((text, answer), shares) in
             texts.iter().zip(&answers).zip(student.predict(&texts).unwrap())
         {
-            assert_eq!(*text, answer.text);
+            let (item, Some(answer)) = answer else { panic!("no prediction") };
+            assert_eq!(text, item);
             assert_eq!(answer.probability, answer.probabilities[answer.class]);
             for (a, b) in answer.probabilities.iter().zip(shares) {
                 assert!((a - b).abs() < 1e-6 && *a <= answer.probability);
@@ -234,6 +255,7 @@ mod tests {
     struct Halting(IntoIter<String>);
 
     impl Texts for Halting {
+        type Item = String;
         type Error = StudentError;
 
         fn next_text(&mut self) -> Option<Result<String>> {
@@ -256,6 +278,29 @@ mod tests {
             }
         }
         assert_eq!(left, [7, 6, 4, 2, 0]);
+    }
+
+    /// An item without a text if it is empty.
+    struct Perhaps(String);
+
+    impl Item for Perhaps {
+        fn text(&self) -> Option<&str> {
+            (!self.0.is_empty()).then_some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_item_without_a_text_gets_no_prediction_and_the_others_keep_theirs() {
+        let student = student();
+        let texts = ["my card", "", "the train", ""].map(str::to_owned);
+        let items = texts.clone().map(|text| Result::Ok(Perhaps(text)));
+        let answers = student.stream(items.into_iter()).collect::<Result<Vec<_>>>().unwrap();
+        for ((item, prediction), text) in answers.into_iter().zip(texts) {
+            assert_eq!(item.0, text);
+            let alone = student.predict(std::slice::from_ref(&text)).unwrap().remove(0);
+            let shares = prediction.map(|it| it.probabilities);
+            assert_eq!(shares, (!text.is_empty()).then_some(alone));
+        }
     }
 
     #[test]

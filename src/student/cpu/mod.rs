@@ -90,7 +90,8 @@ fn pool(pooling: Pooling, rows: &PackedBatch, hidden: &[f32], out: &mut [f32]) {
 /// The activation between the head's dense layers, in place.
 fn activate_head(kind: HeadActivation, x: &mut [f32]) {
     match kind {
-        HeadActivation::Relu => x.iter_mut().for_each(|x| *x = x.max(0.0)),
+        // Not `max`, which swallows NaN.
+        HeadActivation::Relu => x.iter_mut().filter(|x| **x < 0.0).for_each(|x| *x = 0.0),
         HeadActivation::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
     }
 }

@@ -14,8 +14,8 @@ mod check;
 mod onnx;
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -164,7 +164,7 @@ pub(crate) struct Compared {
 pub(crate) struct Checks {
     /// The folder, loaded again; its difference is 0.
     pub folder: Compared,
-    /// Weights of the ONNX file, all of which equal the folder's.
+    /// Tensors of the ONNX file, whose weights all equal the folder's.
     pub onnx_weights: Option<usize>,
 }
 
@@ -273,7 +273,8 @@ impl Draft {
     /// It cannot be written.
     pub(crate) fn add(&self, name: &str, text: &str) -> Result<(), ExportError> {
         let path = self.folder.join(name);
-        let written = fs::write(&path, text).and_then(|()| File::open(&path)?.sync_all());
+        let written = crate::fs::create_new(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
         written.map_err(|source| ExportError::Write { path, source })
     }
 
@@ -297,8 +298,9 @@ impl Draft {
             files.push((entry.file_name().to_string_lossy().into_owned(), size));
         }
         files.sort();
-        if self.to.exists() {
-            // `write` checked that it is empty; if that changed, this fails.
+        // `write` checked that the target is empty; if that changed, this fails. Unix renames over
+        // an empty folder in one step.
+        if cfg!(not(unix)) && self.to.exists() {
             fs::remove_dir(&self.to).map_err(fault(&self.to))?;
         }
         fs::rename(&*self.folder, &self.to).map_err(fault(&self.to))?;

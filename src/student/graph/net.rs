@@ -119,7 +119,8 @@ impl Pass<'_> {
         let Self { spec, padded, .. } = self;
         let x = self.dense(&spec.dense, &padded.pool(&self.hidden()?, spec.pooling)?)?;
         let x = match spec.head_activation {
-            HeadActivation::Relu => x.relu()?,
+            // Not `relu`, a maximum, which swallows NaN.
+            HeadActivation::Relu => (&x * x.ge(0f32)?.to_dtype(x.dtype())?)?,
             HeadActivation::Tanh => x.tanh()?,
         };
         let x = padded.drop_texts(x, self.mask(Site::Head, spec.head_dropout))?;

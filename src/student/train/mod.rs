@@ -10,6 +10,7 @@
 //! | `snapshot` | a training's exact state on disk |
 //! | `memory_estimate` | the memory that a training takes |
 //! | `corpus` | token ids, shared by several trainings |
+//! | `length` | how many tokens of a text are read, and how many texts that cuts |
 //!
 //! Every random choice is keyed by the seed and its purpose (the order of an epoch, the dropout of
 //! a pass, the fresh head, the validation split), so a training is reproducible on the same
@@ -17,6 +18,7 @@
 
 mod corpus;
 mod init;
+mod length;
 mod loss;
 mod memory_estimate;
 mod plan;
@@ -37,6 +39,7 @@ use super::{
 use crate::memory;
 pub(crate) use corpus::Corpus;
 use init::InitialWeights;
+pub(crate) use length::TokenLengths;
 use plan::Plan;
 pub(crate) use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
 pub(crate) use snapshot::Snapshots;
@@ -150,8 +153,16 @@ pub(crate) fn max_memory_estimate(
 ) -> u64 {
     let config = base.config();
     let spec = ModelSpec::new(config, settings.pooling, classes);
-    let lengths = vec![settings.max_length.min(config.max_positions); settings.rows_per_pass()];
+    let lengths = vec![settings.limit(base); settings.rows_per_pass()];
     memory_estimate::estimate(&spec, config.vocab_size, copies(settings, true), &lengths)
+}
+
+/// Upper bound of the bytes that training `base` on `classes` classes writes: the student, beside
+/// an older one that it replaces, and a snapshot with the weights and AdamW's two moments.
+pub(crate) fn disk_estimate(base: &BaseModel, classes: usize) -> u64 {
+    let config = base.config();
+    let spec = ModelSpec::new(config, config.pooling, classes);
+    5 * 4 * spec.parameters() as u64
 }
 
 /// Copies of the weights on top of those of every training: a snapshot copies the state, validation
@@ -282,12 +293,12 @@ impl<'a> Training<'a> {
     }
 
     fn max_length(&self) -> usize {
-        self.settings.max_length.min(self.base.config().max_positions)
+        self.settings.limit(self.base)
     }
 
     fn ids(&self) -> Result<Vec<Vec<u32>>> {
         let texts = self.examples.iter().map(|example| example.text.as_str()).collect::<Vec<_>>();
-        Corpus::ids(self.corpus, self.base, &texts, self.settings.max_length)
+        Corpus::ids(self.corpus, self.base, &texts, self.max_length())
     }
 
     fn estimate_memory(&self, spec: &ModelSpec, longest: &[usize]) -> u64 {

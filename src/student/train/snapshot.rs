@@ -217,7 +217,8 @@ impl SnapshotStore {
 fn replace(folder: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let part = folder.join(PART);
-    let written = write(&part)
+    let written = crate::fs::create_anew(&part)
+        .and_then(|_| write(&part))
         .and_then(|()| File::open(&part)?.sync_all())
         .and_then(|()| fs::rename(&part, folder.join(FILE)));
     if written.is_err() {

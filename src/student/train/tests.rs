@@ -266,8 +266,8 @@ fn a_shared_corpus_changes_nothing() {
     let run = |training: &Training| weights(&training.run(&mut |_| CONTINUE).unwrap().classifier);
     let alone = run(&training);
     let texts = || examples.iter().map(|example| example.text.as_str());
-    let whole = Corpus::new(&base, texts(), settings.max_length).unwrap();
-    let part = Corpus::new(&base, texts().take(3), settings.max_length).unwrap();
+    let whole = Corpus::new(&base, texts(), settings.limit(&base)).unwrap();
+    let part = Corpus::new(&base, texts().take(3), settings.limit(&base)).unwrap();
     let short = Corpus::new(&base, texts(), 3).unwrap();
     for corpus in [&whole, &part, &short] {
         training.corpus = Some(corpus);

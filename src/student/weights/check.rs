@@ -10,14 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use safetensors::Dtype;
 
 use super::{super::config::Architecture, Checkpoint, Result};
-use crate::student::{
-    error::{Fault, TAKE_CONFIG_AND_WEIGHTS},
-    model_spec::{ModelSpec, TensorSpec},
+use crate::{
+    printable::excerpt,
+    student::{
+        error::{Fault, TAKE_CONFIG_AND_WEIGHTS},
+        model_spec::{ModelSpec, TensorSpec},
+    },
 };
 
 /// Maximum number of tensors listed in an error; for a file of another kind there would be
 /// hundreds.
 const SHOWN: usize = 12;
+/// Tensors of one layer: six dense layers and two norms, each of a weight and a bias.
+const LAYER_TENSORS: usize = 16;
 
 /// The message for an unsupported number type.
 pub(super) fn unreadable(name: &str, dtype: Dtype) -> String {
@@ -60,6 +65,34 @@ impl Checkpoint {
         )))
     }
 
+    /// Checks that the file has so many layers, before a network of them is described: the number
+    /// in a `config.json` is anybody's.
+    ///
+    /// # Errors
+    /// config.json has more layers than the file can hold.
+    pub(crate) fn check_layers(&self, layers: usize) -> Result<()> {
+        let needed = layers.saturating_mul(LAYER_TENSORS);
+        if needed <= self.entries.len() {
+            return Ok(());
+        }
+        let (_, layer) = self.own_prefixes();
+        let number = |name: &String| name.strip_prefix(layer)?.split('.').next()?.parse().ok();
+        let held = self.entries.keys().filter_map(number).collect::<BTreeSet<usize>>();
+        let message = match (held.len(), self.foreign()) {
+            (0, Some(foreign)) => foreign,
+            (held, _) => format!("config.json has {layers} layers, the file holds {held}"),
+        };
+        Err(self.fault(Fault::with_hint(message, TAKE_CONFIG_AND_WEIGHTS)))
+    }
+
+    /// What the names of the encoder's tensors and of its layers begin with.
+    fn own_prefixes(&self) -> (&'static str, &'static str) {
+        match self.architecture {
+            Architecture::DistilBert => ("distilbert.", "distilbert.transformer.layer."),
+            Architecture::Bert => ("bert.", "bert.encoder.layer."),
+        }
+    }
+
     fn look_up(&self, wanted: &TensorSpec) -> Option<String> {
         let TensorSpec { name, shape } = wanted;
         let Some(entry) = self.entries.get(name) else {
@@ -74,24 +107,20 @@ impl Checkpoint {
 
     /// A tensor of another naming scheme, for a file without any expected tensor.
     fn foreign(&self) -> Option<String> {
-        let own = match self.architecture {
-            Architecture::DistilBert => "distilbert.",
-            Architecture::Bert => "bert.",
-        };
-        let first = self.entries.values().find(|entry| !entry.name.starts_with(own))?;
-        Some(format!("the file uses another naming scheme, such as {}", first.name))
+        let (own, _) = self.own_prefixes();
+        let (_, first) = self.entries.iter().find(|(name, _)| !name.starts_with(own))?;
+        let first = excerpt(&first.name);
+        Some(format!("the file uses another naming scheme, such as {first}"))
     }
 
     /// Tensors inside the encoder that the network does not have.
     fn surplus(&self, spec: &ModelSpec, wanted: &[TensorSpec]) -> Vec<String> {
         let names = wanted.iter().map(|wanted| wanted.name.as_str()).collect::<BTreeSet<_>>();
-        let (prefix, layer) = match self.architecture {
-            Architecture::DistilBert => ("distilbert.", "distilbert.transformer.layer."),
-            Architecture::Bert => ("bert.", "bert.encoder.layer."),
-        };
+        let (prefix, layer) = self.own_prefixes();
         let mut faults = Vec::new();
         let mut layers = BTreeMap::<usize, usize>::new();
         for (name, entry) in &self.entries {
+            let shown = excerpt(name);
             let inside = name.starts_with(prefix) && !name.starts_with("bert.pooler.");
             let buffer = name.ends_with(".position_ids") || name.ends_with(".token_type_ids");
             if !inside || buffer || names.contains(name.as_str()) {
@@ -101,11 +130,11 @@ impl Checkpoint {
             match number.and_then(|number| number.parse::<usize>().ok()) {
                 Some(at) if at >= spec.layers.len() => *layers.entry(at).or_default() += 1,
                 _ if name.ends_with("token_type_embeddings.weight") => faults.push(format!(
-                    "{name} {:?} is surplus: DistilBERT has no token types",
+                    "{shown} {:?} is surplus: DistilBERT has no token types",
                     entry.shape
                 )),
                 _ => faults.push(format!(
-                    "{name} {:?} is surplus: the network that config.json describes has no such part",
+                    "{shown} {:?} is surplus: the network that config.json describes has no such part",
                     entry.shape
                 )),
             }

@@ -8,7 +8,10 @@ use super::{
     super::config::{Config, Pooling},
     *,
 };
-use crate::{hint::Hint, student::model_spec::ModelSpec};
+use crate::{
+    hint::Hint,
+    student::model_spec::{ModelSpec, TensorSpec},
+};
 
 fn folder(family: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/student").join(family)
@@ -257,4 +260,51 @@ fn reading_leaves_no_pages_behind() {
     let more = file_pages().saturating_sub(before);
     // Other tests in this process also map files.
     assert!(more < 24 << 10, "{more} kB");
+}
+
+#[test]
+fn the_prefixes_of_wrappers_are_read() {
+    for wrapper in ["module.", "model.", "_orig_mod.module.", "0.auto_model.", ""] {
+        for family in ["bert", "distilbert"] {
+            let file = changed(family, 3, |tensors| {
+                let wrapped = std::mem::take(tensors).into_iter();
+                *tensors = wrapped.map(|(name, it)| (format!("{wrapper}{name}"), it)).collect();
+            })
+            .unwrap();
+            assert_eq!(file.classes(), Some(3), "{wrapper} {family}");
+        }
+    }
+}
+
+#[test]
+fn more_layers_than_the_file_can_hold_are_refused_before_they_are_described() {
+    for layers in [3, 1 << 20, 1 << 40, usize::MAX] {
+        let error = open("bert").check_layers(layers).unwrap_err();
+        assert!(error.hint().is_some());
+        let line = format!("config.json has {layers} layers, the file holds 2");
+        assert!(error.to_string().contains(&line), "{error}");
+    }
+    open("distilbert").check_layers(2).unwrap();
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_found_in_every_tensor_and_type() {
+    for family in ["bert", "distilbert"] {
+        let wanted = ModelSpec::new(&config(family), Pooling::First, 3).tensors();
+        open(family).check_finite(&wanted).unwrap();
+        for (at, TensorSpec { name, shape }) in wanted.iter().enumerate() {
+            let value = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][at % 3];
+            let dtype = [DType::F32, DType::F16, DType::BF16][at / 3 % 3];
+            let file = changed(family, 3, |tensors| {
+                let mut numbers = vec![0.5; shape.iter().product()];
+                *numbers.last_mut().unwrap() = value;
+                let tensor = Tensor::from_vec(numbers, shape.as_slice(), &Device::Cpu).unwrap();
+                tensors.insert(name.clone(), tensor.to_dtype(dtype).unwrap());
+            })
+            .unwrap();
+            let error = file.check_finite(&wanted).unwrap_err();
+            assert!(error.hint().unwrap().contains("diverged"));
+            assert!(error.to_string().contains(&format!("{name} holds a number")), "{error}");
+        }
+    }
 }

@@ -12,11 +12,17 @@ use ::parquet::{
 use super::*;
 use crate::hint::Hint;
 
+mod exports;
+
 /// The rows and the faults (as `place: message`) of an embedded file.
 fn read(name: &str, bytes: &[u8]) -> (Vec<Row>, Vec<String>) {
-    let source = Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes), path: None };
+    read_columns(name, bytes, &Columns::labelled(&[], None, ColumnSettings::Manifest))
+}
+
+fn read_columns(name: &str, bytes: &[u8], columns: &Columns) -> (Vec<Row>, Vec<String>) {
+    let source = Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes) };
     let mut faults = Faults::default();
-    let rows = labelled(&source, "text", "label", &mut faults);
+    let rows = labelled(&source, columns, &mut faults);
     let faults = faults.0.iter();
     let faults = faults.map(|fault| format!("{}: {}", fault.place, fault.problem));
     (rows, faults.collect())
@@ -67,28 +73,30 @@ fn invalid_csv_lines_are_reported_and_the_others_read() {
             "x.csv:6:3: invalid CSV: the quote that opens here is never closed",
         ]
     );
-    assert_eq!(pairs(&rows), [("good", "c")]);
+    // Reading goes on behind the line in which the quote opens.
+    assert_eq!(pairs(&rows), [("good", "c"), ("1", "2")]);
+    // The next quote only seems to close it.
+    let csv = "text,label\n\"open, again,a\n\"fine\",b\n\"two\nlines\",c\n";
+    let (rows, faults) = read("x.csv", csv.as_bytes());
+    assert_eq!(faults, ["x.csv:2:1: invalid CSV: the quote that opens here is never closed"]);
+    assert_eq!(pairs(&rows), [("fine", "b"), ("two\nlines", "c")]);
 }
 
 #[test]
 fn a_missing_column_lists_those_that_exist() {
-    let (_, faults) = read("x.csv", b"Text,label\na,b\n");
+    let (_, faults) = read("x.csv", b"words,label,id\na,b,1\n");
     assert_eq!(faults, ["x.csv:1:1: no column \"text\""]);
-    let found = vec!["Text".to_owned(), "label".to_owned()];
-    let column = "text".to_owned();
-    let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
-    assert!(hint.starts_with(
-        "found \"Text\", \"label\"; name the columns with text_column and label_column"
-    ));
-    let found = vec!["I forgot my password".to_owned(), "vpn".to_owned()];
-    let hint = Problem::MissingColumn { column: column.clone(), found }.hint();
+    let missing = |found: &[&str], setting: &'static str| {
+        let found = found.iter().map(|name| (*name).to_owned()).collect();
+        Problem::MissingColumn { column: "text".to_owned(), found, setting }.hint().into_owned()
+    };
+    assert_eq!(
+        missing(&["words", "label"], "--text-column"),
+        "found \"words\", \"label\"; name the column with --text-column"
+    );
+    let hint = missing(&["I forgot my password", "vpn"], "text_column under [data]");
     assert!(hint.starts_with("found \"vpn\" and 1 that may be text"), "{hint}");
-    let (_, faults) = read("x.csv", b"text;label\na;b\n");
-    assert_eq!(faults.len(), 2);
-    let found = vec!["text;label".to_owned()];
-    let column = "text".to_owned();
-    let hint = Problem::MissingColumn { column, found }.hint();
-    assert_eq!(hint, "found only one column: columns must be separated by commas");
+    assert!(hint.ends_with("name the column with text_column under [data]"), "{hint}");
     let (_, faults) = read("x.jsonl", b"{\"text\": \"a\"}\n  {}\n");
     assert_eq!(
         faults,
@@ -128,14 +136,12 @@ fn invalid_json_lines_are_reported_and_the_others_read() {
         [
             "x.jsonl:1:24: invalid JSON: expected value",
             "x.jsonl:3:10: text must be a string, found a number",
-            "x.jsonl:3:22: label must be a string, found null",
-            "x.jsonl:4:2: a line must be a JSON object, found a string",
+            "x.jsonl:3:22: label must be a string or a number, found null",
+            "x.jsonl:4:2: a row must be a JSON object, found a string",
             "x.jsonl:5:2: invalid JSON: key must be a string",
         ]
     );
     assert_eq!(pairs(&rows), [("a", "b")]);
-    let (_, faults) = read("x.jsonl", b"[\n {\"text\": \"a\"}\n]\n");
-    assert_eq!(faults, ["x.jsonl:1:1: found a JSON array instead of one JSON object per line"]);
 }
 
 #[test]
@@ -143,20 +149,19 @@ fn bytes_that_are_not_utf8_are_reported_with_their_place() {
     let latin = b"text,label\n\xc3\xa9t\xe9,a\n";
     let (_, faults) = read("x.csv", latin);
     assert_eq!(faults, ["x.csv:2:3: not UTF-8: byte 0xe9 at offset 14"]);
-    let utf16 = b"\xff\xfet\0";
-    let (_, faults) = read("x.jsonl", utf16);
-    assert_eq!(faults, ["x.jsonl:1:1: not UTF-8: byte 0xff at offset 0"]);
-    let problem = Problem::NotUtf8 { byte: 0xff, offset: 0, utf16: true };
-    assert!(problem.hint().contains("iconv -f UTF-16"));
+    let (_, faults) = read("x.csv", b"\xff\xfe\0\0t\0\0\0");
+    assert_eq!(faults, ["x.csv:1:1: the file is in UTF-32"]);
+    // Cyrillic in a code page is not taken for a western language.
+    let (_, faults) = read("x.csv", b"text,label\n\xcf\xf0\xe8\xe2\xe5\xf2,a\n");
+    assert_eq!(faults, ["x.csv:2:1: not UTF-8: byte 0xcf at offset 11"]);
 }
 
 #[test]
-fn a_byte_order_mark_is_a_fault_and_the_rest_is_read() {
+fn a_byte_order_mark_is_no_part_of_the_text() {
     let (rows, faults) = read("x.csv", b"\xef\xbb\xbftext,label\na,b\n,b\n");
-    assert_eq!(
-        faults,
-        ["x.csv:1:1: the file starts with a byte-order mark (BOM)", "x.csv:3:1: empty text"]
-    );
+    assert_eq!(faults, ["x.csv:3:1: empty text"]);
+    assert_eq!(pairs(&rows), [("a", "b")]);
+    let (rows, _) = read("x.jsonl", b"\xef\xbb\xbf{\"text\": \"a\", \"label\": \"b\"}");
     assert_eq!(pairs(&rows), [("a", "b")]);
 }
 
@@ -167,7 +172,7 @@ fn empty_files_and_unknown_extensions_are_faults() {
     assert_eq!(read("x.csv", b"text,label\n").1, [empty("x.csv")]);
     assert_eq!(read("x.jsonl", b" \r\n").1, [empty("x.jsonl")]);
     assert_eq!(read("x.parquet", b"").1, [empty("x.parquet")]);
-    for name in ["x.json", "x", "x.txt"] {
+    for name in ["x.doc", "x", "x.txt"] {
         let (_, faults) = read(name, b"a");
         assert_eq!(faults, [format!("{name}: the format of {name:?} is not supported")]);
     }
@@ -222,12 +227,12 @@ fn parquet_gives_values_and_places() {
     for compression in packed {
         for schema in [STRINGS, BYTES] {
             parquet(&path, schema, &rows, compression);
-            let rows = read_labelled(&path, "text", "label").unwrap();
+            let rows = read_labelled(&path).unwrap();
             assert_eq!(pairs(&rows), [("first", "a"), ("é 🙂\nb", "b"), ("third", "a")]);
             assert_eq!(places(&rows[2]), [(3, 3), (3, 2)]);
         }
     }
-    let texts = read_texts(&path, "text").unwrap();
+    let texts = read_texts(&path).unwrap();
     assert_eq!(texts[1].value, "é 🙂\nb");
 }
 
@@ -238,8 +243,11 @@ fn parquet_faults_name_row_and_column() {
     let name = path.display().to_string();
     let rows: [(&[u8], _); 3] = [(b"", Some("a")), (b"x", None), (b"caf\xe9", Some("a"))];
     parquet(&path, BYTES, &rows, Compression::UNCOMPRESSED);
-    let message =
-        |text: &str, label: &str| read_labelled(&path, text, label).unwrap_err().to_string();
+    let error = |text: &str, label: &str| {
+        let columns = Columns::labelled(&[text.to_owned()], Some(label), ColumnSettings::Flags);
+        super::read(&path, |source, faults| labelled(source, &columns, faults)).unwrap_err()
+    };
+    let message = |text: &str, label: &str| error(text, label).to_string();
     let places = |message: String| -> Vec<String> {
         message.lines().map(|line| line.replace(&name, "x.parquet")).collect()
     };
@@ -247,16 +255,16 @@ fn parquet_faults_name_row_and_column() {
         places(message("text", "label")),
         [
             "x.parquet:1:3: empty text",
-            "x.parquet:2:2: label must be a string, found null",
+            "x.parquet:2:2: label must be a string or a number, found null",
             "x.parquet:3:3: not UTF-8: byte 0xe9 at offset 3",
         ]
     );
-    let missing = read_labelled(&path, "body", "label").unwrap_err();
+    let missing = error("body", "label");
     assert!(missing.to_string().contains("x.parquet: no column \"body\""));
     let hint = missing.hint().unwrap();
     assert!(hint.starts_with("found \"id\", \"label\", \"text\""), "{hint}");
     assert_eq!(
-        places(message("text", "id"))[0],
+        places(message("id", "label"))[0],
         "x.parquet:1:1: id must be a string, found a number"
     );
 }
@@ -270,7 +278,7 @@ fn a_truncated_parquet_file_is_a_fault_wherever_it_ends() {
     let whole = fs::read(&path).unwrap();
     for length in 1..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        let error = read_labelled(&path, "text", "label").unwrap_err().to_string();
+        let error = read_labelled(&path).unwrap_err().to_string();
         assert!(error.contains("x.parquet: invalid Parquet: "), "{length}: {error}");
     }
 }
@@ -280,17 +288,17 @@ fn plain_text_is_read_line_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.txt");
     fs::write(&path, "first, \"line\"\r\n🙂\nlast").unwrap();
-    let texts = read_texts(&path, "text").unwrap();
+    let texts = read_texts(&path).unwrap();
     let values: Vec<&str> = texts.iter().map(|cell| cell.value.as_str()).collect();
     assert_eq!(values, ["first, \"line\"", "🙂", "last"]);
     fs::write(&path, "a\n\nb\n").unwrap();
-    let error = read_texts(&path, "text").unwrap_err().to_string();
+    let error = read_texts(&path).unwrap_err().to_string();
     assert!(error.contains("x.txt:2:1: empty text"));
     fs::write(&path, "").unwrap();
-    let error = read_texts(&path, "text").unwrap_err().to_string();
+    let error = read_texts(&path).unwrap_err().to_string();
     assert!(error.contains("x.txt: the file contains no texts"));
-    let error = read_texts(&folder.path().join("y.txt"), "text").unwrap_err();
-    assert!(error.to_string().contains("y.txt: there is no file"));
+    let error = read_texts(&folder.path().join("y.txt")).unwrap_err();
+    assert!(error.to_string().contains("y.txt: no such file"));
 }
 
 #[test]
@@ -298,7 +306,7 @@ fn texts_are_read_from_a_column_without_labels() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.csv");
     fs::write(&path, "body\n\"a, b\"\nc\n").unwrap();
-    let texts = read_texts(&path, "body").unwrap();
+    let texts = read_texts(&path).unwrap();
     assert_eq!(texts[0].value, "a, b");
     assert_eq!((texts[1].line, texts[1].column), (3, 1));
 }

@@ -4,9 +4,7 @@
 //! used in training). This file adds what minijinja lacks or does differently;
 //! `tests/data/chat/features.j2` has a line for each difference.
 //!
-//! A template inside a model file is untrusted code. It runs without a loader, so it can reach no
-//! other templates and no files, and its steps, depth, output and the memory of its variables are
-//! limited ([`budget`]).
+//! A template inside a model file is untrusted code: [`crate::template`] limits what it can do.
 //!
 //! Known remaining differences: a list is printed with double quotes around its texts; `loop.last`
 //! is wrong in a loop over the characters of a text; a loop over `none` is empty where Jinja2
@@ -15,86 +13,26 @@
 //! written in full. None of this occurs in the templates of `prompts/chat/` or in seventy others
 //! that were compared.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, State, Value,
-    machinery::{CompiledTemplate, TemplateConfig, Vm, WhitespaceConfig, make_string_output},
+    Environment, Error, ErrorKind, State, Value,
+    machinery::WhitespaceConfig,
     value::{Kwargs, ObjectRepr, ValueKind},
 };
 
-use super::{budget, memory_limit};
+use crate::template::{Template, budget};
 
-/// Maximum number of steps; the largest real template takes a few thousand.
-const FUEL: u64 = 1_000_000;
-/// Maximum size of the output from texts between tags. A template with long texts gets fewer steps.
-const MAX_RAW_BYTES: u64 = 256 << 20;
-/// Maximum depth of recursion.
-const MAX_DEPTH: usize = 64;
-/// Maximum size of the output in bytes, plus [`PER_INPUT_BYTE`] times the input.
-const MAX_OUTPUT_BYTES: usize = 1 << 20;
-const PER_INPUT_BYTE: usize = 8;
 /// Maximum length of an error that a template raises, in characters.
 const MAX_MESSAGE_CHARS: usize = 400;
 
 /// The name of the template in errors.
 const NAME: &str = "chat";
 
-/// A template and the environment with everything that it may call.
-pub(super) struct Engine {
-    environment: Environment<'static>,
-    source: String,
-}
-
-impl Engine {
-    /// Compiles `source` in an environment of its own.
-    pub(super) fn new(source: &str) -> Result<Self, Error> {
-        static PLAIN: OnceLock<Environment<'static>> = OnceLock::new();
-        let mut environment = plain();
-        budget::install(&mut environment, PLAIN.get_or_init(plain));
-        let mut engine = Self { environment, source: normalise_source(source) };
-        budget::check_constants(&engine.source, white_space())?;
-        let (_, longest) =
-            memory_limit::within(source.len(), || engine.compile().map(|(_, n)| ((), n)))?;
-        let fuel = FUEL.min(MAX_RAW_BYTES / longest.max(1) as u64);
-        engine.environment.set_fuel(Some(fuel));
-        Ok(engine)
-    }
-
-    /// The template with its budget instrumentation, and the length of the longest text between
-    /// tags.
-    fn compile(&self) -> Result<(CompiledTemplate<'_>, usize), Error> {
-        let config = TemplateConfig {
-            syntax_config: Default::default(),
-            ws_config: white_space(),
-            default_auto_escape: Arc::new(|_| AutoEscape::None),
-        };
-        let mut template = CompiledTemplate::new(NAME, &self.source, &config)?;
-        let longest = budget::instrument(&mut template);
-        Ok((template, longest))
-    }
-
-    /// Renders the template; `input` is the length of the user's text in bytes.
-    pub(super) fn render(&self, variables: Value, input: usize) -> Result<String, Error> {
-        let (template, _) = self.compile()?;
-        let limit = MAX_OUTPUT_BYTES + PER_INPUT_BYTE * input;
-        let mut text = String::new();
-        budget::reset(input);
-        Vm::new(&self.environment).eval(
-            &template.instructions,
-            variables,
-            &template.blocks,
-            &mut make_string_output(&mut text),
-            AutoEscape::None,
-        )?;
-        if text.len() > limit {
-            return Err(Error::new(
-                ErrorKind::WriteFailure,
-                format!("the template writes more than {limit} bytes"),
-            ));
-        }
-        Ok(text)
-    }
+/// Compiles `source`, a template of a model file.
+pub(super) fn compile(source: &str) -> Result<Template, Error> {
+    static PLAIN: OnceLock<Environment<'static>> = OnceLock::new();
+    Template::new(NAME, normalise_source(source), PLAIN.get_or_init(plain), white_space())
 }
 
 fn white_space() -> WhitespaceConfig {
@@ -104,9 +42,6 @@ fn white_space() -> WhitespaceConfig {
 /// The filters, functions and tests that transformers gives to a template.
 fn plain() -> Environment<'static> {
     let mut environment = Environment::new();
-    // In debug mode errors would show variables, which hold the user's text.
-    environment.set_debug(false);
-    environment.set_recursion_limit(MAX_DEPTH);
     environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, for_terminal(&message)))

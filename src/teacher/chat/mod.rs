@@ -9,10 +9,8 @@
 //!
 //! The golden files in `tests/data/chat/` are written by transformers (`scripts/chat_golden.py`).
 
-mod budget;
 mod family;
 mod jinja;
-mod memory_limit;
 #[cfg(test)]
 mod tests;
 mod thinking;
@@ -21,8 +19,9 @@ use std::collections::HashSet;
 
 use minijinja::{Error, ErrorKind, Value, context};
 
+use crate::template::Template;
+
 pub(crate) use family::{Difference, Family, family};
-pub(crate) use memory_limit::limit_memory;
 pub(crate) use thinking::{TAGS, is_tag, strip_thinking};
 
 /// For models without a template: the most widely understood one.
@@ -30,7 +29,7 @@ pub(crate) const CHATML: &str = "{% for message in messages %}<|im_start|>{{ mes
 
 /// A compiled chat template with the special tokens it may use.
 pub struct ChatTemplate {
-    engine: jinja::Engine,
+    engine: Template,
     source: String,
     bos: String,
     eos: String,
@@ -52,7 +51,7 @@ impl ChatTemplate {
         eos: String,
         mut control: Vec<String>,
     ) -> Result<Self, Error> {
-        let engine = jinja::Engine::new(&source)?;
+        let engine = jinja::compile(&source)?;
         // The marks of turns and thoughts are not control tokens in every file.
         control.extend(family(&source).into_iter().flat_map(Family::marks).map(|&m| m.to_owned()));
         let thoughts = TAGS.iter().filter(|t| source.contains(t.open) || source.contains(t.close));
@@ -118,7 +117,7 @@ impl ChatTemplate {
             eos_token => self.eos,
             ..self.switches.clone()
         };
-        memory_limit::within(user.len(), || self.engine.render(variables, user.len()))
+        self.engine.render(variables, user.len())
     }
 
     /// Breaks up control tokens that are spelled out in a user's text, so that the tokenizer cannot

@@ -28,7 +28,7 @@ pub(crate) use draw::draw_constrained;
 pub(crate) use token_bytes::{TokenBytes, TokenRole};
 
 /// Upper bound on the length of a line's text, in characters.
-const MAX_LINE_CHARS: usize = 1000;
+const MAX_LINE_CHARS: usize = 4000;
 /// Number of ASCII letters and digits, ignoring case: the ways in which one more character can make
 /// a text differ from others.
 const ALPHABET: usize = 36;
@@ -44,7 +44,7 @@ pub(crate) struct ListGrammar {
 }
 
 impl ListGrammar {
-    /// A list of `lines` texts (at least 1) of up to `longest` characters each (8 to 1000).
+    /// A list of `lines` texts (at least 1) of up to `longest` characters each (8 to 4000).
     pub(crate) fn new(lines: usize, longest: usize) -> Self {
         Self { lines: lines.max(1), longest: longest.clamp(8, MAX_LINE_CHARS), budget: UNBOUNDED }
     }

@@ -26,6 +26,7 @@ use crate::{
     hint::{Hint, one_line},
     model_file,
     models::{self, ModelError},
+    printable::{excerpt, printable},
     teacher::{
         SplitMode, TeacherError, TeacherIdentity,
         chat::{self, CHATML, ChatTemplate},
@@ -96,6 +97,7 @@ impl LlamaTeacher {
         let name = model.meta_val_str("general.name").unwrap_or_else(|_| {
             path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
         });
+        let name = excerpt(&name);
         let render_error = |error: minijinja::Error| TeacherError::ChatTemplate {
             model: name.clone(),
             message: format!("{error:#}"),
@@ -139,7 +141,8 @@ extern "C" fn forward_errors(level: ggml_log_level, text: *const c_char, _: *mut
     if level == GGML_LOG_LEVEL_ERROR && !text.is_null() {
         // SAFETY: ggml passes a text that ends in a zero and outlives the call.
         let text = unsafe { CStr::from_ptr(text) };
-        let _ = io::stderr().write_all(text.to_bytes());
+        let text = text.to_string_lossy();
+        let _ = io::stderr().write_all(printable(&text).as_bytes());
     }
 }
 

@@ -9,6 +9,8 @@
 //! and `hang:ID`, and the worker aborts or hangs when it begins the request with that id (`loading`
 //! is the id of loading the model). Only the worker itself is affected.
 
+#![allow(clippy::print_stderr, reason = "the supervisor reads the stderr of this process")]
+
 use std::{
     fs::File,
     io,
@@ -20,7 +22,9 @@ use std::{
 use super::protocol::{self, Command, Report};
 use crate::{
     interrupt::leave,
-    teacher::{EngineEvent, TeacherError, chat, llama::LlamaTeacher},
+    sandbox,
+    teacher::{EngineEvent, TeacherError, llama::LlamaTeacher},
+    template::process_limit,
 };
 
 /// The engine reports after each step that it is alive; at most one such report is sent in this
@@ -36,7 +40,7 @@ pub(crate) fn serve() -> io::Result<()> {
     let mut output =
         Output { pipe, last_sent: Instant::now(), crash: CrashHook::from_environment() };
     volunteer_for_oom_killer();
-    chat::limit_memory();
+    process_limit::limit_memory();
     let commands = read_commands();
     let Ok(Command::Load { path, options }) = commands.recv() else {
         return Err(io::Error::other("the first command must load a model"));
@@ -177,7 +181,10 @@ fn private_stdout() -> io::Result<File> {
 fn volunteer_for_oom_killer() {
     if cfg!(target_os = "linux") {
         // Best effort: without it the kernel chooses the largest process, most likely this one.
+        // The file belongs to root while this process is not dumpable.
+        sandbox::set_dumpable(true);
         let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+        sandbox::set_dumpable(false);
     }
 }
 

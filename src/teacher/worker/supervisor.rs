@@ -87,11 +87,11 @@ impl Supervised {
             for slot in 0..self.pool.slots.len() {
                 self.assign(slot, job)?;
             }
-            let (mut answers, mut outcome) = (Vec::new(), Ok(()));
+            let (mut news, mut outcome) = (News::default(), Ok(()));
             for (slot, message) in self.pool.receive() {
                 let handled = match message {
                     WorkerMessage::Report(report) => {
-                        self.handle_report(slot, *report, job, &mut answers)
+                        self.handle_report(slot, *report, job, &mut news)
                     }
                     WorkerMessage::Ended(fault) => {
                         let exit = self.pool.reap(slot, fault);
@@ -101,6 +101,10 @@ impl Supervised {
                     }
                 };
                 outcome = outcome.and(handled);
+            }
+            let News { began, mut answers } = news;
+            if !began.is_empty() {
+                sink(TeacherEvent::Began(began)).map_err(TeacherError::Stopped)?;
             }
             if !answers.is_empty() {
                 (job.deaths_without_answer, job.answered) = (0, true);
@@ -162,7 +166,7 @@ impl Supervised {
         slot: usize,
         report: Report,
         job: &mut Job<'_, W>,
-        answers: &mut Vec<(usize, Answer<W::Answer>)>,
+        news: &mut News<W::Answer>,
     ) -> Result<(), TeacherError> {
         let WorkerState::Busy { item, begun } = &mut self.pool.slots[slot].state else {
             return self.pool.finish_loading(slot, report);
@@ -186,14 +190,16 @@ impl Supervised {
             }
             other => match W::event(other) {
                 Ok(EngineEvent::Began(indices)) => {
-                    begun.extend(indices.into_iter().filter_map(request));
+                    let requests: Vec<usize> = indices.into_iter().filter_map(request).collect();
+                    begun.extend(&requests);
+                    news.began.extend(requests);
                     Ok(())
                 }
                 Ok(EngineEvent::Done(done)) => {
                     let done = done
                         .into_iter()
                         .filter_map(|(index, answer)| Some((request(index)?, answer)));
-                    answers.extend(
+                    news.answers.extend(
                         done.filter(|(request, _)| job.queue.answer(*request))
                             .map(|(request, answer)| (request, Ok(answer))),
                     );
@@ -233,6 +239,19 @@ impl Supervised {
             job.skipped.push((request, Err(SkippedRequest { reason })));
         }
         Ok(())
+    }
+}
+
+/// What the workers reported in one round.
+struct News<A> {
+    /// Requests whose prompts are being read.
+    began: Vec<usize>,
+    answers: Vec<(usize, Answer<A>)>,
+}
+
+impl<A> Default for News<A> {
+    fn default() -> Self {
+        Self { began: Vec::new(), answers: Vec::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Limits the memory that a template may allocate, in bytes per rendering.
 //!
-//! A chat template comes inside a model file, so it is untrusted code. minijinja limits its *steps*
+//! A chat template comes inside a model file, and prompts with a task: untrusted code. minijinja limits its *steps*
 //! (fuel) but not the *size* of its values, and one step can double a text:
 //!
 //! ```text
@@ -14,20 +14,19 @@
 //! | operation | how it is charged |
 //! |---|---|
 //! | filters, `dict`, `namespace` | replaced by wrappers that charge arguments and result ([`install`]) |
-//! | methods | charged by their callback in [`jinja`](super::jinja) |
-//! | `~`, `+`, `*`, `[…]`, `{…}` | replaced in the compiled template by calls of our own filters ([`instrument`]) |
+//! | methods | charged by the callback of the environment, if it has one |
+//! | `~`, `+`, `*`, `[…]`, `{…}`, comparisons, `in`, slices | replaced in the compiled template by calls of our own filters ([`instrument`]) |
 //! | output, `{% set %}` blocks, macros | charged by the formatter as they are written |
 //! | constants, computed by the compiler | estimated from the tokens before compilation ([`check_constants`]) |
 //!
 //! A few filters can multiply sizes in one call (`replace`, `join`, `indent`, …): [`charge_call`]
-//! charges their result in advance. What still escapes, such as a comparison of lists that contain
-//! each other, meets [`memory_limit`](super::memory_limit). Why this file exists:
+//! charges their result in advance. What still escapes meets [`process_limit`](super::process_limit). Why this file exists:
 //! `docs/design-decisions.md`.
 
 use std::{borrow::Cow, cell::Cell};
 
 use minijinja::{
-    Environment, Error, ErrorKind, Value,
+    Environment, Error, ErrorKind, Value, context,
     machinery::{CompiledTemplate, Instruction, Instructions, Token, WhitespaceConfig, tokenize},
     value::{Rest, ValueKind},
 };
@@ -42,13 +41,16 @@ const MAX_DEPTH: usize = 64;
 /// Maximum number to which a filter may repeat or pad.
 const MAX_WIDTH: usize = 10_000;
 
+/// The error of a rendering whose budget is spent.
+pub(crate) const EXCEEDED: &str = "the template exceeds its memory budget";
+
 thread_local! {
     /// The remaining budget of this thread's current rendering.
     static REMAINING: Cell<u64> = const { Cell::new(BASE_BYTES) };
 }
 
 /// Begins a rendering with `input` bytes of a user's text.
-pub(super) fn reset(input: usize) {
+pub(crate) fn reset(input: usize) {
     REMAINING.set(BASE_BYTES + PER_INPUT_BYTE * input as u64);
 }
 
@@ -60,7 +62,7 @@ fn spend(bytes: u64) -> Result<(), Error> {
         }
         None => {
             REMAINING.set(0);
-            Err(error("the template exceeds its memory budget"))
+            Err(error(EXCEEDED))
         }
     }
 }
@@ -70,7 +72,7 @@ fn error(message: &'static str) -> Error {
 }
 
 /// Charges for `value` and everything in it, once for each occurrence.
-pub(super) fn charge(value: &Value) -> Result<(), Error> {
+pub(crate) fn charge(value: &Value) -> Result<(), Error> {
     charge_at(value, 0)
 }
 
@@ -104,7 +106,7 @@ fn charge_all(values: &[Value]) -> Result<(), Error> {
 /// Charges in advance for a filter or method whose result can be much larger than its arguments.
 /// Values other than texts count as the text that they would be written as, which is how filters
 /// treat them.
-pub(super) fn charge_call(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
+pub(crate) fn charge_call(name: &str, value: &Value, arguments: &[Value]) -> Result<(), Error> {
     let padding = || error("the template pads by more than is allowed");
     let texts = || arguments.iter().map(|argument| text(argument).len() as u64).sum::<u64>();
     match name {
@@ -261,7 +263,7 @@ const FILTERS: [&str; 41] = [
 
 /// Makes the filters, functions and output of `environment` charge the budget. `plain` is the same
 /// environment without charges.
-pub(super) fn install(
+pub(crate) fn install(
     environment: &mut Environment<'static>,
     plain: &'static Environment<'static>,
 ) {
@@ -288,6 +290,7 @@ pub(super) fn install(
         let pairs = values.as_chunks().0.iter();
         Ok::<Value, Error>(pairs.map(|[key, value]| (key.clone(), value.clone())).collect())
     });
+    install_comparisons(environment, plain);
     // It writes all variables, each as often as it occurs.
     environment.remove_global("debug");
     for name in ["dict", "namespace"] {
@@ -304,12 +307,74 @@ pub(super) fn install(
     });
 }
 
+/// Makes comparisons charge what they compare, as operators and as tests: one can read two lists of
+/// a hundred thousand items in a single step.
+fn install_comparisons(
+    environment: &mut Environment<'static>,
+    plain: &'static Environment<'static>,
+) {
+    let compare = |holds: fn(&Value, &Value) -> bool| {
+        move |left: Value, right: Value| -> Result<bool, Error> {
+            charge(&left)?;
+            charge(&right)?;
+            Ok(holds(&left, &right))
+        }
+    };
+    environment.add_filter(EQ, compare(|a, b| a == b));
+    environment.add_filter(NE, compare(|a, b| a != b));
+    environment.add_filter(LT, compare(|a, b| a < b));
+    environment.add_filter(LE, compare(|a, b| a <= b));
+    environment.add_filter(GT, compare(|a, b| a > b));
+    environment.add_filter(GE, compare(|a, b| a >= b));
+    let apply = |name: &str, values: &[Value]| {
+        charge_all(values)?;
+        plain.empty_state().perform_test(name, values)
+    };
+    environment.add_filter(IN, move |value: Value, all: Value| apply("in", &[value, all]));
+    for name in COMPARING_TESTS {
+        environment.add_test(name, move |values: Rest<Value>| apply(name, &values));
+    }
+    environment.add_filter(SLICE, move |value: Value, start: Value, stop: Value, step: Value| {
+        charge(&value)?;
+        let slice = plain.compile_expression("value[start:stop:step]")?;
+        let result = slice.eval(context! { value, start, stop, step })?;
+        charge(&result)?;
+        Ok::<Value, Error>(result)
+    });
+}
+
+const COMPARING_TESTS: [&str; 15] = [
+    "eq",
+    "equalto",
+    "==",
+    "ne",
+    "!=",
+    "lt",
+    "lessthan",
+    "<",
+    "le",
+    "<=",
+    "gt",
+    "greaterthan",
+    ">",
+    "ge",
+    ">=",
+];
+
 // Names of the filters that replace operators. No template can call them by these names.
 const CONCAT: &str = "~";
 const ADD: &str = "+";
 const REPEAT: &str = "*";
 const LIST: &str = "[]";
 const DICT: &str = "{}";
+const SLICE: &str = "[:]";
+const IN: &str = "@in";
+const EQ: &str = "==";
+const NE: &str = "!=";
+const LT: &str = "<";
+const LE: &str = "<=";
+const GT: &str = ">";
+const GE: &str = ">=";
 
 /// Checks the constant expressions of a template, which minijinja computes when it compiles, before
 /// any budget applies. Texts, numbers and `*` in one tag are assumed to multiply.
@@ -317,7 +382,7 @@ const DICT: &str = "{}";
 /// # Errors
 /// Texts multiplied by large numbers, a tag with more tokens than the parser has stack for, and a
 /// source that is not Jinja.
-pub(super) fn check_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
+pub(crate) fn check_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
     let mut bytes = 0u64;
     let mut tag = Tag::default();
     for token in tokenize(source, false, Default::default(), whitespace) {
@@ -378,7 +443,7 @@ impl Tag {
 
 /// Replaces the operators of a compiled template by filters that charge the budget. Returns the
 /// length of the longest text between its tags.
-pub(super) fn instrument(template: &mut CompiledTemplate<'_>) -> usize {
+pub(crate) fn instrument(template: &mut CompiledTemplate<'_>) -> usize {
     let blocks = template.blocks.values_mut();
     let parts = std::iter::once(&mut template.instructions).chain(blocks);
     parts.map(instrument_block).max().unwrap_or(0)
@@ -402,6 +467,14 @@ fn instrument_block(code: &mut Instructions<'_>) -> usize {
                 let Ok(count) = u16::try_from(*pairs * 2) else { continue };
                 call(DICT, count)
             }
+            Instruction::Slice => call(SLICE, 4),
+            Instruction::In => call(IN, 2),
+            Instruction::Eq => call(EQ, 2),
+            Instruction::Ne => call(NE, 2),
+            Instruction::Lt => call(LT, 2),
+            Instruction::Lte => call(LE, 2),
+            Instruction::Gt => call(GT, 2),
+            Instruction::Gte => call(GE, 2),
             Instruction::EmitRaw(text) => {
                 longest = longest.max(text.len());
                 continue;

@@ -1,0 +1,244 @@
+//! How predictions are printed: as JSON lines or as CSV, with the columns of the input.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::error::{self, CommandError},
+    OutputFormat, Rows,
+};
+use crate::{
+    interrupt,
+    student::{Classifier, Prediction},
+    task::TableRow,
+};
+
+/// Bytes after which the output is written although more predictions are at hand.
+const BUFFER: usize = 64 << 10;
+/// The columns that are added. An input column of such a name gets another one.
+const ADDED: [&str; 6] = ["label", "best", "probability", "probabilities", "truncated", "reason"];
+
+/// Prints predictions, and counts them.
+pub(super) struct Answers<'a, W> {
+    student: &'a Classifier,
+    out: W,
+    format: OutputFormat,
+    below: Option<f32>,
+    /// Complete rows that are not printed yet: a signal must not cut one in two.
+    rows: Vec<u8>,
+    /// CSV: the columns of the input, once they are printed.
+    header: Option<Vec<String>>,
+    counts: Counts,
+    /// Why the first row without an answer has none.
+    first_reason: Option<String>,
+}
+
+#[derive(Default)]
+struct Counts {
+    rows: usize,
+    /// Texts below the threshold.
+    abstained: usize,
+    /// Rows that cannot be answered.
+    unanswered: usize,
+    /// Texts that were longer than the student reads.
+    truncated: usize,
+    /// Rows with a column that the header lacks.
+    left_out: usize,
+}
+
+impl<'a, W: Write> Answers<'a, W> {
+    pub(super) fn new(
+        student: &'a Classifier,
+        out: W,
+        format: OutputFormat,
+        below: Option<f32>,
+    ) -> Self {
+        let (rows, counts) = (Vec::new(), Counts::default());
+        Self { student, out, format, below, rows, header: None, counts, first_reason: None }
+    }
+
+    /// Answers all rows. Returns how many there were.
+    pub(super) fn write_all(&mut self, rows: Rows<'_>) -> anyhow::Result<usize> {
+        if let (OutputFormat::Csv, Some(names)) = (self.format, rows.reader.names()) {
+            self.write_header(names)?;
+        }
+        let mut stream = self.student.stream(rows);
+        while let Some(answer) = stream.next() {
+            match answer {
+                Ok((row, prediction)) => self.write(row, prediction.as_ref())?,
+                Err(error) => {
+                    self.flush()?;
+                    return Err(error);
+                }
+            }
+            if stream.drained() || self.rows.len() >= BUFFER {
+                self.flush()?;
+            }
+        }
+        self.flush()?;
+        Ok(self.counts.rows)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _whole = interrupt::hold();
+        self.out.write_all(&self.rows)?;
+        self.rows.clear();
+        self.out.flush()
+    }
+
+    fn write(&mut self, row: TableRow, prediction: Option<&Prediction>) -> anyhow::Result<()> {
+        self.counts.rows += 1;
+        let reason = row.faults.first().map(ToString::to_string);
+        if prediction.is_none() {
+            self.counts.unanswered += 1;
+            self.first_reason = self.first_reason.take().or_else(|| reason.clone());
+        }
+        let fields = renamed(row.fields);
+        let added = self.added(prediction, reason);
+        match self.format {
+            OutputFormat::Jsonl => {
+                let mut row = fields;
+                row.extend(added.into_iter().filter(|(name, value)| {
+                    let optional = matches!(name.as_str(), "truncated" | "reason");
+                    !(optional && matches!(value, Value::Null | Value::Bool(false)))
+                }));
+                writeln!(self.rows, "{}", Value::Object(row))?;
+            }
+            OutputFormat::Csv => {
+                if self.header.is_none() {
+                    self.write_header(fields.keys().cloned().collect())?;
+                }
+                let header = self.header.as_deref().unwrap_or_default();
+                let known = header.iter().filter(|name| fields.contains_key(*name)).count();
+                self.counts.left_out += usize::from(known < fields.len());
+                let cells =
+                    header.iter().map(|name| fields.get(name).map_or_else(String::new, cell));
+                let added = added.iter().filter(|(name, _)| *name != "probabilities");
+                let cells = cells.chain(added.map(|(_, value)| cell(value)));
+                write_record(&mut self.rows, cells)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns that are added to a row.
+    fn added(
+        &mut self,
+        prediction: Option<&Prediction>,
+        reason: Option<String>,
+    ) -> Map<String, Value> {
+        let labels = self.student.labels();
+        let mut added = Map::new();
+        let best = prediction.map(|prediction| labels[prediction.class].as_str());
+        let abstains = |it: &Prediction| self.below.is_some_and(|below| it.probability < below);
+        let abstains = prediction.is_some_and(abstains);
+        self.counts.abstained += usize::from(abstains);
+        added.insert("label".into(), json!(best.filter(|_| !abstains)));
+        if self.below.is_some() {
+            added.insert("best".into(), json!(best));
+        }
+        added.insert("probability".into(), json!(prediction.map(|it| it.probability)));
+        if let Some(prediction) = prediction {
+            let shares = prediction.probabilities.iter().map(|&p| Value::from(p));
+            let by_label: Map<String, Value> = labels.iter().cloned().zip(shares).collect();
+            added.insert("probabilities".into(), by_label.into());
+        }
+        let truncated = prediction.is_some_and(|prediction| prediction.truncated);
+        self.counts.truncated += usize::from(truncated);
+        added.insert("truncated".into(), truncated.into());
+        added.insert("reason".into(), json!(reason.filter(|_| prediction.is_none())));
+        added
+    }
+
+    fn write_header(&mut self, names: Vec<String>) -> io::Result<()> {
+        let fields = names.into_iter().map(|name| (name, Value::Null)).collect();
+        let names: Vec<String> = renamed(fields).into_iter().map(|(name, _)| name).collect();
+        let best = self.below.is_some();
+        let added = ADDED.iter().filter(|name| match **name {
+            "best" => best,
+            name => name != "probabilities",
+        });
+        let cells = names.iter().cloned().chain(added.map(|name| (*name).to_owned()));
+        write_record(&mut self.rows, cells)?;
+        self.header = Some(names);
+        Ok(())
+    }
+
+    /// Prints to stderr what the user should know about the answers.
+    pub(super) fn tell(&self) {
+        let Counts { rows, abstained, truncated, left_out, .. } = self.counts;
+        if let Some(warning) = self.student.coverage().warning() {
+            let hint = "take a student that was trained on texts of this language";
+            error::warn(&warning, Some(hint));
+        }
+        if let Some(below) = self.below {
+            let share = abstained as f64 / (rows.max(1) as f64) * 100.0;
+            eprintln!(
+                "no label for {abstained} of {rows} texts ({share:.1} %): below a probability of {below}"
+            );
+        }
+        if truncated > 0 {
+            let (read, longest) = (self.student.max_length(), self.student.longest());
+            let more = match read < longest {
+                true => format!("; --max-length reads up to {longest}"),
+                false => String::new(),
+            };
+            eprintln!("{truncated} of {rows} texts were cut to their first {read} tokens{more}");
+        }
+        if left_out > 0 {
+            eprintln!(
+                "{left_out} of {rows} rows have columns that the first row lacks and that CSV leaves out; --to jsonl keeps them"
+            );
+        }
+    }
+
+    /// # Errors
+    /// A row could not be answered.
+    pub(super) fn verdict(&self) -> anyhow::Result<()> {
+        let Counts { rows, unanswered, .. } = self.counts;
+        if unanswered == 0 {
+            return Ok(());
+        }
+        let first = self.first_reason.as_deref().unwrap_or_default();
+        Err(CommandError::new(
+            format!("{unanswered} of {rows} rows could not be answered, the first one is {first}"),
+            "the output has them without a label, each with its reason; the other rows are answered",
+        )
+        .into())
+    }
+}
+
+/// The columns of a row, without the names of [`ADDED`].
+fn renamed(fields: Map<String, Value>) -> Map<String, Value> {
+    if !ADDED.iter().any(|name| fields.contains_key(*name)) {
+        return fields;
+    }
+    let taken: Vec<String> = fields.keys().cloned().collect();
+    let free = |name: String| {
+        if !ADDED.contains(&name.as_str()) {
+            return name;
+        }
+        let mut free = format!("input_{name}");
+        while taken.contains(&free) {
+            free = format!("input_{free}");
+        }
+        free
+    };
+    fields.into_iter().map(|(name, value)| (free(name), value)).collect()
+}
+
+/// A value as a CSV cell.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn write_record(out: &mut Vec<u8>, cells: impl Iterator<Item = String>) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    writer.write_record(cells)?;
+    writer.flush()
+}

@@ -1,0 +1,186 @@
+//! What is left to do of a run: the calls that its ledger does not have. Reads the folder and
+//! changes nothing.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use super::{
+    Context, PipelineError,
+    generate::rounds,
+    grow::{self, Former, Given, Replies},
+    kept,
+    scoring::Scoring,
+    texts::{Piles, call},
+};
+use crate::{
+    augment::{PromptContext, PromptRequest, mixup::Mixup, paper::PendingText},
+    dataset::{AugmentedText, TextRow},
+    embed::Embedder,
+    run::{
+        KeptTexts, PendingChange, RunError,
+        edits::Edits,
+        is_imported, kept_texts,
+        ledger::{self, Entry},
+        names, present_task, read_rows,
+    },
+    task::LabelledText,
+    teacher::TeacherIdentity,
+};
+
+/// What a run in a folder has left to do.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Remaining {
+    /// What changed in the task, what is kept and what is redone, in words.
+    pub lines: Vec<String>,
+    pub warnings: Vec<(String, String)>,
+    /// Requests for new texts of the next round.
+    pub requests: usize,
+    /// Texts that are to be written.
+    pub texts: usize,
+    /// Labels of texts and of seeds that are to be asked.
+    pub labels: usize,
+    /// Labels of the test set that are to be asked.
+    pub test_labels: usize,
+}
+
+/// The few-shot subset as prompts show it, which may be less than the task has.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    /// In requests for texts.
+    pub requests: &'a [LabelledText],
+    /// In questions about labels.
+    pub questions: &'a [LabelledText],
+}
+
+/// What the run in `folder` has left to do with the task that is `given` and the teacher that has
+/// this identity. `embedder` as in [`Scoring::keys`]; `nearest` as in
+/// [`crate::augment::PromptContext::nearest`].
+///
+/// # Errors
+/// A folder that is no run or of another task, a damaged file.
+pub(crate) fn remaining(
+    folder: &Path,
+    given: Given<'_>,
+    shown: Shown<'_>,
+    teacher: &TeacherIdentity,
+    nearest: &[Vec<usize>],
+    embedder: Option<&dyn Embedder>,
+) -> Result<Remaining, PipelineError> {
+    if folder.join(names::COMPARISON).exists() {
+        return Err(RunError::Comparison { path: folder.to_owned() }.into());
+    }
+    let entries = entries(folder)?;
+    let before = present_task(folder, &entries)?;
+    let pending = PendingChange::between(folder, before, given.task)?;
+    let former = pending.as_ref().map(|pending| Former { folder, entries: &entries, pending });
+    let outlook = former.map(|former| grow::outlook(former, given)).transpose()?;
+    let kept = outlook.as_ref().and_then(|outlook| outlook.changed.texts.as_ref());
+    let kept = kept.or_else(|| kept_texts(&entries));
+    let kept = kept.and_then(|texts| kept::usable(texts, given.settings, given.prompts, teacher));
+
+    let seeds = given.task.draw_seeds(given.settings.run.seed);
+    let Given { task, settings, .. } = given;
+    let known = keys(&entries);
+    let texts = match is_imported(&entries) {
+        true => Texts {
+            known: read_rows(folder, names::AUGMENTED, "import the texts again")?,
+            ..Texts::default()
+        },
+        false => texts(&given.context(shown.requests), nearest, kept.as_ref(), teacher, &entries)?,
+    };
+    let unknown = |stage, texts: &[String]| -> Result<usize, PipelineError> {
+        let context = given.context(shown.questions);
+        let keys = Scoring { stage, context }.keys(texts, teacher, embedder)?;
+        let keys: HashSet<String> = keys.into_iter().collect();
+        Ok(keys.iter().filter(|key| !known.contains(key.as_str())).count())
+    };
+    let rows: Vec<TextRow> = texts.known.into_iter().map(TextRow::from).collect();
+    let is_class = |name: &str| task.class_index(name).is_some();
+    let (rows, _) = Edits::of(&entries).apply(names::AUGMENTED, rows, Vec::new(), &is_class);
+    let asked = rows.iter().filter(|row| row.augmented.given.is_none());
+    let mut bare: Vec<String> = asked.map(|row| row.augmented.text.clone()).collect();
+    if settings.relabel.gold {
+        bare.extend(seeds.iter().map(|seed| seed.text.clone()));
+    }
+    let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
+    let (lines, warnings) =
+        outlook.map(|outlook| (outlook.lines, outlook.warnings)).unwrap_or_default();
+    Ok(Remaining {
+        lines,
+        warnings,
+        requests: texts.requests,
+        texts: texts.missing,
+        labels: unknown("relabel", &bare)? + texts.missing,
+        test_labels: unknown("test", &test)?,
+    })
+}
+
+fn entries(folder: &Path) -> Result<Vec<Entry>, RunError> {
+    let path = folder.join(names::LEDGER);
+    let hint = "this is not a run folder";
+    let bytes =
+        fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source, hint })?;
+    Ok(ledger::parse(&path, &bytes)?.0)
+}
+
+/// The keys of all calls in a ledger.
+fn keys(entries: &[Entry]) -> HashSet<&str> {
+    entries.iter().filter_map(Entry::key).collect()
+}
+
+/// The texts of a run.
+#[derive(Default)]
+struct Texts {
+    known: Vec<AugmentedText>,
+    /// Requests of the first round that the ledger does not have in full.
+    requests: usize,
+    missing: usize,
+}
+
+/// The texts that generation finds in the ledger, and what it has to ask for.
+fn texts(
+    context: &Context<'_>,
+    nearest: &[Vec<usize>],
+    kept: Option<&KeptTexts>,
+    teacher: &TeacherIdentity,
+    entries: &[Entry],
+) -> Result<Texts, PipelineError> {
+    let (prompts, known) = (context.for_prompts(nearest), keys(entries));
+    let lacking = |requests: &[PromptRequest]| {
+        let keys = requests.iter().map(|request| call(&prompts, request).key(teacher));
+        keys.filter(|key| !known.contains(key.as_str())).collect::<HashSet<_>>().len()
+    };
+    if context.settings.augment.unique_per_text > 0 {
+        return paper_texts(context, &prompts, kept, &lacking);
+    }
+    let replies = Replies::of(entries);
+    let mut requests = 0;
+    let rounds = rounds(context, &Mixup, nearest, kept, &teacher.sha256, &mut |asked| {
+        // What a later round asks depends on these answers.
+        if requests > 0 {
+            return Ok(Vec::new());
+        }
+        requests = lacking(asked);
+        Ok(replies.parsed(&prompts, &Mixup, asked, teacher))
+    })?;
+    let missing = if requests > 0 { rounds.piles.missing().iter().sum() } else { 0 };
+    Ok(Texts { known: rounds.piles.wanted_rows(), requests, missing })
+}
+
+/// As [`texts`], for a run that asks as the published code does: only its first requests are known
+/// beforehand.
+fn paper_texts(
+    context: &Context<'_>,
+    prompts: &PromptContext<'_>,
+    kept: Option<&KeptTexts>,
+    lacking: &dyn Fn(&[PromptRequest]) -> usize,
+) -> Result<Texts, PipelineError> {
+    let piles = Piles::new(context.task, context.settings.augment.per_class, false, kept);
+    let first = kept.map_or(0, |kept| kept.next_id);
+    let mut asked = Vec::new();
+    for mut text in PendingText::all(prompts, &piles.missing(), first) {
+        asked.extend(text.next_requests(prompts)?);
+    }
+    let requests = lacking(&asked);
+    let missing = if requests > 0 { piles.missing().iter().sum() } else { 0 };
+    Ok(Texts { known: piles.wanted_rows(), requests, missing })
+}

@@ -1,0 +1,43 @@
+//! How much of a text the student reads, and how many texts are longer.
+
+use serde::{Deserialize, Serialize};
+
+/// Tokens of a text that the student reads, and the texts that are longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextLength {
+    /// Tokens, the special ones included; what is beyond is cut.
+    pub max_length: usize,
+    /// Of the texts that the kept student is trained on.
+    pub train: CutTexts,
+    /// Of the test set.
+    pub test: CutTexts,
+}
+
+/// A number of texts, and how many of them are cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutTexts {
+    /// Different texts.
+    pub texts: u64,
+    /// Those that are longer than the student reads.
+    pub cut: u64,
+}
+
+impl TextLength {
+    /// One sentence, if any text is cut.
+    pub fn warning(&self) -> Option<String> {
+        let named = [(self.train, "training"), (self.test, "test")];
+        let parts: Vec<String> = named
+            .iter()
+            .filter(|(texts, _)| texts.cut > 0)
+            .map(|(texts, what)| format!("{} of {} {what} texts", texts.cut, texts.texts))
+            .collect();
+        let are = if parts.len() > 1 || self.train.cut + self.test.cut > 1 { "are" } else { "is" };
+        (!parts.is_empty()).then(|| {
+            format!(
+                "{} {are} longer than {} tokens; what is beyond is cut",
+                parts.join(" and "),
+                self.max_length
+            )
+        })
+    }
+}

@@ -1,0 +1,359 @@
+//! Finds edits in a run folder and records them in its ledger. Kills may happen between any two
+//! steps: an edit is either found again or recorded, and never recorded twice.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use serde::Deserialize;
+
+use super::{
+    super::{
+        RunError,
+        clock::{now, user},
+        files::json_lines,
+        ledger::{Entry, Ledger},
+        names,
+    },
+    EDITABLE, Edits, Tally, copies,
+    diff::Edited,
+    keyed,
+};
+use crate::{
+    dataset::{AugmentedText, DroppedText, RowEdit, TextRow},
+    hash,
+};
+
+/// What a person edited in one file.
+#[derive(Debug)]
+pub(crate) struct FileEdits {
+    pub file: &'static str,
+    /// Empty if the file was only written in another form.
+    pub changes: Vec<RowEdit>,
+    /// Whether no copy is left to compare with, so that each row counts as added.
+    pub whole: bool,
+    /// The files with the edits, as a stage writes them.
+    contents: BTreeMap<&'static str, Vec<u8>>,
+}
+
+/// The edits in `folder` that its ledger with `entries` does not hold yet. `classes` are the names
+/// that labels may have. Nothing is changed.
+///
+/// # Errors
+/// A file that cannot be read, a line that is no row of its file, each with its line.
+pub(crate) fn find(
+    folder: &Path,
+    entries: &[Entry],
+    classes: &[String],
+) -> Result<Vec<FileEdits>, RunError> {
+    let mut found = Vec::new();
+    for file in EDITABLE {
+        let path = folder.join(file);
+        let edited = Edited { path: &path, file, classes };
+        found.extend(look(folder, entries, file, edited)?);
+    }
+    Ok(found)
+}
+
+/// Records the edits in `folder` in its `ledger`, each with who and when, and writes the files as a
+/// stage would. Returns one line about each edited file.
+///
+/// # Errors
+/// As [`find`], in which case nothing was changed, and a failed write.
+pub(in crate::run) fn take_up(
+    folder: &Path,
+    ledger: &mut Ledger,
+    classes: &[String],
+) -> Result<Vec<String>, RunError> {
+    let found = find(folder, ledger.entries(), classes)?;
+    let (by, at) = (user(), now());
+    let edited = found.iter().filter(|found| !found.changes.is_empty());
+    let entry = |found: &FileEdits| {
+        let hash = |(name, bytes): (&&str, &Vec<u8>)| ((*name).to_owned(), hash::of_bytes(bytes));
+        Entry::Edit {
+            file: found.file.to_owned(),
+            by: by.clone(),
+            at: at.clone(),
+            changes: found.changes.clone(),
+            files: found.contents.iter().map(hash).collect(),
+        }
+    };
+    ledger.append_and_seal(edited.clone().map(entry).collect())?;
+    let contents = || found.iter().flat_map(|found| &found.contents);
+    for (name, bytes) in contents() {
+        copies::keep(folder, name, bytes)?;
+    }
+    for (name, bytes) in contents() {
+        let path = folder.join(name);
+        crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })?;
+    }
+    for (name, bytes) in contents() {
+        copies::keep_only(folder, name, &hash::of_bytes(bytes));
+    }
+    // Folders of earlier versions have no copies.
+    for name in EDITABLE.into_iter().chain([names::DROPPED]) {
+        let recorded = last_record(ledger.entries(), name).map(|(_, sha256)| sha256);
+        let Some(sha256) = recorded.filter(|sha256| !copies::exists(folder, name, sha256)) else {
+            continue;
+        };
+        let bytes = fs::read(folder.join(name)).unwrap_or_default();
+        if hash::of_bytes(&bytes) == sha256 {
+            copies::keep(folder, name, &bytes)?;
+        }
+    }
+    Ok(edited.map(FileEdits::summary).collect())
+}
+
+/// Called before a stage writes `bytes` to the file `name`: keeps a copy.
+///
+/// # Errors
+/// A file that a person edited since the folder was opened; a failed write.
+pub(in crate::run) fn before_write(
+    folder: &Path,
+    entries: &[Entry],
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), RunError> {
+    if !EDITABLE.contains(&name) && name != names::DROPPED {
+        return Ok(());
+    }
+    let path = folder.join(name);
+    if EDITABLE.contains(&name)
+        && let Ok(now) = hash::of_file(&path)
+        && !is_written(folder, entries, name, &now)
+    {
+        return Err(RunError::EditedMeanwhile { path });
+    }
+    copies::keep(folder, name, bytes)
+}
+
+/// Writes `rows` to `file` as a change of the task decided; a file that a person edited meanwhile
+/// is left as it is, and found as an edit.
+///
+/// # Errors
+/// A failed write.
+pub(in crate::run) fn write_decided(
+    folder: &Path,
+    entries: &[Entry],
+    file: &str,
+    rows: &[AugmentedText],
+) -> Result<(), RunError> {
+    let (path, bytes) = (folder.join(file), json_lines(rows));
+    copies::keep(folder, file, &bytes)?;
+    match hash::of_file(&path) {
+        Ok(now) if !is_written(folder, entries, file, &now) => Ok(()),
+        _ => crate::fs::write_atomic(&path, &bytes)
+            .map_err(|source| RunError::Write { path, source }),
+    }
+}
+
+/// Called when a stage has ended whose `files` are recorded: removes the copies of what they
+/// replace.
+pub(in crate::run) fn after_stage(folder: &Path, entries: &[Entry], files: &[&str]) {
+    for name in files.iter().filter(|name| EDITABLE.contains(name) || **name == names::DROPPED) {
+        if let Some((_, sha256)) = last_record(entries, name) {
+            copies::keep_only(folder, name, sha256);
+        }
+    }
+}
+
+/// If the file `name`, which has the hash `now`, was edited by a person since: the hash that it had
+/// before.
+pub(in crate::run) fn written_before(
+    folder: &Path,
+    entries: &[Entry],
+    name: &str,
+    now: &str,
+) -> Option<String> {
+    let edited = EDITABLE.contains(&name) && !is_written(folder, entries, name, now);
+    let (_, before) = last_record(entries, name).filter(|_| edited)?;
+    Some(before.to_owned())
+}
+
+/// Whether this program wrote the file `name` with the hash `sha256`.
+fn is_written(folder: &Path, entries: &[Entry], name: &str, sha256: &str) -> bool {
+    last_record(entries, name).is_some_and(|(_, last)| last == sha256)
+        || copies::exists(folder, name, sha256)
+}
+
+/// The last entry that records the hash of the file `name`: its place, and the hash.
+pub(in crate::run) fn last_record<'a>(
+    entries: &'a [Entry],
+    name: &str,
+) -> Option<(usize, &'a str)> {
+    entries.iter().enumerate().rev().find_map(|(at, entry)| match entry {
+        Entry::Stage { files, .. } | Entry::Edit { files, .. } => {
+            files.get(name).map(|sha256| (at, sha256.as_str()))
+        }
+        Entry::TaskChanged(changed) => changed.files.get(name).map(|sha256| (at, sha256.as_str())),
+        _ => None,
+    })
+}
+
+fn look(
+    folder: &Path,
+    entries: &[Entry],
+    file: &'static str,
+    edited: Edited<'_>,
+) -> Result<Option<FileEdits>, RunError> {
+    let path = edited.path;
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            let hint = "check the file's permissions";
+            return Err(RunError::Read { path: path.to_owned(), source, hint });
+        }
+    };
+    if is_written(folder, entries, file, &hash::of_bytes(&bytes)) {
+        return Ok(None);
+    }
+    let (next_id, pool) = (next_id(folder), dropped(folder, file));
+    let record = last_record(entries, file);
+    let mut bases = copies::read(folder, file);
+    if let Some((_, sha256)) = record.filter(|(_, last)| !copies::exists(folder, file, last)) {
+        match recorded(entries, file, &bases, &pool) {
+            Some(base) => bases = vec![base],
+            None => bases.extend(rebuilt(folder, file, sha256)),
+        }
+    }
+    let whole = bases.is_empty();
+    if whole {
+        bases.push((Vec::new(), Vec::new()));
+    }
+    let mut fewest: Option<(Vec<RowEdit>, Vec<TextRow>)> = None;
+    for (_, rows) in bases {
+        let changes = edited.diff(&bytes, &rows, next_id)?;
+        if fewest.as_ref().is_none_or(|(known, _)| changes.len() < known.len()) {
+            fewest = Some((changes, rows));
+        }
+    }
+    let (changes, rows) = fewest.unwrap_or_default();
+    let content = json_lines(&Edits::of(entries).rewrite(file, &rows, &changes, &pool));
+    let mut contents = BTreeMap::from([(file, content)]);
+    let moved = moved_from_dropped(folder, entries, &changes).filter(|_| file == names::TRAIN);
+    contents.extend(moved.map(|bytes| (names::DROPPED, bytes)));
+    Ok(Some(FileEdits { file, changes, whole, contents }))
+}
+
+/// The content of `file` with the edits that were recorded last, if the program was killed before
+/// it wrote them: made from one of the copies `bases`.
+fn recorded(
+    entries: &[Entry],
+    file: &str,
+    bases: &[(Vec<u8>, Vec<TextRow>)],
+    pool: &[TextRow],
+) -> Option<(Vec<u8>, Vec<TextRow>)> {
+    let (at, sha256) = last_record(entries, file)?;
+    let Entry::Edit { file: edited, changes, .. } = &entries[at] else { return None };
+    let edits = Edits::of(&entries[..at]);
+    bases.iter().filter(|_| edited == file).find_map(|(_, rows)| {
+        let rows = edits.rewrite(file, rows, changes, pool);
+        let bytes = json_lines(&rows);
+        (hash::of_bytes(&bytes) == sha256).then_some((bytes, rows))
+    })
+}
+
+/// An id above all that are in use.
+fn next_id(folder: &Path) -> usize {
+    #[derive(Deserialize)]
+    struct Id {
+        id: u32,
+    }
+    let mut next = 0;
+    for name in EDITABLE.into_iter().chain([names::DROPPED]) {
+        let bytes = fs::read(folder.join(name)).unwrap_or_default();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let id = serde_json::from_slice(line).map_or(0, |Id { id }| id as usize + 1);
+            next = next.max(id);
+        }
+    }
+    next
+}
+
+/// The rows of `dropped.jsonl`, from which a person may have moved some into `file`.
+fn dropped(folder: &Path, file: &str) -> Vec<TextRow> {
+    if file != names::TRAIN {
+        return Vec::new();
+    }
+    // Of the copy, since the person may have cut the rows out of the file.
+    let copy = copies::read(folder, names::DROPPED).pop().map(|(_, rows)| rows);
+    let now = || copies::rows(&fs::read(folder.join(names::DROPPED)).ok()?);
+    copy.or_else(now).unwrap_or_default()
+}
+
+/// `dropped.jsonl` without the rows that `changes` add to `train.jsonl`, if the rows that remain
+/// are those that stand there, with or without the moved ones.
+fn moved_from_dropped(folder: &Path, entries: &[Entry], changes: &[RowEdit]) -> Option<Vec<u8>> {
+    let (_, recorded) = last_record(entries, names::DROPPED)?;
+    let now = fs::read(folder.join(names::DROPPED)).ok()?;
+    let known = copies::read(folder, names::DROPPED).into_iter().map(|(bytes, _)| bytes);
+    let written = known.chain([now.clone()]).find(|bytes| hash::of_bytes(bytes) == recorded)?;
+    let added = |key: &str| changes.iter().any(|edit| edit.before.is_none() && edit.key == key);
+    let keys = keyed(copies::rows(&written)?).map(|(_, key)| key);
+    let rows: Vec<DroppedText> = parsed(&written)?;
+    let rest: Vec<&DroppedText> =
+        rows.iter().zip(keys).filter(|(_, key)| !added(key)).map(|(row, _)| row).collect();
+    let now: Vec<DroppedText> = parsed(&now)?;
+    let is_rest = rest.len() == now.len() && rest.iter().zip(&now).all(|(a, b)| *a == b);
+    ((is_rest || now == rows) && rest.len() < rows.len()).then(|| json_lines(&rest))
+}
+
+fn parsed<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Option<Vec<T>> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines.map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// The content of `file` with the hash `sha256`, made from the files beside it: folders of earlier
+/// versions have no copies.
+fn rebuilt(folder: &Path, file: &str, sha256: &str) -> Option<(Vec<u8>, Vec<TextRow>)> {
+    let read = |name: &str| copies::rows(&fs::read(folder.join(name)).ok()?);
+    let mut rows = match file {
+        names::AUGMENTED => {
+            let bare = |row: TextRow| TextRow::from(row.augmented);
+            read(names::RELABELLED)?.into_iter().map(bare).collect()
+        }
+        names::RELABELLED => [read(names::TRAIN)?, read(names::DROPPED)?].concat(),
+        _ => {
+            let dropped = read(names::DROPPED)?;
+            let is_dropped = |id: usize| dropped.iter().any(|row: &TextRow| row.augmented.id == id);
+            let mut rows: Vec<TextRow> = read(names::RELABELLED)?;
+            rows.retain(|row| !is_dropped(row.augmented.id));
+            rows
+        }
+    };
+    rows.sort_by_key(|row| row.augmented.id);
+    let bytes = json_lines(&rows);
+    (hash::of_bytes(&bytes) == sha256).then_some((bytes, rows))
+}
+
+impl FileEdits {
+    /// What was changed, as `3 labels, 1 text, 2 rows removed by hand in relabelled.jsonl`.
+    pub(crate) fn summary(&self) -> String {
+        if self.whole {
+            return format!(
+                "{} rows taken as edited by hand in {}: no copy is left to compare them with",
+                self.changes.len(),
+                self.file
+            );
+        }
+        format!("{} by hand in {}", Tally::of(&self.changes).words(), self.file)
+    }
+}
+
+impl Tally {
+    /// As `3 labels, 1 text, 2 rows removed`.
+    pub(crate) fn words(&self) -> String {
+        let Self { rows, labels, texts, added, removed } = *self;
+        let count = |n: usize, one: &str, after: &str| {
+            (n > 0).then(|| format!("{n} {one}{}{after}", if n == 1 { "" } else { "s" }))
+        };
+        let changed = [count(labels, "label", ""), count(texts, "text", "")];
+        let mut parts: Vec<String> = changed.into_iter().flatten().collect();
+        let moved = [count(removed, "row", " removed"), count(added, "row", " added")];
+        match (parts.last_mut(), added + removed) {
+            (Some(last), 0) => last.push_str(" changed"),
+            (None, 0) => parts.extend(count(rows, "row", " changed")),
+            _ => parts.extend(moved.into_iter().flatten()),
+        }
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,97 @@
+//! Which format a file has: by its first bytes, then by its name.
+
+use std::path::Path;
+
+use super::{super::fault::Problem, columns::Columns, csv};
+
+/// How the texts of a file are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A header line, and one row per line or more.
+    Csv,
+    /// One JSON object per row.
+    Json,
+    Parquet,
+    /// One text per line.
+    Text,
+    /// One text.
+    Whole,
+}
+
+impl Format {
+    pub(super) fn named(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Json => "JSON",
+            Self::Parquet => "Parquet",
+            Self::Text => "one text per line",
+            Self::Whole => "one text",
+        }
+    }
+}
+
+/// The format of the file `name`, which starts with the bytes `ahead`, and whether its name says
+/// the same. Without a format (`None`), it may be anything.
+///
+/// # Errors
+/// It is something that is never read, such as an Excel workbook.
+pub(super) fn guess(
+    name: &str,
+    ahead: &[u8],
+    columns: &Columns,
+) -> Result<Option<(Format, bool)>, Problem> {
+    let by_name = by_name(name);
+    let by_bytes = match ahead {
+        [b'P', b'A', b'R', b'1', ..] => Some(Format::Parquet),
+        [b'P', b'K', 3, 4, ..] | [0xd0, 0xcf, 0x11, 0xe0, ..] => {
+            return Err(Problem::Workbook { path: name.to_owned() });
+        }
+        _ => starts_json(ahead).then_some(Format::Json),
+    };
+    let plain = matches!(by_name, None | Some(Format::Text));
+    let by_header = || (plain && starts_header(ahead, columns)).then_some(Format::Csv);
+    let format = by_bytes.or_else(by_header).or(by_name);
+    Ok(format.map(|format| (format, by_name == Some(format))))
+}
+
+fn by_name(name: &str) -> Option<Format> {
+    Some(match extension(name).as_deref()? {
+        "csv" | "tsv" | "tab" => Format::Csv,
+        "jsonl" | "ndjson" | "json" => Format::Json,
+        "parquet" | "pq" => Format::Parquet,
+        "txt" | "text" => Format::Text,
+        _ => return None,
+    })
+}
+
+/// The separator that the name of a file suggests.
+pub(super) fn separator(name: &str) -> u8 {
+    match extension(name).as_deref() {
+        Some("tsv" | "tab") => b'\t',
+        _ => b',',
+    }
+}
+
+/// The extension in lower case; `x.csv.gz` has `csv`.
+fn extension(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let name = lower.strip_suffix(".gz").unwrap_or(&lower);
+    Some(Path::new(name).extension()?.to_str()?.to_owned())
+}
+
+/// Whether a JSON object or an array of objects starts here, rather than a text in brackets.
+fn starts_json(bytes: &[u8]) -> bool {
+    let bytes = bytes.trim_ascii_start();
+    let object = match bytes {
+        [b'[', rest @ ..] => rest.trim_ascii_start(),
+        _ => bytes,
+    };
+    let [b'{', rest @ ..] = object else { return false };
+    matches!(rest.trim_ascii_start(), [b'"' | b'}', ..])
+}
+
+/// Whether the first line is a header with the text column.
+fn starts_header(bytes: &[u8], columns: &Columns) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n' || *byte == b'\r').next().unwrap_or_default();
+    std::str::from_utf8(line).is_ok_and(|line| line.len() < 4096 && csv::is_header(line, columns))
+}

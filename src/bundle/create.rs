@@ -111,7 +111,7 @@ fn add(
     let (added, from) = match &entry.content {
         Content::Bytes(bytes) => (writer.add(head, size, bytes.as_slice(), advance), out),
         Content::File(path) => {
-            let file = fs::File::open(path)
+            let file = crate::fs::open_regular(path)
                 .map_err(|source| BundleError::Read { path: path.clone(), source })?;
             (writer.add(head, size, file, advance), path.as_path())
         }

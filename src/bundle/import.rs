@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     BundleError, Progress, Summary, Trust,
-    index::{Index, Kind, Member},
+    index::{Index, Kind, Member, ModelEntry},
+    newest,
     partial::{Partial, set_mode},
     read::{Bundle, Discard, Sink},
 };
@@ -20,6 +21,8 @@ use crate::models::{self, LocalModel, ModelError, Role};
 pub(crate) struct Destinations<'a> {
     pub program: Option<&'a Path>,
     pub source: Option<&'a Path>,
+    /// Takes a bundle that is older than one of the same signer that was imported before.
+    pub downgrade: bool,
 }
 
 /// What was imported.
@@ -35,8 +38,8 @@ pub(crate) struct Imported {
 /// models are checked before the first is installed.
 ///
 /// # Errors
-/// As for [`super::verify`]; also if a destination exists, the bundle lacks what is requested, or
-/// the library refuses a model.
+/// As for [`super::verify`]; also if a destination exists, the bundle lacks what is requested or
+/// is older than one that was imported before, or the library refuses a model.
 pub(crate) fn import(
     path: &Path,
     trust: &Trust,
@@ -80,9 +83,7 @@ pub(crate) fn import(
             crate::model_file::check(&path).map_err(ModelError::from)?;
         }
     }
-    let mut installed = Vec::new();
-    for model in &bundle.index().models {
-        let local = LocalModel {
+    let local = |model: &ModelEntry| LocalModel {
             name: model.name.clone(),
             role: model.role,
             licence: model.licence.clone(),
@@ -92,8 +93,15 @@ pub(crate) fn import(
                 .map(|(name, path)| (name.clone(), unpacked.join(path)))
                 .collect(),
         };
+    let models: Vec<LocalModel> = bundle.index().models.iter().map(local).collect();
+    for model in &models {
+        models::check_complete(model)?;
+    }
+    newest::admit(&summary.signer.to_string(), &summary.created_by, to.downgrade)?;
+    let mut installed = Vec::new();
+    for model in &models {
         let folder =
-            models::install(&local).map_err(|error| after(&installed, BundleError::from(error)))?;
+            models::install(model).map_err(|error| after(&installed, BundleError::from(error)))?;
         installed.push((model.role, model.name.clone(), folder));
     }
     if let (Some(part), Some(to)) = (&program, to.program) {

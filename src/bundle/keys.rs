@@ -66,7 +66,7 @@ pub(crate) fn public_key(path: &Path) -> Result<VerifyingKey, BundleError> {
 /// Reads a key file, at most 64 KiB; also returns whether other users can read it.
 fn read(path: &Path) -> Result<(String, bool), BundleError> {
     let fail = |source| BundleError::Read { path: path.to_owned(), source };
-    let file = fs::File::open(path).map_err(fail)?;
+    let file = crate::fs::open_regular(path).map_err(fail)?;
     let open = is_open(&file.metadata().map_err(fail)?);
     let mut text = String::new();
     io::Read::read_to_string(&mut io::Read::take(file, 1 << 16), &mut text).map_err(fail)?;

@@ -27,6 +27,7 @@ mod entry;
 mod import;
 mod index;
 mod keys;
+mod newest;
 mod partial;
 mod paths;
 mod read;
@@ -104,6 +105,10 @@ pub(crate) enum BundleError {
     Changed { places: Vec<String> },
     #[error("the signature is valid, but the content is not to be trusted: {what}")]
     Hostile { what: String },
+    #[error(
+        "created by {found}, but a newer bundle of the same signer, created by {newest}, was imported before"
+    )]
+    Older { found: String, newest: String },
     #[error("{path:?} cannot be a name in a bundle: {why}")]
     Name { path: String, why: &'static str },
     #[error("cannot read {path}")]
@@ -140,6 +145,10 @@ impl Hint for BundleError {
                                       another channel than the bundle"
                 .into(),
             Self::Hostile { .. } => "do not use it; ask its signer how this came about".into(),
+            Self::Older { .. } => {
+                "the newer one may mend faults of this one; `--downgrade` imports it nevertheless"
+                    .into()
+            }
             Self::Name { .. } => "rename it".into(),
             Self::Read { .. } => "check that it exists and that you may read it".into(),
             Self::Write { .. } => "check the free space and that you may write there".into(),

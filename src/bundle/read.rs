@@ -92,10 +92,7 @@ pub(super) struct Bundle<R> {
 impl Bundle<io::BufReader<std::fs::File>> {
     pub(super) fn open_file(path: &Path, trust: &Trust) -> Result<Self, BundleError> {
         let read = |source| BundleError::Read { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(read)?;
-        if file.metadata().map_err(read)?.is_dir() {
-            return Err(read(io::ErrorKind::IsADirectory.into()));
-        }
+        let file = crate::fs::open_regular(path).map_err(read)?;
         Self::open(io::BufReader::new(file), path, trust)
     }
 }

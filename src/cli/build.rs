@@ -7,6 +7,7 @@ use candle_core::Device;
 use super::error::CommandError;
 use crate::{
     config::Settings,
+    fs::read_regular,
     models,
     pipeline::Event,
     prompt::Prompts,
@@ -20,6 +21,9 @@ use crate::{
         worker::{Launch, Supervised},
     },
 };
+
+/// The largest chat template in bytes; those in use have a few kB.
+const MAX_CHAT_TEMPLATE_BYTES: u64 = 1 << 20;
 
 /// The student's device: the GPU that this build supports, otherwise the CPU.
 pub(super) fn student_device() -> anyhow::Result<Device> {
@@ -57,7 +61,7 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     let teacher = &settings.teacher;
     let chat_template = match teacher.chat_template.as_deref() {
         Some("chatml") => Some(LlamaTeacher::CHATML.to_owned()),
-        Some(path) => Some(fs::read_to_string(path).map_err(|source| {
+        Some(path) => Some(read_regular(Path::new(path), MAX_CHAT_TEMPLATE_BYTES).map_err(|source| {
             CommandError::new(
                 format!("cannot read the chat template {path}"),
                 "set `teacher.chat_template` to a Jinja file or to \"chatml\"",

@@ -94,6 +94,9 @@ struct ImportArgs {
     /// New folder to unpack the sources into
     #[arg(long, value_name = "FOLDER")]
     source_to: Option<PathBuf>,
+    /// Import a bundle that is older than one of the same signer that was imported before
+    #[arg(long)]
+    downgrade: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -202,8 +205,11 @@ fn verify(args: &VerifyArgs, quiet: bool) -> anyhow::Result<()> {
 
 fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let trust = trust(args.public_key.as_deref())?;
-    let to =
-        Destinations { program: args.program_to.as_deref(), source: args.source_to.as_deref() };
+    let to = Destinations {
+        program: args.program_to.as_deref(),
+        source: args.source_to.as_deref(),
+        downgrade: args.downgrade,
+    };
     let bar = bar(quiet);
     let imported = bundle::import(&args.file, &trust, to, &mut |done, total| {
         show(&bar, done, total);

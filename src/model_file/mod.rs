@@ -124,11 +124,8 @@ pub(crate) fn check(path: &Path) -> Result<Header, HeaderError> {
 /// As [`check`].
 pub(crate) fn check_one(path: &Path) -> Result<Header, HeaderError> {
     let read = |source| HeaderError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read)?;
+    let file = crate::fs::open_regular(path).map_err(read)?;
     let length = file.metadata().map_err(read)?;
-    if !length.is_file() {
-        return Err(read(std::io::Error::other("it is not a regular file")));
-    }
     check_reader(BufReader::with_capacity(1 << 16, file), length.len()).map_err(|error| match error
     {
         CheckError::Io(source) => read(source),

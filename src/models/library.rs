@@ -6,7 +6,7 @@
 //! staging folder, which the next installation clears.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{Read, Write},
     path::{Path, PathBuf},
 };
@@ -21,7 +21,7 @@ use super::{
     resolve,
 };
 use crate::{
-    fs::{create_new, sync_dir},
+    fs::{create_new, open_regular, sync_dir},
     suggest,
 };
 
@@ -43,15 +43,8 @@ pub(crate) struct LocalModel {
 /// As [`crate::models::teacher_file`]; also if a file of the model is missing.
 pub(crate) fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
     let found = resolve::locate(role, spec)?;
-    let needed: &[&str] = match role {
-        Role::Teacher => &[],
-        Role::Student => &["config.json", "model.safetensors"],
-    };
-    for file in needed {
-        if !found.files.iter().any(|(name, _)| name == file) {
-            return Err(ModelError::Incomplete { path: spec.into(), file: (*file).to_owned() });
-        }
-    }
+    let names = found.files.iter().map(|(name, _)| name.as_str());
+    has_all(role, Path::new(spec), &names.collect::<Vec<_>>())?;
     for (_, path) in &found.files {
         checksum::metadata(path)?;
     }
@@ -68,6 +61,30 @@ pub(crate) fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
             .unwrap_or_default(),
     };
     Ok(LocalModel { name, role, licence, files: found.files })
+}
+
+/// Checks that `model` has every file that a model of its role needs.
+///
+/// # Errors
+/// [`ModelError::Incomplete`], naming the first file that is missing.
+pub(crate) fn check_complete(model: &LocalModel) -> Result<(), ModelError> {
+    let names = model.files.iter().map(|(name, _)| name.as_str());
+    has_all(model.role, Path::new(&model.name), &names.collect::<Vec<_>>())
+}
+
+fn has_all(role: Role, model: &Path, files: &[&str]) -> Result<(), ModelError> {
+    let needed: &[&str] = match role {
+        Role::Teacher => &[],
+        Role::Student => &["config.json", "model.safetensors"],
+    };
+    let missing = match needed.iter().find(|needed| !files.contains(needed)) {
+        Some(file) => file,
+        None if role == Role::Teacher && !files.iter().any(|file| file.ends_with(".gguf")) => {
+            "file that ends in .gguf"
+        }
+        None => return Ok(()),
+    };
+    Err(ModelError::Incomplete { path: model.to_owned(), file: missing.to_owned() })
 }
 
 /// Copies the files of `model` into the library, verifies the copies, records their hashes and
@@ -206,7 +223,7 @@ fn is_same(folder: &Path, model: &Locked) -> Result<bool, ModelError> {
 fn copy(from: &Path, to: &Path) -> Result<(u64, String), ModelError> {
     let read = |source| ModelError::Read { path: from.to_owned(), source };
     let write = |source| ModelError::Write { path: to.to_owned(), source };
-    let mut source = File::open(from).map_err(read)?;
+    let mut source = open_regular(from).map_err(read)?;
     let mut target = create_new(to).map_err(write)?;
     let (mut hash, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 20];

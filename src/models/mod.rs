@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use checksum::sha256_of;
 pub(crate) use error::ModelError;
 pub(crate) use inspect::{Inspected, Soundness, inspect};
-pub(crate) use library::{LocalModel, install, local, remove};
+pub(crate) use library::{LocalModel, check_complete, install, local, remove};
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use manifest::{KnownModel, known_models};
 pub(crate) use paths::{home, library_names, library_root, plain_name};

@@ -7,10 +7,14 @@ use serde::Deserialize;
 use super::{Event, Pipeline, PipelineError, edited};
 use crate::{
     dataset::{AugmentedText, GivenLabel, RelabelledText},
+    fs::read_regular,
     run::{self, RunError, ledger::Entry, names},
     task::Task,
     verbosity,
 };
+
+/// The largest file that is imported, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// A line of the imported file; other keys are ignored.
 #[derive(Deserialize)]
@@ -101,7 +105,7 @@ fn class_named(task: &Task, entries: &[Entry], name: &str) -> Result<Option<Stri
 /// The rows of `file`, imported into the run with these entries.
 fn read(file: &Path, task: &Task, entries: &[Entry]) -> Result<Imported, RunError> {
     let hint = "give a JSONL file with `text` and `major` in each line";
-    let content = fs::read_to_string(file).map_err(|source| RunError::Read {
+    let content = read_regular(file, MAX_FILE_BYTES).map_err(|source| RunError::Read {
         path: file.to_owned(),
         source,
         hint,

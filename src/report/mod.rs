@@ -64,6 +64,9 @@ pub(crate) use model::{
 pub use page::render;
 pub(crate) use record::RunRecord;
 
+/// The largest `report.json` that is read, in bytes.
+const MAX_REPORT_BYTES: u64 = 256 << 20;
+
 /// The results of a run: the content of `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -220,7 +223,7 @@ impl Report {
     /// # Errors
     /// The file is missing or is not a report.
     pub fn read(path: &Path) -> Result<Self, ReportError> {
-        let json = fs::read_to_string(path)
+        let json = crate::fs::read_regular(path, MAX_REPORT_BYTES)
             .map_err(|source| ReportError::Read { path: path.to_owned(), source })?;
         serde_json::from_str(&json).map_err(|error| ReportError::json(path, &error))
     }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{Result, StudentError};
+use crate::fs::open_regular;
 
 /// The largest `config.json`: real ones have a few kB, with thousands of class names some hundred.
 pub(super) const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -25,14 +26,7 @@ const WEIGHTS: &str = "model.safetensors";
 /// # Errors
 /// It cannot be opened, or is a folder, a pipe or a device.
 pub(super) fn open(path: &Path) -> Result<File> {
-    let fault = |source| StudentError::Read { path: path.to_owned(), source };
-    // A pipe blocks when it is opened, so its kind is asked first.
-    let kind = std::fs::metadata(path).map_err(fault)?;
-    if !kind.is_file() {
-        let what = if kind.is_dir() { "it is a folder" } else { "it is not a regular file" };
-        return Err(fault(io::Error::other(what)));
-    }
-    File::open(path).map_err(fault)
+    open_regular(path).map_err(|source| StudentError::Read { path: path.to_owned(), source })
 }
 
 /// Reads a regular file of at most `most` bytes.

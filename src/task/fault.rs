@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::limits::{MAX_ROW, MAX_ROWS, MAX_TEXT};
-use crate::{hint::Hint, verbosity};
+use crate::{hint::Hint, suggest::nearest, verbosity};
 
 /// How many faults one message lists; the rest are counted.
 pub(crate) const LISTED: usize = 20;
@@ -394,33 +394,6 @@ fn hints(faults: &[Fault]) -> Option<String> {
     }
 }
 
-/// The name nearest to `word` by edit distance, if at most half of the word would change.
-fn nearest<'a>(word: &str, names: &'a [String]) -> Option<&'a str> {
-    let lower = word.to_lowercase();
-    names
-        .iter()
-        .map(|name| (edit_distance(&lower, &name.to_lowercase()), name))
-        .min_by_key(|&(distance, _)| distance)
-        .filter(|&(distance, _)| 2 * distance <= word.chars().count().max(2))
-        .map(|(_, name)| name.as_str())
-}
-
-/// The Levenshtein distance in characters, computed row by row.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// Lists column names. In a file without a header the first line holds texts, which are private:
 /// whatever does not look like a name is only counted.
 fn columns(found: &[String]) -> String {
@@ -455,20 +428,6 @@ pub(crate) fn enumerated(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn edit_distance_is_levenshteins() {
-        for (a, b, distance) in [("kitten", "sitting", 3), ("", "añb", 3), ("añb", "añb", 0)] {
-            assert_eq!(edit_distance(a, b), distance);
-        }
-    }
-
-    #[test]
-    fn an_unrelated_word_has_no_nearest_name() {
-        let names = ["billing".to_owned(), "refund".to_owned()];
-        assert_eq!(nearest("Biling", &names), Some("billing"));
-        assert_eq!(nearest("weather", &names), None);
-    }
 
     #[test]
     fn only_the_first_twenty_faults_are_listed() {

@@ -29,7 +29,7 @@ fn load(toml: &str, files: &[(&str, &str)]) -> Result<Task, TaskError> {
     Task::load_embedded(toml, &files)
 }
 
-fn valid_task() -> Task {
+pub(super) fn valid_task() -> Task {
     load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", SEEDS)]).unwrap()
 }
 
@@ -320,55 +320,6 @@ fn unicode_names_and_emoji_are_kept() {
     assert!(error.hint().unwrap().starts_with("did you mean \"🙂 froh\"?"));
 }
 
-fn task_with_forty_seeds() -> Task {
-    let mut seeds = String::new();
-    for number in 0..40 {
-        let label = ["password_reset", "vpn"][number % 2];
-        seeds.push_str(&format!("{{\"text\":\"t{number}\",\"label\":\"{label}\"}}\n"));
-    }
-    load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap()
-}
-
-#[test]
-fn drawing_depends_only_on_the_seed_and_keeps_the_classes_apart() {
-    let task = task_with_forty_seeds();
-    assert_eq!(task.draw_seeds(7), task.draw_seeds(7));
-    let draws: Vec<Vec<LabelledText>> = (0..20).map(|seed| task.draw_seeds(seed)).collect();
-    for drawn in &draws {
-        let labels: Vec<usize> = drawn.iter().map(|seed| seed.label).collect();
-        assert_eq!(labels, [0, 0, 1, 1]);
-        assert!(drawn[0] != drawn[1] && drawn[2] != drawn[3]);
-    }
-    assert!(draws.iter().any(|drawn| *drawn != draws[0]));
-    // What is drawn of a class does not depend on the other classes.
-    let mut fewer = task.clone();
-    fewer.seeds.retain(|seed| seed.label == 1);
-    assert_eq!(fewer.draw_seeds(3), task.draw_seeds(3)[2..]);
-}
-
-#[test]
-fn one_seed_more_or_less_changes_at_most_one_of_those_drawn() {
-    let task = task_with_forty_seeds().with_shots(5).unwrap();
-    let mut changed = 0;
-    for seed in 0..40 {
-        let before = task.draw_seeds(seed);
-        let mut more = task.clone();
-        more.seeds.insert(3, LabelledText { text: format!("new {seed}"), label: 0 });
-        let mut fewer = task.clone();
-        fewer.seeds.remove(seed as usize);
-        for after in [more.draw_seeds(seed), fewer.draw_seeds(seed)] {
-            assert_eq!(after.len(), 10);
-            let new = after.iter().filter(|text| !before.contains(text)).count();
-            assert!(new <= 1, "{new} new with seed {seed}");
-            changed += new;
-        }
-    }
-    assert!(changed > 10, "{changed} of 80 draws changed, about a quarter is expected");
-    // Copies of a text are drawn one by one, like other texts.
-    let texts = vec![LabelledText { text: "same".to_owned(), label: 0 }; 5];
-    assert_eq!(draw(&texts, &[3], "real", 1).len(), 3);
-}
-
 #[test]
 fn a_former_name_belongs_to_one_class_that_is_gone() {
     let formerly = |vpn: &str, reset: &str| {
@@ -388,19 +339,13 @@ fn a_former_name_belongs_to_one_class_that_is_gone() {
     );
 }
 
-#[test]
-fn as_many_seeds_as_shots_are_all_drawn_in_file_order() {
-    let task = valid_task();
-    let texts: Vec<String> = task.draw_seeds(9).into_iter().map(|seed| seed.text).collect();
-    assert_eq!(
-        texts,
-        [
-            "I forgot my password",
-            "my password expired",
-            "vpn is down",
-            "cannot reach the office network"
-        ]
-    );
+pub(super) fn task_with_forty_seeds() -> Task {
+    let mut seeds = String::new();
+    for number in 0..40 {
+        let label = ["password_reset", "vpn"][number % 2];
+        seeds.push_str(&format!("{{\"text\":\"t{number}\",\"label\":\"{label}\"}}\n"));
+    }
+    load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &seeds)]).unwrap()
 }
 
 #[test]

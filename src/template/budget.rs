@@ -1,7 +1,7 @@
 //! Limits the memory that a template may allocate, in bytes per rendering.
 //!
-//! A chat template comes inside a model file, and prompts with a task: untrusted code. minijinja limits its *steps*
-//! (fuel) but not the *size* of its values, and one step can double a text:
+//! A chat template comes inside a model file, and prompts with a task: untrusted code. minijinja
+//! limits its *steps* (fuel) but not the *size* of its values, and one step can double a text:
 //!
 //! ```text
 //! {% set ns = namespace(x='yyyyyyyy') %}
@@ -15,19 +15,18 @@
 //! |---|---|
 //! | filters, `dict`, `namespace` | replaced by wrappers that charge arguments and result ([`install`]) |
 //! | methods | charged by the callback of the environment, if it has one |
-//! | `~`, `+`, `*`, `[…]`, `{…}`, comparisons, `in`, slices | replaced in the compiled template by calls of our own filters ([`instrument`]) |
+//! | `~`, `+`, `*`, `[…]`, `{…}`, comparisons, `in`, slices | replaced in the compiled template by calls of our own filters ([`operators`](super::operators)) |
 //! | output, `{% set %}` blocks, macros | charged by the formatter as they are written |
-//! | constants, computed by the compiler | estimated from the tokens before compilation ([`check_constants`]) |
+//! | constants, computed by the compiler | estimated from the tokens before compilation ([`constants`](super::constants)) |
 //!
 //! A few filters can multiply sizes in one call (`replace`, `join`, `indent`, …): [`charge_call`]
-//! charges their result in advance. What still escapes meets [`process_limit`](super::process_limit). Why this file exists:
-//! `docs/design-decisions.md`.
+//! charges their result in advance. What still escapes meets
+//! [`process_limit`](super::process_limit). Why this file exists: `docs/design-decisions.md`.
 
 use std::{borrow::Cow, cell::Cell};
 
 use minijinja::{
-    Environment, Error, ErrorKind, Value, context,
-    machinery::{CompiledTemplate, Instruction, Instructions, Token, WhitespaceConfig, tokenize},
+    Environment, Error, ErrorKind, Value,
     value::{Rest, ValueKind},
 };
 
@@ -35,7 +34,7 @@ use minijinja::{
 const BASE_BYTES: u64 = 16 << 20;
 const PER_INPUT_BYTE: u64 = 64;
 /// The price of a value in addition to its bytes.
-const VALUE_BYTES: u64 = 16;
+pub(super) const VALUE_BYTES: u64 = 16;
 /// Maximum nesting of values.
 const MAX_DEPTH: usize = 64;
 /// Maximum number to which a filter may repeat or pad.
@@ -54,7 +53,7 @@ pub(crate) fn reset(input: usize) {
     REMAINING.set(BASE_BYTES + PER_INPUT_BYTE * input as u64);
 }
 
-fn spend(bytes: u64) -> Result<(), Error> {
+pub(super) fn spend(bytes: u64) -> Result<(), Error> {
     match REMAINING.get().checked_sub(bytes) {
         Some(left) => {
             REMAINING.set(left);
@@ -67,7 +66,7 @@ fn spend(bytes: u64) -> Result<(), Error> {
     }
 }
 
-fn error(message: &'static str) -> Error {
+pub(super) fn error(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
@@ -99,7 +98,7 @@ fn is_container(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map)
 }
 
-fn charge_all(values: &[Value]) -> Result<(), Error> {
+pub(super) fn charge_all(values: &[Value]) -> Result<(), Error> {
     values.iter().try_for_each(charge)
 }
 
@@ -151,7 +150,7 @@ pub(crate) fn charge_call(name: &str, value: &Value, arguments: &[Value]) -> Res
     }
 }
 
-fn spend_product(count: u64, length: u64) -> Result<(), Error> {
+pub(super) fn spend_product(count: u64, length: u64) -> Result<(), Error> {
     spend(count.saturating_mul(length))
 }
 
@@ -278,19 +277,6 @@ pub(crate) fn install(
             Ok::<Value, Error>(result)
         });
     }
-    environment.add_filter(CONCAT, concat);
-    environment.add_filter(ADD, add);
-    environment.add_filter(REPEAT, repeat);
-    environment.add_filter(LIST, |values: Rest<Value>| {
-        charge_all(&values)?;
-        Ok::<Value, Error>(Value::from(values.0))
-    });
-    environment.add_filter(DICT, |values: Rest<Value>| {
-        charge_all(&values)?;
-        let pairs = values.as_chunks().0.iter();
-        Ok::<Value, Error>(pairs.map(|[key, value]| (key.clone(), value.clone())).collect())
-    });
-    install_comparisons(environment, plain);
     // It writes all variables, each as often as it occurs.
     environment.remove_global("debug");
     for name in ["dict", "namespace"] {
@@ -305,249 +291,4 @@ pub(crate) fn install(
         charge(value)?;
         minijinja::escape_formatter(out, state, value)
     });
-}
-
-/// Makes comparisons charge what they compare, as operators and as tests: one can read two lists of
-/// a hundred thousand items in a single step.
-fn install_comparisons(
-    environment: &mut Environment<'static>,
-    plain: &'static Environment<'static>,
-) {
-    let compare = |holds: fn(&Value, &Value) -> bool| {
-        move |left: Value, right: Value| -> Result<bool, Error> {
-            charge(&left)?;
-            charge(&right)?;
-            Ok(holds(&left, &right))
-        }
-    };
-    environment.add_filter(EQ, compare(|a, b| a == b));
-    environment.add_filter(NE, compare(|a, b| a != b));
-    environment.add_filter(LT, compare(|a, b| a < b));
-    environment.add_filter(LE, compare(|a, b| a <= b));
-    environment.add_filter(GT, compare(|a, b| a > b));
-    environment.add_filter(GE, compare(|a, b| a >= b));
-    let apply = |name: &str, values: &[Value]| {
-        charge_all(values)?;
-        plain.empty_state().perform_test(name, values)
-    };
-    environment.add_filter(IN, move |value: Value, all: Value| apply("in", &[value, all]));
-    for name in COMPARING_TESTS {
-        environment.add_test(name, move |values: Rest<Value>| apply(name, &values));
-    }
-    environment.add_filter(SLICE, move |value: Value, start: Value, stop: Value, step: Value| {
-        charge(&value)?;
-        let slice = plain.compile_expression("value[start:stop:step]")?;
-        let result = slice.eval(context! { value, start, stop, step })?;
-        charge(&result)?;
-        Ok::<Value, Error>(result)
-    });
-}
-
-const COMPARING_TESTS: [&str; 15] = [
-    "eq",
-    "equalto",
-    "==",
-    "ne",
-    "!=",
-    "lt",
-    "lessthan",
-    "<",
-    "le",
-    "<=",
-    "gt",
-    "greaterthan",
-    ">",
-    "ge",
-    ">=",
-];
-
-// Names of the filters that replace operators. No template can call them by these names.
-const CONCAT: &str = "~";
-const ADD: &str = "+";
-const REPEAT: &str = "*";
-const LIST: &str = "[]";
-const DICT: &str = "{}";
-const SLICE: &str = "[:]";
-const IN: &str = "@in";
-const EQ: &str = "==";
-const NE: &str = "!=";
-const LT: &str = "<";
-const LE: &str = "<=";
-const GT: &str = ">";
-const GE: &str = ">=";
-
-/// Checks the constant expressions of a template, which minijinja computes when it compiles, before
-/// any budget applies. Texts, numbers and `*` in one tag are assumed to multiply.
-///
-/// # Errors
-/// Texts multiplied by large numbers, a tag with more tokens than the parser has stack for, and a
-/// source that is not Jinja.
-pub(crate) fn check_constants(source: &str, whitespace: WhitespaceConfig) -> Result<(), Error> {
-    let mut bytes = 0u64;
-    let mut tag = Tag::default();
-    for token in tokenize(source, false, Default::default(), whitespace) {
-        let (token, _) = token?;
-        match token {
-            Token::VariableStart | Token::BlockStart => tag = Tag::default(),
-            Token::VariableEnd | Token::BlockEnd => {
-                bytes = bytes.saturating_add(tag.max_product_bytes());
-            }
-            Token::Str(text) => tag.text_bytes += text.len() as u64 + 1,
-            Token::String(text) => tag.text_bytes += text.len() as u64 + 1,
-            Token::Int(number) => tag.multiply(number),
-            Token::Int128(_) | Token::Pow => tag.multiply(u64::MAX - 1),
-            Token::Float(number) => tag.multiply(number.abs() as u64),
-            Token::Mul => tag.multiplies = true,
-            _ => {}
-        }
-        tag.tokens += 1;
-        if tag.tokens > MAX_TAG_TOKENS {
-            return Err(error("the template has a tag with too many tokens"));
-        }
-    }
-    match bytes {
-        0..=MAX_CONSTANT_BYTES => Ok(()),
-        _ => Err(error("the template multiplies a text by too large a number")),
-    }
-}
-
-/// Maximum number of tokens in one tag; the longest tags in use have about a hundred.
-const MAX_TAG_TOKENS: usize = 2_000;
-/// Maximum size of all constant products.
-const MAX_CONSTANT_BYTES: u64 = 1 << 20;
-
-/// The content between `{{` or `{%` and its end.
-struct Tag {
-    tokens: usize,
-    text_bytes: u64,
-    multiplies: bool,
-    factor: u64,
-}
-
-impl Default for Tag {
-    fn default() -> Self {
-        Self { tokens: 0, text_bytes: 0, multiplies: false, factor: 1 }
-    }
-}
-
-impl Tag {
-    /// Multiplies by one more than the number, so that a sum is never larger than the product.
-    fn multiply(&mut self, number: u64) {
-        self.factor = self.factor.saturating_mul(number.saturating_add(1));
-    }
-
-    fn max_product_bytes(&self) -> u64 {
-        if self.multiplies { self.text_bytes.saturating_mul(self.factor) } else { 0 }
-    }
-}
-
-/// Replaces the operators of a compiled template by filters that charge the budget. Returns the
-/// length of the longest text between its tags.
-pub(crate) fn instrument(template: &mut CompiledTemplate<'_>) -> usize {
-    let blocks = template.blocks.values_mut();
-    let parts = std::iter::once(&mut template.instructions).chain(blocks);
-    parts.map(instrument_block).max().unwrap_or(0)
-}
-
-fn instrument_block(code: &mut Instructions<'_>) -> usize {
-    let mut longest = 0;
-    for index in 0..u32::try_from(code.len()).unwrap_or(u32::MAX) {
-        let Some(instruction) = code.get_mut(index) else { break };
-        // !0 tells minijinja not to cache the filter: the cache slots belong to the template's own.
-        let call = |name, count| Instruction::ApplyFilter(name, Some(count), !0);
-        let replacement = match instruction {
-            Instruction::StringConcat => call(CONCAT, 2),
-            Instruction::Add => call(ADD, 2),
-            Instruction::Mul => call(REPEAT, 2),
-            Instruction::BuildList(Some(count)) => {
-                let Ok(count) = u16::try_from(*count) else { continue };
-                call(LIST, count)
-            }
-            Instruction::BuildMap(pairs) => {
-                let Ok(count) = u16::try_from(*pairs * 2) else { continue };
-                call(DICT, count)
-            }
-            Instruction::Slice => call(SLICE, 4),
-            Instruction::In => call(IN, 2),
-            Instruction::Eq => call(EQ, 2),
-            Instruction::Ne => call(NE, 2),
-            Instruction::Lt => call(LT, 2),
-            Instruction::Lte => call(LE, 2),
-            Instruction::Gt => call(GT, 2),
-            Instruction::Gte => call(GE, 2),
-            Instruction::EmitRaw(text) => {
-                longest = longest.max(text.len());
-                continue;
-            }
-            _ => continue,
-        };
-        *instruction = replacement;
-    }
-    longest
-}
-
-fn concat(left: &Value, right: &Value) -> Result<Value, Error> {
-    charge(left)?;
-    charge(right)?;
-    Ok(Value::from(format!("{left}{right}")))
-}
-
-fn is_list(value: &Value) -> bool {
-    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
-}
-
-fn add(left: &Value, right: &Value) -> Result<Value, Error> {
-    if is_list(left) && is_list(right) {
-        charge(left)?;
-        charge(right)?;
-        return Ok(left.try_iter()?.chain(right.try_iter()?).collect());
-    }
-    if let (Some(left), Some(right)) = (left.as_str(), right.as_str()) {
-        spend(VALUE_BYTES + (left.len() + right.len()) as u64)?;
-        return Ok(Value::from(format!("{left}{right}")));
-    }
-    numbers("+", left, right, i64::checked_add, |a, b| a + b)
-}
-
-fn repeat(left: &Value, right: &Value) -> Result<Value, Error> {
-    for (value, count) in [(left, right), (right, left)] {
-        let (Some(count), true) = (count.as_usize(), is_list(value) || value.as_str().is_some())
-        else {
-            continue;
-        };
-        if let Some(text) = value.as_str() {
-            spend_product(text.len() as u64, count as u64)?;
-            return Ok(Value::from(text.repeat(count)));
-        }
-        charge(value)?;
-        let mut items: Vec<Value> = Vec::new();
-        for _ in 0..count {
-            charge(value)?;
-            items.extend(value.try_iter()?);
-        }
-        return Ok(Value::from(items));
-    }
-    numbers("*", left, right, i64::checked_mul, |a, b| a * b)
-}
-
-fn numbers(
-    sign: &str,
-    left: &Value,
-    right: &Value,
-    whole: fn(i64, i64) -> Option<i64>,
-    broken: fn(f64, f64) -> f64,
-) -> Result<Value, Error> {
-    let fault = || {
-        let kinds = format!("{} and {}", left.kind(), right.kind());
-        Error::new(ErrorKind::InvalidOperation, format!("{sign} does not go with {kinds}"))
-    };
-    if left.is_integer() && right.is_integer() {
-        let (Some(a), Some(b)) = (left.as_i64(), right.as_i64()) else { return Err(fault()) };
-        return whole(a, b).map(Value::from).ok_or_else(fault);
-    }
-    let float = |value: &Value| f64::try_from(value.clone()).ok();
-    match (float(left), float(right)) {
-        (Some(a), Some(b)) => Ok(Value::from(broken(a, b))),
-        _ => Err(fault()),
-    }
 }

@@ -7,6 +7,8 @@
 //! ([`process_limit`]).
 
 pub(crate) mod budget;
+mod constants;
+mod operators;
 pub(crate) mod process_limit;
 
 use std::sync::Arc;
@@ -51,8 +53,9 @@ impl Template {
         // In debug mode errors would show variables, which hold the user's text.
         environment.set_debug(false);
         budget::install(&mut environment, plain);
+        operators::install(&mut environment, plain);
         let mut template = Self { name, environment, source, white_space };
-        budget::check_constants(&template.source, white_space)?;
+        constants::check(&template.source, white_space)?;
         let (_, longest) = process_limit::within(template.source.len(), || {
             template.compile().map(|(_, longest)| ((), longest))
         })?;
@@ -70,7 +73,7 @@ impl Template {
             default_auto_escape: Arc::new(|_| AutoEscape::None),
         };
         let mut template = CompiledTemplate::new(self.name, &self.source, &config)?;
-        let longest = budget::instrument(&mut template);
+        let longest = operators::instrument(&mut template);
         Ok((template, longest))
     }
 

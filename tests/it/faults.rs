@@ -136,12 +136,16 @@ fn in_mount_namespace(dir: &TestDir, script: &str) -> Option<std::process::Outpu
 fn a_full_disk_loses_nothing() {
     let dir = TestDir::new();
     dir.task("");
-    // The first run fills a tiny disk; after it was enlarged, the same command resumes the run.
-    let script = "mount -t tmpfs -o size=24k none mount && \
-        $P run task --out mount/run $SMALL 2>first.txt; echo $? >code; cp mount/run/ledger.jsonl before.jsonl; \
-        mount -o remount,size=64m mount && $P run task --out mount/run $SMALL 2>second.txt && \
-        cp mount/run/ledger.jsonl after.jsonl";
-    let Some(output) = in_mount_namespace(&dir, script) else { return };
+    // The disk is full from the first reply on; after it was enlarged, the same command resumes the
+    // run.
+    let script = format!(
+        "mount -t tmpfs -o size=512m none mount && {FILLED} \
+        filled_when 'grep -qs reply mount/run/ledger.jsonl' run task --out mount/run $SMALL; \
+        cp mount/run/ledger.jsonl before.jsonl; \
+        mount -o remount,size=512m mount && $P run task --out mount/run $SMALL 2>second.txt && \
+        cp mount/run/ledger.jsonl after.jsonl"
+    );
+    let Some(output) = in_mount_namespace(&dir, &script) else { return };
     let read = |name: &str| fs::read_to_string(dir.path(name)).unwrap_or_default();
     assert!(
         output.status.success(),
@@ -166,6 +170,12 @@ fn a_read_only_run_folder_is_an_error() {
     }
 }
 
+/// A shell function that runs the program and leaves no room on its disk once a condition holds.
+const FILLED: &str = "filled_when() { condition=$1; shift; \
+    $P \"$@\" 2>first.txt & \
+    until eval \"$condition\"; do kill -0 $! || break; sleep 0.01; done; \
+    mount -o remount,size=$(du -sk mount | cut -f1)k mount; wait $!; echo $? >code; };";
+
 /// Runs the stages up to `train.jsonl` one by one, so that a later fault hits one stage only.
 const STAGES: &str = "set -e; $P generate task --out mount/run $TINY >&2; $P relabel mount/run >&2; $P filter mount/run >&2; set +e;";
 
@@ -174,10 +184,10 @@ fn a_disk_that_is_full_when_the_student_is_saved_loses_nothing() {
     let dir = TestDir::new();
     dir.task("");
     let script = format!(
-        "mount -t tmpfs -o size=64m none mount && {STAGES} \
-        used=$(du -sk mount | cut -f1); mount -o remount,size=$((used + 48))k mount; \
-        $P train mount/run 2>first.txt; echo $? >code; ls -a mount/run mount/run/student >left.txt 2>&1; \
-        mount -o remount,size=64m mount && $P train mount/run && test -s mount/run/student/model.safetensors"
+        "mount -t tmpfs -o size=512m none mount && {STAGES} {FILLED} \
+        filled_when 'test -s first.txt' train mount/run; \
+        ls -a mount/run mount/run/student >left.txt 2>&1; \
+        mount -o remount,size=512m mount && $P train mount/run && test -s mount/run/student/model.safetensors"
     );
     let Some(output) = in_mount_namespace(&dir, &script) else { return };
     let read = |name: &str| fs::read_to_string(dir.path(name)).unwrap_or_default();
@@ -194,7 +204,7 @@ fn a_disk_that_becomes_read_only_is_an_error_and_the_run_can_be_resumed() {
     let dir = TestDir::new();
     dir.task("");
     let script = format!(
-        "mount -t tmpfs -o size=64m none mount && {STAGES} \
+        "mount -t tmpfs -o size=512m none mount && {STAGES} \
         mount -o remount,ro mount; $P train mount/run 2>first.txt; echo $? >code; \
         mount -o remount,rw mount && $P train mount/run"
     );

@@ -47,6 +47,7 @@ impl Growing {
         for (name, description) in &self.classes {
             toml += &format!("[[class]]\nname = {name:?}\ndescription = {description:?}\n");
         }
+        toml += "[teacher]\nmodel = \"pocket\"\n[student]\nmodel = \"pocket\"\n";
         toml += "[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n";
         self.dir.write("task/task.toml", toml);
         let lines = |rows: &[(&str, usize)]| {

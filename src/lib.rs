@@ -19,7 +19,7 @@
 //! | `report` | `report.json`, the HTML page, the model card; `report::build` turns a run folder into a report |
 //! | `run` | the run folder: files, lock, ledger, replay. Storage only |
 //! | `audit` | the ledger's chain, personal data and copied wording in what is trained on, masks |
-//! | `filter` | near-duplicates, copies of seeds, leaks from the test set |
+//! | `filter` | junk, near-duplicates, copies of seeds, leaks from the test set |
 //! | `relabel` | the candidate classes of a text, questions about it, probabilities from label scores |
 //! | `augment` | how new text is made: mixup, and the baselines it is compared with |
 //! | `dataset` | the rows that pass between the stages, and the variants of the result table |

@@ -15,7 +15,7 @@ use crate::{
     dataset::AugmentedText,
     prompt::{
         LabelledExample, PromptError, Question, one_line,
-        reply::{ReplyFault, parse_labelled_list},
+        reply::{ReplyFault, parse_labelled_list_as_written},
     },
     rng::Rng,
 };
@@ -69,7 +69,8 @@ impl Method for Gpt3Mix {
     ) -> Result<Vec<ParsedText>, ReplyFault> {
         let names = names(context, &request.shown);
         let longest = context.settings.longest();
-        let texts = parse_labelled_list(reply, &names, request.count, longest, complete)?;
+        let texts =
+            parse_labelled_list_as_written(reply, &names, request.count, longest, complete)?;
         Ok(texts
             .into_iter()
             .map(|(text, place)| ParsedText { text, class: request.shown[place] })

@@ -24,7 +24,7 @@ use crate::{
     dataset::AugmentedText,
     prompt::{
         PromptError, Prompts, Question, one_line,
-        reply::{ReplyFault, parse_list},
+        reply::{ReplyFault, parse_list_as_written},
     },
     rng::Rng,
     task::{LabelledText, Task},
@@ -69,7 +69,8 @@ pub(crate) trait Method: Sync {
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError>;
 
-    /// The texts in a reply; `complete` as in [`parse_list`].
+    /// The texts in a reply; as they are written; `complete` as in
+    /// [`parse_list_as_written`].
     ///
     /// # Errors
     /// The first fault of a reply that does not have the requested form.
@@ -135,7 +136,7 @@ fn parse_numbered(
     reply: &str,
     complete: bool,
 ) -> Result<Vec<ParsedText>, ReplyFault> {
-    let texts = parse_list(reply, count, context.settings.longest(), complete)?;
+    let texts = parse_list_as_written(reply, count, context.settings.longest(), complete)?;
     Ok(texts.into_iter().map(|text| ParsedText { text, class: request.major }).collect())
 }
 

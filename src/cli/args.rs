@@ -134,6 +134,10 @@ pub(super) struct PlanArgs {
     /// A run folder: what is left to do there with this task
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
+    /// Let the teacher label `teacher.check` labelled examples that its prompt does not show, and
+    /// warn if it is no better than guesses or than the examples by themselves
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Args)]

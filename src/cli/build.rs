@@ -8,7 +8,7 @@ use super::error::CommandError;
 use crate::{
     config::Settings,
     fs::read_regular,
-    models,
+    model_file, models,
     pipeline::Event,
     prompt::Prompts,
     run,
@@ -110,6 +110,27 @@ pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
 /// The news that a model is being loaded, which may take minutes.
 pub(super) fn loading(role: &str, model: &str) -> Event {
     Event::Wait { what: format!("loading the {role} {model}") }
+}
+
+/// A warning if the teacher's file brings no chat template and the settings name none: such a file
+/// usually holds a base model, which continues texts and follows no instructions. A file that
+/// cannot be read is reported where it is loaded.
+pub(super) fn without_template(settings: &Settings) -> Option<Event> {
+    let teacher = &settings.teacher;
+    if teacher.model.starts_with(replay::SCHEME) || teacher.chat_template.is_some() {
+        return None;
+    }
+    let header = model_file::check(&models::teacher_file(&teacher.model).ok()?).ok()?;
+    header.gguf()?.chat_template.is_none().then(|| Event::Warning {
+        message: format!(
+            "the teacher {} has no chat template: it is probably a base model, which continues texts and follows no instructions; ChatML is used",
+            teacher.model
+        ),
+        hint: Some(
+            "use the instruction-tuned version of the model (its name often ends in -Instruct or -it), or set `teacher.chat_template` if you know that it is one"
+                .to_owned(),
+        ),
+    })
 }
 
 /// The teacher's file and its hash, for `-v`.

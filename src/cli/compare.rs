@@ -126,6 +126,9 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {
         for (settings, name) in teachers.iter().zip(&teacher_names) {
+            if let Some(warning) = build::without_template(settings) {
+                watch(warning);
+            }
             watch(build::loading("teacher", &settings.teacher.model));
             let mut teacher = build::teacher(settings)?;
             watch(build::identity(&*teacher));

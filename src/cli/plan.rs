@@ -2,6 +2,7 @@
 //! prompt of each kind, the prompts that are too long for the teacher, and the cost of training.
 //! Generates nothing and trains nothing.
 
+mod check;
 mod render;
 mod resume;
 mod training;
@@ -15,9 +16,10 @@ use crate::{
     augment::{Method as _, PromptContext, PromptRequest, mixup::Mixup, paper::PaperMixup},
     config::{Partners, Settings},
     models::{self, Role},
-    pipeline::{Context, Event, Scoring, fit, gold, remaining::Shown},
+    pipeline::{Context, Event, Scoring, fit, gold, remaining::Shown, teacher_check},
     prompt::{Prompts, reply::LIST_CUE},
     relabel::{QuestionBuilder, nearest_classes, scoring},
+    report::TeacherCheck,
     task::{LabelledText, Task},
     teacher::{
         Measured, TeacherIdentity,
@@ -57,6 +59,8 @@ struct Plan {
     training: Training,
     /// The few-shot subset as requests show it, and as questions show it.
     shown: (Vec<LabelledText>, Vec<LabelledText>),
+    /// What the teacher reached on examples that its prompt does not show, if it was asked.
+    check: Option<TeacherCheck>,
 }
 
 /// The calls of a stage.
@@ -73,7 +77,10 @@ struct Calls {
 /// Runs the command.
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     let Subject { task, settings, run } = Subject::of(args)?;
-    let plan = Plan::of(&task, settings)?;
+    if let Some(Event::Warning { message, hint }) = build::without_template(&settings) {
+        error::warn(&message, hint.as_deref());
+    }
+    let plan = Plan::of(&task, settings, args.check)?;
     let resume = run.map(|run| Resume::of(&run, &task, &plan)).transpose()?;
     if args.task.json {
         let mut json = plan.json();
@@ -89,7 +96,7 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
 }
 
 impl Plan {
-    fn of(task: &Task, settings: Settings) -> anyhow::Result<Self> {
+    fn of(task: &Task, settings: Settings, check: bool) -> anyhow::Result<Self> {
         preflight::student(&settings, task)?;
         let prompts = build::prompts(task)?;
         let mut teacher = build::teacher(&settings)?;
@@ -123,6 +130,7 @@ impl Plan {
         let questions = questions(task, &asked, &prompts, &settings, &longest)?;
         let measured_questions = teacher.measure(&questions)?;
         let mut count = texts + task.test.len();
+        count += teacher_check::size(task, settings.teacher.check);
         if settings.relabel.contextual_calibration {
             // For one list of candidates; there are more if the nearest classes of texts differ.
             count += scoring::CONTENT_FREE.len();
@@ -139,6 +147,10 @@ impl Plan {
         if settings.relabel.free_text {
             written_tokens += count * NAME_TOKENS;
         }
+        let check = match check {
+            true => check::check(task, &seeds, &settings, &prompts, &mut *teacher)?,
+            false => None,
+        };
         let identity = teacher.identity().clone();
         let requests = requests.iter().zip(&measured_requests).map(|(request, prompt)| {
             let needed = prompt.tokens + LIST_CUE.len() + settings.augment.max_tokens();
@@ -166,6 +178,7 @@ impl Plan {
             written_tokens,
             too_long,
             shown: (seeds, asked),
+            check,
         })
     }
 

@@ -90,6 +90,9 @@ fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
 /// The teacher of the pipeline's settings. It sizes its context by the memory that is free: start
 /// it before [`add_embedder`] loads the student.
 fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>> {
+    if let Some(warning) = build::without_template(&pipeline.settings) {
+        (pipeline.watch)(warning);
+    }
     (pipeline.watch)(build::loading("teacher", &pipeline.settings.teacher.model));
     let teacher = build::teacher(&pipeline.settings)?;
     (pipeline.watch)(build::identity(&*teacher));
@@ -148,6 +151,7 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     if pipeline.settings.augment.partners == Partners::Confusable {
         add_embedder(&mut pipeline)?;
     }
+    pipeline.check_teacher(&mut *teacher)?;
     pipeline.generate(&mut *teacher)?;
     written(&args.out, names::AUGMENTED, args.task.json)
 }

@@ -8,8 +8,10 @@ use crate::{compare::points, dataset::Variant, eval::Interval, report::Report};
 pub(super) fn results(report: &Report) -> String {
     let mut out = String::new();
     if report.results.is_empty() {
-        return "the student is trained; there are no results, because the task has no test set\n"
-            .to_owned();
+        return format!(
+            "the student is trained; there are no results, because the task has no test set\n{}",
+            notes(report)
+        );
     }
     let header = ["", "accuracy % (95 %)", "macro-F1 % (95 %)", "students", "rows"];
     let mut lines = vec![header.map(str::to_owned)];
@@ -39,6 +41,13 @@ pub(super) fn results(report: &Report) -> String {
             100.0 * high
         );
     }
+    out += &after_table(report);
+    out
+}
+
+/// What follows the table of a run: the cost of 8 bits, and the report's warnings.
+fn after_table(report: &Report) -> String {
+    let mut out = String::new();
     if let Some(fast) = report.student.eight_bits {
         let _ = writeln!(
             out,
@@ -48,7 +57,12 @@ pub(super) fn results(report: &Report) -> String {
             100.0 * fast.same_class
         );
     }
-    out
+    out + &notes(report)
+}
+
+/// A line for each warning of `report`.
+fn notes(report: &Report) -> String {
+    report.warnings.iter().map(|warning| format!("note: {warning}\n")).collect()
 }
 
 /// All rows of a comparison, one table for each number of seeds per class, student and teacher.
@@ -96,10 +110,7 @@ pub(super) fn comparison(report: &Report) -> String {
         let (name, k, reason) = (row.row.name(), row.k, &row.reason);
         let _ = writeln!(out, "left out: {name}, k = {k}{teacher}: {reason}");
     }
-    for warning in &report.warnings {
-        let _ = writeln!(out, "note: {warning}");
-    }
-    out
+    out + &notes(report)
 }
 
 /// `lines` in columns: the first one left-aligned, the others right-aligned.

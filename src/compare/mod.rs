@@ -27,7 +27,7 @@ mod outcome;
 mod shots;
 mod training_set;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(crate) use grid::{Grid, GridError};
 pub(crate) use markdown::{markdown, points};
@@ -91,6 +91,8 @@ struct DetailedTexts {
     seed: u64,
     teacher: usize,
     counts: Counts,
+    /// Texts dropped as junk, by reason.
+    junk: BTreeMap<&'static str, usize>,
     relabelled: Vec<RelabelledText>,
     kept: Vec<RelabelledText>,
     dropped: Vec<crate::dataset::DroppedText>,

@@ -302,6 +302,7 @@ pub(super) fn report(
         relabelled: main.map_or(&[], |main| &main.relabelled),
         kept: main.map_or(&[], |main| &main.kept),
         funnel: main.map(funnel).unwrap_or_default(),
+        check: None,
     };
     let name = compare.students.first().cloned().unwrap_or_default();
     let student = report::Student { name, eight_bits: None };
@@ -332,6 +333,12 @@ fn funnel(main: &DetailedTexts) -> report::Funnel {
     report::Funnel {
         asked: counts.asked as u64,
         parsed: counts.parsed as u64,
+        junk: main
+            .junk
+            .iter()
+            .map(|(reason, count)| ((*reason).to_owned(), *count as u64))
+            .collect(),
+        cleaned: counts.cleaned as u64,
         unique: counts.unique as u64,
         relabelled: main.relabelled.len() as u64,
         kept: main.kept.len() as u64,

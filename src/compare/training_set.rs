@@ -362,8 +362,9 @@ impl Compare<'_> {
         }
         if rows.contains(&Variant::A2) && self.detailed.is_none() {
             let counts = generate_texts.counts;
+            let junk = pipeline::reasons(&generate_texts.junk);
             self.detailed =
-                Some(DetailedTexts { k, seed, teacher, counts, relabelled, kept, dropped });
+                Some(DetailedTexts { k, seed, teacher, counts, junk, relabelled, kept, dropped });
         }
         Ok(())
     }

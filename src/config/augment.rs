@@ -40,6 +40,12 @@ pub(crate) struct AugmentSettings {
     /// Maximum length of a text in characters. `"auto"`: twice the length that 98 % of the seeds
     /// have, at least 500, at most 4000.
     pub longest: Auto,
+    /// Texts are judged as they arrive: list marks, Markdown, quotes, labels and brackets with a
+    /// class or a percentage are removed; bare numbers, names of classes, echoes of the prompt,
+    /// code, placeholders, words in another script and the like are dropped and asked for again.
+    /// What the labelled examples have themselves is never junk. `junk.jsonl` lists every text that
+    /// was dropped or cleaned, with the reason.
+    pub clean: bool,
     /// For each text, the teacher is asked until this many different ones have come back, all with
     /// the same α; one of them is kept (published code: 10). The requests are limited to `tries`
     /// times the minimum, after which one of the texts found so far is kept. 0 keeps every text:
@@ -80,6 +86,7 @@ impl Default for AugmentSettings {
             max_tokens: Auto::Auto,
             constrained: true,
             longest: Auto::Auto,
+            clean: true,
             unique_per_text: 0,
             truncated_percent: false,
             sampling: Sampling::default(),

@@ -22,7 +22,9 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 24] = [
+const METHOD: [&str; 26] = [
+    "augment.clean=false",
+    "teacher.check=0",
     "augment.texts_per_request=3",
     "augment.classes_shown=4",
     "augment.partners=\"even\"",

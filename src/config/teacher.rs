@@ -46,6 +46,10 @@ pub(crate) struct TeacherSettings {
     /// An engine that sends nothing for this many seconds counts as hung and is restarted. 0:
     /// never.
     pub watchdog_seconds: u64,
+    /// Labelled examples that the teacher is asked about before it writes: seeds and texts of the
+    /// pool, each absent from its own prompt. `run` and `plan --check` warn of a teacher that is no
+    /// better than guesses or than the examples by themselves. 0: none.
+    pub check: usize,
     /// A Jinja file that replaces the chat template in the model, or `chatml`. Unset: the model's
     /// own template.
     pub chat_template: Option<String>,
@@ -68,6 +72,7 @@ impl Default for TeacherSettings {
             deterministic: false,
             in_process: false,
             watchdog_seconds: 600,
+            check: 48,
             chat_template: None,
         }
     }

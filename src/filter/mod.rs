@@ -1,5 +1,7 @@
 //! Removes from the training set: duplicates, near-duplicates, copies of seeds, and texts of the
-//! test set. Dropped texts are recorded with the reason.
+//! test set. Dropped texts are recorded with the reason. [`junk`] judges texts as they are written.
+
+pub(crate) mod junk;
 
 use std::collections::{HashMap, HashSet};
 

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Event, Pipeline, PipelineError, length, scoring::Scoring, student_name};
+use super::{
+    Context, Event, Pipeline, PipelineError, length, scoring::Scoring, screen, student_name,
+    teacher_check,
+};
 use crate::{
     audit::{self, ReferenceTexts},
     config::Settings,
@@ -64,7 +67,12 @@ impl Pipeline<'_> {
         let relabelled: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first")?;
         let funnel = funnel(run, relabelled.len(), kept.len());
-        let findings = Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel };
+        let check = match run.is_imported() {
+            true => None,
+            false => report::TeacherCheck::of_counts(&counts(run, teacher_check::STAGE)),
+        };
+        let findings =
+            Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel, check };
         let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
         let mut report = builder.build(&findings, identity.as_ref(), student)?;
         for warning in classes::without_texts(task, &kept) {
@@ -201,9 +209,14 @@ fn funnel(run: &RunFolder, relabelled: usize, kept: usize) -> report::Funnel {
     let extra =
         [("more than asked for", surplus), ("not answered", skipped), ("removed by hand", removed)];
     dropped.extend(extra.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)));
+    let junk = generated.iter().filter_map(|(name, count)| {
+        Some((name.strip_prefix(screen::COUNTED)?.to_owned(), *count as u64))
+    });
     report::Funnel {
         asked: count("asked"),
         parsed: count("parsed"),
+        junk: junk.collect(),
+        cleaned: count("cleaned"),
         unique: count("unique"),
         relabelled: relabelled as u64,
         kept: kept as u64,

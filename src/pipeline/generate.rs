@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::{
     Context, Event, Pipeline, PipelineError, Watch, edited, fit, kept, paper,
+    screen::{JunkRow, Screen},
     texts::{Counts, Generation, ParsedReply, Piles, parsed_replies},
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     dataset::{AugmentedText, canonical},
     embed::Embedder,
     relabel::nearest_classes,
+    report::fitness,
     run::{KeptTexts, RunFolder, names},
     teacher::Teacher,
 };
@@ -36,22 +38,31 @@ impl Pipeline<'_> {
             // Perhaps there is nothing to ask for.
             watch(Event::Begin { stage: "generate", total: 0, resumed: 0 });
         }
-        let Generation { texts, counts, .. } =
+        let generation =
             generate_texts(run, &context, &Mixup, &nearest, kept.as_ref(), teacher, &mut *watch)?;
+        let (entries, junk_summary) = (generation.entries(), generation.junk_summary());
+        let Generation { texts, counts, junk, .. } = generation;
         let texts = edited::rows(run, names::AUGMENTED, texts, context.task);
         run.write_rows(names::AUGMENTED, &texts)?;
-        let files = [names::TASK, names::AUGMENTED];
-        run.finish_stage("generate", &counts.entries(), &files, Vec::new())?;
+        run.write_rows(names::JUNK, &junk)?;
+        let files = [names::TASK, names::AUGMENTED, names::JUNK];
+        let entries: Vec<(&str, usize)> =
+            entries.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        run.finish_stage("generate", &entries, &files, Vec::new())?;
         let kept = match counts.taken_up {
             0 => String::new(),
             count => format!("; {count} were there before"),
         };
         let summary = format!(
-            "{} new texts from {} replies, {} of them refused{kept}",
+            "{} new texts from {} replies, {} of them refused{}{kept}",
             texts.len().saturating_sub(counts.taken_up),
             counts.calls,
-            counts.refused
+            counts.refused,
+            junk_summary
         );
+        if let Some(message) = fitness::junk_warning(counts.junk as u64, counts.parsed as u64) {
+            watch(Event::Warning { message, hint: Some(fitness::HINT.to_owned()) });
+        }
         watch(Event::End { summary });
         Ok(texts)
     }
@@ -101,12 +112,12 @@ pub(crate) fn generate_texts(
     }
     let prompts = context.for_prompts(nearest);
     let sha256 = teacher.identity().sha256.clone();
-    let Rounds { piles, counts, keys } =
+    let Rounds { piles, counts, keys, junk } =
         rounds(context, method, nearest, kept, &sha256, &mut |requests| {
             parsed_replies(run, &prompts, method, requests, teacher, &mut *watch)
         })?;
     let (texts, counts) = piles.keep_wanted(context.task, augment.tries, counts, watch);
-    Ok(Generation { texts, counts, keys })
+    Ok(Generation { texts, counts, keys, junk })
 }
 
 /// What rounds of requests brought.
@@ -115,6 +126,8 @@ pub(super) struct Rounds {
     pub counts: Counts,
     /// Keys of the calls.
     pub keys: Vec<String>,
+    /// The texts that were dropped or cleaned.
+    pub junk: Vec<JunkRow>,
 }
 
 /// Answers requests for new texts.
@@ -140,6 +153,7 @@ pub(super) fn rounds(
     let mut seen: HashSet<String> =
         piles.texts.iter().flatten().map(|row| canonical(&row.text)).collect();
     let (mut counts, mut keys) = (Counts::default(), Vec::new());
+    let mut screen = Screen::new(task, augment);
     counts.take_up(piles.texts.iter().map(Vec::len).sum());
     let first = kept.map_or(0, |kept| kept.first_round);
     for round in first..first + augment.tries {
@@ -149,7 +163,7 @@ pub(super) fn rounds(
         }
         for (request, (key, reply)) in requests.iter().zip(answer(&requests)?) {
             keys.push(key);
-            for (class, row) in counts.rows(task, request, reply, teacher_sha256) {
+            for (class, row) in counts.rows(&mut screen, task, request, reply, teacher_sha256) {
                 if seen.insert(canonical(&row.text)) {
                     piles.texts[if one_for_all { 0 } else { class }].push(row);
                 }
@@ -157,5 +171,5 @@ pub(super) fn rounds(
         }
     }
     counts.unique = piles.texts.iter().map(Vec::len).sum();
-    Ok(Rounds { piles, counts, keys })
+    Ok(Rounds { piles, counts, keys, junk: screen.into_rows() })
 }

@@ -3,9 +3,11 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `teacher_check` | before stage 1: the teacher's labels of examples that it did not see |
 //! | `generate` | stage 1: new texts; `paper` asks for them as the published code does, `texts` is what both share |
 //! | `grow` | what becomes of a run whose task changed |
 //! | `kept` | the texts that a change kept, where generation starts |
+//! | `screen` | lets texts pass, cleans them or drops them as junk |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
@@ -41,8 +43,10 @@ mod paper;
 mod relabel;
 pub(crate) mod remaining;
 mod scoring;
+mod screen;
 #[cfg(test)]
 mod scripted_teacher;
+pub(crate) mod teacher_check;
 mod texts;
 mod train;
 mod training_progress;
@@ -54,6 +58,7 @@ pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use relabel::relabelled;
 pub(crate) use scoring::Scoring;
+pub(crate) use screen::reasons;
 pub(crate) use texts::{Counts, Generation};
 pub(crate) use train::{StudentTrainer, TrainingJob, count_students};
 
@@ -95,6 +100,7 @@ impl Pipeline<'_> {
         teacher: &mut dyn Teacher,
         base: &BaseModel,
     ) -> Result<Report, PipelineError> {
+        self.check_teacher(teacher)?;
         self.generate(teacher)?;
         self.relabel(teacher)?;
         self.filter()?;

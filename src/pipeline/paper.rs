@@ -2,6 +2,7 @@
 
 use super::{
     Context, PipelineError, Watch,
+    screen::Screen,
     texts::{Counts, Generation, Piles, parsed_replies},
 };
 use crate::{
@@ -28,6 +29,7 @@ pub(super) fn generate_texts(
     let teacher_sha256 = teacher.identity().sha256.clone();
     let mut piles = Piles::new(task, augment.per_class, false, kept);
     let (mut counts, mut keys) = (Counts::default(), Vec::new());
+    let mut screen = Screen::new(task, augment);
     counts.take_up(piles.texts.iter().map(Vec::len).sum());
     counts.unique = counts.taken_up;
     let first = kept.map_or(0, |kept| kept.next_id);
@@ -44,7 +46,7 @@ pub(super) fn generate_texts(
         let replies = parsed_replies(run, &prompts, &PaperMixup, &requests, teacher, &mut *watch)?;
         for ((request, owner), (key, reply)) in requests.iter().zip(owners).zip(replies) {
             keys.push(key);
-            for (_, row) in counts.rows(task, request, reply, &teacher_sha256) {
+            for (_, row) in counts.rows(&mut screen, task, request, reply, &teacher_sha256) {
                 counts.unique += usize::from(pending[owner].add(row));
             }
         }
@@ -54,7 +56,7 @@ pub(super) fn generate_texts(
         piles.texts[class].extend(text.pick(context.seed));
     }
     let (texts, counts) = piles.keep_wanted(task, augment.tries, counts, watch);
-    Ok(Generation { texts, counts, keys })
+    Ok(Generation { texts, counts, keys, junk: screen.into_rows() })
 }
 
 #[cfg(test)]
@@ -77,6 +79,8 @@ mod tests {
         let mut settings = Settings::default();
         let augment = &mut settings.augment;
         (augment.per_class, augment.unique_per_text) = (2, 10);
+        // The scripted texts are numbers.
+        augment.clean = false;
 
         // The second request of each text is answered with a reply that is no list, the first text
         // of class b with the same three lines whatever is asked.

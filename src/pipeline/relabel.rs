@@ -5,6 +5,7 @@ use super::{Event, Pipeline, PipelineError, edited, gold, scoring::Scoring};
 use crate::{
     dataset::{AugmentedText, RelabelledText},
     relabel::Answer,
+    report::fitness,
     run::names,
     task::Task,
     teacher::Teacher,
@@ -47,6 +48,9 @@ impl Pipeline<'_> {
         counts.extend((skipped > 0).then_some(("skipped", skipped)));
         let labels = rows.iter().map(|row| (row.augmented.id, row.relabel.clone()));
         run.finish_stage("relabel", &counts, &files, labels.collect())?;
+        if let Some(message) = fitness::relabel_warning(changed as u64, rows.len() as u64) {
+            watch(Event::Warning { message, hint: Some(fitness::HINT.to_owned()) });
+        }
         let share = 100.0 * changed as f64 / rows.len().max(1) as f64;
         let kept = if given > 0 { format!("; {given} given labels kept") } else { String::new() };
         watch(Event::End {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     embed::Embedder,
     prompt::Question,
-    relabel::{Answer, QuestionBuilder, free_text, scoring},
+    relabel::{Answer, QuestionBuilder, QuestionError, free_text, scoring},
     run::RunFolder,
     task::LabelledText,
     teacher::{
@@ -141,24 +141,10 @@ impl Scoring<'_> {
         if !self.context.settings.relabel.contextual_calibration {
             return Ok(Default::default());
         }
-        let lists: BTreeSet<&Vec<usize>> =
-            questions.iter().map(|question| &question.candidates).collect();
-        let mut empty = Vec::new();
-        for candidates in lists {
-            empty.extend(builder.content_free(candidates)?);
-        }
+        let empty = content_free(builder, questions)?;
         let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
         let normalise = self.context.settings.relabel.length_normalisation;
-        let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
-        for (question, scored) in empty.into_iter().zip(scores) {
-            let answer =
-                scored.map(|scored| scoring::label_probabilities(&scored, normalise, None));
-            answers.entry(question.candidates).or_default().extend(answer);
-        }
-        let prior = |(candidates, answers): (_, Vec<_>)| {
-            Some((candidates, scoring::content_free_prior(&answers)?))
-        };
-        Ok((answers.into_iter().filter_map(prior).collect(), keys))
+        Ok((self::priors(&empty, &scores, normalise), keys))
     }
 
     /// The scores of each question's candidates, with the keys of the calls. `kind` follows the
@@ -171,20 +157,14 @@ impl Scoring<'_> {
         kind: &str,
         watch: Watch<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Scored>>), PipelineError> {
-        let request = |(item, question)| self.score_request(item, question, kind);
-        let requests = questions.iter().enumerate().map(request).collect();
+        let stage = format!("{}{kind}", self.stage);
+        let requests = score_requests(&stage, &self.class_names(), questions);
         let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
         Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
     }
 
-    fn score_request(&self, item: usize, question: &Question, kind: &str) -> ScoreRequest {
-        let name = |class: &usize| self.context.task.classes[*class].name.clone();
-        ScoreRequest {
-            id: format!("{}{kind}.{item}", self.stage),
-            prompt: question.prompt.clone(),
-            candidates: question.candidates.iter().map(name).collect(),
-            text: question.text.clone(),
-        }
+    fn class_names(&self) -> Vec<String> {
+        self.context.task.classes.iter().map(|class| class.name.clone()).collect()
     }
 
     fn free_request(&self, item: usize, question: &Question) -> GenerateRequest {
@@ -221,11 +201,12 @@ impl Scoring<'_> {
             None if builder.needs_embedder() => return Err(PipelineError::NoEmbedder),
             None => builder.build_with_all_classes(texts)?,
         };
-        let key = |question: &Question| match settings.relabel.free_text {
-            true => self.free_request(0, question).key(teacher),
-            false => self.score_request(0, question, "").key(teacher),
-        };
-        Ok(questions.iter().map(key).collect())
+        if settings.relabel.free_text {
+            let key = |question| self.free_request(0, question).key(teacher);
+            return Ok(questions.iter().map(key).collect());
+        }
+        let requests = score_requests(self.stage, &self.class_names(), &questions);
+        Ok(requests.iter().map(|request| request.key(teacher)).collect())
     }
 
     /// One answer for each of `questions`, written at temperature 0 (`relabel.free_text`): a class
@@ -257,4 +238,57 @@ impl Scoring<'_> {
         };
         Ok(Answers { answers: classes.into_iter().zip(&texts).map(answer).collect(), keys })
     }
+}
+
+/// The requests for the scores of each question's candidates, called `stage` and their number.
+/// `names` are those of the task's classes.
+pub(super) fn score_requests(
+    stage: &str,
+    names: &[String],
+    questions: &[Question],
+) -> Vec<ScoreRequest> {
+    let request = |(item, question): (usize, &Question)| ScoreRequest {
+        id: format!("{stage}.{item}"),
+        prompt: question.prompt.clone(),
+        candidates: question.candidates.iter().map(|class| names[*class].clone()).collect(),
+        text: question.text.clone(),
+    };
+    questions.iter().enumerate().map(request).collect()
+}
+
+/// The questions about texts without content, for each list of candidates in `questions`.
+///
+/// # Errors
+/// The template does not render.
+pub(super) fn content_free(
+    builder: &QuestionBuilder<'_>,
+    questions: &[Question],
+) -> Result<Vec<Question>, QuestionError> {
+    let lists: BTreeSet<&Vec<usize>> =
+        questions.iter().map(|question| &question.candidates).collect();
+    let mut empty = Vec::new();
+    for candidates in lists {
+        empty.extend(builder.content_free(candidates)?);
+    }
+    Ok(empty)
+}
+
+/// The priors of each list of candidates, from the `scores` of the questions about texts without
+/// content.
+pub(super) fn priors(
+    empty: &[Question],
+    scores: &[Option<Scored>],
+    length_normalise: bool,
+) -> Priors {
+    let mut answers: BTreeMap<Vec<usize>, Vec<Vec<f32>>> = BTreeMap::new();
+    for (question, scored) in empty.iter().zip(scores) {
+        let answer = scored
+            .as_ref()
+            .map(|scored| scoring::label_probabilities(scored, length_normalise, None));
+        answers.entry(question.candidates.clone()).or_default().extend(answer);
+    }
+    let prior = |(candidates, answers): (_, Vec<_>)| {
+        Some((candidates, scoring::content_free_prior(&answers)?))
+    };
+    answers.into_iter().filter_map(prior).collect()
 }

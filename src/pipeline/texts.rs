@@ -1,9 +1,12 @@
 //! What asking for new texts shares between [`super::generate`] and [`super::paper`]: one round of
 //! requests, the counts, and the texts that are kept.
 
+use std::cmp::Reverse;
+
 use super::{
     Event, PipelineError, Watch,
     calls::{self, Answered, TextCalls},
+    screen::{self, JunkRow, Screen},
 };
 use crate::{
     augment::{Method, ParsedText, PromptContext, PromptRequest},
@@ -22,6 +25,36 @@ pub(crate) struct Generation {
     pub counts: Counts,
     /// Keys of the calls in the ledger.
     pub keys: Vec<String>,
+    /// The texts that were dropped or cleaned.
+    pub junk: Vec<JunkRow>,
+}
+
+impl Generation {
+    /// The counts of the stage as the ledger keeps them, with those of each reason for junk.
+    pub(super) fn entries(&self) -> Vec<(String, usize)> {
+        let counts = self.counts.entries().into_iter();
+        let counts = counts.map(|(name, count)| (name.to_owned(), count));
+        let reasons = screen::reasons(&self.junk).into_iter();
+        let named = reasons.map(|(why, count)| (format!("{}{why}", screen::COUNTED), count));
+        counts.chain(named).collect()
+    }
+
+    /// The junk among the texts, in words that follow those about the replies; empty without any.
+    pub(super) fn junk_summary(&self) -> String {
+        let Counts { parsed, junk, cleaned, .. } = self.counts;
+        let mut summary = String::new();
+        if junk > 0 {
+            let mut reasons: Vec<_> = screen::reasons(&self.junk).into_iter().collect();
+            reasons.sort_by_key(|(_, count)| Reverse(*count));
+            let why: Vec<String> =
+                reasons.iter().map(|(why, count)| format!("{count} {why}")).collect();
+            summary = format!("; {junk} of {parsed} texts junk ({})", why.join(", "));
+        }
+        if cleaned > 0 {
+            summary += &format!("; {cleaned} cleaned");
+        }
+        summary
+    }
 }
 
 /// What became of the texts that were asked for.
@@ -34,7 +67,11 @@ pub(crate) struct Counts {
     pub asked: usize,
     /// Texts found in the replies.
     pub parsed: usize,
-    /// Of those, texts that differ from all earlier ones.
+    /// Of those, texts dropped as junk.
+    pub junk: usize,
+    /// Of the others, texts of which something was removed.
+    pub cleaned: usize,
+    /// Of those that are no junk, texts that differ from all earlier ones.
     pub unique: usize,
     /// Of those, texts that were still wanted.
     pub kept: usize,
@@ -43,10 +80,11 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Counts the reply to `request`; its texts as rows, each with its class. A refused reply has
-    /// none.
+    /// Counts the reply to `request`; its texts as rows, each with its class, as far as `screen`
+    /// lets them pass. A refused reply has none.
     pub(super) fn rows(
         &mut self,
+        screen: &mut Screen,
         task: &Task,
         request: &PromptRequest,
         texts: Option<Vec<ParsedText>>,
@@ -61,7 +99,12 @@ impl Counts {
         self.parsed += texts.len();
         let row =
             |ParsedText { text, class }| (class, row(task, request, text, class, teacher_sha256));
-        texts.into_iter().map(row).collect()
+        let rows = texts.into_iter().map(row);
+        let passed = rows
+            .filter_map(|(class, row)| Some((class, screen.pass(&request.prompt, row)?)))
+            .collect();
+        (self.junk, self.cleaned) = screen.counts();
+        passed
     }
 
     /// Counts `texts` that are there already.
@@ -72,12 +115,14 @@ impl Counts {
     }
 
     pub(crate) fn entries(&self) -> Vec<(&'static str, usize)> {
-        let Self { calls, refused, asked, parsed, unique, kept, taken_up } = *self;
+        let Self { calls, refused, asked, parsed, junk, cleaned, unique, kept, taken_up } = *self;
         let mut entries = vec![
             ("calls", calls),
             ("refused", refused),
             ("asked", asked),
             ("parsed", parsed),
+            ("junk", junk),
+            ("cleaned", cleaned),
             ("unique", unique),
             ("kept", kept),
         ];

@@ -46,9 +46,24 @@ pub fn parse_list(
     longest: usize,
     complete: bool,
 ) -> Result<Vec<String>, ReplyFault> {
+    let texts = parse_list_as_written(reply, count, longest, complete)?;
+    Ok(texts.iter().map(|text| bare(text).to_owned()).collect())
+}
+
+/// Like [`parse_list`], but nothing except the number is removed: [`bare`] removes the rest.
+///
+/// # Errors
+/// The first [`ReplyFault`] found.
+pub(crate) fn parse_list_as_written(
+    reply: &str,
+    count: usize,
+    longest: usize,
+    complete: bool,
+) -> Result<Vec<String>, ReplyFault> {
     let mut texts: Vec<String> = Vec::with_capacity(count);
     for line in numbered_lines(reply, count, complete)? {
-        let text = clean(line?, longest)?;
+        let text = line?;
+        check(text, longest)?;
         if is_among(text, texts.iter()) {
             return Err(ReplyFault::Repeated);
         }
@@ -75,10 +90,25 @@ pub fn parse_labelled_list(
     longest: usize,
     complete: bool,
 ) -> Result<Vec<(String, usize)>, ReplyFault> {
+    let texts = parse_labelled_list_as_written(reply, names, count, longest, complete)?;
+    Ok(texts.into_iter().map(|(text, class)| (bare(&text).to_owned(), class)).collect())
+}
+
+/// Like [`parse_labelled_list`], but nothing except number and class is removed.
+///
+/// # Errors
+/// The first [`ReplyFault`] found.
+pub(crate) fn parse_labelled_list_as_written(
+    reply: &str,
+    names: &[&str],
+    count: usize,
+    longest: usize,
+    complete: bool,
+) -> Result<Vec<(String, usize)>, ReplyFault> {
     let mut texts: Vec<(String, usize)> = Vec::with_capacity(count);
     for line in numbered_lines(reply, count, complete)? {
         let (text, class) = strip_class(line?, names).ok_or(ReplyFault::NoClass)?;
-        let text = clean(text, longest)?;
+        check(text, longest)?;
         if text.contains(CLASS_MARK.trim_end()) {
             return Err(ReplyFault::NoClass);
         }
@@ -115,20 +145,24 @@ fn numbered_lines(
     }))
 }
 
-/// A line's text without enclosing quotes and trailing note.
-fn clean(text: &str, longest: usize) -> Result<&str, ReplyFault> {
-    let text = strip_quotes(strip_percent_note(text));
+/// A line's text without enclosing quotes and a trailing note such as `(85% A, 15% B)`.
+pub(crate) fn bare(text: &str) -> &str {
+    strip_quotes(strip_percent_note(text))
+}
+
+fn check(text: &str, longest: usize) -> Result<(), ReplyFault> {
+    let text = bare(text);
     if !text.chars().any(char::is_alphanumeric) {
         return Err(ReplyFault::Empty);
     }
     if text.chars().count() > longest {
         return Err(ReplyFault::TooLong);
     }
-    Ok(text)
+    Ok(())
 }
 
 fn is_among<'a>(text: &str, mut texts: impl Iterator<Item = &'a String>) -> bool {
-    texts.any(|other| other.eq_ignore_ascii_case(text))
+    texts.any(|other| bare(other).eq_ignore_ascii_case(bare(text)))
 }
 
 /// A line without its class, and the index of that class in `names`.
@@ -175,7 +209,10 @@ mod tests {
     #[test]
     fn quotes_and_notes_are_stripped() {
         let reply = "1) \"my card is lost\" (85% loss, 15% theft)\n\n2: “where (is) it?”\n";
-        assert_eq!(parse_list(reply, 2, 500, true).unwrap(), ["my card is lost", "where (is) it?"]);
+        let texts = parse_list(reply, 2, 500, true).unwrap();
+        assert_eq!(texts, ["my card is lost", "where (is) it?"]);
+        let texts = parse_list_as_written(reply, 2, 500, true).unwrap();
+        assert_eq!(texts, ["\"my card is lost\" (85% loss, 15% theft)", "“where (is) it?”"]);
     }
 
     #[test]

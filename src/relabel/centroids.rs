@@ -25,6 +25,21 @@ pub(crate) fn nearest_classes(
     Ok(centroids.iter().enumerate().map(others).collect())
 }
 
+/// The class of each of `texts` by the most similar centroid: a classifier that needs no teacher.
+///
+/// # Errors
+/// The embedder fails.
+pub(crate) fn nearest_class(
+    task: &Task,
+    seeds: &[LabelledText],
+    texts: &[String],
+    embedder: &dyn Embedder,
+) -> Result<Vec<usize>, EmbedError> {
+    let centroids = centroids(task, seeds, embedder)?;
+    let nearest = |embedding: &Vec<f32>| ranked(embedding, &centroids)[0];
+    Ok(embedder.embed(texts)?.iter().map(nearest).collect())
+}
+
 /// The centroid of each class, of unit length: mean embedding of its name, description and `seeds`.
 pub(super) fn centroids(
     task: &Task,
@@ -84,5 +99,9 @@ mod tests {
         ]);
         let nearest = nearest_classes(&sample.task, &sample.seeds, &embedder).unwrap();
         assert_eq!(nearest, [[2, 1, 3], [2, 0, 3], [0, 1, 3], [1, 2, 0]]);
+        // 0, 50 and 200 degrees; the centroids are at 30, 80, 40 and 200.
+        let texts = ["unknown", "x", "other"].map(str::to_owned);
+        let classes = nearest_class(&sample.task, &sample.seeds, &texts, &embedder).unwrap();
+        assert_eq!(classes, [0, 2, 3]);
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod scoring;
 
 use std::borrow::Cow;
 
-pub(crate) use centroids::nearest_classes;
+pub(crate) use centroids::{nearest_class, nearest_classes};
 
 use crate::{
     config::RelabelSettings,

@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `model`, `length`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
 //! | `build` | makes a report from a run's rows and predictions |
+//! | `fitness` | signs of an unfit teacher, in words |
+//! | `teacher_check` | what the teacher reached on examples that it did not see, in words |
 //! | `record` | what a finished run folder says about itself, for the model card |
 //! | `verdict` | the first sentence: what was reached, and what was *not* shown |
 //! | `page` | the HTML page: values for the templates, one file per group of sections |
@@ -26,6 +28,7 @@ pub(crate) mod card;
 mod chart;
 mod comparison;
 mod confusion;
+pub(crate) mod fitness;
 mod length;
 mod model;
 mod number;
@@ -33,6 +36,7 @@ mod page;
 mod record;
 #[cfg(test)]
 pub(crate) mod sample;
+pub(crate) mod teacher_check;
 mod verdict;
 
 use std::{
@@ -63,6 +67,7 @@ pub(crate) use model::{
 };
 pub use page::render;
 pub(crate) use record::RunRecord;
+pub(crate) use teacher_check::TeacherCheck;
 
 /// The largest `report.json` that is read, in bytes.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
@@ -74,6 +79,9 @@ pub struct Report {
     pub task: Task,
     /// The language model that generated and relabelled the texts.
     pub teacher: Teacher,
+    /// How well it labels examples that it did not see; absent if it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_check: Option<TeacherCheck>,
     /// The encoder that was fine-tuned.
     pub student: Student,
     /// Test scores, one entry for each variant that was run; empty without a test set.

@@ -107,6 +107,12 @@ pub struct Funnel {
     pub relabelled: u64,
     /// Trained on.
     pub kept: u64,
+    /// Texts in the replies that were dropped as junk, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub junk: BTreeMap<String, u64>,
+    /// Texts of which only a bracket, a list mark or the like was removed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cleaned: u64,
     /// Dropped texts by reason.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,
@@ -242,4 +248,8 @@ pub struct Provenance {
     pub prompts_sha256: String,
     /// Rows of the run's ledger.
     pub ledger_rows: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -18,6 +18,8 @@ pub(crate) const COMPARISON: &str = "comparison";
 pub(crate) const AUGMENTED: &str = "augmented.jsonl";
 /// New texts whose classes are gone or described otherwise.
 pub(crate) const SET_ASIDE: &str = "set-aside.jsonl";
+/// The texts that were junk or were cleaned, each with its reasons, written by `generate`.
+pub(crate) const JUNK: &str = "junk.jsonl";
 /// The new texts with the labels that the teacher gave them.
 pub(crate) const RELABELLED: &str = "relabelled.jsonl";
 /// The seeds with the labels that the teacher gave them, where `relabel.gold` is set.

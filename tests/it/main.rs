@@ -27,6 +27,7 @@ mod hub;
 mod imported;
 #[cfg(target_os = "linux")]
 mod interrupt;
+mod junk;
 mod lengths;
 mod library;
 mod library_pins;

@@ -13,8 +13,10 @@ fn a_run_killed_in_each_stage_ends_like_an_undisturbed_one() {
     let command = [&["demo", "--out", "killed", "--deterministic"], &SMALL[..]].concat();
     let ledger = dir.path("killed/ledger.jsonl");
 
-    // One kill while replies arrive, one while labels are scored, two between students.
-    for (kind, wanted) in [("reply", 3), ("scores", 1), ("student", 1), ("student", 3)] {
+    // One kill while the teacher is measured (48 scores), one while replies arrive, one while labels
+    // are scored, two between students.
+    let kills = [("scores", 1), ("reply", 3), ("scores", 49), ("student", 1), ("student", 3)];
+    for (kind, wanted) in kills {
         dir.killed_after(&command, &ledger, kind, wanted);
     }
     dir.ok(&command);

@@ -4,7 +4,11 @@ use serde_json::{Value, json};
 
 use super::{Plan, Training};
 use crate::{
-    cli::error::warn, memory, pipeline::count_students, report::CutTexts, student::Coverage,
+    cli::error::warn,
+    memory,
+    pipeline::count_students,
+    report::{CutTexts, teacher_check},
+    student::Coverage,
 };
 
 /// Number of prompts that the warning names.
@@ -31,7 +35,7 @@ impl Plan {
             "generated_tokens": self.written_tokens, "estimated_minutes": self.seconds() / 60.0,
             "measured": self.speed.measured, "train": train, "settings": self.settings,
             "mixup_prompt": generation.example, "relabel_prompt": relabelling.example,
-            "too_long": self.too_long,
+            "too_long": self.too_long, "teacher_check": self.check,
         })
     }
 
@@ -48,6 +52,9 @@ impl Plan {
                 self.teacher.parameters as f64 / 1e9
             ),
         );
+        if let Some(check) = &self.check {
+            indented(format!("labels {}", check.summary()));
+        }
         line("generate", format!("{} calls for {texts} texts", generation.count));
         indented(format!(
             "{} prompt tokens, {} of them to read (shared beginnings count once); about {} tokens to write",
@@ -74,6 +81,9 @@ impl Plan {
 
     /// Warns of prompts that are too long and of too little memory.
     fn warn(&self) {
+        if let Some(message) = self.check.and_then(|check| check.warning()) {
+            warn(&message, Some(teacher_check::HINT));
+        }
         if !self.too_long.is_empty() {
             let mut message =
                 format!("{} prompts are too long for the teacher", self.too_long.len());

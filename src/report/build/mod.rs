@@ -4,7 +4,7 @@
 pub(crate) mod classes;
 pub(crate) mod sections;
 
-use super::{Report, ReportError};
+use super::{Report, ReportError, fitness};
 use crate::{
     audit::redact,
     config::Settings,
@@ -25,6 +25,8 @@ pub(crate) struct Findings<'a> {
     pub relabelled: &'a [RelabelledText],
     pub kept: &'a [RelabelledText],
     pub funnel: report::Funnel,
+    /// What the teacher reached before it wrote, if it was measured.
+    pub check: Option<report::TeacherCheck>,
 }
 
 /// The predictions of one variant on the test set.
@@ -66,7 +68,7 @@ impl ReportBuilder<'_> {
         teacher: Option<&TeacherIdentity>,
         student: report::Student,
     ) -> Result<Report, ReportError> {
-        let Findings { variants, relabelled, kept, ref funnel } = *findings;
+        let Findings { variants, relabelled, kept, ref funnel, check } = *findings;
         let task = self.task;
         let gold: Vec<usize> = task.test.iter().map(|item| item.label).collect();
         let find = |row: Variant| variants.iter().find(|variant| variant.row == row);
@@ -82,6 +84,7 @@ impl ReportBuilder<'_> {
         let mut report = Report {
             task: self.task(),
             teacher: describe_teacher(teacher),
+            teacher_check: check,
             student,
             results: self.results(variants, &gold)?,
             differences: differences(variants, &gold)?,
@@ -101,6 +104,7 @@ impl ReportBuilder<'_> {
             warnings: self.warnings(kept),
         };
         report.warnings.extend(one_seed(&report));
+        report.warnings.extend(fitness::warnings(&report));
         mask(self.settings, &mut report)?;
         if !self.settings.report.texts {
             leave_out_texts(&mut report);
@@ -173,7 +177,7 @@ impl ReportBuilder<'_> {
 
     /// Calls, tokens and seconds of each stage, summed over the ledger.
     fn stages(&self) -> Vec<report::Stage> {
-        let mut stages: Vec<report::Stage> = ["generate", "relabel", "train", "test"]
+        let mut stages: Vec<report::Stage> = ["check", "generate", "relabel", "train", "test"]
             .map(|stage| report::Stage {
                 stage: stage.to_owned(),
                 seconds: 0.0,

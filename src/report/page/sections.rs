@@ -46,6 +46,7 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Examples per class", listed(&shots)),
         ("Test texts", count(report.task.test_rows as u64)),
         (many("Teacher", "Teachers", teachers.len()), listed(&teachers)),
+        ("Teacher on examples it did not see", teacher_check(report)),
         (many("Student", "Students", students.len()), listed(&students)),
     ];
     if let Some(fast) = report.student.eight_bits {
@@ -67,6 +68,21 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
     }
     facts.retain(|(_, value)| !value.is_empty());
     facts
+}
+
+/// What the teacher reached before it wrote, beside what needs no teacher; empty if it was not
+/// measured.
+fn teacher_check(report: &Report) -> String {
+    let Some(check) = &report.teacher_check else { return String::new() };
+    let accuracy = |interval: Interval| format!("{} ({})", percent(interval.mean), span(interval));
+    let nearest = check.nearest.map(|nearest| format!("nearest class {}, ", accuracy(nearest)));
+    format!(
+        "{} of {}; {}guessing {}",
+        accuracy(check.accuracy),
+        count(check.examples),
+        nearest.unwrap_or_default(),
+        percent(check.guessing)
+    )
 }
 
 /// Distinct names in order of appearance.
@@ -166,10 +182,12 @@ pub(super) fn funnel(report: &Report) -> Option<Value> {
             context! { name, n => count(n), of_requested, bar => svg(chart::plain(share(n, widest), class, &title)) }
         })
         .collect();
-    let mut dropped: Vec<_> = funnel.dropped.iter().filter(|(_, n)| **n > 0).collect();
-    dropped.sort_by_key(|(reason, n)| (std::cmp::Reverse(**n), *reason));
+    let junk = funnel.junk.iter().map(|(reason, n)| (format!("junk: {reason}"), *n));
+    let dropped = funnel.dropped.iter().map(|(reason, n)| (reason.clone(), *n));
+    let mut dropped: Vec<(String, u64)> = junk.chain(dropped).filter(|(_, n)| *n > 0).collect();
+    dropped.sort_by_key(|(reason, n)| (std::cmp::Reverse(*n), reason.clone()));
     let dropped: Vec<Value> =
-        dropped.into_iter().map(|(reason, n)| context! { reason, n => count(*n) }).collect();
+        dropped.into_iter().map(|(reason, n)| context! { reason, n => count(n) }).collect();
     Some(context! { steps, dropped })
 }
 

@@ -59,6 +59,12 @@ pub(crate) fn tickets() -> Report {
             name: "distilbert-base-uncased".into(),
             eight_bits: Some(EightBits { accuracy_f32: 0.867, accuracy: 0.865, same_class: 0.994 }),
         },
+        teacher_check: Some(TeacherCheck {
+            examples: 48,
+            accuracy: interval(0.854, 0.728, 0.928),
+            guessing: 0.146,
+            nearest: Some(interval(0.667, 0.525, 0.783)),
+        }),
         results: {
             let seeds = (interval(0.31, 0.262, 0.358), interval(0.274, 0.231, 0.322));
             let a1 = (interval(0.77, 0.738, 0.801), interval(0.755, 0.72, 0.789));
@@ -133,6 +139,8 @@ fn funnel() -> Funnel {
     Funnel {
         asked: 1050,
         parsed: 1011,
+        junk: BTreeMap::from([("bare number".into(), 9), ("name of a class".into(), 12)]),
+        cleaned: 31,
         unique: 962,
         relabelled: 958,
         kept: 702,

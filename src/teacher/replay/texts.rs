@@ -72,9 +72,21 @@ impl TextRecording {
         Generated { text: lines.join("\n"), complete, prompt_tokens: 0, generated_tokens: 0 }
     }
 
+    /// The row of `text`, or else the shortest one that has all its words in a row: a list mark or
+    /// a bracket may have been removed from the text since it was read.
+    fn find(&self, text: &str) -> Option<usize> {
+        let inside = || {
+            let wanted = format!(" {} ", words(text));
+            let holds =
+                |row: &usize| format!(" {} ", words(&self.rows[*row].text)).contains(&wanted);
+            (0..self.rows.len()).filter(holds).min_by_key(|row| self.rows[*row].text.len())
+        };
+        self.row_of.get(&normalised(text)).copied().or_else(inside)
+    }
+
     /// The scores for the recorded label of the text in question, if it has one.
     pub(super) fn score(&self, question: &ScoreRequest) -> Option<Scored> {
-        let row = &self.rows[*self.row_of.get(&normalised(&question.text))?];
+        let row = &self.rows[self.find(&question.text)?];
         let label = row.relabel.as_deref()?;
         let probabilities =
             probabilities(&question.candidates, label, row.p.unwrap_or(1.0), row.second.as_deref());
@@ -123,4 +135,11 @@ fn parsed(text: &str) -> Option<String> {
 /// The form in which equal texts are equal.
 fn normalised(text: &str) -> String {
     parsed(text).unwrap_or_else(|| one_line(text)).to_ascii_lowercase()
+}
+
+/// The words of `text` in lower case, without punctuation.
+fn words(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }

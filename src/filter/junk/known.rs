@@ -1,0 +1,103 @@
+//! What the rules know of a task: its classes, the words for its texts, its scripts.
+
+use std::collections::HashSet;
+
+use unicode_script::{Script, UnicodeScript as _};
+
+use crate::{dataset::canonical, task::Task};
+
+/// The names, labels and scripts of a task.
+pub(super) struct Known {
+    /// The names of the classes and those of the texts, as words.
+    pub(super) names: Vec<Vec<String>>,
+    /// The number of names that are those of classes; they come first.
+    pub(super) classes: usize,
+    /// The descriptions, as words.
+    pub(super) descriptions: Vec<Vec<String>>,
+    /// The words that stand before a colon.
+    pub(super) labels: Vec<Vec<String>>,
+    /// The scripts of the examples and the classes.
+    scripts: HashSet<Script>,
+    /// Most characters of a text: one that has as many was cut there.
+    pub(super) longest: usize,
+}
+
+/// Speakers and fields, as chat formats and small models write them before a text.
+const LABELS: [&str; 16] = [
+    "user",
+    "assistant",
+    "system",
+    "human",
+    "ai",
+    "bot",
+    "customer",
+    "client",
+    "agent",
+    "q",
+    "a",
+    "text",
+    "example",
+    "input",
+    "output",
+    "response",
+];
+
+impl Known {
+    /// Of `task`, whose texts may have up to `longest` characters.
+    pub(super) fn new(task: &Task, longest: usize) -> Self {
+        let mut names: Vec<Vec<String>> =
+            task.classes.iter().map(|class| words(&class.name)).collect();
+        let classes = names.len();
+        names.extend([words(&task.item), words(&task.items)]);
+        let descriptions: Vec<Vec<String>> =
+            task.classes.iter().map(|class| words(&class.description)).collect();
+        let labels =
+            LABELS.iter().map(|label| vec![(*label).to_owned()]).chain(names.clone()).collect();
+        Self { classes, descriptions, labels, scripts: scripts(&texts(task)), names, longest }
+    }
+
+    /// Whether a letter in `script` is foreign to the task. Latin words stand in texts of all
+    /// languages (brands, abbreviations), Chinese characters in Japanese and Korean ones.
+    pub(super) fn is_foreign(&self, script: Script) -> bool {
+        let with_kana = [Script::Hiragana, Script::Katakana, Script::Han, Script::Bopomofo];
+        match script {
+            Script::Common | Script::Inherited | Script::Unknown | Script::Latin => false,
+            Script::Hiragana | Script::Katakana | Script::Han | Script::Bopomofo => {
+                let mut related = with_kana.iter().chain([&Script::Hangul]);
+                !self.scripts.is_empty() && !related.any(|other| self.scripts.contains(other))
+            }
+            script => !self.scripts.is_empty() && !self.scripts.contains(&script),
+        }
+    }
+
+    /// Whether the task's own texts are in other scripts than Latin.
+    pub(super) fn is_without_latin(&self) -> bool {
+        !self.scripts.is_empty() && !self.scripts.contains(&Script::Latin)
+    }
+
+    /// Whether `script` is one of the task's.
+    pub(super) fn uses(&self, script: Script) -> bool {
+        self.scripts.contains(&script)
+    }
+}
+
+/// The texts that people wrote for `task`: examples, names and descriptions of classes.
+pub(super) fn texts(task: &Task) -> Vec<&str> {
+    let seeds = task.seeds.iter().map(|seed| seed.text.trim());
+    let classes = task.classes.iter().flat_map(|class| [&class.name, &class.description]);
+    seeds.chain(classes.map(String::as_str)).collect()
+}
+
+/// The words of `text` in lower case, without punctuation.
+pub(super) fn words(text: &str) -> Vec<String> {
+    canonical(text).split_whitespace().map(str::to_owned).collect()
+}
+
+/// The scripts of the letters in `texts`.
+fn scripts(texts: &[&str]) -> HashSet<Script> {
+    let letters = texts.iter().flat_map(|text| text.chars()).filter(|c| c.is_alphabetic());
+    letters
+        .map(|letter| letter.script())
+        .filter(|script| !matches!(script, Script::Common | Script::Inherited | Script::Unknown))
+        .collect()
+}

@@ -1,0 +1,119 @@
+//! Junk: what small teachers write beside texts. Bare numbers, names of classes, sentences of the
+//! prompt, Markdown, several texts in one line, words in another script.
+//!
+//! Every form is a [`Junk`] with a rule. A rule either cleans a text, which is kept without its
+//! bracket or list mark, or drops it. What counts as junk depends on the task: a form that one of
+//! its labelled examples has is legitimate, and its rule is off ([`Reference`]). So numbers are no
+//! junk where the examples are numbers, and Markdown is none where they are written in it.
+
+mod echo;
+mod known;
+mod reference;
+mod rules;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use reference::Reference;
+
+/// A form of junk, and the reason for which a text was cleaned or dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Junk {
+    /// Quotes around the whole text, or one that is never closed.
+    Quotes,
+    /// `- `, `2. `, `a) ` before the text.
+    ListMark,
+    /// `**bold**`, `` `code` ``, `# heading`.
+    Markdown,
+    /// A bracket that names a class or gives percentages, as in `… (85% a, 15% b)`.
+    ClassNote,
+    /// The name of a class, a speaker or the kind of text before a colon.
+    Label,
+    /// Nothing is left after cleaning.
+    Empty,
+    /// No letter: `12`, `28 %`.
+    BareNumber,
+    /// Only names of classes, or a class's description.
+    ClassName,
+    /// A name as programs write it: `acc_pay`.
+    Identifier,
+    /// A single word, where every example has several.
+    SingleWord,
+    /// Sentences of the prompt.
+    Echo,
+    /// `GET /api/…`, tags, code fences, JSON.
+    Code,
+    /// A second list number or speaker within the line.
+    SeveralTexts,
+    /// Words in a script that the task does not use.
+    OtherScript,
+    /// `[Your Name]`, `<name>`, `{date}`, `___`.
+    Placeholder,
+    /// The text breaks off: an open bracket, a comma at the end, the longest length.
+    CutOff,
+}
+
+impl Junk {
+    /// The reason as a short phrase. The ledger and `report.json` hold it: it must not change.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Quotes => "quotes around the text",
+            Self::ListMark => "list mark",
+            Self::Markdown => "Markdown",
+            Self::ClassNote => "class or percentage in brackets",
+            Self::Label => "label before the text",
+            Self::Empty => "empty after cleaning",
+            Self::BareNumber => "bare number",
+            Self::ClassName => "name of a class",
+            Self::Identifier => "identifier",
+            Self::SingleWord => "single word",
+            Self::Echo => "echo of the prompt",
+            Self::Code => "code or markup",
+            Self::SeveralTexts => "several texts in one",
+            Self::OtherScript => "another script",
+            Self::Placeholder => "placeholder",
+            Self::CutOff => "cut off",
+        }
+    }
+}
+
+/// What becomes of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    /// The text without what did not belong to it, and what that was.
+    Cleaned(String, Vec<Junk>),
+    Drop(Junk),
+}
+
+/// Judges `text`, which a teacher wrote in reply to `prompt`.
+pub(crate) fn judge(text: &str, prompt: &str, reference: &Reference) -> Verdict {
+    let (cleaned, removed) = clean(text, reference);
+    if reference.echoes(&cleaned, prompt) {
+        return Verdict::Drop(Junk::Echo);
+    }
+    if let Some(junk) = reference.fault(&cleaned) {
+        return Verdict::Drop(junk);
+    }
+    match removed.is_empty() {
+        true => Verdict::Keep,
+        false => Verdict::Cleaned(cleaned, removed),
+    }
+}
+
+/// `text` without what surrounds it, and what was removed. One layer can hide another, as in
+/// `- "1. text (28%)"`, so the rules take turns until none applies; each one shortens the text.
+fn clean(text: &str, reference: &Reference) -> (String, Vec<Junk>) {
+    let mut text = text.trim().to_owned();
+    let mut removed = Vec::new();
+    loop {
+        let Some((junk, shorter)) = reference.cleaned(&text) else { return (text, removed) };
+        text = shorter.trim().to_owned();
+        if !removed.contains(&junk) {
+            removed.push(junk);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+use super::*;
+use crate::{
+    augment::sample::{Sample, seed},
+    prompt::{Prompts, shown_classes},
+    task::{LabelledText, Task, demo_task},
+};
+
+const SEEDS: [(&str, usize); 3] = [
+    ("How long will it take for my card to arrive?", 0),
+    ("My refund is not showing up in my account", 1),
+    ("please send me a new card", 0),
+];
+
+fn task(seeds: &[(&str, usize)]) -> Task {
+    let seeds = seeds.iter().map(|(text, class)| seed(text, *class)).collect();
+    let mut task = Sample::new(&["card_arrival", "Refund_not_showing_up", "fee"], seeds).task;
+    task.classes[0].description = "when a card comes by post".to_owned();
+    task
+}
+
+/// A request for texts of the first class, with all classes and their seeds.
+fn prompt(task: &Task) -> String {
+    let examples = |class| {
+        let own = task.seeds.iter().filter(|seed| seed.label == class);
+        own.map(|seed| seed.text.clone()).collect()
+    };
+    let all: Vec<usize> = (0..task.classes.len()).collect();
+    let classes = shown_classes(task, &all, examples);
+    Prompts::load(None).unwrap().mixup(task, &classes, (0, 1), (90, 10), 3).unwrap()
+}
+
+fn judged(text: &str, seeds: &[(&str, usize)]) -> Verdict {
+    let task = task(seeds);
+    judge(text, &prompt(&task), &Reference::new(&task, 500))
+}
+
+/// Each form, and an example that makes it legitimate.
+#[test]
+fn junk_is_dropped_with_its_reason_unless_an_example_has_the_same_form() {
+    let long = "my card ".repeat(80);
+    let cases = [
+        ("12", Junk::BareNumber, "7 3"),
+        ("28 %.", Junk::BareNumber, "1/2"),
+        ("Card arrival", Junk::ClassName, "card arrival"),
+        ("card_arrival: Card arrival", Junk::ClassName, "fee"),
+        ("When a card comes by post.", Junk::ClassName, "fee"),
+        ("my acc_pay does not work", Junk::Identifier, "where is the mail_id"),
+        ("Reset", Junk::SingleWord, "help!"),
+        ("GET /api/card HTTP/1.1", Junk::Code, "GET /login fails for me"),
+        ("<b>where</b> is my card", Junk::Code, "see <i>this</i> card"),
+        ("```json", Junk::Code, "look at ```x``` please"),
+        ("Where is it? 2. I need a card.", Junk::SeveralTexts, "First. 2. Second thing."),
+        ("Where is it? Assistant: It comes.", Junk::SeveralTexts, "I wrote User: and waited"),
+        ("my card 卡片 is gone", Junk::OtherScript, "my 卡片 is gone"),
+        ("Fаilte to you all", Junk::OtherScript, "моя карта is gone"),
+        ("Dear [Your Name], it came", Junk::Placeholder, "I am [name withheld] of Leeds"),
+        ("my name is <name> and", Junk::Placeholder, "mail from <anna smith> came"),
+        ("my card came, and then,", Junk::CutOff, "hello there,"),
+        ("my card (the blue one is gone", Junk::CutOff, "I like it :("),
+        (long.trim(), Junk::CutOff, "hello there,"),
+        ("it is 90% card arrival for me", Junk::ClassNote, "70% fee for that"),
+    ];
+    for (text, junk, legitimate) in cases {
+        assert_eq!(judged(text, &SEEDS), Verdict::Drop(junk), "{text}");
+        let with_form = [&SEEDS[..], &[(legitimate, 2)]].concat();
+        assert_ne!(judged(text, &with_form), Verdict::Drop(junk), "{text} beside {legitimate}");
+    }
+    assert_eq!(judged("**", &SEEDS), Verdict::Drop(Junk::Empty));
+    assert_eq!(judged("\"\"", &SEEDS), Verdict::Drop(Junk::Empty));
+}
+
+#[test]
+fn what_surrounds_a_text_is_removed_unless_examples_have_it() {
+    let cases = [
+        ("\"where is my card?\"", "where is my card?", Junk::Quotes, "\"quoted text here\""),
+        ("'I can't see it'", "I can't see it", Junk::Quotes, "'quoted text here'"),
+        ("“where is my card?”", "where is my card?", Junk::Quotes, "“quoted text here”"),
+        ("\"where is my card?", "where is my card?", Junk::Quotes, "\"quoted text here\""),
+        ("- where is my card?", "where is my card?", Junk::ListMark, "- with a dash"),
+        ("2. where is my card?", "where is my card?", Junk::ListMark, "1. with a number"),
+        ("1.2. where is my card?", "where is my card?", Junk::ListMark, "a) with a letter"),
+        ("**where** is my card?", "where is my card?", Junk::Markdown, "this is **bold** text"),
+        ("## where is my card?", "where is my card?", Junk::Markdown, "# a heading here"),
+        ("where is `my` card?", "where is my card?", Junk::Markdown, "the `code` here"),
+        ("*where is* my card?", "where is my card?", Junk::Markdown, "this is *slanted* text"),
+        ("where is it? (Card arrival)", "where is it?", Junk::ClassNote, "paid it (fee)"),
+        ("where is it (fee).", "where is it.", Junk::ClassNote, "[fee] paid twice"),
+        ("where is it? (85% a, 15% b)", "where is it?", Junk::ClassNote, "cheap now (5% off)"),
+        ("95% - where is my card?", "where is my card?", Junk::ClassNote, "5% - is it right?"),
+        ("User: where is my card?", "where is my card?", Junk::Label, "Customer: where is it"),
+        ("Ticket 3: where is my card?", "where is my card?", Junk::Label, "ticket: it is gone"),
+        ("card_arrival: where is it?", "where is it?", Junk::Label, "fee: paid it twice"),
+        ("Card arrival - where is it?", "where is it?", Junk::Label, "Fee - paid it twice"),
+    ];
+    for (text, cleaned, junk, legitimate) in cases {
+        let wanted = Verdict::Cleaned(cleaned.to_owned(), vec![junk]);
+        assert_eq!(judged(text, &SEEDS), wanted, "{text}");
+        let with_form = [&SEEDS[..], &[(legitimate, 2)]].concat();
+        assert_ne!(judged(text, &with_form), wanted, "{text} beside {legitimate}");
+    }
+    let layers = judged("- \"**1. where is my card? (28%)**\"", &SEEDS);
+    let removed = vec![Junk::ListMark, Junk::Quotes, Junk::Markdown, Junk::ClassNote];
+    assert_eq!(layers, Verdict::Cleaned("where is my card?".to_owned(), removed));
+    // Nothing is left of some.
+    assert_eq!(judged("**card_arrival:**", &SEEDS), Verdict::Drop(Junk::ClassName));
+    assert_eq!(judged("(90% fee)", &SEEDS), Verdict::Drop(Junk::Empty));
+}
+
+#[test]
+fn sentences_of_the_prompt_are_dropped_and_words_of_classes_are_not() {
+    for text in [
+        "Each belongs 70% to the class card_arrival and 30% to the class fee.",
+        "Write 3 diverse short tickets, numbered, one per line.",
+        "We sort tickets into these classes and want to tell them apart",
+    ] {
+        assert_eq!(judged(text, &SEEDS), Verdict::Drop(Junk::Echo), "{text}");
+    }
+    for text in [
+        "Why is my refund not showing up?",
+        "tell me when a card comes by post to Spain",
+        "each of my cards belongs to another bank, where is the class of them?",
+    ] {
+        assert_eq!(judged(text, &SEEDS), Verdict::Keep, "{text}");
+    }
+}
+
+#[test]
+fn people_s_texts_are_never_touched() {
+    let demo = demo_task().unwrap();
+    let reference = Reference::new(&demo, 500);
+    let prompt = prompt(&demo);
+    let mut count = 0;
+    for LabelledText { text, .. } in demo.seeds.iter().chain(&demo.test).chain(&demo.pool) {
+        count += 1;
+        assert_eq!(judge(text, &prompt, &reference), Verdict::Keep, "{text}");
+    }
+    assert!(count > 300, "{count}");
+    for text in [
+        "I owe 5 euros, not 50.",
+        "\"Yes\" and \"no\" are both wrong",
+        "e-mail me at a_b@example.org",
+        "π is not 3",
+        "What is 90% of 40?",
+        "I arrived at gate 3. Where now?",
+        "Request: a new card, please",
+        "my card... help",
+    ] {
+        assert_eq!(judged(text, &SEEDS), Verdict::Keep, "{text}");
+    }
+}
+
+#[test]
+fn scripts_that_are_written_together_are_not_foreign() {
+    let judged = |text: &str, example: &str| {
+        let mut task = Sample::new(&["a1", "b1"], vec![seed(example, 0)]).task;
+        task.classes.iter_mut().for_each(|class| class.description.clear());
+        judge(text, "", &Reference::new(&task, 500))
+    };
+    assert_eq!(judged("カードが届きません wifi", "私のかーどはどこですか"), Verdict::Keep);
+    assert_eq!(judged("wifi не работает", "карта не пришла"), Verdict::Keep);
+    assert_eq!(judged("카드 卡片 어디", "카드 어디 있어요 a"), Verdict::Keep);
+    assert_eq!(judged("карта 卡片 пришла", "карта не пришла"), Verdict::Drop(Junk::OtherScript));
+}

@@ -84,15 +84,11 @@ pub(crate) fn import(
         }
     }
     let local = |model: &ModelEntry| LocalModel {
-            name: model.name.clone(),
-            role: model.role,
-            licence: model.licence.clone(),
-            files: model
-                .files
-                .iter()
-                .map(|(name, path)| (name.clone(), unpacked.join(path)))
-                .collect(),
-        };
+        name: model.name.clone(),
+        role: model.role,
+        licence: model.licence.clone(),
+        files: model.files.iter().map(|(name, path)| (name.clone(), unpacked.join(path))).collect(),
+    };
     let models: Vec<LocalModel> = bundle.index().models.iter().map(local).collect();
     for model in &models {
         models::check_complete(model)?;

@@ -1,6 +1,6 @@
 //! Builds the teacher, the student and the prompts that the settings name.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use candle_core::Device;
 
@@ -61,13 +61,15 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
     let teacher = &settings.teacher;
     let chat_template = match teacher.chat_template.as_deref() {
         Some("chatml") => Some(LlamaTeacher::CHATML.to_owned()),
-        Some(path) => Some(read_regular(Path::new(path), MAX_CHAT_TEMPLATE_BYTES).map_err(|source| {
-            CommandError::new(
-                format!("cannot read the chat template {path}"),
-                "set `teacher.chat_template` to a Jinja file or to \"chatml\"",
-            )
-            .caused_by(source)
-        })?),
+        Some(path) => {
+            Some(read_regular(Path::new(path), MAX_CHAT_TEMPLATE_BYTES).map_err(|source| {
+                CommandError::new(
+                    format!("cannot read the chat template {path}"),
+                    "set `teacher.chat_template` to a Jinja file or to \"chatml\"",
+                )
+                .caused_by(source)
+            })?)
+        }
         None => None,
     };
     let options = LlamaOptions {

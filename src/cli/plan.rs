@@ -7,7 +7,7 @@ mod render;
 mod resume;
 mod training;
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, path::Path};
 
 use serde_json::Value;
 
@@ -77,6 +77,9 @@ struct Calls {
 /// Runs the command.
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     let Subject { task, settings, run } = Subject::of(args)?;
+    build::require_teacher(&settings)?;
+    let out = run.as_deref().or(args.out.as_deref()).unwrap_or(Path::new("."));
+    preflight::check(&settings, &task, out)?;
     if let Some(Event::Warning { message, hint }) = build::without_template(&settings) {
         error::warn(&message, hint.as_deref());
     }
@@ -97,20 +100,19 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
 
 impl Plan {
     fn of(task: &Task, settings: Settings, check: bool) -> anyhow::Result<Self> {
-        preflight::student(&settings, task)?;
         let prompts = build::prompts(task)?;
         let mut teacher = build::teacher(&settings)?;
         let mut settings = settings;
         let context = teacher.identity().context;
         settings.augment = settings.augment.with_lengths(&task.seeds, context);
-        let seeds = task.draw_seeds(settings.run.seed);
+        let drawn = task.draw_seeds(settings.run.seed);
         let warn = |event: Event| {
             if let Event::Warning { message, hint } = event {
                 error::warn(&message, hint.as_deref());
             }
         };
         let context =
-            Context { task, seeds: &seeds, settings: &settings, prompts: &prompts, seed: 0 };
+            Context { task, seeds: &drawn, settings: &settings, prompts: &prompts, seed: 0 };
         let scoring = Scoring { stage: "relabel", context };
         let asked = scoring.shown(&mut *teacher, &mut { warn })?;
         let seeds = fit::for_requests(&context, &mut *teacher, &mut { warn })?;
@@ -148,7 +150,7 @@ impl Plan {
             written_tokens += count * NAME_TOKENS;
         }
         let check = match check {
-            true => check::check(task, &seeds, &settings, &prompts, &mut *teacher)?,
+            true => check::check(task, &drawn, &settings, &prompts, &mut *teacher)?,
             false => None,
         };
         let identity = teacher.identity().clone();

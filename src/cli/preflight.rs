@@ -36,7 +36,7 @@ pub(super) fn check(settings: &Settings, task: &Task, out: &Path) -> anyhow::Res
 ///
 /// # Errors
 /// Files that are missing or damaged, and a tokenizer that does not fit them.
-pub(super) fn student(settings: &Settings, task: &Task) -> anyhow::Result<BaseModel> {
+fn student(settings: &Settings, task: &Task) -> anyhow::Result<BaseModel> {
     let base = build::student(settings)?;
     let first = task.seeds.iter().chain(&task.test).take(1).map(|item| item.text.clone());
     base.token_counts(&first.collect::<Vec<_>>())?;

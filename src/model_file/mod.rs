@@ -16,7 +16,6 @@ mod tests;
 
 use std::{
     borrow::Cow,
-    fs::File,
     io::{BufReader, Read, Seek},
     path::{Path, PathBuf},
 };

@@ -7,6 +7,7 @@ use crate::{hint::Hint, model_file::HeaderError};
 
 /// Why a model cannot be used, fetched, imported or removed.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(not(feature = "pull"), expect(dead_code, reason = "some only happen while pulling"))]
 pub(crate) enum ModelError {
     #[error(
         "unknown {role} {name:?}: no file or folder has this path, and no known model this name"

@@ -294,6 +294,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_model_without_its_weights_is_incomplete() {
+        let missing = |role, files: &[&str]| match has_all(role, Path::new("x"), files) {
+            Err(ModelError::Incomplete { file, .. }) => file,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(missing(Role::Student, &["config.json", "tokenizer.json"]), "model.safetensors");
+        assert_eq!(missing(Role::Student, &["model.safetensors"]), "config.json");
+        assert!(missing(Role::Teacher, &["readme.md"]).contains(".gguf"));
+        assert!(
+            has_all(Role::Student, Path::new("x"), &["config.json", "model.safetensors"]).is_ok()
+        );
+        assert!(has_all(Role::Teacher, Path::new("x"), &["x.gguf"]).is_ok());
+    }
+
+    #[test]
     fn a_copy_is_private_and_hashed() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("a"), folder.path().join("b"));

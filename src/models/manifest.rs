@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Cache, Repo};
 use serde::{Deserialize, Serialize};
 
 use super::{ModelError, Role, lock::Lock, paths};
@@ -102,7 +102,7 @@ pub(super) fn snapshot(repo: &str, revision: &str) -> Option<PathBuf> {
 impl KnownModel {
     #[cfg(feature = "pull")]
     pub(super) fn hub_repo(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.repo.clone(), RepoType::Model, revision.to_owned())
+        Repo::with_revision(self.repo.clone(), hf_hub::RepoType::Model, revision.to_owned())
     }
 
     /// The model's files in the local Hugging Face cache, in the manifest's order: those of the

@@ -37,7 +37,7 @@ pub(crate) fn for_requests(
         let prompts = context.prompts;
         Ok(prompts.mixup(context.task, &classes, (0, 1), (85, 15), augment.texts_per_request)?)
     };
-    reduce(context, teacher, ("requests", reply), &prompt, watch)
+    reduce(context, teacher, ("requests", "for texts", reply), &prompt, watch)
 }
 
 /// The same for questions about labels; room is left for the longest seed.
@@ -59,7 +59,7 @@ pub(crate) fn for_questions(
         let shown = &longest[..builder.candidates().min(longest.len())];
         Ok(builder.content_free(shown)?.remove(0).prompt)
     };
-    reduce(context, teacher, ("questions", answer + room), &prompt, watch)
+    reduce(context, teacher, ("questions", "for a label", answer + room), &prompt, watch)
 }
 
 /// All classes, those with the most tokens to show first.
@@ -87,7 +87,7 @@ type Prompt<'a> = dyn Fn(&[LabelledText], &[usize]) -> Result<String, PipelineEr
 fn reduce(
     context: &Context<'_>,
     teacher: &mut dyn Teacher,
-    (what, beyond): (&str, usize),
+    (what, kind, beyond): (&str, &str, usize),
     prompt: &Prompt<'_>,
     watch: Watch<'_>,
 ) -> Result<Vec<LabelledText>, PipelineError> {
@@ -134,7 +134,7 @@ fn reduce(
         }
     }
     needed = needs(&[])?;
-    let (id, model) = (what.to_owned(), teacher.identity().name.clone());
+    let (id, model) = (kind.to_owned(), teacher.identity().name.clone());
     Err(TeacherError::TooLong { id, needed, limit, model }.into())
 }
 

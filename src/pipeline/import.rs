@@ -1,6 +1,6 @@
 //! `import`: texts that were written elsewhere become the run's augmented and relabelled rows.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::Deserialize;
 

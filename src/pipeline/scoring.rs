@@ -82,7 +82,7 @@ impl Scoring<'_> {
     }
 
     /// Tokens that an answer takes at most: a name has no more than bytes.
-    fn answer_tokens(&self) -> usize {
+    pub(super) fn answer_tokens(&self) -> usize {
         let names = self.context.task.classes.iter().map(|class| class.name.len());
         names.max().unwrap_or(0).max(ANSWER_TOKENS)
     }

@@ -14,7 +14,8 @@ use rand::seq::SliceRandom;
 use super::{
     Context, Event, Pipeline, PipelineError, Watch,
     calls::{self, Answered, ScoreCalls},
-    scoring::{Priors, content_free, priors, score_requests},
+    cut_questions,
+    scoring::{Priors, Scoring, content_free, priors, score_requests},
 };
 use crate::{
     dataset::canonical,
@@ -45,7 +46,7 @@ impl Pipeline<'_> {
         if !teacher.scores_any_text() {
             return Ok(None);
         }
-        let Some(exam) = Exam::new(&context, embedder)? else { return Ok(None) };
+        let Some(exam) = Exam::new(&context, teacher, embedder)? else { return Ok(None) };
         let requests = exam.requests();
         let answered = calls::ask(&ScoreCalls, STAGE, run, requests, teacher, &mut *watch);
         let answered = match answered {
@@ -94,30 +95,37 @@ pub(crate) struct Exam {
 }
 
 impl Exam {
-    /// At most `teacher.check` questions; `None` if there is nothing to ask, or no embedder where
-    /// the candidate classes need one.
+    /// At most `teacher.check` questions, which fit the context of `teacher` as those of the later
+    /// stages do; `None` if there is nothing to ask, or no embedder where the candidate classes
+    /// need one.
     ///
     /// # Errors
-    /// The embedder fails or a template does not render.
+    /// The embedder fails, a template does not render, or a question fits only without its text.
     pub(crate) fn new(
         context: &Context<'_>,
+        teacher: &mut dyn Teacher,
         embedder: Option<&dyn Embedder>,
     ) -> Result<Option<Self>, PipelineError> {
         let Context { task, seeds, settings, prompts, seed } = *context;
-        let all = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
+        let stage = Scoring { stage: STAGE, context: *context };
+        // What is reduced is told by the stages that ask for more than a measurement.
+        let fitting = stage.shown(teacher, &mut |_| {})?;
+        let all = QuestionBuilder::new(task, prompts, &fitting, &settings.relabel);
         if embedder.is_none() && all.needs_embedder() {
             return Ok(None);
         }
         let (mut questions, mut gold, mut nearest) = (Vec::new(), Vec::new(), Vec::new());
         for (hidden, examples) in folds(drawn(task, seeds, settings.teacher.check, seed)) {
-            let shown = without(task, seeds, hidden);
+            let shown = without(task, &fitting, hidden);
             let texts: Vec<String> = examples.iter().map(|text| text.text.clone()).collect();
             gold.extend(examples.iter().map(|text| text.label));
             let builder = QuestionBuilder::new(task, prompts, &shown, &settings.relabel);
-            questions.extend(match embedder {
+            let mut about = match embedder {
                 Some(embedder) => builder.build(&texts, embedder)?,
                 None => builder.build_with_all_classes(&texts)?,
-            });
+            };
+            cut_questions(&builder, &mut about, teacher, stage.answer_tokens())?;
+            questions.extend(about);
             if let Some(embedder) = embedder {
                 nearest.extend(nearest_class(task, &shown, &texts, embedder)?);
             }
@@ -238,7 +246,8 @@ mod tests {
         settings.teacher.check = limit;
         let Sample { task, prompts, .. } = sample;
         let context = Context { task, seeds: shown, settings: &settings, prompts, seed: 3 };
-        Exam::new(&context, Some(&FakeEmbedder(Vec::new()))).unwrap().unwrap()
+        let mut teacher = ScriptedTeacher::new(|_| String::new());
+        Exam::new(&context, &mut teacher, Some(&FakeEmbedder(Vec::new()))).unwrap().unwrap()
     }
 
     #[test]

@@ -41,7 +41,7 @@ mod verdict;
 
 use std::{
     borrow::Cow,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -239,6 +239,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

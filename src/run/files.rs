@@ -154,7 +154,8 @@ pub(crate) fn read_task_and_settings(path: &Path) -> Result<(Task, Settings), Ru
     Ok((read_json(&path.join(names::TASK), INCOMPLETE)?, read_settings(path)?))
 }
 
-/// The settings that the run in the folder `path` was started with.
+/// The settings that the run in the folder `path` was started with, but for `teacher.in_process`:
+/// the folder may come from elsewhere, and isolation is switched off by a flag alone.
 ///
 /// # Errors
 /// A folder that is no run, a file that was damaged, with its line.
@@ -166,16 +167,29 @@ pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
         source,
         hint,
     })?;
-    toml::from_str(&text).map_err(|error| RunError::Row {
+    let mut settings: Settings = toml::from_str(&text).map_err(|error| RunError::Row {
         path,
         line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
         message: error.message().to_owned(),
-    })
+    })?;
+    settings.teacher.in_process = false;
+    Ok(settings)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_folder_does_not_switch_the_isolation_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.teacher.in_process = true;
+        let text = settings.to_toml();
+        assert!(text.contains("in_process = true"), "{text}");
+        fs::write(folder.path().join(names::SETTINGS), text).unwrap();
+        assert_eq!(read_settings(folder.path()).unwrap(), Settings::default());
+    }
 
     #[test]
     fn a_malformed_row_is_not_quoted() {

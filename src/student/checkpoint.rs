@@ -48,7 +48,8 @@ fn replaceable(folder: &Path) -> io::Result<bool> {
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = crate::fs::create_new(path)?;
+    // The umask decides who may read it: in a run only the owner.
+    let mut file = fs::File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

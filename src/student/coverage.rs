@@ -1,6 +1,6 @@
 //! Whether a vocabulary has the words of some texts.
 //!
-//! A model of another language turns a text into [UNK], or spells it letter by letter: it trains
+//! A model of another language turns a text into `[UNK]`, or spells it letter by letter: it trains
 //! and predicts without an error and knows nothing of what it reads. Both show in the tokens alone.
 
 use super::{BaseModel, Result, base::Inner, tokens};

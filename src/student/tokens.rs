@@ -21,7 +21,7 @@ const SHORTEST: usize = 3;
 
 /// Reads a `tokenizer.json`. Disables its padding and truncation: batches are packed, and the
 /// length limit comes from the settings. The side on which it cuts stays, in
-/// [`Tokenizer::get_truncation`].
+/// `Tokenizer::get_truncation`.
 pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
     let fault = |fault: Fault| StudentError::Tokenizer { origin: origin.to_owned(), fault };
     if let Some(it) = model_file::not_a_model(bytes) {

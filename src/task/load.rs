@@ -40,8 +40,8 @@ impl<'a> Files<'a> {
 }
 
 impl Task {
-    /// Reads `source`, the text of `task.toml`, and the files that it names. Its folder stays empty,
-    /// and so does a name that it does not give.
+    /// Reads `source`, the text of `task.toml`, and the files that it names. The folder stays
+    /// empty, and so does a name that it does not give.
     pub(super) fn read(source: &Source<'_>, files: &Files<'_>) -> Result<Self, TaskError> {
         let mut faults = Faults::default();
         let text = source.text(&mut faults);

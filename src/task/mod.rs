@@ -28,8 +28,8 @@
 //! # or for one file: test = { file = "test.csv", text_column = "body", label_column = "topic" }
 //! ```
 //!
-//! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `fault` describes what is wrong, and
-//! [`scaffold()`] creates a new task from labelled examples.
+//! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `fault`
+//! describes what is wrong, and [`scaffold()`] creates a new task from labelled examples.
 
 mod change;
 mod demo;

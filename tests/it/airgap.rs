@@ -162,15 +162,15 @@ fn the_tracer_sees_allowed_and_denied_sockets() {
     });
     let Some(mut confined) = confined.join().unwrap() else { return };
     let id = confined.id().to_string();
-    let mut tracer = Command::new("strace");
-    tracer.args(["-f", "-e", TRACED, "-o", trace.to_str().unwrap(), "-p", &id]);
-    let mut tracer = tracer.stderr(Stdio::piped()).spawn().unwrap();
+    let mut outside = Command::new(tracer[0]);
+    outside.args(&tracer[1..]).args(["-p", &id]);
+    let mut outside = outside.stderr(Stdio::piped()).spawn().unwrap();
     let mut attached = String::new();
-    BufReader::new(tracer.stderr.take().unwrap()).read_line(&mut attached).unwrap();
+    BufReader::new(outside.stderr.take().unwrap()).read_line(&mut attached).unwrap();
     assert!(attached.contains("attached"), "{attached}");
     confined.stdin.take().unwrap().write_all(b"\n").unwrap();
     let output = confined.wait_with_output().unwrap();
-    tracer.wait().unwrap();
+    outside.wait().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("family not supported"), "{message}");
     assert!(

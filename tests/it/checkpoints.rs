@@ -200,13 +200,13 @@ fn pipes_devices_and_folders_in_place_of_a_file_are_refused_at_once() {
         fs::remove_file(&path).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(refused(&dir, "m").contains("not a regular file"));
+        assert!(refused(&dir, "m").contains("it is a named pipe, not a file"));
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-        assert!(refused(&dir, "m").contains("not a regular file"));
+        assert!(refused(&dir, "m").contains("it is a device, not a file"));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(refused(&dir, "m").contains("it is a folder"));
+        assert!(refused(&dir, "m").contains("it is a folder, not a file"));
         fs::remove_dir(&path).unwrap();
     }
 }

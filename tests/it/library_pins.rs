@@ -95,8 +95,9 @@ fn a_known_name_takes_precedence_over_a_folder() {
     let plan = |student: &str| printed(&dir.run(&["plan", task, "--student", student]));
     // A folder without a model that has the name of one.
     dir.write("pocket/config.json", "{}");
-    assert!(!plan("pocket").contains("unknown: "), "{}", plan("pocket"));
-    assert!(plan("./pocket").contains("unknown: "), "{}", plan("./pocket"));
+    let missing = "model_type is missing";
+    assert!(!plan("pocket").contains(missing), "{}", plan("pocket"));
+    assert!(plan("./pocket").contains(missing), "{}", plan("./pocket"));
     dir.ok(&["plan", task, "--teacher", "pocket"]);
     // Any other spec is a path.
     dir.write("plain/model.gguf", fs::read(pocket("teacher/pocket-teacher.gguf")).unwrap());

@@ -211,9 +211,9 @@ fn faults_of_a_whole_file_come_before_any_answer_and_name_its_own_flags() {
     for (name, text, wanted, hint) in [
         ("x.csv", "id,words\n1,a\n", "x.csv:1:1: no column \"text\"", "--text-column"),
         ("x.csv", "text,text\na,b\n", "x.csv:1:1: more than one column \"text\"", "rename"),
-        ("x.doc", "my card\n", "x.doc: the format of \"x.doc\" is not supported", ".txt"),
+        ("x.doc", "my card\n", "x.doc: the format is not supported", ".txt"),
         ("x.csv", "", "x.csv: the file contains no texts", "add rows"),
-        ("x.xlsx", "PK\u{3}\u{4}", "x.xlsx: \"x.xlsx\" is a workbook or an archive", "as CSV"),
+        ("x.xlsx", "PK\u{3}\u{4}", "x.xlsx: it is a workbook or an archive", "as CSV"),
         ("x.parquet", "PAR1", "x.parquet: invalid Parquet", "hint"),
     ] {
         dir.write(name, text);
@@ -224,7 +224,7 @@ fn faults_of_a_whole_file_come_before_any_answer_and_name_its_own_flags() {
         assert!(!errors.contains("[data]") && !errors.contains("label-column"), "{errors}");
     }
     let errors = dir.fails(&["predict", "--model", STUDENT, "--file", "nowhere.csv"]);
-    assert!(errors.contains("there is no file") && !errors.contains("[data]"), "{errors}");
+    assert!(errors.contains("nowhere.csv: no such file") && !errors.contains("[data]"), "{errors}");
 }
 
 #[test]

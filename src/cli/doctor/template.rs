@@ -4,7 +4,7 @@
 //! A template is untrusted code, so it is tried out in a separate process
 //! (`promptmix template-check FILE`). The model is not loaded; its header is enough. CPU time of
 //! that process is limited on every Unix, its memory on Linux; elsewhere only the budgets of
-//! [`chat`] apply.
+//! [`template`](crate::template) apply.
 
 use std::{
     borrow::Cow,

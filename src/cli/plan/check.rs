@@ -23,7 +23,7 @@ pub(super) fn check(
     }
     let embedder = build::embedder(&build::student(settings)?)?;
     let context = Context { task, seeds, settings, prompts, seed: settings.run.seed };
-    let Some(exam) = Exam::new(&context, Some(&embedder))? else { return Ok(None) };
+    let Some(exam) = Exam::new(&context, teacher, Some(&embedder))? else { return Ok(None) };
     let requests = exam.requests();
     let mut scored: Vec<Option<Scored>> = vec![None; requests.len()];
     teacher.score(&requests, &mut |event| {

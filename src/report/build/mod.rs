@@ -280,7 +280,7 @@ fn describe_teacher(teacher: Option<&TeacherIdentity>) -> report::Teacher {
 fn one_seed(report: &Report) -> Option<String> {
     let one = report.differences.iter().any(|difference| difference.interval.one_seed);
     one.then(|| {
-        "Each student was trained with one seed only: intervals cover the choice of test texts, not \
+        "each student was trained with one seed only: intervals cover the choice of test texts, not \
          the chance of training, and no difference is claimed. `run.seeds = 5` trains five."
             .to_owned()
     })

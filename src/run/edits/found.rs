@@ -209,11 +209,12 @@ fn look(
     let (next_id, pool) = (next_id(folder), dropped(folder, file));
     let record = last_record(entries, file);
     let mut bases = copies::read(folder, file);
-    if let Some((_, sha256)) = record.filter(|(_, last)| !copies::exists(folder, file, last)) {
-        match recorded(entries, file, &bases, &pool) {
-            Some(base) => bases = vec![base],
-            None => bases.extend(rebuilt(folder, file, sha256)),
-        }
+    let recorded = recorded(entries, file, &bases, &pool);
+    if let Some(Recorded { after, .. }) = &recorded {
+        bases = vec![after.clone()];
+    } else if let Some((_, sha256)) = record.filter(|(_, last)| !copies::exists(folder, file, last))
+    {
+        bases.extend(rebuilt(folder, file, sha256));
     }
     let whole = bases.is_empty();
     if whole {
@@ -226,7 +227,13 @@ fn look(
             fewest = Some((changes, rows));
         }
     }
-    let (changes, rows) = fewest.unwrap_or_default();
+    let (mut changes, rows) = fewest.unwrap_or_default();
+    if let Some(Recorded { before, changes: known, .. }) = recorded {
+        // The file may still be as it was when they were recorded, without what follows from them.
+        let all = edited.diff(&bytes, &before, next_id)?;
+        let is_known = |key: &str| all.iter().any(|edit| edit.key == key && known.contains(edit));
+        changes.retain(|edit| !is_known(&edit.key));
+    }
     let content = json_lines(&Edits::of(entries).rewrite(file, &rows, &changes, &pool));
     let mut contents = BTreeMap::from([(file, content)]);
     let moved = moved_from_dropped(folder, entries, &changes).filter(|_| file == names::TRAIN);
@@ -234,21 +241,36 @@ fn look(
     Ok(Some(FileEdits { file, changes, whole, contents }))
 }
 
-/// The content of `file` with the edits that were recorded last, if the program was killed before
-/// it wrote them: made from one of the copies `bases`.
-fn recorded(
-    entries: &[Entry],
+/// The edits of a file that were recorded last, if the program was killed before it had written
+/// them.
+struct Recorded<'a> {
+    changes: &'a [RowEdit],
+    /// The rows without them.
+    before: Vec<TextRow>,
+    /// The content with them, and its rows.
+    after: (Vec<u8>, Vec<TextRow>),
+}
+
+/// What was recorded last about `file`, made from one of the copies `bases`.
+fn recorded<'a>(
+    entries: &'a [Entry],
     file: &str,
     bases: &[(Vec<u8>, Vec<TextRow>)],
     pool: &[TextRow],
-) -> Option<(Vec<u8>, Vec<TextRow>)> {
+) -> Option<Recorded<'a>> {
     let (at, sha256) = last_record(entries, file)?;
     let Entry::Edit { file: edited, changes, .. } = &entries[at] else { return None };
     let edits = Edits::of(&entries[..at]);
-    bases.iter().filter(|_| edited == file).find_map(|(_, rows)| {
-        let rows = edits.rewrite(file, rows, changes, pool);
+    let others = bases.iter().filter(|(bytes, _)| hash::of_bytes(bytes) != sha256);
+    others.filter(|_| edited == file).find_map(|(_, before)| {
+        let rows = edits.rewrite(file, before, changes, pool);
         let bytes = json_lines(&rows);
-        (hash::of_bytes(&bytes) == sha256).then_some((bytes, rows))
+        let before = before.clone();
+        (hash::of_bytes(&bytes) == sha256).then_some(Recorded {
+            changes,
+            before,
+            after: (bytes, rows),
+        })
     })
 }
 

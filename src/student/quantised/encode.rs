@@ -86,7 +86,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// As [`bytes`], each level in 16 bits.
+    /// As [`bytes()`], each level in 16 bits.
     pub(super) fn words(x: &[f32], inverse: f32, zero: f32, at: TileRow, out: &mut [u8]) {
         let (step, at) = (at.height * GROUP * 2, at.row * GROUP * 2);
         let mut chunk = [0u8; CHUNK];

@@ -128,7 +128,7 @@ fn a_pull_waits_only_for_a_pull_of_the_same_model() {
         std::thread::sleep(std::time::Duration::from_secs(4));
         Reply::status(404)
     });
-    let args = ["a/b", "x-2.5-3b.gguf", "-q"];
+    let args = ["a/b", "x-2.5-3b.gguf"];
     let mut first = pull(&dir, &slow, &args).stderr(Stdio::null()).spawn().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while slow.seen().is_empty() {

@@ -46,7 +46,7 @@ pub(in crate::student::export) fn write(
         return Err(ExportError::TooLarge { bytes });
     }
     let fault = |source| ExportError::Write { path: path.to_owned(), source };
-    let mut to = BufWriter::new(crate::fs::create_new(path).map_err(fault)?);
+    let mut to = BufWriter::new(std::fs::File::create_new(path).map_err(fault)?);
     to.write_all(&model.encode_to_vec()).map_err(fault)?;
     begin(&mut to, MODEL_GRAPH, graph_length).map_err(fault)?;
     to.write_all(&Graph::encode_to_vec(&graph)).map_err(fault)?;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::limits::{MAX_ROW, MAX_ROWS, MAX_TEXT};
-use crate::{hint::Hint, suggest::nearest, verbosity};
+use crate::{hint::Hint, printable::excerpt, suggest::nearest, verbosity};
 
 /// How many faults one message lists; the rest are counted.
 pub(crate) const LISTED: usize = 20;
@@ -188,10 +188,10 @@ pub enum Problem {
     #[error("label {label:?} looks like {other:?} ({place})")]
     TwinLabel { label: String, other: String, place: String },
     /// A class name that cannot be used in a prompt.
-    #[error("class name {class:?} {reason}")]
+    #[error("class name \"{}\" {reason}", excerpt(class))]
     BadClassName { class: String, reason: &'static str },
     /// A former name of a class that cannot be one.
-    #[error("formerly = {name:?} {reason}")]
+    #[error("formerly = \"{}\" {reason}", excerpt(name))]
     BadFormerName { name: String, reason: &'static str },
     /// A required key that is missing.
     #[error("{table} has no {key}")]

@@ -11,3 +11,5 @@ pub(super) const MAX_ROWS: usize = 1_000_000;
 pub(super) const MAX_FAULTS: usize = 1000;
 /// Bytes of a file that is read into memory, and those of all its rows.
 pub(super) const MAX_FILE: usize = 1 << 30;
+/// Characters of the name of a class: every prompt and every answer has it.
+pub(super) const MAX_NAME: usize = 200;

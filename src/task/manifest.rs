@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     fault::Problem,
+    limits::MAX_NAME,
     names,
     read::{ColumnSettings, Columns, Faults, LabelColumn, Lines},
 };
@@ -343,6 +344,8 @@ pub(super) fn bad_name(name: &str) -> Option<&'static str> {
         Some("contains a control character")
     } else if name.trim() != name {
         Some("starts or ends with white space")
+    } else if name.chars().nth(MAX_NAME).is_some() {
+        Some("has more than 200 characters")
     } else {
         None
     }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     BundleError, Progress, Summary, Trust,
     index::{Index, Kind, Member, ModelEntry},
-    newest,
+    newest::Newest,
     partial::{Partial, set_mode},
     read::{Bundle, Discard, Sink},
 };
@@ -93,7 +93,10 @@ pub(crate) fn import(
     for model in &models {
         models::check_complete(model)?;
     }
-    newest::admit(&summary.signer.to_string(), &summary.created_by, to.downgrade)?;
+    let (newest, signer) = (Newest::read()?, summary.signer.to_string());
+    if !to.downgrade {
+        newest.check(&signer, &summary.created_by)?;
+    }
     let mut installed = Vec::new();
     for model in &models {
         let folder =
@@ -106,6 +109,7 @@ pub(crate) fn import(
     if let (Some(part), Some(to)) = (&source, to.source) {
         part.finish_folder(to).map_err(|error| after(&installed, error))?;
     }
+    newest.put(&signer, &summary.created_by).map_err(|error| after(&installed, error))?;
     Ok(Imported { summary, models: installed })
 }
 

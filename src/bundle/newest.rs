@@ -1,11 +1,15 @@
 //! The newest bundle of each signer that was imported on this machine. An old bundle keeps its
 //! valid signature, and with it every fault of the program inside that was mended since.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::BundleError;
 use crate::{
-    fs::{read_regular, write_atomic},
+    fs::{create_private_dir, read_regular, write_atomic},
     models,
 };
 
@@ -14,37 +18,55 @@ const FILE: &str = "bundles.json";
 /// Maximum size of the file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Remembers a bundle by `signer` that `created_by` (such as `promptmix 0.1.0`) created.
-///
-/// # Errors
-/// [`BundleError::Older`] if a newer one was imported before, unless `downgrade`; the record cannot
-/// be read or written.
-pub(super) fn admit(signer: &str, created_by: &str, downgrade: bool) -> Result<(), BundleError> {
-    admit_in(&models::home().join(FILE), signer, created_by, downgrade)
+/// By the signer's fingerprint, the program that created the newest bundle, such as
+/// `promptmix 0.1.0`.
+pub(super) struct Newest {
+    path: PathBuf,
+    by_signer: BTreeMap<String, String>,
 }
 
-fn admit_in(
-    path: &Path,
-    signer: &str,
-    created_by: &str,
-    downgrade: bool,
-) -> Result<(), BundleError> {
-    let mut newest: BTreeMap<String, String> = match read_regular(path, MAX_BYTES) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|error| BundleError::Read { path: path.to_owned(), source: error.into() })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-        Err(source) => return Err(BundleError::Read { path: path.to_owned(), source }),
-    };
-    if let Some(before) = newest.get(signer)
-        && version(created_by) < version(before)
-        && !downgrade
-    {
-        return Err(BundleError::Older { found: created_by.to_owned(), newest: before.clone() });
+impl Newest {
+    /// The record of this machine.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn read() -> Result<Self, BundleError> {
+        Self::read_from(models::home().join(FILE))
     }
-    newest.insert(signer.to_owned(), created_by.to_owned());
-    let text = serde_json::to_string_pretty(&newest).expect("texts are JSON");
-    write_atomic(path, text.as_bytes())
-        .map_err(|source| BundleError::Write { path: path.to_owned(), source })
+
+    fn read_from(path: PathBuf) -> Result<Self, BundleError> {
+        let by_signer = match read_regular(&path, MAX_BYTES) {
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|error| BundleError::Read { path: path.clone(), source: error.into() })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(BundleError::Read { path, source }),
+        };
+        Ok(Self { path, by_signer })
+    }
+
+    /// # Errors
+    /// [`BundleError::Older`] if a newer bundle of `signer` was imported before.
+    pub(super) fn check(&self, signer: &str, created_by: &str) -> Result<(), BundleError> {
+        match self.by_signer.get(signer) {
+            Some(newest) if version(created_by) < version(newest) => {
+                Err(BundleError::Older { found: created_by.to_owned(), newest: newest.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a bundle that was imported.
+    ///
+    /// # Errors
+    /// A failed write.
+    pub(super) fn put(mut self, signer: &str, created_by: &str) -> Result<(), BundleError> {
+        self.by_signer.insert(signer.to_owned(), created_by.to_owned());
+        let text = serde_json::to_string_pretty(&self.by_signer).expect("texts are JSON");
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        create_private_dir(folder)
+            .and_then(|()| write_atomic(&self.path, text.as_bytes()))
+            .map_err(|source| BundleError::Write { path: self.path, source })
+    }
 }
 
 /// The numbers of a version such as `promptmix 0.1.0`. One that cannot be read is the oldest.
@@ -62,21 +84,24 @@ mod tests {
     #[test]
     fn an_older_bundle_of_the_same_signer_is_refused_unless_it_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        let admit = |signer, version, downgrade| admit_in(&path, signer, version, downgrade);
-        admit("a", "promptmix 0.9.1", false).unwrap();
-        admit("a", "promptmix 0.10.0", false).unwrap();
-        admit("a", "promptmix 0.10.0", false).unwrap();
-        let error = admit("a", "promptmix 0.9.1", false).unwrap_err();
+        // A machine on which nothing was installed yet.
+        let path = folder.path().join("new/home").join(FILE);
+        let newest = || Newest::read_from(path.clone());
+        let check = |signer, version| newest().unwrap().check(signer, version);
+        let import = |signer, version| newest().unwrap().put(signer, version).unwrap();
+        check("a", "promptmix 0.9.1").unwrap();
+        import("a", "promptmix 0.10.0");
+        check("a", "promptmix 0.10.0").unwrap();
+        let error = check("a", "promptmix 0.9.1").unwrap_err();
         assert!(error.to_string().contains("promptmix 0.9.1"), "{error}");
         assert!(error.to_string().contains("promptmix 0.10.0"), "{error}");
-        assert!(matches!(admit("a", "no version", false), Err(BundleError::Older { .. })));
-        admit("b", "promptmix 0.9.1", false).unwrap();
-        admit("a", "promptmix 0.9.1", true).unwrap();
+        assert!(matches!(check("a", "no version"), Err(BundleError::Older { .. })));
+        check("b", "promptmix 0.9.1").unwrap();
         // What was asked for is the newest from then on.
-        admit("a", "promptmix 0.9.1", false).unwrap();
+        import("a", "promptmix 0.9.1");
+        check("a", "promptmix 0.9.1").unwrap();
         std::fs::write(&path, "{").unwrap();
-        let error = admit("a", "promptmix 0.10.0", false).unwrap_err();
+        let error = newest().err().unwrap();
         assert!(error.to_string().contains(FILE), "{error}");
     }
 }

@@ -102,10 +102,10 @@ impl Plan {
     fn of(task: &Task, settings: Settings, check: bool) -> anyhow::Result<Self> {
         let prompts = build::prompts(task)?;
         let mut teacher = build::teacher(&settings)?;
-        let mut settings = settings;
-        let context = teacher.identity().context;
-        settings.augment = settings.augment.with_lengths(&task.seeds, context);
         let drawn = task.draw_seeds(settings.run.seed);
+        let whole =
+            Context { task, seeds: &drawn, settings: &settings, prompts: &prompts, seed: 0 };
+        let settings = whole.with_lengths(teacher.identity().context);
         let warn = |event: Event| {
             if let Event::Warning { message, hint } = event {
                 error::warn(&message, hint.as_deref());

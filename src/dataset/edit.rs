@@ -108,6 +108,14 @@ impl TextRow {
         self.augmented.origin.clone().unwrap_or_else(key)
     }
 
+    /// Calls each class by its new name, if it has one.
+    pub(crate) fn rename_classes(&mut self, renamed: &BTreeMap<String, String>) {
+        let now = |name: &str| renamed.get(name).map_or(name, String::as_str).to_owned();
+        self.augmented.rename(now);
+        let scored = self.probabilities.iter_mut().map(|(name, _)| name);
+        self.relabel.iter_mut().chain(scored).for_each(|name| *name = now(name));
+    }
+
     /// The parts that a person may edit.
     pub(crate) fn fields(&self) -> RowFields {
         let AugmentedText { text, major, minor, alpha, given, .. } = &self.augmented;

@@ -123,15 +123,24 @@ fn reduce(
     let most = (0..context.task.classes.len())
         .map(|class| short.iter().filter(|seed| seed.label == class).count())
         .max();
-    for examples in (0..most.unwrap_or(0)).rev() {
+    // More examples need more tokens: the most that fit are found by bisection.
+    let (mut fitting, mut open) = (None, 0..most.unwrap_or(0));
+    while !open.is_empty() {
+        let examples = open.start + open.len() / 2;
         let fewer = first_of_each_class(&short, examples);
         if needs(&fewer)? <= limit {
-            let length = LENGTHS[LENGTHS.len() - 1];
-            tell(format!(
-                "prompts show {examples} examples per class, shortened to {length} characters"
-            ));
-            return Ok(fewer);
+            fitting = Some((examples, fewer));
+            open.start = examples + 1;
+        } else {
+            open.end = examples;
         }
+    }
+    if let Some((examples, fewer)) = fitting {
+        let length = LENGTHS[LENGTHS.len() - 1];
+        tell(format!(
+            "prompts show {examples} examples per class, shortened to {length} characters"
+        ));
+        return Ok(fewer);
     }
     needed = needs(&[])?;
     let (id, model) = (kind.to_owned(), teacher.identity().name.clone());

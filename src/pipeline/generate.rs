@@ -100,9 +100,7 @@ pub(crate) fn generate_texts(
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
-    let mut settings = context.settings.clone();
-    let context_tokens = teacher.identity().context;
-    settings.augment = settings.augment.with_lengths(&context.task.seeds, context_tokens);
+    let settings = context.with_lengths(teacher.identity().context);
     let context = &Context { settings: &settings, ..*context };
     let seeds = fit::for_requests(context, teacher, &mut *watch)?;
     let context = &Context { seeds: &seeds, ..*context };

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     augment::{Method, PromptContext, PromptRequest, mixup::Mixup},
-    config::{Partners, Settings},
-    dataset::{AugmentedText, canonical},
+    config::{Gold, Partners, Settings},
+    dataset::{AugmentedText, TextRow, canonical},
     prompt::Prompts,
     run::{
         KeptTexts, PendingChange, RunFolder, SetAside, TaskChanged, edits::Edits, is_imported,
@@ -103,7 +103,7 @@ pub(crate) fn outlook(former: Former<'_>, given: Given<'_>) -> Result<Outlook, P
         lines.push(match (&texts, comparison) {
             (_, true) => comparison_line(labels),
             (Some(texts), _) => texts_line(texts, former, given),
-            (None, _) => untouched_line(change),
+            (None, _) => untouched_line(change, given.settings.student.gold),
         });
     }
     let warning = |(old, candidates): &(String, Vec<String>)| {
@@ -221,11 +221,12 @@ struct Written {
     made_with: String,
 }
 
-/// The rows of `augmented.jsonl`, and those of an unfinished generation that are only in the
-/// ledger so far.
+/// The rows of `augmented.jsonl`, and those that are only in the ledger: of an unfinished
+/// generation, or because a person removed the file.
 fn written(former: Former<'_>, given: Given<'_>) -> Result<Written, PipelineError> {
     let Former { folder, entries, pending } = former;
-    let mut rows: Vec<AugmentedText> = match folder.join(names::AUGMENTED).exists() {
+    let there = folder.join(names::AUGMENTED).exists();
+    let mut rows: Vec<AugmentedText> = match there {
         true => read_rows(folder, names::AUGMENTED, "the file must be readable")?,
         false => Vec::new(),
     };
@@ -238,14 +239,19 @@ fn written(former: Former<'_>, given: Given<'_>) -> Result<Written, PipelineErro
         .unwrap_or_else(|| given.settings.clone());
     let prompts_sha256 = begun.map_or_else(|| given.prompts.sha256(), |(_, sha256)| sha256);
     let made_with = made_with(&settings, prompts_sha256);
-    if generation_is_unfinished(entries) && prompts_sha256 == given.prompts.sha256() {
+    let incomplete = !there || generation_is_unfinished(entries);
+    if incomplete && prompts_sha256 == given.prompts.sha256() {
         let seeds = pending.before.draw_seeds(settings.run.seed);
         let before = Given { task: &pending.before, settings: &settings, prompts: given.prompts };
         let context = before.context(&seeds);
         let known: HashSet<String> = rows.iter().map(|row| canonical(&row.text)).collect();
+        // A text that a person edited is known by its first form.
+        let keys: HashSet<String> =
+            rows.iter().map(|row| TextRow::from(row.clone()).key()).collect();
         let mut next_id = next_id(entries, &rows);
         for mut row in recorded(entries, &context, &made_with)? {
-            if !known.contains(&canonical(&row.text)) {
+            let key = TextRow::from(row.clone()).key();
+            if !known.contains(&canonical(&row.text)) && !keys.contains(&key) {
                 row.id = next_id;
                 next_id += 1;
                 rows.push(row);
@@ -284,6 +290,8 @@ fn recorded(
     if augment.partners != Partners::Even || augment.unique_per_text > 0 {
         return Ok(Vec::new());
     }
+    let settings = context.with_lengths(teacher.context);
+    let context = &Context { settings: &settings, ..*context };
     let kept = kept_texts(entries).filter(|kept| kept.made_with == made_with);
     let replies = Replies::of(entries);
     let prompts = context.for_prompts(&[]);
@@ -361,13 +369,14 @@ fn comparison_line(labels: bool) -> String {
 }
 
 /// What is kept if no prompt changed.
-fn untouched_line(change: &TaskChange) -> String {
-    let kept = "kept: all texts and labels, and the student";
-    match change.test.is_empty() {
-        true => kept.to_owned(),
-        false => format!(
-            "{kept}; redone: its predictions, the report, and the students that it is compared with (their weights are not kept)"
+fn untouched_line(change: &TaskChange, gold: Gold) -> String {
+    let kept = "kept: all texts and labels";
+    match (change.seeds.is_empty() || gold == Gold::Shots, change.test.is_empty()) {
+        (true, true) => format!("{kept}, and the student"),
+        (true, false) => format!(
+            "{kept}, and the student; redone: its predictions, the report, and the students that it is compared with (their weights are not kept)"
         ),
+        (false, _) => format!("{kept}; redone: the filter, the students and the report"),
     }
 }
 

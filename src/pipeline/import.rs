@@ -83,6 +83,10 @@ struct Imported {
 /// # Errors
 /// The task has no such class and never had.
 fn class_named(task: &Task, entries: &[Entry], name: &str) -> Result<Option<String>, String> {
+    // A class that is called so now comes before one that was called so once.
+    if task.class_index(name).is_some() {
+        return Ok(Some(name.to_owned()));
+    }
     let now = run::present_name(entries, 0, name);
     if task.class_index(&now).is_some() {
         return Ok(Some(now.into_owned()));
@@ -144,4 +148,38 @@ fn read(file: &Path, task: &Task, entries: &[Entry]) -> Result<Imported, RunErro
         });
     }
     Ok(imported)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        augment::sample::{Sample, seed},
+        run::TaskChanged,
+        task::TaskChange,
+    };
+
+    #[test]
+    fn a_class_that_is_called_so_now_comes_before_one_that_was() {
+        let task = |names: &[&str]| Sample::new(names, vec![seed("x", 0), seed("y", 1)]).task;
+        let change = TaskChange {
+            renamed: [("billing".to_owned(), "invoices".to_owned())].into(),
+            removed: vec!["spam".to_owned()],
+            ..TaskChange::default()
+        };
+        let entries = [Entry::TaskChanged(Box::new(TaskChanged {
+            before: String::new(),
+            after: String::new(),
+            change,
+            texts: None,
+            files: BTreeMap::new(),
+        }))];
+        let of = |names: &[&str], name| class_named(&task(names), &entries, name);
+        assert_eq!(of(&["invoices", "x"], "billing"), Ok(Some("invoices".to_owned())));
+        assert_eq!(of(&["invoices", "billing"], "billing"), Ok(Some("billing".to_owned())));
+        assert_eq!(of(&["invoices", "x"], "spam"), Ok(None));
+        assert!(of(&["invoices", "x"], "other").unwrap_err().contains("invoices, x"));
+    }
 }

@@ -144,6 +144,15 @@ impl<'a> Context<'a> {
         let Self { task, seeds, settings, prompts, seed } = *self;
         PromptContext { task, seeds, prompts, settings: &settings.augment, nearest, seed }
     }
+
+    /// The settings with the lengths of texts and replies chosen, where they are `"auto"`, from the
+    /// examples that prompts show: an example that no prompt shows must not change a request. A
+    /// teacher takes `tokens`.
+    pub(crate) fn with_lengths(&self, tokens: usize) -> Settings {
+        let seeds = if self.seeds.is_empty() { &self.task.seeds } else { self.seeds };
+        let augment = self.settings.augment.with_lengths(seeds, tokens);
+        Settings { augment, ..self.settings.clone() }
+    }
 }
 
 /// What a stage reports while it runs.

@@ -6,6 +6,7 @@ use std::{collections::HashSet, fs, path::Path};
 use super::{
     Context, PipelineError,
     generate::rounds,
+    gold,
     grow::{self, Former, Given, Replies},
     kept,
     scoring::Scoring,
@@ -77,7 +78,6 @@ pub(crate) fn remaining(
     let kept = kept.or_else(|| kept_texts(&entries));
     let kept = kept.and_then(|texts| kept::usable(texts, given.settings, given.prompts, teacher));
 
-    let seeds = given.task.draw_seeds(given.settings.run.seed);
     let Given { task, settings, .. } = given;
     let known = keys(&entries);
     let texts = match is_imported(&entries) {
@@ -99,7 +99,7 @@ pub(crate) fn remaining(
     let asked = rows.iter().filter(|row| row.augmented.given.is_none());
     let mut bare: Vec<String> = asked.map(|row| row.augmented.text.clone()).collect();
     if settings.relabel.gold {
-        bare.extend(seeds.iter().map(|seed| seed.text.clone()));
+        bare.extend(gold::seeds(task, settings).iter().map(|seed| seed.text.clone()));
     }
     let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
     let (lines, warnings) =

@@ -209,6 +209,11 @@ impl Piles {
             let class = task.class_index(name).unwrap_or_default().min(piles - 1);
             wanted[class] = wanted[class].saturating_sub(*count);
         }
+        // A row that a person moved to a class displaces none of those that were there.
+        for (wanted, texts) in wanted.iter_mut().zip(&texts) {
+            let by_person = texts.iter().filter(|row| row.by.is_some()).count();
+            *wanted = (*wanted).max(texts.len().min(*wanted + by_person));
+        }
         let kept_of_each = texts.iter().map(Vec::len).collect();
         Self { texts, wanted, kept: kept_of_each, next_id: kept.map_or(0, |kept| kept.next_id) }
     }
@@ -282,5 +287,35 @@ fn row(
         prompt_sha256: Some(key(&request.prompt)),
         teacher_sha256: Some(teacher_sha256.to_owned()),
         ..AugmentedText::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        augment::sample::{Sample, seed},
+        dataset::Author,
+    };
+
+    #[test]
+    fn a_row_that_a_person_moved_displaces_no_other() {
+        let task = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]).task;
+        let row = |text: &str, by| AugmentedText {
+            text: text.to_owned(),
+            major: "b".to_owned(),
+            by,
+            ..AugmentedText::default()
+        };
+        let person = Some(Author::Person);
+        let rows = vec![row("moved", person), row("1", None), row("2", None), row("3", None)];
+        let kept = KeptTexts { kept: rows, ..KeptTexts::default() };
+        let of = |per_class| Piles::new(&task, per_class, false, Some(&kept));
+        assert_eq!(of(3).wanted, [3, 4]);
+        let texts: Vec<String> = of(3).wanted_rows().into_iter().map(|row| row.text).collect();
+        assert_eq!(texts, ["moved", "1", "2", "3"]);
+        // A lower number of texts is still what was asked for.
+        assert_eq!(of(1).wanted, [1, 2]);
+        assert_eq!(of(5).missing(), [5, 1]);
     }
 }

@@ -261,7 +261,7 @@ fn renames(
 }
 
 /// Whether class `old` of `before` and class `new` of `after` have the same description, or the
-/// same examples: those of `old` that are still there all belong to `new`.
+/// same examples: those of `old` that are still there, at least half of them, all belong to `new`.
 fn is_same_class(before: &Task, old: &str, after: &Task, new: &str) -> bool {
     let (Some(old), Some(new)) = (before.class_index(old), after.class_index(new)) else {
         return false;
@@ -271,8 +271,9 @@ fn is_same_class(before: &Task, old: &str, after: &Task, new: &str) -> bool {
         return true;
     }
     let texts: HashSet<&str> = before.seeds_of(old).map(|seed| seed.text.as_str()).collect();
-    let mut left = after.seeds.iter().filter(|seed| texts.contains(seed.text.as_str())).peekable();
-    left.peek().is_some() && left.all(|seed| seed.label == new)
+    let left: Vec<&LabelledText> =
+        after.seeds.iter().filter(|seed| texts.contains(seed.text.as_str())).collect();
+    2 * left.len() >= texts.len().max(1) && left.iter().all(|seed| seed.label == new)
 }
 
 #[cfg(test)]

@@ -316,6 +316,34 @@ fn added_rows_are_kept_and_those_moved_from_dropped_too_but_never_test_texts() {
 }
 
 #[test]
+fn a_row_moved_from_dropped_is_in_one_file_wherever_the_program_is_killed() {
+    let dir = TestDir::new();
+    imported(&dir);
+    let moved = rows(&dir.path("out/dropped.jsonl")).remove(0);
+    edit(&dir, "train.jsonl", |rows| rows.push(moved.clone()));
+    let read = |file: &str| fs::read(dir.path("out").join(file)).unwrap();
+    let (train, dropped) = (read("train.jsonl"), read("dropped.jsonl"));
+    let written: Vec<_> = fs::read_dir(dir.path("out/written"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect();
+    dir.ok(&["train", "out"]);
+    let after = (read("train.jsonl"), read("dropped.jsonl"));
+    assert!(after.1.is_empty());
+    // As after a kill behind the ledger.
+    fs::remove_dir_all(dir.path("out/written")).unwrap();
+    for (path, bytes) in &written {
+        dir.write(path.to_str().unwrap(), bytes);
+    }
+    fs::write(dir.path("out/train.jsonl"), train).unwrap();
+    fs::write(dir.path("out/dropped.jsonl"), dropped).unwrap();
+    assert!(!told(&dir, &["train", "out"]).contains("by hand"));
+    assert_eq!((read("train.jsonl"), read("dropped.jsonl")), after);
+    told(&dir, &["audit", "out", "--no-nearest"]);
+}
+
+#[test]
 fn an_edit_is_recorded_once_wherever_the_program_is_killed() {
     let dir = TestDir::new();
     imported(&dir);

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::support::{TINY, TestDir, count, json, json_lines, rows};
 
-const PASSWORD: (&str, &str) = ("password_reset", "forgotten, expired or new password");
-const HARDWARE: (&str, &str) = ("hardware_fault", "a device or part is broken");
-const VPN: (&str, &str) = ("vpn_access", "the remote connection cannot be established");
+pub(crate) const PASSWORD: (&str, &str) = ("password_reset", "forgotten, expired or new password");
+pub(crate) const HARDWARE: (&str, &str) = ("hardware_fault", "a device or part is broken");
+pub(crate) const VPN: (&str, &str) = ("vpn_access", "the remote connection cannot be established");
 
-const SEEDS: [(&str, usize); 6] = [
+pub(crate) const SEEDS: [(&str, usize); 6] = [
     ("I forgot my password", 0),
     ("my password has expired", 0),
     ("the screen of my laptop is cracked", 1),
@@ -27,22 +27,22 @@ const TEST: [(&str, usize); 4] = [
 ];
 
 /// A task that a test changes step by step.
-struct Growing {
-    dir: TestDir,
-    classes: Vec<(&'static str, &'static str)>,
-    toml: String,
-    seeds: Vec<(&'static str, usize)>,
-    test: Vec<(&'static str, usize)>,
+pub(crate) struct Growing {
+    pub(crate) dir: TestDir,
+    pub(crate) classes: Vec<(&'static str, &'static str)>,
+    pub(crate) toml: String,
+    pub(crate) seeds: Vec<(&'static str, usize)>,
+    pub(crate) test: Vec<(&'static str, usize)>,
 }
 
 impl Growing {
-    fn new(classes: &[(&'static str, &'static str)]) -> Self {
+    pub(crate) fn new(classes: &[(&'static str, &'static str)]) -> Self {
         let seeds = SEEDS.into_iter().filter(|(_, class)| *class < classes.len()).collect();
         let (classes, test) = (classes.to_vec(), TEST.to_vec());
         Self { dir: TestDir::new(), classes, toml: String::new(), seeds, test }
     }
 
-    fn write(&self) {
+    pub(crate) fn write(&self) {
         let mut toml = format!("item = \"ticket\"\n{}\n", self.toml);
         for (name, description) in &self.classes {
             toml += &format!("[[class]]\nname = {name:?}\ndescription = {description:?}\n");
@@ -62,11 +62,11 @@ impl Growing {
     }
 
     /// Runs the task as it is now; returns what was said and the ledger's new entries.
-    fn run(&self) -> (String, Vec<Value>) {
+    pub(crate) fn run(&self) -> (String, Vec<Value>) {
         self.command(&["run", "task", "--out", "out", "--deterministic"], &TINY)
     }
 
-    fn command(&self, command: &[&str], flags: &[&str]) -> (String, Vec<Value>) {
+    pub(crate) fn command(&self, command: &[&str], flags: &[&str]) -> (String, Vec<Value>) {
         self.write();
         let before = self.ledger().len();
         let output = self.dir.run(&[command, flags].concat());
@@ -75,13 +75,13 @@ impl Growing {
         (said, self.ledger().split_off(before))
     }
 
-    fn ledger(&self) -> Vec<Value> {
+    pub(crate) fn ledger(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.dir.path("out/ledger.jsonl")).unwrap_or_default();
         json_lines(&text)
     }
 
     /// What `plan out` says is left to do.
-    fn plan(&self) -> Value {
+    pub(crate) fn plan(&self) -> Value {
         self.write();
         let before = self.files();
         let plan = self.dir.ok(&["plan", "out", "--json"]);
@@ -90,7 +90,7 @@ impl Growing {
     }
 
     /// The files of the run, without those that hold times or the number of a process.
-    fn files(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let entries = fs::read_dir(self.dir.path("out")).unwrap();
         let mut files: Vec<(String, Vec<u8>)> = entries
             .map(|entry| entry.unwrap().path())
@@ -102,32 +102,32 @@ impl Growing {
         files
     }
 
-    fn rows(&self, file: &str) -> Vec<Value> {
+    pub(crate) fn rows(&self, file: &str) -> Vec<Value> {
         rows(&self.dir.path("out").join(file))
     }
 
-    fn texts(&self) -> HashSet<String> {
+    pub(crate) fn texts(&self) -> HashSet<String> {
         self.rows("augmented.jsonl").iter().map(|row| string(&row["text"])).collect()
     }
 
-    fn bytes(&self, file: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, file: &str) -> Vec<u8> {
         fs::read(self.dir.path("out").join(file)).unwrap()
     }
 }
 
-fn string(value: &Value) -> String {
+pub(crate) fn string(value: &Value) -> String {
     value.as_str().expect("a string").to_owned()
 }
 
 /// The number of entries of `kind`; scores of the stage `stage` if one is given.
-fn number(entries: &[Value], kind: &str, stage: &str) -> usize {
+pub(crate) fn number(entries: &[Value], kind: &str, stage: &str) -> usize {
     let wanted =
         |entry: &&Value| entry["kind"] == kind && (stage.is_empty() || entry["stage"] == stage);
     entries.iter().filter(wanted).count()
 }
 
 /// Calls for texts, labels of texts, labels of the test set.
-fn calls(entries: &[Value]) -> (usize, usize, usize) {
+pub(crate) fn calls(entries: &[Value]) -> (usize, usize, usize) {
     let scores = |stage| number(entries, "scores", stage);
     (number(entries, "reply", ""), scores("relabel"), scores("test"))
 }
@@ -381,158 +381,4 @@ fn a_run_killed_while_it_takes_up_a_change_ends_like_an_undisturbed_one() {
         assert_eq!(task.bytes(file), killed, "{file}");
     }
     task.dir.ok(&["audit", "killed"]);
-}
-
-#[test]
-fn replies_of_an_unfinished_generation_are_not_lost() {
-    let mut task = Growing::new(&[PASSWORD, HARDWARE]);
-    task.write();
-    let command = [&["run", "task", "--out", "out", "--deterministic"], &TINY[..]].concat();
-    let ledger = task.dir.path("out/ledger.jsonl");
-    task.dir.killed_after(&command, &ledger, "reply", 2);
-    let replies = count(&ledger, "reply");
-    task.classes.push(VPN);
-    task.seeds = SEEDS.to_vec();
-    let (said, _) = task.run();
-    let kept = said.split("kept: ").nth(1).and_then(|rest| rest.split(' ').next());
-    let kept: usize = kept.expect("texts are kept").parse().unwrap();
-    assert!(kept >= 4 && kept <= 3 * replies, "{said}");
-    assert_eq!(task.rows("augmented.jsonl").len(), 12);
-}
-
-#[test]
-fn single_stages_refuse_what_is_of_the_former_task() {
-    let mut task = Growing::new(&[PASSWORD, HARDWARE]);
-    task.run();
-    task.classes[0].1 = "anything about passwords";
-    task.command(&["generate", "task", "--out", "out", "--deterministic"], &TINY);
-    for (stage, needs) in [("filter", "relabel"), ("train", "filter"), ("eval", "train")] {
-        let errors = task.dir.fails(&[stage, "out"]);
-        assert!(errors.contains("as it was before it changed"), "{errors}");
-        assert!(errors.contains(&format!("run the stage `{needs}` first")), "{errors}");
-    }
-    for stage in ["relabel", "filter", "train", "eval"] {
-        task.dir.ok(&[stage, "out"]);
-    }
-}
-
-#[test]
-fn a_task_without_a_common_class_is_another_one() {
-    let mut task = Growing::new(&[PASSWORD, HARDWARE]);
-    task.run();
-    let before = task.files();
-    task.classes = vec![("spam", "unwanted mail"), ("ham", "wanted mail")];
-    task.seeds = vec![("win a prize", 0), ("lunch at noon?", 1)];
-    task.test.clear();
-    task.test.push(("cheap watches", 0));
-    task.write();
-    let errors = task.dir.fails(&[&["run", "task", "--out", "out"], &TINY[..]].concat());
-    assert!(errors.contains("none of its classes is left"), "{errors}");
-    assert!(errors.contains("formerly"), "{errors}");
-    assert!(task.dir.fails(&["plan", "out"]).contains("none of its classes is left"));
-    assert!(before == task.files(), "a refused task changes nothing");
-
-    // A folder that is gone is named, and what helps.
-    fs::rename(task.dir.path("task"), task.dir.path("moved")).unwrap();
-    let errors = task.dir.fails(&["plan", "out"]);
-    assert!(
-        errors.contains("there is no task.toml in") && errors.contains("--out out"),
-        "{errors}"
-    );
-}
-
-#[test]
-fn a_comparison_takes_up_another_test_set() {
-    let mut task = Growing::new(&[PASSWORD, HARDWARE]);
-    let command = ["compare", "task", "--out", "out", "--rows", "seeds,A2"];
-    task.command(&command, &TINY);
-    task.test.push(("which password do I use here", 0));
-    let (said, new) = task.command(&command, &TINY);
-    assert!(said.contains("task changed: 1 test text added"), "{said}");
-    assert!(
-        said.contains("kept: all calls whose prompts are the same; redone: the students"),
-        "{said}"
-    );
-    assert_eq!((calls(&new), number(&new, "student", "")), ((0, 0, 0), 2));
-    assert_eq!(json(&task.dir.path("out/compare.json"))["test_rows"], 5);
-}
-
-#[test]
-fn imported_texts_follow_the_names_of_their_classes() {
-    let mut task = Growing::new(&[PASSWORD, HARDWARE, VPN]);
-    let row = |text: &str, major: &str, relabel: &str| {
-        format!("{}\n", serde_json::json!({"text": text, "major": major, "relabel": relabel}))
-    };
-    let texts = [
-        row("cannot log in", "password_reset", "password_reset"),
-        row("the fan is loud", "hardware_fault", "hardware_fault"),
-        row("my laptop does not find the gateway", "hardware_fault", "vpn_access"),
-        row("remote desktop is slow", "vpn_access", "vpn_access"),
-    ];
-    task.dir.write("texts.jsonl", texts.concat());
-    let command = ["import", "task", "texts.jsonl", "--out", "out"];
-    task.command(&command, &TINY);
-    task.classes.pop();
-    task.classes[1].0 = "broken_device";
-    task.seeds.truncate(4);
-    let (said, _) = task.command(&command, &TINY);
-    assert!(
-        said.contains("class `vpn_access` removed, class `hardware_fault` renamed to"),
-        "{said}"
-    );
-    assert!(
-        said.contains("kept: 3 texts of 2 classes; set aside: 1 text of `vpn_access`"),
-        "{said}"
-    );
-    assert!(
-        said.contains("1 rows of the file belong to classes that the task has no more"),
-        "{said}"
-    );
-    let majors: Vec<String> =
-        task.rows("augmented.jsonl").iter().map(|row| string(&row["major"])).collect();
-    assert_eq!(majors, ["password_reset", "broken_device", "broken_device"]);
-    assert_eq!(task.rows("set-aside.jsonl")[0]["text"], "remote desktop is slow");
-    // Any other name is still an error.
-    task.dir.write("texts.jsonl", row("x", "weather", "weather"));
-    assert!(task.dir.fails(&[&command[..], &TINY].concat()).contains("texts.jsonl:1"));
-}
-
-#[test]
-fn edits_by_hand_stand_when_the_task_changes() {
-    let mut task = Growing::new(&[PASSWORD, HARDWARE]);
-    task.run();
-    let mut lines = task.rows("augmented.jsonl");
-    let place = |lines: &[Value], name: &str| {
-        lines.iter().position(|row| row["major"] == name).expect("a row of the class")
-    };
-    let removed = lines.remove(place(&lines, "password_reset"));
-    let edited = place(&lines, "hardware_fault");
-    lines[edited]["text"] = "the dock no longer charges my laptop".into();
-    let text: String = lines.iter().map(|row| format!("{row}\n")).collect();
-    task.dir.write("out/augmented.jsonl", text);
-
-    task.classes[1].0 = "broken_device";
-    task.classes.push(VPN);
-    task.seeds = SEEDS.to_vec();
-    let (said, new) = task.run();
-    assert!(said.contains("by hand in augmented.jsonl"), "{said}");
-    assert!(
-        said.contains("kept: 7 texts of 2 classes; redone: all labels; new: 4 texts"),
-        "{said}"
-    );
-    // What a person removed is not written anew.
-    assert_eq!((calls(&new).0, calls(&new).1), (2, 11));
-    let check = || {
-        let rows = task.rows("augmented.jsonl");
-        assert_eq!(rows.len(), 11);
-        assert!(!task.texts().contains(removed["text"].as_str().unwrap()));
-        let mine = rows.iter().find(|row| row["text"] == "the dock no longer charges my laptop");
-        let mine = mine.expect("the edited text");
-        assert_eq!((&mine["major"], &mine["by"]), (&"broken_device".into(), &"person".into()));
-    };
-    check();
-    let (_, new) = task.run();
-    assert_eq!(calls(&new), (0, 0, 0));
-    check();
-    task.dir.ok(&["audit", "out"]);
 }

@@ -20,6 +20,7 @@ mod edits;
 mod export;
 mod faults;
 mod grow;
+mod grown;
 mod hostile;
 mod house;
 #[cfg(feature = "pull")]

@@ -18,7 +18,9 @@ const DIGITS: usize = 16;
 /// The copy of `file` with the hash `sha256`.
 fn path(folder: &Path, file: &str, sha256: &str) -> PathBuf {
     let stem = file.trim_end_matches(".jsonl");
-    folder.join(names::WRITTEN).join(format!("{stem}.{}.jsonl", &sha256[..DIGITS]))
+    // What a ledger from elsewhere calls a hash may be anything, and then names no copy.
+    let digits = sha256.get(..DIGITS).filter(|text| text.bytes().all(|c| c.is_ascii_hexdigit()));
+    folder.join(names::WRITTEN).join(format!("{stem}.{}.jsonl", digits.unwrap_or("none")))
 }
 
 pub(super) fn exists(folder: &Path, file: &str, sha256: &str) -> bool {
@@ -74,4 +76,19 @@ fn paths(folder: &Path, file: &str) -> Vec<PathBuf> {
         entries.unwrap_or_default().iter().map(fs::DirEntry::path).filter(is_copy).collect();
     paths.sort();
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_hash_names_no_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        for wrong in ["", "x", "äääääääääääääääää", "../../../../../../x/"] {
+            assert!(!exists(folder.path(), names::TRAIN, wrong));
+            let name = path(folder.path(), names::TRAIN, wrong);
+            assert_eq!(name, folder.path().join("written/train.none.jsonl"));
+        }
+    }
 }

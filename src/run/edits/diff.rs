@@ -5,7 +5,7 @@
 //! rows. The keys that say where a text came from cannot be edited: they are taken from the copy.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Edited<'a> {
     pub file: &'a str,
     /// Names of all classes.
     pub classes: &'a [String],
+    /// Present names of classes that the file may call by their former ones.
+    pub renamed: &'a BTreeMap<String, String>,
 }
 
 impl Edited<'_> {
@@ -90,6 +92,18 @@ impl Edited<'_> {
         Ok(changes)
     }
 
+    fn with_present_names(&self, mut line: Line) -> Line {
+        let labels = [&mut line.major, &mut line.minor, &mut line.relabel].into_iter().flatten();
+        let given = line.given.iter_mut().map(|given| &mut given.label);
+        let scored = line.probabilities.iter_mut().flatten().map(|(name, _)| name);
+        for name in labels.chain(given).chain(scored) {
+            if let Some(now) = self.renamed.get(name.as_str()) {
+                now.clone_into(name);
+            }
+        }
+        line
+    }
+
     fn lines(&self, bytes: &[u8]) -> Result<Vec<Line>, RunError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut lines = Vec::new();
@@ -111,7 +125,7 @@ impl Edited<'_> {
                     return Err(self.wrong(number, message, "a number from 0 to 1 is wanted"));
                 }
             }
-            lines.push(Line { number, ..line });
+            lines.push(Line { number, ..self.with_present_names(line) });
         }
         if lines.is_empty() {
             let hint = "remove the file, and the next stage writes it anew with all recorded edits; to remove rows by hand, leave at least one";

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     super::{
         RunError,
+        change::present_name,
         clock::{now, user},
         files::json_lines,
         ledger::{Entry, Ledger},
@@ -47,7 +48,7 @@ pub(crate) fn find(
     let mut found = Vec::new();
     for file in EDITABLE {
         let path = folder.join(file);
-        let edited = Edited { path: &path, file, classes };
+        let edited = Edited { path: &path, file, classes, renamed: &BTreeMap::new() };
         found.extend(look(folder, entries, file, edited)?);
     }
     Ok(found)
@@ -216,6 +217,10 @@ fn look(
     {
         bases.extend(rebuilt(folder, file, sha256));
     }
+    // The file may be older than the names that classes have now.
+    let renamed = renamed_since(entries, file);
+    bases.iter_mut().for_each(|(_, rows)| rename(rows, &renamed));
+    let edited = Edited { renamed: &renamed, ..edited };
     let whole = bases.is_empty();
     if whole {
         bases.push((Vec::new(), Vec::new()));
@@ -228,15 +233,19 @@ fn look(
         }
     }
     let (mut changes, rows) = fewest.unwrap_or_default();
-    if let Some(Recorded { before, changes: known, .. }) = recorded {
+    // What `dropped.jsonl` loses, and the ledger's entries before.
+    let (mut moved, mut then) = (Vec::new(), entries);
+    if let Some(Recorded { at, before, changes: known, .. }) = recorded {
         // The file may still be as it was when they were recorded, without what follows from them.
         let all = edited.diff(&bytes, &before, next_id)?;
         let is_known = |key: &str| all.iter().any(|edit| edit.key == key && known.contains(edit));
         changes.retain(|edit| !is_known(&edit.key));
+        (moved, then) = (known.to_vec(), &entries[..at]);
     }
+    moved.extend(changes.iter().cloned());
     let content = json_lines(&Edits::of(entries).rewrite(file, &rows, &changes, &pool));
     let mut contents = BTreeMap::from([(file, content)]);
-    let moved = moved_from_dropped(folder, entries, &changes).filter(|_| file == names::TRAIN);
+    let moved = moved_from_dropped(folder, then, &moved).filter(|_| file == names::TRAIN);
     contents.extend(moved.map(|bytes| (names::DROPPED, bytes)));
     Ok(Some(FileEdits { file, changes, whole, contents }))
 }
@@ -244,6 +253,8 @@ fn look(
 /// The edits of a file that were recorded last, if the program was killed before it had written
 /// them.
 struct Recorded<'a> {
+    /// The place of their entry.
+    at: usize,
     changes: &'a [RowEdit],
     /// The rows without them.
     before: Vec<TextRow>,
@@ -261,17 +272,39 @@ fn recorded<'a>(
     let (at, sha256) = last_record(entries, file)?;
     let Entry::Edit { file: edited, changes, .. } = &entries[at] else { return None };
     let edits = Edits::of(&entries[..at]);
+    let renamed = renamed_since(&entries[..at], file);
     let others = bases.iter().filter(|(bytes, _)| hash::of_bytes(bytes) != sha256);
     others.filter(|_| edited == file).find_map(|(_, before)| {
-        let rows = edits.rewrite(file, before, changes, pool);
+        let mut before = before.clone();
+        rename(&mut before, &renamed);
+        let rows = edits.rewrite(file, &before, changes, pool);
         let bytes = json_lines(&rows);
-        let before = before.clone();
         (hash::of_bytes(&bytes) == sha256).then_some(Recorded {
+            at,
             changes,
             before,
             after: (bytes, rows),
         })
     })
+}
+
+/// The present names of the classes that were renamed since `file` was recorded last.
+fn renamed_since(entries: &[Entry], file: &str) -> BTreeMap<String, String> {
+    let since = last_record(entries, file).map_or(0, |(at, _)| at + 1);
+    let renamed = entries[since..].iter().flat_map(|entry| match entry {
+        Entry::TaskChanged(changed) => Some(changed.change.renamed.keys()),
+        _ => None,
+    });
+    renamed
+        .flatten()
+        .map(|name| (name.clone(), present_name(entries, since, name).into_owned()))
+        .collect()
+}
+
+fn rename(rows: &mut [TextRow], renamed: &BTreeMap<String, String>) {
+    if !renamed.is_empty() {
+        rows.iter_mut().for_each(|row| row.rename_classes(renamed));
+    }
 }
 
 /// An id above all that are in use.

@@ -9,7 +9,7 @@
 
 use std::fs;
 
-use super::{RunFolder, begun, last_settings};
+use super::{RunFolder, begun, is_imported, last_settings};
 use crate::{
     config::Settings,
     hash,
@@ -22,7 +22,7 @@ use crate::{
         ledger::{Entry, KeptTexts, TaskChanged},
         names,
     },
-    task::Task,
+    task::{Task, TaskChange},
 };
 
 impl RunFolder {
@@ -95,25 +95,32 @@ impl RunFolder {
     }
 
     /// Checks that `file` is of the present task: that one of `stages`, which write it, has run
-    /// since the task changed. A change of the test set alone leaves texts and labels valid.
+    /// since the task changed. A change of the test set, or of examples that no prompt shows, leaves
+    /// texts and labels valid.
     ///
     /// # Errors
     /// [`RunError::Stale`].
     pub(crate) fn check_current(&self, stages: &[&str], file: &str) -> Result<(), RunError> {
         let labels = stages.contains(&"generate") || stages.contains(&"relabel");
         let current = self.ledger.entries().iter().rev().find_map(|entry| match entry {
-            Entry::Stage { stage, .. } if stages.contains(&stage.as_str()) => Some(true),
+            // An import without labels writes no `relabelled.jsonl`.
+            Entry::Stage { stage, files, .. } if stages.contains(&stage.as_str()) => {
+                Some(stage != "import" || files.contains_key(file))
+            }
             Entry::TaskChanged(changed) if changed.texts.is_some() => Some(false),
-            Entry::TaskChanged(changed) if !labels && !changed.change.test.is_empty() => {
-                Some(false)
+            Entry::TaskChanged(changed) if !labels => {
+                let TaskChange { test, seeds, .. } = &changed.change;
+                (!test.is_empty() || !seeds.is_empty()).then_some(false)
             }
             _ => None,
         });
         match current {
-            Some(false) => Err(RunError::Stale {
-                path: self.path().join(file),
-                stage: stages.first().copied().unwrap_or_default().to_owned(),
-            }),
+            Some(false) => {
+                let imports = is_imported(self.ledger.entries()) && file == names::AUGMENTED;
+                let stage = stages.iter().find(|stage| (**stage == "import") == imports);
+                let stage = stage.copied().unwrap_or_default().to_owned();
+                Err(RunError::Stale { path: self.path().join(file), stage })
+            }
             _ => Ok(()),
         }
     }

@@ -68,6 +68,13 @@ fn a_class_is_renamed_if_its_description_or_its_examples_stay() {
         assert!(change.added.is_empty() && change.removed.is_empty());
         assert_eq!((change.seeds.relabelled, change.seeds.added), (0, 0));
     }
+    // One example of three that went elsewhere does not make a class another one.
+    let before = task(&[("misc", ""), ("loan", "about loans")], &[("a", 0), ("b", 0), ("c", 0)]);
+    for (left, is_renamed) in [(&[("a", 0)][..], false), (&[("a", 0), ("b", 0)], true)] {
+        let after = task(&[("refund", ""), ("loan", "about loans")], left);
+        let change = TaskChange::between(&before, &after);
+        assert_eq!(change.present_name("misc").is_some(), is_renamed, "{change:?}");
+    }
     let neither = task(&[("cards", "plastic money"), ("loan", "about loans")], &[("new", 0)]);
     let change = TaskChange::between(&card_and_loan(), &neither);
     assert_eq!((change.added.len(), change.removed.len()), (1, 1));

@@ -27,7 +27,12 @@ fn lines() -> Vec<String> {
 
 fn diff_of(file: &str, bytes: &[u8]) -> Result<Vec<RowEdit>, RunError> {
     let classes = ["a", "b", "hardware_fault"].map(str::to_owned);
-    let edited = Edited { path: Path::new("run/relabelled.jsonl"), file, classes: &classes };
+    let edited = Edited {
+        path: Path::new("run/relabelled.jsonl"),
+        file,
+        classes: &classes,
+        renamed: &BTreeMap::new(),
+    };
     edited.diff(bytes, &base(), 10)
 }
 
@@ -80,7 +85,8 @@ fn in_augmented_a_label_is_given_and_a_new_text_is_asked_about() {
     let base: Vec<TextRow> = base().into_iter().map(strip).collect();
     let classes = ["a", "b"].map(str::to_owned);
     let path = Path::new("augmented.jsonl");
-    let edited = Edited { path, file: names::AUGMENTED, classes: &classes };
+    let edited =
+        Edited { path, file: names::AUGMENTED, classes: &classes, renamed: &BTreeMap::new() };
     let text = "{\"id\":0,\"text\":\"eins\",\"major\":\"a\"}\n{\"id\":1,\"text\":\"two\",\"major\":\"b\"}\n";
     let changes = edited.diff(text.as_bytes(), &base, 10).unwrap();
     let after = |at: usize| changes[at].after.clone().unwrap();

@@ -83,4 +83,37 @@ fn the_ledger_decides_whether_a_change_happened() {
     assert!(run.check_current(&["relabel"], names::RELABELLED).is_err());
     run.finish_stage("relabel", &[], &[], Vec::new()).unwrap();
     run.check_current(&["relabel"], names::RELABELLED).unwrap();
+    // An import without labels leaves the labels of the one before it behind.
+    run.finish_stage("import", &[], &[], Vec::new()).unwrap();
+    let error = run.check_current(&["relabel", "import"], names::RELABELLED).unwrap_err();
+    assert!(crate::hint::one_line(&error).contains("`relabel`"), "{error}");
+}
+
+#[test]
+fn examples_that_no_prompt_shows_leave_labels_valid_and_nothing_behind_them() {
+    let mut sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
+    sample.task.sha256 = "then".to_owned();
+    let mut after = sample.task.clone();
+    after.sha256 = "now".to_owned();
+    after.seeds.push(seed("z", 1));
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = opened(folder.path(), &sample, &sample.task);
+    for stage in ["generate", "relabel", "filter", "train"] {
+        run.finish_stage(stage, &[], &[], Vec::new()).unwrap();
+    }
+    drop(run);
+    let mut run = opened(folder.path(), &sample, &after);
+    let change = run.take_pending().unwrap().change;
+    let entry = TaskChanged {
+        before: "then".to_owned(),
+        after: "now".to_owned(),
+        change,
+        texts: None,
+        files: BTreeMap::new(),
+    };
+    run.change_task(&after, &Settings::default(), &sample.prompts, entry).unwrap();
+    run.check_current(&["generate"], names::AUGMENTED).unwrap();
+    run.check_current(&["relabel"], names::RELABELLED).unwrap();
+    assert!(run.check_current(&["filter"], names::TRAIN).is_err());
+    assert!(run.check_current(&["train"], names::PREDICTIONS).is_err());
 }

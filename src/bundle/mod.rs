@@ -146,7 +146,7 @@ impl Hint for BundleError {
                 .into(),
             Self::Hostile { .. } => "do not use it; ask its signer how this came about".into(),
             Self::Older { .. } => {
-                "the newer one may mend faults of this one; `--downgrade` imports it nevertheless"
+                "the newer one may fix bugs in this one; pass `--downgrade` to import it anyway"
                     .into()
             }
             Self::Name { .. } => "rename it".into(),

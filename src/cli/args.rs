@@ -43,11 +43,12 @@ pub(super) struct InitArgs {
 #[derive(Args, Clone)]
 pub(super) struct ModelArgs {
     /// Teacher: a GGUF file, a name from `promptmix models list`, or `replay:FILE` for recorded
-    /// replies [default: `teacher.model` of the task, which has no default itself]
+    /// replies [default: `teacher.model` in task.toml, otherwise none]
     #[arg(long, value_name = "MODEL")]
     teacher: Option<String>,
-    /// Student: a Hugging Face folder or a name from `promptmix models list` (`./NAME` for a folder
-    /// with such a name) [default: `student.model` of the task, otherwise distilbert-base-uncased]
+    /// Student: a Hugging Face folder or a name from `promptmix models list` (write `./NAME` for a
+    /// folder of that name) [default: `student.model` in task.toml, otherwise
+    /// distilbert-base-uncased]
     #[arg(long, value_name = "MODEL")]
     student: Option<String>,
     /// Seed of all random choices
@@ -131,11 +132,11 @@ pub(super) struct TaskArgs {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub task: TaskArgs,
-    /// A run folder: what is left to do there with this task
+    /// Run folder to continue: show what is left to do there for this task
     #[arg(long, value_name = "RUN")]
     pub out: Option<PathBuf>,
-    /// Let the teacher label `teacher.check` labelled examples that its prompt does not show, and
-    /// warn if it is no better than guesses or than the examples by themselves
+    /// Test the teacher on up to `teacher.check` labelled examples left out of its prompt; warn if
+    /// it is no better than guessing or than the nearest class by embedding
     #[arg(long)]
     pub check: bool,
 }

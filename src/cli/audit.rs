@@ -250,7 +250,8 @@ fn check_gates(args: &AuditArgs, findings: &Findings) -> anyhow::Result<()> {
     if !failed.is_empty() {
         let hint = match (intact, args.redact) {
             (false, false) if findings.integrity.may_be_edits() => format!(
-                "if you edited it by hand, the next command on the run records that; `promptmix edits {run}` shows what was edited"
+                "if you edited it by hand, the next command records the edit; `promptmix edits {}` shows what was edited",
+                shell_path(&args.run)
             ),
             (false, false) => NOT_INTACT.to_owned(),
             (false, true) => format!("nothing was masked; {NOT_INTACT}"),

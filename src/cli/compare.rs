@@ -13,7 +13,7 @@ use crate::{
     hint::{shell_path, shell_word},
     pipeline::{
         self, Event,
-        grow::{self, Given},
+        grow::{self, RunInput},
     },
     report::Report,
     run::RunFolder,
@@ -120,8 +120,8 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         watch(Event::warning(warning));
     }
     run::opened(&folder, watch);
-    let given = Given { task: &task, settings: &settings, prompts: &prompts };
-    grow::take_up(&mut folder, given, watch)?;
+    let input = RunInput { task: &task, settings: &settings, prompts: &prompts };
+    grow::take_up(&mut folder, input, watch)?;
     let mut compare = Compare::new(&mut folder, &task, (&settings, paper), &prompts, grid);
     compare.gather_seeds(first)?;
     if compare.needs_teacher() {

@@ -1,4 +1,4 @@
-//! `promptmix edits`: what people edited in a run folder by hand, recorded or not.
+//! `promptmix edits`: manual edits in a run folder, recorded or not.
 
 use std::{fs, path::PathBuf};
 

@@ -116,9 +116,10 @@ fn verify(run: &Path) -> anyhow::Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    let run = run.display();
     let hint = format!(
-        "`promptmix audit {run}` shows what changed; restore it, or rerun the stage that writes it; if you trust the student alone, export {run}/student"
+        "`promptmix audit {}` shows what changed; restore it, or rerun the stage that writes it; to export only the student, use {}",
+        shell_path(run),
+        shell_path(&run.join("student"))
     );
     Err(FailedGate::because(CommandError::new(faults.join("; "), hint)).into())
 }

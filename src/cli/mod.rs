@@ -68,8 +68,8 @@ enum Command {
     Init(InitArgs),
     /// Estimate what a run costs; the teacher generates nothing
     ///
-    /// TASK may be a run folder, too: its task is read again from where it was, and what changed,
-    /// what is kept and what is left to do are shown.
+    /// TASK may also be a run folder: its task is loaded again, and the plan shows what changed,
+    /// what is kept and what is left to do.
     Plan(PlanArgs),
     /// Run all stages: generate, relabel, filter, train, eval
     Run(RunArgs),
@@ -93,11 +93,11 @@ enum Command {
     Export(export::ExportArgs),
     /// Verify a run's ledger; find personal data and copies in its training texts
     Audit(audit::AuditArgs),
-    /// List what people edited in a run folder by hand
+    /// List manual edits in a run folder
     ///
-    /// Texts, labels, removed and added rows in `augmented.jsonl`, `relabelled.jsonl` and
-    /// `train.jsonl`: what is recorded in the ledger, by whom and when, and what the next command
-    /// on the folder will record. `-vv` prints the texts, too. Nothing is changed.
+    /// Shows changed texts and labels and removed and added rows in `augmented.jsonl`,
+    /// `relabelled.jsonl` and `train.jsonl`: edits recorded in the ledger, with user and time, and
+    /// those the next command will record. `-vv` also prints the texts. Changes nothing.
     Edits(edits::EditsArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),

@@ -266,7 +266,7 @@ fn too_long(prompts: impl Iterator<Item = (String, usize)>, limit: usize) -> Vec
     prompts
         .filter(|(_, needed)| *needed > limit)
         .map(|(prompt, needed)| {
-            format!("{prompt} needs {needed} tokens, the teacher takes {limit}")
+            format!("{prompt} needs {needed} tokens, but the teacher's context holds {limit}")
         })
         .collect()
 }

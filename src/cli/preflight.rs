@@ -19,7 +19,7 @@ const BYTES_PER_TEXT: u64 = 8 << 10;
 /// its folder `out`. Loads no weights.
 ///
 /// # Errors
-/// A student that is missing or unfit; too little room, with both sizes.
+/// A student that is missing or unfit; not enough disk space, with both sizes.
 pub(super) fn check(settings: &Settings, task: &Task, out: &Path) -> anyhow::Result<BaseModel> {
     let base = student(settings, task)?;
     let texts = settings.augment.per_class * task.classes.len() + task.test.len();
@@ -48,12 +48,12 @@ fn room(out: &Path, wanted: u64, free: Option<u64>) -> Result<(), CommandError> 
     let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
     Err(CommandError::new(
         format!(
-            "{} has too little room: the run writes up to {} MB, {} MB are free",
+            "not enough disk space in {}: the run needs up to {} MB, but {} MB are free",
             out.display(),
             megabytes(wanted),
             megabytes(free)
         ),
-        "make room, name another folder with --out, or choose a smaller student",
+        "free some space, choose another folder with --out, or use a smaller student",
     ))
 }
 
@@ -66,6 +66,6 @@ mod tests {
         let out = Path::new("/data/run");
         assert!(room(out, 5, None).is_ok() && room(out, 5, Some(5)).is_ok());
         let text = room(out, 900_000_000, Some(2_000_000)).unwrap_err().to_string();
-        assert!(text.contains("/data/run") && text.contains("900 MB, 2 MB are free"), "{text}");
+        assert!(text.contains("/data/run") && text.contains("900 MB, but 2 MB are free"), "{text}");
     }
 }

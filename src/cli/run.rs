@@ -13,7 +13,7 @@ use crate::{
     hint::shell_path,
     pipeline::{
         Event, Pipeline, Watch,
-        grow::{self, Given},
+        grow::{self, RunInput},
     },
     report::Report,
     run::{Remark, RunFolder, names, read_texts},
@@ -45,7 +45,7 @@ fn begin(
     opened(&run, &mut *watch);
     grow::take_up(
         &mut run,
-        Given { task: &task, settings: &settings, prompts: &prompts },
+        RunInput { task: &task, settings: &settings, prompts: &prompts },
         &mut *watch,
     )?;
     Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
@@ -113,7 +113,9 @@ pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
         watch(Event::Warning { message, hint });
     }
     for edited in run.edited() {
-        watch(Event::Note(format!("{edited}; recorded in the ledger and kept from here on")));
+        watch(Event::Note(format!(
+            "{edited}; recorded in the ledger and kept by later stages and reruns"
+        )));
     }
     let known = run.ledger().entries().len();
     watch(Event::Fact(format!("{}: {known} lines in the ledger", run.path().display())));

@@ -94,7 +94,7 @@ pub(super) fn comparison(report: &Report) -> String {
     }
     out += "* a difference: the paired interval excludes zero. Calls and time are those of one seed.\n";
     if comparison.differences.iter().any(|one| one.interval.one_seed) {
-        out += "With one training seed, intervals cover the choice of test texts only: no difference is claimed.\n";
+        out += "With one training seed, intervals reflect only the choice of test texts: no difference is claimed.\n";
     }
     for (name, interval) in
         comparison.differences.iter().filter_map(|d| Some((d.models()?, d.interval)))

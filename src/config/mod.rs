@@ -51,7 +51,7 @@ pub enum ConfigError {
     Invalid { message: String },
     #[error("{key} is {value}: {wanted}")]
     OutOfRange { key: &'static str, value: String, wanted: Cow<'static, str> },
-    #[error("task.toml sets teacher.in_process: a task may not switch the isolation off")]
+    #[error("task.toml sets teacher.in_process, but a task cannot disable the teacher's isolation")]
     Isolation,
     #[error("--set {given}: {message}")]
     Override { given: String, message: String },
@@ -64,7 +64,9 @@ impl Hint for ConfigError {
             Self::OutOfRange { key, .. } => {
                 format!("change it in task.toml or with --set {key}=...").into()
             }
-            Self::Isolation => "remove the line; the flag --in-process does the same".into(),
+            Self::Isolation => {
+                "remove the line; to run the teacher in this process, pass --in-process".into()
+            }
             Self::Override { .. } => {
                 "use --set table.key=value, for example --set augment.per_class=40; `promptmix plan` shows every setting".into()
             }

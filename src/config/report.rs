@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReportSettings {
-    /// Whether `report.json` and `report.html` contain texts: seeds, generated texts, and test
-    /// texts that were mistaken. Without them a report can be shown to people who may not see the
+    /// Whether `report.json` and `report.html` contain texts: seeds, generated texts, and
+    /// misclassified test texts. Without them a report can be shown to people who may not see the
     /// data; class names and descriptions stay. A run that is finished gets such a report from
     /// `promptmix eval RUN --set report.texts=false`.
     pub texts: bool,

@@ -46,9 +46,9 @@ pub(crate) struct TeacherSettings {
     /// An engine that sends nothing for this many seconds counts as hung and is restarted. 0:
     /// never.
     pub watchdog_seconds: u64,
-    /// Labelled examples that the teacher is asked about before it writes: seeds and texts of the
-    /// pool, each absent from its own prompt. `run` and `plan --check` warn of a teacher that is no
-    /// better than guesses or than the examples by themselves. 0: none.
+    /// The teacher is tested on up to this many labelled examples before it writes: seeds and texts
+    /// of the pool, each left out of its own prompt. `run` and `plan --check` warn if it is no
+    /// better than guessing or than the nearest class by embedding. 0: no test.
     pub check: usize,
     /// A Jinja file that replaces the chat template in the model, or `chatml`. Unset: the model's
     /// own template.

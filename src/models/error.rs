@@ -14,7 +14,7 @@ pub(crate) enum ModelError {
     )]
     Unknown { role: Role, name: String, known: String, similar: Option<String> },
     #[error(
-        "{repo} is not on this machine: it is no path, and not in the Hugging Face cache {cache}"
+        "{repo} is not on this machine: no such path, and not in the Hugging Face cache {cache}"
     )]
     NotOnDisk { repo: String, cache: PathBuf },
     #[error(

@@ -94,9 +94,9 @@ pub(super) fn dropped_warning(dropped: &[DroppedText]) -> Option<Event> {
     }
     let count: usize = reasons.values().sum();
     let reasons: Vec<String> =
-        reasons.iter().map(|(reason, count)| format!("{count} {}", reason.describe())).collect();
+        reasons.iter().map(|(reason, count)| format!("{} ({count})", reason.describe())).collect();
     (count > 0).then(|| Event::Warning {
-        message: format!("rows edited by hand are dropped: {}", reasons.join(", ")),
-        hint: Some("dropped.jsonl has them; edit them once more, or leave it so".to_owned()),
+        message: format!("dropped {count} rows edited by hand: {}", reasons.join(", ")),
+        hint: Some("they are in dropped.jsonl; edit them again to keep them".to_owned()),
     })
 }

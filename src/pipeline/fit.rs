@@ -108,8 +108,10 @@ fn reduce(
     }
     let mut tell = |how: String| {
         watch(Event::Warning {
-            message: format!("{what} need up to {needed} tokens, the teacher takes {limit}: {how}"),
-            hint: Some("a teacher with a longer context sees the examples whole".to_owned()),
+            message: format!(
+                "{what} need up to {needed} tokens, but the teacher's context holds {limit}: {how}"
+            ),
+            hint: Some("use a teacher with a longer context to show examples in full".to_owned()),
         });
     };
     let mut short = whole;
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn examples_are_shortened_first_then_there_are_fewer() {
-        // The teacher takes 1000 tokens, 258 of them for the reply.
+        // The teacher's context holds 1000 tokens, 258 of them for the reply.
         let (seeds, warnings) = shown(2, 100);
         assert_eq!((seeds.len(), warnings.len()), (4, 0));
         let (seeds, warnings) = shown(2, 300);

@@ -1,8 +1,8 @@
 //! What becomes of a run whose task changed: more examples, other classes, another test set.
 //!
 //! A text stays valid while the classes that it was made from are described as they were. Texts of
-//! classes that are gone or described otherwise are set aside, and taken up again when the class
-//! comes back. Everything else follows: generation asks for the texts that are missing, and labels,
+//! classes that are gone or described otherwise are set aside, and restored when the class comes
+//! back. Everything else follows: generation asks for the texts that are missing, and labels,
 //! students and predictions are found in the ledger where what they depend on is the same.
 
 use std::{
@@ -29,15 +29,15 @@ use crate::{
     teacher::TeacherIdentity,
 };
 
-/// The task and the settings that a command was given.
+/// What a command is to run: a task, settings and prompts.
 #[derive(Clone, Copy)]
-pub(crate) struct Given<'a> {
+pub(crate) struct RunInput<'a> {
     pub task: &'a Task,
     pub settings: &'a Settings,
     pub prompts: &'a Prompts,
 }
 
-impl<'a> Given<'a> {
+impl<'a> RunInput<'a> {
     /// The context of the stages, with this few-shot subset.
     pub(crate) fn context(self, seeds: &'a [LabelledText]) -> Context<'a> {
         let Self { task, settings, prompts } = self;
@@ -47,14 +47,14 @@ impl<'a> Given<'a> {
 
 /// A run as it was until now: its folder, its ledger, and what changed.
 #[derive(Clone, Copy)]
-pub(crate) struct Former<'a> {
+pub(crate) struct PreviousRun<'a> {
     pub folder: &'a Path,
     pub entries: &'a [Entry],
     pub pending: &'a PendingChange,
 }
 
 /// What a change of the task does to a run.
-pub(crate) struct Outlook {
+pub(crate) struct ChangePlan {
     pub changed: TaskChanged,
     /// What changed, what is kept, and what is redone, in words.
     pub lines: Vec<String>,
@@ -69,32 +69,36 @@ pub(crate) struct Outlook {
 /// A damaged `augmented.jsonl`, a failed write.
 pub(crate) fn take_up(
     run: &mut RunFolder,
-    given: Given<'_>,
+    input: RunInput<'_>,
     watch: Watch<'_>,
 ) -> Result<(), PipelineError> {
     let Some(pending) = run.take_pending() else { return Ok(()) };
-    let former = Former { folder: run.path(), entries: run.ledger().entries(), pending: &pending };
-    let Outlook { changed, lines, warnings } = outlook(former, given)?;
+    let previous =
+        PreviousRun { folder: run.path(), entries: run.ledger().entries(), pending: &pending };
+    let ChangePlan { changed, lines, warnings } = plan_change(previous, input)?;
     for line in lines {
         watch(Event::Note(line));
     }
     for (message, hint) in warnings {
         watch(Event::Warning { message, hint: Some(hint) });
     }
-    run.change_task(given.task, given.settings, given.prompts, changed)?;
+    run.change_task(input.task, input.settings, input.prompts, changed)?;
     Ok(())
 }
 
-/// What becomes of the run `former` with the task that is `given`. Writes nothing.
+/// What becomes of the run `previous` with the task of `input`. Writes nothing.
 ///
 /// # Errors
 /// A damaged `augmented.jsonl`.
-pub(crate) fn outlook(former: Former<'_>, given: Given<'_>) -> Result<Outlook, PipelineError> {
-    let PendingChange { before, change } = former.pending;
-    let labels = change_labels(before, given, change);
-    let comparison = former.folder.join(names::COMPARISON).exists();
+pub(crate) fn plan_change(
+    previous: PreviousRun<'_>,
+    input: RunInput<'_>,
+) -> Result<ChangePlan, PipelineError> {
+    let PendingChange { before, change } = previous.pending;
+    let labels = change_labels(before, input, change);
+    let comparison = previous.folder.join(names::COMPARISON).exists();
     let texts = match labels && !comparison {
-        true => Some(sort_texts(former, given)?),
+        true => Some(sort_texts(previous, input)?),
         false => None,
     };
     let mut lines = Vec::new();
@@ -102,25 +106,23 @@ pub(crate) fn outlook(former: Former<'_>, given: Given<'_>) -> Result<Outlook, P
         lines.push(format!("task changed: {}", change.phrases().join(", ")));
         lines.push(match (&texts, comparison) {
             (_, true) => comparison_line(labels),
-            (Some(texts), _) => texts_line(texts, former, given),
-            (None, _) => untouched_line(change, given.settings.student.gold),
+            (Some(texts), _) => texts_line(texts, previous, input),
+            (None, _) => untouched_line(change, input.settings.student.gold),
         });
     }
     let warning = |(old, candidates): &(String, Vec<String>)| {
         let message = format!(
-            "class `{old}` may have been renamed to `{}`; it counts as removed",
+            "class `{old}` may have been renamed to `{}`; it is treated as removed",
             candidates.join("` or `")
         );
-        let hint = format!(
-            "if so, add `formerly = {old:?}` to that [[class]]: its texts are taken up again"
-        );
+        let hint = format!("if so, add `formerly = {old:?}` to that [[class]] to keep its texts");
         (message, hint)
     };
-    Ok(Outlook {
+    Ok(ChangePlan {
         warnings: change.unclear.iter().map(warning).collect(),
         changed: TaskChanged {
             before: before.sha256.clone(),
-            after: given.task.sha256.clone(),
+            after: input.task.sha256.clone(),
             change: change.clone(),
             texts,
             files: BTreeMap::new(),
@@ -130,7 +132,7 @@ pub(crate) fn outlook(former: Former<'_>, given: Given<'_>) -> Result<Outlook, P
 }
 
 /// Whether prompts differ: the classes, the words for a text, or the examples that are drawn.
-fn change_labels(before: &Task, given: Given<'_>, change: &TaskChange) -> bool {
+fn change_labels(before: &Task, input: RunInput<'_>, change: &TaskChange) -> bool {
     if !change.reaches_prompts() {
         return false;
     }
@@ -140,17 +142,17 @@ fn change_labels(before: &Task, given: Given<'_>, change: &TaskChange) -> bool {
         return true;
     }
     // With the same classes the labels are the same numbers.
-    let seed = given.settings.run.seed;
-    before.draw_seeds(seed) != given.task.draw_seeds(seed)
+    let seed = input.settings.run.seed;
+    before.draw_seeds(seed) != input.task.draw_seeds(seed)
 }
 
 /// Which texts of the run stay and which are set aside, if its prompts change.
-fn sort_texts(former: Former<'_>, given: Given<'_>) -> Result<KeptTexts, PipelineError> {
-    let PendingChange { before, change } = former.pending;
-    let written = written(former, given)?;
-    let next_id = next_id(former.entries, &written.rows);
+fn sort_texts(previous: PreviousRun<'_>, input: RunInput<'_>) -> Result<KeptTexts, PipelineError> {
+    let PendingChange { before, change } = previous.pending;
+    let written = written(previous, input)?;
+    let next_id = next_id(previous.entries, &written.rows);
     let mut texts = KeptTexts {
-        first_round: first_round(former.entries),
+        first_round: first_round(previous.entries),
         made_with: written.made_with,
         ..KeptTexts::default()
     };
@@ -159,12 +161,12 @@ fn sort_texts(former: Former<'_>, given: Given<'_>) -> Result<KeptTexts, Pipelin
         now.rename(|name| change.present_name(name).unwrap_or(name).to_owned());
         let same = |name: &str| {
             let now = change.present_name(name)?;
-            Some(description(before, name)? == description(given.task, now)?)
+            Some(description(before, name)? == description(input.task, now)?)
         };
         // What a person wrote does not depend on a description.
         let by_person = row.by.is_some();
         if row.classes().all(|name| same(name).is_some_and(|same| same || by_person)) {
-            let is_class = |name: &str| given.task.class_index(name).is_some();
+            let is_class = |name: &str| input.task.class_index(name).is_some();
             now.given = now.given.filter(|label| is_class(&label.label));
             texts.kept.push(now);
         } else {
@@ -175,35 +177,35 @@ fn sort_texts(former: Former<'_>, given: Given<'_>) -> Result<KeptTexts, Pipelin
         }
     }
     texts.next_id = next_id;
-    for rule in Edits::of(former.entries).rules(names::AUGMENTED) {
+    for rule in Edits::of(previous.entries).rules(names::AUGMENTED) {
         let Some(row) = rule.before.as_ref().filter(|_| rule.after.is_none()) else { continue };
         let now = change.present_name(&row.major);
-        let as_then = |now: &&str| description(before, &row.major) == description(given.task, now);
+        let as_then = |now: &&str| description(before, &row.major) == description(input.task, now);
         if let Some(now) = now.filter(as_then) {
             *texts.withdrawn.entry(now.to_owned()).or_default() += 1;
         }
     }
-    take_up_again(&mut texts, former, given);
+    restore(&mut texts, previous, input);
     Ok(texts)
 }
 
 /// Moves to `texts.kept` what an earlier change set aside and whose classes are as they were then,
 /// up to the number of texts that are wanted.
-fn take_up_again(texts: &mut KeptTexts, former: Former<'_>, given: Given<'_>) {
-    let change = &former.pending.change;
+fn restore(texts: &mut KeptTexts, previous: PreviousRun<'_>, input: RunInput<'_>) {
+    let change = &previous.pending.change;
     let now = |name: &str| change.renamed.get(name).map_or(name, String::as_str).to_owned();
     let mut seen: HashSet<String> = texts.kept.iter().map(|row| canonical(&row.text)).collect();
     let mut counts: HashMap<String, usize> = HashMap::new();
     for row in &texts.kept {
         *counts.entry(row.major.clone()).or_default() += 1;
     }
-    for SetAside { mut row, descriptions } in set_aside_now(former.entries) {
+    for SetAside { mut row, descriptions } in set_aside_now(previous.entries) {
         let as_then = |(name, then): (&String, &String)| {
-            description(given.task, &now(name)).is_some_and(|text| text == then)
+            description(input.task, &now(name)).is_some_and(|text| text == then)
         };
         row.rename(now);
         let count = counts.entry(row.major.clone()).or_default();
-        let wanted = *count < given.settings.augment.per_class;
+        let wanted = *count < input.settings.augment.per_class;
         if wanted && descriptions.iter().all(as_then) && seen.insert(canonical(&row.text)) {
             *count += 1;
             texts.kept.push(row);
@@ -223,8 +225,8 @@ struct Written {
 
 /// The rows of `augmented.jsonl`, and those that are only in the ledger: of an unfinished
 /// generation, or because a person removed the file.
-fn written(former: Former<'_>, given: Given<'_>) -> Result<Written, PipelineError> {
-    let Former { folder, entries, pending } = former;
+fn written(previous: PreviousRun<'_>, input: RunInput<'_>) -> Result<Written, PipelineError> {
+    let PreviousRun { folder, entries, pending } = previous;
     let there = folder.join(names::AUGMENTED).exists();
     let mut rows: Vec<AugmentedText> = match there {
         true => read_rows(folder, names::AUGMENTED, "the file must be readable")?,
@@ -236,13 +238,14 @@ fn written(former: Former<'_>, given: Given<'_>) -> Result<Written, PipelineErro
     });
     let settings: Settings = begun
         .and_then(|(settings, _)| toml::from_str(settings).ok())
-        .unwrap_or_else(|| given.settings.clone());
-    let prompts_sha256 = begun.map_or_else(|| given.prompts.sha256(), |(_, sha256)| sha256);
+        .unwrap_or_else(|| input.settings.clone());
+    let prompts_sha256 = begun.map_or_else(|| input.prompts.sha256(), |(_, sha256)| sha256);
     let made_with = made_with(&settings, prompts_sha256);
     let incomplete = !there || generation_is_unfinished(entries);
-    if incomplete && prompts_sha256 == given.prompts.sha256() {
+    if incomplete && prompts_sha256 == input.prompts.sha256() {
         let seeds = pending.before.draw_seeds(settings.run.seed);
-        let before = Given { task: &pending.before, settings: &settings, prompts: given.prompts };
+        let before =
+            RunInput { task: &pending.before, settings: &settings, prompts: input.prompts };
         let context = before.context(&seeds);
         let known: HashSet<String> = rows.iter().map(|row| canonical(&row.text)).collect();
         // A text that a person edited is known by its first form.
@@ -394,18 +397,18 @@ fn counted<'a>(majors: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 /// What is kept, redone, new and set aside if prompts changed.
-fn texts_line(texts: &KeptTexts, former: Former<'_>, given: Given<'_>) -> String {
-    let change = &former.pending.change;
-    let aside = set_aside_now(former.entries);
+fn texts_line(texts: &KeptTexts, previous: PreviousRun<'_>, input: RunInput<'_>) -> String {
+    let change = &previous.pending.change;
+    let aside = set_aside_now(previous.entries);
     let back = |row: &&AugmentedText| {
         aside.iter().any(|aside| (aside.row.id, &aside.row.text) == (row.id, &row.text))
     };
     let majors = |rows: &[&AugmentedText]| counted(rows.iter().map(|row| row.major.as_str()));
     let (again, kept): (Vec<&AugmentedText>, Vec<&AugmentedText>) =
         texts.kept.iter().partition(back);
-    let per_class = given.settings.augment.per_class;
+    let per_class = input.settings.augment.per_class;
     let missing = |new: bool| {
-        let classes = given.task.classes.iter().map(|class| class.name.as_str());
+        let classes = input.task.classes.iter().map(|class| class.name.as_str());
         let lacking = classes.filter(|name| change.added.iter().any(|add| add == name) == new);
         counted(lacking.flat_map(|name| {
             let there = texts.kept.iter().filter(|row| row.major == name).count();
@@ -414,13 +417,13 @@ fn texts_line(texts: &KeptTexts, former: Former<'_>, given: Given<'_>) -> String
         }))
     };
     // Imported texts bring their labels with them.
-    let asks = !is_imported(former.entries);
+    let asks = !is_imported(previous.entries);
     let mut redone: Vec<String> = missing(false).filter(|_| asks).into_iter().collect();
     redone.extend(asks.then(|| "all labels".to_owned()));
     let aside: Vec<&AugmentedText> = texts.set_aside.iter().map(|aside| &aside.row).collect();
     let parts = [
         ("kept", majors(&kept)),
-        ("taken up again", majors(&again)),
+        ("restored", majors(&again)),
         ("redone", asks.then(|| redone.join(", "))),
         ("new", missing(true).filter(|_| asks)),
         ("set aside", majors(&aside)),

@@ -41,7 +41,7 @@ impl Pipeline<'_> {
         let count = rows.len();
         if left_out > 0 {
             watch(Event::Note(format!(
-                "{left_out} rows of the file belong to classes that the task has no more: they are left out"
+                "{left_out} rows of the file belong to classes removed from the task and are skipped"
             )));
         }
         watch(Event::Begin { stage: "import", total: count, resumed: 0 });
@@ -100,7 +100,7 @@ fn class_named(task: &Task, entries: &[Entry], name: &str) -> Result<Option<Stri
     }
     let known: Vec<&str> = task.classes.iter().map(|class| class.name.as_str()).collect();
     Err(format!(
-        "the label{} is not a class of the task, which has {}",
+        "the label{} is not a class of the task (classes: {})",
         verbosity::quoted(name),
         known.join(", ")
     ))
@@ -133,7 +133,7 @@ fn read(file: &Path, task: &Task, entries: &[Entry]) -> Result<Imported, RunErro
         let shares = [("p", row.p), ("alpha", row.alpha)];
         for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
             if !(0.0..=1.0).contains(&share) {
-                return Err(wrong(format!("`{name}` is {share}; a number from 0 to 1 is wanted")));
+                return Err(wrong(format!("`{name}` is {share}; expected a number from 0 to 1")));
             }
         }
         let p = row.p.unwrap_or(1.0) as f32;

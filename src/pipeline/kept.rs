@@ -21,7 +21,7 @@ pub(super) fn made_with(settings: &Settings, prompts_sha256: &str) -> String {
 }
 
 /// Those of the texts `kept` by the last change that are of the teacher `identity` and of these
-/// settings; others are written anew, as if only the settings had changed.
+/// settings; others are generated again, as if only the settings had changed.
 pub(super) fn usable(
     kept: &KeptTexts,
     settings: &Settings,
@@ -50,7 +50,7 @@ pub(super) fn start(
     let fewer = kept.kept.len() - usable.as_ref().map_or(0, |usable| usable.kept.len());
     if fewer > 0 {
         watch(Event::Note(format!(
-            "{fewer} texts from before the task changed were made by another teacher or with other settings; they are written anew"
+            "{fewer} earlier texts were made by another teacher or with other settings; they are generated again"
         )));
     }
     usable

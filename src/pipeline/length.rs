@@ -99,7 +99,7 @@ mod tests {
         let Some(Event::Warning { message, hint }) = warning(&length, 512) else { panic!() };
         assert_eq!(
             message,
-            "3 of 90 training texts are longer than 64 tokens; what is beyond is cut"
+            "3 of 90 training texts are longer than 64 tokens; the rest of each is cut off"
         );
         assert!(hint.unwrap().contains("at most to 512"));
         let whole = TextLength { train: CutTexts { texts: 90, cut: 0 }, ..length };

@@ -7,7 +7,7 @@ use super::{
     Context, PipelineError,
     generate::rounds,
     gold,
-    grow::{self, Former, Given, Replies},
+    grow::{self, PreviousRun, Replies, RunInput},
     kept,
     scoring::Scoring,
     texts::{Piles, call},
@@ -52,15 +52,15 @@ pub(crate) struct Shown<'a> {
     pub questions: &'a [LabelledText],
 }
 
-/// What the run in `folder` has left to do with the task that is `given` and the teacher that has
-/// this identity. `embedder` as in [`Scoring::keys`]; `nearest` as in
+/// What the run in `folder` has left to do with the task of `input` and the teacher that has this
+/// identity. `embedder` as in [`Scoring::keys`]; `nearest` as in
 /// [`crate::augment::PromptContext::nearest`].
 ///
 /// # Errors
 /// A folder that is no run or of another task, a damaged file.
 pub(crate) fn remaining(
     folder: &Path,
-    given: Given<'_>,
+    input: RunInput<'_>,
     shown: Shown<'_>,
     teacher: &TeacherIdentity,
     nearest: &[Vec<usize>],
@@ -71,24 +71,25 @@ pub(crate) fn remaining(
     }
     let entries = entries(folder)?;
     let before = present_task(folder, &entries)?;
-    let pending = PendingChange::between(folder, before, given.task)?;
-    let former = pending.as_ref().map(|pending| Former { folder, entries: &entries, pending });
-    let outlook = former.map(|former| grow::outlook(former, given)).transpose()?;
-    let kept = outlook.as_ref().and_then(|outlook| outlook.changed.texts.as_ref());
+    let pending = PendingChange::between(folder, before, input.task)?;
+    let previous =
+        pending.as_ref().map(|pending| PreviousRun { folder, entries: &entries, pending });
+    let plan = previous.map(|previous| grow::plan_change(previous, input)).transpose()?;
+    let kept = plan.as_ref().and_then(|plan| plan.changed.texts.as_ref());
     let kept = kept.or_else(|| kept_texts(&entries));
-    let kept = kept.and_then(|texts| kept::usable(texts, given.settings, given.prompts, teacher));
+    let kept = kept.and_then(|texts| kept::usable(texts, input.settings, input.prompts, teacher));
 
-    let Given { task, settings, .. } = given;
+    let RunInput { task, settings, .. } = input;
     let known = keys(&entries);
     let texts = match is_imported(&entries) {
         true => Texts {
             known: read_rows(folder, names::AUGMENTED, "import the texts again")?,
             ..Texts::default()
         },
-        false => texts(&given.context(shown.requests), nearest, kept.as_ref(), teacher, &entries)?,
+        false => texts(&input.context(shown.requests), nearest, kept.as_ref(), teacher, &entries)?,
     };
     let unknown = |stage, texts: &[String]| -> Result<usize, PipelineError> {
-        let context = given.context(shown.questions);
+        let context = input.context(shown.questions);
         let keys = Scoring { stage, context }.keys(texts, teacher, embedder)?;
         let keys: HashSet<String> = keys.into_iter().collect();
         Ok(keys.iter().filter(|key| !known.contains(key.as_str())).count())
@@ -102,8 +103,7 @@ pub(crate) fn remaining(
         bare.extend(gold::seeds(task, settings).iter().map(|seed| seed.text.clone()));
     }
     let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
-    let (lines, warnings) =
-        outlook.map(|outlook| (outlook.lines, outlook.warnings)).unwrap_or_default();
+    let (lines, warnings) = plan.map(|plan| (plan.lines, plan.warnings)).unwrap_or_default();
     Ok(Remaining {
         lines,
         warnings,

@@ -96,10 +96,10 @@ impl Scoring<'_> {
         };
         watch(Event::Warning {
             message: format!(
-                "{} of the texts in questions are too long for the teacher and are cut at the end, {place} first",
+                "{} texts to label are too long for the teacher and are cut at the end; the first is {place}",
                 cut.len()
             ),
-            hint: Some("a teacher with a longer context reads them whole".to_owned()),
+            hint: Some("use a teacher with a longer context to avoid this".to_owned()),
         });
     }
 

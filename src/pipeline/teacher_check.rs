@@ -46,8 +46,8 @@ impl Pipeline<'_> {
         if !teacher.scores_any_text() {
             return Ok(None);
         }
-        let Some(exam) = Exam::new(&context, teacher, embedder)? else { return Ok(None) };
-        let requests = exam.requests();
+        let Some(test) = TeacherTest::new(&context, teacher, embedder)? else { return Ok(None) };
+        let requests = test.requests();
         let answered = calls::ask(&ScoreCalls, STAGE, run, requests, teacher, &mut *watch);
         let answered = match answered {
             // A recording without this check.
@@ -59,7 +59,7 @@ impl Pipeline<'_> {
         };
         let scored: Vec<Option<Scored>> =
             answered.into_iter().map(|Answered { reading, .. }| reading).collect();
-        let counts = exam.mark(&scored);
+        let counts = test.mark(&scored);
         run.finish_stage(STAGE, &counts, &[], Vec::new())?;
         Ok(told(&counts, watch))
     }
@@ -81,7 +81,7 @@ pub(crate) fn size(task: &Task, limit: usize) -> usize {
 }
 
 /// Questions about labelled examples, each of which is absent from its own prompt.
-pub(crate) struct Exam {
+pub(crate) struct TeacherTest {
     /// The names of the classes.
     names: Vec<String>,
     questions: Vec<Question>,
@@ -94,7 +94,7 @@ pub(crate) struct Exam {
     length_normalisation: bool,
 }
 
-impl Exam {
+impl TeacherTest {
     /// At most `teacher.check` questions, which fit the context of `teacher` as those of the later
     /// stages do; `None` if there is nothing to ask, or no embedder where the candidate classes
     /// need one.
@@ -241,13 +241,13 @@ mod tests {
         sample
     }
 
-    fn exam(sample: &Sample, limit: usize, shown: &[LabelledText]) -> Exam {
+    fn teacher_test(sample: &Sample, limit: usize, shown: &[LabelledText]) -> TeacherTest {
         let mut settings = Settings::default();
         settings.teacher.check = limit;
         let Sample { task, prompts, .. } = sample;
         let context = Context { task, seeds: shown, settings: &settings, prompts, seed: 3 };
         let mut teacher = ScriptedTeacher::new(|_| String::new());
-        Exam::new(&context, &mut teacher, Some(&FakeEmbedder(Vec::new()))).unwrap().unwrap()
+        TeacherTest::new(&context, &mut teacher, Some(&FakeEmbedder(Vec::new()))).unwrap().unwrap()
     }
 
     #[test]
@@ -257,12 +257,12 @@ mod tests {
             let task = Task { shots, ..sample.task.clone() };
             let shown = task.draw_seeds(3);
             assert_eq!(shown.len(), 2 * shots);
-            let exam = exam(&sample, 48, &shown);
+            let test = teacher_test(&sample, 48, &shown);
             let texts: HashSet<&str> =
-                exam.questions.iter().map(|question| question.text.as_str()).collect();
+                test.questions.iter().map(|question| question.text.as_str()).collect();
             assert!(sample.task.seeds.iter().all(|seed| texts.contains(seed.text.as_str())));
             assert!(texts.contains("pooled a"));
-            for question in &exam.questions {
+            for question in &test.questions {
                 let asked = question.prompt.matches(&question.text).count();
                 assert_eq!(asked, 1, "once, at the end: {}", question.prompt);
                 // Every class shows as many examples as the others.
@@ -276,7 +276,7 @@ mod tests {
     fn the_number_of_questions_is_bounded_and_the_classes_take_turns() {
         let sample = sample();
         let shown = sample.task.draw_seeds(3);
-        let of = |limit: usize| exam(&sample, limit, &shown);
+        let of = |limit: usize| teacher_test(&sample, limit, &shown);
         assert_eq!(of(3).gold, [0, 1, 0]);
         assert_eq!(of(3).requests().len(), 3);
         // Eight seeds and one text of the pool: the other one is a seed in other letters.

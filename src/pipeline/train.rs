@@ -50,7 +50,7 @@ impl Pipeline<'_> {
         if !leaks.is_empty() {
             watch(Event::Warning {
                 message: format!(
-                    "{} rows edited by hand stand in the test set and are not trained on",
+                    "{} rows edited by hand are also in the test set and are not trained on",
                     leaks.len()
                 ),
                 hint: Some("`promptmix filter` drops them".to_owned()),

@@ -19,7 +19,7 @@ pub(crate) fn junk_warning(junk: u64, parsed: u64) -> Option<String> {
     let share = share(junk, parsed)?;
     (share >= MUCH_JUNK).then(|| {
         format!(
-            "{junk} of {parsed} texts ({:.0} %) that the teacher wrote were junk; `junk.jsonl` has them with the reasons. A teacher that cannot keep to the form seldom knows the content: read some of those that were kept",
+            "{junk} of {parsed} texts ({:.0} %) that the teacher wrote were junk; see `junk.jsonl` for the reasons. A teacher that ignores the format often misses the content too: read some of the texts that were kept",
             100.0 * share
         )
     })
@@ -30,7 +30,7 @@ pub(crate) fn relabel_warning(changed: u64, total: u64) -> Option<String> {
     let share = share(changed, total)?;
     (share >= MUCH_CHANGED).then(|| {
         format!(
-            "relabelling changed {changed} of {total} labels ({:.0} %): the teacher does not recognise its own texts as what it was asked for, so either the texts or the labels are wrong. Compare A1, before relabelling, with A2, and read some of the texts",
+            "relabelling changed {changed} of {total} labels ({:.0} %): the teacher disagrees with the classes it was asked to write for, so the texts or the labels are wrong. Compare A1, before relabelling, with A2, and read some of the texts",
             100.0 * share
         )
     })

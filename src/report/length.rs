@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Tokens of a text that the student reads, and the texts that are longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextLength {
-    /// Tokens, the special ones included; what is beyond is cut.
+    /// Tokens, the special ones included; the rest is cut off.
     pub max_length: usize,
     /// Of the texts that the kept student is trained on.
     pub train: CutTexts,
@@ -31,10 +31,11 @@ impl TextLength {
             .filter(|(texts, _)| texts.cut > 0)
             .map(|(texts, what)| format!("{} of {} {what} texts", texts.cut, texts.texts))
             .collect();
-        let are = if parts.len() > 1 || self.train.cut + self.test.cut > 1 { "are" } else { "is" };
+        let several = self.train.cut + self.test.cut > 1;
+        let (are, each) = if several { ("are", "each") } else { ("is", "it") };
         (!parts.is_empty()).then(|| {
             format!(
-                "{} {are} longer than {} tokens; what is beyond is cut",
+                "{} {are} longer than {} tokens; the rest of {each} is cut off",
                 parts.join(" and "),
                 self.max_length
             )

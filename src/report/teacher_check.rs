@@ -81,31 +81,31 @@ impl TeacherCheck {
     }
 
     /// A sentence if the teacher is not shown to be better than guessing, or not better than the
-    /// examples are by themselves. A teacher without a mistake is never unfit.
+    /// nearest class by embedding. A teacher without a mistake is never unfit.
     pub(crate) fn warning(&self) -> Option<String> {
         let Self { accuracy, guessing, nearest, .. } = *self;
         if accuracy.mean >= 1.0 {
             return None;
         }
-        let found = format!("the teacher labels {} as people did", self.summary());
-        let guess = format!("guessing {:.0} %", 100.0 * guessing);
+        let found = format!("the teacher correctly labels {}", self.summary());
+        let guess = format!("guessing: {:.0} %", 100.0 * guessing);
         if accuracy.mean <= guessing {
             return Some(format!(
-                "{found}, {guess}: it does not know these classes, and what it writes and labels will teach a student little"
+                "{found} ({guess}): it does not know these classes, so its texts and labels are of little use for training"
             ));
         }
         if let Some(nearest) = nearest.filter(|nearest| accuracy.mean <= nearest.mean) {
             let shown = match accuracy.high < nearest.mean {
-                true => "its labels are worse than what the examples alone give",
-                false => "its labels are not shown to be better than what the examples alone give",
+                true => "its labels are worse than those of the nearest class",
+                false => "its labels are not shown to be better than those of the nearest class",
             };
             return Some(format!(
-                "{found}, the nearest class by the student's embeddings {}, {guess}: {shown}",
+                "{found} (nearest class by the student's embeddings: {}; {guess}): {shown}",
                 percent(&nearest)
             ));
         }
         (accuracy.low <= guessing).then(|| {
-            format!("{found}, {guess}: that few examples cannot tell its labels from guesses")
+            format!("{found} ({guess}): too few examples to tell its labels from guessing")
         })
     }
 }
@@ -152,14 +152,14 @@ mod tests {
         assert_eq!(fit.warning(), None);
         let guesses = check(48, 8, 8, Some(3)).warning().unwrap();
         assert!(guesses.contains("17 % (9-30) of 48"), "{guesses}");
-        assert!(guesses.contains("guessing 17 %: it does not know these classes"), "{guesses}");
+        assert!(guesses.contains("(guessing: 17 %): it does not know these classes"), "{guesses}");
         let below = check(48, 20, 8, Some(40)).warning().unwrap();
-        assert!(below.contains("embeddings 83 % (70-91), guessing 17 %"), "{below}");
-        assert!(below.contains("are worse than what the examples alone give"), "{below}");
+        assert!(below.contains("embeddings: 83 % (70-91); guessing: 17 %"), "{below}");
+        assert!(below.contains("are worse than those of the nearest class"), "{below}");
         let level = check(48, 38, 8, Some(39)).warning().unwrap();
-        assert!(level.contains("not shown to be better than what the examples"), "{level}");
+        assert!(level.contains("not shown to be better than those of the"), "{level}");
         let few = check(4, 3, 2, None).warning().unwrap();
-        assert!(few.contains("cannot tell its labels from guesses"), "{few}");
+        assert!(few.contains("too few examples to tell its labels"), "{few}");
         // Nothing is better than no mistake.
         assert_eq!(check(4, 4, 2, Some(4)).warning(), None);
     }

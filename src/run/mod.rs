@@ -50,7 +50,7 @@ pub enum RunError {
     Edit { path: PathBuf, line: usize, message: String, hint: String },
     #[error("{path} was edited while this command ran")]
     EditedMeanwhile { path: PathBuf },
-    #[error("{path} is of the task as it was before it changed")]
+    #[error("{path} is out of date: the task has changed since it was written")]
     Stale { path: PathBuf, stage: String },
     #[error("{path} belongs to another task: none of its classes is left")]
     OtherTask { path: PathBuf },
@@ -60,7 +60,7 @@ pub enum RunError {
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
     #[error("{path} is in use by another promptmix{}", process(.pid))]
     InUse { path: PathBuf, pid: Option<u32> },
-    #[error("nothing is written into {path}: {reason}")]
+    #[error("{path} is not safe to write to: {reason}")]
     Unsafe { path: PathBuf, reason: String },
     #[error("{path} is not a run folder: it holds other files")]
     NotARun { path: PathBuf },
@@ -99,7 +99,7 @@ impl Hint for RunError {
             }
             Self::InUse { .. } => "wait until it has finished, or choose another folder with --out",
             Self::Unsafe { .. } => {
-                "a link planted by another user would overwrite a file elsewhere; choose a folder of your own with --out, or take the right to write from others (`chmod go-w`) and put files in the place of links"
+                "choose a folder of your own with --out, or run `chmod go-w` on this one and replace its links with files"
             }
             Self::NotARun { .. } => "choose an empty or a new folder with --out",
             Self::SingleRun { .. } => "give the comparison a folder of its own with --out",

@@ -89,7 +89,7 @@ fn of_texts(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
             return Err(wrong("`text` is empty".to_owned()));
         }
         if let Some(p) = row.p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-            return Err(wrong(format!("`p` is {p}; a probability above 0 is wanted")));
+            return Err(wrong(format!("`p` is {p}; expected a number above 0 and at most 1")));
         }
         rows.push(row);
     }

@@ -37,14 +37,14 @@ impl Coverage {
         let unknown = share(self.unknown, self.tokens);
         if self.tokens >= LEAST && unknown > MAX_UNKNOWN {
             return Some(format!(
-                "the student's vocabulary lacks {:.0} % of what the texts consist of: it reads [UNK] in its place",
+                "the student's vocabulary does not cover the texts: {:.0} % of their tokens are [UNK]",
                 unknown * 100.0
             ));
         }
         let pieces = share(self.tokens.saturating_sub(self.others), self.letters);
         (self.letters >= LEAST && pieces > MAX_PIECES).then(|| {
             format!(
-                "the student's vocabulary lacks the words of the texts: it spells them, with {:.0} tokens for 10 letters",
+                "the student's vocabulary does not cover the texts: it splits words into single letters ({:.0} tokens per 10 letters)",
                 pieces * 10.0
             )
         })
@@ -113,7 +113,7 @@ mod tests {
         let warning = |text: &str| base.coverage(&[text; 20]).unwrap().warning();
         assert_eq!(warning("my card is lost, the train is late!"), None);
         let unknown = warning("это короткая фраза").unwrap();
-        assert!(unknown.contains("lacks 100 %") && unknown.contains("[UNK]"), "{unknown}");
+        assert!(unknown.contains("100 % of their tokens are [UNK]"), "{unknown}");
         // A few texts prove nothing.
         assert_eq!(base.coverage(&["это фраза"]).unwrap().warning(), None);
     }
@@ -124,10 +124,10 @@ mod tests {
             Coverage { tokens, unknown, letters, others }.warning()
         };
         assert_eq!(of(300, 2, 1000, 40), None);
-        assert!(of(950, 0, 1000, 40).unwrap().contains("9 tokens for 10 letters"));
+        assert!(of(950, 0, 1000, 40).unwrap().contains("9 tokens per 10 letters"));
         // A Chinese text with a Chinese vocabulary.
         assert_eq!(of(1000, 0, 60, 980), None);
-        assert!(of(1000, 200, 60, 980).unwrap().contains("lacks 20 %"));
+        assert!(of(1000, 200, 60, 980).unwrap().contains("20 % of their tokens"));
         assert_eq!(Coverage::default().warning(), None);
     }
 }

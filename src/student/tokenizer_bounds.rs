@@ -26,7 +26,7 @@ pub(super) fn check(tokenizer: &Value) -> Result<(), Fault> {
     let growth = tokenizer.get("normalizer").map_or(Some(1), |part| growth(part, 0));
     if growth.is_none_or(|growth| growth > MAX_GROWTH) {
         return Err(Fault::with_hint(
-            format!("its normalizer may make more than {MAX_GROWTH} bytes of one"),
+            format!("its normalizer can expand one byte to more than {MAX_GROWTH}"),
             FETCH,
         ));
     }
@@ -132,7 +132,7 @@ mod tests {
             json!({"type": "Precompiled", "precompiled_charsmap": map}),
         ] {
             let error = check(&json!({"normalizer": normalizer})).unwrap_err().to_string();
-            assert!(error.contains("normalizer may make"), "{normalizer}: {error}");
+            assert!(error.contains("normalizer can expand"), "{normalizer}: {error}");
         }
         for normalizer in [
             Value::Null,

@@ -278,7 +278,7 @@ impl Problem {
                 "use a short name on one line, such as \"password_reset\"".into()
             }
             Self::BadFormerName { .. } => {
-                "`formerly` is what this class, and no other, was called before".into()
+                "give the name this class had before; no other class may have it".into()
             }
             Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
             Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),

@@ -187,7 +187,7 @@ fn class_tables_are_checked() {
             "task.toml:16:8: class \"vpn\" is declared twice, first on line 9",
             "task.toml:18:8: class name \"\" is empty",
             "task.toml:20:8: class name \" a\" starts or ends with white space",
-            "task.toml:22:8: class name \"a\\u{7}\" contains a control character",
+            "task.toml:22:8: class name \"a\\u0007\" contains a control character",
         ]
     );
     assert_eq!(

@@ -138,7 +138,7 @@ fn the_weights_decide_how_large_a_network_may_be() {
     for layers in [3_u64, 10_000_000, 1 << 40] {
         student(&dir, "m", "bert", &[("num_hidden_layers", layers.into())]);
         let errors = refused(&dir, "m");
-        let line = format!("config.json has {layers} layers, the file holds 2");
+        let line = format!("config.json has {layers} layers, but the file has 2");
         assert!(errors.contains(&line), "{errors}");
     }
     for key in ["hidden_size", "vocab_size", "intermediate_size", "max_position_embeddings"] {
@@ -259,7 +259,7 @@ fn a_vocabulary_of_another_language_is_told_by_plan_and_predict() {
         let output = dir.run(args);
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{errors}");
-        errors.contains("vocabulary lacks")
+        errors.contains("vocabulary does not cover")
     };
     let russian = "\u{44d}\u{442}\u{43e} \u{444}\u{440}\u{430}\u{437}\u{430}\n".repeat(60);
     dir.write("foreign.txt", russian);
@@ -273,7 +273,7 @@ fn a_vocabulary_of_another_language_is_told_by_plan_and_predict() {
     // The fixture knows 73 tokens, few of them words of the task.
     let output = dir.run(&["plan", "task", "--student", "m"]);
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("vocabulary lacks"), "{errors}");
+    assert!(errors.contains("vocabulary does not cover"), "{errors}");
     assert!(errors.contains("distilbert-base-multilingual-cased"), "{errors}");
     assert!(!warned(&["plan", "task"]), "the pocket student was trained on such texts");
 }

@@ -191,7 +191,7 @@ fn the_audit_reports_what_is_not_recorded_and_other_changes_beside_recorded_ones
     let (code, printed) = audit();
     assert_eq!(code, Some(1));
     assert!(printed.contains("relabelled.jsonl was CHANGED"), "{printed}");
-    assert!(printed.contains("the next command on the run records that"), "{printed}");
+    assert!(printed.contains("the next command records the edit"), "{printed}");
     let before = fs::read(dir.path("out/ledger.jsonl")).unwrap();
     let listed = dir.ok(&["edits", "out"]);
     assert!(listed.contains("relabelled.jsonl: not recorded yet"), "{listed}");
@@ -302,7 +302,8 @@ fn added_rows_are_kept_and_those_moved_from_dropped_too_but_never_test_texts() {
     assert!(!asked.contains("\"kind\":\"scores\""), "all labels are given");
 
     let printed = told(&dir, &["filter", "out"]);
-    assert!(printed.contains("rows edited by hand are dropped: 1 stands in the test set"));
+    let dropped = "dropped 1 rows edited by hand: stands in the test set (1)";
+    assert!(printed.contains(dropped), "{printed}");
     let train = rows(&dir.path("out/train.jsonl"));
     let texts: Vec<&str> = train.iter().map(|row| row["text"].as_str().unwrap()).collect();
     assert!(texts.contains(&"my own text about a mouse"), "{texts:?}");
@@ -399,6 +400,6 @@ fn an_edit_is_recorded_once_wherever_the_program_is_killed() {
         edit(&dir, file, |rows| drop(rows.remove(0)));
     }
     let printed = told(&dir, &["train", "out"]);
-    assert!(printed.contains("rows taken as edited by hand in relabelled.jsonl"), "{printed}");
+    assert!(printed.contains("relabelled.jsonl has no copy to compare with"), "{printed}");
     assert!(!told(&dir, &["train", "out"]).contains("by hand"));
 }

@@ -247,7 +247,7 @@ fn texts_of_a_removed_class_are_set_aside_and_come_back_with_it() {
     task.seeds = SEEDS.to_vec();
     let plan = task.plan();
     let (said, new) = task.run();
-    assert!(said.contains("taken up again: ") && said.contains(" of `vpn_access`"), "{said}");
+    assert!(said.contains("restored: ") && said.contains(" of `vpn_access`"), "{said}");
     assert_eq!(planned(&plan).0, calls(&new).0);
     assert_eq!(calls(&new).0, 0, "{said}");
     let again = task.rows("augmented.jsonl");

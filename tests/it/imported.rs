@@ -49,7 +49,7 @@ fn an_invalid_row_is_reported_with_its_line() {
         ("{\"major\": \"password_reset\"}", "text"),
         (
             "{\"text\": \"x\", \"major\": \"password_reset\", \"relabel\": \"password_reset\", \"p\": 1.7}",
-            "`p` is 1.7; a number from 0 to 1 is wanted",
+            "`p` is 1.7; expected a number from 0 to 1",
         ),
         ("{\"text\": \"x\", \"major\": \"password_reset\", \"alpha\": 85}", "`alpha` is 85"),
         ("nonsense", "texts.jsonl:2"),

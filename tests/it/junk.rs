@@ -135,7 +135,7 @@ fn an_unfit_teacher_is_named_before_it_writes() {
     let printed = String::from_utf8(output.stdout).unwrap();
     let found = "of 9 labelled examples that its prompt did not show";
     assert!(printed.contains(found), "{printed}");
-    assert!(told.contains(found) && told.contains("guessing 33 %"), "{told}");
+    assert!(told.contains(found) && told.contains("guessing: 33 %"), "{told}");
     assert!(told.contains("hint: try a larger or instruction-tuned teacher"), "{told}");
 
     let run = |more: &[&str]| {

@@ -186,7 +186,7 @@ fn a_row_without_a_text_gets_a_reason_and_the_others_an_answer() {
         let mut args = vec!["predict", "--model", STUDENT, "--file", name];
         let output = dir.run(&args);
         let errors = crate::support::check_failure(&output);
-        assert!(errors.contains("1 of 3 rows could not be answered"), "{errors}");
+        assert!(errors.contains("1 of 3 rows could not be classified"), "{errors}");
         let found = rows(&String::from_utf8(output.stdout).unwrap());
         assert_eq!(found[1]["label"], Value::Null);
         let found_reason = found[1]["reason"].as_str().unwrap();
@@ -303,7 +303,7 @@ fn csv_is_quoted_and_carries_the_columns_of_the_input() {
     let (code, out, errors) = piped(&dir, &["--to", "csv"], jsonl);
     assert_eq!(code, 0, "{errors}");
     assert!(out.starts_with("text,n,label,") && out.lines().nth(2).unwrap().starts_with("x,,"));
-    assert!(errors.contains("1 of 2 rows have columns that the first row lacks"), "{errors}");
+    assert!(errors.contains("1 of 2 rows have columns that are not in the first row"), "{errors}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{
     cli::build,
     config::Settings,
-    pipeline::{Context, teacher_check::Exam},
+    pipeline::{Context, teacher_check::TeacherTest},
     prompt::Prompts,
     report::TeacherCheck,
     task::{LabelledText, Task},
@@ -23,8 +23,8 @@ pub(super) fn check(
     }
     let embedder = build::embedder(&build::student(settings)?)?;
     let context = Context { task, seeds, settings, prompts, seed: settings.run.seed };
-    let Some(exam) = Exam::new(&context, teacher, Some(&embedder))? else { return Ok(None) };
-    let requests = exam.requests();
+    let Some(test) = TeacherTest::new(&context, teacher, Some(&embedder))? else { return Ok(None) };
+    let requests = test.requests();
     let mut scored: Vec<Option<Scored>> = vec![None; requests.len()];
     teacher.score(&requests, &mut |event| {
         if let TeacherEvent::Answers(answers) = event {
@@ -34,5 +34,5 @@ pub(super) fn check(
         }
         Ok(())
     })?;
-    Ok(TeacherCheck::of_pairs(&exam.mark(&scored)))
+    Ok(TeacherCheck::of_pairs(&test.mark(&scored)))
 }

@@ -14,7 +14,7 @@ use crate::{
     embed::Embedder,
     pipeline::{
         self,
-        grow::Given,
+        grow::RunInput,
         remaining::{Remaining, remaining},
     },
     relabel::QuestionBuilder,
@@ -100,9 +100,9 @@ impl Resume {
             false => None,
         };
         let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
-        let given = Given { task, settings, prompts: &prompts };
-        let nearest = pipeline::nearest(&given.context(&seeds), embedder)?;
-        let remaining = remaining(run, given, plan.shown(), &plan.teacher, &nearest, embedder)?;
+        let input = RunInput { task, settings, prompts: &prompts };
+        let nearest = pipeline::nearest(&input.context(&seeds), embedder)?;
+        let remaining = remaining(run, input, plan.shown(), &plan.teacher, &nearest, embedder)?;
         Ok(Self { run: run.to_owned(), remaining })
     }
 
@@ -135,7 +135,7 @@ impl Resume {
         println!("{:<10}{}", "run", self.run.display());
         lines.iter().for_each(|line| println!("{:<10}{line}", ""));
         println!(
-            "{:<10}{requests} calls for {texts} texts, labels of {labels} texts and of {test_labels} of the test set",
+            "{:<10}{requests} calls for {texts} texts; labels for {labels} texts and {test_labels} test texts",
             "left"
         );
         let time = duration(self.seconds(plan), plan.speed.measured, "--teacher");

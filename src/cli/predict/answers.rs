@@ -188,13 +188,13 @@ impl<'a, W: Write> Answers<'a, W> {
         }
         if left_out > 0 {
             eprintln!(
-                "{left_out} of {rows} rows have columns that the first row lacks and that CSV leaves out; --to jsonl keeps them"
+                "{left_out} of {rows} rows have columns that are not in the first row; CSV omits them, --to jsonl keeps them"
             );
         }
     }
 
     /// # Errors
-    /// A row could not be answered.
+    /// A row could not be classified.
     pub(super) fn verdict(&self) -> anyhow::Result<()> {
         let Counts { rows, unanswered, .. } = self.counts;
         if unanswered == 0 {
@@ -202,8 +202,8 @@ impl<'a, W: Write> Answers<'a, W> {
         }
         let first = self.first_reason.as_deref().unwrap_or_default();
         Err(CommandError::new(
-            format!("{unanswered} of {rows} rows could not be answered, the first one is {first}"),
-            "the output has them without a label, each with its reason; the other rows are answered",
+            format!("{unanswered} of {rows} rows could not be classified; first: {first}"),
+            "`reason` in the output explains each; the other rows were classified",
         )
         .into())
     }

@@ -112,7 +112,7 @@ impl Edited<'_> {
                 continue;
             }
             let line: Line = serde_json::from_slice(line).map_err(|error| {
-                let hint = "each line is one JSON object with `text` and the labels; mend the line, or remove it to remove the row";
+                let hint = "each line is one JSON object with `text` and the labels; correct the line, or remove it to remove the row";
                 self.wrong(number, verbosity::json_fault(&error), hint)
             })?;
             if line.text.trim().is_empty() {
@@ -122,7 +122,7 @@ impl Edited<'_> {
             for (name, share) in shares.into_iter().filter_map(|(name, p)| Some((name, p?))) {
                 if !(0.0..=1.0).contains(&share) {
                     let message = format!("`{name}` is {share}");
-                    return Err(self.wrong(number, message, "a number from 0 to 1 is wanted"));
+                    return Err(self.wrong(number, message, "use a number from 0 to 1"));
                 }
             }
             lines.push(Line { number, ..self.with_present_names(line) });

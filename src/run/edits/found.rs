@@ -385,9 +385,9 @@ impl FileEdits {
     pub(crate) fn summary(&self) -> String {
         if self.whole {
             return format!(
-                "{} rows taken as edited by hand in {}: no copy is left to compare them with",
-                self.changes.len(),
-                self.file
+                "{} has no copy to compare with, so all {} rows are treated as edited by hand",
+                self.file,
+                self.changes.len()
             );
         }
         format!("{} by hand in {}", Tally::of(&self.changes).words(), self.file)

@@ -1,6 +1,5 @@
 //! A run folder whose task changes: one entry of the ledger decides, the files follow from it. A
-//! program that is killed in between finds out at the next start which of the two states is the
-//! present one.
+//! crash in between is resolved at the next start: the ledger tells which state is current.
 //!
 //! ```text
 //! task.json.next ─► entry in the ledger ─► set-aside.jsonl augmented.jsonl settings.toml

@@ -44,6 +44,6 @@ pub struct KeptTexts {
 pub struct SetAside {
     #[serde(flatten)]
     pub row: AugmentedText,
-    /// The descriptions of its classes, by name. It is taken up again when they are as they were.
+    /// The descriptions of its classes, by name. It is restored when they are as they were.
     pub descriptions: BTreeMap<String, String>,
 }

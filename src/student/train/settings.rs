@@ -57,9 +57,9 @@ pub(crate) struct TrainSettings {
     pub weight_decay: f64,
     /// Share of the steps over which the learning rate rises (paper: 0.1).
     pub warmup_share: f64,
-    /// Tokens per text, the two special ones included (paper: 50); what is beyond is cut. `"auto"`:
+    /// Tokens per text, the two special ones included (paper: 50); the rest is cut off. `"auto"`:
     /// as many as 98 % of all texts of the task need, rounded up to a multiple of 16, at least 64,
-    /// at most what the encoder and the memory take.
+    /// at most what the encoder supports and memory allows.
     pub max_length: Auto,
     /// Bound on the global norm of the gradients; 0 for none.
     pub clip_norm: f64,

@@ -80,7 +80,7 @@ impl Checkpoint {
         let held = self.entries.keys().filter_map(number).collect::<BTreeSet<usize>>();
         let message = match (held.len(), self.foreign()) {
             (0, Some(foreign)) => foreign,
-            (held, _) => format!("config.json has {layers} layers, the file holds {held}"),
+            (held, _) => format!("config.json has {layers} layers, but the file has {held}"),
         };
         Err(self.fault(Fault::with_hint(message, TAKE_CONFIG_AND_WEIGHTS)))
     }
@@ -130,18 +130,18 @@ impl Checkpoint {
             match number.and_then(|number| number.parse::<usize>().ok()) {
                 Some(at) if at >= spec.layers.len() => *layers.entry(at).or_default() += 1,
                 _ if name.ends_with("token_type_embeddings.weight") => faults.push(format!(
-                    "{shown} {:?} is surplus: DistilBERT has no token types",
+                    "unexpected tensor {shown} {:?}: DistilBERT has no token types",
                     entry.shape
                 )),
                 _ => faults.push(format!(
-                    "{shown} {:?} is surplus: the network that config.json describes has no such part",
+                    "unexpected tensor {shown} {:?}: the model in config.json has no such part",
                     entry.shape
                 )),
             }
         }
         faults.extend(layers.into_iter().map(|(at, count)| {
             format!(
-                "config.json has {} layers, the file holds layer {at} ({layer}{at}, {count} tensors)",
+                "config.json has {} layers, but the file has layer {at} ({layer}{at}, {count} tensors)",
                 spec.layers.len()
             )
         }));

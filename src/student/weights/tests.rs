@@ -118,20 +118,20 @@ fn surplus_tensors_are_named() {
         tensors.extend(above.collect::<Vec<_>>());
     };
     let error = message(changed("distilbert", 3, layer));
-    let line = "config.json has 2 layers, the file holds layer 2 (distilbert.transformer.layer.2, 16 tensors)";
+    let line = "config.json has 2 layers, but the file has layer 2 (distilbert.transformer.layer.2, 16 tensors)";
     assert!(error.contains(line), "{error}");
 
     let error = message(changed("distilbert", 0, |tensors| {
         let name = "distilbert.embeddings.token_type_embeddings.weight";
         tensors.insert(name.to_owned(), zeros(&[2, 16], DType::F32));
     }));
-    assert!(error.contains("[2, 16] is surplus: DistilBERT has no token types"), "{error}");
+    assert!(error.contains("weight [2, 16]: DistilBERT has no token types"), "{error}");
 
     let error = message(changed("bert", 0, |tensors| {
         let name = "encoder.layer.0.attention.self.distance_embedding.weight";
         tensors.insert(name.to_owned(), zeros(&[9, 8], DType::F32));
     }));
-    assert!(error.contains("distance_embedding.weight [9, 8] is surplus: the netw"), "{error}");
+    assert!(error.contains("distance_embedding.weight [9, 8]: the model in"), "{error}");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn more_layers_than_the_file_can_hold_are_refused_before_they_are_described() {
     for layers in [3, 1 << 20, 1 << 40, usize::MAX] {
         let error = open("bert").check_layers(layers).unwrap_err();
         assert!(error.hint().is_some());
-        let line = format!("config.json has {layers} layers, the file holds 2");
+        let line = format!("config.json has {layers} layers, but the file has 2");
         assert!(error.to_string().contains(&line), "{error}");
     }
     open("distilbert").check_layers(2).unwrap();

@@ -162,11 +162,22 @@ pub(crate) fn unsafe_to_write(path: &Path) -> Option<String> {
         if ![user, 0].contains(&owner) && user != 0 {
             return Some(format!("it belongs to another user (number {owner})"));
         }
-        if mode & 0o002 != 0 {
+        if mode & 0o002 != 0 && has_modes(path) {
             return Some(format!("every user may write to it (mode {mode:o})"));
         }
     }
     link_in(path).map(|link| format!("{} in it is a symbolic link", link.display()))
+}
+
+/// Whether the file system of the folder `path` keeps permissions. A drive with FAT, or one of
+/// Windows in its subsystem for Linux, shows the same for everything.
+#[cfg(unix)]
+fn has_modes(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let probe = new_beside(&path.join("probe"));
+    let mode = create_anew(&probe).and_then(|file| Ok(file.metadata()?.permissions().mode()));
+    let _ = fs::remove_file(&probe);
+    mode.map_or(true, |mode| mode & 0o077 == 0)
 }
 
 /// The first link in the folder `path` or below, by its path relative to `path`.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     config::AugmentSettings,
     dataset::AugmentedText,
-    filter::junk::{Junk, Reference, Verdict, judge},
+    filter::junk::{Junk, Place, Reference, Verdict, judge},
     prompt::reply,
     task::Task,
 };
@@ -44,13 +44,13 @@ impl Screen {
         Self { reference, rows: Vec::new() }
     }
 
-    /// The row of a text that answers `prompt`, cleaned; `None` if the text is junk.
-    pub(super) fn pass(&mut self, prompt: &str, row: AugmentedText) -> Option<AugmentedText> {
+    /// The row of a text at `place`, cleaned; `None` if the text is junk.
+    pub(super) fn pass(&mut self, place: &Place<'_>, row: AugmentedText) -> Option<AugmentedText> {
         let Some(reference) = &self.reference else {
             let text = reply::bare(&row.text).to_owned();
             return Some(AugmentedText { text, ..row });
         };
-        let (cleaned, reasons) = match judge(&row.text, prompt, reference) {
+        let (cleaned, reasons) = match judge(&row.text, place, reference) {
             Verdict::Keep => return Some(row),
             Verdict::Cleaned(text, removed) => (Some(text), removed),
             Verdict::Drop(junk) => (None, vec![junk]),

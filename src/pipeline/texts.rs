@@ -12,6 +12,7 @@ use crate::{
     augment::{Method, ParsedText, PromptContext, PromptRequest},
     config::AugmentSettings,
     dataset::AugmentedText,
+    filter::junk::Reply,
     prompt::reply::{LIST_CUE, ReplyFault},
     run::{KeptTexts, RunFolder, key},
     task::Task,
@@ -97,11 +98,14 @@ impl Counts {
             return Vec::new();
         };
         self.parsed += texts.len();
+        let lines: Vec<&str> = texts.iter().map(|line| line.text.as_str()).collect();
+        let share = request.mix.map(|(_, percent)| percent);
+        let reply = Reply::new(&request.prompt, share, &lines);
         let row =
             |ParsedText { text, class }| (class, row(task, request, text, class, teacher_sha256));
-        let rows = texts.into_iter().map(row);
+        let rows = texts.into_iter().map(row).enumerate();
         let passed = rows
-            .filter_map(|(class, row)| Some((class, screen.pass(&request.prompt, row)?)))
+            .filter_map(|(at, (class, row))| Some((class, screen.pass(&reply.place(at), row)?)))
             .collect();
         (self.junk, self.cleaned) = screen.counts();
         passed

@@ -20,15 +20,15 @@ fn recorded() -> String {
     let password = [
         "12",
         "**password_reset**",
-        "a_b_c",
+        "set password_reset here",
         "Dear [Your Name], it is gone",
         "GET /api/x",
-        "1. I lost my password (Hardware fault)",
+        "- I lost my password. (Hardware fault)",
     ];
     let hardware = [
         "34",
         "**hardware_fault**",
-        "x_y_z",
+        "set hardware_fault here",
         "Dear {name}, help",
         "GET /api/y",
         "**my mouse** is broken",
@@ -60,7 +60,7 @@ fn junk_is_replaced_counted_and_explained() {
     let texts = rows(&out.join("augmented.jsonl"));
     assert_eq!(texts.len(), 18, "the next round replaces what was dropped");
     let text = |row: &serde_json::Value| row["text"].as_str().unwrap().to_owned();
-    assert!(texts.iter().any(|row| text(row) == "I lost my password"));
+    assert!(texts.iter().any(|row| text(row) == "I lost my password."));
     assert!(texts.iter().any(|row| text(row) == "my mouse is broken"));
     assert!(texts.iter().all(|row| !text(row).contains(['*', '_', '[', '{', '/'])));
 

@@ -12,6 +12,8 @@ pub(super) struct Known {
     pub(super) names: Vec<Vec<String>>,
     /// The number of names that are those of classes; they come first.
     pub(super) classes: usize,
+    /// The names of classes that are identifiers (`card_arrival`), in lower case.
+    identifiers: Vec<String>,
     /// The descriptions, as words.
     pub(super) descriptions: Vec<Vec<String>>,
     /// The words that stand before a colon.
@@ -22,25 +24,9 @@ pub(super) struct Known {
     pub(super) longest: usize,
 }
 
-/// Speakers and fields, as chat formats and small models write them before a text.
-const LABELS: [&str; 16] = [
-    "user",
-    "assistant",
-    "system",
-    "human",
-    "ai",
-    "bot",
-    "customer",
-    "client",
-    "agent",
-    "q",
-    "a",
-    "text",
-    "example",
-    "input",
-    "output",
-    "response",
-];
+/// Speakers, as chat formats and small models write them before a text.
+const LABELS: [&str; 9] =
+    ["user", "assistant", "human", "ai", "bot", "customer", "agent", "q", "a"];
 
 impl Known {
     /// Of `task`, whose texts may have up to `longest` characters.
@@ -51,9 +37,18 @@ impl Known {
         names.extend([words(&task.item), words(&task.items)]);
         let descriptions: Vec<Vec<String>> =
             task.classes.iter().map(|class| words(&class.description)).collect();
+        let lower = task.classes.iter().map(|class| class.name.to_lowercase());
+        let identifiers = lower.filter(|name| name.trim_matches('_').contains('_')).collect();
         let labels =
             LABELS.iter().map(|label| vec![(*label).to_owned()]).chain(names.clone()).collect();
-        Self { classes, descriptions, labels, scripts: scripts(&texts(task)), names, longest }
+        let scripts = scripts(&texts(task));
+        Self { names, classes, identifiers, descriptions, labels, scripts, longest }
+    }
+
+    /// Whether `text` names a class as programs do.
+    pub(super) fn has_identifier_of_class(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        self.identifiers.iter().any(|name| text.contains(name))
     }
 
     /// Whether a letter in `script` is foreign to the task. Latin words stand in texts of all

@@ -2,17 +2,19 @@
 //! prompt, Markdown, several texts in one line, words in another script.
 //!
 //! Every form is a [`Junk`] with a rule. A rule either cleans a text, which is kept without its
-//! bracket or list mark, or drops it. What counts as junk depends on the task: a form that one of
+//! bracket or list mark, or drops it. A rule that is not sure keeps the text. What counts as junk depends on the task: a form that one of
 //! its labelled examples has is legitimate, and its rule is off ([`Reference`]). So numbers are no
 //! junk where the examples are numbers, and Markdown is none where they are written in it.
 
 mod echo;
 mod known;
+mod place;
 mod reference;
 mod rules;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use place::{Place, Reply};
 pub(crate) use reference::Reference;
 
 /// A form of junk, and the reason for which a text was cleaned or dropped.
@@ -23,31 +25,31 @@ pub(crate) enum Junk {
     Quotes,
     /// `- `, `2. `, `a) ` before the text.
     ListMark,
-    /// `**bold**`, `` `code` ``, `# heading`.
+    /// `**bold**`, `## heading`.
     Markdown,
-    /// A bracket that names a class or gives percentages, as in `… (85% a, 15% b)`.
+    /// A bracket that names classes or gives their shares, as in `… (85% a, 15% b)`.
     ClassNote,
     /// The name of a class, a speaker or the kind of text before a colon.
     Label,
-    /// Nothing is left after cleaning.
+    /// Neither letter nor number nor emoji, perhaps only after cleaning.
     Empty,
-    /// No letter: `12`, `28 %`.
+    /// Nothing but numbers: `12`, `28 %`.
     BareNumber,
     /// Only names of classes, or a class's description.
     ClassName,
-    /// A name as programs write it: `acc_pay`.
+    /// A class, or another name of the prompt, as programs write it: `card_arrival`.
     Identifier,
     /// A single word, where every example has several.
     SingleWord,
     /// Sentences of the prompt.
     Echo,
-    /// `GET /api/…`, tags, code fences, JSON.
+    /// Nothing but a request (`GET /api/…`), tags, a code fence or JSON.
     Code,
-    /// A second list number or speaker within the line.
+    /// The next number of the list or a second speaker within the line.
     SeveralTexts,
     /// Words in a script that the task does not use.
     OtherScript,
-    /// `[Your Name]`, `<name>`, `{date}`, `___`.
+    /// `[Your Name]`, `<name>`, `{date}`.
     Placeholder,
     /// The text breaks off: an open bracket, a comma at the end, the longest length.
     CutOff,
@@ -86,13 +88,13 @@ pub(crate) enum Verdict {
     Drop(Junk),
 }
 
-/// Judges `text`, which a teacher wrote in reply to `prompt`.
-pub(crate) fn judge(text: &str, prompt: &str, reference: &Reference) -> Verdict {
-    let (cleaned, removed) = clean(text, reference);
-    if reference.echoes(&cleaned, prompt) {
+/// Judges `text`, which stands at `place` in a reply.
+pub(crate) fn judge(text: &str, place: &Place<'_>, reference: &Reference) -> Verdict {
+    let (cleaned, removed) = clean(text, place, reference);
+    if reference.echoes(&cleaned, place.prompt()) {
         return Verdict::Drop(Junk::Echo);
     }
-    if let Some(junk) = reference.fault(&cleaned) {
+    if let Some(junk) = reference.fault(&cleaned, place) {
         return Verdict::Drop(junk);
     }
     match removed.is_empty() {
@@ -102,12 +104,14 @@ pub(crate) fn judge(text: &str, prompt: &str, reference: &Reference) -> Verdict 
 }
 
 /// `text` without what surrounds it, and what was removed. One layer can hide another, as in
-/// `- "1. text (28%)"`, so the rules take turns until none applies; each one shortens the text.
-fn clean(text: &str, reference: &Reference) -> (String, Vec<Junk>) {
+/// `- "1. text (90%)"`, so the rules take turns until none applies; each one shortens the text.
+fn clean(text: &str, place: &Place<'_>, reference: &Reference) -> (String, Vec<Junk>) {
     let mut text = text.trim().to_owned();
     let mut removed = Vec::new();
     loop {
-        let Some((junk, shorter)) = reference.cleaned(&text) else { return (text, removed) };
+        let Some((junk, shorter)) = reference.cleaned(&text, place) else {
+            return (text, removed);
+        };
         text = shorter.trim().to_owned();
         if !removed.contains(&junk) {
             removed.push(junk);

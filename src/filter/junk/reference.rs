@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::{
     Junk, echo,
     known::{self, Known},
-    rules::{self, Cleaning, Fault},
+    place::Place,
+    rules::{self, Cleaning, Context, Fault},
 };
 use crate::task::Task;
 
@@ -23,9 +24,10 @@ impl Reference {
     pub(crate) fn new(task: &Task, longest: usize) -> Self {
         let known = Known::new(task, longest);
         let seeds: Vec<&str> = task.seeds.iter().map(|seed| seed.text.trim()).collect();
-        let cleans = |rule: &Cleaning| !seeds.iter().any(|seed| rule(seed, &known).is_some());
+        let example = Context { known: &known, place: &Place::EXAMPLE };
+        let cleans = |rule: &Cleaning| !seeds.iter().any(|seed| rule(seed, example).is_some());
         let cleaning = rules::CLEANING.into_iter().filter(|(_, rule)| cleans(rule)).collect();
-        let refuses = |rule: &Fault| !seeds.iter().any(|seed| rule(seed, &known));
+        let refuses = |rule: &Fault| !seeds.iter().any(|seed| rule(seed, example));
         let faults = rules::FAULTS.into_iter().filter(|(_, rule)| refuses(rule)).collect();
         let own = known::texts(task);
         let own_runs = own.iter().flat_map(|text| echo::runs(&echo::words(text))).collect();
@@ -33,16 +35,15 @@ impl Reference {
     }
 
     /// `text` without the first thing that does not belong to it, and what that was.
-    pub(super) fn cleaned(&self, text: &str) -> Option<(Junk, String)> {
-        self.cleaning.iter().find_map(|(junk, rule)| Some((*junk, rule(text, &self.known)?)))
+    pub(super) fn cleaned(&self, text: &str, place: &Place<'_>) -> Option<(Junk, String)> {
+        let context = Context { known: &self.known, place };
+        self.cleaning.iter().find_map(|(junk, rule)| Some((*junk, rule(text, context)?)))
     }
 
     /// The first form for which a cleaned `text` is dropped.
-    pub(super) fn fault(&self, text: &str) -> Option<Junk> {
-        if !text.chars().any(char::is_alphanumeric) {
-            return Some(Junk::Empty);
-        }
-        self.faults.iter().find(|(_, rule)| rule(text, &self.known)).map(|(junk, _)| *junk)
+    pub(super) fn fault(&self, text: &str, place: &Place<'_>) -> Option<Junk> {
+        let context = Context { known: &self.known, place };
+        self.faults.iter().find(|(_, rule)| rule(text, context)).map(|(junk, _)| *junk)
     }
 
     /// Whether most of `text` stands in `prompt`, outside of examples and classes.

@@ -94,8 +94,8 @@ impl RunFolder {
     }
 
     /// Checks that `file` is of the present task: that one of `stages`, which write it, has run
-    /// since the task changed. A change of the test set, or of examples that no prompt shows, leaves
-    /// texts and labels valid.
+    /// since the task changed. A change of the test set, or of examples that no prompt shows,
+    /// leaves texts and labels valid.
     ///
     /// # Errors
     /// [`RunError::Stale`].

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     augment::sample::{Sample, seed},
     dataset::AugmentedText,
+    hint::Hint,
     run::ledger::SetAside,
 };
 
@@ -86,7 +87,7 @@ fn the_ledger_decides_whether_a_change_happened() {
     // An import without labels leaves the labels of the one before it behind.
     run.finish_stage("import", &[], &[], Vec::new()).unwrap();
     let error = run.check_current(&["relabel", "import"], names::RELABELLED).unwrap_err();
-    assert!(crate::hint::one_line(&error).contains("`relabel`"), "{error}");
+    assert!(error.hint().unwrap().contains("`relabel`"), "{error}");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::{
     borrow::Cow,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::limits::{MAX_ROW, MAX_ROWS, MAX_TEXT};
+use super::limits::{MAX_FAULTS, MAX_ROW, MAX_ROWS, MAX_TEXT};
 use crate::{hint::Hint, printable::excerpt, suggest::nearest, verbosity};
 
 /// How many faults one message lists; the rest are counted.
@@ -87,7 +88,7 @@ impl fmt::Display for Fault {
 pub enum Problem {
     /// A label that is not a class of the task.
     #[error("unknown label{}", verbosity::quoted(label))]
-    UnknownLabel { label: String, classes: Vec<String> },
+    UnknownLabel { label: String, classes: Arc<[String]> },
     /// A text without a single visible character.
     #[error("empty text")]
     EmptyText,
@@ -368,7 +369,8 @@ impl TaskError {
 fn listed(faults: &[Fault]) -> String {
     let mut lines: Vec<String> = faults.iter().take(LISTED).map(Fault::to_string).collect();
     if faults.len() > LISTED {
-        lines.push(format!("… and {} more faults", faults.len() - LISTED));
+        let least = if faults.len() < MAX_FAULTS { "" } else { "at least " };
+        lines.push(format!("… and {least}{} more faults", faults.len() - LISTED));
     }
     lines.join("\n")
 }

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sha2::{Digest, Sha256};
@@ -52,6 +53,7 @@ impl Task {
         let mut loader = Loader {
             files,
             manifest: &manifest,
+            names: manifest.classes.iter().map(|class| class.name.0.clone()).collect(),
             labels: HashMap::new(),
             alike: HashMap::new(),
             hash: Sha256::new(),
@@ -116,6 +118,8 @@ struct LocatedText {
 struct Loader<'a> {
     files: &'a Files<'a>,
     manifest: &'a Manifest,
+    /// The names of the classes, which faults share.
+    names: Arc<[String]>,
     /// The classes by their names, as [`names::canonical`] writes them.
     labels: HashMap<String, usize>,
     /// The classes by their names, as [`names::folded`] writes them.
@@ -151,6 +155,9 @@ impl Loader<'_> {
         let mut texts = Vec::with_capacity(rows.len());
         let mut twins = HashSet::new();
         for Row { text, label } in rows {
+            if self.faults.is_full() {
+                break;
+            }
             match self.labels.get(label.value.as_str()) {
                 Some(&found) => texts.push(LocatedText {
                     labelled: LabelledText { text: text.value, label: found },
@@ -175,7 +182,7 @@ impl Loader<'_> {
     fn unknown(&self, label: String, twins: &mut HashSet<String>) -> Option<Problem> {
         let classes = &self.manifest.classes;
         let Some(&twin) = self.alike.get(&names::folded(&label)) else {
-            let classes = classes.iter().map(|class| class.name.0.clone()).collect();
+            let classes = Arc::clone(&self.names);
             return Some(Problem::UnknownLabel { label, classes });
         };
         let (other, place) = classes[twin].name.clone();

@@ -94,6 +94,22 @@ fn an_unknown_label_is_reported_with_its_place_and_the_nearest_class() {
 }
 
 #[test]
+fn a_file_with_the_wrong_label_column_takes_no_memory_for_each_row() {
+    let rows: String =
+        (0..5000).map(|row| format!("{{\"text\": \"{row}\", \"label\": \"{row}\"}}\n")).collect();
+    let result = load(&format!("{HEAD}{DATA}"), &[("seeds.jsonl", &rows)]);
+    let Err(TaskError::Faults { faults }) = result else { panic!("the task loaded") };
+    assert_eq!(faults.len(), limits::MAX_FAULTS);
+    let names = |fault: &fault::Fault| match &fault.problem {
+        Problem::UnknownLabel { classes, .. } => classes.as_ptr(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(names(&faults[0]), names(&faults[999]));
+    let message = TaskError::Faults { faults }.to_string();
+    assert!(message.ends_with("… and at least 980 more faults"), "{message}");
+}
+
+#[test]
 fn empty_and_repeated_texts_are_faults() {
     let seeds = format!(
         "{SEEDS}{}\n{}\n{}\n",

@@ -386,3 +386,59 @@ fn a_run_stands_for_its_student_and_a_pointer_is_named() {
     dir.write("run/student/model.safetensors", "<!DOCTYPE html>");
     assert!(dir.fails(&["predict", "--model", "run", "my card"]).contains("web page"));
 }
+
+#[test]
+fn an_empty_text_is_answered_with_a_reason() {
+    let dir = TestDir::new();
+    let output = dir.run(&["predict", "--model", STUDENT, ""]);
+    let errors = crate::support::check_failure(&output);
+    assert!(errors.contains("1 of 1 rows could not be classified"), "{errors}");
+    let found = rows(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!((found.len(), &found[0]["label"]), (1, &Value::Null));
+    assert_eq!(found[0]["reason"], "TEXT:1:1: empty text");
+    let (code, out, _) = piped(&dir, &["--whole"], b"");
+    assert_eq!((code, rows(&out)[0]["reason"].as_str()), (2, Some("stdin:1:1: empty text")));
+    assert_eq!(piped(&dir, &[], b""), (0, String::new(), String::new()));
+}
+
+#[test]
+fn broken_rows_before_the_first_whole_one_take_no_columns_from_csv() {
+    let dir = TestDir::new();
+    let csv = |jsonl: &str| {
+        let (code, out, _) = piped(&dir, &["--format", "jsonl", "--to", "csv"], jsonl.as_bytes());
+        assert_eq!(code, 2);
+        let mut reader = csv::Reader::from_reader(out.as_bytes());
+        let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        (header.join(","), reader.records().map(Result::unwrap).collect::<Vec<_>>())
+    };
+    let (header, found) = csv("{\"text\n{}\n{\"id\": 7, \"text\": \"my card\"}\n");
+    assert_eq!(header, "id,text,label,probability,truncated,reason");
+    assert_eq!((found[0].get(0), found[0].get(1)), (Some(""), Some("")));
+    assert!(found[0].get(5).unwrap().starts_with("stdin:1:"), "{found:?}");
+    assert!(found[1].get(5).unwrap().starts_with("stdin:2:"), "{found:?}");
+    assert_eq!((found.len(), found[2].get(0), found[2].get(1)), (3, Some("7"), Some("my card")));
+    // Not even one row is whole, or too many are broken to wait for it.
+    let (header, found) = csv("{\n");
+    assert_eq!((header.as_str(), found.len()), ("label,probability,truncated,reason", 1));
+    let (header, found) = csv(&format!("{}{{\"text\": \"my card\"}}\n", "5\n".repeat(3000)));
+    assert_eq!((header.as_str(), found.len()), ("label,probability,truncated,reason", 3001));
+}
+
+#[test]
+fn a_client_that_writes_an_array_gets_each_answer() {
+    let dir = TestDir::new();
+    let (mut child, mut stdin, stdout) = start(&dir, &[]);
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(stdout).lines().try_for_each(|line| send.send(line.unwrap()))
+    });
+    for object in
+        ["[{\"text\": \"my card\"}", ", {\"text\": \"the train\"}", ", {\"text\": \"why\"}]"]
+    {
+        stdin.write_all(object.as_bytes()).unwrap();
+        let answer = receive.recv_timeout(Duration::from_secs(60)).expect("an answer");
+        assert!(object.contains(rows(&answer)[0]["text"].as_str().unwrap()));
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}

@@ -16,6 +16,8 @@ use crate::{
 
 /// Bytes after which the output is written although more predictions are at hand.
 const BUFFER: usize = 64 << 10;
+/// CSV: rows without a column that wait for the first row with some, whose columns make the header.
+const WAITING: usize = 1000;
 /// The columns that are added. An input column of such a name gets another one.
 const ADDED: [&str; 6] = ["label", "best", "probability", "probabilities", "truncated", "reason"];
 
@@ -29,6 +31,8 @@ pub(super) struct Answers<'a, W> {
     rows: Vec<u8>,
     /// CSV: the columns of the input, once they are printed.
     header: Option<Vec<String>>,
+    /// CSV: the cells that are added to rows before the header.
+    waiting: Vec<Vec<String>>,
     counts: Counts,
     /// Why the first row without an answer has none.
     first_reason: Option<String>,
@@ -54,8 +58,17 @@ impl<'a, W: Write> Answers<'a, W> {
         format: OutputFormat,
         below: Option<f32>,
     ) -> Self {
-        let (rows, counts) = (Vec::new(), Counts::default());
-        Self { student, out, format, below, rows, header: None, counts, first_reason: None }
+        Self {
+            student,
+            out,
+            format,
+            below,
+            rows: Vec::new(),
+            header: None,
+            waiting: Vec::new(),
+            counts: Counts::default(),
+            first_reason: None,
+        }
     }
 
     /// Answers all rows. Returns how many there were.
@@ -68,7 +81,7 @@ impl<'a, W: Write> Answers<'a, W> {
             match answer {
                 Ok((row, prediction)) => self.write(row, prediction.as_ref())?,
                 Err(error) => {
-                    self.flush()?;
+                    self.end()?;
                     return Err(error);
                 }
             }
@@ -76,8 +89,16 @@ impl<'a, W: Write> Answers<'a, W> {
                 self.flush()?;
             }
         }
-        self.flush()?;
+        self.end()?;
         Ok(self.counts.rows)
+    }
+
+    /// Prints what is left, also if no row had a column.
+    fn end(&mut self) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            self.write_header(Vec::new())?;
+        }
+        self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -106,20 +127,27 @@ impl<'a, W: Write> Answers<'a, W> {
                 writeln!(self.rows, "{}", Value::Object(row))?;
             }
             OutputFormat::Csv => {
-                if self.header.is_none() {
-                    self.write_header(fields.keys().cloned().collect())?;
-                }
-                let header = self.header.as_deref().unwrap_or_default();
-                let known = header.iter().filter(|name| fields.contains_key(*name)).count();
-                self.counts.left_out += usize::from(known < fields.len());
-                let cells =
-                    header.iter().map(|name| fields.get(name).map_or_else(String::new, cell));
                 let added = added.iter().filter(|(name, _)| *name != "probabilities");
-                let cells = cells.chain(added.map(|(_, value)| cell(value)));
-                write_record(&mut self.rows, cells)?;
+                self.write_cells(&fields, added.map(|(_, value)| cell(value)).collect())?;
             }
         }
         Ok(())
+    }
+
+    /// A row of CSV. One that is broken has no columns for a header: it waits for one that has.
+    fn write_cells(&mut self, fields: &Map<String, Value>, added: Vec<String>) -> io::Result<()> {
+        if self.header.is_none() && fields.is_empty() && self.waiting.len() < WAITING {
+            self.waiting.push(added);
+            return Ok(());
+        }
+        if self.header.is_none() {
+            self.write_header(fields.keys().cloned().collect())?;
+        }
+        let header = self.header.as_deref().unwrap_or_default();
+        let known = header.iter().filter(|name| fields.contains_key(*name)).count();
+        self.counts.left_out += usize::from(known < fields.len());
+        let cells = header.iter().map(|name| fields.get(name).map_or_else(String::new, cell));
+        write_record(&mut self.rows, cells.chain(added))
     }
 
     /// The columns that are added to a row.
@@ -151,6 +179,7 @@ impl<'a, W: Write> Answers<'a, W> {
         added
     }
 
+    /// Writes the header, and the rows that waited for it.
     fn write_header(&mut self, names: Vec<String>) -> io::Result<()> {
         let fields = names.into_iter().map(|name| (name, Value::Null)).collect();
         let names: Vec<String> = renamed(fields).into_iter().map(|(name, _)| name).collect();
@@ -161,6 +190,10 @@ impl<'a, W: Write> Answers<'a, W> {
         });
         let cells = names.iter().cloned().chain(added.map(|name| (*name).to_owned()));
         write_record(&mut self.rows, cells)?;
+        for added in self.waiting.drain(..) {
+            let empty = std::iter::repeat_n(String::new(), names.len());
+            write_record(&mut self.rows, empty.chain(added))?;
+        }
         self.header = Some(names);
         Ok(())
     }

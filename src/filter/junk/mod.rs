@@ -2,9 +2,10 @@
 //! prompt, Markdown, several texts in one line, words in another script.
 //!
 //! Every form is a [`Junk`] with a rule. A rule either cleans a text, which is kept without its
-//! bracket or list mark, or drops it. A rule that is not sure keeps the text. What counts as junk depends on the task: a form that one of
-//! its labelled examples has is legitimate, and its rule is off ([`Reference`]). So numbers are no
-//! junk where the examples are numbers, and Markdown is none where they are written in it.
+//! bracket or list mark, or drops it. A rule that is not sure keeps the text. What counts as junk
+//! depends on the task: a form that one of its labelled examples has is legitimate, and its rule is
+//! off ([`Reference`]). So numbers are no junk where the examples are numbers, and Markdown is none
+//! where they are written in it.
 
 mod echo;
 mod known;

@@ -293,7 +293,7 @@ impl Edited<'_> {
         if self.classes.iter().any(|class| class == label) {
             return Ok(());
         }
-        let (label, classes) = (label.to_owned(), self.classes.to_vec());
+        let (label, classes) = (label.to_owned(), self.classes.into());
         let problem = Problem::UnknownLabel { label, classes };
         Err(self.wrong(line, problem.to_string(), problem.hint()))
     }

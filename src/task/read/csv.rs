@@ -15,13 +15,19 @@ use super::{
         limits::MAX_ROW,
     },
     Field, Lines, Places, Record,
-    columns::{Columns, Picked, fold},
+    columns::{Columns, Picked},
     input::{Input, Part},
     unique,
 };
 
 /// Bytes that are read again after quotes that are never closed.
 const AGAIN: usize = 64 << 20;
+
+/// Bytes of a header line that goes on while a quote is open.
+const MAX_HEADER: usize = 64 << 10;
+
+/// What separates fields, in the order in which they are tried.
+pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// Columns of a file.
 const MAX_COLUMNS: usize = 10_000;
@@ -63,38 +69,28 @@ impl<'a> Csv<'a> {
         columns: &Columns,
     ) -> Result<Option<(Self, Picked)>, Vec<Fault>> {
         let mut sep = None;
-        let (header, place) = loop {
+        let first = loop {
             let Some(first) = input.line(true).map_err(|fault| vec![fault])? else {
                 return Ok(None);
             };
-            if let Some(fault) = first.fault {
-                return Err(vec![fault]);
-            }
             let line = first.text.trim_matches(['\r', '\n']);
+            let line = line.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(line);
             match line.strip_prefix("sep=").map(str::as_bytes) {
                 // Excel's own way of naming the separator.
                 Some(&[separator]) => sep = Some(separator),
-                _ if line.is_empty() => {}
-                _ => break open_header(&mut input, first)?,
+                _ if line.is_empty() && first.fault.is_none() => {}
+                _ => break first,
             }
         };
         let candidates = match sep {
             Some(separator) => vec![separator],
-            None => vec![preferred, b',', b';', b'\t', b'|'],
+            None => {
+                let others = SEPARATORS.into_iter().filter(|other| *other != preferred);
+                std::iter::once(preferred).chain(others).collect()
+            }
         };
-        let guesses = candidates.iter().map(|&separator| Header::split(&header, separator));
-        let mut guesses: Vec<Header> =
-            guesses.collect::<Result<_, _>>().map_err(|(at, message)| {
-                let problem = Problem::InvalidCsv { message: message.to_owned() };
-                vec![input.fault(Lines::of(&header).place_from(place, at), problem)]
-            })?;
-        // The first of the best: a separator that gives the columns, then one that gives the most.
-        let best = guesses.iter().enumerate().max_by_key(|(number, guess)| {
-            let found = columns.pick(&guess.names).map_or(0, |picked| 1 + picked.certainty);
-            (found, guess.names.len(), std::cmp::Reverse(*number))
-        });
-        let best = best.map_or(0, |(number, _)| number);
-        let Header { dialect, names } = guesses.swap_remove(best);
+        let place = first.place;
+        let Header { dialect, names } = open_header(&mut input, first, &candidates, columns)?;
         let mut picked = columns.pick(&names).map_err(|problems| {
             problems.into_iter().map(|problem| input.fault(place, problem)).collect::<Vec<_>>()
         })?;
@@ -111,6 +107,17 @@ impl<'a> Csv<'a> {
 
     pub(super) fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Whether no line of the next record has arrived.
+    pub(super) fn pauses(&self) -> bool {
+        let Some(bytes) = self.input.at_hand() else { return false };
+        let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let blank = bytes.iter().take_while(|byte| is_break(byte)).count();
+        let bytes = &bytes[blank..];
+        // A carriage return ends a line once it is known that no line feed follows.
+        let end = bytes.iter().position(is_break);
+        !end.is_some_and(|at| bytes[at] == b'\n' || at + 1 < bytes.len())
     }
 
     /// The next record; `None` at the end.
@@ -184,17 +191,55 @@ impl<'a> Csv<'a> {
     }
 }
 
-/// The header record, of which `first` is the first line, and its place.
-fn open_header(input: &mut Input<'_>, first: Part) -> Result<(String, (usize, usize)), Vec<Fault>> {
-    let mut header = first.text;
+/// The header that starts with the line `first`, split by the first of the best `separators`: one
+/// that gives the columns, then one that gives the most.
+///
+/// # Errors
+/// A line cannot be read, or the first of the separators gives no record and no other gives the
+/// columns.
+fn open_header(
+    input: &mut Input<'_>,
+    first: Part,
+    separators: &[u8],
+    columns: &Columns,
+) -> Result<Header, Vec<Fault>> {
+    let mut text = first.text.clone();
+    let mut lines = vec![first];
+    let mut guesses: Vec<Guess> = separators.iter().map(|&it| Guess::new(it)).collect();
     // A quoted name may go over several lines.
-    while header.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 && header.len() < 1 << 16 {
-        match input.line(true).map_err(|fault| vec![fault])? {
-            Some(line) => header.push_str(&line.text),
-            None => break,
+    loop {
+        let open = guesses.iter_mut().map(|guess| guess.split(&text)).fold(false, |a, b| a | b);
+        let fault = lines.last().is_some_and(|line| line.fault.is_some());
+        if !open || fault || text.len() >= MAX_HEADER {
+            break;
         }
+        let Some(line) = input.line(true).map_err(|fault| vec![fault])? else { break };
+        text.push_str(&line.text);
+        lines.push(line);
     }
-    Ok((header, first.place))
+    let mut headers: Vec<_> = guesses.into_iter().map(|guess| guess.header(&text)).collect();
+    let best = headers.iter().enumerate().filter_map(|(number, header)| {
+        let (Header { names, .. }, _) = header.as_ref().ok()?;
+        let found = columns.pick(names).map_or(0, |picked| 1 + picked.certainty);
+        Some((found, names.len(), std::cmp::Reverse(number)))
+    });
+    let best = best.max().filter(|(found, ..)| *found > 0 || headers[0].is_ok());
+    let (header, end) =
+        headers.swap_remove(best.map_or(0, |best| best.2.0)).map_err(|(at, message)| {
+            let problem = Problem::InvalidCsv { message: message.to_owned() };
+            vec![input.fault(Lines::of(&text).place_from(lines[0].place, at), problem)]
+        })?;
+    // Lines that only another separator asked for are rows.
+    let starts = lines.iter().scan(0, |start, line| {
+        *start += line.text.len();
+        Some(*start - line.text.len())
+    });
+    let own = starts.take_while(|start| *start <= end).count();
+    input.give_back(lines.split_off(own).into_iter());
+    match lines.into_iter().find_map(|line| line.fault) {
+        Some(fault) => Err(vec![fault]),
+        None => Ok(header),
+    }
 }
 
 struct Header {
@@ -202,32 +247,49 @@ struct Header {
     names: Vec<String>,
 }
 
-impl Header {
-    fn split(text: &str, separator: u8) -> Result<Self, (usize, &'static str)> {
-        let split = |spaced: bool| {
-            let mut splitter = Splitter::new(Dialect { separator, spaced });
-            match splitter.split(text) {
-                Split::Done => Ok(splitter),
-                Split::Open(quote) => Err((quote, NEVER_CLOSED)),
-                Split::Stray { at, .. } => Err((at, AFTER_QUOTE)),
+/// A header as one separator splits it, with and without spaces behind the separators.
+struct Guess {
+    ways: [(Splitter, Split); 2],
+}
+
+impl Guess {
+    fn new(separator: u8) -> Self {
+        let way = |spaced: bool| (Splitter::new(Dialect { separator, spaced }), Split::Open(0));
+        Self { ways: [way(true), way(false)] }
+    }
+
+    /// Goes on with `text`, which starts with what was given before. Returns whether it is open.
+    fn split(&mut self, text: &str) -> bool {
+        let mut open = false;
+        for (splitter, split) in &mut self.ways {
+            if matches!(split, Split::Open(_)) {
+                *split = splitter.split(text);
+                open |= matches!(split, Split::Open(_));
             }
+        }
+        open
+    }
+
+    /// The header and the byte behind its last field; or the byte at which it is broken, and why.
+    fn header(self, text: &str) -> Result<(Header, usize), (usize, &'static str)> {
+        let [(spaced, way), (plain, other)] = self.ways;
+        let splitter = match (way, other) {
+            (Split::Done, _) if spaced.is_spaced(text) => spaced,
+            (_, Split::Done) => plain,
+            (_, Split::Open(quote)) => return Err((quote, NEVER_CLOSED)),
+            (_, Split::Stray { at, .. }) => return Err((at, AFTER_QUOTE)),
         };
-        let plain = split(false)?;
-        let spaced = plain.fields.len() > 1
-            && plain.fields[1..].iter().all(|field| text[field.clone()].starts_with(' '));
-        let splitter = if spaced { split(true)? } else { plain };
         let names = splitter.fields.iter().map(|field| value(&text[field.clone()])).collect();
-        Ok(Self { dialect: splitter.dialect, names })
+        Ok((Header { dialect: splitter.dialect, names }, splitter.at))
     }
 }
 
-/// Whether `line` may be a header with the columns: one of the separators gives them by name.
-pub(super) fn is_header(line: &str, columns: &Columns) -> bool {
-    let split = |separator: u8| Header::split(line, separator).ok();
-    [b',', b';', b'\t', b'|'].into_iter().filter_map(split).any(|header| {
-        let names: Vec<String> = header.names.iter().map(|name| fold(name)).collect();
-        columns.pick(&names).is_ok_and(|picked| picked.is_named)
-    })
+/// The fields of the first record of `text`, split by `separator`; `None` if it is broken or does
+/// not end.
+pub(super) fn first_record(text: &str, separator: u8) -> Option<Vec<String>> {
+    let mut guess = Guess::new(separator);
+    guess.split(text);
+    guess.header(text).ok().map(|(header, _)| header.names)
 }
 
 const NEVER_CLOSED: &str = "the quote that opens here is never closed";
@@ -267,6 +329,15 @@ struct Splitter {
 impl Splitter {
     fn new(dialect: Dialect) -> Self {
         Self { dialect, fields: Vec::new(), start: 0, at: 0, quoted: false }
+    }
+
+    /// Whether a space follows each separator.
+    fn is_spaced(&self, record: &str) -> bool {
+        let bytes = record.as_bytes();
+        let spaced = |field: &Range<usize>| bytes[..field.start].ends_with(b" ");
+        self.dialect.separator != b' '
+            && self.fields.len() > 1
+            && self.fields[1..].iter().all(spaced)
     }
 
     /// Goes on with `record`, which starts with what was given before.

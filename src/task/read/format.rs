@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use super::{super::fault::Problem, columns::Columns, csv};
+use super::{
+    super::fault::Problem,
+    columns::{Columns, fold},
+    csv,
+};
 
 /// How the texts of a file are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +94,37 @@ fn starts_json(bytes: &[u8]) -> bool {
     matches!(rest.trim_ascii_start(), [b'"' | b'}', ..])
 }
 
-/// Whether the first line is a header with the text column.
+/// Words of the name of a column that tells a header line from a sentence.
+const NAME_WORDS: usize = 3;
+
+/// Whether the first line is a header with the text column: one of the separators gives it by name.
+/// A sentence may have `text` between two commas, too. Where each line may be a text, a header has
+/// short names only and as many as the next record has fields.
 fn starts_header(bytes: &[u8], columns: &Columns) -> bool {
-    let line = bytes.split(|byte| *byte == b'\n' || *byte == b'\r').next().unwrap_or_default();
-    std::str::from_utf8(line).is_ok_and(|line| line.len() < 4096 && csv::is_header(line, columns))
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let end = bytes.iter().position(is_end).unwrap_or(bytes.len());
+    let Ok(line) = std::str::from_utf8(&bytes[..end]) else { return false };
+    if line.len() >= 4096 {
+        return false;
+    }
+    let rest = String::from_utf8_lossy(bytes[end..].trim_ascii_start());
+    let may_be_texts = columns.text.is_empty() && columns.label.is_none();
+    csv::SEPARATORS.into_iter().any(|separator| {
+        let Some(names) = csv::first_record(line, separator) else { return false };
+        let folded: Vec<String> = names.iter().map(|name| fold(name)).collect();
+        let is_named = columns.pick(&folded).is_ok_and(|picked| picked.is_named);
+        let is_short = |name: &String| name.split_whitespace().count() <= NAME_WORDS;
+        is_named
+            && (!may_be_texts || names.iter().all(is_short) && fits(&rest, separator, names.len()))
+    })
+}
+
+/// Whether the first record of `rest` has `width` fields. One that does not end yet may have fewer.
+fn fits(rest: &str, separator: u8, width: usize) -> bool {
+    let ends = rest.contains(['\n', '\r']);
+    match csv::first_record(rest, separator) {
+        Some(fields) if ends => fields.len() == width,
+        Some(fields) => fields.len() <= width,
+        None => true,
+    }
 }

@@ -93,9 +93,9 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Whether no further line is available yet, as far as can be told without blocking.
-    pub(super) fn pauses(&self) -> bool {
-        self.queue.is_empty() && !self.bytes.buffer().contains(&b'\n')
+    /// The bytes that are at hand without blocking; `None` if a whole line is.
+    pub(super) fn at_hand(&self) -> Option<&[u8]> {
+        self.queue.is_empty().then(|| self.bytes.buffer())
     }
 
     pub(super) fn fault(&self, place: (usize, usize), problem: Problem) -> Fault {

@@ -64,6 +64,17 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Whether the next object has not begun to arrive, or as a line has not arrived.
+    pub(super) fn pauses(&self) -> bool {
+        let Some(bytes) = self.input.at_hand() else { return false };
+        let between = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b']');
+        match self.layout {
+            Layout::Lines => !bytes.trim_ascii_start().contains(&b'\n'),
+            Layout::Array(_) | Layout::Sequence => bytes.iter().all(between),
+            Layout::Over => false,
+        }
+    }
+
     /// Checks what follows the last object.
     fn end(&mut self) -> Result<(), Fault> {
         let layout = std::mem::replace(&mut self.layout, Layout::Over);

@@ -145,13 +145,20 @@ impl Source<'_> {
     }
 }
 
-/// The faults found so far.
+/// The faults found so far, about [`MAX_FAULTS`] at most.
 #[derive(Default)]
 pub(super) struct Faults(pub Vec<Fault>);
 
 impl Faults {
     pub(super) fn add(&mut self, file: &str, place: (usize, usize), problem: Problem) {
-        self.0.push(Fault { place: Place::new(file, place), problem });
+        if !self.is_full() {
+            self.0.push(Fault { place: Place::new(file, place), problem });
+        }
+    }
+
+    /// Whether there are so many that no more are looked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_FAULTS
     }
 
     /// The value, or all faults.
@@ -287,7 +294,7 @@ fn rows(source: &Source<'_>, columns: &Columns, faults: &mut Faults) -> Vec<Tabl
             rows.push(row);
         } else {
             faults.0.append(&mut row.faults);
-            if faults.0.len() >= MAX_FAULTS {
+            if faults.is_full() {
                 return rows;
             }
         }

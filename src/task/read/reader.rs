@@ -56,6 +56,7 @@ pub(crate) struct Row {
 pub(crate) struct Reader<'a> {
     name: String,
     rows: Rows<'a>,
+    pipe: bool,
     columns: Columns,
     /// The names of the text columns, and that of the label. JSON has them from its first row on.
     picked: Option<(Vec<String>, Option<String>)>,
@@ -106,12 +107,12 @@ impl<'a> Reader<'a> {
         let mut reader = Self {
             name: name.to_owned(),
             rows: Rows::Empty,
+            pipe: matches!(origin, Origin::Pipe(_)),
             columns: columns.clone(),
             picked: None,
             notes: Vec::new(),
         };
         let mut start = [0; 4];
-        let pipe = matches!(origin, Origin::Pipe(_));
         let bytes: Box<dyn Read + Send + 'a> = match origin {
             Origin::File(mut file) => {
                 let length = read_up_to(&mut file, &mut start).map_err(unreadable)?;
@@ -131,7 +132,7 @@ impl<'a> Reader<'a> {
             }
             Origin::Pipe(bytes) => bytes,
         };
-        reader.open_text(bytes, format, pipe)?;
+        reader.open_text(bytes, format)?;
         Ok(reader)
     }
 
@@ -155,13 +156,13 @@ impl<'a> Reader<'a> {
         &mut self,
         bytes: Box<dyn Read + Send + 'a>,
         format: Option<Format>,
-        pipe: bool,
     ) -> Result<(), Vec<Fault>> {
         let one = |fault: Fault| vec![fault];
         let mut input = Input::new(&self.name, bytes).map_err(one)?;
         self.notes.append(&mut input.notes);
         let ahead = input.ahead().map_err(one)?;
-        if ahead.is_empty() {
+        // Nothing is no row, unless it was said to be one.
+        if ahead.is_empty() && format != Some(Format::Whole) {
             return Ok(());
         }
         let guessed = format::guess(&self.name, ahead, &self.columns);
@@ -174,7 +175,7 @@ impl<'a> Reader<'a> {
                 Some(format)
             }
             // What is typed or piped are texts.
-            (None, Ok(None)) => pipe.then_some(Format::Text),
+            (None, Ok(None)) => self.pipe.then_some(Format::Text),
             (None, Err(problem)) => return Err(vec![input.fault((0, 0), problem)]),
         };
         if format == Some(Format::Text) && !self.columns.text.is_empty() {
@@ -226,14 +227,18 @@ impl<'a> Reader<'a> {
         Some(format!("{}: {notes}", self.name))
     }
 
-    /// Whether the next row is not available yet, as far as can be told without blocking.
+    /// Whether the next row has not arrived yet, as far as can be told without blocking. A file
+    /// never pauses.
     pub(crate) fn pauses(&self) -> bool {
-        match &self.rows {
-            Rows::Text(input) | Rows::Whole(input) => input.pauses(),
-            Rows::Csv(csv) => csv.input.pauses(),
-            Rows::Json(json) => json.input.pauses(),
-            Rows::Parquet(_) | Rows::Empty => false,
-        }
+        self.pipe
+            && match &self.rows {
+                Rows::Text(input) | Rows::Whole(input) => {
+                    input.at_hand().is_some_and(|bytes| !bytes.contains(&b'\n'))
+                }
+                Rows::Csv(csv) => csv.pauses(),
+                Rows::Json(json) => json.pauses(),
+                Rows::Parquet(_) | Rows::Empty => false,
+            }
     }
 
     /// The names of the columns, where they are known before the first row.

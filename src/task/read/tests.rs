@@ -13,6 +13,7 @@ use super::*;
 use crate::hint::Hint;
 
 mod exports;
+mod pipes;
 
 /// The rows and the faults (as `place: message`) of an embedded file.
 fn read(name: &str, bytes: &[u8]) -> (Vec<Row>, Vec<String>) {

@@ -96,8 +96,8 @@ fn without_enclosing(text: &str, mark: char) -> Option<String> {
     is_phrase.then(|| inner.to_owned())
 }
 
-/// Removes a share of the mix before the name of a class, and a bracket at either end that gives one or names
-/// a class.
+/// Removes a share of the mix before the name of a class, and a bracket at either end that gives
+/// one or names a class.
 fn without_class_note(text: &str, context: Context<'_>) -> Option<String> {
     static SHARE: LazyLock<Regex> =
         LazyLock::new(|| regex(r"^(\d{1,3})(?:\.\d+)?\s?%\s*(?:[-–—:|]\s*)+"));

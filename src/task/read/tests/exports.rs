@@ -9,6 +9,10 @@ const TWO: [(&str, &str); 2] = [("the café; \"late\"", "a"), ("second", "b")];
 fn files_as_spreadsheets_and_libraries_write_them_are_read() {
     let csv = "text,label\n\"the café; \"\"late\"\"\",a\nsecond,b\n";
     let semicolons = csv.replace(",a", ";a").replace(",b", ";b").replace("text,", "text;");
+    let quoted = csv.replace("text,label", "\"text\",\"label\"");
+    let quoted_semicolons = semicolons.replace("text;label", "\"text\";\"label\"");
+    let quoted_tabs = "\"text\"\t\"label\"\n\"the café; \"\"late\"\"\"\t\"a\"\n\"second\"\t\"b\"\n";
+    let row_names = "\"\";\"text\";\"label\"\r\n\"1\";\"the café; \"\"late\"\"\";\"a\"\r\n\"2\";\"second\";\"b\"\r\n";
     let tabs = semicolons.replace("t;label", "t\tlabel").replace(";a", "\ta").replace(";b", "\tb");
     let spaced = csv.replace(",label", ", label").replace(",a", ", a").replace(",b", ", b");
     let headers = csv.replace("text,label", " Text ,LABEL");
@@ -35,6 +39,17 @@ fn files_as_spreadsheets_and_libraries_write_them_are_read() {
         ("x.csv", bytes(&spaced)),
         ("x.csv", bytes(&headers)),
         ("x.csv", bytes(&format!("{csv},\n,\n"))),
+        ("x.csv", bytes(&quoted)),
+        ("x.csv", bytes(&format!("\u{feff}{quoted_semicolons}"))),
+        ("x.csv", bytes(&format!("\"sep=;\"\r\n{quoted_semicolons}"))),
+        ("x.csv", bytes(&quoted_tabs.replace('\t', "|"))),
+        ("x.csv", bytes(quoted_tabs)),
+        ("x.tsv", bytes(quoted_tabs)),
+        ("x.txt", bytes(quoted_tabs)),
+        ("x.csv", bytes(row_names)),
+        ("x.csv.gz", gzip(row_names.as_bytes())),
+        ("x.csv", row_names.chars().map(|c| c as u32 as u8).collect()),
+        ("x.csv", utf16(row_names, u16::to_le_bytes)),
         ("x.tsv", bytes(&tabs)),
         ("x.txt", bytes(&tabs)),
         ("export", bytes(csv)),
@@ -57,6 +72,43 @@ fn files_as_spreadsheets_and_libraries_write_them_are_read() {
         let (rows, faults) = read(name, &bytes);
         assert_eq!(faults, Vec::<String>::new(), "{name} {bytes:?}");
         assert_eq!(pairs(&rows), TWO, "{name} {bytes:?}");
+    }
+}
+
+#[test]
+fn quoted_names_of_columns_may_hold_separators_quotes_and_line_breaks() {
+    for (header, separator) in [
+        ("\"id, number\",\"text\",\"label\"", ","),
+        ("\"id; number\";\"text\";\"label\"", ";"),
+        ("\"id;\nnumber\";text;\"label\"", ";"),
+        ("\"the \"\"id\"\"\"\ttext\t\"label\"", "\t"),
+        ("id, \"text\", \"label\"", ", "),
+        ("\"a, b\", \"text\", \"label\"", ", "),
+        ("size 5\",text,label", ","),
+        ("\"x\",\"text\",\"label\"", ","),
+        // Another separator takes the second quote for one that opens a name.
+        ("a;\"b,text,label", ","),
+    ] {
+        let quoted = format!("1{separator}\"two\nlines, \"\"q\"\"; x\"{separator}\"a\"");
+        let csv = format!("{header}\n{quoted}\n2{separator}plain{separator}b\n");
+        for csv in [csv.clone(), format!("\u{feff}{csv}"), csv.replace('\n', "\r\n")] {
+            let (rows, faults) = read("x.csv", csv.as_bytes());
+            assert_eq!(faults, Vec::<String>::new(), "{csv}");
+            assert_eq!(rows[0].text.value.replace('\r', ""), "two\nlines, \"q\"; x", "{csv}");
+            assert_eq!((&*rows[1].text.value, &*rows[1].label.value), ("plain", "b"), "{csv}");
+        }
+    }
+}
+
+#[test]
+fn a_header_that_no_separator_splits_is_a_fault_of_the_first() {
+    for (header, fault) in [
+        ("\"text\" x,label", "x.csv:1:7: invalid CSV: text after the closing quote"),
+        ("text,\"label", "x.csv:1:6: invalid CSV: the quote that opens here is never closed"),
+        ("\"text,label", "x.csv:1:1: invalid CSV: the quote that opens here is never closed"),
+    ] {
+        let csv = format!("{header}\na,b\n");
+        assert_eq!(read("x.csv", csv.as_bytes()).1, [fault], "{header}");
     }
 }
 

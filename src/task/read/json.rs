@@ -103,9 +103,10 @@ impl<'a> Json<'a> {
         if let Some(fault) = fault {
             return Record::broken(place, fault);
         }
+        // The end first: a value of white space alone, such as a vertical tab, has no indent left.
+        text.truncate(text.trim_end().len());
         let indent = text.len() - text.trim_start().len();
         let place = Lines::of(&text[..indent]).place_from(place, indent);
-        text.truncate(text.trim_end().len());
         text.drain(..indent);
         let lines = Lines::of(&text);
         let broken = |at: usize, problem: Problem| {

@@ -100,3 +100,11 @@ fn a_sentence_is_no_header() {
         assert_eq!(texts(table), wanted, "{table}");
     }
 }
+
+#[test]
+fn a_value_of_white_space_alone_is_a_fault() {
+    for content in ["[\u{b}", "[{\"text\": \"a\"}, \u{b}\u{b}]", "{\"text\": \"a\"}\n\u{2028}\n"] {
+        let rows: Vec<_> = crate::testing::read_rows("x.json", content.as_bytes()).collect();
+        assert!(rows.iter().any(Result::is_err) || rows.len() == 1, "{rows:?}");
+    }
+}

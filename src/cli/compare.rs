@@ -106,10 +106,8 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     if grid.rows.iter().any(|row| row.needs_teacher()) {
         teachers.iter().try_for_each(build::require_teacher)?;
     }
-    let bases = students.iter().map(build::student).collect::<anyhow::Result<Vec<_>>>()?;
-    for settings in &students {
-        preflight::check(settings, &task, &args.out)?;
-    }
+    let opened = students.iter().map(|settings| preflight::check(settings, &task, &args.out));
+    let bases = opened.collect::<anyhow::Result<Vec<_>>>()?;
     let first = bases.first().context("there is always a student")?;
     let embedder = build::embedder(first)?;
 

@@ -76,15 +76,14 @@ pub(super) fn watch(quiet: bool) -> Box<dyn FnMut(Event) + Send> {
     Box::new(move |event| progress.show(event))
 }
 
-/// Gives the pipeline the embeddings of its student, which is returned.
-fn add_embedder(pipeline: &mut Pipeline<'_>) -> anyhow::Result<BaseModel> {
+/// Gives the pipeline the embeddings of its student `base`.
+fn add_embedder(pipeline: &mut Pipeline<'_>, base: &BaseModel) -> anyhow::Result<()> {
     (pipeline.watch)(build::loading("student", &pipeline.settings.student.model));
-    let base = build::student(&pipeline.settings)?;
     if let Some(message) = base.coverage(&pipeline.task.texts())?.warning() {
         (pipeline.watch)(Event::Warning { message, hint: Some(Coverage::HINT.to_owned()) });
     }
-    pipeline.embedder = Some(Box::new(build::embedder(&base)?));
-    Ok(base)
+    pipeline.embedder = Some(Box::new(build::embedder(base)?));
+    Ok(())
 }
 
 /// The teacher of the pipeline's settings. It sizes its context by the memory that is free: start
@@ -148,10 +147,10 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
     let mut pipeline = begin(task, &args.task.model_args, &args.out, true, quiet)?;
-    preflight::check(&pipeline.settings, &pipeline.task, &args.out)?;
+    let base = preflight::check(&pipeline.settings, &pipeline.task, &args.out)?;
     let mut teacher = start_teacher(&mut pipeline)?;
     if pipeline.settings.augment.partners == Partners::Confusable {
-        add_embedder(&mut pipeline)?;
+        add_embedder(&mut pipeline, &base)?;
     }
     pipeline.check_teacher(&mut *teacher)?;
     pipeline.generate(&mut *teacher)?;
@@ -162,9 +161,9 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, set, json } = &args.stage;
     let mut pipeline = reopen(folder, set, &args.teacher_args.overrides(), quiet)?;
-    preflight::check(&pipeline.settings, &pipeline.task, folder)?;
+    let base = preflight::check(&pipeline.settings, &pipeline.task, folder)?;
     let mut teacher = start_teacher(&mut pipeline)?;
-    add_embedder(&mut pipeline)?;
+    add_embedder(&mut pipeline, &base)?;
     pipeline.relabel(&mut *teacher)?;
     written(folder, names::RELABELLED, *json)
 }
@@ -207,7 +206,8 @@ pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
         true => None,
         false => Some(start_teacher(&mut pipeline)?),
     };
-    add_embedder(&mut pipeline)?;
+    let base = build::student(&pipeline.settings)?;
+    add_embedder(&mut pipeline, &base)?;
     let teacher = teacher.as_mut().map(|teacher| &mut **teacher as &mut dyn Teacher);
     let report = pipeline.evaluate(teacher)?;
     finish(&report, folder, *json, quiet)

@@ -1,6 +1,6 @@
 //! `promptmix edits`: manual edits in a run folder, recorded or not.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
@@ -8,10 +8,10 @@ use serde::Serialize;
 use crate::{
     dataset::{RowEdit, RowFields},
     run::{
-        INCOMPLETE, RunError,
+        INCOMPLETE,
         edits::{FileEdits, find},
-        ledger::{self, Entry},
-        names, read_json, read_settings,
+        ledger::Entry,
+        names, read_json, read_ledger, read_settings,
     },
     task::Task,
     verbosity,
@@ -43,13 +43,7 @@ pub(super) fn edits(args: &EditsArgs) -> anyhow::Result<()> {
     // The first error that says that the folder is no run.
     read_settings(&args.run)?;
     let task: Task = read_json(&args.run.join(names::TASK), INCOMPLETE)?;
-    let path = args.run.join(names::LEDGER);
-    let bytes = fs::read(&path).map_err(|source| RunError::Read {
-        path: path.clone(),
-        source,
-        hint: INCOMPLETE,
-    })?;
-    let (entries, ..) = ledger::parse(&path, &bytes)?;
+    let entries = read_ledger(&args.run, INCOMPLETE)?;
     let classes: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
     let found = find(&args.run, &entries, &classes)?;
     let mut batches: Vec<Batch> = entries.into_iter().filter_map(recorded).collect();

@@ -1,7 +1,7 @@
 //! What is left to do of a run: the calls that its ledger does not have. Reads the folder and
 //! changes nothing.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use super::{
     Context, PipelineError,
@@ -17,11 +17,8 @@ use crate::{
     dataset::{AugmentedText, TextRow},
     embed::Embedder,
     run::{
-        KeptTexts, PendingChange, RunError,
-        edits::Edits,
-        is_imported, kept_texts,
-        ledger::{self, Entry},
-        names, present_task, read_rows,
+        KeptTexts, PendingChange, RunError, edits::Edits, is_imported, kept_texts, ledger::Entry,
+        names, present_task, read_ledger, read_rows,
     },
     task::LabelledText,
     teacher::TeacherIdentity,
@@ -69,7 +66,7 @@ pub(crate) fn remaining(
     if folder.join(names::COMPARISON).exists() {
         return Err(RunError::Comparison { path: folder.to_owned() }.into());
     }
-    let entries = entries(folder)?;
+    let entries = read_ledger(folder, "this is not a run folder")?;
     let before = present_task(folder, &entries)?;
     let pending = PendingChange::between(folder, before, input.task)?;
     let previous =
@@ -112,14 +109,6 @@ pub(crate) fn remaining(
         labels: unknown("relabel", &bare)? + texts.missing,
         test_labels: unknown("test", &test)?,
     })
-}
-
-fn entries(folder: &Path) -> Result<Vec<Entry>, RunError> {
-    let path = folder.join(names::LEDGER);
-    let hint = "this is not a run folder";
-    let bytes =
-        fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source, hint })?;
-    Ok(ledger::parse(&path, &bytes)?.0)
 }
 
 /// The keys of all calls in a ledger.

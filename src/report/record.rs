@@ -2,18 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use super::{Report, ReportError};
 use crate::{
     config::Settings,
-    run::{
-        INCOMPLETE, RunError, is_imported,
-        ledger::{self, Entry},
-        names, read_json, read_settings,
-    },
+    run::{INCOMPLETE, is_imported, ledger::Entry, names, read_json, read_ledger, read_settings},
     task::Task,
     teacher::TeacherIdentity,
 };
@@ -55,13 +50,7 @@ impl RunRecord {
     pub(crate) fn read(path: &Path) -> Result<Self, ReportError> {
         let report = path.join("report.json");
         let report = report.is_file().then(|| Report::read(&report)).transpose()?;
-        let ledger = path.join(names::LEDGER);
-        let bytes = fs::read(&ledger).map_err(|source| RunError::Read {
-            path: ledger.clone(),
-            source,
-            hint: "the run folder is incomplete",
-        })?;
-        let (entries, ..) = ledger::parse(&ledger, &bytes)?;
+        let entries = read_ledger(path, "the run folder is incomplete")?;
         let imported = is_imported(&entries);
         let mut record = Self {
             task: read_json(&path.join(names::TASK), INCOMPLETE)?,

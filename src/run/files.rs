@@ -8,7 +8,11 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{RunError, names};
+use super::{
+    RunError,
+    ledger::{self, Entry},
+    names,
+};
 use crate::{config::Settings, dataset::SyntheticText, task::Task, verbosity};
 
 /// The hint for a file that every run folder has.
@@ -144,6 +148,17 @@ pub(crate) fn read_rows<T: DeserializeOwned>(
         })?);
     }
     Ok(rows)
+}
+
+/// The entries of the ledger of the run in the folder `path`; `hint` helps if it cannot be read.
+///
+/// # Errors
+/// A file that is missing, a broken chain, with its line.
+pub(crate) fn read_ledger(path: &Path, hint: &'static str) -> Result<Vec<Entry>, RunError> {
+    let path = path.join(names::LEDGER);
+    let bytes =
+        fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source, hint })?;
+    Ok(ledger::parse(&path, &bytes)?.0)
 }
 
 /// The task and the settings that the run in the folder `path` was started with.

@@ -102,6 +102,16 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<String> {
     Ok(text)
 }
 
+/// The content of the regular file `path`.
+///
+/// # Errors
+/// As [`open_regular`].
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut open_regular(path)?, &mut bytes)?;
+    Ok(bytes)
+}
+
 /// Something that is no regular file, by its name.
 fn irregular(kind: fs::FileType) -> io::Error {
     let what = if kind.is_dir() { "a folder" } else { special_kind(kind) };
@@ -166,7 +176,7 @@ pub(crate) fn unsafe_to_write(path: &Path) -> Option<String> {
             return Some(format!("every user may write to it (mode {mode:o})"));
         }
     }
-    link_in(path).map(|link| format!("{} in it is a symbolic link", link.display()))
+    irregular_in(path).map(|(name, what)| format!("{} in it is {what}", name.display()))
 }
 
 /// Whether the file system of the folder `path` keeps permissions. A drive with FAT, or one of
@@ -180,18 +190,21 @@ fn has_modes(path: &Path) -> bool {
     mode.map_or(true, |mode| mode & 0o077 == 0)
 }
 
-/// The first link in the folder `path` or below, by its path relative to `path`.
-fn link_in(path: &Path) -> Option<PathBuf> {
+/// The first link, pipe or device in the folder `path` or below, by its path relative to `path`,
+/// and what it is.
+fn irregular_in(path: &Path) -> Option<(PathBuf, &'static str)> {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let Ok(kind) = entry.file_type() else { continue };
         let name = PathBuf::from(entry.file_name());
         if kind.is_symlink() {
-            return Some(name);
+            return Some((name, "a symbolic link"));
         }
-        if kind.is_dir()
-            && let Some(deeper) = link_in(&entry.path())
-        {
-            return Some(name.join(deeper));
+        if kind.is_dir() {
+            if let Some((deeper, what)) = irregular_in(&entry.path()) {
+                return Some((name.join(deeper), what));
+            }
+        } else if !kind.is_file() {
+            return Some((name, special_kind(kind)));
         }
     }
     None
@@ -379,122 +392,4 @@ pub(crate) fn free_space(_folder: &Path) -> Option<u64> {
 }
 
 #[cfg(all(test, unix))]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap().flatten();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn no_link_is_followed_by_any_way_to_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let victim = folder.path().join("victim");
-        let link = folder.path().join("link");
-        let temporary = folder.path().join(format!("x.{}.part", std::process::id()));
-        fs::write(&victim, "precious").unwrap();
-        let hard = |from: &Path| fs::hard_link(&victim, from).unwrap();
-        let soft = |from: &Path| symlink(&victim, from).unwrap();
-        let plants: [&dyn Fn(&Path); 2] = [&hard, &soft];
-        for plant in plants {
-            plant(&link);
-            let error = open_for_update(&link).unwrap_err().to_string();
-            assert!(error.contains("link"), "{error}");
-            assert!(create_new(&link).is_err());
-            create_anew(&link).unwrap().write_all(b"new").unwrap();
-            fs::remove_file(&link).unwrap();
-            plant(&link);
-            write_atomic(&link, b"new").unwrap();
-            fs::remove_file(&link).unwrap();
-            plant(&temporary);
-            write_atomic(&folder.path().join("x.json"), b"new").unwrap();
-            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-        }
-        symlink(folder.path().join("missing"), &link).unwrap();
-        assert!(open_for_update(&link).is_err() && !folder.path().join("missing").exists());
-    }
-
-    #[test]
-    fn what_has_no_end_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
-        // SAFETY: `name` ends with a zero and outlives the call.
-        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        let refused = |path: &Path| open_regular(path).unwrap_err().to_string();
-        assert_eq!(refused(&pipe), "it is a named pipe, not a file");
-        assert_eq!(refused(folder.path()), "it is a folder, not a file");
-        assert_eq!(refused(Path::new("/dev/zero")), "it is a device, not a file");
-        let missing = open_regular(&folder.path().join("missing")).unwrap_err();
-        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-        assert!(open_for_update(&pipe).is_err());
-        let file = folder.path().join("file");
-        fs::write(&file, "four").unwrap();
-        assert_eq!(read_regular(&file, 4).unwrap(), "four");
-        assert!(read_regular(&file, 3).unwrap_err().to_string().contains("more than 3 bytes"));
-    }
-
-    #[test]
-    fn a_folder_that_others_may_write_to_or_with_a_link_is_unsafe() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = folder.path().join("run");
-        assert_eq!(unsafe_to_write(&run), None, "it is about to be created");
-        fs::create_dir_all(run.join("below")).unwrap();
-        assert_eq!(unsafe_to_write(&run), None);
-        fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(unsafe_to_write(&run).unwrap().contains("mode 777"));
-        fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(folder.path(), run.join("below/student")).unwrap();
-        assert!(unsafe_to_write(&run).unwrap().starts_with("below/student in it is a symbolic"));
-    }
-
-    #[test]
-    fn a_folder_is_replaced_whole_in_one_step_or_in_two() {
-        type Exchange = fn(&Path, &Path) -> io::Result<PathBuf>;
-        for exchange in [exchange as Exchange, exchange_in_two_steps] {
-            let folder = tempfile::tempdir().unwrap();
-            let (path, new) = (folder.path().join("student"), folder.path().join("n"));
-            for (path, text) in [(&path, "old"), (&new, "new")] {
-                fs::create_dir(path).unwrap();
-                fs::write(path.join("x"), text).unwrap();
-            }
-            let old = exchange(&new, &path).unwrap();
-            assert_eq!(fs::read_to_string(path.join("x")).unwrap(), "new");
-            assert_eq!(fs::read_to_string(old.join("x")).unwrap(), "old");
-        }
-    }
-
-    #[test]
-    fn a_failed_second_step_puts_the_old_folder_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("student");
-        fs::create_dir(&path).unwrap();
-        assert!(exchange_in_two_steps(&folder.path().join("missing"), &path).is_err());
-        assert_eq!(names(folder.path()), ["student"]);
-    }
-
-    #[test]
-    fn a_kill_between_two_renames_loses_no_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let make = |name: &str, text: &str| {
-            fs::create_dir(folder.path().join(name)).unwrap();
-            fs::write(folder.path().join(name).join("x"), text).unwrap();
-        };
-        let text = || fs::read_to_string(folder.path().join("student/x")).unwrap();
-        make(".student.old-7", "old");
-        make(".student.new-7", "new");
-        make(".other.old-x", "not ours");
-        repair_dirs(folder.path());
-        assert_eq!((text().as_str(), names(folder.path()).len()), ("old", 2));
-        // The old folder was not deleted yet.
-        make(".student.old-7", "older");
-        repair_dirs(folder.path());
-        assert_eq!((text().as_str(), names(folder.path()).len()), ("old", 2));
-    }
-}
+mod tests;

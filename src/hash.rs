@@ -2,7 +2,6 @@
 //! the hash of the line before it.
 
 use std::{
-    fs::File,
     io::{self, Read},
     mem,
     path::Path,
@@ -18,7 +17,7 @@ pub(crate) fn of_bytes(bytes: impl AsRef<[u8]>) -> String {
 
 /// SHA-256 (hex) of the file at `path`, read from start to end in blocks of 1 MiB.
 pub(crate) fn of_file(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let (mut file, mut hash) = (crate::fs::open_regular(path)?, Sha256::new());
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer) {

@@ -1,7 +1,7 @@
 //! Reading the files of a run folder, and sweeping up what a killed program left in one.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufRead, BufReader},
     path::Path,
 };
@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{config::Settings, dataset::SyntheticText, task::Task, verbosity};
 
+/// The largest file of texts or settings that is read whole, in bytes.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// The hint for a file that every run folder has.
 pub(crate) const INCOMPLETE: &str = "the run folder is incomplete; start a new one with --out";
 
@@ -23,8 +26,11 @@ pub(crate) fn read_json<T: DeserializeOwned>(
     path: &Path,
     hint: &'static str,
 ) -> Result<T, RunError> {
-    let bytes =
-        fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source, hint })?;
+    let bytes = crate::fs::read(path).map_err(|source| RunError::Read {
+        path: path.to_owned(),
+        source,
+        hint,
+    })?;
     serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
         path: path.to_owned(),
         line: error.line(),
@@ -106,7 +112,7 @@ pub(crate) fn read_texts(path: &Path, name: &str) -> Result<Option<Vec<Synthetic
         redacted: usize,
     }
     let path = path.join(name);
-    let content = match fs::read_to_string(&path) {
+    let content = match crate::fs::read_regular(&path, MAX_BYTES) {
         Ok(content) => content,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
@@ -134,7 +140,7 @@ pub(crate) fn read_rows<T: DeserializeOwned>(
 ) -> Result<Vec<T>, RunError> {
     let path = path.join(name);
     let read = |source| RunError::Read { path: path.clone(), source, hint };
-    let file = File::open(&path).map_err(read)?;
+    let file = crate::fs::open_regular(&path).map_err(read)?;
     let mut rows = Vec::new();
     for (index, line) in BufReader::new(file).lines().enumerate() {
         let line = line.map_err(read)?;
@@ -177,7 +183,7 @@ pub(crate) fn read_task_and_settings(path: &Path) -> Result<(Task, Settings), Ru
 pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
     let hint = "this is not a run folder; `promptmix run TASK --out DIR` or `promptmix generate TASK --out DIR` starts one";
     let path = path.join(names::SETTINGS);
-    let text = fs::read_to_string(&path).map_err(|source| RunError::Read {
+    let text = crate::fs::read_regular(&path, MAX_BYTES).map_err(|source| RunError::Read {
         path: path.clone(),
         source,
         hint,

@@ -15,7 +15,7 @@ mod task_changed;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -319,7 +319,7 @@ fn locked(path: &Path) -> Result<File, LedgerError> {
 /// Checks the lines in `bytes` of the ledger `path` against the file [`names::HEAD`] beside it.
 /// Older runs have none.
 fn check_head(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
-    let Ok(head) = fs::read(path.with_file_name(names::HEAD)) else { return Ok(()) };
+    let Ok(head) = crate::fs::read(&path.with_file_name(names::HEAD)) else { return Ok(()) };
     let broken = |line, message| LedgerError::Broken { path: path.to_owned(), line, message };
     let head: ChainHead = serde_json::from_slice(&head)
         .map_err(|_| broken(1, format!("the file {} beside it is damaged", names::HEAD)))?;

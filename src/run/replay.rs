@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -29,7 +28,7 @@ use crate::{
 /// its line).
 pub(crate) fn replay(file: &Path) -> Result<Replay, RunError> {
     let path = if file.is_dir() { file.join(names::LEDGER) } else { file.to_owned() };
-    let bytes = fs::read(&path).map_err(|source| RunError::Read {
+    let bytes = crate::fs::read(&path).map_err(|source| RunError::Read {
         path: path.clone(),
         source,
         hint: "`replay:` takes the ledger.jsonl of a run, or a JSONL file with `text` and `major` in each line",
@@ -99,6 +98,8 @@ fn of_texts(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{
         run::ledger::Ledger,

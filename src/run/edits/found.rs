@@ -1,7 +1,7 @@
 //! Finds edits in a run folder and records them in its ledger. Kills may happen between any two
 //! steps: an edit is either found again or recorded, and never recorded twice.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use serde::Deserialize;
 
@@ -95,7 +95,7 @@ pub(in crate::run) fn take_up(
         let Some(sha256) = recorded.filter(|sha256| !copies::exists(folder, name, sha256)) else {
             continue;
         };
-        let bytes = fs::read(folder.join(name)).unwrap_or_default();
+        let bytes = crate::fs::read(&folder.join(name)).unwrap_or_default();
         if hash::of_bytes(&bytes) == sha256 {
             copies::keep(folder, name, &bytes)?;
         }
@@ -196,7 +196,7 @@ fn look(
     edited: Edited<'_>,
 ) -> Result<Option<FileEdits>, RunError> {
     let path = edited.path;
-    let bytes = match fs::read(path) {
+    let bytes = match crate::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
@@ -315,7 +315,7 @@ fn next_id(folder: &Path) -> usize {
     }
     let mut next = 0;
     for name in EDITABLE.into_iter().chain([names::DROPPED]) {
-        let bytes = fs::read(folder.join(name)).unwrap_or_default();
+        let bytes = crate::fs::read(&folder.join(name)).unwrap_or_default();
         for line in bytes.split(|byte| *byte == b'\n') {
             let id = serde_json::from_slice(line).map_or(0, |Id { id }| id as usize + 1);
             next = next.max(id);
@@ -331,7 +331,7 @@ fn dropped(folder: &Path, file: &str) -> Vec<TextRow> {
     }
     // Of the copy, since the person may have cut the rows out of the file.
     let copy = copies::read(folder, names::DROPPED).pop().map(|(_, rows)| rows);
-    let now = || copies::rows(&fs::read(folder.join(names::DROPPED)).ok()?);
+    let now = || copies::rows(&crate::fs::read(&folder.join(names::DROPPED)).ok()?);
     copy.or_else(now).unwrap_or_default()
 }
 
@@ -339,7 +339,7 @@ fn dropped(folder: &Path, file: &str) -> Vec<TextRow> {
 /// are those that stand there, with or without the moved ones.
 fn moved_from_dropped(folder: &Path, entries: &[Entry], changes: &[RowEdit]) -> Option<Vec<u8>> {
     let (_, recorded) = last_record(entries, names::DROPPED)?;
-    let now = fs::read(folder.join(names::DROPPED)).ok()?;
+    let now = crate::fs::read(&folder.join(names::DROPPED)).ok()?;
     let known = copies::read(folder, names::DROPPED).into_iter().map(|(bytes, _)| bytes);
     let written = known.chain([now.clone()]).find(|bytes| hash::of_bytes(bytes) == recorded)?;
     let added = |key: &str| changes.iter().any(|edit| edit.before.is_none() && edit.key == key);
@@ -360,7 +360,7 @@ fn parsed<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Option<Vec<T>> {
 /// The content of `file` with the hash `sha256`, made from the files beside it: folders of earlier
 /// versions have no copies.
 fn rebuilt(folder: &Path, file: &str, sha256: &str) -> Option<(Vec<u8>, Vec<TextRow>)> {
-    let read = |name: &str| copies::rows(&fs::read(folder.join(name)).ok()?);
+    let read = |name: &str| copies::rows(&crate::fs::read(&folder.join(name)).ok()?);
     let mut rows = match file {
         names::AUGMENTED => {
             let bare = |row: TextRow| TextRow::from(row.augmented);

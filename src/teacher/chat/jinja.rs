@@ -13,7 +13,7 @@
 //! written in full. None of this occurs in the templates of `prompts/chat/` or in seventy others
 //! that were compared.
 
-use std::sync::OnceLock;
+use std::{fmt, sync::OnceLock};
 
 use minijinja::{
     Environment, Error, ErrorKind, State, Value,
@@ -44,7 +44,8 @@ fn plain() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, for_terminal(&message)))
+        let error = Error::new(ErrorKind::InvalidOperation, "the template refuses the prompt");
+        Err(error.with_source(Refusal(message)))
     });
     environment.add_function("strftime_now", |format: &str| strftime(format));
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
@@ -70,6 +71,50 @@ fn plain() -> Environment<'static> {
         value.as_object().is_some_and(|object| object.repr() == ObjectRepr::Plain)
     });
     environment
+}
+
+/// What a template says with `raise_exception`. It may be the user's text: whoever prints it must
+/// know that it is not.
+#[derive(Debug)]
+struct Refusal(String);
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("with a message of its own")
+    }
+}
+
+/// `error` of a template with this `source`. If it refuses the prompt, then in its own words, but
+/// only if they stand in the source as they are: others may quote the prompt.
+pub(super) fn in_own_words(error: Error, source: &str) -> Error {
+    let Some(Refusal(message)) = std::error::Error::source(&error).and_then(|it| it.downcast_ref())
+    else {
+        return error;
+    };
+    let line = error.line().map_or_else(String::new, |line| format!(" (line {line})"));
+    let refusal = match is_literal(message, source) {
+        true => format!("it refuses the prompt: {}{line}", for_terminal(message)),
+        false => format!(
+            "it refuses the prompt with a message that it makes of other texts; it is not shown, since it may quote the prompt{line}"
+        ),
+    };
+    Error::new(ErrorKind::InvalidOperation, refusal)
+}
+
+/// Whether `text` is a literal in `source`.
+fn is_literal(text: &str, source: &str) -> bool {
+    ['"', '\''].into_iter().any(|quote| {
+        let escaped = |c: char| match c {
+            '\n' => "\\n".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            c if c == quote => format!("\\{quote}"),
+            c => c.to_string(),
+        };
+        let literal: String = text.chars().map(escaped).collect();
+        [text, &literal].iter().any(|text| source.contains(&format!("{quote}{text}{quote}")))
+    })
 }
 
 /// A template's message for a terminal: short, on one line, control characters escaped.

@@ -117,7 +117,8 @@ impl ChatTemplate {
             eos_token => self.eos,
             ..self.switches.clone()
         };
-        self.engine.render(variables, user.len())
+        let rendered = self.engine.render(variables, user.len());
+        rendered.map_err(|error| jinja::in_own_words(error, &self.source))
     }
 
     /// Breaks up control tokens that are spelled out in a user's text, so that the tokenizer cannot

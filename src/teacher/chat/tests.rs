@@ -156,6 +156,28 @@ fn a_template_that_refuses_gives_its_reason() {
     let error = template.render("a private text").unwrap_err();
     assert!(error.to_string().contains("no user turns"));
     assert!(!format!("{error:#} {error:?}").contains("private"));
+    let own = "{{ raise_exception(\"it's\\n\\\"so\\\" \") }}";
+    let error = compiled(own, &[]).render("a private text").unwrap_err().to_string();
+    assert!(error.contains("it refuses the prompt: it's\\n\"so\"  (line 1)"), "{error}");
+}
+
+#[test]
+fn a_template_that_refuses_quotes_no_prompt() {
+    let elsewhere = "{# 'private' #}{% set x = messages[0].content %}";
+    for source in [
+        "{{ raise_exception(messages[0].content) }}",
+        "{{ raise_exception('no: ' ~ messages[0].content) }}",
+        "{{ raise_exception(messages[0]['content'][2:9]) }}",
+        "{% macro m(x) %}{{ raise_exception(x) }}{% endmacro %}{{ m(messages[0].content) }}",
+    ] {
+        let error = compiled(source, &[]).render("a private text").unwrap_err();
+        let shown = format!("{error:#}");
+        assert!(!shown.contains("private") && shown.contains("refuses the prompt"), "{shown}");
+        assert!(shown.contains("(line 1)"), "{shown}");
+    }
+    // A word of the source is no secret.
+    let source = format!("{elsewhere}{{{{ raise_exception(x) }}}}");
+    assert!(compiled(&source, &[]).render("private").unwrap_err().to_string().contains("private"));
 }
 
 #[test]

@@ -159,24 +159,37 @@ pub(crate) fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
-/// Why nothing is to be written into the folder `path`: somebody else could plant links in it, or
-/// has done so. `None` if there is no reason, or no folder.
+/// Why nothing is to be written into the folder `path`: somebody else could plant links in it or
+/// change what is read from it, or has planted one. `None` if there is no reason, or no folder.
 pub(crate) fn unsafe_to_write(path: &Path) -> Option<String> {
-    #[cfg(unix)]
-    if let Ok(metadata) = fs::metadata(path) {
-        use std::os::unix::fs::MetadataExt;
-        // SAFETY: it takes nothing and cannot fail.
-        let user = unsafe { libc::geteuid() };
-        let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-        // The administrator works in folders of others, as in a container with a mounted folder.
-        if ![user, 0].contains(&owner) && user != 0 {
-            return Some(format!("it belongs to another user (number {owner})"));
-        }
-        if mode & 0o002 != 0 && has_modes(path) {
-            return Some(format!("every user may write to it (mode {mode:o})"));
-        }
+    let has_modes = || has_modes(path);
+    let top = fs::metadata(path).ok()?;
+    open_to_others("it", &top, &has_modes).or_else(|| unsafe_in(path, Path::new(""), &has_modes))
+}
+
+/// What others may do to `subject`, which has this `metadata`, that they should not. Permissions
+/// count only if the file system `has_modes`.
+#[cfg(unix)]
+fn open_to_others(
+    subject: &str,
+    metadata: &fs::Metadata,
+    has_modes: &dyn Fn() -> bool,
+) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    // SAFETY: it takes nothing and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
+    // The administrator works in folders of others, as in a container with a mounted folder.
+    if ![user, 0].contains(&owner) && user != 0 {
+        return Some(format!("{subject} belongs to another user (number {owner})"));
     }
-    irregular_in(path).map(|(name, what)| format!("{} in it is {what}", name.display()))
+    (mode & 0o002 != 0 && has_modes())
+        .then(|| format!("every user may write to {subject} (mode {mode:o})"))
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &str, _: &fs::Metadata, _: &dyn Fn() -> bool) -> Option<String> {
+    None
 }
 
 /// Whether the file system of the folder `path` keeps permissions. A drive with FAT, or one of
@@ -190,21 +203,24 @@ fn has_modes(path: &Path) -> bool {
     mode.map_or(true, |mode| mode & 0o077 == 0)
 }
 
-/// The first link, pipe or device in the folder `path` or below, by its path relative to `path`,
-/// and what it is.
-fn irregular_in(path: &Path) -> Option<(PathBuf, &'static str)> {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        let name = PathBuf::from(entry.file_name());
+/// The first link, pipe or device in the folder `root` joined with `below`, or in a folder in it,
+/// or what others may write to there; in words, with its path relative to `root`.
+fn unsafe_in(root: &Path, below: &Path, has_modes: &dyn Fn() -> bool) -> Option<String> {
+    for entry in fs::read_dir(root.join(below)).into_iter().flatten().flatten() {
+        let (Ok(kind), name) = (entry.file_type(), below.join(entry.file_name())) else { continue };
+        let subject = format!("{} in it", name.display());
         if kind.is_symlink() {
-            return Some((name, "a symbolic link"));
+            return Some(format!("{subject} is a symbolic link"));
         }
-        if kind.is_dir() {
-            if let Some((deeper, what)) = irregular_in(&entry.path()) {
-                return Some((name.join(deeper), what));
-            }
-        } else if !kind.is_file() {
-            return Some((name, special_kind(kind)));
+        if !kind.is_dir() && !kind.is_file() {
+            return Some(format!("{subject} is {}", special_kind(kind)));
+        }
+        // Not that of a link that has taken its place.
+        let metadata = entry.metadata().ok();
+        let open = metadata.and_then(|metadata| open_to_others(&subject, &metadata, has_modes));
+        let deeper = || kind.is_dir().then(|| unsafe_in(root, &name, has_modes)).flatten();
+        if let Some(reason) = open.or_else(deeper) {
+            return Some(reason);
         }
     }
     None

@@ -69,6 +69,16 @@ fn a_folder_that_others_may_write_to_or_with_a_link_is_unsafe() {
     fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
     assert!(unsafe_to_write(&run).unwrap().contains("mode 777"));
     fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+    // What is read from it is as good as the folder itself.
+    fs::write(run.join("below/file"), "").unwrap();
+    for (name, mode) in [("below", 0o757), ("below/file", 0o606)] {
+        let before = fs::metadata(run.join(name)).unwrap().permissions();
+        fs::set_permissions(run.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        let wanted = format!("every user may write to {name} in it (mode {mode:o})");
+        assert_eq!(unsafe_to_write(&run), Some(wanted));
+        fs::set_permissions(run.join(name), before).unwrap();
+    }
+    assert_eq!(unsafe_to_write(&run), None);
     symlink(folder.path(), run.join("below/student")).unwrap();
     assert!(unsafe_to_write(&run).unwrap().starts_with("below/student in it is a symbolic"));
     fs::remove_file(run.join("below/student")).unwrap();

@@ -167,12 +167,23 @@ pub(crate) struct SyntheticText {
 pub(crate) fn canonical(text: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
+    let words = words.collect::<Vec<_>>().join(" ");
+    // Emoji have nothing but themselves.
+    if words.is_empty() { text.split_whitespace().collect() } else { words }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::DropReason;
+    use super::{DropReason, canonical};
+
+    #[test]
+    fn texts_are_compared_by_their_words_or_without_any_by_their_signs() {
+        let pairs = [("Where's my CARD?!", "where s my card"), ("😀  👍", "😀👍"), ("...", "...")];
+        for (text, wanted) in pairs {
+            assert_eq!(canonical(text), wanted);
+        }
+        assert_ne!(canonical("😀"), canonical("👍"));
+    }
 
     #[test]
     fn reasons_are_written_as_they_always_were() {

@@ -152,7 +152,7 @@ pub(crate) fn bare(text: &str) -> &str {
 
 fn check(text: &str, longest: usize) -> Result<(), ReplyFault> {
     let text = bare(text);
-    if !text.chars().any(char::is_alphanumeric) {
+    if text.is_empty() {
         return Err(ReplyFault::Empty);
     }
     if text.chars().count() > longest {
@@ -223,9 +223,16 @@ mod tests {
         assert_eq!(fault("1. a\n2. b\n3. c", true), ReplyFault::TooMany);
         assert_eq!(fault("1. a\n- b", true), ReplyFault::NotNumbered);
         assert_eq!(fault("1. a\n2. \"\"", true), ReplyFault::Empty);
+        assert_eq!(fault("1. a\n2.", true), ReplyFault::Empty);
         assert_eq!(fault("1. a\n2. A", true), ReplyFault::Repeated);
         assert_eq!(fault("1. a\n2. \u{fffd}", true), ReplyFault::NotText);
         assert_eq!(fault(&format!("1. a\n2. {}", "x".repeat(501)), true), ReplyFault::TooLong);
+    }
+
+    #[test]
+    fn a_line_without_letters_is_a_text() {
+        // Whether it is junk depends on the task: `filter::junk` judges it, line by line.
+        assert_eq!(parse_list("1. 😀👍\n2. ...", 2, 500, true).unwrap(), ["😀👍", "..."]);
     }
 
     const NAMES: [&str; 3] = ["lost card", "PIN (new)", "lost"];

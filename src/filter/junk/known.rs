@@ -85,7 +85,9 @@ pub(super) fn texts(task: &Task) -> Vec<&str> {
 
 /// The words of `text` in lower case, without punctuation.
 pub(super) fn words(text: &str) -> Vec<String> {
-    canonical(text).split_whitespace().map(str::to_owned).collect()
+    let canonical = canonical(text);
+    let words = canonical.split_whitespace().filter(|word| word.contains(char::is_alphanumeric));
+    words.map(str::to_owned).collect()
 }
 
 /// The scripts of the letters in `texts`.

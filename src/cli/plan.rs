@@ -40,6 +40,10 @@ const NAME_TOKENS: usize = 4;
 /// Number of test texts (the longest ones) and of seeds whose questions are measured.
 const SAMPLE: usize = 20;
 
+/// Number of classes whose requests are rendered and measured; those of a task with more are
+/// estimated from so many. With the default settings a class has 34 requests.
+const MEASURED_CLASSES: usize = 200;
+
 /// What a run will do and cost.
 struct Plan {
     teacher: TeacherIdentity,
@@ -121,12 +125,7 @@ impl Plan {
         let requests = requests(task, &seeds, &prompts, &settings)?;
         let rendered: Vec<String> = requests.iter().map(|request| request.prompt.clone()).collect();
         let measured_requests = teacher.measure(&rendered)?;
-        let generation = Calls {
-            count: requests.len(),
-            prompt_tokens: measured_requests.iter().map(|prompt| prompt.tokens).sum(),
-            read_tokens: read_once(&measured_requests, measured_requests.len()),
-            example: measured_requests[0].rendered.clone(),
-        };
+        let generation = generation(&measured_requests, task.classes.len());
 
         let longest = longest_test_texts(task);
         let questions = questions(task, &asked, &prompts, &settings, &longest)?;
@@ -145,7 +144,8 @@ impl Plan {
             example: measured_questions[0].rendered.clone(),
         };
 
-        let mut written_tokens = requests.len() * settings.augment.texts_per_request * TEXT_TOKENS;
+        let mut written_tokens =
+            generation.count * settings.augment.texts_per_request * TEXT_TOKENS;
         if settings.relabel.free_text {
             written_tokens += count * NAME_TOKENS;
         }
@@ -199,7 +199,27 @@ impl Plan {
     }
 }
 
-/// The requests of the first round of generation; later rounds only replace rejected texts.
+/// Of each of so many classes, whether its requests are measured: [`MEASURED_CLASSES`] of them,
+/// spread evenly.
+fn is_measured(classes: usize) -> impl Iterator<Item = bool> {
+    let most = MEASURED_CLASSES.min(classes);
+    (0..classes).map(move |class| class * most / classes != (class + 1) * most / classes)
+}
+
+/// The calls for texts of so many classes, of which some were `measured`.
+fn generation(measured: &[Measured], classes: usize) -> Calls {
+    let sampled = is_measured(classes).filter(|measured| *measured).count().max(1);
+    let of_all = |of_sample: usize| of_sample * classes / sampled;
+    let count = of_all(measured.len());
+    Calls {
+        count,
+        prompt_tokens: of_all(measured.iter().map(|prompt| prompt.tokens).sum()),
+        read_tokens: read_once(measured, count),
+        example: measured.first().map(|prompt| prompt.rendered.clone()).unwrap_or_default(),
+    }
+}
+
+/// The requests of the first round of generation, of the classes that are measured; later rounds only replace rejected texts.
 fn requests(
     task: &Task,
     seeds: &[LabelledText],
@@ -212,7 +232,12 @@ fn requests(
             nearest_classes(task, seeds, &build::embedder(&build::student(settings)?)?)?
         }
     };
-    let wanted = vec![settings.augment.per_class; task.classes.len()];
+    let classes = task.classes.len();
+    let wanted = is_measured(classes).map(|measured| match measured {
+        true => settings.augment.per_class,
+        false => 0,
+    });
+    let wanted: Vec<usize> = wanted.collect();
     let context = PromptContext {
         task,
         seeds,
@@ -322,6 +347,25 @@ fn read_once(prompts: &[Measured], count: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_requests_of_many_classes_are_estimated_from_some() {
+        let count = |classes| is_measured(classes).filter(|measured| *measured).count();
+        assert_eq!([1, 77, 200, 201, 5000].map(count), [1, 77, 200, 200, 200]);
+        let first: Vec<usize> =
+            is_measured(1000).enumerate().filter_map(|(at, it)| it.then_some(at)).take(3).collect();
+        assert_eq!(first, [4, 9, 14]);
+        // Three requests of each measured class, 10 tokens each, nothing shared.
+        let measured = |classes: usize| -> Vec<Measured> {
+            let prompt =
+                |n| Measured { rendered: char::from_u32(n + 256).unwrap().into(), tokens: 10 };
+            (0..3 * count(classes) as u32).map(prompt).collect()
+        };
+        for classes in [2, 200, 1000] {
+            let calls = generation(&measured(classes), classes);
+            assert_eq!((calls.count, calls.prompt_tokens), (3 * classes, 30 * classes));
+        }
+    }
 
     #[test]
     fn shared_beginnings_are_read_once() {

@@ -68,12 +68,12 @@ fn longest_classes(
     seeds: &[LabelledText],
     teacher: &mut dyn Teacher,
 ) -> Result<Vec<usize>, PipelineError> {
-    let block = |(label, class): (usize, &Class)| {
-        let texts = seeds.iter().filter(|seed| seed.label == label);
-        let texts: Vec<String> = texts.map(|seed| one_line(&seed.text)).collect();
+    let mut texts = vec![Vec::new(); context.task.classes.len()];
+    seeds.iter().for_each(|seed| texts[seed.label].push(one_line(&seed.text)));
+    let block = |(class, texts): (&Class, &Vec<String>)| {
         format!("{}: {}\n{}", class.name, class.description, texts.join("\n- "))
     };
-    let blocks: Vec<String> = context.task.classes.iter().enumerate().map(block).collect();
+    let blocks: Vec<String> = context.task.classes.iter().zip(&texts).map(block).collect();
     let measured = teacher.measure(&blocks)?;
     let mut classes: Vec<usize> = (0..blocks.len()).collect();
     classes.sort_by_key(|class| std::cmp::Reverse(measured[*class].tokens));

@@ -85,8 +85,10 @@ impl Plan {
             warn(&message, Some(teacher_check::HINT));
         }
         if !self.too_long.is_empty() {
-            let mut message =
-                format!("{} prompts are too long for the teacher", self.too_long.len());
+            let mut message = format!(
+                "{} prompts of those that were measured are too long for the teacher",
+                self.too_long.len()
+            );
             for prompt in self.too_long.iter().take(NAMED) {
                 message += &format!("\n  {prompt}");
             }

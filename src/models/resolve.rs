@@ -219,20 +219,38 @@ pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>
             path.to_owned()
         };
         let parts = split::parts(&first);
-        if first.exists()
-            && let Some(part) = parts.iter().find(|part| !part.is_file())
-        {
-            let path = first.parent().unwrap_or(Path::new(".")).to_owned();
-            return Err(ModelError::Incomplete { path, file: file_name(part) });
+        for part in parts.iter().filter(|_| first.exists()) {
+            if !is_file(part)? {
+                let path = first.parent().unwrap_or(Path::new(".")).to_owned();
+                return Err(ModelError::Incomplete { path, file: file_name(part) });
+            }
         }
         return Ok(parts.into_iter().map(|part| (file_name(&part), part)).collect());
     }
-    let files: Vec<(String, PathBuf)> = STUDENT_FILES
-        .iter()
-        .map(|name| ((*name).to_owned(), path.join(name)))
-        .filter(|(_, path)| path.is_file())
-        .collect();
+    let mut files = Vec::new();
+    for name in STUDENT_FILES {
+        let path = path.join(name);
+        if is_file(&path)? {
+            files.push((name.to_owned(), path));
+        }
+    }
     Ok(files)
+}
+
+/// Whether there is a file at `path`.
+///
+/// # Errors
+/// It is something else: a folder, a pipe, a device.
+fn is_file(path: &Path) -> Result<bool, ModelError> {
+    if path.is_file() {
+        return Ok(true);
+    }
+    match crate::fs::open_regular(path) {
+        Err(source) if source.kind() == std::io::ErrorKind::InvalidInput => {
+            Err(ModelError::Read { path: path.to_owned(), source })
+        }
+        opened => Ok(opened.is_ok()),
+    }
 }
 
 /// The only GGUF in a folder; for a split model, its first part.
@@ -467,4 +485,27 @@ pub(super) fn check_whole(first: &Path) -> Result<(), ModelError> {
         model_file::check(first)?;
     }
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_a_model_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for (role, model, file) in [
+            (Role::Teacher, "teacher.gguf", "teacher.gguf"),
+            (Role::Teacher, "teacher", "teacher"),
+            (Role::Student, "", "config.json"),
+        ] {
+            let pipe = folder.path().join(file);
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            let error = files_at(role, &folder.path().join(model)).unwrap_err();
+            let message = hint::one_line(&error);
+            assert!(message.contains(file) && message.contains("it is a named pipe"), "{message}");
+        }
+        let missing = files_at(Role::Teacher, &folder.path().join("missing.gguf")).unwrap();
+        assert_eq!(missing.len(), 1, "whoever opens it says that it is missing");
+    }
 }

@@ -57,6 +57,9 @@ pub(crate) fn chained_lines(bytes: &[u8]) -> (impl Iterator<Item = ChainedLine<'
     (lines, length)
 }
 
+/// What is wrong with a hash-chained file that promises a [`ChainHead`] beside it and has none.
+pub(crate) const NO_HEAD: &str = "the file ledger.head beside it was removed";
+
 /// How far a hash-chained file went at some time: kept in a file beside it. The chain itself cannot
 /// show that its last line was changed, or that lines were cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

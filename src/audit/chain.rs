@@ -63,6 +63,9 @@ pub(crate) struct Chain {
     /// Lines of the ledger when `ledger.head` was written, which protects them from changes; `None`
     /// without that file.
     pub protected: Option<usize>,
+    /// The first line that promises a `ledger.head`.
+    #[serde(skip)]
+    pub promised: Option<usize>,
     /// SHA-256 (hex) of the task's files when the run was last started or resumed.
     pub task_sha256: Option<String>,
     /// The hash of each line, in order.
@@ -94,6 +97,9 @@ struct Link {
     /// Only in lines that record the start of a run, like `settings`.
     task_sha256: Option<String>,
     settings: Option<String>,
+    /// As in lines that record a start; from 1 on the ledger has a `ledger.head`.
+    #[serde(default)]
+    format: u32,
 }
 
 /// Follows the chain of the ledger in `folder`.
@@ -110,7 +116,9 @@ pub(crate) fn follow(folder: &Path) -> Result<Chain, ChainError> {
         .map_err(|source| ChainError { path, source })?;
     let mut chain = chain(&bytes);
     match head {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            chain.break_at(chain.promised, hash::NO_HEAD);
+        }
         head => chain.compare(head.ok().and_then(|head| serde_json::from_str(&head).ok())),
     }
     Ok(chain)
@@ -127,8 +135,15 @@ impl Chain {
             Some(head) => head.contradiction(&self.hashes),
         };
         self.protected = head.map(|head| head.lines);
-        if let (None, Some((line, reason))) = (&self.broken, broken) {
-            self.broken = Some(Break { line, sound: line - 1, reason });
+        if let Some((line, reason)) = broken {
+            self.break_at(Some(line), &reason);
+        }
+    }
+
+    /// Breaks the chain at `line`, unless it is broken already.
+    fn break_at(&mut self, line: Option<usize>, reason: &str) {
+        if let (None, Some(line)) = (&self.broken, line) {
+            self.broken = Some(Break { line, sound: line - 1, reason: reason.to_owned() });
         }
     }
 }
@@ -144,6 +159,7 @@ fn chain(bytes: &[u8]) -> Chain {
         edits: 0,
         recorded: BTreeSet::new(),
         protected: None,
+        promised: None,
         task_sha256: None,
         hashes: Vec::new(),
     };
@@ -192,6 +208,7 @@ fn chain(bytes: &[u8]) -> Chain {
                 if let Some(settings) = link.settings {
                     chain.files.insert(SETTINGS.to_owned(), hash::of_bytes(settings));
                 }
+                chain.promised = chain.promised.or((link.format > 0).then_some(number));
                 chain.task_sha256 = link.task_sha256.or(chain.task_sha256);
                 None
             }
@@ -252,8 +269,30 @@ pub(crate) fn changed_files(folder: &Path, chain: &Chain) -> Vec<Changed> {
     let mut changed: Vec<Changed> = changed
         .map(|(file, missing)| Changed { file: file.to_owned(), missing, unrecorded: false })
         .collect();
+    let changed_copy = |file| Changed { file, missing: false, unrecorded: false };
+    changed.extend(changed_copies(folder).into_iter().map(changed_copy));
     let unrecorded = |file| Changed { file, missing: false, unrecorded: true };
     changed.extend(unrecorded_files(folder, chain).into_iter().map(unrecorded));
+    changed
+}
+
+/// The files in `written/` that no longer have the hash in their names, of which `NAME.HASH.jsonl`
+/// has the first digits: copies of what stages wrote, with which edits are found.
+fn changed_copies(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder.join(COPIES)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| format!("{COPIES}/{}", entry.file_name().to_string_lossy()));
+    let is_changed = |name: &String| {
+        // A copy that was not finished when the program was killed.
+        if name.ends_with(".part") {
+            return false;
+        }
+        let hash = regular_file(folder, name).and_then(|path| hash::of_file(&path).ok());
+        let digits = name.strip_suffix(".jsonl").and_then(|name| Some(name.rsplit_once('.')?.1));
+        let digits = digits.filter(|digits| digits.len() == COPY_DIGITS);
+        !hash.zip(digits).is_some_and(|(hash, digits)| hash.starts_with(digits))
+    };
+    let mut changed: Vec<String> = names.filter(is_changed).collect();
+    changed.sort();
     changed
 }
 
@@ -269,8 +308,10 @@ fn unrecorded_files(folder: &Path, chain: &Chain) -> Vec<String> {
 }
 
 /// What stages write, but for the student.
-const OUTPUTS: [&str; 11] = [
+const OUTPUTS: [&str; 13] = [
     "augmented.jsonl",
+    "set-aside.jsonl",
+    "junk.jsonl",
     "relabelled.jsonl",
     "gold.jsonl",
     "train.jsonl",
@@ -283,6 +324,9 @@ const OUTPUTS: [&str; 11] = [
     "compare.md",
 ];
 const STUDENT: &str = "student";
+const COPIES: &str = "written";
+/// Digits of the hash in the name of a copy.
+const COPY_DIGITS: usize = 16;
 const SETTINGS: &str = "settings.toml";
 const TASK: &str = "task.json";
 
@@ -309,184 +353,4 @@ fn regular_file(folder: &Path, name: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Chained lines with these bodies.
-    fn ledger(bodies: &[&str]) -> Vec<String> {
-        let mut last = hash::of_bytes(b"");
-        let link = |(n, body): (usize, &&str)| {
-            let line =
-                format!("{{\"n\":{n},\"prev\":\"{last}\",\"kind\":\"x\",\"body\":\"{body}\"}}");
-            last = hash::of_bytes(&line);
-            line
-        };
-        bodies.iter().enumerate().map(link).collect()
-    }
-
-    fn of(lines: &[String]) -> Chain {
-        chain((lines.join("\n") + "\n").as_bytes())
-    }
-
-    #[test]
-    fn a_sound_chain_and_a_torn_line() {
-        let lines = ledger(&["a", "b", "c"]);
-        let sound = of(&lines);
-        assert_eq!((sound.lines, sound.torn, &sound.broken), (3, false, &None));
-        assert_eq!(sound.last, hash::of_bytes(&lines[2]));
-        let torn = chain((lines.join("\n") + "\n{\"n\":3,\"pre").as_bytes());
-        assert_eq!((torn.lines, torn.torn, torn.broken), (3, true, None));
-        assert_eq!((chain(b"").lines, chain(b"").torn), (0, false));
-        assert!(chain(b"{").torn, "a first line that was never finished");
-    }
-
-    #[test]
-    fn each_kind_of_break_is_reported() {
-        let lines = ledger(&["a", "b", "c", "d"]);
-        let broken = |change: &dyn Fn(&mut Vec<String>)| {
-            let mut lines = lines.clone();
-            change(&mut lines);
-            of(&lines).broken.expect("a break")
-        };
-        let changed = broken(&|lines| lines[1] = lines[1].replace("\"b\"", "\"x\""));
-        assert_eq!((changed.line, changed.sound), (3, 1), "{changed:?}");
-        let gone = broken(&|lines| drop(lines.remove(1)));
-        assert_eq!((gone.line, gone.sound), (2, 1), "{gone:?}");
-        assert!(gone.reason.contains("missing"));
-        let twice = broken(&|lines| lines.insert(2, lines[1].clone()));
-        assert!(twice.line == 3 && twice.reason.contains("duplicated"), "{twice:?}");
-        let noise = broken(&|lines| lines[2] = "noise".to_owned());
-        assert_eq!((noise.line, noise.sound), (3, 2));
-        let empty = broken(&|lines| lines.insert(1, String::new()));
-        assert_eq!(empty.line, 2);
-        // Lines that are missing at the end do not show: only a hash noted elsewhere reveals them.
-        let cut = of(&lines[..3]);
-        assert!(cut.broken.is_none() && !cut.hashes.contains(&of(&lines).last));
-    }
-
-    /// A chain that records these file contents.
-    fn recording(files: &[(&str, &str)]) -> Chain {
-        let entry = |(name, text): &(&str, &str)| ((*name).to_owned(), hash::of_bytes(text));
-        Chain { files: files.iter().map(entry).collect(), ..chain(b"") }
-    }
-
-    fn changed(folder: &Path, chain: &Chain) -> Vec<(String, bool)> {
-        let changed = changed_files(folder, chain);
-        changed.into_iter().map(|changed| (changed.file, changed.missing)).collect()
-    }
-
-    #[test]
-    fn changed_files_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("a"), "1").unwrap();
-        fs::write(folder.path().join("b"), "2").unwrap();
-        let named = changed(folder.path(), &recording(&[("a", "1"), ("b", "1"), ("c", "1")]));
-        assert_eq!(named, [("b".to_owned(), false), ("c".to_owned(), true)]);
-    }
-
-    #[test]
-    fn task_and_settings_are_compared_with_those_of_the_last_start() {
-        let begun = |n: usize, last: &str, task: &str, settings: &str| {
-            format!(
-                "{{\"n\":{n},\"prev\":\"{last}\",\"kind\":\"begun\",\"task_sha256\":\"{task}\",\"settings\":\"{settings}\"}}"
-            )
-        };
-        let first = begun(0, &hash::of_bytes(b""), "old", "x = 1");
-        let second = begun(1, &hash::of_bytes(&first), "new", "x = 2");
-        let chain = of(&[first, second]);
-        assert_eq!(chain.broken, None);
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let names = || -> Vec<_> {
-            changed(folder.path(), &chain).into_iter().map(|(name, _)| name).collect()
-        };
-        write("settings.toml", "x = 2");
-        write("task.json", r#"{"sha256": "new", "name": "t"}"#);
-        assert_eq!(names(), [""; 0]);
-        write("settings.toml", "x = 1");
-        write("task.json", r#"{"sha256": "old"}"#);
-        assert_eq!(names(), ["settings.toml", "task.json"]);
-        write("task.json", "no task at all");
-        assert_eq!(names(), ["settings.toml", "task.json"]);
-    }
-
-    #[test]
-    fn outputs_beside_an_empty_ledger_and_added_files_are_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str| fs::write(folder.path().join(name), "1").unwrap();
-        fs::create_dir(folder.path().join("student")).unwrap();
-        let found = |chain: &Chain| -> Vec<(String, bool)> {
-            let changed = changed_files(folder.path(), chain);
-            changed.into_iter().map(|changed| (changed.file, changed.unrecorded)).collect()
-        };
-        for name in ["my notes.txt", "report.json", "student/config.json"] {
-            write(name);
-        }
-        let all = ["report.json", "student/config.json"].map(|name| (name.to_owned(), true));
-        assert_eq!(found(&chain(b"")), all);
-        let mut recorded = recording(&[("report.json", "1"), ("student/config.json", "1")]);
-        recorded.recorded = recorded.files.keys().cloned().collect();
-        assert_eq!(found(&recorded), []);
-        write("student/tokenizer_config.json");
-        assert_eq!(found(&recorded), [("student/tokenizer_config.json".to_owned(), true)]);
-    }
-
-    #[test]
-    fn a_stage_that_ends_again_forgets_its_former_files() {
-        let stage = |n: usize, last: &str, stage: &str, files: &str| {
-            format!("{{\"n\":{n},\"prev\":\"{last}\",\"stage\":\"{stage}\",\"files\":{{{files}}}}}")
-        };
-        let mut lines = Vec::new();
-        let mut last = hash::of_bytes(b"");
-        for (name, files) in [
-            ("train", r#""student/a":"1","student/b":"1""#),
-            ("eval", r#""report.json":"2""#),
-            ("train", r#""student/a":"3""#),
-        ] {
-            lines.push(stage(lines.len(), &last, name, files));
-            last = hash::of_bytes(lines.last().unwrap());
-        }
-        let files: Vec<_> = of(&lines).files.into_iter().collect();
-        let pair = |name: &str, hash: &str| (name.to_owned(), hash.to_owned());
-        assert_eq!(files, [pair("report.json", "2"), pair("student/a", "3")]);
-    }
-
-    #[test]
-    fn a_changed_end_contradicts_the_head() {
-        let folder = tempfile::tempdir().unwrap();
-        let lines = ledger(&["a", "b", "c"]);
-        let broken = |lines: &[String]| {
-            fs::write(folder.path().join("ledger.jsonl"), lines.join("\n") + "\n").unwrap();
-            follow(folder.path()).unwrap().broken.map(|broken| (broken.line, broken.sound))
-        };
-        assert_eq!(broken(&lines), None);
-        let head = ChainHead { lines: 3, sha256: hash::of_bytes(&lines[2]) };
-        let head_path = folder.path().join("ledger.head");
-        fs::write(&head_path, serde_json::to_vec(&head).unwrap()).unwrap();
-        assert_eq!(broken(&lines), None);
-        assert_eq!(broken(&ledger(&["a", "b", "c", "d"])), None, "the run went on");
-        assert_eq!(broken(&ledger(&["a", "b", "x"])), Some((3, 2)));
-        assert_eq!(broken(&lines[..2]), Some((3, 2)));
-        fs::write(&head_path, "{}").unwrap();
-        assert_eq!(broken(&lines), Some((1, 0)));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn names_that_lead_elsewhere_are_not_followed() {
-        let outer = tempfile::tempdir().unwrap();
-        let run = outer.path().join("run");
-        fs::create_dir_all(run.join("below")).unwrap();
-        fs::write(outer.path().join("x"), "1").unwrap();
-        fs::write(run.join("below/x"), "1").unwrap();
-        std::os::unix::fs::symlink(outer.path(), run.join("out")).unwrap();
-        std::os::unix::fs::symlink(outer.path().join("x"), run.join("link")).unwrap();
-        let absolute = outer.path().join("x");
-        let names =
-            ["../x", "below/../../x", "out/x", "link", "below", "", absolute.to_str().unwrap()];
-        for name in names.into_iter().chain(["/dev/zero"]) {
-            assert_eq!(changed(&run, &recording(&[(name, "1")])), [(name.to_owned(), true)]);
-        }
-        assert_eq!(changed(&run, &recording(&[("below/x", "1")])), []);
-    }
-}
+mod tests;

@@ -33,9 +33,9 @@ pub(crate) struct RunRecord {
 }
 
 impl RunRecord {
-    /// Whether the folder `path` looks like a run.
+    /// Whether the folder `path` looks like a run, perhaps one that lacks a file.
     pub(crate) fn is_at(path: &Path) -> bool {
-        path.join(names::TASK).is_file() && path.join(names::LEDGER).is_file()
+        path.join(names::TASK).exists() || path.join(names::LEDGER).exists()
     }
 
     /// The folder of a run's student.
@@ -50,7 +50,7 @@ impl RunRecord {
     pub(crate) fn read(path: &Path) -> Result<Self, ReportError> {
         let report = path.join("report.json");
         let report = report.is_file().then(|| Report::read(&report)).transpose()?;
-        let entries = read_ledger(path, "the run folder is incomplete")?;
+        let entries = read_ledger(path, INCOMPLETE)?;
         let imported = is_imported(&entries);
         let mut record = Self {
             task: read_json(&path.join(names::TASK), INCOMPLETE)?,

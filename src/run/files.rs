@@ -162,8 +162,11 @@ pub(crate) fn read_rows<T: DeserializeOwned>(
 /// A file that is missing, a broken chain, with its line.
 pub(crate) fn read_ledger(path: &Path, hint: &'static str) -> Result<Vec<Entry>, RunError> {
     let path = path.join(names::LEDGER);
-    let bytes =
-        fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source, hint })?;
+    let bytes = crate::fs::read(&path).map_err(|source| RunError::Read {
+        path: path.clone(),
+        source,
+        hint,
+    })?;
     Ok(ledger::parse(&path, &bytes)?.0)
 }
 

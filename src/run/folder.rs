@@ -4,6 +4,7 @@
 mod task_change;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use super::{
     clock::now,
     edits::{self, Edits},
     files::{self, INCOMPLETE, create_private_folder, json_lines, read_json, read_settings, sweep},
-    ledger::{Entry, Ledger, LedgerError},
+    ledger::{self, Entry, Ledger, LedgerError},
     names,
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(crate) struct RunFolder {
     pending: Option<PendingChange>,
     /// What people edited since the folder was last open, one line for each file.
     edited: Vec<String>,
+    /// SHA-256 (hex) of what was written to files, by name, since no stage has recorded them.
+    written: RefCell<BTreeMap<String, String>>,
 }
 
 impl RunFolder {
@@ -51,10 +54,27 @@ impl RunFolder {
         settings: &Settings,
         prompts: &Prompts,
     ) -> Result<Self, RunError> {
+        Self::check(path)?;
+        Self::open_either(path, task, settings, prompts, false)
+    }
+
+    /// Whether [`Self::open`] refuses the folder `path` for what it is. Creates and changes
+    /// nothing: to be asked before anything that takes time or memory.
+    ///
+    /// # Errors
+    /// A folder with other files, of a comparison, in use, or not safe to write to.
+    pub(crate) fn check(path: &Path) -> Result<(), RunError> {
         if path.join(names::COMPARISON).exists() {
             return Err(RunError::Comparison { path: path.to_owned() });
         }
-        Self::open_either(path, task, settings, prompts, false)
+        if !path.join(names::TASK).exists() && holds_other_files(path) {
+            return Err(RunError::NotARun { path: path.to_owned() });
+        }
+        check_safe(path)?;
+        match Ledger::is_in_use(&path.join(names::LEDGER)) {
+            true => Err(in_use(path)),
+            false => Ok(()),
+        }
     }
 
     fn open_either(
@@ -187,23 +207,23 @@ impl RunFolder {
 
     /// Opens the ledger in the folder `path`, which locks the run.
     fn lock(path: &Path) -> Result<Self, RunError> {
-        if let Some(reason) = crate::fs::unsafe_to_write(path) {
-            return Err(RunError::Unsafe { path: path.to_owned(), reason });
-        }
+        check_safe(path)?;
         let holder = path.join(names::LOCK);
         let ledger = Ledger::open(&path.join(names::LEDGER)).map_err(|error| match error {
-            LedgerError::Locked { .. } => {
-                let pid = crate::fs::read_regular(&holder, 20).ok();
-                let pid = pid.and_then(|pid| pid.trim().parse().ok());
-                RunError::InUse { path: path.to_owned(), pid }
-            }
+            LedgerError::Locked { .. } => in_use(path),
             error => error.into(),
         })?;
         crate::fs::write_atomic(&holder, format!("{}\n", std::process::id()).as_bytes())
             .map_err(|source| RunError::Write { path: holder, source })?;
         crate::fs::repair_dirs(path);
         sweep(path);
-        let run = Self { path: path.to_owned(), ledger, pending: None, edited: Vec::new() };
+        let run = Self {
+            path: path.to_owned(),
+            ledger,
+            pending: None,
+            edited: Vec::new(),
+            written: RefCell::default(),
+        };
         run.settle()?;
         Ok(run)
     }
@@ -252,7 +272,9 @@ impl RunFolder {
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         edits::before_write(&self.path, self.ledger.entries(), name, bytes)?;
         let path = self.path.join(name);
-        crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })
+        crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })?;
+        self.written.borrow_mut().insert(name.to_owned(), hash::of_bytes(bytes));
+        Ok(())
     }
 
     /// Replaces the file `name`, which may lie in a subfolder, with one JSON line for each of
@@ -357,6 +379,9 @@ impl RunFolder {
     /// The hash of the file `name` as this program wrote it or read it last: a person may have
     /// edited it since, and the next command records that.
     fn recorded_hash(&self, name: &str) -> Result<String, RunError> {
+        if let Some(written) = self.written.borrow_mut().remove(name) {
+            return Ok(written);
+        }
         let now = self.hash(name)?;
         Ok(edits::written_before(&self.path, self.ledger.entries(), name, &now).unwrap_or(now))
     }
@@ -374,6 +399,20 @@ impl RunFolder {
     }
 }
 
+fn check_safe(path: &Path) -> Result<(), RunError> {
+    match crate::fs::unsafe_to_write(path) {
+        Some(reason) => Err(RunError::Unsafe { path: path.to_owned(), reason }),
+        None => Ok(()),
+    }
+}
+
+/// The folder `path` is in use by the process whose number stands in it.
+fn in_use(path: &Path) -> RunError {
+    let pid = crate::fs::read_regular(&path.join(names::LOCK), 20).ok();
+    let pid = pid.and_then(|pid| pid.trim().parse().ok());
+    RunError::InUse { path: path.to_owned(), pid }
+}
+
 /// The entry of a start: the settings, and the hash of `task.json`, on which all else rests.
 fn begun(
     task_sha256: String,
@@ -387,6 +426,7 @@ fn begun(
         task_sha256,
         prompts_sha256,
         settings: settings.to_toml(),
+        format: ledger::FORMAT,
         files: [(names::TASK.to_owned(), task_file)].into(),
     }
 }

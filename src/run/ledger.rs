@@ -66,6 +66,14 @@ impl Hint for LedgerError {
     }
 }
 
+/// The format of ledgers. From 1 on a ledger that names it has a `ledger.head` beside it, so that
+/// nobody removes that file unseen.
+pub(super) const FORMAT: u32 = 1;
+
+fn is_old(format: &u32) -> bool {
+    *format == 0
+}
+
 /// One fact of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -77,6 +85,9 @@ pub enum Entry {
         task_sha256: String,
         prompts_sha256: String,
         settings: String,
+        /// [`FORMAT`]; 0 in older ledgers.
+        #[serde(default, skip_serializing_if = "is_old")]
+        format: u32,
         /// SHA-256 (hex) of `task.json`, by its name; absent in older ledgers.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         files: BTreeMap<String, String>,
@@ -212,7 +223,7 @@ impl Ledger {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(read)?;
         let (entries, last, length) = parse(path, &bytes)?;
-        check_head(path, &bytes)?;
+        check_head(path, &bytes, &entries)?;
         let torn = length < bytes.len();
         if torn {
             file.set_len(length as u64).map_err(write)?;
@@ -223,6 +234,12 @@ impl Ledger {
             Self { path, file, length, last, entries: Vec::new(), by_key: HashMap::new(), torn };
         ledger.index(entries);
         Ok(ledger)
+    }
+
+    /// Whether another process has the ledger `path` open. Creates nothing.
+    pub(crate) fn is_in_use(path: &Path) -> bool {
+        let file = crate::fs::open_regular(path);
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn index(&mut self, entries: Vec<Entry>) {
@@ -289,7 +306,15 @@ impl Ledger {
     /// # Errors
     /// A failed write.
     pub(crate) fn append_and_seal(&mut self, entries: Vec<Entry>) -> Result<(), LedgerError> {
+        // Before the first entry that promises the file: the program may be killed behind it.
+        if !self.path.with_file_name(names::HEAD).exists() {
+            self.seal()?;
+        }
         self.append(entries)?;
+        self.seal()
+    }
+
+    fn seal(&self) -> Result<(), LedgerError> {
         let path = self.path.with_file_name(names::HEAD);
         let head = ChainHead { lines: self.entries.len(), sha256: self.last.clone() };
         let json = serde_json::to_vec(&head).expect("a number and a hash are JSON");
@@ -316,11 +341,22 @@ fn locked(path: &Path) -> Result<File, LedgerError> {
     }
 }
 
-/// Checks the lines in `bytes` of the ledger `path` against the file [`names::HEAD`] beside it.
-/// Older runs have none.
-fn check_head(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
-    let Ok(head) = crate::fs::read(&path.with_file_name(names::HEAD)) else { return Ok(()) };
+/// Checks the lines in `bytes` of the ledger `path`, which are `entries`, against the file
+/// [`names::HEAD`] beside it. Only older runs have none.
+fn check_head(path: &Path, bytes: &[u8], entries: &[Entry]) -> Result<(), LedgerError> {
     let broken = |line, message| LedgerError::Broken { path: path.to_owned(), line, message };
+    let head = path.with_file_name(names::HEAD);
+    let head = match crate::fs::read(&head) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let promises = |entry: &Entry| matches!(entry, Entry::Begun { format: FORMAT.., .. });
+            return match entries.iter().position(promises) {
+                Some(at) => Err(broken(at + 1, hash::NO_HEAD.to_owned())),
+                None => Ok(()),
+            };
+        }
+        Err(source) => return Err(LedgerError::Read { path: head, source }),
+        Ok(head) => head,
+    };
     let head: ChainHead = serde_json::from_slice(&head)
         .map_err(|_| broken(1, format!("the file {} beside it is damaged", names::HEAD)))?;
     let hashes: Vec<String> = hash::chained_lines(bytes).0.map(|line| line.hash).collect();
@@ -357,129 +393,4 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Entry>, String, usize), L
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{
-        augment::sample::{Sample, seed},
-        config::Settings,
-        run::RunFolder,
-    };
-
-    fn stage(name: &str) -> Entry {
-        Entry::Stage { stage: name.into(), counts: BTreeMap::new(), files: BTreeMap::new() }
-    }
-
-    #[test]
-    fn entries_survive_and_a_torn_line_is_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        let mut ledger = Ledger::open(&path).unwrap();
-        ledger.append(vec![stage("a"), stage("b")]).unwrap();
-        drop(ledger);
-        fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(b"{\"n\":2,\"pre")
-            .unwrap();
-        let mut ledger = Ledger::open(&path).unwrap();
-        assert!(ledger.was_torn());
-        assert_eq!(ledger.entries(), [stage("a"), stage("b")]);
-        ledger.append(vec![stage("c")]).unwrap();
-        drop(ledger);
-        assert_eq!(Ledger::open(&path).unwrap().entries(), [stage("a"), stage("b"), stage("c")]);
-    }
-
-    #[test]
-    fn decisions_that_a_power_cut_left_are_not_written_twice() {
-        let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
-        let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            let settings = Settings::default();
-            RunFolder::open(folder.path(), &sample.task, &settings, &sample.prompts).unwrap()
-        };
-        let decisions = vec![(0, "a".to_owned()), (1, "b".to_owned()), (2, "a".to_owned())];
-        let finish = |run: &mut RunFolder| {
-            run.finish_stage("relabel", &[("texts", 3)], &["task.json"], decisions.clone())
-                .unwrap();
-        };
-        let mut run = open();
-        finish(&mut run);
-        let whole = run.ledger().entries().to_vec();
-        assert_eq!(whole.len(), 1 + 3 + 1);
-        finish(&mut run);
-        assert_eq!(run.ledger().entries(), whole, "nothing new is to be told");
-        drop(run);
-
-        let path = folder.path().join("ledger.jsonl");
-        let text = fs::read_to_string(&path).unwrap();
-        let two = text.match_indices('\n').nth(2).unwrap().0 + 1;
-        fs::write(&path, &text[..two + 20]).unwrap();
-        fs::remove_file(folder.path().join(names::HEAD)).unwrap();
-        let mut run = open();
-        assert!(run.ledger().was_torn());
-        finish(&mut run);
-        assert_eq!(run.ledger().entries(), whole);
-        drop(run);
-        assert_eq!(fs::read_to_string(&path).unwrap(), text);
-    }
-
-    #[test]
-    fn an_empty_line_hides_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        Ledger::open(&path).unwrap().append(vec![stage("a"), stage("b")]).unwrap();
-        let text = fs::read_to_string(&path).unwrap().replacen('\n', "\n\n", 1);
-        fs::write(&path, text).unwrap();
-        let message = Ledger::open(&path).err().unwrap().to_string();
-        assert!(message.contains("ledger.jsonl:2:"), "{message}");
-    }
-
-    #[test]
-    fn one_process_at_a_time_has_the_ledger_open() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        let mut first = Ledger::open(&path).unwrap();
-        assert!(matches!(Ledger::open(&path), Err(LedgerError::Locked { .. })));
-        // Removed or replaced by hand: the first does not write into a file that nobody sees.
-        fs::rename(&path, folder.path().join("old")).unwrap();
-        let second = Ledger::open(&path).unwrap();
-        let error = first.append(vec![stage("a")]).unwrap_err();
-        assert!(matches!(error, LedgerError::Write { .. }), "{error}");
-        drop((first, second));
-        assert_eq!(Ledger::open(&path).unwrap().entries(), []);
-    }
-
-    #[test]
-    fn a_changed_last_line_and_missing_lines_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        let mut ledger = Ledger::open(&path).unwrap();
-        ledger.append_and_seal(vec![stage("a"), stage("b")]).unwrap();
-        ledger.append(vec![stage("after the head")]).unwrap();
-        drop(ledger);
-        Ledger::open(&path).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        let first = text.split_inclusive('\n').next().unwrap();
-        let second = text.split_inclusive('\n').nth(1).unwrap();
-        let changed = [first, &second.replacen("\"b\"", "\"x\"", 1)].concat();
-        for (text, line) in [(changed.as_str(), 2), (first, 2), ("", 1)] {
-            fs::write(&path, text).unwrap();
-            let message = Ledger::open(&path).err().unwrap().to_string();
-            assert!(message.contains(&format!("ledger.jsonl:{line}:")), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_changed_line_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        Ledger::open(&path).unwrap().append(vec![stage("a"), stage("b"), stage("c")]).unwrap();
-        let text = fs::read_to_string(&path).unwrap().replacen("\"b\"", "\"x\"", 1);
-        fs::write(&path, text).unwrap();
-        let message = Ledger::open(&path).err().unwrap().to_string();
-        assert!(message.contains("ledger.jsonl:3:"), "{message}");
-    }
-}
+mod tests;

@@ -48,6 +48,8 @@ pub enum RunError {
     #[error("{path}:{line}: {message}")]
     Row { path: PathBuf, line: usize, message: String },
     #[error("{path}:{line}: {message}")]
+    Import { path: PathBuf, line: usize, message: String },
+    #[error("{path}:{line}: {message}")]
     Edit { path: PathBuf, line: usize, message: String, hint: String },
     #[error("{path} was edited while this command ran")]
     EditedMeanwhile { path: PathBuf },
@@ -86,6 +88,9 @@ impl Hint for RunError {
                 "nothing was overwritten; rerun the command, which records the edit and keeps it"
             }
             Self::Row { .. } => "each line is one JSON object with the keys of this file's rows",
+            Self::Import { .. } => {
+                "give a CSV, JSONL or Parquet file with the columns `text` and `major` (a class), and optionally `minor`, `alpha`, `relabel` and `p`"
+            }
             Self::Stale { stage, .. } => {
                 return Some(
                     format!("run the stage `{stage}` first, or all stages with `promptmix run`")
@@ -100,7 +105,7 @@ impl Hint for RunError {
             }
             Self::InUse { .. } => "wait until it has finished, or choose another folder with --out",
             Self::Unsafe { .. } => {
-                "choose a folder of your own with --out, or run `chmod go-w` on this one and replace its links with files"
+                "choose a folder of your own with --out, or run `chmod -R go-w` on this one and replace its links with files"
             }
             Self::NotARun { .. } => "choose an empty or a new folder with --out",
             Self::SingleRun { .. } => "give the comparison a folder of its own with --out",

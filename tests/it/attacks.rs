@@ -62,9 +62,46 @@ fn every_file_of_a_run_is_protected_and_export_checks_it() {
     let ledger = fs::read(out.join("ledger.jsonl")).unwrap();
     fs::write(out.join("ledger.jsonl"), "").unwrap();
     is_noticed(&dir, "chain breaks at line 1");
+    let head = fs::read(out.join("ledger.head")).unwrap();
     fs::remove_file(out.join("ledger.head")).unwrap();
     is_noticed(&dir, "is not recorded");
+    fs::remove_file(out.join("ledger.jsonl")).unwrap();
+    let commands: [&[&str]; 3] = [&EXPORT, &["audit", "out"], &["plan", "out"]];
+    for command in commands {
+        let errors = dir.fails(command);
+        assert!(errors.contains("ledger.jsonl"), "{command:?}: {errors}");
+    }
     fs::write(out.join("ledger.jsonl"), ledger).unwrap();
+    fs::write(out.join("ledger.head"), head).unwrap();
+
+    dir.write("out/set-aside.jsonl", "{}");
+    is_noticed(&dir, "set-aside.jsonl is not recorded");
+    fs::remove_file(out.join("set-aside.jsonl")).unwrap();
+    for copy in files(&out.join("written")) {
+        let copy = format!("written/{copy}");
+        let before = fs::read(out.join(&copy)).unwrap();
+        fs::write(out.join(&copy), [&before[..], b"more"].concat()).unwrap();
+        is_noticed(&dir, &format!("{copy} is not as the run wrote it"));
+        fs::write(out.join(&copy), before).unwrap();
+    }
+    dir.ok(&EXPORT);
+}
+
+#[test]
+fn an_edited_last_line_without_its_head_is_noticed() {
+    let dir = TestDir::new();
+    run(&dir);
+    let (ledger, head) = (dir.path("out/ledger.jsonl"), dir.path("out/ledger.head"));
+    let (text, sealed) = (fs::read_to_string(&ledger).unwrap(), fs::read(&head).unwrap());
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("\"stage\":\"evaluate\""), "{last}");
+    fs::write(&ledger, text.replace(last, &last.replacen("evaluate", "evaluatf", 1))).unwrap();
+    fs::remove_file(&head).unwrap();
+    is_noticed(&dir, "chain breaks at line 1");
+    let errors = dir.fails(&["filter", "out"]);
+    assert!(errors.contains("ledger.head beside it was removed"), "{errors}");
+    fs::write(&ledger, text).unwrap();
+    fs::write(&head, sealed).unwrap();
     dir.ok(&EXPORT);
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json as value};
 
-use crate::support::{STUDENT, TestDir, json, json_lines, rows};
+use crate::support::{FIRST_HEAD, STUDENT, TestDir, json, json_lines, rows};
 
 const QUICK: [&str; 10] = [
     "--student",
@@ -337,7 +337,7 @@ fn a_row_moved_from_dropped_is_in_one_file_wherever_the_program_is_killed() {
     let edit = ledger.lines().position(|line| line.contains("\"kind\":\"edit\"")).unwrap();
     let lines: Vec<&str> = ledger.lines().take(edit + 1).collect();
     dir.write("out/ledger.jsonl", lines.join("\n") + "\n");
-    fs::remove_file(dir.path("out/ledger.head")).unwrap();
+    dir.write("out/ledger.head", FIRST_HEAD);
     fs::remove_dir_all(dir.path("out/written")).unwrap();
     for (path, bytes) in &written {
         dir.write(path.to_str().unwrap(), bytes);

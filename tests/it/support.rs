@@ -28,6 +28,9 @@ pub(crate) const SMALL: [&str; 8] = [
     "teacher.slots=4",
 ];
 
+/// The `ledger.head` of a run that was killed before its ledger had any line.
+pub(crate) const FIRST_HEAD: &str = r#"{"lines": 0, "sha256": ""}"#;
+
 /// A student that trains almost instantly, and little work for the teacher.
 pub(crate) const STUDENT: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/distilbert");

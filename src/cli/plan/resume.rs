@@ -61,7 +61,7 @@ impl Subject {
 }
 
 fn is_run(path: &Path) -> bool {
-    path.join(names::TASK).exists() && path.join(names::LEDGER).exists()
+    path.join(names::TASK).exists() || path.join(names::LEDGER).exists()
 }
 
 /// The task of the run in the folder `path`, read again from where it was when the run began.

@@ -50,7 +50,7 @@ pub(super) fn keep_only(folder: &Path, file: &str, sha256: &str) {
 /// be read is left out.
 pub(super) fn read(folder: &Path, file: &str) -> Vec<(Vec<u8>, Vec<TextRow>)> {
     let rows = |at: PathBuf| {
-        let bytes = fs::read(&at).ok()?;
+        let bytes = crate::fs::read(&at).ok()?;
         let same = path(folder, file, &hash::of_bytes(&bytes)) == at;
         same.then(|| rows(&bytes)).flatten().map(|rows| (bytes, rows))
     };

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     augment::sample::{Sample, seed},
+    dataset::TextRow,
     run::ledger::Entry,
 };
 
@@ -24,6 +25,43 @@ fn a_stage_that_takes_its_file_back_says_so() {
     assert_eq!(write("import", b"two"), (3, true));
     assert_eq!(write("generate", b"one"), (4, false));
     assert_eq!(write("generate", b"one"), (4, false));
+}
+
+#[test]
+fn a_file_that_is_edited_while_its_stage_ends_is_recorded_as_it_was_written() {
+    let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
+    let open = || {
+        RunFolder::open(folder.path(), &sample.task, &Settings::default(), &sample.prompts).unwrap()
+    };
+    let row = |text: &str| {
+        let mut row = TextRow::default();
+        (row.augmented.text, row.augmented.major) = (text.to_owned(), "a".to_owned());
+        (row.relabel, row.p) = (Some("a".to_owned()), Some(1.0));
+        row
+    };
+    let mut run = open();
+    run.write_rows(names::TRAIN, &[row("one")]).unwrap();
+    let written = run.hash(names::TRAIN).unwrap();
+    // A person is faster than the next line of the program.
+    fs::write(folder.path().join(names::TRAIN), json_lines(&[row("two")])).unwrap();
+    run.finish_stage("filter", &[], &[names::TRAIN], Vec::new()).unwrap();
+    let Some(Entry::Stage { files, .. }) = run.ledger.entries().last() else { panic!("a stage") };
+    assert_eq!(files[names::TRAIN], written);
+    drop(run);
+    assert_eq!(open().edited(), ["1 text changed by hand in train.jsonl"]);
+}
+
+#[test]
+fn a_folder_in_use_is_refused_before_anything_is_loaded() {
+    let (sample, folder) = (sample(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("run");
+    RunFolder::check(&path).unwrap();
+    assert!(!path.exists());
+    let settings = Settings::default();
+    let run = RunFolder::open(&path, &sample.task, &settings, &sample.prompts).unwrap();
+    assert!(matches!(RunFolder::check(&path), Err(RunError::InUse { pid: Some(_), .. })));
+    drop(run);
+    RunFolder::check(&path).unwrap();
 }
 
 #[test]

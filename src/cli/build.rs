@@ -109,6 +109,18 @@ pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
     Ok(Box::new(Supervised::start(launch)?))
 }
 
+/// Checks that the teacher that the settings name is there and sound, without loading it.
+///
+/// # Errors
+/// As [`teacher`], but for those of loading it.
+pub(super) fn check_teacher(settings: &Settings) -> anyhow::Result<()> {
+    match settings.teacher.model.strip_prefix(replay::SCHEME) {
+        Some(file) => drop(run::replay(Path::new(file))?),
+        None => drop(launch(settings)?),
+    }
+    Ok(())
+}
+
 /// The news that a model is being loaded, which may take minutes.
 pub(super) fn loading(role: &str, model: &str) -> Event {
     Event::Wait { what: format!("loading the {role} {model}") }

@@ -104,7 +104,7 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     let prompts = build::prompts(&task)?;
     let grid = Grid::new(&task, &args.rows, args.k.as_deref(), settings.run.seeds)?;
     if grid.rows.iter().any(|row| row.needs_teacher()) {
-        teachers.iter().try_for_each(build::require_teacher)?;
+        teachers.iter().try_for_each(build::check_teacher)?;
     }
     let opened = students.iter().map(|settings| preflight::check(settings, &task, &args.out));
     let bases = opened.collect::<anyhow::Result<Vec<_>>>()?;

@@ -12,7 +12,7 @@ use crate::{
     config::{Partners, Settings},
     hint::shell_path,
     pipeline::{
-        Event, Pipeline, Watch,
+        Event, ImportedTexts, Pipeline, Watch,
         grow::{self, RunInput},
     },
     report::Report,
@@ -22,53 +22,56 @@ use crate::{
     teacher::Teacher,
 };
 
-/// Opens the run folder `out` for `task`: a new one, or one to resume. Nothing is written if a
-/// teacher is needed and none is named.
-fn begin(
+/// Opens the run folder `out` for `task`: a new one, or one to resume. `prepare` opens and checks
+/// what the command needs before that: a command that cannot run leaves no folder behind, and one
+/// that is there as it was.
+fn begin<T>(
     task: Task,
     model_args: &ModelArgs,
     out: &Path,
-    needs_teacher: bool,
     quiet: bool,
-) -> anyhow::Result<Pipeline<'static>> {
+    prepare: impl FnOnce(&Task, &Settings, Watch<'_>) -> anyhow::Result<T>,
+) -> anyhow::Result<(Pipeline<'static>, T)> {
     let overrides = model_args.overrides(&task);
     let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
-    if needs_teacher {
-        build::require_teacher(&settings)?;
-    }
     let prompts = build::prompts(&task)?;
-    let mut run = RunFolder::open(out, &task, &settings, &prompts)?;
+    RunFolder::check(out)?;
     let mut watch = watch(quiet);
     for warning in task.told_warnings() {
         watch(Event::warning(warning));
     }
+    let prepared = prepare(&task, &settings, &mut *watch)?;
+    let mut run = RunFolder::open(out, &task, &settings, &prompts)?;
     opened(&run, &mut *watch);
     grow::take_up(
         &mut run,
         RunInput { task: &task, settings: &settings, prompts: &prompts },
         &mut *watch,
     )?;
-    Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
+    Ok((Pipeline { run, task, settings, prompts, embedder: None, watch }, prepared))
 }
 
-/// Opens the existing run folder `path`. The run keeps the settings of `set`; those of `passing`
-/// are for this command only.
-fn reopen(
+/// Opens the existing run folder `path`. `prepare` opens and checks what the command needs; then
+/// the run keeps the settings of `set`. Those of `passing` are for this command only.
+fn reopen<T>(
     path: &Path,
     set: &[String],
     passing: &[String],
     quiet: bool,
-) -> anyhow::Result<Pipeline<'static>> {
-    let (mut run, task, settings) = RunFolder::reopen(path)?;
-    let kept = settings.with(set)?;
-    if kept != settings {
-        run.change_settings(&kept)?;
-    }
+    prepare: impl FnOnce(&mut Pipeline<'static>) -> anyhow::Result<T>,
+) -> anyhow::Result<(Pipeline<'static>, T)> {
+    let (run, task, before) = RunFolder::reopen(path)?;
+    let kept = before.with(set)?;
     let settings = kept.with(passing)?;
     let prompts = build::prompts(&task)?;
     let mut watch = watch(quiet);
     opened(&run, &mut *watch);
-    Ok(Pipeline { run, task, settings, prompts, embedder: None, watch })
+    let mut pipeline = Pipeline { run, task, settings, prompts, embedder: None, watch };
+    let prepared = prepare(&mut pipeline)?;
+    if kept != before {
+        pipeline.run.change_settings(&kept)?;
+    }
+    Ok((pipeline, prepared))
 }
 
 pub(super) fn watch(quiet: bool) -> Box<dyn FnMut(Event) + Send> {
@@ -86,22 +89,35 @@ fn add_embedder(pipeline: &mut Pipeline<'_>, base: &BaseModel) -> anyhow::Result
     Ok(())
 }
 
-/// The teacher of the pipeline's settings. It sizes its context by the memory that is free: start
-/// it before [`add_embedder`] loads the student.
-fn start_teacher(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Box<dyn Teacher>> {
-    if let Some(warning) = build::without_template(&pipeline.settings) {
-        (pipeline.watch)(warning);
+/// The teacher of the settings. It sizes its context by the memory that is free: start it before
+/// [`add_embedder`] loads the student.
+fn start_teacher(settings: &Settings, watch: Watch<'_>) -> anyhow::Result<Box<dyn Teacher>> {
+    if let Some(warning) = build::without_template(settings) {
+        watch(warning);
     }
-    (pipeline.watch)(build::loading("teacher", &pipeline.settings.teacher.model));
-    let teacher = build::teacher(&pipeline.settings)?;
-    (pipeline.watch)(build::identity(&*teacher));
+    watch(build::loading("teacher", &settings.teacher.model));
+    let teacher = build::teacher(settings)?;
+    watch(build::identity(&*teacher));
     Ok(teacher)
 }
 
+/// The student's base model and the teacher, for a command that needs both in the folder `out`.
+fn models(
+    task: &Task,
+    settings: &Settings,
+    out: &Path,
+    watch: Watch<'_>,
+) -> anyhow::Result<(BaseModel, Box<dyn Teacher>)> {
+    build::require_teacher(settings)?;
+    let base = preflight::check(settings, task, out)?;
+    Ok((base, start_teacher(settings, watch)?))
+}
+
 /// Runs all stages.
-fn run_all(pipeline: &mut Pipeline<'_>) -> anyhow::Result<Report> {
-    let base = preflight::check(&pipeline.settings, &pipeline.task, pipeline.run.path())?;
-    let mut teacher = start_teacher(pipeline)?;
+fn run_all(
+    mut pipeline: Pipeline<'_>,
+    (base, mut teacher): (BaseModel, Box<dyn Teacher>),
+) -> anyhow::Result<Report> {
     pipeline.embedder = Some(Box::new(build::embedder(&base)?));
     Ok(pipeline.run(&mut *teacher, &base)?)
 }
@@ -123,32 +139,41 @@ pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
 /// `promptmix demo`
 pub(super) fn demo(args: &DemoArgs, quiet: bool) -> anyhow::Result<()> {
     let task = task::demo_task()?;
-    let mut pipeline = begin(task, &args.model_args, &args.out, true, quiet)?;
-    if !quiet {
-        let classes = pipeline.task.classes.len();
-        eprintln!(
-            "{} examples of {classes} classes; a tiny local teacher generates and relabels texts, a small student is trained on them\n",
-            pipeline.task.shots * classes,
-        );
-    }
-    let report = run_all(&mut pipeline)?;
+    let out = &args.out;
+    let (pipeline, models) = begin(task, &args.model_args, out, quiet, |task, settings, watch| {
+        if !quiet {
+            let classes = task.classes.len();
+            eprintln!(
+                "{} examples of {classes} classes; a tiny local teacher generates and relabels texts, a small student is trained on them\n",
+                task.shots * classes,
+            );
+        }
+        models(task, settings, out, watch)
+    })?;
+    let report = run_all(pipeline, models)?;
     finish(&report, &args.out, args.json, quiet)
 }
 
 /// `promptmix run`
 pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut pipeline = begin(task, &args.task.model_args, &args.out, true, quiet)?;
-    let report = run_all(&mut pipeline)?;
+    let out = &args.out;
+    let (pipeline, models) =
+        begin(task, &args.task.model_args, out, quiet, |task, settings, watch| {
+            models(task, settings, out, watch)
+        })?;
+    let report = run_all(pipeline, models)?;
     finish(&report, &args.out, args.task.json, quiet)
 }
 
 /// `promptmix generate`
 pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    let mut pipeline = begin(task, &args.task.model_args, &args.out, true, quiet)?;
-    let base = preflight::check(&pipeline.settings, &pipeline.task, &args.out)?;
-    let mut teacher = start_teacher(&mut pipeline)?;
+    let out = &args.out;
+    let (mut pipeline, (base, mut teacher)) =
+        begin(task, &args.task.model_args, out, quiet, |task, settings, watch| {
+            models(task, settings, out, watch)
+        })?;
     if pipeline.settings.augment.partners == Partners::Confusable {
         add_embedder(&mut pipeline, &base)?;
     }
@@ -160,17 +185,20 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix relabel`
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, set, json } = &args.stage;
-    let mut pipeline = reopen(folder, set, &args.teacher_args.overrides(), quiet)?;
-    let base = preflight::check(&pipeline.settings, &pipeline.task, folder)?;
-    let mut teacher = start_teacher(&mut pipeline)?;
-    add_embedder(&mut pipeline, &base)?;
+    let passing = args.teacher_args.overrides();
+    let (mut pipeline, mut teacher) = reopen(folder, set, &passing, quiet, |pipeline| {
+        let Pipeline { task, settings, watch, .. } = pipeline;
+        let (base, teacher) = models(task, settings, folder, &mut **watch)?;
+        add_embedder(pipeline, &base)?;
+        Ok(teacher)
+    })?;
     pipeline.relabel(&mut *teacher)?;
     written(folder, names::RELABELLED, *json)
 }
 
 /// `promptmix filter`
 pub(super) fn filter(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    reopen(&args.run, &args.set, &[], quiet)?.filter()?;
+    reopen(&args.run, &args.set, &[], quiet, |_| Ok(()))?.0.filter()?;
     written(&args.run, names::TRAIN, args.json)
 }
 
@@ -185,14 +213,15 @@ pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
         )
         .into());
     }
-    reopen(path, &["filter.redact=true".to_owned()], &[], quiet)?.filter()?;
+    reopen(path, &["filter.redact=true".to_owned()], &[], quiet, |_| Ok(()))?.0.filter()?;
     Ok(())
 }
 
 /// `promptmix train`
 pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut pipeline = reopen(&args.run, &args.set, &[], quiet)?;
-    let base = preflight::check(&pipeline.settings, &pipeline.task, &args.run)?;
+    let (mut pipeline, base) = reopen(&args.run, &args.set, &[], quiet, |pipeline| {
+        preflight::check(&pipeline.settings, &pipeline.task, &args.run)
+    })?;
     pipeline.train(&base)?;
     written(&args.run, names::STUDENT, args.json)
 }
@@ -200,14 +229,18 @@ pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix eval`
 pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let StageArgs { run: folder, set, json } = &args.stage;
-    let mut pipeline = reopen(folder, set, &args.teacher_args.overrides(), quiet)?;
-    // Imported texts were written elsewhere: no teacher of ours is evaluated.
-    let mut teacher = match pipeline.run.is_imported() {
-        true => None,
-        false => Some(start_teacher(&mut pipeline)?),
-    };
-    let base = build::student(&pipeline.settings)?;
-    add_embedder(&mut pipeline, &base)?;
+    let passing = args.teacher_args.overrides();
+    let (mut pipeline, mut teacher) = reopen(folder, set, &passing, quiet, |pipeline| {
+        // Imported texts were written elsewhere: no teacher of ours is evaluated.
+        let Pipeline { run, settings, watch, .. } = &mut *pipeline;
+        let teacher = match run.is_imported() {
+            true => None,
+            false => Some(start_teacher(settings, &mut **watch)?),
+        };
+        let base = build::student(settings)?;
+        add_embedder(pipeline, &base)?;
+        Ok(teacher)
+    })?;
     let teacher = teacher.as_mut().map(|teacher| &mut **teacher as &mut dyn Teacher);
     let report = pipeline.evaluate(teacher)?;
     finish(&report, folder, *json, quiet)
@@ -216,7 +249,11 @@ pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix import`
 pub(super) fn import(args: &ImportArgs, quiet: bool) -> anyhow::Result<()> {
     let task = Task::load(&args.task.task)?;
-    begin(task, &args.task.model_args, &args.out, false, quiet)?.import(&args.file)?;
+    let (out, models) = (&args.out, &args.task.model_args);
+    let (mut pipeline, texts) = begin(task, models, out, quiet, |task, _, watch| {
+        Ok(ImportedTexts::read(&args.file, task, out, watch)?)
+    })?;
+    pipeline.import(texts)?;
     written(&args.out, names::AUGMENTED, args.task.json)
 }
 

@@ -34,12 +34,12 @@ impl Pipeline<'_> {
         let (run, context, embedder, watch) = self.split(&seeds);
         let nearest = nearest(&context, embedder)?;
         let kept = kept::start(run, &context, teacher.identity(), &mut *watch);
-        if kept.is_some() {
-            // Perhaps there is nothing to ask for.
-            watch(Event::Begin { stage: "generate", total: 0, resumed: 0 });
-        }
         let generation =
             generate_texts(run, &context, &Mixup, &nearest, kept.as_ref(), teacher, &mut *watch)?;
+        if generation.counts.calls == 0 {
+            // All texts were there: nothing was asked for, and no call has begun the stage.
+            watch(Event::Begin { stage: "generate", total: 0, resumed: 0 });
+        }
         let (entries, junk_summary) = (generation.entries(), generation.junk_summary());
         let Generation { texts, counts, junk, .. } = generation;
         let texts = edited::rows(run, names::AUGMENTED, texts, context.task);

@@ -1,43 +1,151 @@
 //! `import`: texts that were written elsewhere become the run's augmented and relabelled rows.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Event, Pipeline, PipelineError, edited};
+use super::{Event, Pipeline, PipelineError, Watch, edited};
 use crate::{
     dataset::{AugmentedText, GivenLabel, RelabelledText},
-    fs::read_regular,
-    run::{self, RunError, ledger::Entry, names},
-    task::Task,
+    run::{
+        self, PendingChange, RunError, TaskChanged, ledger::Entry, names, present_task, read_ledger,
+    },
+    task::{self, Columns, Reader, TableRow, Task, TaskError},
     verbosity,
 };
 
-/// The largest file that is imported, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+/// The texts of a file to import.
+#[derive(Default)]
+pub(crate) struct ImportedTexts {
+    rows: Vec<AugmentedText>,
+    /// Rows of classes that were removed from the task during the run.
+    left_out: usize,
+}
 
-/// A line of the imported file; other keys are ignored.
-#[derive(Deserialize)]
-struct ImportedText {
-    text: String,
-    major: String,
-    minor: Option<String>,
-    alpha: Option<f64>,
-    relabel: Option<String>,
-    p: Option<f64>,
+impl ImportedTexts {
+    /// Reads `file` for a run of `task` in the folder `out`, which may be there or not: `text` and
+    /// `major`, optional `minor`, `alpha`, `relabel`, `p`, in any format that a task may have.
+    /// Other columns are ignored. Writes nothing.
+    ///
+    /// # Errors
+    /// Rows that cannot be read, have no text, name a class that the task does not have, or have a
+    /// share that is none, each with file and line; a damaged ledger in `out`.
+    pub(crate) fn read(
+        file: &Path,
+        task: &Task,
+        out: &Path,
+        watch: Watch<'_>,
+    ) -> Result<Self, PipelineError> {
+        let entries = entries(out, task)?;
+        let name = file.display().to_string();
+        let origin = task::open_file(&name, file).map_err(TaskError::from)?;
+        let columns = Columns::texts(&[]);
+        let mut reader = Reader::open(&name, origin, &columns, None).map_err(TaskError::from)?;
+        let mut imported = Self::default();
+        while let Some(mut row) = reader.next_row().map_err(TaskError::from)? {
+            if !row.faults.is_empty() {
+                return Err(TaskError::from(std::mem::take(&mut row.faults)).into());
+            }
+            let line = row.place.0;
+            let wrong = |message| RunError::Import { path: file.to_owned(), line, message };
+            imported.add(row, task, &entries).map_err(wrong)?;
+        }
+        if let Some(note) = reader.note() {
+            watch(Event::Note(note));
+        }
+        Ok(imported)
+    }
+
+    /// Adds a `row` of the file, or says what is wrong with it.
+    fn add(&mut self, row: TableRow, task: &Task, entries: &[Entry]) -> Result<(), String> {
+        let class = |key| {
+            let name = name_in(&row, key)?;
+            name.map(|name| class_named(task, entries, &name)).transpose()
+        };
+        let share = |key| share_in(&row, key);
+        let (major, minor, relabel) = (class("major")?, class("minor")?, class("relabel")?);
+        let (alpha, p) = (share("alpha")?, share("p")?);
+        let major = major.ok_or("`major`, the name of its class, is missing")?;
+        let (Some(major), false) = (major, minor == Some(None)) else {
+            self.left_out += 1;
+            return Ok(());
+        };
+        let p = p.unwrap_or(1.0) as f32;
+        self.rows.push(AugmentedText {
+            id: self.rows.len(),
+            text: row.text.map(|text| text.value).unwrap_or_default(),
+            major,
+            minor: minor.flatten(),
+            alpha,
+            given: relabel.flatten().map(|label| GivenLabel { label, p }),
+            ..AugmentedText::default()
+        });
+        Ok(())
+    }
+}
+
+/// The value of the column `key`; nothing if it is empty or not there.
+fn value<'a>(row: &'a TableRow, key: &str) -> Option<&'a Value> {
+    let exact = row.fields.get(key);
+    let alike = || row.fields.iter().find(|(name, _)| name.trim().eq_ignore_ascii_case(key));
+    let found = exact.or_else(|| alike().map(|(_, value)| value))?;
+    let is_empty = found.is_null() || found.as_str().is_some_and(|text| text.trim().is_empty());
+    (!is_empty).then_some(found)
+}
+
+/// The name of a class in the column `key`; a number or a truth value is one, too.
+fn name_in(row: &TableRow, key: &str) -> Result<Option<String>, String> {
+    match value(row, key) {
+        None => Ok(None),
+        Some(Value::String(name)) => Ok(Some(name.clone())),
+        Some(name @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(name.to_string())),
+        Some(_) => Err(format!("`{key}` is no name of a class")),
+    }
+}
+
+/// The share in the column `key`, from 0 to 1.
+fn share_in(row: &TableRow, key: &str) -> Result<Option<f64>, String> {
+    let Some(found) = value(row, key) else { return Ok(None) };
+    let number = match found {
+        Value::String(text) => text.trim().parse().ok(),
+        found => found.as_f64(),
+    };
+    match number {
+        Some(share) if (0.0..=1.0).contains(&share) => Ok(Some(share)),
+        Some(number) => Err(format!("`{key}` is {number}; expected a number from 0 to 1")),
+        None => Err(format!("`{key}` is not a number; expected one from 0 to 1")),
+    }
+}
+
+/// The entries of the run in the folder `out`, if there is one, as if the change from its task to
+/// `task` was taken up.
+fn entries(out: &Path, task: &Task) -> Result<Vec<Entry>, RunError> {
+    if !out.join(names::TASK).exists() {
+        return Ok(Vec::new());
+    }
+    let mut entries = read_ledger(out, run::INCOMPLETE)?;
+    let before = present_task(out, &entries)?;
+    if let Some(PendingChange { before, change }) = PendingChange::between(out, before, task)? {
+        entries.push(Entry::TaskChanged(Box::new(TaskChanged {
+            before: before.sha256,
+            after: task.sha256.clone(),
+            change,
+            texts: None,
+            files: BTreeMap::new(),
+        })));
+    }
+    Ok(entries)
 }
 
 impl Pipeline<'_> {
-    /// Reads `file` (JSONL with `text`, `major`, optional `minor`, `alpha`, `relabel`, `p`) and
-    /// writes `augmented.jsonl` and, if every row has a `relabel`, `relabelled.jsonl`. If some
-    /// have, `relabel` keeps these labels and asks for the others.
+    /// Writes `texts` to `augmented.jsonl` and, if every one has a `relabel`, to
+    /// `relabelled.jsonl`. If some have, `relabel` keeps these labels and asks for the others.
     ///
     /// # Errors
-    /// Rows that are not JSON, have no text, name a class that the task does not have, or have a
-    /// share that is none, each with file and line.
-    pub(crate) fn import(&mut self, file: &Path) -> Result<usize, PipelineError> {
+    /// A failed write.
+    pub(crate) fn import(&mut self, texts: ImportedTexts) -> Result<usize, PipelineError> {
         let Self { run, task, watch, .. } = self;
-        let Imported { rows, left_out } = read(file, task, run.ledger().entries())?;
+        let ImportedTexts { rows, left_out } = texts;
         let count = rows.len();
         if left_out > 0 {
             watch(Event::Note(format!(
@@ -69,14 +177,6 @@ impl Pipeline<'_> {
     }
 }
 
-/// What a file to import holds.
-#[derive(Default)]
-struct Imported {
-    rows: Vec<AugmentedText>,
-    /// Rows of classes that were removed from the task during the run.
-    left_out: usize,
-}
-
 /// The class of `task` that the file calls `name`: a class that was renamed during the run with
 /// these entries has its new name, one that was removed has none.
 ///
@@ -106,58 +206,11 @@ fn class_named(task: &Task, entries: &[Entry], name: &str) -> Result<Option<Stri
     ))
 }
 
-/// The rows of `file`, imported into the run with these entries.
-fn read(file: &Path, task: &Task, entries: &[Entry]) -> Result<Imported, RunError> {
-    let hint = "give a JSONL file with `text` and `major` in each line";
-    let content = read_regular(file, MAX_FILE_BYTES).map_err(|source| RunError::Read {
-        path: file.to_owned(),
-        source,
-        hint,
-    })?;
-    let mut imported = Imported::default();
-    for (index, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong =
-            |message: String| RunError::Row { path: file.to_owned(), line: index + 1, message };
-        let row: ImportedText =
-            serde_json::from_str(line).map_err(|error| wrong(verbosity::json_fault(&error)))?;
-        if row.text.trim().is_empty() {
-            return Err(wrong("`text` is empty".to_owned()));
-        }
-        let class = |name: &str| class_named(task, entries, name).map_err(wrong);
-        let (major, minor) = (class(&row.major)?, row.minor.as_deref().map(class).transpose()?);
-        let (Some(major), false) = (major, minor == Some(None)) else {
-            imported.left_out += 1;
-            continue;
-        };
-        let relabel = row.relabel.as_deref().map(class).transpose()?.flatten();
-        let shares = [("p", row.p), ("alpha", row.alpha)];
-        for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(wrong(format!("`{name}` is {share}; expected a number from 0 to 1")));
-            }
-        }
-        let p = row.p.unwrap_or(1.0) as f32;
-        imported.rows.push(AugmentedText {
-            id: imported.rows.len(),
-            text: row.text,
-            major,
-            minor: minor.flatten(),
-            alpha: row.alpha,
-            given: relabel.map(|label| GivenLabel { label, p }),
-            ..AugmentedText::default()
-        });
-    }
-    Ok(imported)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         augment::sample::{Sample, seed},
-        run::TaskChanged,
         task::TaskChange,
     };
 

@@ -55,6 +55,7 @@ use std::{borrow::Cow, path::PathBuf};
 
 pub(crate) use cut::cut_questions;
 pub(crate) use generate::{generate_texts, nearest};
+pub(crate) use import::ImportedTexts;
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use relabel::relabelled;
 pub(crate) use scoring::Scoring;
@@ -73,7 +74,7 @@ use crate::{
     report::{Report, ReportError},
     run::{RunError, RunFolder, ledger::LedgerError},
     student::{BaseModel, StudentError},
-    task::{LabelledText, Task, enumerated},
+    task::{LabelledText, Task, TaskError, enumerated},
     teacher::{Teacher, TeacherError},
 };
 
@@ -198,6 +199,8 @@ pub(crate) enum PipelineError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Teacher(#[from] TeacherError),
@@ -228,6 +231,7 @@ impl Hint for PipelineError {
         match self {
             Self::Run(error) => error.hint(),
             Self::Ledger(error) => error.hint(),
+            Self::Task(error) => error.hint(),
             Self::Config(error) => error.hint(),
             Self::Teacher(error) => error.hint(),
             Self::Prompt(error) => error.hint(),

@@ -59,6 +59,45 @@ fn settings_and_flags_are_checked() {
 }
 
 #[test]
+fn a_refused_command_leaves_no_folder_and_changes_none() {
+    let dir = TestDir::new();
+    let task = dir.task("");
+    let task = task.to_str().unwrap();
+    dir.write("broken.gguf", "GGUF");
+    let refusals: [&[&str]; 4] = [
+        &["--student", "./no/student"],
+        &["--teacher", "./no/teacher.gguf"],
+        &["--teacher", "broken.gguf"],
+        &["--teacher", "replay:nothing.jsonl"],
+    ];
+    for refused in refusals {
+        for command in ["run", "generate", "compare"] {
+            dir.fails(&[&[command, task, "--out", "new"][..], refused].concat());
+            assert!(!dir.path("new").exists(), "{command} {refused:?}");
+        }
+    }
+    dir.ok(&[&["run", task, "--out", "out"][..], &TINY].concat());
+    let files = || -> Vec<(String, Vec<u8>)> {
+        let files = fs::read_dir(dir.path("out")).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.is_file() && !path.ends_with("run.lock"));
+        let mut files: Vec<_> =
+            files.map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    for refused in refusals {
+        dir.fails(&[&["run", task, "--out", "out"][..], &TINY[2..], refused].concat());
+        assert!(files() == before, "{refused:?}");
+    }
+    let set = ["--set", "student.model=./no/student", "--set", "run.seeds=3"];
+    for stage in ["relabel", "train", "eval"] {
+        dir.fails(&[&[stage, "out"][..], &set].concat());
+        assert!(files() == before, "{stage}");
+    }
+}
+
+#[test]
 fn missing_or_broken_models_are_errors_with_their_name() {
     let dir = TestDir::new();
     dir.task("");

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs};
 
 use serde_json::Value;
 
-use crate::support::{TINY, TestDir, count, json, json_lines, rows};
+use crate::support::{FIRST_HEAD, TINY, TestDir, count, json, json_lines, rows};
 
 pub(crate) const PASSWORD: (&str, &str) = ("password_reset", "forgotten, expired or new password");
 pub(crate) const HARDWARE: (&str, &str) = ("hardware_fault", "a device or part is broken");
@@ -195,6 +195,7 @@ fn a_new_class_leaves_the_texts_of_the_others() {
     let (said, new) = task.run();
     let wanted = "kept: 8 texts of 2 classes; redone: all labels; new: 4 texts of `vpn_access`";
     assert!(said.contains(wanted) && plan["change"][1] == wanted, "{said}");
+    assert!(said.contains("generate  started, 2 to do") && !said.contains("started, 0"), "{said}");
 
     // Two calls of three texts; every text and test text is asked about once more.
     assert_eq!(planned(&plan), (2, 12, 4));
@@ -208,6 +209,7 @@ fn a_new_class_leaves_the_texts_of_the_others() {
     let files = task.files();
     let (said, new) = task.run();
     assert!(new.is_empty() && !said.contains("task changed"), "{said}");
+    assert!(said.contains("generate  started, 0 to do"), "{said}");
     assert!(files == task.files(), "a file differs");
     assert_eq!(planned(&task.plan()), (0, 0, 0));
     task.dir.ok(&["audit", "out"]);
@@ -362,7 +364,7 @@ fn a_run_killed_while_it_takes_up_a_change_ends_like_an_undisturbed_one() {
     let changed = text.lines().position(|line| line.contains("\"kind\":\"task_changed\"")).unwrap();
     let lines: Vec<&str> = text.lines().take(changed + 2).collect();
     task.dir.write("killed/ledger.jsonl", lines.join("\n") + "\n");
-    let _ = fs::remove_file(task.dir.path("killed/ledger.head"));
+    task.dir.write("killed/ledger.head", FIRST_HEAD);
     // It may have been killed just there.
     let next = task.dir.path("killed/task.json.next");
     if !next.exists() {

@@ -62,6 +62,44 @@ fn an_invalid_row_is_reported_with_its_line() {
 }
 
 #[test]
+fn a_spreadsheet_is_imported_as_it_is() {
+    let dir = TestDir::new();
+    let task = dir.task("");
+    let task = task.to_str().unwrap();
+    dir.write(
+        "texts.csv",
+        "Text;major;relabel;p\nmy keyboard; password_reset;hardware_fault;0.7\n\"a; b\";hardware_fault;;\n"
+            .replace("; password", ";password"),
+    );
+    dir.ok(&["import", task, "texts.csv", "--out", "out"]);
+    let rows = rows(&dir.path("out/augmented.jsonl"));
+    let texts: Vec<&str> = rows.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["my keyboard", "a; b"]);
+    assert_eq!(rows[0]["given"]["label"], "hardware_fault");
+    assert_eq!((&rows[1]["major"], rows[1].get("given")), (&"hardware_fault".into(), None));
+    // What is wrong is named with its line, and what is wanted.
+    for (name, content, wanted) in [
+        (
+            "a.csv",
+            "text,label\nx,password_reset\n",
+            "a.csv:2: `major`, the name of its class, is missing",
+        ),
+        ("b.csv", "text,major,p\nx,password_reset,high\n", "b.csv:2: `p` is not a number"),
+        (
+            "c.jsonl",
+            "{\"text\": \"x\", \"major\": \"password_reset\", \"text\": \"private\"}\n",
+            "\"text\"",
+        ),
+    ] {
+        dir.write(name, content);
+        let errors = dir.fails(&["import", task, name, "--out", "new"]);
+        assert!(errors.contains(&format!("{name}:")) && errors.contains(wanted), "{errors}");
+        assert!(errors.contains("hint:") && !errors.contains("private"), "{errors}");
+        assert!(!dir.path("new").exists(), "a refused import leaves no folder");
+    }
+}
+
+#[test]
 fn labels_that_are_given_are_kept_and_the_others_are_asked_for() {
     let dir = TestDir::new();
     let task = dir.task("");

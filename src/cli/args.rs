@@ -174,7 +174,7 @@ pub(super) struct TeacherStageArgs {
 pub(super) struct ImportArgs {
     #[command(flatten)]
     pub task: TaskArgs,
-    /// JSONL file with `text`, `major` and optionally `minor`, `alpha`, `relabel`, `p`
+    /// CSV, JSONL or Parquet file with `text`, `major` and optionally `minor`, `alpha`, `relabel`, `p`
     pub file: PathBuf,
     /// The run folder
     #[arg(long)]

@@ -174,7 +174,8 @@ pub(super) struct TeacherStageArgs {
 pub(super) struct ImportArgs {
     #[command(flatten)]
     pub task: TaskArgs,
-    /// CSV, JSONL or Parquet file with `text`, `major` and optionally `minor`, `alpha`, `relabel`, `p`
+    /// CSV, JSONL or Parquet file with `text`, `major` and optionally `minor`, `alpha`, `relabel`,
+    /// `p`
     pub file: PathBuf,
     /// The run folder
     #[arg(long)]

@@ -219,7 +219,8 @@ fn generation(measured: &[Measured], classes: usize) -> Calls {
     }
 }
 
-/// The requests of the first round of generation, of the classes that are measured; later rounds only replace rejected texts.
+/// The requests of the first round of generation, of the classes that are measured; later rounds
+/// only replace rejected texts.
 fn requests(
     task: &Task,
     seeds: &[LabelledText],

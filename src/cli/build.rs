@@ -15,7 +15,7 @@ use crate::{
     student::{self, BaseModel, EncoderEmbedder},
     task::Task,
     teacher::{
-        InProcess, Teacher,
+        InProcess, Teacher, TeacherError,
         llama::{LlamaOptions, LlamaTeacher},
         replay,
         worker::{Launch, Supervised},
@@ -116,7 +116,13 @@ pub(super) fn teacher(settings: &Settings) -> anyhow::Result<Box<dyn Teacher>> {
 pub(super) fn check_teacher(settings: &Settings) -> anyhow::Result<()> {
     match settings.teacher.model.strip_prefix(replay::SCHEME) {
         Some(file) => drop(run::replay(Path::new(file))?),
-        None => drop(launch(settings)?),
+        None => {
+            let path = launch(settings)?.model;
+            if !path.exists() {
+                return Err(TeacherError::Missing { path }.into());
+            }
+            model_file::check(&path)?;
+        }
     }
     Ok(())
 }

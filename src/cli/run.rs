@@ -37,10 +37,10 @@ fn begin<T>(
     let prompts = build::prompts(&task)?;
     RunFolder::check(out)?;
     let mut watch = watch(quiet);
+    let prepared = prepare(&task, &settings, &mut *watch)?;
     for warning in task.told_warnings() {
         watch(Event::warning(warning));
     }
-    let prepared = prepare(&task, &settings, &mut *watch)?;
     let mut run = RunFolder::open(out, &task, &settings, &prompts)?;
     opened(&run, &mut *watch);
     grow::take_up(

@@ -94,8 +94,8 @@ fn an_edited_last_line_without_its_head_is_noticed() {
     let (ledger, head) = (dir.path("out/ledger.jsonl"), dir.path("out/ledger.head"));
     let (text, sealed) = (fs::read_to_string(&ledger).unwrap(), fs::read(&head).unwrap());
     let last = text.lines().last().unwrap();
-    assert!(last.contains("\"stage\":\"evaluate\""), "{last}");
-    fs::write(&ledger, text.replace(last, &last.replacen("evaluate", "evaluatf", 1))).unwrap();
+    assert!(last.contains("\"stage\":\"eval\""), "{last}");
+    fs::write(&ledger, text.replace(last, &last.replacen("\"eval\"", "\"evam\"", 1))).unwrap();
     fs::remove_file(&head).unwrap();
     is_noticed(&dir, "chain breaks at line 1");
     let errors = dir.fails(&["filter", "out"]);

@@ -326,9 +326,8 @@ fn a_gate_without_any_text_to_check_fails() {
     let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
     let begun: String = ledger.split_inclusive('\n').take(1).collect();
     fs::write(out.join("ledger.jsonl"), begun).unwrap();
-    for file in
-        ["ledger.head", "augmented.jsonl", "relabelled.jsonl", "train.jsonl", "dropped.jsonl"]
-    {
+    dir.write("out/ledger.head", FIRST_HEAD);
+    for file in ["augmented.jsonl", "relabelled.jsonl", "train.jsonl", "dropped.jsonl"] {
         fs::remove_file(out.join(file)).unwrap();
     }
     let message = dir.fails(&gate);
@@ -386,9 +385,8 @@ fn masking_writes_nothing_if_a_file_was_changed() {
     let ledger = fs::read_to_string(out.join("ledger.jsonl")).unwrap();
     let begun: String = ledger.split_inclusive('\n').take(1).collect();
     fs::write(out.join("ledger.jsonl"), begun).unwrap();
-    for file in
-        ["ledger.head", "augmented.jsonl", "relabelled.jsonl", "train.jsonl", "dropped.jsonl"]
-    {
+    dir.write("out/ledger.head", FIRST_HEAD);
+    for file in ["augmented.jsonl", "relabelled.jsonl", "train.jsonl", "dropped.jsonl"] {
         fs::remove_file(out.join(file)).unwrap();
     }
     let seen = files(&out);

@@ -35,7 +35,7 @@
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
-//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng`, `auto` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams, numbers that may be `auto` |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng`, `counted`, `auto` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams, counts in sentences, numbers that may be `auto` |
 
 // The commands print through `cli::printing`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -48,6 +48,7 @@ mod caught;
 pub mod cli;
 mod compare;
 mod config;
+mod counted;
 mod dataset;
 mod embed;
 mod eval;

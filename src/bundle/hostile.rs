@@ -5,12 +5,12 @@ use ed25519_dalek::SigningKey;
 use serde_json::Value;
 
 use super::{
-    BundleError, SEGMENT_BYTES,
+    BundleError, Destinations, SEGMENT_BYTES, Trust, import,
     index::{FORMAT, Index, Kind, Member, ModelEntry, Segment, TAR_END},
     inspect,
     write::{Writer, frame, sealed},
 };
-use crate::models::Role;
+use crate::{hint::Hint, models::Role};
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
@@ -447,6 +447,28 @@ fn truncated_and_extended_bundles_are_refused() {
         assert!(inspect(&before).unwrap_err().is_verdict());
         assert!(inspect(&after).unwrap_err().is_verdict());
     }
+}
+
+/// The check needs only the index: nothing is unpacked before it.
+#[test]
+fn a_student_without_a_tokenizer_is_refused_by_import() {
+    let files = ["config.json", "model.safetensors", "tokenizer_config.json"];
+    let mut writer = Writer::new(Vec::new());
+    let path = |file: &str| format!("models/student/x/{file}");
+    for file in files {
+        writer.add((&path(file), Kind::Model, false), 2, &b"{}"[..], &mut |_| {}).unwrap();
+    }
+    let files = files.map(|file| (file.to_owned(), path(file))).into();
+    let (role, name, licence) = (Role::Student, "x".to_owned(), "MIT".to_owned());
+    let model = ModelEntry { role, name, licence, files };
+    let bytes = writer.finish(vec![model], String::new(), &key()).unwrap().0;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bundle");
+    std::fs::write(&file, bytes).unwrap();
+    let error = import(&file, &Trust::Embedded, Destinations::default(), &mut |_, _| {});
+    let error = error.unwrap_err();
+    assert_eq!(error.to_string(), "x has no tokenizer.json or vocab.txt");
+    assert!(error.hint().is_some() && !error.is_verdict());
 }
 
 #[test]

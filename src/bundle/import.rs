@@ -60,6 +60,10 @@ pub(crate) fn import(
     if let Some(taken) = wanted.find(|path| path.exists()) {
         return Err(BundleError::Exists { path: taken.to_owned() });
     }
+    for model in &bundle.index().models {
+        let files: Vec<&str> = model.files.iter().map(|(name, _)| name.as_str()).collect();
+        models::check_complete(model.role, Path::new(&model.name), &files)?;
+    }
     // Each of the two passes is half of the progress.
     bundle.walk(&mut Discard, &mut |done, total| progress(done, 2 * total))?;
     check_conflicts(bundle.index())?;
@@ -90,9 +94,6 @@ pub(crate) fn import(
         files: model.files.iter().map(|(name, path)| (name.clone(), unpacked.join(path))).collect(),
     };
     let models: Vec<LocalModel> = bundle.index().models.iter().map(local).collect();
-    for model in &models {
-        models::check_complete(model)?;
-    }
     let (newest, signer) = (Newest::read()?, summary.signer.to_string());
     if !to.downgrade {
         newest.check(&signer, &summary.created_by)?;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     bundle::{self, BundleError, Destinations, Selection, Summary, Trust},
+    counted::counted,
     hint::shell_path,
     models::{self, Role},
 };
@@ -277,7 +278,11 @@ fn print(what: &str, path: &Path, summary: &Summary, as_json: bool, extra: Value
     println!("{what}: {}", path.display());
     println!("  {:<11}{created_by}", "created by");
     println!("  {:<11}{signer}", "key");
-    println!("  {:<11}{packed} bytes, {unpacked} unpacked, {} files", "size", summary.members);
+    println!(
+        "  {:<11}{packed} bytes, {unpacked} unpacked, {}",
+        "size",
+        counted(summary.members, "file")
+    );
     if summary.program {
         println!("  {:<11}built for {built_for}", "program");
     }
@@ -286,7 +291,7 @@ fn print(what: &str, path: &Path, summary: &Summary, as_json: bool, extra: Value
         println!("  {:<11}{} ({licence}), {} bytes", model.role, model.name, model.bytes);
     }
     if summary.sources > 0 {
-        println!("  {:<11}{} files", "sources", summary.sources);
+        println!("  {:<11}{}", "sources", counted(summary.sources, "file"));
     }
 }
 

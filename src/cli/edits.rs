@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
+    counted::counted,
     dataset::{RowEdit, RowFields},
     run::{
         INCOMPLETE,
@@ -86,10 +87,11 @@ fn render(batches: &[Batch]) -> String {
     }
     match (count(true), count(false)) {
         (0, 0) => out += "no edits by hand\n",
-        (recorded, 0) => out += &format!("{recorded} edits by hand, recorded\n"),
+        (recorded, 0) => out += &format!("{} by hand, recorded\n", counted(recorded, "edit")),
         (recorded, open) => {
             out += &format!(
-                "{recorded} edits by hand, recorded; {open} found, which the next command on the folder records\n"
+                "{} by hand, recorded; {open} found, which the next command on the folder records\n",
+                counted(recorded, "edit")
             );
         }
     }

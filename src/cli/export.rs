@@ -9,6 +9,7 @@ use super::{error::CommandError, exit_status::FailedGate};
 use crate::{
     audit,
     config::Settings,
+    counted::counted,
     hint::shell_path,
     models,
     report::{
@@ -156,7 +157,10 @@ fn print(args: &ExportArgs, checks: &Checks, files: &[(String, u64)]) {
     for (name, bytes) in files {
         println!("  {name:<26} {bytes:>12} bytes");
     }
-    println!("checked: the reloaded folder gives the same logits on {} texts", checks.folder.texts);
+    println!(
+        "checked: the reloaded folder gives the same logits on {}",
+        counted(checks.folder.texts, "text")
+    );
     if let Some(weights) = checks.onnx_weights {
         println!(
             "checked: model.onnx, read back, holds the intended graph and the same weights in all {weights} tensors"

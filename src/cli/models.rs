@@ -10,7 +10,10 @@ use super::{
     error::{self, CommandError},
     exit_status::FailedGate,
 };
-use crate::models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness};
+use crate::{
+    counted::part,
+    models::{self, Inspected, KnownModel, LocalModel, ModelError, Place, Role, Soundness},
+};
 
 #[derive(Args)]
 pub(super) struct ModelsArgs {
@@ -350,7 +353,7 @@ fn verify(names: &[String], json: bool) -> anyhow::Result<()> {
     }
     if failed > 0 {
         return Err(FailedGate::because(CommandError::new(
-            format!("{failed} of {} files failed verification", files.len()),
+            format!("{} failed verification", part(failed, files.len(), "file")),
             "see the hint of each file above",
         ))
         .into());

@@ -22,7 +22,7 @@ use crate::{
     report::TeacherCheck,
     task::{LabelledText, Task},
     teacher::{
-        Measured, TeacherIdentity,
+        Measured, Teacher, TeacherIdentity,
         llama::bench::{BenchReport, Kind},
     },
 };
@@ -87,8 +87,9 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     if let Some(Event::Warning { message, hint }) = build::without_template(&settings) {
         error::warn(&message, hint.as_deref());
     }
-    let plan = Plan::of(&task, settings, args.check)?;
-    let resume = run.map(|run| Resume::of(&run, &task, &plan)).transpose()?;
+    let mut teacher = build::teacher(&settings)?;
+    let plan = Plan::of(&task, settings, &mut *teacher, args.check)?;
+    let resume = run.map(|run| Resume::of(&run, &task, &plan, &mut *teacher)).transpose()?;
     if args.task.json {
         let mut json = plan.json();
         json["resume"] = resume.as_ref().map_or(Value::Null, |resume| resume.json(&plan));
@@ -103,9 +104,13 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
 }
 
 impl Plan {
-    fn of(task: &Task, settings: Settings, check: bool) -> anyhow::Result<Self> {
+    fn of(
+        task: &Task,
+        settings: Settings,
+        teacher: &mut dyn Teacher,
+        check: bool,
+    ) -> anyhow::Result<Self> {
         let prompts = build::prompts(task)?;
-        let mut teacher = build::teacher(&settings)?;
         let drawn = task.draw_seeds(settings.run.seed);
         let whole =
             Context { task, seeds: &drawn, settings: &settings, prompts: &prompts, seed: 0 };
@@ -118,8 +123,8 @@ impl Plan {
         let context =
             Context { task, seeds: &drawn, settings: &settings, prompts: &prompts, seed: 0 };
         let scoring = Scoring { stage: "relabel", context };
-        let asked = scoring.shown(&mut *teacher, &mut { warn })?;
-        let seeds = fit::for_requests(&context, &mut *teacher, &mut { warn })?;
+        let asked = scoring.shown(teacher, &mut { warn })?;
+        let seeds = fit::for_requests(&context, teacher, &mut { warn })?;
         let texts = settings.augment.per_class * task.classes.len();
 
         let requests = requests(task, &seeds, &prompts, &settings)?;
@@ -150,7 +155,7 @@ impl Plan {
             written_tokens += count * NAME_TOKENS;
         }
         let check = match check {
-            true => check::check(task, &drawn, &settings, &prompts, &mut *teacher)?,
+            true => check::check(task, &drawn, &settings, &prompts, teacher)?,
             false => None,
         };
         let identity = teacher.identity().clone();

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     config::{Partners, Settings},
+    counted::{agree, counted},
     hint::shell_path,
     pipeline::{
         Event, ImportedTexts, Pipeline, Watch,
@@ -79,12 +80,29 @@ pub(super) fn watch(quiet: bool) -> Box<dyn FnMut(Event) + Send> {
     Box::new(move |event| progress.show(event))
 }
 
+/// Opens the student and checks what else a run in the folder `out` needs.
+fn open_student(
+    task: &Task,
+    settings: &Settings,
+    out: &Path,
+    watch: Watch<'_>,
+) -> anyhow::Result<BaseModel> {
+    let base = preflight::check(settings, task, out)?;
+    check_vocabulary(task, &base, watch)?;
+    Ok(base)
+}
+
+/// Warns if the student's vocabulary lacks the words of the task.
+fn check_vocabulary(task: &Task, base: &BaseModel, watch: Watch<'_>) -> anyhow::Result<()> {
+    if let Some(message) = base.coverage(&task.texts())?.warning() {
+        watch(Event::Warning { message, hint: Some(Coverage::HINT.to_owned()) });
+    }
+    Ok(())
+}
+
 /// Gives the pipeline the embeddings of its student `base`.
 fn add_embedder(pipeline: &mut Pipeline<'_>, base: &BaseModel) -> anyhow::Result<()> {
     (pipeline.watch)(build::loading("student", &pipeline.settings.student.model));
-    if let Some(message) = base.coverage(&pipeline.task.texts())?.warning() {
-        (pipeline.watch)(Event::Warning { message, hint: Some(Coverage::HINT.to_owned()) });
-    }
     pipeline.embedder = Some(Box::new(build::embedder(base)?));
     Ok(())
 }
@@ -109,7 +127,7 @@ fn models(
     watch: Watch<'_>,
 ) -> anyhow::Result<(BaseModel, Box<dyn Teacher>)> {
     build::require_teacher(settings)?;
-    let base = preflight::check(settings, task, out)?;
+    let base = open_student(task, settings, out, &mut *watch)?;
     Ok((base, start_teacher(settings, watch)?))
 }
 
@@ -133,7 +151,11 @@ pub(super) fn opened(run: &RunFolder, watch: Watch<'_>) {
         )));
     }
     let known = run.ledger().entries().len();
-    watch(Event::Fact(format!("{}: {known} lines in the ledger", run.path().display())));
+    watch(Event::Fact(format!(
+        "{}: {} in the ledger",
+        run.path().display(),
+        counted(known, "line")
+    )));
 }
 
 /// `promptmix demo`
@@ -220,7 +242,8 @@ pub(super) fn redact(path: &Path, quiet: bool) -> anyhow::Result<()> {
 /// `promptmix train`
 pub(super) fn train(args: &StageArgs, quiet: bool) -> anyhow::Result<()> {
     let (mut pipeline, base) = reopen(&args.run, &args.set, &[], quiet, |pipeline| {
-        preflight::check(&pipeline.settings, &pipeline.task, &args.run)
+        let Pipeline { task, settings, watch, .. } = pipeline;
+        open_student(task, settings, &args.run, &mut **watch)
     })?;
     pipeline.train(&base)?;
     written(&args.run, names::STUDENT, args.json)
@@ -232,12 +255,13 @@ pub(super) fn eval(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
     let passing = args.teacher_args.overrides();
     let (mut pipeline, mut teacher) = reopen(folder, set, &passing, quiet, |pipeline| {
         // Imported texts were written elsewhere: no teacher of ours is evaluated.
-        let Pipeline { run, settings, watch, .. } = &mut *pipeline;
+        let Pipeline { run, task, settings, watch, .. } = &mut *pipeline;
         let teacher = match run.is_imported() {
             true => None,
             false => Some(start_teacher(settings, &mut **watch)?),
         };
         let base = build::student(settings)?;
+        check_vocabulary(task, &base, &mut **watch)?;
         add_embedder(pipeline, &base)?;
         Ok(teacher)
     })?;
@@ -272,10 +296,14 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     }
     println!("{}: {} classes", made.folder.display(), made.classes.len());
     for class in &made.classes {
-        println!("  {}  {} examples, no description yet", class.name, class.count);
+        println!("  {}  {}, no description yet", class.name, counted(class.count, "example"));
     }
     if made.repeated > 0 {
-        println!("  {} duplicate examples were left out", made.repeated);
+        println!(
+            "  {} {} left out",
+            counted(made.repeated, "duplicate example"),
+            agree(made.repeated, "was", "were")
+        );
     }
     let task = made.folder.join("task.toml");
     println!("\nnext: give each class a one-line description in {}, then", task.display());

@@ -35,12 +35,11 @@ pub(crate) use markdown::{markdown, points};
 use crate::{
     audit::redact,
     config::Settings,
+    counted::counted,
     dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
     memory,
-    pipeline::{
-        Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, count_students, length,
-    },
+    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, length},
     prompt::Prompts,
     report::{self, LeftOut, Report},
     run::RunFolder,
@@ -224,7 +223,7 @@ impl<'a> Compare<'a> {
         let predictions = trainer.train(self.run, &jobs, &mut *watch)?;
         let count = predictions.len();
         self.predictions.extend((0..).map(|training_set| (training_set, student)).zip(predictions));
-        watch(Event::End { summary: format!("{} of {name} trained", count_students(count)) });
+        watch(Event::End { summary: format!("{} of {name} trained", counted(count, "student")) });
         Ok(())
     }
 

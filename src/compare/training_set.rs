@@ -8,6 +8,7 @@ use crate::{
         Method, continuation::Continuation, eda, gpt3mix::Gpt3Mix, mixup::Mixup, plain::Plain,
     },
     config::{FilterSettings, Settings, StudentSettings},
+    counted::counted,
     dataset::{AugmentedText, DroppedText, RelabelledText, Variant},
     embed::Embedder,
     filter, hint,
@@ -170,7 +171,8 @@ impl Compare<'_> {
             self.drop_rows(rows, k, place, why);
         }
         let names: Vec<&str> = rows.iter().map(|row| row.key()).collect();
-        let summary = format!("{}, k = {k}: {count} texts, {kept} kept", names.join(", "));
+        let summary =
+            format!("{}, k = {k}: {}, {kept} kept", names.join(", "), counted(count, "text"));
         watch(Event::End { summary });
         Ok(())
     }
@@ -190,7 +192,8 @@ impl Compare<'_> {
         }
         let reason = match method {
             true => {
-                format!("its texts were recorded with {} seeds per class", self.task.even_shots())
+                let seeds = counted(self.task.even_shots(), "seed");
+                format!("its texts were recorded with {seeds} per class")
             }
             false => "it answers from recorded texts, which are those of A1 and A2".to_owned(),
         };
@@ -303,7 +306,7 @@ impl Compare<'_> {
         let mut gold = subset.clone();
         if settings.relabel.gold {
             let seen = Scoring { stage: "relabel", context: Context { seeds: subset, ..context } };
-            let (labelled, more) = pipeline::gold::relabelled(
+            let labelled = pipeline::gold::relabelled(
                 self.run,
                 &seen,
                 subset,
@@ -311,8 +314,8 @@ impl Compare<'_> {
                 embedder,
                 &mut *watch,
             )?;
-            gold = labelled;
-            keys.extend(more);
+            gold = labelled.seeds;
+            keys.extend(labelled.keys);
         }
         let (kept, dropped) =
             filter::apply(relabelled.clone(), subset, &self.task.test, &settings.filter);
@@ -400,7 +403,7 @@ impl Compare<'_> {
                 keys,
             });
         }
-        let summary = format!("k = {k}: {} texts classified by the teacher", test.len());
+        let summary = format!("k = {k}: {} classified by the teacher", counted(test.len(), "text"));
         watch(Event::End { summary });
         Ok(())
     }

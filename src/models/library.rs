@@ -44,7 +44,7 @@ pub(crate) struct LocalModel {
 pub(crate) fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
     let found = resolve::locate(role, spec)?;
     let names = found.files.iter().map(|(name, _)| name.as_str());
-    has_all(role, Path::new(spec), &names.collect::<Vec<_>>())?;
+    check_complete(role, Path::new(spec), &names.collect::<Vec<_>>())?;
     for (_, path) in &found.files {
         checksum::metadata(path)?;
     }
@@ -63,26 +63,23 @@ pub(crate) fn local(role: Role, spec: &str) -> Result<LocalModel, ModelError> {
     Ok(LocalModel { name, role, licence, files: found.files })
 }
 
-/// Checks that `model` has every file that a model of its role needs.
+/// Checks that `model`, a name or a path, has every file that a model of its role needs, if these
+/// are its `files`.
 ///
 /// # Errors
 /// [`ModelError::Incomplete`], naming the first file that is missing.
-pub(crate) fn check_complete(model: &LocalModel) -> Result<(), ModelError> {
-    let names = model.files.iter().map(|(name, _)| name.as_str());
-    has_all(model.role, Path::new(&model.name), &names.collect::<Vec<_>>())
-}
-
-fn has_all(role: Role, model: &Path, files: &[&str]) -> Result<(), ModelError> {
-    let needed: &[&str] = match role {
-        Role::Teacher => &[],
-        Role::Student => &["config.json", "model.safetensors"],
-    };
-    let missing = match needed.iter().find(|needed| !files.contains(needed)) {
-        Some(file) => file,
-        None if role == Role::Teacher && !files.iter().any(|file| file.ends_with(".gguf")) => {
-            "file that ends in .gguf"
+pub(crate) fn check_complete(role: Role, model: &Path, files: &[&str]) -> Result<(), ModelError> {
+    let has = |file: &str| files.contains(&file);
+    let missing = match role {
+        Role::Teacher if files.iter().any(|file| file.ends_with(".gguf")) => return Ok(()),
+        Role::Teacher => "file that ends in .gguf",
+        Role::Student if !has("config.json") => "config.json",
+        Role::Student if !has("model.safetensors") => "model.safetensors",
+        // Older models have their vocabulary alone.
+        Role::Student if !has("tokenizer.json") && !has("vocab.txt") => {
+            "tokenizer.json or vocab.txt"
         }
-        None => return Ok(()),
+        Role::Student => return Ok(()),
     };
     Err(ModelError::Incomplete { path: model.to_owned(), file: missing.to_owned() })
 }
@@ -294,18 +291,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_without_its_weights_is_incomplete() {
-        let missing = |role, files: &[&str]| match has_all(role, Path::new("x"), files) {
+    fn a_model_that_lacks_a_file_is_incomplete() {
+        let check = |role, files: &[&str]| check_complete(role, Path::new("x"), files);
+        let missing = |role, files: &[&str]| match check(role, files) {
             Err(ModelError::Incomplete { file, .. }) => file,
             other => panic!("{other:?}"),
         };
         assert_eq!(missing(Role::Student, &["config.json", "tokenizer.json"]), "model.safetensors");
         assert_eq!(missing(Role::Student, &["model.safetensors"]), "config.json");
+        let bare = ["config.json", "model.safetensors", "tokenizer_config.json"];
+        assert_eq!(missing(Role::Student, &bare), "tokenizer.json or vocab.txt");
         assert!(missing(Role::Teacher, &["readme.md"]).contains(".gguf"));
-        assert!(
-            has_all(Role::Student, Path::new("x"), &["config.json", "model.safetensors"]).is_ok()
-        );
-        assert!(has_all(Role::Teacher, Path::new("x"), &["x.gguf"]).is_ok());
+        for tokenizer in ["tokenizer.json", "vocab.txt"] {
+            let files = ["config.json", "model.safetensors", tokenizer];
+            assert!(check(Role::Student, &files).is_ok());
+        }
+        assert!(check(Role::Teacher, &["x.gguf"]).is_ok());
     }
 
     #[test]

@@ -35,7 +35,7 @@ mod tests {
         let task = Sample::new(&["a", "b", "c"], Vec::new()).task;
         let examples = [0, 2, 0].map(|label| Example::new("t".to_owned(), label));
         let error = check(&task, &examples, false).unwrap_err();
-        assert_eq!(error.to_string(), "1 of 3 classes have no row to train on: \"b\"");
+        assert_eq!(error.to_string(), "1 of 3 classes has no row to train on: \"b\"");
         assert!(error.hint().unwrap().contains("student.allow_empty_classes"));
         assert!(check(&task, &examples, true).is_ok());
         let full = [0, 1, 2].map(|label| Example::new("t".to_owned(), label));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::Event;
 use crate::{
     config::{ConfigError, Settings},
+    counted::counted,
     dataset::{AugmentedText, DropReason, DroppedText, RelabelledText, TextRow, canonical},
     pii::Scanner,
     run::{RunFolder, edits::Rule, names},
@@ -96,7 +97,11 @@ pub(super) fn dropped_warning(dropped: &[DroppedText]) -> Option<Event> {
     let reasons: Vec<String> =
         reasons.iter().map(|(reason, count)| format!("{} ({count})", reason.describe())).collect();
     (count > 0).then(|| Event::Warning {
-        message: format!("dropped {count} rows edited by hand: {}", reasons.join(", ")),
+        message: format!(
+            "dropped {} edited by hand: {}",
+            counted(count, "row"),
+            reasons.join(", ")
+        ),
         hint: Some("they are in dropped.jsonl; edit them again to keep them".to_owned()),
     })
 }

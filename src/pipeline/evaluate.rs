@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Context, Event, Pipeline, PipelineError, length, scoring::Scoring, screen, student_name,
-    teacher_check,
+    Context, Event, Pipeline, PipelineError, gold, length, relabel,
+    scoring::{Scoring, cut_texts},
+    screen, student_name, teacher_check, train,
 };
 use crate::{
     audit::{self, ReferenceTexts},
     config::Settings,
+    counted::agree,
     dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
     report::{
@@ -47,14 +49,16 @@ impl Pipeline<'_> {
         if identity.is_some() && teacher.is_none() {
             watch(Event::warning("the teacher labels its own texts only: its row is left out"));
         }
+        let mut cut = None;
         if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
             let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
             let scoring = Scoring { stage: "test", context };
-            let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
-            watch(Event::End {
-                summary: format!("{} test {} classified by the teacher", texts.len(), task.items),
-            });
-            let (predicted, confidence) = sections::teacher_predictions(task, &answers);
+            let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
+            cut = scoring.cut_warning(&answers.cut);
+            let item = agree(texts.len(), &task.item, &task.items);
+            let summary = format!("{} test {item} classified by the teacher", texts.len());
+            watch(Event::End { summary });
+            let (predicted, confidence) = sections::teacher_predictions(task, &answers.answers);
             table.push(VariantPredictions {
                 row: Variant::Teacher,
                 predicted: vec![predicted],
@@ -82,7 +86,12 @@ impl Pipeline<'_> {
         report.warnings.extend(unused_edits(run));
         report.warnings.extend(embedder.unfamiliar(&task.texts())?);
         report.warnings.extend(privacy.warning());
-        report.text_length = length::recorded(&counts(run, "train"));
+        let (labelled, trained) = (counts(run, "relabel"), counts(run, "train"));
+        report.warnings.extend(labelled.get(relabel::CUT).and_then(|count| cut_texts(*count)));
+        report.warnings.extend(cut);
+        let unused = trained.get(train::UNUSED_SEEDS);
+        report.warnings.extend(unused.and_then(|count| gold::unused_warning(*count)));
+        report.text_length = length::recorded(&trained);
         report.warnings.extend(report.text_length.as_ref().and_then(TextLength::warning));
         report.privacy = Some(privacy);
         report.write(run.path())?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Event, Pipeline, PipelineError, edited};
 use crate::{
     audit::redact,
+    counted::{counted, part},
     dataset::{DropReason, DroppedText, RelabelledText},
     filter,
     run::names,
@@ -55,8 +56,11 @@ impl Pipeline<'_> {
             .collect();
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
         let masks: usize = kept.iter().map(|row| row.redacted).sum();
-        let masked = if masks > 0 { format!("; {masks} values masked") } else { String::new() };
-        watch(Event::End { summary: format!("{} of {total} texts kept{why}{masked}", kept.len()) });
+        let masked =
+            if masks > 0 { format!("; {} masked", counted(masks, "value")) } else { String::new() };
+        watch(Event::End {
+            summary: format!("{} kept{why}{masked}", part(kept.len(), total, "text")),
+        });
         Ok(kept.into_iter().map(RelabelledText::from).collect())
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Context, Event, PipelineError, Watch, cut::FRAME};
 use crate::{
+    counted::counted,
     prompt::{one_line, reply::LIST_CUE, shown_classes},
     relabel::QuestionBuilder,
     task::{Class, LabelledText},
@@ -140,7 +141,8 @@ fn reduce(
     if let Some((examples, fewer)) = fitting {
         let length = LENGTHS[LENGTHS.len() - 1];
         tell(format!(
-            "prompts show {examples} examples per class, shortened to {length} characters"
+            "prompts show {} per class, shortened to {length} characters",
+            counted(examples, "example")
         ));
         return Ok(fewer);
     }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     augment::{Method, PromptRequest, mixup::Mixup},
     config::Partners,
+    counted::{agree, counted},
     dataset::{AugmentedText, canonical},
     embed::Embedder,
     relabel::nearest_classes,
@@ -51,12 +52,12 @@ impl Pipeline<'_> {
         run.finish_stage("generate", &entries, &files, Vec::new())?;
         let kept = match counts.taken_up {
             0 => String::new(),
-            count => format!("; {count} were there before"),
+            count => format!("; {count} {} there before", agree(count, "was", "were")),
         };
         let summary = format!(
-            "{} new texts from {} replies, {} of them refused{}{kept}",
-            texts.len().saturating_sub(counts.taken_up),
-            counts.calls,
+            "{} from {}, {} of them refused{}{kept}",
+            counted(texts.len().saturating_sub(counts.taken_up), "new text"),
+            counted(counts.calls, "reply"),
             counts.refused,
             junk_summary
         );

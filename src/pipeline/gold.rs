@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{PipelineError, Watch, scoring::Scoring};
 use crate::{
     config::{Gold, Settings},
+    counted::{agree, counted},
     embed::Embedder,
     run::{RunError, RunFolder, names},
     task::{LabelledText, Task},
@@ -34,8 +35,26 @@ pub(crate) fn seeds(task: &Task, settings: &Settings) -> Vec<LabelledText> {
     }
 }
 
-/// The `seeds`, in order, with the teacher's labels, and the keys of its calls. A seed without an
-/// answer keeps its label.
+/// A sentence if `unused` labelled seeds are not trained on.
+pub(crate) fn unused_warning(unused: usize) -> Option<String> {
+    let (seeds, are) = (counted(unused, "labelled seed"), agree(unused, "is", "are"));
+    (unused > 0).then(|| format!("{seeds} {are} not trained on"))
+}
+
+/// What helps if seeds are not trained on.
+pub(crate) const UNUSED_HINT: &str = "student.gold = \"all\" trains on all of them";
+
+/// Seeds with the teacher's labels.
+pub(crate) struct RelabelledSeeds {
+    /// In the order of the seeds. One without an answer keeps its label.
+    pub seeds: Vec<LabelledText>,
+    /// Keys of the calls in the ledger.
+    pub keys: Vec<String>,
+    /// How many the teacher did not see to their end.
+    pub cut: usize,
+}
+
+/// The `seeds` with the teacher's labels.
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk.
@@ -46,7 +65,7 @@ pub(crate) fn relabelled(
     teacher: &mut dyn Teacher,
     embedder: &dyn Embedder,
     watch: Watch<'_>,
-) -> Result<(Vec<LabelledText>, Vec<String>), PipelineError> {
+) -> Result<RelabelledSeeds, PipelineError> {
     let texts: Vec<String> = seeds.iter().map(|seed| seed.text.clone()).collect();
     let answers = scoring.classify(run, teacher, embedder, &texts, watch)?;
     let labelled = seeds
@@ -57,7 +76,7 @@ pub(crate) fn relabelled(
             label: answer.map_or(seed.label, |answer| answer.class),
         })
         .collect();
-    Ok((labelled, answers.keys))
+    Ok(RelabelledSeeds { seeds: labelled, keys: answers.keys, cut: answers.cut.len() })
 }
 
 /// Writes `gold.jsonl`: the `seeds` with their own labels and with those of `labelled`.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     augment::{Method, PromptContext, PromptRequest, mixup::Mixup},
     config::{Gold, Partners, Settings},
+    counted::counted,
     dataset::{AugmentedText, TextRow, canonical},
     prompt::Prompts,
     run::{
@@ -384,15 +385,15 @@ fn untouched_line(change: &TaskChange, gold: Gold) -> String {
 }
 
 /// "180 texts of 6 classes": the number of `rows` and of their classes.
-fn counted<'a>(majors: impl Iterator<Item = &'a str>) -> Option<String> {
+fn by_class<'a>(majors: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut by_class: BTreeMap<&str, usize> = BTreeMap::new();
     majors.for_each(|class| *by_class.entry(class).or_default() += 1);
     let count: usize = by_class.values().sum();
-    let texts = if count == 1 { "text" } else { "texts" };
+    let texts = counted(count, "text");
     match by_class.len() {
         0 => None,
-        1 => by_class.keys().next().map(|class| format!("{count} {texts} of `{class}`")),
-        classes => Some(format!("{count} {texts} of {classes} classes")),
+        1 => by_class.keys().next().map(|class| format!("{texts} of `{class}`")),
+        classes => Some(format!("{texts} of {classes} classes")),
     }
 }
 
@@ -403,14 +404,14 @@ fn texts_line(texts: &KeptTexts, previous: PreviousRun<'_>, input: RunInput<'_>)
     let back = |row: &&AugmentedText| {
         aside.iter().any(|aside| (aside.row.id, &aside.row.text) == (row.id, &row.text))
     };
-    let majors = |rows: &[&AugmentedText]| counted(rows.iter().map(|row| row.major.as_str()));
+    let majors = |rows: &[&AugmentedText]| by_class(rows.iter().map(|row| row.major.as_str()));
     let (again, kept): (Vec<&AugmentedText>, Vec<&AugmentedText>) =
         texts.kept.iter().partition(back);
     let per_class = input.settings.augment.per_class;
     let missing = |new: bool| {
         let classes = input.task.classes.iter().map(|class| class.name.as_str());
         let lacking = classes.filter(|name| change.added.iter().any(|add| add == name) == new);
-        counted(lacking.flat_map(|name| {
+        by_class(lacking.flat_map(|name| {
             let there = texts.kept.iter().filter(|row| row.major == name).count();
             let there = there + texts.withdrawn.get(name).copied().unwrap_or(0);
             std::iter::repeat_n(name, per_class.saturating_sub(there))

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Event, Pipeline, PipelineError, Watch, edited};
 use crate::{
+    counted::{agree, counted},
     dataset::{AugmentedText, GivenLabel, RelabelledText},
     run::{
         self, PendingChange, RunError, TaskChanged, ledger::Entry, names, present_task, read_ledger,
@@ -149,7 +150,9 @@ impl Pipeline<'_> {
         let count = rows.len();
         if left_out > 0 {
             watch(Event::Note(format!(
-                "{left_out} rows of the file belong to classes removed from the task and are skipped"
+                "{} of classes removed from the task {} skipped",
+                counted(left_out, "row"),
+                agree(left_out, "is", "are")
             )));
         }
         watch(Event::Begin { stage: "import", total: count, resumed: 0 });
@@ -169,10 +172,11 @@ impl Pipeline<'_> {
             (true, _) => String::new(),
             (false, 0) => "; none has a `relabel`: run `relabel` next".to_owned(),
             (false, _) => format!(
-                "; {given} have a `relabel`, which is kept: run `relabel` next for the others"
+                "; {given} {} a `relabel`, which is kept: run `relabel` next for the others",
+                agree(given, "has", "have")
             ),
         };
-        watch(Event::End { summary: format!("{count} texts imported{next}") });
+        watch(Event::End { summary: format!("{} imported{next}", counted(count, "text")) });
         Ok(count)
     }
 }

@@ -3,6 +3,7 @@
 use super::{Context, Event, Watch};
 use crate::{
     config::Settings,
+    counted::{agree, counted},
     dataset::AugmentedText,
     prompt::Prompts,
     run::{KeptTexts, RunFolder, kept_texts, key},
@@ -50,7 +51,9 @@ pub(super) fn start(
     let fewer = kept.kept.len() - usable.as_ref().map_or(0, |usable| usable.kept.len());
     if fewer > 0 {
         watch(Event::Note(format!(
-            "{fewer} earlier texts were made by another teacher or with other settings; they are generated again"
+            "{} made by another teacher or with other settings {} generated again",
+            counted(fewer, "earlier text"),
+            agree(fewer, "is", "are")
         )));
     }
     usable

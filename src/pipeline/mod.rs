@@ -61,11 +61,12 @@ pub(crate) use relabel::relabelled;
 pub(crate) use scoring::Scoring;
 pub(crate) use screen::reasons;
 pub(crate) use texts::{Counts, Generation};
-pub(crate) use train::{StudentTrainer, TrainingJob, count_students};
+pub(crate) use train::{StudentTrainer, TrainingJob};
 
 use crate::{
     augment::PromptContext,
     config::{ConfigError, Settings},
+    counted::{agree, part},
     embed::{EmbedError, Embedder},
     eval::EvalError,
     hint::{Hint, shell_path},
@@ -220,7 +221,12 @@ pub(crate) enum PipelineError {
     NoEmbedder,
     #[error("the students in {} were trained on another train.jsonl than the one that is there now", run.display())]
     OldStudents { run: PathBuf },
-    #[error("{} of {classes} classes have no row to train on: {}", names.len(), enumerated(names))]
+    #[error(
+        "{} {} no row to train on: {}",
+        part(names.len(), *classes, "class"),
+        agree(names.len(), "has", "have"),
+        enumerated(names)
+    )]
     EmptyClasses { classes: usize, names: Vec<String> },
     #[error("no text is left to train on: {detail}")]
     NothingLeft { detail: String },

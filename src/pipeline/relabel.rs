@@ -3,6 +3,7 @@
 
 use super::{Event, Pipeline, PipelineError, edited, gold, scoring::Scoring};
 use crate::{
+    counted::{counted, part},
     dataset::{AugmentedText, RelabelledText},
     relabel::Answer,
     report::fitness,
@@ -10,6 +11,9 @@ use crate::{
     task::Task,
     teacher::Teacher,
 };
+
+/// The ledger's count of texts that the teacher did not see to their end.
+pub(super) const CUT: &str = "cut";
 
 impl Pipeline<'_> {
     /// Runs the stage.
@@ -29,13 +33,14 @@ impl Pipeline<'_> {
         let open = rows.iter().filter(|row| row.given.is_none());
         let texts: Vec<String> = open.map(|row| row.text.clone()).collect();
         let scoring = Scoring { stage: "relabel", context };
-        let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?.answers;
+        let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
+        let (answers, mut cut) = (answers.answers, answers.cut.len());
         let mut files = vec![names::RELABELLED];
         if context.settings.relabel.gold {
             let gold = gold::seeds(context.task, context.settings);
-            let (labelled, _) =
-                gold::relabelled(run, &scoring, &gold, teacher, embedder, &mut *watch)?;
-            gold::write(run, context.task, &gold, &labelled)?;
+            let labelled = gold::relabelled(run, &scoring, &gold, teacher, embedder, &mut *watch)?;
+            gold::write(run, context.task, &gold, &labelled.seeds)?;
+            cut += labelled.cut;
             files.push(names::GOLD);
         }
         let (total, given) = (rows.len(), rows.len() - texts.len());
@@ -45,16 +50,21 @@ impl Pipeline<'_> {
         run.write_rows(names::RELABELLED, &rows)?;
         let changed = rows.iter().filter(|row| row.relabel != row.augmented.major).count();
         let mut counts = vec![("texts", rows.len()), ("changed", changed)];
-        counts.extend((skipped > 0).then_some(("skipped", skipped)));
+        counts
+            .extend([("skipped", skipped), (CUT, cut)].into_iter().filter(|(_, count)| *count > 0));
         let labels = rows.iter().map(|row| (row.augmented.id, row.relabel.clone()));
         run.finish_stage("relabel", &counts, &files, labels.collect())?;
         if let Some(message) = fitness::relabel_warning(changed as u64, rows.len() as u64) {
             watch(Event::Warning { message, hint: Some(fitness::HINT.to_owned()) });
         }
         let share = 100.0 * changed as f64 / rows.len().max(1) as f64;
-        let kept = if given > 0 { format!("; {given} given labels kept") } else { String::new() };
+        let kept = if given > 0 {
+            format!("; {} kept", counted(given, "given label"))
+        } else {
+            String::new()
+        };
         watch(Event::End {
-            summary: format!("{changed} of {} labels changed ({share:.1} %){kept}", rows.len()),
+            summary: format!("{} changed ({share:.1} %){kept}", part(changed, rows.len(), "label")),
         });
         Ok(rows)
     }

@@ -21,7 +21,7 @@ use crate::{
         names, present_task, read_ledger, read_rows,
     },
     task::LabelledText,
-    teacher::TeacherIdentity,
+    teacher::{Teacher, TeacherIdentity},
 };
 
 /// What a run in a folder has left to do.
@@ -49,9 +49,8 @@ pub(crate) struct Shown<'a> {
     pub questions: &'a [LabelledText],
 }
 
-/// What the run in `folder` has left to do with the task of `input` and the teacher that has this
-/// identity. `embedder` as in [`Scoring::keys`]; `nearest` as in
-/// [`crate::augment::PromptContext::nearest`].
+/// What the run in `folder` has left to do with the task of `input` and `teacher`. `embedder` as in
+/// [`Scoring::keys`]; `nearest` as in [`crate::augment::PromptContext::nearest`].
 ///
 /// # Errors
 /// A folder that is no run or of another task, a damaged file.
@@ -59,13 +58,14 @@ pub(crate) fn remaining(
     folder: &Path,
     input: RunInput<'_>,
     shown: Shown<'_>,
-    teacher: &TeacherIdentity,
+    teacher: &mut dyn Teacher,
     nearest: &[Vec<usize>],
     embedder: Option<&dyn Embedder>,
 ) -> Result<Remaining, PipelineError> {
     if folder.join(names::COMPARISON).exists() {
         return Err(RunError::Comparison { path: folder.to_owned() }.into());
     }
+    let identity = teacher.identity().clone();
     let entries = read_ledger(folder, "this is not a run folder")?;
     let before = present_task(folder, &entries)?;
     let pending = PendingChange::between(folder, before, input.task)?;
@@ -74,7 +74,7 @@ pub(crate) fn remaining(
     let plan = previous.map(|previous| grow::plan_change(previous, input)).transpose()?;
     let kept = plan.as_ref().and_then(|plan| plan.changed.texts.as_ref());
     let kept = kept.or_else(|| kept_texts(&entries));
-    let kept = kept.and_then(|texts| kept::usable(texts, input.settings, input.prompts, teacher));
+    let kept = kept.and_then(|texts| kept::usable(texts, input.settings, input.prompts, &identity));
 
     let RunInput { task, settings, .. } = input;
     let known = keys(&entries);
@@ -83,11 +83,13 @@ pub(crate) fn remaining(
             known: read_rows(folder, names::AUGMENTED, "import the texts again")?,
             ..Texts::default()
         },
-        false => texts(&input.context(shown.requests), nearest, kept.as_ref(), teacher, &entries)?,
+        false => {
+            texts(&input.context(shown.requests), nearest, kept.as_ref(), &identity, &entries)?
+        }
     };
-    let unknown = |stage, texts: &[String]| -> Result<usize, PipelineError> {
+    let mut unknown = |stage, texts: &[String]| -> Result<usize, PipelineError> {
         let context = input.context(shown.questions);
-        let keys = Scoring { stage, context }.keys(texts, teacher, embedder)?;
+        let keys = Scoring { stage, context }.keys(texts, &mut *teacher, embedder)?;
         let keys: HashSet<String> = keys.into_iter().collect();
         Ok(keys.iter().filter(|key| !known.contains(key.as_str())).count())
     };

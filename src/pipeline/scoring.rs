@@ -9,15 +9,13 @@ use super::{
     cut_questions, fit,
 };
 use crate::{
+    counted::{agree, counted},
     embed::Embedder,
     prompt::Question,
     relabel::{Answer, QuestionBuilder, QuestionError, free_text, scoring},
     run::RunFolder,
     task::LabelledText,
-    teacher::{
-        GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, TeacherIdentity,
-        Wanted,
-    },
+    teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
 };
 
 /// Most tokens of a written answer: enough for the name of a class.
@@ -32,6 +30,8 @@ pub(crate) struct Answers {
     pub answers: Vec<Option<Answer>>,
     /// Keys of the calls in the ledger.
     pub keys: Vec<String>,
+    /// The places of the texts whose end the teacher did not see.
+    pub cut: Vec<usize>,
 }
 
 /// The teacher as a classifier.
@@ -59,14 +59,17 @@ impl Scoring<'_> {
         let builder = QuestionBuilder::new(task, prompts, &seeds, &settings.relabel);
         let mut questions = builder.build(texts, embedder)?;
         let cut = cut_questions(&builder, &mut questions, teacher, self.answer_tokens())?;
-        self.tell_cut(&cut, &mut *watch);
+        if let Some(message) = self.cut_warning(&cut) {
+            watch(Event::Warning { message, hint: Some(CUT_HINT.to_owned()) });
+        }
         if settings.relabel.free_text && teacher.scores_any_text() {
-            return self.answer_freely(run, teacher, embedder, &questions, watch);
+            let answers = self.answer_freely(run, teacher, embedder, &questions, watch)?;
+            return Ok(Answers { cut, ..answers });
         }
         let (priors, more) = self.priors(run, teacher, &builder, &questions, &mut *watch)?;
         let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
         answers.keys.extend(more);
-        Ok(answers)
+        Ok(Answers { cut, ..answers })
     }
 
     /// The few-shot subset as questions show it; see [`fit::for_questions`].
@@ -87,20 +90,12 @@ impl Scoring<'_> {
         names.max().unwrap_or(0).max(ANSWER_TOKENS)
     }
 
-    /// A warning that names the texts at the places `cut`, those of the test set by their row.
-    fn tell_cut(&self, cut: &[usize], watch: Watch<'_>) {
-        let Some(first) = cut.first() else { return };
-        let place = match self.stage {
-            "test" => self.context.task.test_place(*first),
-            stage => format!("text {} of the stage {stage}", first + 1),
-        };
-        watch(Event::Warning {
-            message: format!(
-                "{} texts to label are too long for the teacher and are cut at the end; the first is {place}",
-                cut.len()
-            ),
-            hint: Some("use a teacher with a longer context to avoid this".to_owned()),
-        });
+    /// A warning about the texts at the places `cut`; those of the test set are named.
+    pub(super) fn cut_warning(&self, cut: &[usize]) -> Option<String> {
+        let first = (self.stage == "test").then(|| cut.first()).flatten();
+        let first =
+            first.map(|row| format!("; the first is {}", self.context.task.test_place(*row)));
+        Some(cut_texts(cut.len())? + &first.unwrap_or_default())
     }
 
     /// One answer for each of `questions`, from label scores. `priors` are as
@@ -125,7 +120,8 @@ impl Scoring<'_> {
             let candidates = question.candidates.iter().copied();
             Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
         };
-        Ok(Answers { answers: questions.iter().zip(scores).map(answer).collect(), keys })
+        let answers = questions.iter().zip(scores).map(answer).collect();
+        Ok(Answers { answers, keys, cut: Vec::new() })
     }
 
     /// The teacher's answers to texts without content, for each list of candidates in `questions`,
@@ -183,24 +179,27 @@ impl Scoring<'_> {
         }
     }
 
-    /// The keys in the ledger of the questions about `texts`, for a teacher that scores any text.
-    /// The embedder is needed where a question names only the nearest classes.
+    /// The keys in the ledger of the questions about `texts`, for a teacher that scores any text;
+    /// those that are too long for `teacher` are cut as [`Self::classify`] cuts them. The embedder
+    /// is needed where a question names only the nearest classes.
     ///
     /// # Errors
-    /// The embedder is missing or fails.
+    /// The embedder is missing or fails, or a question does not fit without its text.
     pub(super) fn keys(
         &self,
         texts: &[String],
-        teacher: &TeacherIdentity,
+        teacher: &mut dyn Teacher,
         embedder: Option<&dyn Embedder>,
     ) -> Result<Vec<String>, PipelineError> {
         let Context { task, seeds, settings, prompts, .. } = self.context;
         let builder = QuestionBuilder::new(task, prompts, seeds, &settings.relabel);
-        let questions = match embedder {
+        let mut questions = match embedder {
             Some(embedder) => builder.build(texts, embedder)?,
             None if builder.needs_embedder() => return Err(PipelineError::NoEmbedder),
             None => builder.build_with_all_classes(texts)?,
         };
+        cut_questions(&builder, &mut questions, teacher, self.answer_tokens())?;
+        let teacher = teacher.identity();
         if settings.relabel.free_text {
             let key = |question| self.free_request(0, question).key(teacher);
             return Ok(questions.iter().map(key).collect());
@@ -236,8 +235,21 @@ impl Scoring<'_> {
         let answer = |(class, text): (usize, &Option<String>)| {
             text.as_ref().map(|_| Answer { class, probabilities: Vec::new() })
         };
-        Ok(Answers { answers: classes.into_iter().zip(&texts).map(answer).collect(), keys })
+        let answers = classes.into_iter().zip(&texts).map(answer).collect();
+        Ok(Answers { answers, keys, cut: Vec::new() })
     }
+}
+
+/// What helps if texts are too long for the teacher.
+const CUT_HINT: &str = "use a teacher with a longer context to avoid this";
+
+/// A sentence if the teacher did not see the end of `count` texts that it labelled.
+pub(super) fn cut_texts(count: usize) -> Option<String> {
+    let are = agree(count, "is", "are");
+    let texts = counted(count, "text");
+    (count > 0).then(|| {
+        format!("{texts} to label {are} too long for the teacher and {are} cut at the end")
+    })
 }
 
 /// The requests for the scores of each question's candidates, called `stage` and their number.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     augment::{Method, ParsedText, PromptContext, PromptRequest},
     config::AugmentSettings,
+    counted::{counted, part},
     dataset::AugmentedText,
     filter::junk::Reply,
     prompt::reply::{LIST_CUE, ReplyFault},
@@ -49,7 +50,7 @@ impl Generation {
             reasons.sort_by_key(|(_, count)| Reverse(*count));
             let why: Vec<String> =
                 reasons.iter().map(|(why, count)| format!("{count} {why}")).collect();
-            summary = format!("; {junk} of {parsed} texts junk ({})", why.join(", "));
+            summary = format!("; {} junk ({})", part(junk, parsed, "text"), why.join(", "));
         }
         if cleaned > 0 {
             summary += &format!("; {cleaned} cleaned");
@@ -251,9 +252,10 @@ impl Piles {
             if texts.len() < wanted {
                 watch(Event::Warning {
                     message: format!(
-                        "{}: {} of {wanted} texts after {tries} rounds of requests",
+                        "{}: {} after {} of requests",
                         if all { "all classes" } else { &task.classes[pile].name },
-                        texts.len(),
+                        part(texts.len(), wanted, "text"),
+                        counted(tries, "round"),
                     ),
                     hint: Some("raise augment.tries for more rounds".to_owned()),
                 });

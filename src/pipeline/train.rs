@@ -22,6 +22,7 @@ use super::{
 use crate::{
     audit::redact,
     config::Settings,
+    counted::{agree, counted},
     dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
     interrupt, memory,
     run::{RunError, RunFolder, key, ledger::Entry, names},
@@ -35,6 +36,9 @@ use crate::{
 /// The files that the stage reads and writes, as the ledger records them; the student's own are
 /// recorded too.
 const FILES: [&str; 3] = [names::TRAIN, names::PREDICTIONS, names::STUDENT_KEY];
+
+/// The ledger's count of labelled seeds that no student is trained on.
+pub(super) const UNUSED_SEEDS: &str = "unused seeds";
 
 impl Pipeline<'_> {
     /// Runs the stage: the variants `seeds`, `A1` (labels as asked for) and `A2` (labels after
@@ -50,8 +54,9 @@ impl Pipeline<'_> {
         if !leaks.is_empty() {
             watch(Event::Warning {
                 message: format!(
-                    "{} rows edited by hand are also in the test set and are not trained on",
-                    leaks.len()
+                    "{} edited by hand {are} also in the test set and {are} not trained on",
+                    counted(leaks.len(), "row"),
+                    are = agree(leaks.len(), "is", "are"),
                 ),
                 hint: Some("`promptmix filter` drops them".to_owned()),
             });
@@ -62,11 +67,8 @@ impl Pipeline<'_> {
         let build = ExampleBuilder { run, task, student: &settings.student };
         let seeds = gold::seeds(task, settings);
         let unused = task.seeds.len() - seeds.len();
-        if unused > 0 {
-            watch(Event::Warning {
-                message: format!("{unused} labelled seeds are not trained on"),
-                hint: Some("student.gold = \"all\" trains on all of them".to_owned()),
-            });
+        if let Some(message) = gold::unused_warning(unused) {
+            watch(Event::Warning { message, hint: Some(gold::UNUSED_HINT.to_owned()) });
         }
         let gold = examples::gold(&seeds);
         let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
@@ -112,13 +114,11 @@ impl Pipeline<'_> {
         let student = run.files_in(names::STUDENT)?;
         let files: Vec<&str> =
             FILES.into_iter().chain(student.iter().map(String::as_str)).collect();
-        let counts = [
-            &[("students", trained.len()), ("unused seeds", unused)][..],
-            &length::counts(&length),
-        ]
-        .concat();
+        let counts =
+            [&[("students", trained.len()), (UNUSED_SEEDS, unused)][..], &length::counts(&length)]
+                .concat();
         run.finish_stage("train", &counts, &files, Vec::new())?;
-        watch(Event::End { summary: format!("{} trained", count_students(trained.len())) });
+        watch(Event::End { summary: format!("{} trained", counted(trained.len(), "student")) });
         Ok(trained)
     }
 }
@@ -383,9 +383,4 @@ fn most_probable(probabilities: &[Vec<f32>]) -> (Vec<usize>, Vec<f32>) {
         (class, row[class])
     };
     probabilities.iter().map(largest).unzip()
-}
-
-/// `count` students, in words.
-pub(crate) fn count_students(count: usize) -> String {
-    if count == 1 { "1 student".to_owned() } else { format!("{count} students") }
 }

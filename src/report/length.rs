@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::counted::part;
+
 /// Tokens of a text that the student reads, and the texts that are longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextLength {
@@ -29,7 +31,9 @@ impl TextLength {
         let parts: Vec<String> = named
             .iter()
             .filter(|(texts, _)| texts.cut > 0)
-            .map(|(texts, what)| format!("{} of {} {what} texts", texts.cut, texts.texts))
+            .map(|(texts, what)| {
+                part(texts.cut as usize, texts.texts as usize, &format!("{what} text"))
+            })
             .collect();
         let several = self.train.cut + self.test.cut > 1;
         let (are, each) = if several { ("are", "each") } else { ("is", "it") };

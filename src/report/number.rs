@@ -1,6 +1,6 @@
 //! Number formats of the page. All spaces inside a number are non-breaking.
 
-use crate::eval::Interval;
+use crate::{counted::noun_for, eval::Interval};
 
 /// Narrow no-break space, between a number and its unit.
 const THIN: char = '\u{202f}';
@@ -71,7 +71,7 @@ pub(super) fn listed<T: AsRef<str>>(items: &[T]) -> String {
 
 /// A count with its noun: `1 text`, `2 texts`.
 pub(super) fn counted(n: u64, noun: &str) -> String {
-    format!("{}\u{a0}{noun}{}", count(n), if n == 1 { "" } else { "s" })
+    format!("{}\u{a0}{}", count(n), noun_for(n as usize, noun))
 }
 
 /// A duration: `4.2 s`, `3 min 12 s`, `2 h 05 min`.

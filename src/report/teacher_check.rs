@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::eval::{Interval, wilson};
+use crate::{
+    counted::counted,
+    eval::{Interval, wilson},
+};
 
 /// The teacher on labelled examples that its prompt does not show, measured before it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -74,9 +77,9 @@ impl TeacherCheck {
     /// The result in words: `71 % (57-82) of 48 labelled examples that its prompt did not show`.
     pub(crate) fn summary(&self) -> String {
         format!(
-            "{} of {} labelled examples that its prompt did not show",
+            "{} of {} that its prompt did not show",
             percent(&self.accuracy),
-            self.examples
+            counted(self.examples as usize, "labelled example")
         )
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::Device;
 use serde_json::{Map, Value};
+use tokenizers::TruncationDirection;
 
 use super::{
     BaseModel, Coverage, Pooling, Precision, Result, StudentError, checkpoint,
@@ -190,6 +191,19 @@ impl Classifier {
         self.base.config().max_positions
     }
 
+    /// Which tokens of a text that is too long are read: the `first` or the `last`.
+    pub(crate) fn part_read(&self) -> &'static str {
+        match self.side() {
+            TruncationDirection::Right => "first",
+            TruncationDirection::Left => "last",
+        }
+    }
+
+    /// The side on which a text that is too long is cut.
+    fn side(&self) -> TruncationDirection {
+        tokens::side(&self.base.inner.tokenizer)
+    }
+
     /// The same classifier with another length limit, at most [`Self::longest`].
     pub(crate) fn with_max_length(mut self, max_length: usize) -> Self {
         self.max_length = max_length.min(self.longest());
@@ -212,6 +226,9 @@ impl Classifier {
         files.insert("config.json".to_owned(), json(&config));
         let weights = serialise(&*self.source, &spec.tensors())?;
         files.insert("model.safetensors".to_owned(), weights);
+        let length = tokens::with_length(&files["tokenizer.json"], self.max_length, self.side());
+        let length = length.map_err(|error| tokens::fault(&inner.origin, &error))?;
+        files.insert("tokenizer.json".to_owned(), length);
         self.add_tokenizer_config(&mut files);
         checkpoint::write_folder(folder, &files)
     }
@@ -225,8 +242,8 @@ impl Classifier {
     }
 
     /// Adds `tokenizer_config.json` and `special_tokens_map.json` if the base has none:
-    /// `transformers` needs them to know the special tokens. States the length that this classifier
-    /// was trained with in either case.
+    /// `transformers` needs them to know the special tokens. States in either case the length that
+    /// this classifier reads and the sides on which it cuts and pads.
     fn add_tokenizer_config(&self, files: &mut BTreeMap<String, Vec<u8>>) {
         let roles = [
             ("cls_token", "[CLS]"),
@@ -246,6 +263,8 @@ impl Classifier {
         let mut config =
             stated.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or(config);
         config.insert("model_max_length".into(), self.max_length.into());
+        config.insert("truncation_side".into(), self.side().as_ref().into());
+        config.insert("padding_side".into(), "right".into());
         files.insert("tokenizer_config.json".to_owned(), json(&config));
         files.entry("special_tokens_map.json".to_owned()).or_insert_with(|| json(&special));
     }

@@ -4,6 +4,10 @@
 //! `transformers` lets them override or complete `tokenizer.json`, in ways that differ between its
 //! versions. Here they complete it where it says nothing, and a contradiction is an error: one of
 //! the two files is of another model, and nobody can tell which.
+//!
+//! Which of them names a special token is decided as in `transformers` 5.24:
+//! `special_tokens_map.json` before `tokenizer_config.json`, unless the latter lists the tokens
+//! (`added_tokens_decoder`): then the former is not read.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,6 +25,8 @@ const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL: &str = "special_tokens_map.json";
 const ADDED: &str = "added_tokens.json";
 const WORDS: &str = "vocab.txt";
+/// The key in `tokenizer_config.json` of all tokens beyond the vocabulary and all special ones.
+const LISTED: &str = "added_tokens_decoder";
 
 /// Hint of files that contradict each other.
 const SAME_MODEL: &str =
@@ -36,11 +42,18 @@ pub(super) struct Companions {
     pub strip_accents: Option<bool>,
     /// The end of a text that is cut.
     pub side: Option<TruncationDirection>,
-    pub cls: Option<String>,
-    pub sep: Option<String>,
-    pub unk: Option<String>,
+    pub cls: Option<SpecialToken>,
+    pub sep: Option<SpecialToken>,
+    pub unk: Option<SpecialToken>,
     /// Tokens beyond the vocabulary, by id.
     pub added: BTreeMap<u32, AddedToken>,
+}
+
+/// A special token, and the file that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SpecialToken {
+    text: String,
+    file: &'static str,
 }
 
 impl Companions {
@@ -64,7 +77,14 @@ impl Companions {
                 }
             },
         };
-        let token = |key: &str| text_of(config.get(key)).or_else(|| text_of(special.get(key)));
+        let named = [(SPECIAL, &special), (CONFIG, &config)];
+        let named = &named[usize::from(config.contains_key(LISTED))..];
+        let token = |key: &str| {
+            let token = |&(file, map): &(_, &Map<String, Value>)| {
+                Some(SpecialToken { text: text_of(map.get(key))?, file })
+            };
+            named.iter().find_map(token)
+        };
         Ok(Self {
             lower_case: flag("do_lower_case"),
             chinese_chars: flag("tokenize_chinese_chars"),
@@ -104,6 +124,7 @@ impl Companions {
         if let (Some(words), ModelWrapper::WordPiece(model)) = (words, tokenizer.get_model()) {
             check_words(words, &model.get_vocab())?;
         }
+        self.check_unknown(tokenizer)?;
         let framed = self.add_frame(tokenizer)?;
         self.check_frame(tokenizer)?;
         Ok(framed)
@@ -139,7 +160,24 @@ impl Companions {
 
     /// The names of the tokens before and after a text.
     fn frame(&self) -> (&str, &str) {
-        (self.cls.as_deref().unwrap_or("[CLS]"), self.sep.as_deref().unwrap_or("[SEP]"))
+        (text_or(&self.cls, "[CLS]"), text_or(&self.sep, "[SEP]"))
+    }
+
+    /// The classes of `transformers` spell what the vocabulary lacks with their own `unk_token`.
+    fn check_unknown(&self, tokenizer: &Tokenizer) -> Read<()> {
+        let own = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => &model.unk_token,
+            ModelWrapper::WordLevel(model) => &model.unk_token,
+            _ => return Ok(()),
+        };
+        match &self.unk {
+            Some(SpecialToken { text, file }) if text != own => contradiction(format!(
+                "its model has the unk_token \"{}\", but {file} has \"{}\"",
+                excerpt(own),
+                excerpt(text)
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Adds the tokens around a text if the file has no rule for them, as the classes of
@@ -168,17 +206,22 @@ impl Companions {
             return Err(Fault::with_hint(message, SAME_MODEL));
         };
         for (id, token, key) in [(first, &self.cls, "cls_token"), (last, &self.sep, "sep_token")] {
-            let Some(token) = token else { continue };
-            if tokenizer.token_to_id(token) != Some(id) {
+            let Some(SpecialToken { text, file }) = token else { continue };
+            if tokenizer.token_to_id(text) != Some(id) {
                 let own = excerpt(&tokenizer.id_to_token(id).unwrap_or_default());
-                let token = excerpt(token);
+                let token = excerpt(text);
                 return contradiction(format!(
-                    "it adds \"{own}\" to a text where {CONFIG} or {SPECIAL} has the {key} \"{token}\""
+                    "it adds \"{own}\" to a text where {file} has the {key} \"{token}\""
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// The text of `token`, or else `default`.
+pub(super) fn text_or<'a>(token: &'a Option<SpecialToken>, default: &'a str) -> &'a str {
+    token.as_ref().map_or(default, |token| token.text.as_str())
 }
 
 /// `[CLS] text [SEP]`, with the names and ids of the two tokens.
@@ -220,7 +263,7 @@ fn added(config: &Map<String, Value>, old: &Map<String, Value>) -> Read<BTreeMap
         Fault::with_hint(message, SAME_MODEL)
     };
     let mut tokens = BTreeMap::new();
-    if let Some(Value::Object(added)) = config.get("added_tokens_decoder") {
+    if let Some(Value::Object(added)) = config.get(LISTED) {
         for (id, token) in added {
             let flag =
                 |key: &str, default| token.get(key).and_then(Value::as_bool).unwrap_or(default);

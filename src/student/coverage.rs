@@ -4,6 +4,7 @@
 //! and predicts without an error and knows nothing of what it reads. Both show in the tokens alone.
 
 use super::{BaseModel, Result, base::Inner, tokens};
+use crate::eval::wilson;
 
 /// Share of unknown tokens above which the vocabulary is another language's. English texts have
 /// fewer than one in a hundred (emoji, rare symbols) with an English vocabulary.
@@ -11,8 +12,13 @@ const MAX_UNKNOWN: f64 = 0.05;
 /// Tokens per letter above which words are spelled out. English words have 0.2 to 0.3 with an
 /// English vocabulary, Finnish ones 0.4, Russian ones nearly 1.
 const MAX_PIECES: f64 = 0.6;
-/// With fewer tokens or letters the shares say nothing.
-const LEAST: usize = 50;
+/// With fewer letters the tokens per letter say nothing.
+const LEAST_LETTERS: usize = 50;
+/// With fewer tokens a share of [`MAX_UNKNOWN`] says nothing.
+const MANY_TOKENS: usize = 50;
+/// With fewer tokens no share says anything. From here on it is certain that most tokens are
+/// unknown if they are: a text of emoji is one token, and twenty such texts are few tokens.
+const LEAST_TOKENS: usize = 10;
 /// Texts that are looked at, and tokens of each.
 const SAMPLE: usize = 2000;
 const LONGEST: usize = 2000;
@@ -33,16 +39,20 @@ pub(crate) struct Coverage {
 impl Coverage {
     /// What is wrong, if the vocabulary has too few of the texts' words.
     pub(crate) fn warning(self) -> Option<String> {
-        let share = |part: usize, all: usize| part as f64 / all.max(1) as f64;
-        let unknown = share(self.unknown, self.tokens);
-        if self.tokens >= LEAST && unknown > MAX_UNKNOWN {
+        let unknown = wilson(self.unknown, self.tokens);
+        let lacks_words = match self.tokens {
+            ..LEAST_TOKENS => false,
+            LEAST_TOKENS..MANY_TOKENS => unknown.low > 0.5,
+            MANY_TOKENS.. => unknown.mean > MAX_UNKNOWN,
+        };
+        if lacks_words {
             return Some(format!(
                 "the student's vocabulary does not cover the texts: {:.0} % of their tokens are [UNK]",
-                unknown * 100.0
+                unknown.mean * 100.0
             ));
         }
-        let pieces = share(self.tokens.saturating_sub(self.others), self.letters);
-        (self.letters >= LEAST && pieces > MAX_PIECES).then(|| {
+        let pieces = self.tokens.saturating_sub(self.others) as f64 / self.letters.max(1) as f64;
+        (self.letters >= LEAST_LETTERS && pieces > MAX_PIECES).then(|| {
             format!(
                 "the student's vocabulary does not cover the texts: it splits words into single letters ({:.0} tokens per 10 letters)",
                 pieces * 10.0
@@ -129,5 +139,9 @@ mod tests {
         assert_eq!(of(1000, 0, 60, 980), None);
         assert!(of(1000, 200, 60, 980).unwrap().contains("20 % of their tokens"));
         assert_eq!(Coverage::default().warning(), None);
+        // Texts of emoji alone: a token each, no letter; and a few words with some emoji.
+        assert!(of(12, 12, 0, 40).unwrap().contains("100 % of their tokens are [UNK]"));
+        assert_eq!(of(12, 8, 60, 8), None);
+        assert_eq!(of(9, 9, 0, 40), None);
     }
 }

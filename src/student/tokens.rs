@@ -33,7 +33,7 @@ pub(super) fn read(bytes: &[u8], origin: &str) -> Result<Tokenizer> {
     let tokenizer = tokenizer.ok_or_else(|| fault(panicked("its parser fails")))?;
     let mut tokenizer = tokenizer.map_err(|error| fault(failed(&error)))?;
     tokenizer.with_padding(None);
-    let side = tokenizer.get_truncation().map_or(TruncationDirection::Right, |it| it.direction);
+    let side = side(&tokenizer);
     cut_on(&mut tokenizer, side, origin)?;
     // Words of no vocabulary, control characters, nothing: a tokenizer that fails on one of them
     // fails here and not after hours.
@@ -55,6 +55,30 @@ pub(super) fn stated_limit(files: &BTreeMap<String, Vec<u8>>) -> Option<usize> {
     let config: Value = serde_json::from_slice(files.get("tokenizer_config.json")?).ok()?;
     let limit = config.get("model_max_length")?.as_u64()?;
     usize::try_from(limit).ok().filter(|limit| *limit >= SHORTEST)
+}
+
+/// The side on which the tokenizer cuts texts.
+pub(super) fn side(tokenizer: &Tokenizer) -> TruncationDirection {
+    tokenizer.get_truncation().map_or(TruncationDirection::Right, |it| it.direction)
+}
+
+/// The `tokenizer.json` of `bytes` for other programs, which do as it says: it cuts texts to
+/// `max_length` tokens on `side`. If it pads, it pads a batch to its longest text, after the text:
+/// tokens in front would move its positions.
+pub(super) fn with_length(
+    bytes: &[u8],
+    max_length: usize,
+    side: TruncationDirection,
+) -> serde_json::Result<Vec<u8>> {
+    let mut json: Value = serde_json::from_slice(bytes)?;
+    let truncation = TruncationParams { max_length, direction: side, ..Default::default() };
+    json["truncation"] = serde_json::to_value(truncation)?;
+    if let Some(Value::Object(padding)) = json.get_mut("padding") {
+        padding.insert("strategy".into(), "BatchLongest".into());
+        padding.insert("direction".into(), "Right".into());
+        padding.insert("pad_to_multiple_of".into(), Value::Null);
+    }
+    serde_json::to_vec(&json)
 }
 
 /// Cuts texts on this side from here on.
@@ -101,8 +125,7 @@ pub(super) fn limited<'a>(
             "raise max_length",
         ),
     })?;
-    let side = tokenizer.get_truncation().map_or(TruncationDirection::Right, |it| it.direction);
-    Ok(LimitedTokenizer { tokenizer, max_tokens, side })
+    Ok(LimitedTokenizer { tokenizer, max_tokens, side: side(tokenizer) })
 }
 
 /// A text as token ids.
@@ -229,11 +252,43 @@ mod tests {
             own.with_truncation(Some(truncation)).unwrap();
             let limited = limited(&tokenizer, max_length, "x").unwrap();
             let ids = tokenise(&limited, &texts, 73, "x").unwrap();
+            // As other programs read the file that is written.
+            let file = with_length(&bytes, max_length, side).unwrap();
+            let foreign = Tokenizer::from_bytes(file).unwrap();
             for (text, cut) in texts.iter().zip(ids) {
                 assert_eq!(cut.ids, own.encode(text.as_str(), true).unwrap().get_ids());
+                assert_eq!(cut.ids, foreign.encode(text.as_str(), true).unwrap().get_ids());
                 let whole = tokenizer.encode(text.as_str(), true).unwrap();
                 assert_eq!(cut.truncated, whole.len() > max_length);
             }
         }
+    }
+
+    #[test]
+    fn a_written_tokenizer_pads_a_batch_to_its_longest_text_and_no_text_alone() {
+        let bytes = std::fs::read(fixture("bert").join("tokenizer.json")).unwrap();
+        let mut json: Value = serde_json::from_slice(&bytes).unwrap();
+        json["truncation"] = serde_json::json!({
+            "direction": "Left", "max_length": 128, "strategy": "LongestFirst", "stride": 8,
+        });
+        json["padding"] = serde_json::json!({
+            "strategy": {"Fixed": 128}, "direction": "Left", "pad_to_multiple_of": 8,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]",
+        });
+        let written = with_length(json.to_string().as_bytes(), 5, TruncationDirection::Right);
+        let tokenizer = Tokenizer::from_bytes(written.unwrap()).unwrap();
+        let ids = |text: &str| tokenizer.encode(text, true).unwrap().get_ids().to_vec();
+        assert_eq!(ids("card").len(), 3);
+        let long = ids("card the card card card");
+        assert_eq!((long.len(), &long[..2]), (5, &ids("card")[..2]));
+        let batch = tokenizer.encode_batch(vec!["card", "card the card card"], true).unwrap();
+        let padded = [ids("card"), vec![0; 2]].concat();
+        assert_eq!((batch[0].get_ids(), batch[1].len()), (&padded[..], 5));
+        // Nothing else is changed.
+        let mut again: Value =
+            serde_json::from_slice(&with_length(&bytes, 5, TruncationDirection::Right).unwrap())
+                .unwrap();
+        again["truncation"] = serde_json::from_slice::<Value>(&bytes).unwrap()["truncation"].take();
+        assert_eq!(again, serde_json::from_slice::<Value>(&bytes).unwrap());
     }
 }

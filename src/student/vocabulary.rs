@@ -12,7 +12,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::{
     Result, StudentError,
-    companions::{self, Companions},
+    companions::{self, Companions, text_or},
     error::Fault,
 };
 use crate::{model_file, printable::excerpt};
@@ -39,20 +39,18 @@ pub(super) fn tokenizer(words: &[u8], companions: &Companions, origin: &str) -> 
             ))
         })
     };
-    let name =
-        |stated: &Option<String>, default: &str| stated.clone().unwrap_or(default.to_owned());
-    let unk = name(&companions.unk, "[UNK]");
-    let (cls, sep) = (name(&companions.cls, "[CLS]"), name(&companions.sep, "[SEP]"));
-    let (_, cls_id, sep_id) = (id(&unk)?, id(&cls)?, id(&sep)?);
-    let special = ["[PAD]", &unk, &cls, &sep, "[MASK]"];
+    let unk = text_or(&companions.unk, "[UNK]");
+    let (cls, sep) = (text_or(&companions.cls, "[CLS]"), text_or(&companions.sep, "[SEP]"));
+    let (_, cls_id, sep_id) = (id(unk)?, id(cls)?, id(sep)?);
+    let special = ["[PAD]", unk, cls, sep, "[MASK]"];
     let present = special.iter().filter(|token| ids.contains_key(**token));
     let present = present.map(|&token| AddedToken::from(token, true)).collect::<Vec<_>>();
     let model = WordPiece::builder()
         .vocab(ids.clone())
-        .unk_token(unk.clone())
+        .unk_token(unk.to_owned())
         .build()
         .map_err(|error| strange(&error))?;
-    let ends = companions::template((&cls, cls_id), (&sep, sep_id)).map_err(fault)?;
+    let ends = companions::template((cls, cls_id), (sep, sep_id)).map_err(fault)?;
     let mut tokenizer = Tokenizer::new(model);
     tokenizer
         .with_normalizer(Some(BertNormalizer::new(

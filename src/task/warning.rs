@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::fault::enumerated;
+use crate::counted::{agree, counted, part};
 
 /// A task that loads but could be better. Each message names the next step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +32,9 @@ pub(super) fn told(warnings: &[Warning], classes: usize) -> Vec<String> {
         return warnings.iter().map(ToString::to_string).collect();
     }
     let one = format!(
-        "task.toml: {} of {classes} classes have no description ({}); one line on what belongs to \
+        "task.toml: {} have no description ({}); one line on what belongs to \
          each helps the teacher most",
-        undescribed.len(),
+        part(undescribed.len(), classes, "class"),
         enumerated(&undescribed)
     );
     let others = warnings.iter().filter(|one| !matches!(one, Warning::MissingDescription { .. }));
@@ -55,8 +56,10 @@ impl fmt::Display for Warning {
             ),
             Self::ShotsByFewest { class, shots } => write!(
                 f,
-                "task.toml: only {shots} seeds per class are used, because {class:?} has no more; \
-                 add seeds to it, or set shots = {shots}"
+                "task.toml: only {} per class {} used, because {class:?} has no more; add seeds to it, or \
+                 set shots = {shots}",
+                counted(*shots, "seed"),
+                agree(*shots, "is", "are")
             ),
         }
     }

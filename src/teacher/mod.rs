@@ -18,7 +18,7 @@ use std::{borrow::Cow, error::Error, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::hint::Hint;
+use crate::{counted::part, hint::Hint};
 pub(crate) use in_process::InProcess;
 pub(crate) use sampler::{LogitsRow, Sampler, Sampling};
 
@@ -61,7 +61,10 @@ pub(crate) enum TeacherError {
     /// The worker process does not start, or keeps ending.
     #[error("the teacher's process {message}")]
     Worker { message: String, hint: String },
-    #[error("{file} has no answer to {missing} of {asked} requests; the first of them is {id}")]
+    #[error(
+        "{file} has no answer to {}; the first of them is {id}",
+        part(*missing, *asked, "request")
+    )]
     Unrecorded { id: String, missing: usize, asked: usize, file: PathBuf, hint: String },
     /// The receiver of the answers returned an error. That error is the source as well as the
     /// message, so that the hint it may have is found.

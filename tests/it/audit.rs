@@ -258,7 +258,8 @@ fn a_broken_chain_is_found_where_it_breaks() {
     assert_eq!(broken.status.code(), Some(1));
     let message = String::from_utf8_lossy(&broken.stdout);
     assert!(
-        message.contains("BROKEN at ledger.jsonl:3") && message.contains("the 1 lines"),
+        message.contains("BROKEN at ledger.jsonl:3")
+            && message.contains("; 1 line before it is intact"),
         "{message}"
     );
 

@@ -176,6 +176,7 @@ fn a_signal_leaves_nothing_and_the_remains_of_a_kill_are_deleted() {
     let weights = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &noise].concat();
     dir.write("big/model.safetensors", weights);
     dir.write("big/config.json", "{}");
+    dir.write("big/vocab.txt", "[UNK]\n");
     let create = ["bundle", "create", "b", "--key", "key", "--student", "./big", "--no-program"];
     let import = ["bundle", "import", "b", "--public-key", "key.pub"];
     let halves =
@@ -251,6 +252,12 @@ fn wrong_arguments_are_errors_not_failed_gates() {
     let twice =
         ["bundle", "create", "c", "--key", "key", "--teacher", TEACHER, "--teacher", TEACHER];
     assert!(dir.fails(&twice).contains("twice"));
+    // A student that cannot be read where it is going.
+    for file in ["config.json", "model.safetensors"] {
+        dir.write(&format!("bare/{file}"), fs::read(format!("{STUDENT}/{file}")).unwrap());
+    }
+    let bare = ["bundle", "create", "c", "--key", "key", "--student", "./bare", "--no-program"];
+    assert!(dir.fails(&bare).contains("./bare has no tokenizer.json or vocab.txt"));
     assert!(!dir.path("c").exists());
 }
 

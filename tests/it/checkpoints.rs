@@ -249,6 +249,36 @@ fn the_end_of_a_text_that_is_cut_is_the_side_that_the_config_names() {
     assert_eq!(predict("right", long), predict("right", start));
     assert_eq!(predict("left", long), predict("left", end));
     assert_ne!(predict("left", long), predict("right", long));
+    for (side, part) in [("right", "first"), ("left", "last")] {
+        predict(side, long);
+        let errors = dir.run(&["predict", "--model", "m", long]).stderr;
+        let errors = String::from_utf8(errors).unwrap();
+        assert!(
+            errors.contains(&format!("1 of 1 text was cut to its {part} 6 tokens")),
+            "{errors}"
+        );
+        // Other programs cut what is exported in the same way.
+        dir.ok(&["export", "m", "--to", side]);
+        let file = |name: &str| -> Value {
+            serde_json::from_slice(&fs::read(dir.path(side).join(name)).unwrap()).unwrap()
+        };
+        let (cut, config) = (&file("tokenizer.json")["truncation"], file("tokenizer_config.json"));
+        assert_eq!((&cut["max_length"], &config["model_max_length"]), (&json!(6), &json!(6)));
+        assert_eq!(cut["direction"].as_str().map(str::to_lowercase).as_deref(), Some(side));
+        assert_eq!(config["truncation_side"], side);
+    }
+}
+
+#[test]
+fn a_special_token_that_another_file_names_otherwise_is_refused() {
+    let dir = TestDir::new();
+    student(&dir, "m", "bert", &[]);
+    for (role, own) in [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")] {
+        dir.write("m/special_tokens_map.json", json!({ role: "[MASK]" }).to_string());
+        let errors = refused(&dir, "m");
+        let names = ["special_tokens_map.json", own, role, "\"[MASK]\""];
+        assert!(names.iter().all(|name| errors.contains(name)), "{errors}");
+    }
 }
 
 #[test]
@@ -264,7 +294,9 @@ fn a_vocabulary_of_another_language_is_told_by_plan_and_predict() {
     let russian = "\u{44d}\u{442}\u{43e} \u{444}\u{440}\u{430}\u{437}\u{430}\n".repeat(60);
     dir.write("foreign.txt", russian);
     dir.write("own.txt", "my card is lost\n".repeat(60));
+    dir.write("emoji.txt", "\u{1f50c}\u{1f50c}\n\u{1f600}\n".repeat(6));
     assert!(warned(&["predict", "--model", "m", "--file", "foreign.txt"]));
+    assert!(warned(&["predict", "--model", "m", "--file", "emoji.txt"]));
     assert!(!warned(&["predict", "--model", "m", "--file", "own.txt"]));
     dir.task("");
     let long = |text: &str, label: &str| json!({"text": text.repeat(20), "label": label});

@@ -200,7 +200,7 @@ fn the_audit_reports_what_is_not_recorded_and_other_changes_beside_recorded_ones
 
     assert!(told(&dir, &["filter", "out"]).contains("1 label changed by hand in relabelled.jsonl"));
     assert_eq!(audit().0, Some(0));
-    assert!(dir.ok(&["edits", "out"]).contains("1 edits by hand, recorded\n"));
+    assert!(dir.ok(&["edits", "out"]).contains("1 edit by hand, recorded\n"));
 
     // Another file, and the same file after the edit was recorded.
     for file in ["dropped.jsonl", "settings.toml", "relabelled.jsonl"] {
@@ -302,7 +302,7 @@ fn added_rows_are_kept_and_those_moved_from_dropped_too_but_never_test_texts() {
     assert!(!asked.contains("\"kind\":\"scores\""), "all labels are given");
 
     let printed = told(&dir, &["filter", "out"]);
-    let dropped = "dropped 1 rows edited by hand: stands in the test set (1)";
+    let dropped = "dropped 1 row edited by hand: stands in the test set (1)";
     assert!(printed.contains(dropped), "{printed}");
     let train = rows(&dir.path("out/train.jsonl"));
     let texts: Vec<&str> = train.iter().map(|row| row["text"].as_str().unwrap()).collect();

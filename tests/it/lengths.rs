@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use crate::support::{TINY, TestDir, count, json, rows};
 
 const CLASSES: [&str; 2] = ["password_reset", "hardware_fault"];
@@ -48,6 +50,11 @@ fn long_mails_and_an_endless_one_are_read_as_far_as_they_can_be() {
     assert!(out.status.success(), "{told}");
     assert!(told.contains("examples in prompts are shortened"), "{told}");
     assert!(told.contains("test.jsonl:3"), "{told}");
+    // The fixture knows 73 tokens: this is said before the first call, once.
+    let unknown = told.find("vocabulary does not cover");
+    assert!(unknown.is_some() && unknown < told.find("generate"), "{told}");
+    assert_eq!(told.matches("vocabulary does not cover").count(), 1, "{told}");
+    assert!(told.contains("distilbert-base-multilingual-cased"), "{told}");
 
     let report = json(&dir.path("out/report.json"));
     let length = &report["text_length"];
@@ -56,8 +63,21 @@ fn long_mails_and_an_endless_one_are_read_as_far_as_they_can_be() {
     assert!(length["test"]["texts"] == 4 && length["test"]["cut"].as_u64() >= Some(1), "{length}");
     let warnings = report["warnings"].to_string();
     assert!(warnings.contains("is cut off"), "{warnings}");
+    let question =
+        "1 text to label is too long for the teacher and is cut at the end; the first is";
+    assert!(warnings.contains(question) && told.contains(question), "{warnings}\n{told}");
+    // What was asked about the beginning of a text is answered.
+    let left: Value = serde_json::from_str(&dir.ok(&["plan", "out", "--json"])).unwrap();
+    assert_eq!(left["resume"]["test_labels"], 0, "{}", left["resume"]);
     let config = json(&dir.path("out/student/tokenizer_config.json"));
-    assert_eq!(config["model_max_length"], read);
+    assert_eq!(
+        (&config["model_max_length"], &config["truncation_side"]),
+        (&read.into(), &"right".into())
+    );
+    let tokenizer = json(&dir.path("out/student/tokenizer.json"));
+    let cut =
+        json!({"direction": "Right", "max_length": read, "strategy": "LongestFirst", "stride": 0});
+    assert_eq!(tokenizer["truncation"], cut);
     assert_eq!(json(&dir.path("out/student/config.json"))["promptmix_max_length"], read);
 }
 
@@ -73,7 +93,19 @@ fn every_labelled_row_is_trained_on_whatever_shots_says() {
     };
     assert_eq!(rows_of("all", &[]), 13);
     // Up to 8 of each class are shown.
-    assert_eq!(rows_of("shown", &["--set", "student.gold=shots"]), 9);
+    let shots = ["--set", "student.gold=shots"];
+    assert_eq!(rows_of("shown", &shots), 9);
+    let unused = |out: &str| json(&dir.path(out))["warnings"].to_string();
+    let warning = "4 labelled seeds are not trained on";
+    assert!(unused("shown/report.json").contains(warning), "{}", unused("shown/report.json"));
+    assert!(!unused("all/report.json").contains("not trained on"));
+    let plan = dir.run(&[&["plan", &task], &shots[..], &TINY].concat());
+    let errors = String::from_utf8_lossy(&plan.stderr);
+    assert!(errors.contains(warning) && errors.contains("student.gold = \"all\""), "{errors}");
+    let plan: Value =
+        serde_json::from_str(&dir.ok(&[&["plan", &task, "--json"], &shots[..], &TINY].concat()))
+            .unwrap();
+    assert_eq!(plan["train"]["unused_seeds"], 4);
 }
 
 #[test]

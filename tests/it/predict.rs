@@ -303,7 +303,7 @@ fn csv_is_quoted_and_carries_the_columns_of_the_input() {
     let (code, out, errors) = piped(&dir, &["--to", "csv"], jsonl);
     assert_eq!(code, 0, "{errors}");
     assert!(out.starts_with("text,n,label,") && out.lines().nth(2).unwrap().starts_with("x,,"));
-    assert!(errors.contains("1 of 2 rows have columns that are not in the first row"), "{errors}");
+    assert!(errors.contains("1 of 2 rows has columns that are not in the first row"), "{errors}");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn texts_that_are_cut_are_counted_and_marked() {
     let (code, out, errors) = piped(&dir, &["--max-length", "10"], input.as_bytes());
     let found = rows(&out);
     assert_eq!((code, found[0].get("truncated"), &found[1]["truncated"]), (0, None, &true.into()));
-    assert!(errors.contains("1 of 2 texts were cut to their first 10 tokens"), "{errors}");
+    assert!(errors.contains("1 of 2 texts was cut to its first 10 tokens"), "{errors}");
     assert!(errors.contains("--max-length reads up to"), "{errors}");
     let (_, out, errors) = piped(&dir, &["--max-length", "10"], b"my card\n");
     assert_eq!((rows(&out).len(), &*errors), (1, ""));
@@ -392,7 +392,7 @@ fn an_empty_text_is_answered_with_a_reason() {
     let dir = TestDir::new();
     let output = dir.run(&["predict", "--model", STUDENT, ""]);
     let errors = crate::support::check_failure(&output);
-    assert!(errors.contains("1 of 1 rows could not be classified"), "{errors}");
+    assert!(errors.contains("1 of 1 row could not be classified"), "{errors}");
     let found = rows(&String::from_utf8(output.stdout).unwrap());
     assert_eq!((found.len(), &found[0]["label"]), (1, &Value::Null));
     assert_eq!(found[0]["reason"], "TEXT:1:1: empty text");

@@ -8,6 +8,7 @@ use super::{Findings, Integrity};
 use crate::{
     audit::{HowCopied, Nearest, Privacy},
     cli::table::aligned,
+    counted::{agree, counted},
     hint::shell_path,
     printable::excerpt,
 };
@@ -78,12 +79,17 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
         let _ = writeln!(out, "{label:<10}{text}");
     };
     match &chain.broken {
-        None => line("chain", format!("OK, {} lines, last hash {}", chain.lines, chain.last)),
+        None => {
+            line("chain", format!("OK, {}, last hash {}", counted(chain.lines, "line"), chain.last))
+        }
         Some(broken) => line(
             "chain",
             format!(
-                "BROKEN at ledger.jsonl:{}: {}; the {} lines before it are intact",
-                broken.line, broken.reason, broken.sound
+                "BROKEN at ledger.jsonl:{}: {}; {} before it {} intact",
+                broken.line,
+                broken.reason,
+                counted(broken.sound, "line"),
+                agree(broken.sound, "is", "are")
             ),
         ),
     }
@@ -99,7 +105,10 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
     match expected {
         Some(Some(number)) => line(
             "expected",
-            format!("found at line {number}; {} lines added since", chain.lines - number),
+            format!(
+                "found at line {number}; {} added since",
+                counted(chain.lines - number, "line")
+            ),
         ),
         Some(None) => {
             line("expected", "NOT FOUND: the ledger was truncated or rewritten".into());
@@ -107,11 +116,18 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
         None => {}
     }
     if chain.edits > 0 {
-        line("edits", format!("{} edits by hand, recorded", chain.edits));
+        line("edits", format!("{} by hand, recorded", counted(chain.edits, "edit")));
     }
     match (chain.files.len(), changed.as_slice()) {
         (0, []) => line("files", "the ledger names none".into()),
-        (count, []) => line("files", format!("OK, {count} files as the run wrote them")),
+        (count, []) => line(
+            "files",
+            format!(
+                "OK, {} as the run wrote {}",
+                counted(count, "file"),
+                agree(count, "it", "them")
+            ),
+        ),
         (_, changed) => {
             for changed in changed {
                 let state = if changed.unrecorded {
@@ -133,11 +149,11 @@ fn privacy(found: &Privacy) -> String {
     let compared = found.compared;
     let _ = writeln!(
         out,
-        "{} texts compared with {} seeds, {} pool texts and {} test texts{}\n",
-        found.texts,
-        compared.seeds,
-        compared.pool,
-        compared.test,
+        "{} compared with {}, {} and {}{}\n",
+        counted(found.texts as usize, "text"),
+        counted(compared.seeds as usize, "seed"),
+        counted(compared.pool as usize, "pool text"),
+        counted(compared.test as usize, "test text"),
         if found.redacted { "; personal data is masked in train.jsonl" } else { "" },
     );
     let mut lines = vec![["personal data", "leaks", "phantoms"].map(str::to_owned)];
@@ -186,7 +202,8 @@ fn privacy(found: &Privacy) -> String {
 }
 
 fn nearest(nearest: &Nearest) -> String {
-    let mut out = format!("cosine similarity to the nearest of {} texts\n", nearest.compared_with);
+    let texts = counted(nearest.compared_with as usize, "text");
+    let mut out = format!("cosine similarity to the nearest of {texts}\n");
     let name = |share: f64| match share {
         share if share <= 0.0 => "least".to_owned(),
         share if share >= 1.0 => "most".to_owned(),

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{Plan, Training};
 use crate::{
     cli::error::warn,
+    counted::{agree, counted, part},
     memory,
-    pipeline::count_students,
+    pipeline::gold,
     report::{CutTexts, teacher_check},
     student::Coverage,
 };
@@ -20,7 +21,7 @@ impl Plan {
         let time = training.time.as_ref().ok();
         let train = json!({
             "students": training.students, "rows": training.rows, "steps": training.steps,
-            "unfamiliar": training.unfamiliar,
+            "unused_seeds": training.unused_seeds, "unfamiliar": training.unfamiliar,
             "memory_bytes": training.memory,
             "max_length": training.length.map(|(limit, _)| limit),
             "known_texts": training.length.map(|(_, texts)| texts),
@@ -55,12 +56,18 @@ impl Plan {
         if let Some(check) = &self.check {
             indented(format!("labels {}", check.summary()));
         }
-        line("generate", format!("{} calls for {texts} texts", generation.count));
+        line(
+            "generate",
+            format!("{} for {}", counted(generation.count, "call"), counted(*texts, "text")),
+        );
         indented(format!(
             "{} prompt tokens, {} of them to read (shared beginnings count once); about {} tokens to write",
             generation.prompt_tokens, generation.read_tokens, self.written_tokens
         ));
-        line("relabel", format!("{texts} texts, and {} of the test set", self.test_texts));
+        line(
+            "relabel",
+            format!("{}, and {} of the test set", counted(*texts, "text"), self.test_texts),
+        );
         indented(format!(
             "{} prompt tokens, about {} of them to read",
             relabelling.prompt_tokens, relabelling.read_tokens
@@ -85,9 +92,11 @@ impl Plan {
             warn(&message, Some(teacher_check::HINT));
         }
         if !self.too_long.is_empty() {
+            let count = self.too_long.len();
+            let are = agree(count, "is", "are");
             let mut message = format!(
-                "{} prompts of those that were measured are too long for the teacher",
-                self.too_long.len()
+                "{} of those that were measured {are} too long for the teacher",
+                counted(count, "prompt")
             );
             for prompt in self.too_long.iter().take(NAMED) {
                 message += &format!("\n  {prompt}");
@@ -97,6 +106,9 @@ impl Plan {
             }
             let hint = "use fewer seeds (`shots`), fewer classes per prompt (`augment.classes_shown`), shorter texts or a lower `augment.max_tokens`";
             warn(&message, Some(hint));
+        }
+        if let Some(message) = gold::unused_warning(self.training.unused_seeds) {
+            warn(&message, Some(gold::UNUSED_HINT));
         }
         if let Some(message) = &self.training.unfamiliar {
             warn(message, Some(Coverage::HINT));
@@ -121,8 +133,8 @@ impl Training {
             0 => String::new(),
             bytes => format!(", each in up to {:.1} GB of memory", bytes as f64 / 1e9),
         };
-        let students = count_students(*students);
-        format!("{students} on up to {rows} texts each, {steps} steps in all{memory}")
+        let (students, rows) = (counted(*students, "student"), counted(*rows, "text"));
+        format!("{students} on up to {rows} each, {} in all{memory}", counted(*steps, "step"))
     }
 }
 
@@ -131,7 +143,9 @@ impl Training {
     fn length_summary(&self) -> Option<String> {
         let (limit, CutTexts { texts, cut }) = self.length?;
         Some(format!(
-            "{limit} tokens of each text are read; {cut} of {texts} known texts are longer and are cut"
+            "{limit} tokens of each text are read; {} {are} longer and {are} cut",
+            part(cut as usize, texts as usize, "known text"),
+            are = agree(cut as usize, "is", "are"),
         ))
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         error::{CommandError, warn},
     },
     config::{Partners, Settings},
+    counted::counted,
     embed::Embedder,
     pipeline::{
         self,
@@ -20,6 +21,7 @@ use crate::{
     relabel::QuestionBuilder,
     run::{self, names, read_json},
     task::{self, Task},
+    teacher::Teacher,
 };
 
 /// What is planned: a task with its settings, for a new run or for one that was begun.
@@ -90,7 +92,12 @@ pub(super) struct Resume {
 }
 
 impl Resume {
-    pub(super) fn of(run: &Path, task: &Task, plan: &Plan) -> anyhow::Result<Self> {
+    pub(super) fn of(
+        run: &Path,
+        task: &Task,
+        plan: &Plan,
+        teacher: &mut dyn Teacher,
+    ) -> anyhow::Result<Self> {
         let (settings, prompts) = (&plan.settings, build::prompts(task)?);
         let seeds = task.draw_seeds(settings.run.seed);
         let builder = QuestionBuilder::new(task, &prompts, &seeds, &settings.relabel);
@@ -102,7 +109,7 @@ impl Resume {
         let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
         let input = RunInput { task, settings, prompts: &prompts };
         let nearest = pipeline::nearest(&input.context(&seeds), embedder)?;
-        let remaining = remaining(run, input, plan.shown(), &plan.teacher, &nearest, embedder)?;
+        let remaining = remaining(run, input, plan.shown(), teacher, &nearest, embedder)?;
         Ok(Self { run: run.to_owned(), remaining })
     }
 
@@ -135,8 +142,12 @@ impl Resume {
         println!("{:<10}{}", "run", self.run.display());
         lines.iter().for_each(|line| println!("{:<10}{line}", ""));
         println!(
-            "{:<10}{requests} calls for {texts} texts; labels for {labels} texts and {test_labels} test texts",
-            "left"
+            "{:<10}{} for {}; labels for {} and {}",
+            "left",
+            counted(*requests, "call"),
+            counted(*texts, "text"),
+            counted(*labels, "text"),
+            counted(*test_labels, "test text")
         );
         let time = duration(self.seconds(plan), plan.speed.measured, "--teacher");
         println!("{:<10}teacher: {time}\n", "");

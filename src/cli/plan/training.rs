@@ -20,6 +20,8 @@ pub(super) struct Training {
     pub students: usize,
     /// Training texts of a student that gets all of them, before filtering.
     pub rows: usize,
+    /// Labelled seeds that no student is trained on.
+    pub unused_seeds: usize,
     /// Optimiser steps of all students together.
     pub steps: usize,
     /// Tokens of a text that a student reads, and the known texts that are longer; `None` if the
@@ -77,6 +79,7 @@ impl Training {
         Self {
             students,
             rows,
+            unused_seeds: task.seeds.len() - seeds,
             steps,
             length,
             memory,

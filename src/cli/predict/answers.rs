@@ -9,6 +9,7 @@ use super::{
     OutputFormat, Rows,
 };
 use crate::{
+    counted::{agree, part},
     interrupt,
     student::{Classifier, Prediction},
     task::TableRow,
@@ -208,7 +209,8 @@ impl<'a, W: Write> Answers<'a, W> {
         if let Some(below) = self.below {
             let share = abstained as f64 / (rows.max(1) as f64) * 100.0;
             eprintln!(
-                "no label for {abstained} of {rows} texts ({share:.1} %): below a probability of {below}"
+                "no label for {} ({share:.1} %): below a probability of {below}",
+                part(abstained, rows, "text")
             );
         }
         if truncated > 0 {
@@ -217,11 +219,19 @@ impl<'a, W: Write> Answers<'a, W> {
                 true => format!("; --max-length reads up to {longest}"),
                 false => String::new(),
             };
-            eprintln!("{truncated} of {rows} texts were cut to their first {read} tokens{more}");
+            eprintln!(
+                "{} {} cut to {} {} {read} tokens{more}",
+                part(truncated, rows, "text"),
+                agree(truncated, "was", "were"),
+                agree(truncated, "its", "their"),
+                self.student.part_read()
+            );
         }
         if left_out > 0 {
             eprintln!(
-                "{left_out} of {rows} rows have columns that are not in the first row; CSV omits them, --to jsonl keeps them"
+                "{} {} columns that are not in the first row; CSV omits them, --to jsonl keeps them",
+                part(left_out, rows, "row"),
+                agree(left_out, "has", "have")
             );
         }
     }
@@ -235,7 +245,7 @@ impl<'a, W: Write> Answers<'a, W> {
         }
         let first = self.first_reason.as_deref().unwrap_or_default();
         Err(CommandError::new(
-            format!("{unanswered} of {rows} rows could not be classified; first: {first}"),
+            format!("{} could not be classified; first: {first}", part(unanswered, rows, "row")),
             "`reason` in the output explains each; the other rows were classified",
         )
         .into())

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::{
+    counted::{agree, part},
     dataset::RelabelledText,
     task::{Task, enumerated},
 };
@@ -19,7 +20,8 @@ pub(crate) fn without_texts(task: &Task, kept: &[RelabelledText]) -> Vec<String>
     let tell = |found: Vec<(usize, &crate::task::Class)>, what: &str| {
         let names: Vec<String> = found.iter().map(|(_, class)| class.name.clone()).collect();
         (!names.is_empty()).then(|| {
-            format!("{} of {classes} classes have {what} ({})", names.len(), enumerated(&names))
+            let has = agree(names.len(), "has", "have");
+            format!("{} {has} {what} ({})", part(names.len(), classes, "class"), enumerated(&names))
         })
     };
     let few = "no generated text in the training set: the student knows them from your examples \
@@ -48,7 +50,7 @@ mod tests {
         assert_eq!(without_texts(&task, &all), Vec::<String>::new());
         let told = without_texts(&task, &all[..1]);
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("1 of 3 classes have no generated text"), "{told:?}");
+        assert!(told[0].starts_with("1 of 3 classes has no generated text"), "{told:?}");
         assert!(told[0].ends_with("(\"b\")") && told[1].ends_with("(\"c\")"), "{told:?}");
         task.shots = 0;
         assert_eq!(without_texts(&task, &all[..1]).len(), 1, "no example is used");

@@ -47,11 +47,11 @@ pub(super) fn verdict(report: &Report) -> Verdict {
         };
     };
     let mut headline = format!(
-        "{} reaches {} ({}) on {} test texts",
+        "{} reaches {} ({}) on {}",
         subject(main.row),
         percent(main.accuracy.mean),
         span(main.accuracy),
-        super::number::count(main.test_rows as u64),
+        test_texts(main.test_rows),
     );
     match report.scores(Variant::Seeds).filter(|_| main.row != Variant::Seeds) {
         Some(seeds) => headline += &format!("; seeds only: {}.", percent(seeds.accuracy.mean)),
@@ -132,10 +132,14 @@ fn compared_with_teacher(main: &Scores, teacher: &Scores, difference: Option<Int
             points_span(difference)
         ),
         None if teacher.test_rows != main.test_rows => {
-            format!("{reached}, on {} test texts.", super::number::count(teacher.test_rows as u64))
+            format!("{reached}, on {}.", test_texts(teacher.test_rows))
         }
         None => format!("{reached} ({}).", span(teacher.accuracy)),
     }
+}
+
+fn test_texts(count: usize) -> String {
+    super::number::counted(count as u64, "test text").replace('\u{a0}', " ")
 }
 
 #[cfg(test)]

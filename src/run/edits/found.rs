@@ -19,6 +19,7 @@ use super::{
     keyed,
 };
 use crate::{
+    counted::{agree, counted},
     dataset::{AugmentedText, DroppedText, RowEdit, TextRow},
     hash,
 };
@@ -385,9 +386,10 @@ impl FileEdits {
     pub(crate) fn summary(&self) -> String {
         if self.whole {
             return format!(
-                "{} has no copy to compare with, so all {} rows are treated as edited by hand",
+                "{} has no copy to compare with, so its {} {} treated as edited by hand",
                 self.file,
-                self.changes.len()
+                counted(self.changes.len(), "row"),
+                agree(self.changes.len(), "is", "are")
             );
         }
         format!("{} by hand in {}", Tally::of(&self.changes).words(), self.file)
@@ -398,9 +400,7 @@ impl Tally {
     /// As `3 labels, 1 text, 2 rows removed`.
     pub(crate) fn words(&self) -> String {
         let Self { rows, labels, texts, added, removed } = *self;
-        let count = |n: usize, one: &str, after: &str| {
-            (n > 0).then(|| format!("{n} {one}{}{after}", if n == 1 { "" } else { "s" }))
-        };
+        let count = |n: usize, one: &str, after: &str| (n > 0).then(|| counted(n, one) + after);
         let changed = [count(labels, "label", ""), count(texts, "text", "")];
         let mut parts: Vec<String> = changed.into_iter().flatten().collect();
         let moved = [count(removed, "row", " removed"), count(added, "row", " added")];

@@ -93,7 +93,7 @@ fn a_text_is_framed_by_exactly_two_tokens() {
     let whole = framed(&agree(&json, &[], None).unwrap());
     assert_eq!((whole.first(), whole.last()), (Some(&2), Some(&3)));
     let error = refused(&json, &[(SPECIAL, json!({"cls_token": "[MASK]"}))], None);
-    assert!(error.contains("cls_token \"[MASK]\""), "{error}");
+    assert!(error.contains(&format!("{SPECIAL} has the cls_token \"[MASK]\"")), "{error}");
     // As transformers 5 does, which has no rule in the file either.
     json["post_processor"] = Value::Null;
     assert_eq!(framed(&agree(&json, &[], None).unwrap()), whole);
@@ -108,6 +108,29 @@ fn a_text_is_framed_by_exactly_two_tokens() {
     });
     let error = refused(&json, &[], None);
     assert!(error.contains("it adds 1000 tokens to a text"), "{error}");
+}
+
+/// As `transformers` 5.24 reads the same files with its `BertTokenizer`.
+#[test]
+fn of_two_files_that_name_a_special_token_the_one_that_counts_must_agree() {
+    let json = fixture_json();
+    for (role, own) in [("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("unk_token", "[UNK]")] {
+        let (right, wrong) = (json!({role: own}), json!({role: {"content": "[MASK]"}}));
+        let names = |error: String, file: &str| {
+            let parts = [file, role, own, "\"[MASK]\""];
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        };
+        names(refused(&json, &[(CONFIG, right.clone()), (SPECIAL, wrong.clone())], None), SPECIAL);
+        names(refused(&json, &[(CONFIG, wrong.clone())], None), CONFIG);
+        agree(&json, &[(CONFIG, wrong.clone()), (SPECIAL, right.clone())], None).unwrap();
+        // A configuration that lists its tokens is the only one that is read.
+        let listed = |mut config: Value| {
+            config[LISTED] = json!({"4": {"content": "[MASK]", "special": true}});
+            config
+        };
+        agree(&json, &[(CONFIG, listed(right.clone())), (SPECIAL, wrong.clone())], None).unwrap();
+        names(refused(&json, &[(CONFIG, listed(wrong)), (SPECIAL, right)], None), CONFIG);
+    }
 }
 
 #[test]

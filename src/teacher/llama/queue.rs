@@ -16,6 +16,7 @@ use super::{
     prefix::PrefixTree,
     session::{BatchToken, Session},
 };
+use crate::counted::{agree, counted};
 
 /// The state of one node of the prefix tree.
 #[derive(Clone, Copy, Default)]
@@ -87,7 +88,9 @@ impl<'a> AdmissionQueue<'a> {
             0 => Ok(()),
             waiting => Err(TeacherError::Decode {
                 message: format!(
-                    "{waiting} requests do not fit into a context of {} tokens",
+                    "{} {} not fit into a context of {} tokens",
+                    counted(waiting, "request"),
+                    agree(waiting, "does", "do"),
                     self.cells
                 ),
             }),

@@ -92,14 +92,20 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open_regular`]; also a longer file, and one that is not UTF-8.
 pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = io::Read::take(open_regular(path)?, most + 1);
-    io::Read::read_to_string(&mut { read }, &mut text)?;
-    if text.len() as u64 > most {
+    io::Read::read_to_end(&mut { read }, &mut bytes)?;
+    if bytes.len() as u64 > most {
         let message = format!("it has more than {most} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let (offset, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = 1 + bytes[..offset].iter().filter(|byte| **byte == b'\n').count();
+        let byte = bytes[offset];
+        let message = format!("not UTF-8: byte 0x{byte:02x} at offset {offset}, line {line}");
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    })
 }
 
 /// The content of the regular file `path`.

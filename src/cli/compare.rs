@@ -78,7 +78,7 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
         Some(path) => Task::load(path)?,
         None => task::demo_task()?,
     };
-    let resolve = |overrides: &[String]| Settings::resolve(&task.settings, &task.folder, overrides);
+    let resolve = |overrides: &[String]| Settings::of_task(&task, overrides);
     // The folder speaks of the first teacher and student; the others stand beside them.
     let mut overrides = args.overrides();
     overrides.extend(args.teacher.first().map(|model| quoted("teacher.model", model)));

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     model_file,
+    models::{self, StudentFiles},
     run::names,
     student::{Classifier, Item, Precision, Texts},
     task::{Columns, Format, Origin, Reader, TableRow, TaskError, open_file},
@@ -27,7 +28,8 @@ use answers::Answers;
 
 #[derive(Args)]
 pub(super) struct PredictArgs {
-    /// Folder of a trained student, or of the run that trained it
+    /// Folder of a trained student, or of the run that trained it; also `owner/name` in the Hugging
+    /// Face cache, or the name of a student in the library
     #[arg(long)]
     model: PathBuf,
     /// Text to classify; without it and without --file, stdin is read
@@ -137,7 +139,7 @@ fn load(args: &PredictArgs) -> anyhow::Result<Classifier> {
         }
         false => Precision::F32,
     };
-    let folder = student_folder(&args.model);
+    let folder = student_folder(&args.model)?;
     let weights = folder.join("model.safetensors");
     if weights.exists() {
         model_file::check_one(&weights)?;
@@ -154,11 +156,23 @@ fn load(args: &PredictArgs) -> anyhow::Result<Classifier> {
     Ok(student.with_max_length(max_length))
 }
 
-/// The student of a run in place of the run's folder.
-fn student_folder(model: &Path) -> PathBuf {
+/// The folder of the student that `model` names: a folder, that of its run, or a model's name.
+fn student_folder(model: &Path) -> anyhow::Result<PathBuf> {
     let of_run = model.join(names::STUDENT);
-    let is_run = !model.join("config.json").exists() && of_run.join("config.json").exists();
-    if is_run { of_run } else { model.to_owned() }
+    if !model.join("config.json").exists() && of_run.join("config.json").exists() {
+        return Ok(of_run);
+    }
+    if model.exists() {
+        return Ok(model.to_owned());
+    }
+    match models::student_files(&model.to_string_lossy())? {
+        StudentFiles::Folder(folder) => Ok(folder),
+        StudentFiles::Embedded(_) => Err(CommandError::new(
+            format!("{} is an encoder that has not learnt any classes", model.display()),
+            "name the folder of a run, or of a trained student",
+        )
+        .into()),
+    }
 }
 
 fn probability(text: &str) -> Result<f32, String> {

@@ -34,7 +34,7 @@ fn begin<T>(
     prepare: impl FnOnce(&Task, &Settings, Watch<'_>) -> anyhow::Result<T>,
 ) -> anyhow::Result<(Pipeline<'static>, T)> {
     let overrides = model_args.overrides(&task);
-    let settings = Settings::resolve(&task.settings, &task.folder, &overrides)?;
+    let settings = Settings::of_task(&task, &overrides)?;
     let prompts = build::prompts(&task)?;
     RunFolder::check(out)?;
     let mut watch = watch(quiet);

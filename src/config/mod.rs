@@ -41,6 +41,7 @@ use crate::{
     hint::Hint,
     models::{self, Role},
     suggest,
+    task::{Place, Task, above_tables_hint, is_root_key},
     teacher::replay,
 };
 
@@ -49,6 +50,9 @@ use crate::{
 pub enum ConfigError {
     #[error("invalid settings: {message}")]
     Invalid { message: String },
+    /// One of the others, in a `task.toml`.
+    #[error("{place}: {error}")]
+    InTask { place: Place, error: Box<ConfigError>, hint: Option<String> },
     #[error("{key} is {value}: {wanted}")]
     OutOfRange { key: &'static str, value: String, wanted: Cow<'static, str> },
     #[error("task.toml sets teacher.in_process, but a task cannot disable the teacher's isolation")]
@@ -60,6 +64,8 @@ pub enum ConfigError {
 impl Hint for ConfigError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
+            Self::InTask { hint: Some(hint), .. } => hint.into(),
+            Self::InTask { error, .. } => return error.hint(),
             Self::Invalid { .. } => "`promptmix plan` lists all settings and their values".into(),
             Self::OutOfRange { key, .. } => {
                 format!("change it in task.toml or with --set {key}=...").into()
@@ -96,7 +102,46 @@ fn similar_key(message: &str) -> Option<String> {
     suggest::nearest(unknown, inner.chain(tables.keys())).cloned()
 }
 
+/// The table and the key in `tables`, those of a `task.toml`, that `error` is about.
+fn faulty_key(error: &ConfigError, tables: &Table) -> Option<[String; 2]> {
+    let has = |table: &str, key: &str| tables.get(table).is_some_and(|it| it.get(key).is_some());
+    match error {
+        ConfigError::Invalid { .. } => {
+            let keys = tables.iter().filter_map(|(name, table)| Some((name, table.as_table()?)));
+            let mut keys = keys.flat_map(|(name, table)| table.iter().map(move |key| (name, key)));
+            keys.find_map(|(name, (key, value))| {
+                let table: Table = [(key.clone(), value.clone())].into_iter().collect();
+                let alone = [(name.clone(), Value::Table(table))].into_iter().collect();
+                Settings::parse(alone).is_err().then(|| [name.clone(), key.clone()])
+            })
+        }
+        ConfigError::OutOfRange { key, .. } => {
+            let (table, key) = key.split_once('.')?;
+            has(table, key).then(|| [table.to_owned(), key.to_owned()])
+        }
+        _ => None,
+    }
+}
+
 impl Settings {
+    /// The settings of `task`, with `overrides` (`table.key=value`) applied.
+    ///
+    /// # Errors
+    /// As [`Settings::resolve`], with the place in `task.toml` of a value that stands there.
+    pub(crate) fn of_task(task: &Task, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::resolve(&task.settings, &task.folder, overrides).map_err(|error| {
+            let found = faulty_key(&error, &task.settings);
+            let is_own = |[table, key]: &[String; 2]| {
+                let name = format!("{table}.{key}");
+                !overrides.iter().any(|given| key_of(given) == Some(&name))
+            };
+            let Some([table, key]) = found.filter(is_own) else { return error };
+            let place = task.place_of(&[&table, &key]);
+            let hint = is_root_key(&key).then(|| above_tables_hint(&key));
+            ConfigError::InTask { place, error: Box::new(error), hint }
+        })
+    }
+
     /// Applies `task` (the tables of task.toml, with paths relative to `folder`) and then
     /// `overrides` (`table.key=value`) to the defaults.
     ///

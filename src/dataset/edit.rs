@@ -48,14 +48,22 @@ impl RowFields {
         self.major == other.major && self.relabel == other.relabel
     }
 
-    /// Calls each class by its new name, if it has one; all at once, so that two may swap names.
+    /// Calls each class by its new name, if it has one.
     pub(crate) fn rename_classes(&mut self, renamed: &BTreeMap<String, String>) {
         let labels = self.minor.iter_mut().chain(&mut self.relabel).chain([&mut self.major]);
         let scored = self.probabilities.iter_mut().map(|(name, _)| name);
-        for name in labels.chain(scored) {
-            if let Some(new) = renamed.get(name.as_str()) {
-                new.clone_into(name);
-            }
+        rename_classes(labels.chain(scored), renamed);
+    }
+}
+
+/// Calls each of `classes` by its new name, if it has one; all at once, so that two may swap names.
+pub(crate) fn rename_classes<'n>(
+    classes: impl Iterator<Item = &'n mut String>,
+    renamed: &BTreeMap<String, String>,
+) {
+    for name in classes {
+        if let Some(new) = renamed.get(name.as_str()) {
+            new.clone_into(name);
         }
     }
 }
@@ -110,10 +118,9 @@ impl TextRow {
 
     /// Calls each class by its new name, if it has one.
     pub(crate) fn rename_classes(&mut self, renamed: &BTreeMap<String, String>) {
-        let now = |name: &str| renamed.get(name).map_or(name, String::as_str).to_owned();
-        self.augmented.rename(now);
         let scored = self.probabilities.iter_mut().map(|(name, _)| name);
-        self.relabel.iter_mut().chain(scored).for_each(|name| *name = now(name));
+        let labels = self.relabel.iter_mut().chain(scored);
+        rename_classes(self.augmented.names_mut().chain(labels), renamed);
     }
 
     /// The parts that a person may edit.

@@ -11,7 +11,7 @@ mod variant;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use edit::{Author, GivenLabel, RowEdit, RowFields, TextRow};
+pub(crate) use edit::{Author, GivenLabel, RowEdit, RowFields, TextRow, rename_classes};
 pub(crate) use variant::Variant;
 
 /// A row of `augmented.jsonl`: a new text and its provenance.
@@ -55,9 +55,12 @@ pub struct AugmentedText {
 impl AugmentedText {
     /// Gives its classes the names that `now` has for them.
     pub(crate) fn rename(&mut self, now: impl Fn(&str) -> String) {
+        self.names_mut().for_each(|name| *name = now(name));
+    }
+
+    fn names_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let names = [&mut self.major].into_iter().chain(&mut self.minor).chain(&mut self.shown);
-        let given = self.given.iter_mut().map(|given| &mut given.label);
-        names.chain(given).for_each(|name| *name = now(name));
+        names.chain(self.given.iter_mut().map(|given| &mut given.label))
     }
 
     /// The classes that the text was made from.

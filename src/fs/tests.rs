@@ -131,3 +131,12 @@ fn a_kill_between_two_renames_loses_no_folder() {
     repair_dirs(folder.path());
     assert_eq!((text().as_str(), names(folder.path()).len()), ("old", 2));
 }
+
+#[test]
+fn a_text_that_is_not_utf_8_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.txt");
+    fs::write(&path, b"one\ntw\xff\n").unwrap();
+    let error = read_regular(&path, 100).unwrap_err();
+    assert_eq!(error.to_string(), "not UTF-8: byte 0xff at offset 6, line 2");
+}

@@ -16,7 +16,11 @@ pub(crate) enum ModelError {
     #[error(
         "{repo} is not on this machine: no such path, and not in the Hugging Face cache {cache}"
     )]
-    NotOnDisk { repo: String, cache: PathBuf },
+    NotOnDisk { repo: String, cache: PathBuf, similar: Option<String> },
+    #[error("{path} must hold a commit, not \"{found}\"")]
+    NoCommit { path: PathBuf, found: String },
+    #[error("{folder} holds several snapshots, and {reference} names none of them: {names}")]
+    SeveralSnapshots { folder: PathBuf, names: String, reference: PathBuf },
     #[error(
         "{name} is not on this machine: {file} is neither in {library} nor in the Hugging Face cache {cache}"
     )]
@@ -72,9 +76,19 @@ impl Hint for ModelError {
                 format!("did you mean {similar}? Give a path, or one of: {known}").into()
             }
             Self::Unknown { known, .. } => format!("give a path, or one of: {known}").into(),
-            Self::NotOnDisk { repo, .. } => format!(
-                "`promptmix models pull {repo} FILE` fetches a GGUF teacher; \
-                 `hf download {repo}` fetches any model into the cache"
+            Self::NoCommit { .. } => {
+                "write the name of a folder in snapshots/ into it, or fetch the model again".into()
+            }
+            Self::SeveralSnapshots { folder, reference, .. } => format!(
+                "give the path of one of them ({}/NAME), or write its name into {}",
+                folder.display(),
+                reference.display()
+            )
+            .into(),
+            Self::NotOnDisk { repo, similar, .. } => format!(
+                "{}`promptmix models pull {repo} FILE` fetches a GGUF teacher; \
+                 `hf download {repo}` fetches any model into the cache",
+                similar.as_ref().map_or_else(String::new, |it| format!("did you mean {it}? "))
             )
             .into(),
             Self::NotPulled { name, .. } => format!(

@@ -6,6 +6,7 @@ use hf_hub::{Cache, Repo};
 use serde::{Deserialize, Serialize};
 
 use super::{ModelError, Role, lock::Lock, paths};
+use crate::printable::excerpt;
 
 /// One entry of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,19 +85,41 @@ fn cached_repo(repo: &str) -> PathBuf {
 
 /// The folder of the cached snapshot of `repo` at `revision`, a commit or a branch: the one that
 /// the reference names, or, without a reference, the only one that there is.
-pub(super) fn snapshot(repo: &str, revision: &str) -> Option<PathBuf> {
+///
+/// # Errors
+/// The reference is no commit, or several snapshots are there and it names none of them.
+pub(super) fn snapshot(repo: &str, revision: &str) -> Result<Option<PathBuf>, ModelError> {
     let folder = cached_repo(repo);
-    let snapshots = folder.join("snapshots");
+    let reference = folder.join("refs").join(revision);
     // Programs other than Hugging Face's end the reference with a line feed.
-    let commit = fs::read_to_string(folder.join("refs").join(revision));
-    let commit = commit.unwrap_or_else(|_| revision.to_owned());
-    let named = snapshots.join(commit.trim());
-    if paths::check_name("commit", commit.trim(), "").is_ok() && named.is_dir() {
-        return Some(named);
+    let commit = fs::read_to_string(&reference);
+    let commit = commit.as_deref().map_or(revision, str::trim);
+    // It becomes part of a path.
+    if paths::check_name("commit", commit, "").is_err() {
+        return Err(ModelError::NoCommit { path: reference, found: excerpt(commit) });
     }
-    let mut all = fs::read_dir(snapshots).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let only = all.next().filter(|path| path.is_dir())?;
-    all.next().is_none().then_some(only)
+    let snapshots = folder.join("snapshots");
+    let named = snapshots.join(commit);
+    if named.is_dir() {
+        return Ok(Some(named));
+    }
+    let Ok(entries) = fs::read_dir(&snapshots) else { return Ok(None) };
+    let folders = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut all: Vec<PathBuf> = folders.filter(|path| path.is_dir()).collect();
+    if all.len() > 1 && !paths::is_hex(revision, 40) {
+        all.sort();
+        let names: Vec<_> = all.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        let names = names.join(", ");
+        return Err(ModelError::SeveralSnapshots { folder: snapshots, names, reference });
+    }
+    Ok(all.pop().filter(|_| all.is_empty()))
+}
+
+/// The repositories in the Hugging Face cache, as `owner/name`.
+pub(super) fn cached_repos() -> Vec<String> {
+    let entries = fs::read_dir(hub_cache().path()).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| Some(name.strip_prefix("models--")?.replacen("--", "/", 1))).collect()
 }
 
 impl KnownModel {
@@ -109,13 +132,18 @@ impl KnownModel {
     /// commit in the lock file if it is cached, otherwise those of the manifest's revision.
     ///
     /// # Errors
-    /// [`ModelError::NotPulled`] with the first missing file.
+    /// [`ModelError::NotPulled`] with the first missing file; also as [`snapshot`].
     pub(crate) fn cached(&self) -> Result<Vec<PathBuf>, ModelError> {
         let cache = hub_cache();
-        let folder = snapshot(&self.repo, &self.revision);
         let pinned = Lock::read()?.find(self.role, &self.name).map(|locked| locked.commit.clone());
         let pinned = pinned.filter(|commit| !commit.is_empty());
         let pinned = pinned.map(|commit| cached_repo(&self.repo).join("snapshots").join(commit));
+        let is_whole =
+            |folder: &PathBuf| self.files.iter().all(|it| folder.join(&it.name).exists());
+        let folder = match pinned.as_ref().is_some_and(is_whole) {
+            true => None,
+            false => snapshot(&self.repo, &self.revision)?,
+        };
         self.files
             .iter()
             .map(|KnownFile { name, .. }| {

@@ -117,6 +117,11 @@ pub(super) fn check_name(
     Err(ModelError::InvalidName { name: name.to_owned(), what, reason, hint })
 }
 
+/// Whether `text` consists of `length` hexadecimal digits.
+pub(super) fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// A name for the model at `path`: that of the file without its extension, or of the folder, with
 /// every character that a name may not have replaced by `-`.
 pub(crate) fn plain_name(path: &Path) -> String {

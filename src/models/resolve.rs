@@ -112,13 +112,30 @@ fn on_hub(role: Role, owner: &str, name: &str) -> Result<Found, ModelError> {
     if let Some(name) = pulled.filter(|name| paths::model_dir(role, name).is_dir()) {
         return in_library(role, &name);
     }
-    match manifest::snapshot(&repo, "main") {
+    match manifest::snapshot(&repo, "main")? {
         Some(folder) => {
             let files = files_at(role, &folder)?;
             Ok(Found { role, name: String::new(), place: Place::Path, files })
         }
-        None => Err(ModelError::NotOnDisk { repo, cache: manifest::hub_cache().path().clone() }),
+        None => {
+            let similar = similar_repo(role, owner, &repo);
+            let cache = manifest::hub_cache().path().clone();
+            Err(ModelError::NotOnDisk { repo, cache, similar })
+        }
     }
+}
+
+/// What `repo` is most like: a model of the hub that is known or cached, or, if it was meant as a
+/// path, a folder beside it.
+fn similar_repo(role: Role, owner: &str, repo: &str) -> Option<String> {
+    let known = known_models().into_iter().filter(|model| model.role == role);
+    let beside = fs::read_dir(owner).into_iter().flatten();
+    let beside = beside.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = known
+        .map(|model| model.repo)
+        .chain(manifest::cached_repos())
+        .chain(beside.map(|name| format!("{owner}/{name}")));
+    suggest::nearest(repo, names)
 }
 
 /// Whether this is the name of a known model, on this machine or not.
@@ -419,7 +436,7 @@ impl Found {
         if let Some(model) = known.filter(|_| *place == Place::Cache) {
             locked.repo = model.repo;
             let snapshot = files.first().and_then(|(_, path)| path.parent()?.file_name()?.to_str());
-            let commit = snapshot.filter(|name| is_hex(name, 40));
+            let commit = snapshot.filter(|name| paths::is_hex(name, 40));
             commit.unwrap_or_default().clone_into(&mut locked.commit);
         }
         let write = || {
@@ -448,16 +465,11 @@ impl Found {
     }
 }
 
-/// Whether `text` consists of `length` hexadecimal digits.
-pub(super) fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// The hash that the Hugging Face cache records for a file: there, a large file is a link to a blob
 /// named by its SHA-256. (Small ones are named by git's SHA-1.)
 fn blob_hash(path: &Path) -> Option<Expected> {
     let blob = path.canonicalize().ok()?;
-    let sha256 = blob.file_name()?.to_str().filter(|name| is_hex(name, 64))?.to_owned();
+    let sha256 = blob.file_name()?.to_str().filter(|name| paths::is_hex(name, 64))?.to_owned();
     Some(Expected {
         size: None,
         sha256: Some(sha256),

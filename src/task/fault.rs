@@ -127,10 +127,25 @@ pub enum Problem {
     TooManyRows,
     /// A column (CSV, Parquet) or field (JSON) that is missing. `setting` names it.
     #[error("no column {column:?}")]
-    MissingColumn { column: String, found: Vec<String>, setting: &'static str },
-    /// A column whose name occurs twice, or only in several spellings.
-    #[error("more than one column {column:?}")]
-    DuplicateColumn { column: String },
+    MissingColumn {
+        column: String,
+        found: Vec<String>,
+        setting: &'static str,
+        /// Whether the columns that were found are those of a header line.
+        in_header: bool,
+    },
+    /// A column whose name occurs twice, perhaps in several spellings.
+    #[error("more than one column {column:?}{}", others(column, spellings))]
+    DuplicateColumn { column: String, spellings: Vec<String> },
+    /// A file that is not in the format that the user named.
+    #[error("this is not {given}: it looks like {found}")]
+    OtherFormat { given: &'static str, found: &'static str },
+    /// A label without a visible character.
+    #[error("empty label in column {column:?}")]
+    EmptyLabel { column: String },
+    /// A text with several labels.
+    #[error("the text has {labels} labels")]
+    SeveralLabels { labels: usize },
     /// Columns that are named for a file that has none.
     #[error("it is read as one text per line and has no columns")]
     NoColumns { setting: &'static str },
@@ -203,6 +218,14 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// The same problem of columns that a header line names.
+    pub(super) fn in_header(mut self) -> Self {
+        if let Self::MissingColumn { in_header, .. } = &mut self {
+            *in_header = true;
+        }
+        self
+    }
+
     /// What to do about it, in one line.
     pub fn hint(&self) -> Cow<'static, str> {
         match self {
@@ -228,18 +251,18 @@ impl Problem {
             Self::TooLarge | Self::TooManyRows => {
                 "take a sample: it is read into memory as a whole".into()
             }
-            Self::MissingColumn { found, setting, .. } => {
-                format!("found {}; name the column with {setting}", columns(found)).into()
+            Self::MissingColumn { found, setting, in_header, .. } => {
+                missing_column_hint(found, setting, *in_header).into()
             }
             Self::DuplicateColumn { .. } => "rename or remove all but one of them".into(),
+            Self::OtherFormat { .. } => "name the right format with --format, or none".into(),
+            Self::EmptyLabel { .. } => "write the label, or remove the row".into(),
+            Self::SeveralLabels { .. } => "a text of a task has one label".into(),
             Self::NoColumns { setting } => {
                 format!("leave out {setting}, or check that the first line names the columns")
                     .into()
             }
-            Self::NoSuchClass { .. } => {
-                "the file's metadata lists the classes, counted from 0; -1 stands for no label"
-                    .into()
-            }
+            Self::NoSuchClass { .. } => CLASS_NUMBERS_HINT.into(),
             Self::InvalidJson { .. } => {
                 r#"each row is one object: {"text": "…", "label": "…"}"#.into()
             }
@@ -282,6 +305,7 @@ impl Problem {
                 "give the name this class had before; no other class may have it".into()
             }
             Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
+            Self::UnknownKey { key, .. } if is_root_key(key) => above_tables_hint(key).into(),
             Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),
         }
     }
@@ -295,6 +319,8 @@ const FORMATS_HINT: &str =
     "use .csv, .tsv, .json, .jsonl or .parquet, with names of columns in the first row";
 const TWIN_HINT: &str = "spell the label the same way everywhere: case, white space, invisible characters and Unicode forms count";
 const CSV_HINT: &str = r#"put a text with a comma, a quote or a line break in double quotes, and double each quote in it: "so ""easy""""#;
+const CLASS_NUMBERS_HINT: &str =
+    "the file's metadata lists the classes, counted from 0; -1 stands for no label";
 const PARQUET_HINT: &str =
     "write the file again (snappy, zstd, gzip or no compression), or use CSV or JSONL";
 
@@ -305,11 +331,32 @@ fn unknown_label_hint(label: &str, classes: &[String]) -> String {
     }
 }
 
+fn missing_column_hint(found: &[String], setting: &str, in_header: bool) -> String {
+    let header = match in_header {
+        true => ", or add a header line if the file has none: its first line was taken for one",
+        false => "",
+    };
+    format!("found {}; name the column with {setting}{header}", columns(found))
+}
+
 fn no_seeds_hint(class: &str, seeds: &str) -> String {
     format!(
         "add a text with the label {class:?} to {seeds}, or set shots = 0 to work from \
          descriptions alone"
     )
+}
+
+/// The keys of `task.toml` that stand before all tables.
+pub(super) const ROOT_KEYS: [&str; 4] = ["name", "item", "items", "shots"];
+
+/// Whether `key` stands before all tables.
+pub(crate) fn is_root_key(key: &str) -> bool {
+    ROOT_KEYS.contains(&key)
+}
+
+/// What helps if `key`, which stands before all tables of `task.toml`, was found in one of them.
+pub(crate) fn above_tables_hint(key: &str) -> String {
+    format!("move {key} above the first [table]: in TOML, a key belongs to the table above it")
 }
 
 fn unknown_key_hint(key: &str, known: &[&'static str]) -> String {
@@ -396,6 +443,14 @@ fn hints(faults: &[Fault]) -> Option<String> {
     }
 }
 
+/// The spellings of a column that are not `column` itself, in brackets.
+fn others(column: &str, spellings: &[String]) -> String {
+    match spellings.iter().all(|spelling| spelling == column) {
+        true => String::new(),
+        false => format!(": {}", enumerated(spellings)),
+    }
+}
+
 /// Lists column names. In a file without a header the first line holds texts, which are private:
 /// whatever does not look like a name is only counted.
 fn columns(found: &[String]) -> String {
@@ -428,37 +483,4 @@ pub(crate) fn enumerated(names: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_first_twenty_faults_are_listed() {
-        let faults: Vec<Fault> = (1..=23)
-            .map(|line| Fault {
-                place: Place::new("a.csv", (line, 1)),
-                problem: Problem::EmptyText,
-            })
-            .collect();
-        let error = TaskError::Faults { faults };
-        let message = error.to_string();
-        assert!(message.starts_with("a.csv:1:1: empty text\na.csv:2:1: "), "{message}");
-        assert!(message.contains("a.csv:20:1") && !message.contains("a.csv:21:1"));
-        assert!(message.ends_with("… and 3 more faults"));
-        assert_eq!(error.hint().unwrap(), "write the text, or remove the line");
-    }
-
-    #[test]
-    fn several_hints_are_given_once_each_with_a_place() {
-        let fault = |line, problem| Fault { place: Place::new("a.csv", (line, 1)), problem };
-        let faults = vec![
-            fault(1, Problem::EmptyText),
-            fault(2, Problem::InvalidToml { message: "x".into() }),
-            fault(3, Problem::EmptyText),
-        ];
-        assert_eq!(
-            TaskError::Faults { faults }.hint().unwrap(),
-            "a.csv:1:1: write the text, or remove the line\n\
-             a.csv:2:1: see https://toml.io for the syntax"
-        );
-    }
-}
+mod tests;

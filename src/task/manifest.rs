@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    fault::Problem,
+    fault::{Problem, ROOT_KEYS},
     limits::MAX_NAME,
     names,
     read::{ColumnSettings, Columns, Faults, LabelColumn, Lines},
@@ -16,6 +16,8 @@ use super::{
 /// The file's name in faults.
 pub(super) const FILE: &str = "task.toml";
 
+/// The tables that are read here.
+const TABLES: [&str; 2] = ["class", "data"];
 /// The tables of later stages.
 const SETTINGS: [&str; 7] = ["teacher", "augment", "relabel", "filter", "student", "run", "audit"];
 
@@ -109,12 +111,11 @@ pub(super) fn place_of(text: &str, path: &[&str]) -> (usize, usize) {
 
 impl Parser<'_> {
     fn root(&mut self, root: &DeTable<'_>, settings: toml::Table) -> Manifest {
-        const KNOWN: [&str; 6] = ["name", "item", "items", "shots", "class", "data"];
         for (key, value) in root {
             if SETTINGS.contains(&&**key.get_ref()) {
                 self.table(key.get_ref(), value);
             } else {
-                self.check_key(key, "task.toml", &KNOWN, &SETTINGS);
+                self.check_key(key, FILE, &[&ROOT_KEYS[..], &TABLES].concat(), &SETTINGS);
             }
         }
         let item = self.string(root, "item");

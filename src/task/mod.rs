@@ -54,7 +54,7 @@ pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
 pub(crate) use draw::draw;
 pub use fault::TaskError;
-pub(crate) use fault::{Place, Problem, enumerated};
+pub(crate) use fault::{Place, Problem, above_tables_hint, enumerated, is_root_key};
 pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
 };
@@ -217,7 +217,8 @@ impl Task {
     /// The place in `task.toml` of a key of [`Task::settings`], such as `student`, `epochs`; if the
     /// key is missing, that of the nearest table above it.
     pub fn place_of(&self, path: &[&str]) -> Place {
-        Place::new(FILE, manifest::place_of(&self.manifest, path))
+        let file = self.folder.join(FILE).display().to_string();
+        Place::new(&file, manifest::place_of(&self.manifest, path))
     }
 }
 

@@ -245,7 +245,7 @@ mod tests {
             "examples.csv:3:1: class name \"b\\nc\" contains a line break",
             "examples.csv:5:1: label \"a \" looks like \"a\" (",
             "examples.csv:6:3: the same text as on line 2, with another label",
-            "examples.csv:7:1: class name \"\" is empty",
+            "examples.csv:7:1: empty label in column \"intent\"",
         ] {
             assert!(error.contains(fault), "{error}");
         }

@@ -333,6 +333,32 @@ fn a_model_of_the_hub_is_found_in_the_cache_by_its_full_name() {
     let errors = dir.fails(&["run", "task", "--out", "out", "--student", "someone/else"]);
     assert!(errors.contains("someone/else is not on this machine"), "{errors}");
     assert!(errors.contains("hf download someone/else"), "{errors}");
+    // A classifier in the cache answers, whichever command asks.
+    let predict = |name: &str| {
+        let args = ["predict", "--model", name, "my card"];
+        dir.program(&args).env("HF_HOME", dir.path("hf")).output().unwrap()
+    };
+    let output = predict("someone/tiny-bert");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(answer["label"].is_string(), "{answer}");
+    let refused = |name: &str| crate::support::check_failure(&predict(name));
+    let errors = refused("someone/tiny-bret");
+    assert!(errors.contains("did you mean someone/tiny-bert?"), "{errors}");
+    assert!(refused("pocket").contains("has not learnt any classes"));
+    // Without a reference, a second snapshot makes it a choice.
+    let other = "1".repeat(40);
+    let config = fs::read(fixture("bert").join("config.json")).unwrap();
+    dir.write(&format!("{repo}/snapshots/{other}/config.json"), config);
+    assert!(predict("someone/tiny-bert").status.success());
+    fs::remove_file(dir.path(&format!("{repo}/refs/main"))).unwrap();
+    let errors = refused("someone/tiny-bert");
+    assert!(errors.contains("holds several snapshots") && errors.contains(commit), "{errors}");
+    assert!(errors.contains(&other) && errors.contains("give the path of one"), "{errors}");
+    for reference in ["../..", "../../../elsewhere", "a/b", ""] {
+        dir.write(&format!("{repo}/refs/main"), reference);
+        let errors = refused("someone/tiny-bert");
+        assert!(errors.contains("refs/main must hold a commit"), "{errors}");
+    }
     let errors = dir.fails(&["run", "task", "--out", "out", "--teacher", "qwen2.5-0.5b"]);
     assert!(errors.contains("did you mean qwen2.5-0.5b-instruct?"), "{errors}");
     let errors = dir.fails(&["plan", "task", "--set", "student.epoch=3"]);

@@ -58,6 +58,51 @@ fn settings_and_flags_are_checked() {
     dir.fails(&["run"]);
 }
 
+/// In TOML, a key belongs to the table above it, wherever it was meant to stand.
+#[test]
+fn a_wrong_setting_in_a_task_is_named_with_its_line() {
+    let dir = TestDir::new();
+    dir.task("");
+    let classes = "[[class]]\nname = \"password_reset\"\n[[class]]\nname = \"hardware_fault\"\n";
+    let data = "[data]\nseeds = \"seeds.jsonl\"\n";
+    for (toml, wanted, hint) in [
+        (
+            format!("[teacher]\nmodel = \"pocket\"\nitem = \"ticket\"\n{classes}{data}"),
+            "task.toml:3:1: invalid settings: unknown field `item`",
+            "move item above the first [table]",
+        ),
+        (
+            format!("{data}item = \"ticket\"\n{classes}"),
+            "task.toml:3:1: unknown key \"item\" in [data]",
+            "move item above the first [table]",
+        ),
+        (
+            format!("{classes}{data}[student]\nepoch = 3\n"),
+            "task.toml:8:1: invalid settings: unknown field `epoch`",
+            "`promptmix plan` lists all settings",
+        ),
+        (
+            format!("{classes}{data}[run]\nseed = 1\n[student]\nepochs = \"x\"\n"),
+            "task.toml:10:1: invalid settings",
+            "`promptmix plan` lists all settings",
+        ),
+        (
+            format!("{classes}{data}[student]\nlearning_rate = 7.0\n"),
+            "task.toml:8:1: student.learning_rate is 7",
+            "change it in task.toml",
+        ),
+    ] {
+        dir.write("task/task.toml", toml);
+        for command in [&["plan", "task"][..], &["run", "task", "--out", "out"]] {
+            let errors = dir.fails(command);
+            assert!(errors.contains(wanted) && errors.contains(hint), "{errors}");
+        }
+    }
+    // What a flag sets is not looked for in the file.
+    let errors = dir.fails(&["plan", "task", "--set", "student.learning_rate=8"]);
+    assert!(!errors.contains("task.toml:"), "{errors}");
+}
+
 #[test]
 fn a_refused_command_leaves_no_folder_and_changes_none() {
     let dir = TestDir::new();

@@ -211,6 +211,7 @@ fn faults_of_a_whole_file_come_before_any_answer_and_name_its_own_flags() {
     for (name, text, wanted, hint) in [
         ("x.csv", "id,words\n1,a\n", "x.csv:1:1: no column \"text\"", "--text-column"),
         ("x.csv", "text,text\na,b\n", "x.csv:1:1: more than one column \"text\"", "rename"),
+        ("x.csv", "my card\nis lost\n", "x.csv:1:1: no column \"text\"", "add a header line"),
         ("x.doc", "my card\n", "x.doc: the format is not supported", ".txt"),
         ("x.csv", "", "x.csv: the file contains no texts", "add rows"),
         ("x.xlsx", "PK\u{3}\u{4}", "x.xlsx: it is a workbook or an archive", "as CSV"),
@@ -254,6 +255,24 @@ fn a_pipe_is_read_as_what_it_is() {
     let (code, out, errors) = piped(&dir, &["--text-column", "body"], b"my card\n");
     assert!(code == 2 && out.is_empty() && errors.contains("has no columns"), "{errors}");
     assert!(errors.contains("leave out --text-column"), "{errors}");
+    for (format, input, found) in [
+        ("jsonl", &b"id,text\n1,my card\n"[..], "this is not JSON: it looks like CSV"),
+        ("csv", &json[..], "this is not CSV: it looks like JSON"),
+    ] {
+        let (code, out, errors) = piped(&dir, &["--format", format], input);
+        assert!(code == 2 && out.is_empty(), "{out}");
+        assert!(errors.contains(found) && errors.contains("--format"), "{errors}");
+    }
+    // A header with a doubled column is a header.
+    for header in ["text,text", "id,text,Text "] {
+        let row = "a,".repeat(header.split(',').count() - 1);
+        let (code, out, errors) = piped(&dir, &[], format!("{header}\n{row}b\n").as_bytes());
+        assert!(code == 2 && out.is_empty(), "{out}");
+        assert!(errors.contains("stdin:1:1: more than one column \"text\""), "{errors}");
+    }
+    let (code, out, errors) = piped(&dir, &[], b"__label__a my card\n");
+    assert_eq!((code, &*errors), (0, "stdin: read as fastText\n"));
+    assert_eq!(rows(&out)[0]["text"], "my card");
     let (code, _, errors) = piped(&dir, &["--format", "jsonl"], b"my card\n");
     assert!(code == 2 && errors.contains("stdin:1:1: invalid JSON"), "{errors}");
 }

@@ -56,7 +56,7 @@ impl Subject {
             return Ok(Self { task, settings, run: Some(path.clone()) });
         }
         let task = Task::load(path)?;
-        let settings = Settings::resolve(&task.settings, &task.folder, &models.overrides(&task))?;
+        let settings = Settings::of_task(&task, &models.overrides(&task))?;
         let run = args.out.clone().filter(|out| out.join(names::TASK).exists());
         Ok(Self { task, settings, run })
     }

@@ -18,6 +18,10 @@ pub(super) struct Known {
     pub(super) descriptions: Vec<Vec<String>>,
     /// The words that stand before a colon.
     pub(super) labels: Vec<Vec<String>>,
+    /// What one text is called, as words.
+    pub(super) kinds: Vec<Vec<String>>,
+    /// Whether most classes have names as programs write them.
+    pub(super) has_identifiers: bool,
     /// The scripts of the examples and the classes.
     scripts: HashSet<Script>,
     /// Most characters of a text: one that has as many was cut there.
@@ -27,6 +31,12 @@ pub(super) struct Known {
 /// Speakers, as chat formats and small models write them before a text.
 const LABELS: [&str; 9] =
     ["user", "assistant", "human", "ai", "bot", "customer", "agent", "q", "a"];
+
+/// What small models call one text, whatever the task calls it.
+const KINDS: [&str; 5] = ["question", "answer", "example", "sentence", "text"];
+
+/// What a class is called before its name, as in `Class: fee`.
+const CLASS_KINDS: [&str; 5] = ["class", "category", "label", "intent", "topic"];
 
 impl Known {
     /// Of `task`, whose texts may have up to `longest` characters.
@@ -38,11 +48,40 @@ impl Known {
         let descriptions: Vec<Vec<String>> =
             task.classes.iter().map(|class| words(&class.description)).collect();
         let lower = task.classes.iter().map(|class| class.name.to_lowercase());
-        let identifiers = lower.filter(|name| name.trim_matches('_').contains('_')).collect();
-        let labels =
-            LABELS.iter().map(|label| vec![(*label).to_owned()]).chain(names.clone()).collect();
+        let identifiers: Vec<String> =
+            lower.filter(|name| name.trim_matches('_').contains('_')).collect();
+        let single = |words: &[&str]| words.iter().map(|word| vec![(*word).to_owned()]).collect();
+        let mut kinds: Vec<Vec<String>> = single(&KINDS);
+        kinds.push(words(&task.item));
+        let mut labels: Vec<Vec<String>> = single(&LABELS);
+        labels.extend(kinds.iter().chain(&names).cloned());
+        let has_identifiers = 2 * identifiers.len() > classes;
         let scripts = scripts(&texts(task));
-        Self { names, classes, identifiers, descriptions, labels, scripts, longest }
+        Self {
+            names,
+            classes,
+            identifiers,
+            descriptions,
+            labels,
+            kinds,
+            has_identifiers,
+            scripts,
+            longest,
+        }
+    }
+
+    /// Whether `text` is the name of a class.
+    pub(super) fn is_class(&self, text: &str) -> bool {
+        let words = words(text);
+        !words.is_empty() && self.names[..self.classes].contains(&words)
+    }
+
+    /// Whether `name`, an identifier, is made of parts of the names of classes: `card_payment`
+    /// beside `card_arrival` and `payment_failed`.
+    pub(super) fn is_like_class(&self, name: &str) -> bool {
+        let has =
+            |part: &str| self.identifiers.iter().any(|own| own.split('_').any(|it| it == part));
+        name.to_lowercase().split('_').all(has)
     }
 
     /// Whether `text` names a class as programs do.
@@ -73,6 +112,22 @@ impl Known {
     /// Whether `script` is one of the task's.
     pub(super) fn uses(&self, script: Script) -> bool {
         self.scripts.contains(&script)
+    }
+}
+
+/// Whether `label` announces the name of a class: `Class`, `intent 2`.
+pub(super) fn announces_class(label: &str) -> bool {
+    match before_number(&words(label)) {
+        [word] => CLASS_KINDS.contains(&word.as_str()),
+        _ => false,
+    }
+}
+
+/// `words` without a number at the end, unless nothing would be left.
+pub(super) fn before_number(words: &[String]) -> &[String] {
+    match words {
+        [before @ .., last] if !before.is_empty() && last.parse::<u32>().is_ok() => before,
+        _ => words,
     }
 }
 

@@ -13,6 +13,7 @@ mod place;
 mod reference;
 mod rules;
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use place::{Place, Reply};
@@ -30,27 +31,30 @@ pub(crate) enum Junk {
     Markdown,
     /// A bracket that names classes or gives their shares, as in `… (85% a, 15% b)`.
     ClassNote,
-    /// The name of a class, a speaker or the kind of text before a colon.
+    /// The name of a class, a speaker or the kind of text before a colon; a class at the end.
     Label,
     /// Neither letter nor number nor emoji, perhaps only after cleaning.
     Empty,
-    /// Nothing but numbers: `12`, `28 %`.
+    /// Nothing but numbers: `12`, `28 %`, `question 1`.
     BareNumber,
     /// Only names of classes, or a class's description.
     ClassName,
-    /// A class, or another name of the prompt, as programs write it: `card_arrival`.
+    /// A class, or another name of the prompt, as programs write it: `card_arrival`. A text of
+    /// nothing but such names.
     Identifier,
     /// A single word, where every example has several.
     SingleWord,
     /// Sentences of the prompt.
     Echo,
+    /// The teacher speaks for itself: `As an AI language model, …`.
+    Remark,
     /// Nothing but a request (`GET /api/…`), tags, a code fence or JSON.
     Code,
     /// The next number of the list or a second speaker within the line.
     SeveralTexts,
     /// Words in a script that the task does not use.
     OtherScript,
-    /// `[Your Name]`, `<name>`, `{date}`.
+    /// `[Your Name]`, `<name>`, `{date}`, or nothing but `N/A`.
     Placeholder,
     /// The text breaks off: an open bracket, a comma at the end, the longest length.
     CutOff,
@@ -71,6 +75,7 @@ impl Junk {
             Self::Identifier => "identifier",
             Self::SingleWord => "single word",
             Self::Echo => "echo of the prompt",
+            Self::Remark => "remark of the teacher",
             Self::Code => "code or markup",
             Self::SeveralTexts => "several texts in one",
             Self::OtherScript => "another script",
@@ -102,6 +107,11 @@ pub(crate) fn judge(text: &str, place: &Place<'_>, reference: &Reference) -> Ver
         true => Verdict::Keep,
         false => Verdict::Cleaned(cleaned, removed),
     }
+}
+
+/// Compiles a pattern of this module.
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the pattern is a constant that tests compile")
 }
 
 /// `text` without what surrounds it, and what was removed. One layer can hide another, as in

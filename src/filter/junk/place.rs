@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::regex;
+
 /// A reply to a request.
 pub(crate) struct Reply<'a> {
     prompt: &'a str,
@@ -29,10 +31,8 @@ impl<'a> Reply<'a> {
 /// each with a later one than the text before: `1. `, `2. `, `4. `. One number alone can as well
 /// be an amount, a date or a code: `404: not found`, `24. Dezember`.
 fn number_themselves(texts: &[&str]) -> bool {
-    static MARK: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"^[\s"“*•·-]*\(?(?:(\d{1,3})|([A-Za-z]))(?:[.):]+\s|$)"#)
-            .expect("the pattern is a constant that tests compile")
-    });
+    static MARK: LazyLock<Regex> =
+        LazyLock::new(|| regex(r#"^[\s"“*•·-]*\(?(?:(\d{1,3})|([A-Za-z]))(?:[.):]+\s|$)"#));
     let number = |text: &&str| {
         let found = MARK.captures(text)?;
         let digits = found.get(1).map(|digits| digits.as_str().parse().ok());

@@ -61,9 +61,21 @@ fn junk_is_dropped_with_its_reason_unless_an_example_has_the_same_form() {
         ("card_arrival: Card arrival", Junk::ClassName, "fee"),
         ("When a card comes by post.", Junk::ClassName, "fee"),
         ("my card_arrival does not work", Junk::Identifier, "where is the mail_id"),
-        ("acc_pay", Junk::SingleWord, "help"),
+        ("Class: Fee", Junk::ClassName, "fee"),
+        ("intent 2: fee", Junk::ClassName, "fee"),
+        ("acc_pay", Junk::Identifier, "where is the mail_id"),
+        ("acc_pay, card_used", Junk::Identifier, "where is the mail_id"),
+        ("pto_used: pto used", Junk::Identifier, "where is the mail_id"),
+        ("my card_refund is late", Junk::Identifier, "where is the mail_id"),
+        ("Question 1", Junk::BareNumber, "ticket 7"),
+        ("example 12:", Junk::BareNumber, "ticket 7"),
+        ("N/A", Junk::Placeholder, "n/a"),
+        ("(none)", Junk::Placeholder, "n/a"),
+        ("I'm sorry, but I cannot help with that", Junk::Remark, "As an AI, I see"),
+        ("I, as an AI language model, have no card.", Junk::Remark, "As an AI, I see"),
         ("Reset", Junk::SingleWord, "help"),
         ("GET /api/card HTTP/1.1", Junk::Code, "POST /login"),
+        ("GET /api/income (28%)", Junk::Code, "POST /login"),
         ("<p>where is my card</p>", Junk::Code, "<i>this</i> or <i>that</i>"),
         ("where is my card</s>", Junk::Code, "<|end|> is in my mail"),
         ("[\"where is it\", \"help\"]", Junk::Code, "{\"a\": 1}"),
@@ -76,7 +88,7 @@ fn junk_is_dropped_with_its_reason_unless_an_example_has_the_same_form() {
         ("my name is <name> and", Junk::Placeholder, "mail from <full name> came"),
         ("my card came, and then,", Junk::CutOff, "hello there,"),
         ("my card (the blue one is gone", Junk::CutOff, "I like it (not"),
-        ("Question 1:", Junk::CutOff, "hello there:"),
+        ("My questions are:", Junk::CutOff, "hello there:"),
         ("I like it (", Junk::CutOff, "hello there,"),
         (long.trim(), Junk::CutOff, "hello there,"),
         ("it is 90% card arrival, 10% fee", Junk::ClassNote, "70% fee, 5% card arrival"),
@@ -103,6 +115,11 @@ fn what_surrounds_a_text_is_removed_unless_examples_have_it() {
         ("## where is my card?", "where is my card?", Junk::Markdown, "## a heading here"),
         ("`where is my card?`", "where is my card?", Junk::Markdown, "`the code here`"),
         ("*where is my card?*", "where is my card?", Junk::Markdown, "*this is slanted text*"),
+        ("***where is my card?***", "where is my card?", Junk::Markdown, "*slanted text*"),
+        ("** Card ** is gone", "Card is gone", Junk::Markdown, "this is **bold** text"),
+        ("__where is my card?__", "where is my card?", Junk::Markdown, "__bold text__ here"),
+        ("_where is my card?_", "where is my card?", Junk::Markdown, "*this is slanted text*"),
+        ("is it __really my__ card?", "is it really my card?", Junk::Markdown, "__bold text__"),
         ("where is it? (Card arrival)", "where is it?", Junk::ClassNote, "I paid it. (fee)"),
         ("where is it (card_arrival).", "where is it.", Junk::ClassNote, "[fee] paid twice"),
         ("where is it? (90%)", "where is it?", Junk::ClassNote, "cheap now! (5%)"),
@@ -113,6 +130,15 @@ fn what_surrounds_a_text_is_removed_unless_examples_have_it() {
         ("Ticket 3: where is my card?", "where is my card?", Junk::Label, "ticket: it is gone"),
         ("card_arrival: where is it?", "where is it?", Junk::Label, "fee: paid it twice"),
         ("Card arrival - where is it?", "where is it?", Junk::Label, "Fee - paid it twice"),
+        ("card_lost: where is it?", "where is it?", Junk::Label, "Fee - paid it twice"),
+        ("Question: where is it?", "where is it?", Junk::Label, "Customer: where is it"),
+        ("Example 3: where is it?", "where is it?", Junk::Label, "Customer: where is it"),
+        ("where is my card - Fee", "where is my card", Junk::Label, "it is here - Fee"),
+        ("where is it? – card arrival", "where is it?", Junk::Label, "it is here • fee"),
+        ("where is it -> card_arrival", "where is it", Junk::Label, "it is here • fee"),
+        ("where is it • fee", "where is it", Junk::Label, "it is here | fee"),
+        ("where is it? Class: Fee", "where is it?", Junk::Label, "it is here | fee"),
+        ("where is it (intent: fee)", "where is it", Junk::Label, "it is here, class: fee"),
     ];
     for (text, cleaned, junk, legitimate) in cases {
         let wanted = Verdict::Cleaned(cleaned.to_owned(), vec![junk]);
@@ -123,6 +149,8 @@ fn what_surrounds_a_text_is_removed_unless_examples_have_it() {
     let layers = judged("- \"**where is my card? (90%)**\"", &SEEDS);
     let removed = [Junk::ListMark, Junk::Quotes, Junk::Markdown, Junk::ClassNote];
     assert_eq!(layers, cleaned("where is my card?", &removed));
+    assert_eq!(judged("Alan • Card arrival", &SEEDS), Verdict::Drop(Junk::SingleWord));
+    assert_eq!(judged("N/A - Fee", &SEEDS), Verdict::Drop(Junk::Placeholder));
     // Nothing is left of some.
     assert_eq!(judged("**card_arrival:**", &SEEDS), Verdict::Drop(Junk::ClassName));
     assert_eq!(judged("(90% fee)", &SEEDS), Verdict::Drop(Junk::Empty));
@@ -189,6 +217,42 @@ fn sentences_of_the_prompt_are_dropped_and_words_of_classes_are_not() {
         "Why is my refund not showing up?",
         "tell me when a card comes by post to Spain",
         "each of my cards belongs to another bank, where is the class of them?",
+    ] {
+        assert_eq!(judged(text, &SEEDS), Verdict::Keep, "{text}");
+    }
+}
+
+#[test]
+fn what_a_model_says_for_itself_is_told_from_what_people_say() {
+    for text in [
+        "As an AI language model, I don't have a bank account.",
+        "I am just an AI, so I own no card.",
+        "I'm an AI assistant created by a company",
+        "It depends. As an AI assistant I have no opinion",
+        "Sorry, I can't assist you with that request.",
+        "I’m sorry, but I can’t assist with that.",
+        "I apologize, but I am unable to generate such texts.",
+        "I cannot fulfill your request.",
+        "Unfortunately, I cannot provide any examples",
+        "Sure! Here are three tickets",
+        "Certainly, here are some examples of questions",
+        "Als KI-Sprachmodell habe ich keine Karte",
+        "En tant que modèle de langage, je ne peux pas",
+    ] {
+        assert_eq!(judged(text, &SEEDS), Verdict::Drop(Junk::Remark), "{text}");
+    }
+    for text in [
+        "I'm sorry, but I cannot find my card",
+        "Sorry, I cannot provide the receipt",
+        "Unfortunately I cannot complete this request in the app",
+        "I'm sorry, I can't help it",
+        "your support said: I cannot help with that",
+        "As an AI engineer, I need a second card",
+        "As an AI student I am poor, may I pay less?",
+        "Your AI assistant did not help me",
+        "I am an artist and have no income",
+        "Sure, here is my number again",
+        "Here are the questions that your form asked me, and my answers",
     ] {
         assert_eq!(judged(text, &SEEDS), Verdict::Keep, "{text}");
     }

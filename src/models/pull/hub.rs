@@ -16,7 +16,7 @@ use super::{
     retry::{Failure, retry},
 };
 use crate::{
-    models::{KnownModel, ModelError, manifest, resolve},
+    models::{KnownModel, ModelError, manifest, paths},
     verbosity::{self, Notice},
 };
 
@@ -151,7 +151,7 @@ impl Hub {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let is_tag = (1..=128).contains(&etag.len()) && etag.chars().all(plain);
         // A branch name would pin nothing.
-        let is_commit = resolve::is_hex(&commit, 40);
+        let is_commit = paths::is_hex(&commit, 40);
         for (what, value, valid) in
             [("x-repo-commit", &commit, is_commit), ("etag", &etag, is_tag && !etag.contains(".."))]
         {

@@ -217,7 +217,7 @@ fn metadata(hub: &Hub, model: &KnownModel, revision: &str) -> Result<Vec<RemoteF
         let first = remotes.first().map(|first| first.commit.clone());
         let revision = first.clone().unwrap_or_else(|| revision.to_owned());
         let remote = hub.metadata(&revision, &file.name)?;
-        if (first.is_some() || resolve::is_hex(&revision, 40)) && remote.commit != revision {
+        if (first.is_some() || paths::is_hex(&revision, 40)) && remote.commit != revision {
             return Err(hub.error(
                 &file.name,
                 format!("requested commit {revision}, but the hub answered with {}", remote.commit),
@@ -246,7 +246,7 @@ fn clear_other_commits(staging: &Path, folder: &Path) -> Result<(), ModelError> 
 /// one git's SHA-1. The latter is not checked: SHA-1 does not protect against forged files, and TLS
 /// already protects against transmission errors.
 fn hub_claim(remote: &RemoteFile) -> Expected {
-    let hash = resolve::is_hex(&remote.etag, 64);
+    let hash = paths::is_hex(&remote.etag, 64);
     Expected {
         size: Some(remote.size),
         sha256: hash.then(|| remote.etag.clone()),

@@ -14,7 +14,7 @@ use serde_json::Number;
 
 use super::{super::RunError, keyed};
 use crate::{
-    dataset::{GivenLabel, RowEdit, RowFields, TextRow},
+    dataset::{GivenLabel, RowEdit, RowFields, TextRow, rename_classes},
     run::names,
     task::Problem,
     verbosity,
@@ -96,11 +96,7 @@ impl Edited<'_> {
         let labels = [&mut line.major, &mut line.minor, &mut line.relabel].into_iter().flatten();
         let given = line.given.iter_mut().map(|given| &mut given.label);
         let scored = line.probabilities.iter_mut().flatten().map(|(name, _)| name);
-        for name in labels.chain(given).chain(scored) {
-            if let Some(now) = self.renamed.get(name.as_str()) {
-                now.clone_into(name);
-            }
-        }
+        rename_classes(labels.chain(given).chain(scored), self.renamed);
         line
     }
 

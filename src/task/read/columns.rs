@@ -2,7 +2,8 @@
 //!
 //! A name that was given must be there, but case, white space around it and its Unicode form may
 //! differ. Without a name, `text` and `label` are looked for, then the names that exports often
-//! have. Whatever is not an exact match is told.
+//! have. Whatever is not an exact match is told. Of several columns that look alike, one must be
+//! named as it is spelled.
 
 use std::fmt::Write as _;
 
@@ -119,14 +120,6 @@ pub(super) fn fold(name: &str) -> String {
     names::folded(name)
 }
 
-/// The one column that matches; a problem if there are several.
-enum Match {
-    None,
-    Exact(usize),
-    Alike(usize),
-    Several,
-}
-
 impl Columns {
     /// Columns named by flags or found by their names; with a label.
     pub(crate) fn labelled(text: &[String], label: Option<&str>, settings: ColumnSettings) -> Self {
@@ -215,36 +208,35 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn matching(&self, name: &str) -> Match {
-        let exact: Vec<usize> = positions(self.found, |other| other == name);
-        match exact.as_slice() {
-            [only] => return Match::Exact(*only),
-            [] => {}
-            _ => return Match::Several,
-        }
-        let wanted = fold(name);
-        match positions(&self.folds, |other| *other == wanted).as_slice() {
-            [] => Match::None,
-            [only] => Match::Alike(*only),
-            _ => Match::Several,
-        }
-    }
-
+    /// The column that the user calls `name`: the one that is spelled so, or the only one that
+    /// looks alike.
     fn named(&self, name: &str, setting: &'static str) -> Result<usize, Problem> {
-        match self.matching(name) {
-            Match::Exact(at) | Match::Alike(at) => Ok(at),
-            Match::Several => Err(Problem::DuplicateColumn { column: name.to_owned() }),
-            Match::None => Err(self.missing(name, setting)),
+        match positions(self.found, |other| other == name).as_slice() {
+            [only] => Ok(*only),
+            [] => self.alike(name).unwrap_or_else(|| Err(self.missing(name, setting))),
+            several => Err(self.several(name, several)),
         }
     }
 
     /// The column with the first of `names` that is there.
     fn first_of(&self, names: &[&str], setting: &'static str) -> Result<usize, Problem> {
-        let at = |name: &&str| match self.matching(name) {
-            Match::None => None,
-            _ => Some(self.named(name, setting)),
-        };
-        names.iter().find_map(at).unwrap_or_else(|| Err(self.missing(names[0], setting)))
+        let found = names.iter().find_map(|name| self.alike(name));
+        found.unwrap_or_else(|| Err(self.missing(names[0], setting)))
+    }
+
+    /// The only column that looks like `name`; `None` without one.
+    fn alike(&self, name: &str) -> Option<Result<usize, Problem>> {
+        let wanted = fold(name);
+        match positions(&self.folds, |other| *other == wanted).as_slice() {
+            [] => None,
+            [only] => Some(Ok(*only)),
+            several => Some(Err(self.several(name, several))),
+        }
+    }
+
+    fn several(&self, name: &str, at: &[usize]) -> Problem {
+        let spellings = at.iter().map(|&at| self.found[at].clone()).collect();
+        Problem::DuplicateColumn { column: name.to_owned(), spellings }
     }
 
     /// The text without a name given: a column called `text`, a subject and a body, a name that
@@ -258,11 +250,10 @@ impl Search<'_> {
         let subject = self.first_of(&SUBJECTS, setting);
         match (body, subject, label) {
             (Ok(body), _, _) if self.folds[body] == TEXTS[0] => Ok(vec![body]),
+            (Err(problem @ Problem::DuplicateColumn { .. }), _, _)
+            | (_, Err(problem @ Problem::DuplicateColumn { .. }), _) => Err(problem),
             (Ok(body), Ok(subject), _) => Ok(vec![subject, body]),
             (Ok(body), Err(_), _) => Ok(vec![body]),
-            (Err(Problem::DuplicateColumn { column }), _, _) => {
-                Err(Problem::DuplicateColumn { column })
-            }
             (Err(_), _, Some(label)) if self.found.len() == 2 => Ok(vec![1 - label]),
             (Err(problem), _, _) => Err(problem),
         }
@@ -280,7 +271,7 @@ pub(super) fn missing<'f>(
     setting: &'static str,
 ) -> Problem {
     let found = found.take(KEPT).cloned().collect();
-    Problem::MissingColumn { column: column.to_owned(), found, setting }
+    Problem::MissingColumn { column: column.to_owned(), found, setting, in_header: false }
 }
 
 fn positions(names: &[String], matches: impl Fn(&String) -> bool) -> Vec<usize> {

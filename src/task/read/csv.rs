@@ -92,7 +92,8 @@ impl<'a> Csv<'a> {
         let place = first.place;
         let Header { dialect, names } = open_header(&mut input, first, &candidates, columns)?;
         let mut picked = columns.pick(&names).map_err(|problems| {
-            problems.into_iter().map(|problem| input.fault(place, problem)).collect::<Vec<_>>()
+            let problems = problems.into_iter().map(Problem::in_header);
+            problems.map(|problem| input.fault(place, problem)).collect::<Vec<_>>()
         })?;
         if sep.is_none() && (dialect.separator != preferred || dialect.spaced) {
             picked.notes.insert(0, format!("separated by {}", dialect.named()));

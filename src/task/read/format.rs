@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     super::fault::Problem,
     columns::{Columns, fold},
-    csv,
+    csv, fasttext,
 };
 
 /// How the texts of a file are arranged.
@@ -16,6 +16,8 @@ pub(crate) enum Format {
     /// One JSON object per row.
     Json,
     Parquet,
+    /// `__label__x text`, one per line.
+    FastText,
     /// One text per line.
     Text,
     /// One text.
@@ -28,6 +30,7 @@ impl Format {
             Self::Csv => "CSV",
             Self::Json => "JSON",
             Self::Parquet => "Parquet",
+            Self::FastText => "fastText",
             Self::Text => "one text per line",
             Self::Whole => "one text",
         }
@@ -50,9 +53,10 @@ pub(super) fn guess(
         [b'P', b'K', 3, 4, ..] | [0xd0, 0xcf, 0x11, 0xe0, ..] => {
             return Err(Problem::Workbook { path: name.to_owned() });
         }
+        _ if ahead.starts_with(fasttext::MARK.as_bytes()) => Some(Format::FastText),
         _ => starts_json(ahead).then_some(Format::Json),
     };
-    let plain = matches!(by_name, None | Some(Format::Text));
+    let plain = matches!(by_name, None | Some(Format::Text | Format::Json));
     let by_header = || (plain && starts_header(ahead, columns)).then_some(Format::Csv);
     let format = by_bytes.or_else(by_header).or(by_name);
     Ok(format.map(|format| (format, by_name == Some(format))))
@@ -112,7 +116,13 @@ fn starts_header(bytes: &[u8], columns: &Columns) -> bool {
     csv::SEPARATORS.into_iter().any(|separator| {
         let Some(names) = csv::first_record(line, separator) else { return false };
         let folded: Vec<String> = names.iter().map(|name| fold(name)).collect();
-        let is_named = columns.pick(&folded).is_ok_and(|picked| picked.is_named);
+        let is_named = match columns.pick(&folded) {
+            Ok(picked) => picked.is_named,
+            // Opening it as CSV names the fault.
+            Err(problems) => {
+                problems.iter().any(|it| matches!(it, Problem::DuplicateColumn { .. }))
+            }
+        };
         let is_short = |name: &String| name.split_whitespace().count() <= NAME_WORDS;
         is_named
             && (!may_be_texts || names.iter().all(is_short) && fits(&rest, separator, names.len()))

@@ -128,7 +128,8 @@ impl<'a> Json<'a> {
         let mut numbers: HashMap<String, usize> = HashMap::new();
         for (name, at) in value_starts(&text) {
             if let Some(&first) = numbers.get(&name) {
-                fields[first].problem = Some(Problem::DuplicateColumn { column: name });
+                fields[first].problem =
+                    Some(Problem::DuplicateColumn { column: name, spellings: Vec::new() });
                 fields[first].at = at;
                 continue;
             }

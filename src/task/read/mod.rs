@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `format` | which format a file has, by its first bytes and its name |
 //! | `input` | gzip, byte-order marks, UTF-16 and Windows-1252 to lines of UTF-8 |
-//! | `csv`, `json`, `parquet`, `page_header` | the formats |
+//! | `csv`, `json`, `parquet`, `page_header`, `fasttext` | the formats |
 //! | `columns` | which columns are the text and the label |
 //! | `reader` | the rows of a file or a pipe, one at a time, in constant memory |
 //!
@@ -14,6 +14,7 @@
 
 mod columns;
 mod csv;
+mod fasttext;
 mod format;
 mod input;
 mod json;

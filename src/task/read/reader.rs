@@ -17,6 +17,7 @@ use super::{
     Cell, Field, Places, Record,
     columns::{self, Columns, Picked},
     csv::Csv,
+    fasttext,
     format::{self, Format},
     input::{Input, Part},
     json::{self, Json},
@@ -65,6 +66,7 @@ pub(crate) struct Reader<'a> {
 
 enum Rows<'a> {
     Text(Input<'a>),
+    FastText(Input<'a>),
     /// The rest of the input is one text.
     Whole(Input<'a>),
     Csv(Csv<'a>),
@@ -166,6 +168,12 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let guessed = format::guess(&self.name, ahead, &self.columns);
+        if let (Some(given), Ok(Some((found, _)))) = (format, &guessed)
+            && matches!((given, found), (Format::Json, Format::Csv) | (Format::Csv, Format::Json))
+        {
+            let (given, found) = (given.named(), found.named());
+            return Err(vec![input.fault((1, 1), Problem::OtherFormat { given, found })]);
+        }
         let format = match (format, guessed) {
             (Some(format), _) => Some(format),
             (None, Ok(Some((format, by_name)))) => {
@@ -178,14 +186,20 @@ impl<'a> Reader<'a> {
             (None, Ok(None)) => self.pipe.then_some(Format::Text),
             (None, Err(problem)) => return Err(vec![input.fault((0, 0), problem)]),
         };
-        if format == Some(Format::Text) && !self.columns.text.is_empty() {
+        let has_columns = !matches!(format, Some(Format::Text | Format::FastText));
+        if !has_columns && !self.columns.text.is_empty() {
             let setting = self.columns.settings.text();
             return Err(vec![input.fault((0, 0), Problem::NoColumns { setting })]);
         }
         if matches!(format, Some(Format::Text | Format::Whole)) {
             self.picked = Some((vec!["text".to_owned()], None));
         }
+        if format == Some(Format::FastText) {
+            let [label, text] = fasttext::NAMES.map(str::to_owned);
+            self.picked = Some((vec![text], self.columns.label.as_ref().map(|_| label)));
+        }
         self.rows = match format {
+            Some(Format::FastText) => Rows::FastText(input),
             Some(Format::Csv) => {
                 let preferred = format::separator(&self.name);
                 match Csv::open(input, preferred, &self.columns)? {
@@ -232,7 +246,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn pauses(&self) -> bool {
         self.pipe
             && match &self.rows {
-                Rows::Text(input) | Rows::Whole(input) => {
+                Rows::Text(input) | Rows::FastText(input) | Rows::Whole(input) => {
                     input.at_hand().is_some_and(|bytes| !bytes.contains(&b'\n'))
                 }
                 Rows::Csv(csv) => csv.pauses(),
@@ -245,6 +259,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn names(&self) -> Option<Vec<String>> {
         match &self.rows {
             Rows::Text(_) | Rows::Whole(_) => Some(vec!["text".to_owned()]),
+            Rows::FastText(_) => Some(fasttext::NAMES.map(str::to_owned).to_vec()),
             Rows::Csv(csv) => Some(csv.names().to_vec()),
             Rows::Parquet(parquet) => Some(parquet.names().to_vec()),
             Rows::Json(_) | Rows::Empty => None,
@@ -258,6 +273,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn next_row(&mut self) -> Result<Option<Row>, Fault> {
         let record = match &mut self.rows {
             Rows::Text(input) => input.line(false)?.map(line),
+            Rows::FastText(input) => input.line(false)?.map(fasttext::record),
             Rows::Whole(input) => {
                 let record = whole(input)?;
                 self.rows = Rows::Empty;
@@ -468,6 +484,9 @@ impl Cells<'_> {
             (Value::Bool(value), _) => value.to_string(),
             (other, _) => return fault(json::wrong_type(name, "a string or a number", other)),
         };
+        if value.trim().is_empty() {
+            return fault(Problem::EmptyLabel { column: name.to_owned() });
+        }
         Ok(Cell { value, line, column })
     }
 }

@@ -56,8 +56,10 @@ fn csv_gives_values_and_places() {
 #[test]
 fn csv_without_a_last_line_break_and_with_empty_cells() {
     let (rows, faults) = read("x.csv", b"text,label\n,a\nb,");
-    assert_eq!(faults, ["x.csv:2:1: empty text"]);
-    assert_eq!(pairs(&rows), [("b", "")]);
+    assert_eq!(faults, ["x.csv:2:1: empty text", "x.csv:3:3: empty label in column \"label\""]);
+    assert_eq!(rows, []);
+    let (rows, _) = read("x.csv", b"text,label\n,a\nb,c");
+    assert_eq!(pairs(&rows), [("b", "c")]);
     assert_eq!(places(&rows[0]), [(3, 1), (3, 3)]);
 }
 
@@ -89,7 +91,8 @@ fn a_missing_column_lists_those_that_exist() {
     assert_eq!(faults, ["x.csv:1:1: no column \"text\""]);
     let missing = |found: &[&str], setting: &'static str| {
         let found = found.iter().map(|name| (*name).to_owned()).collect();
-        Problem::MissingColumn { column: "text".to_owned(), found, setting }.hint().into_owned()
+        let column = "text".to_owned();
+        Problem::MissingColumn { column, found, setting, in_header: false }.hint().into_owned()
     };
     assert_eq!(
         missing(&["words", "label"], "--text-column"),

@@ -4,22 +4,27 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Context, classes_with_shares, is_made_of_names, percentages, regex, words};
+use super::{
+    Context, SNAKE, announces_class, before_number, classes_with_shares, is_made_of_names,
+    percentages, regex, words,
+};
 use crate::filter::junk::Junk;
 
 /// The text without what the rule is about; `None` if it has nothing of it.
 pub(in crate::filter::junk) type Cleaning = fn(&str, Context<'_>) -> Option<String>;
 
-pub(in crate::filter::junk) const CLEANING: [(Junk, Cleaning); 9] = [
+pub(in crate::filter::junk) const CLEANING: [(Junk, Cleaning); 11] = [
     (Junk::Quotes, without_quotes),
     (Junk::ListMark, without_bullet),
     (Junk::ListMark, without_number),
     (Junk::Markdown, without_heading),
     (Junk::Markdown, without_bold),
-    (Junk::Markdown, |text, _| without_enclosing(text, '`')),
-    (Junk::Markdown, |text, _| without_enclosing(text, '*')),
+    (Junk::Markdown, without_underscores),
+    (Junk::Markdown, |text, _| without_enclosing(text, &["`"])),
+    (Junk::Markdown, |text, _| without_enclosing(text, &["***", "*", "_", "~~"])),
     (Junk::ClassNote, without_class_note),
     (Junk::Label, without_label),
+    (Junk::Label, without_class_at_end),
 ];
 
 const QUOTES: [(char, char); 6] =
@@ -76,21 +81,45 @@ fn without_heading(text: &str, _: Context<'_>) -> Option<String> {
 }
 
 /// Removes pairs of `**` around words: neither powers, as in `2 ** 3`, nor hidden digits, as in
-/// `****1234`.
+/// `****1234`. Spaces within the pair are those of a short heading at the start of the text.
 fn without_bold(text: &str, _: Context<'_>) -> Option<String> {
     static BOLD: LazyLock<Regex> = LazyLock::new(|| {
         regex(
             r#"(^|[^\p{L}\p{N}*])\*\*((?:[^\s*(\[{][^*]*)?\p{L}(?:[^*]*[^\s*(\[{])?)\*\*($|[^*])"#,
         )
     });
+    static SPACED: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"^\*\*\s+([^\s*,]+(?:\s+[^\s*,]+){0,2})\s+\*\*(\s|$)"));
+    let is_words = |found: &regex::Captures<'_>| found[1].contains(char::is_alphabetic);
+    if SPACED.captures(text).as_ref().is_some_and(is_words) {
+        return Some(SPACED.replace(text, "$1$2").into_owned());
+    }
     BOLD.is_match(text).then(|| BOLD.replace_all(text, "$1$2$3").into_owned())
 }
 
-/// Removes `mark` from both ends of several words.
-fn without_enclosing(text: &str, mark: char) -> Option<String> {
-    let inner = text.strip_prefix(mark)?.strip_suffix(mark)?;
+/// Removes a pair of `__` around several words. Around a single one, as in `__init__`, they
+/// belong to a name.
+fn without_underscores(text: &str, _: Context<'_>) -> Option<String> {
+    static PAIR: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"(^|[\s(])__([^\s_](?:[^_]*[^\s_])?)__($|[\s).,;:!?])"));
+    let pair = PAIR.captures(text).filter(|found| found[2].contains(char::is_whitespace))?;
+    let whole = pair.get(0)?.range();
+    Some(format!(
+        "{}{}{}{}{}",
+        &text[..whole.start],
+        &pair[1],
+        &pair[2],
+        &pair[3],
+        &text[whole.end..]
+    ))
+}
+
+/// Removes one of `marks` from both ends of several words.
+fn without_enclosing(text: &str, marks: &[&str]) -> Option<String> {
+    let inner = |mark: &&str| text.strip_prefix(mark)?.strip_suffix(mark);
+    let inner = marks.iter().find_map(inner)?;
     let is_phrase = inner.contains(char::is_whitespace)
-        && !inner.contains(mark)
+        && !inner.contains(|c: char| text.starts_with(c))
         && !inner.starts_with(char::is_whitespace)
         && !inner.ends_with(char::is_whitespace);
     is_phrase.then(|| inner.to_owned())
@@ -150,18 +179,53 @@ fn is_class_note(note: &str, is_apart: bool, context: Context<'_>) -> bool {
 /// or a bar.
 fn without_label(text: &str, Context { known, .. }: Context<'_>) -> Option<String> {
     static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| regex(r"\s+(?:\||-+|–|—)\s+"));
-    let classes = &known.names[..known.classes];
+    static IDENTIFIER: LazyLock<Regex> =
+        LazyLock::new(|| regex(&format!(r"^({SNAKE})(?::|\s+[-–—|])\s+")));
     if let Some(separator) = SEPARATOR.find(text)
-        && classes.contains(&words(&text[..separator.start()]))
+        && known.is_class(&text[..separator.start()])
     {
         return Some(text[separator.end()..].to_owned());
     }
-    let (label, rest) = text.split_once([':', '：'])?;
-    let mut label = words(label);
-    if label.len() > 1 && label.last().is_some_and(|word| word.parse::<u32>().is_ok()) {
-        label.pop();
+    // Beside classes with such names, another one is a class that the teacher made up.
+    if known.has_identifiers
+        && let Some(label) = IDENTIFIER.captures(text)
+    {
+        let rest = &text[label[0].len()..];
+        let (name, rest_words) = (words(&label[1]), words(rest));
+        if rest_words.len() > 1 && rest_words != name {
+            return Some(rest.to_owned());
+        }
     }
-    let is_label = known.labels.contains(&label);
+    let (label, rest) = text.split_once([':', '：'])?;
+    let is_label = known.labels.iter().any(|known| known == before_number(&words(label)));
     // A label without a text is no label, but a name.
     (is_label && rest.contains(char::is_alphanumeric)).then(|| rest.to_owned())
+}
+
+/// Removes the name of a class at the end, behind a dash, a bar or a bullet, or announced as in
+/// `Class: fee`. Behind a dash, a word in small letters can belong to the sentence, as in `they
+/// took 5 euros - fee`.
+fn without_class_at_end(text: &str, Context { known, .. }: Context<'_>) -> Option<String> {
+    static SEPARATED: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"^(?<text>.*\S)\s+(?:(?:->|=>|→|\||•|·)\s+|(?<dash>-+|–|—)\s*)(?<name>\S.*)$")
+    });
+    static ANNOUNCED: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"^(?<text>.*\S)\s*\b(?<kind>\p{L}+)\s*[:=]\s*(?<name>[^:=]+)$"));
+    const SENTENCE_ENDS: [char; 6] = ['.', '?', '!', '…', '"', '”'];
+    if let Some(found) = SEPARATED.captures(text)
+        && known.is_class(&found["name"])
+    {
+        let is_sure = found.name("dash").is_none()
+            || found["text"].ends_with(SENTENCE_ENDS)
+            || found["name"].starts_with(char::is_uppercase)
+            || known.has_identifier_of_class(&found["name"]);
+        return is_sure.then(|| found["text"].to_owned());
+    }
+    const BEFORE: [char; 8] = [',', ';', '(', '[', '-', '–', '—', '|'];
+    let found = ANNOUNCED.captures(text)?;
+    let before = &found["text"];
+    (announces_class(&found["kind"])
+        && known.is_class(&found["name"])
+        && (before.ends_with(SENTENCE_ENDS) || before.ends_with(BEFORE)))
+    .then(|| before.trim_end_matches(BEFORE).to_owned())
 }

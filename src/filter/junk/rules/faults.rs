@@ -5,17 +5,21 @@ use std::sync::LazyLock;
 use regex::Regex;
 use unicode_script::{Script, UnicodeScript as _};
 
-use super::{Context, classes_with_shares, is_made_of_names, regex, words};
+use super::{
+    Context, SNAKE, announces_class, before_number, classes_with_shares, is_made_of_names, regex,
+    remark, words,
+};
 use crate::filter::junk::{Junk, known::Known};
 
 /// Whether a text has the form.
 pub(in crate::filter::junk) type Fault = fn(&str, Context<'_>) -> bool;
 
 /// In the order in which they are tried; the first that applies names the reason.
-pub(in crate::filter::junk) const FAULTS: [(Junk, Fault); 11] = [
+pub(in crate::filter::junk) const FAULTS: [(Junk, Fault); 12] = [
     (Junk::Empty, is_empty),
     (Junk::BareNumber, is_bare_number),
     (Junk::Code, is_code),
+    (Junk::Remark, remark::is_remark),
     (Junk::ClassName, is_class_name),
     (Junk::Identifier, has_identifier),
     (Junk::OtherScript, has_other_script),
@@ -36,11 +40,20 @@ fn has_emoji(text: &str) -> bool {
     EMOJI.is_match(text)
 }
 
-/// Numbers and nothing else; `10/10` and `$5` mean more.
-fn is_bare_number(text: &str, _: Context<'_>) -> bool {
+/// Numbers and nothing else, or the number of a text, as in `Question 1`; `10/10` and `$5` mean
+/// more, and so does a long number: `ticket 4711`.
+fn is_bare_number(text: &str, Context { known, .. }: Context<'_>) -> bool {
     let is_digit = |c: char| c.is_numeric();
-    text.contains(is_digit)
-        && text.chars().all(|c| is_digit(c) || c.is_whitespace() || ".,:;%#()-–".contains(c))
+    let is_number =
+        || text.chars().all(|c| is_digit(c) || c.is_whitespace() || ".,:;%#()-–".contains(c));
+    let is_numbered = || {
+        let words = words(text);
+        let kind = before_number(&words);
+        kind.len() < words.len()
+            && known.kinds.iter().any(|known| known == kind)
+            && words.last().is_some_and(|number| number.len() < 3)
+    };
+    text.contains(is_digit) && (is_number() || is_numbered())
 }
 
 /// Whether the whole text is markup. Text about code has words around it.
@@ -48,7 +61,7 @@ fn is_code(text: &str, _: Context<'_>) -> bool {
     static CODE: LazyLock<Regex> = LazyLock::new(|| {
         regex(
             r#"(?x) ^```[^`]*$ | ^```.*```$ | ^\|\s.*\s\|$ | ^[\[{]+\s*".*["\]},]$ | ^https?://\S+$
-               | ^(?:GET|POST|PUT|PATCH|DELETE|HEAD)\s+/\S*(?:\s+HTTP/[\d.]+)?$
+               | ^(?:GET|POST|PUT|PATCH|DELETE|HEAD)\s+/\S*(?:\s+HTTP/[\d.]+)?(?:\s+\([^()]*\))?$
                | ^<[a-zA-Z][^<>]*>.*</[a-zA-Z][^<>]*>$ | </?s>$ | <\|[^|\s]*\|> | ^<!--[^>]*(?:-->)?$"#,
         )
     });
@@ -56,21 +69,37 @@ fn is_code(text: &str, _: Context<'_>) -> bool {
 }
 
 fn is_class_name(text: &str, Context { known, .. }: Context<'_>) -> bool {
-    let words = words(text);
+    let name = match text.split_once([':', '：', '=']) {
+        Some((label, name)) if announces_class(label) => name,
+        _ => text,
+    };
+    let words = words(name);
     !words.is_empty() && (is_made_of_names(&words, known) || known.descriptions.contains(&words))
 }
 
 /// Whether a class stands in the text as programs write it, or another such name of the prompt.
-/// Names that the prompt does not have are what the text is about: `JAVA_HOME`, `report_2024`.
+/// Names that the prompt does not have are what the text is about: `JAVA_HOME`, `report_2024`,
+/// unless the text has nothing else, or they are made of the names of classes.
 fn has_identifier(text: &str, Context { known, place }: Context<'_>) -> bool {
     static IDENTIFIER: LazyLock<Regex> = LazyLock::new(|| regex(r"[\p{L}\d]+(?:_+[\p{L}\d]+)+"));
     let is_address = |word: &str| word.contains(['@', '/', '\\', '.']);
     known.has_identifier_of_class(text)
+        || is_made_of_identifiers(text)
         || text.split_whitespace().any(|word| {
             let word = word.trim_end_matches(['.', ',', '?', '!', ':', ';']);
             let found = IDENTIFIER.find(word).filter(|_| !is_address(word));
-            found.is_some_and(|name| place.asks_with(name.as_str()))
+            found.is_some_and(|name| {
+                place.asks_with(name.as_str()) || known.is_like_class(name.as_str())
+            })
         })
+}
+
+/// Whether the text has nothing but names as programs write them, perhaps with their words:
+/// `pto_used: pto used`.
+fn is_made_of_identifiers(text: &str) -> bool {
+    static NAME: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r"\b{SNAKE}\b")));
+    let parts: Vec<&str> = NAME.find_iter(text).flat_map(|it| it.as_str().split('_')).collect();
+    !parts.is_empty() && words(text).iter().all(|word| parts.contains(&word.as_str()))
 }
 
 /// Whether a word has a letter in a foreign script, or the whole text is in Latin letters where the
@@ -111,14 +140,20 @@ fn holds_several_texts(text: &str, Context { place, .. }: Context<'_>) -> bool {
     next || SPEAKER.is_match(text)
 }
 
-/// Whether a field of a form letter is left to fill in. Only fields that are known: brackets also
-/// hold remarks (`[sic]`, `[solved]`), and are part of code and formulas.
+/// Whether a field of a form letter is left to fill in, or the whole text stands for none. Only
+/// fields that are known: brackets also hold remarks (`[sic]`, `[solved]`), and are part of code
+/// and formulas.
 fn has_placeholder(text: &str, _: Context<'_>) -> bool {
     static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
         const FIELD: &str = r"(?i:(?:your|insert|enter)\s[\p{L}\s'/-]+|(?:[\p{L}']+[\s_-]){0,2}(?:name|date|time|number|address|e-?mail|phone|company|city|country|location|amount|product))";
         regex(&format!(r"(?:^|[\s(,])(?:\[{FIELD}\]|<{FIELD}>|\{{{FIELD}\}})(?:$|[\s).,;:!?'])"))
     });
-    PLACEHOLDER.is_match(text)
+    static NOTHING: LazyLock<Regex> = LazyLock::new(|| {
+        regex(
+            r"(?i)^(?:[(\[<]?(?:n/a|n\.a\.?|tbd|null)[)\]>]?[.!]?|[(\[<](?:none|blank|empty|no text)[)\]>])$",
+        )
+    });
+    PLACEHOLDER.is_match(text) || NOTHING.is_match(text)
 }
 
 /// Whether the text gives the shares of classes, as only the prompt does: `90% to the class fee`,

@@ -3,14 +3,16 @@
 
 mod cleaning;
 mod faults;
+mod remark;
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use regex::Regex;
 
 use super::{
-    known::{Known, words},
+    known::{Known, announces_class, before_number, words},
     place::Place,
+    regex,
 };
 
 pub(super) use cleaning::{CLEANING, Cleaning};
@@ -21,10 +23,6 @@ pub(super) use faults::{FAULTS, Fault};
 pub(super) struct Context<'a> {
     pub(super) known: &'a Known,
     pub(super) place: &'a Place<'a>,
-}
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("the pattern is a constant that tests compile")
 }
 
 /// Whether `words` are names and nothing else, at least one of them that of a class.
@@ -42,6 +40,9 @@ fn is_made_of_names(words: &[String], known: &Known) -> bool {
     }
     has_class
 }
+
+/// A name of several words as programs write them, of letters only: `card_arrival`.
+const SNAKE: &str = r"\p{Ll}{2,}(?:_\p{Ll}{2,})+";
 
 /// The percentages in `text`, without decimals, and what follows each.
 fn percentages(text: &str) -> Vec<(usize, &str)> {

@@ -170,12 +170,77 @@ fn a_column_that_occurs_twice_is_a_fault() {
     let fault = |name: &str, text: &str| read(name, text.as_bytes()).1;
     let twice = |place: &str| vec![format!("{place}: more than one column \"text\"")];
     assert_eq!(fault("x.csv", "text,label,text\na,b,c\n"), twice("x.csv:1:1"));
-    assert_eq!(fault("x.csv", "Text,label,TEXT\na,b,c\n"), twice("x.csv:1:1"));
     let jsonl = "{\"text\": \"a\", \"label\": \"b\", \"text\": \"c\"}\n";
     assert_eq!(fault("x.jsonl", jsonl), twice("x.jsonl:1:37"));
-    // One spelled exactly is meant; other columns may repeat.
-    let (rows, faults) = read("x.csv", b"Text,text,label,x,x\na,b,c,1,2\n");
-    assert_eq!((pairs(&rows), faults.len()), (vec![("b", "c")], 0));
+    // Spellings that look alike are as good as the same name; other columns may repeat.
+    for (header, fault) in [
+        ("Text,label,TEXT", "more than one column \"text\": \"Text\", \"TEXT\""),
+        ("text,label,Text ", "more than one column \"text\": \"text\", \"Text \""),
+        ("text,label,Label", "more than one column \"label\": \"label\", \"Label\""),
+        (
+            "subject,Subject,body,label",
+            "more than one column \"subject\": \"subject\", \"Subject\"",
+        ),
+    ] {
+        let row = vec!["a"; header.split(',').count()].join(",");
+        let (rows, faults) = read("x.csv", format!("{header}\n{row}\n").as_bytes());
+        assert_eq!((rows.len(), faults), (0, vec![format!("x.csv:1:1: {fault}")]), "{header}");
+    }
+    let jsonl = b"{\"text\": \"a\", \"Label\": \"b\", \"label\": \"c\"}";
+    let wanted = "x.jsonl:1:1: more than one column \"label\": \"Label\", \"label\"";
+    assert_eq!(read("x.jsonl", jsonl).1, [wanted]);
+    assert_eq!(read("x.csv", b"text,label,x,x,X\na,b,1,2,3\n").1, Vec::<String>::new());
+    // One that the user names as it is spelled is meant.
+    let named = ["Text".to_owned()];
+    let columns = Columns::labelled(&named, Some("label"), ColumnSettings::Flags);
+    let (rows, faults) = read_columns("x.csv", b"text,Text,Label,label\na,b,c,d\n", &columns);
+    assert_eq!((pairs(&rows), faults.len()), (vec![("b", "d")], 0));
+}
+
+#[test]
+fn labels_that_are_empty_are_faults_with_their_place() {
+    let faults = |name: &str, text: &str| read(name, text.as_bytes()).1;
+    let csv = "text,intent\nhello,a\nwhat now,\nwhy,\" \"\n";
+    let empty = "empty label in column \"intent\"";
+    assert_eq!(
+        faults("x.csv", csv),
+        [format!("x.csv:3:10: {empty}"), format!("x.csv:4:5: {empty}")]
+    );
+    let jsonl = "{\"text\": \"a\", \"intent\": \"\"}\n";
+    assert_eq!(faults("x.jsonl", jsonl), [format!("x.jsonl:1:25: {empty}")]);
+}
+
+#[test]
+fn a_file_without_a_header_line_is_told_from_one_with_other_names() {
+    let columns = Columns::labelled(&[], None, ColumnSettings::Flags);
+    let mut faults = Faults::default();
+    let source = Source { name: "x.csv".to_owned(), bytes: b"hello there,a\nwhat now,b\n".into() };
+    labelled(&source, &columns, &mut faults);
+    let hint = faults.0[0].problem.hint().into_owned();
+    assert!(hint.contains("add a header line if the file has none"), "{hint}");
+    assert!(!hint.contains("hello"), "{hint}");
+}
+
+#[test]
+fn fasttext_is_read_with_one_label_per_text() {
+    let text = "__label__a hello there \n__label__two words, not one\n__label__a __label__b x\nnone\n__label__a\n";
+    let (rows, faults) = read("train.txt", text.as_bytes());
+    assert_eq!(pairs(&rows), [("hello there", "a"), ("words, not one", "two")]);
+    assert_eq!((rows[1].text.column, rows[1].label.column), (14, 10));
+    assert_eq!(
+        faults,
+        [
+            "train.txt:3:10: the text has 2 labels",
+            "train.txt:4:1: no column \"label\"",
+            "train.txt:5:1: empty text"
+        ]
+    );
+}
+
+#[test]
+fn csv_in_a_file_that_is_called_json_is_read_as_csv() {
+    let (rows, faults) = read("x.jsonl", b"text,label\na,b\n");
+    assert_eq!((pairs(&rows), faults.len()), (vec![("a", "b")], 0));
 }
 
 #[test]

@@ -146,6 +146,22 @@ pub(crate) fn plain_name(path: &Path) -> String {
     if name.is_empty() { "model".to_owned() } else { name.to_owned() }
 }
 
+/// Whether there is a file at `path`.
+///
+/// # Errors
+/// It is something else: a folder, a pipe, a device.
+pub(super) fn is_file(path: &Path) -> Result<bool, ModelError> {
+    if path.is_file() {
+        return Ok(true);
+    }
+    match crate::fs::open_regular(path) {
+        Err(source) if source.kind() == std::io::ErrorKind::InvalidInput => {
+            Err(ModelError::Read { path: path.to_owned(), source })
+        }
+        opened => Ok(opened.is_ok()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

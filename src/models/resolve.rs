@@ -237,7 +237,7 @@ pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>
         };
         let parts = split::parts(&first);
         for part in parts.iter().filter(|_| first.exists()) {
-            if !is_file(part)? {
+            if !paths::is_file(part)? {
                 let path = first.parent().unwrap_or(Path::new(".")).to_owned();
                 return Err(ModelError::Incomplete { path, file: file_name(part) });
             }
@@ -247,27 +247,11 @@ pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>
     let mut files = Vec::new();
     for name in STUDENT_FILES {
         let path = path.join(name);
-        if is_file(&path)? {
+        if paths::is_file(&path)? {
             files.push((name.to_owned(), path));
         }
     }
     Ok(files)
-}
-
-/// Whether there is a file at `path`.
-///
-/// # Errors
-/// It is something else: a folder, a pipe, a device.
-fn is_file(path: &Path) -> Result<bool, ModelError> {
-    if path.is_file() {
-        return Ok(true);
-    }
-    match crate::fs::open_regular(path) {
-        Err(source) if source.kind() == std::io::ErrorKind::InvalidInput => {
-            Err(ModelError::Read { path: path.to_owned(), source })
-        }
-        opened => Ok(opened.is_ok()),
-    }
 }
 
 /// The only GGUF in a folder; for a split model, its first part.

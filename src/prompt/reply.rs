@@ -152,7 +152,8 @@ pub(crate) fn bare(text: &str) -> &str {
 
 fn check(text: &str, longest: usize) -> Result<(), ReplyFault> {
     let text = bare(text);
-    if text.is_empty() {
+    // Emoji may be a text, punctuation is none.
+    if text.chars().all(|c| c.is_whitespace() || c.is_ascii_punctuation()) {
         return Err(ReplyFault::Empty);
     }
     if text.chars().count() > longest {
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn a_line_without_letters_is_a_text() {
         // Whether it is junk depends on the task: `filter::junk` judges it, line by line.
-        assert_eq!(parse_list("1. 😀👍\n2. ...", 2, 500, true).unwrap(), ["😀👍", "..."]);
+        assert_eq!(parse_list("1. 😀👍\n2. 🙂", 2, 500, true).unwrap(), ["😀👍", "🙂"]);
     }
 
     const NAMES: [&str; 3] = ["lost card", "PIN (new)", "lost"];

@@ -94,7 +94,9 @@ def main():
     ours = run_promptmix(args.promptmix, args.student or args.folder, texts, labels)
     temperature = config.get("promptmix_temperature", 1.0)
     worst["promptmix predict, probabilities"] = abs(softmax(logits, temperature) - ours).max()
-    if config.get("promptmix_pooling", "first") != "first":
+    if config.get("promptmix_head", "mlp") != "mlp":
+        print("transformers: not compared, it does not support linear heads")
+    elif config.get("promptmix_pooling", "first") != "first":
         print("transformers: not compared, it does not support mean pooling")
     elif not (args.folder / "model.safetensors").exists():
         print("transformers: not compared, the folder holds only ONNX")

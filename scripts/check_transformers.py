@@ -2,7 +2,7 @@
 """Opens a saved student in `transformers` and compares its probabilities with ours, text by text.
 
 PREDICTIONS is JSONL as `promptmix predict` writes it: {"text": ..., "probabilities": {label: share, ...}}.
-Students with mean pooling cannot be compared: transformers pools the first token.
+Students with mean pooling or a linear head cannot be compared: transformers pools the first token and has its own head.
 
 needs: torch, transformers (pip)
 example: promptmix predict student/ texts.txt > out.jsonl && python3 scripts/check_transformers.py student/ out.jsonl
@@ -18,6 +18,8 @@ TOLERANCE = 1e-4
 
 def main(folder, predictions):
     config = json.load(open(f"{folder}/config.json"))
+    if config.get("promptmix_head", "mlp") != "mlp":
+        sys.exit(f"{folder}: has a linear head, which transformers does not support; nothing was compared")
     if config.get("promptmix_pooling", "first") != "first":
         sys.exit(f"{folder}: uses mean pooling, which transformers does not support; nothing was compared")
     tokenizer = AutoTokenizer.from_pretrained(folder)

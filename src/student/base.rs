@@ -124,7 +124,7 @@ impl BaseModel {
         origin: String,
     ) -> Result<Self> {
         checkpoint.check_layers(config.layers)?;
-        let spec = ModelSpec::new(&config, config.pooling, 0);
+        let spec = ModelSpec::encoder(&config);
         checkpoint.check(&spec)?;
         let head = [spec.dense_tensors(), spec.classifier_tensors()].concat();
         checkpoint.check_finite(&[spec.encoder_tensors(), head].concat())?;
@@ -221,7 +221,7 @@ impl BaseModel {
     pub(crate) fn word_vectors(&self, ids: &[u32]) -> Result<Vec<f32>> {
         let Inner { config, checkpoint, .. } = &*self.inner;
         let mut vectors = vec![0.0; ids.len() * config.hidden_size];
-        let words = ModelSpec::new(config, config.pooling, 0).words;
+        let words = ModelSpec::encoder(config).words;
         checkpoint.rows(&words, ids, &mut vectors)?;
         Ok(vectors)
     }
@@ -231,7 +231,7 @@ impl BaseModel {
 impl Inner {
     /// The encoder, and the head's first dense layer if the checkpoint has it, as F32.
     pub(super) fn tensors(&self) -> Result<Tensors> {
-        let spec = ModelSpec::new(&self.config, self.config.pooling, 0);
+        let spec = ModelSpec::encoder(&self.config);
         let mut wanted = spec.encoder_tensors();
         wanted.extend(spec.dense_tensors());
         wanted.retain(|wanted| self.checkpoint.holds(&wanted.name));

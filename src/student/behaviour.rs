@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
-use super::{parity::fixture, *};
+use super::{parity::fixture, train::LinearHead, *};
 use crate::hint::Hint;
 
 fn labels() -> Vec<String> {
@@ -101,8 +101,14 @@ fn a_text_has_the_same_prediction_alone_and_in_a_batch() {
 
 #[test]
 fn a_saved_student_loads_with_the_same_predictions_and_config() {
-    for (family, pooling) in [("distilbert", Pooling::Mean), ("bert", Pooling::First)] {
-        let student = train(&load(family), &examples(), &TrainSettings { pooling, ..settings() });
+    for (family, head, pooling, saved) in [
+        ("distilbert", HeadKind::Mlp, Pooling::Mean, [None, Some("mean")]),
+        ("bert", HeadKind::Mlp, Pooling::First, [None, None]),
+        ("distilbert", HeadKind::Linear, Pooling::First, [Some("linear"), Some("mean")]),
+        ("bert", HeadKind::Linear, Pooling::Mean, [Some("linear"), Some("mean")]),
+    ] {
+        let other = TrainSettings { head, pooling, ..settings() };
+        let student = train(&load(family), &examples(), &other);
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("student");
         student.save(&folder).unwrap();
@@ -114,10 +120,13 @@ fn a_saved_student_loads_with_the_same_predictions_and_config() {
         assert_eq!(config["id2label"]["1"], "travel");
         assert_eq!(config["label2id"], serde_json::json!({"money": 0, "travel": 1}));
         assert_eq!(config["vocab_size"], 73);
-        let key = config.get("promptmix_pooling").and_then(|value| value.as_str());
-        assert_eq!(key, (pooling == Pooling::Mean).then_some("mean"));
-        // A trained student can be the base of the next.
-        BaseModel::load(&folder, &Device::Cpu).unwrap();
+        let key = |key| config.get(key).and_then(|value| value.as_str());
+        assert_eq!(["promptmix_head", "promptmix_pooling"].map(key), saved);
+        // A trained student can be the base of the next, which has its own head.
+        let base = BaseModel::load(&folder, &Device::Cpu).unwrap();
+        train(&base, &examples(), &settings()).save(&folder).unwrap();
+        let next = BaseModel::load(&folder, &Device::Cpu).unwrap();
+        assert_eq!(next.config().head, Head::Mlp(Pooling::First));
     }
 }
 
@@ -362,4 +371,101 @@ fn a_folder_with_vocab_txt_alone_tokenises_as_its_tokenizer_json_did() {
     let again = Classifier::load(&folder, &Device::Cpu).unwrap();
     assert_eq!(student.predict(&texts).unwrap(), again.predict(&texts).unwrap());
     assert!(folder.join("tokenizer.json").exists());
+}
+
+/// Embeddings as [`EncoderEmbedder`] computes them, with room for `max_length` tokens.
+fn embeddings(base: &BaseModel, max_length: usize) -> Vec<Vec<f32>> {
+    let mut means = SentenceEncoder::new(base).unwrap().means(&texts(), max_length).unwrap();
+    means.iter_mut().for_each(|vector| crate::embed::normalise(vector));
+    means
+}
+
+#[test]
+fn an_untrained_student_multiplies_its_head_with_the_encoders_embeddings() {
+    for family in ["distilbert", "bert"] {
+        let base = load(family);
+        let width = base.config().hidden_size;
+        let weight: Vec<f32> =
+            (0..2 * width).map(|at| (at * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let head = LinearHead { weight: weight.clone(), bias: vec![0.5, -1.5] };
+        let linear = TrainSettings {
+            head: HeadKind::Linear,
+            max_length: crate::auto::Auto::Exactly(5),
+            ..settings()
+        };
+        let labels = labels();
+        // No example is needed, and none is trained on.
+        let training = Training::new(&base, &labels, &[], &linear);
+        let training = Training { head: Some(head.clone()), ..training };
+        let student = training.untrained().unwrap().classifier;
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("student");
+        student.save(&folder).unwrap();
+        let again = Classifier::load(&folder, &Device::Cpu).unwrap();
+        assert_eq!((again.labels(), again.max_length()), (labels.as_slice(), 5));
+        let logits = student.logits(&texts()).unwrap();
+        assert_eq!(again.logits(&texts()).unwrap(), logits);
+        for (logits, embedding) in logits.iter().zip(embeddings(&base, 5)) {
+            for (class, row) in weight.chunks(width).enumerate() {
+                let dot = row.iter().zip(&embedding).map(|(w, u)| w * u).sum::<f32>();
+                let off = (dot + head.bias[class] - logits[class]).abs();
+                assert!(off < 1e-5, "{family}: {off}");
+            }
+        }
+        for (name, tensor) in student.tensors() {
+            if let Some(before) = base.inner.tensors().unwrap().get(&name) {
+                let flat =
+                    |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_eq!(flat(&tensor), flat(before), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_training_begins_with_the_given_head() {
+    let (base, labels, examples) = (load("bert"), labels(), examples());
+    let linear =
+        TrainSettings { head: HeadKind::Linear, learning_rate: 1e-9, epochs: 1, ..settings() };
+    let width = base.config().hidden_size;
+    let head = |classes: usize| {
+        Some(LinearHead { weight: vec![0.25; classes * width], bias: vec![1.0; classes] })
+    };
+    let training = Training::new(&base, &labels, &examples, &linear);
+    let training = Training { head: head(2), ..training };
+    let student = training.run(&mut |_| ControlFlow::Continue(())).unwrap().classifier;
+    let tensors = student.tensors();
+    assert!(!tensors.contains_key("bert.pooler.dense.weight"));
+    let weight = tensors["classifier.weight"].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(weight.iter().all(|weight| (weight - 0.25).abs() < 1e-6), "{weight:?}");
+    let wrong = |head: Option<LinearHead>, settings: &TrainSettings| {
+        let training = Training::new(&base, &labels, &examples, settings);
+        let error = Training { head, ..training }.untrained().unwrap_err().to_string();
+        assert!(error.contains("initial head"), "{error}");
+    };
+    wrong(head(3), &linear);
+    wrong(head(2), &settings());
+}
+
+#[test]
+fn a_head_that_config_json_cannot_mean_is_refused_by_its_key() {
+    let config = std::fs::read_to_string(fixture("bert").join("config.json")).unwrap();
+    for (keys, message, hint) in [
+        (r#""promptmix_head": "wide""#, r#"promptmix_head is "wide""#, r#""mlp" or "linear""#),
+        (r#""promptmix_head": 1"#, "promptmix_head is 1", r#""mlp" or "linear""#),
+        (r#""promptmix_pooling": 1"#, "promptmix_pooling is 1", r#""first" or "mean""#),
+        (
+            r#""promptmix_head": "linear", "promptmix_pooling": "first""#,
+            r#"promptmix_pooling is "first", but promptmix_head is "linear""#,
+            r#"set promptmix_pooling to "mean""#,
+        ),
+    ] {
+        let bad = config.replacen('{', &format!("{{{keys},"), 1);
+        let error = Config::parse(bad.as_bytes(), "x").unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{error}");
+    }
+    let linear = config.replacen('{', "{\"promptmix_head\": \"linear\",", 1);
+    assert_eq!(Config::parse(linear.as_bytes(), "x").unwrap().head, Head::Linear);
+    assert_eq!(Config::parse(config.as_bytes(), "x").unwrap().head, Head::Mlp(Pooling::First));
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokenizers::TruncationDirection;
 
 use super::{
-    BaseModel, Coverage, Pooling, Precision, Result, StudentError, checkpoint,
+    BaseModel, Coverage, Head, Precision, Result, StudentError, checkpoint,
     classify::{check_temperature, run, softmax},
     engine::network,
     error::Fault,
@@ -24,7 +24,7 @@ use super::{
 pub(crate) struct Classifier {
     base: BaseModel,
     labels: Vec<String>,
-    pooling: Pooling,
+    head: Head,
     max_length: usize,
     temperature: f64,
     /// The weights: of a folder, or in memory after a training.
@@ -46,27 +46,27 @@ impl Classifier {
         base: &BaseModel,
         weights: BTreeMap<String, Vec<f32>>,
         labels: Vec<String>,
-        pooling: Pooling,
+        head: Head,
         max_length: usize,
     ) -> Result<Self> {
         let source = Arc::new(Weights(weights));
-        Self::new(base.clone(), source, labels, pooling, max_length, 1.0, Precision::F32)
+        Self::new(base.clone(), source, labels, head, max_length, 1.0, Precision::F32)
     }
 
     fn new(
         base: BaseModel,
         source: Arc<dyn Source>,
         labels: Vec<String>,
-        pooling: Pooling,
+        head: Head,
         max_length: usize,
         temperature: f64,
         precision: Precision,
     ) -> Result<Self> {
         let inner = &*base.inner;
-        let spec = ModelSpec::new(&inner.config, pooling, labels.len());
+        let spec = ModelSpec::new(&inner.config, head, labels.len());
         let network = network(spec, source.clone(), &inner.device, precision)?;
         let coverage = Mutex::default();
-        Ok(Self { base, labels, pooling, max_length, temperature, source, network, coverage })
+        Ok(Self { base, labels, head, max_length, temperature, source, network, coverage })
     }
 
     /// Reads a folder written by [`Classifier::save`] or `transformers`.
@@ -88,11 +88,11 @@ impl Classifier {
         let checkpoint = base.inner.checkpoint.clone();
         let labels = labels(&config.raw, checkpoint.classes())
             .map_err(|fault| StudentError::Config { origin: base.inner.origin.clone(), fault })?;
-        checkpoint.check(&ModelSpec::new(config, config.pooling, labels.len()))?;
+        checkpoint.check(&ModelSpec::new(config, config.head, labels.len()))?;
         let most = base.max_tokens();
         let max_length = config.max_length.map_or(most, |length| length.min(most));
-        let (pooling, temperature) = (config.pooling, config.temperature);
-        Self::new(base, checkpoint, labels, pooling, max_length, temperature, precision)
+        let (head, temperature) = (config.head, config.temperature);
+        Self::new(base, checkpoint, labels, head, max_length, temperature, precision)
     }
 
     /// The classes, in the order of the probabilities.
@@ -123,8 +123,8 @@ impl Classifier {
     /// The weights can no longer be read.
     pub(crate) fn with_precision(&self, precision: Precision) -> Result<Self> {
         let (base, source, labels) = (self.base.clone(), self.source.clone(), self.labels.clone());
-        let Self { pooling, max_length, temperature, .. } = *self;
-        Self::new(base, source, labels, pooling, max_length, temperature, precision)
+        let Self { head, max_length, temperature, .. } = *self;
+        Self::new(base, source, labels, head, max_length, temperature, precision)
     }
 
     /// The logits of each text, before the temperature, in the order of the texts:
@@ -215,13 +215,9 @@ impl Classifier {
     /// an older student.
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let inner = &*self.base.inner;
-        let config = inner.config.for_classifier(
-            &self.labels,
-            self.pooling,
-            self.max_length,
-            self.temperature,
-        );
-        let spec = ModelSpec::new(&inner.config, self.pooling, self.labels.len());
+        let config =
+            inner.config.for_classifier(&self.labels, self.head, self.max_length, self.temperature);
+        let spec = ModelSpec::new(&inner.config, self.head, self.labels.len());
         let mut files = inner.files.clone();
         files.insert("config.json".to_owned(), json(&config));
         let weights = serialise(&*self.source, &spec.tensors())?;
@@ -237,7 +233,7 @@ impl Classifier {
     #[cfg(test)]
     pub(super) fn tensors(&self) -> super::weights::Tensors {
         let config = &self.base.inner.config;
-        let wanted = ModelSpec::new(config, self.pooling, self.labels.len()).tensors();
+        let wanted = ModelSpec::new(config, self.head, self.labels.len()).tensors();
         super::weights::tensors(&*self.source, &wanted, &Device::Cpu).unwrap()
     }
 

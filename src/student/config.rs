@@ -4,7 +4,7 @@
 //! the student sees one [`Config`]. The raw file is kept too, so that saving preserves every key.
 
 use candle_nn::Activation;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{Result, StudentError, classify::check_temperature, error::Fault};
@@ -28,6 +28,45 @@ pub(crate) enum Pooling {
     First,
     /// The mean over all tokens. `transformers` ignores this setting and pools the first token.
     Mean,
+}
+
+/// The layers between a text's vector and the scores of its classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HeadKind {
+    /// A dense layer with an activation, dropout, and a second dense layer: the head of Hugging
+    /// Face's `...ForSequenceClassification`.
+    Mlp,
+    /// One dense layer over the mean of the token vectors, scaled to unit length: what a logistic
+    /// regression on sentence embeddings computes. `transformers` ignores this setting and builds
+    /// its own head.
+    Linear,
+}
+
+/// A head with its pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    Mlp(Pooling),
+    /// Always over the mean.
+    Linear,
+}
+
+impl Head {
+    /// The head of this kind; a linear one pools by mean, whatever `pooling` is.
+    pub(crate) fn new(kind: HeadKind, pooling: Pooling) -> Self {
+        match kind {
+            HeadKind::Mlp => Self::Mlp(pooling),
+            HeadKind::Linear => Self::Linear,
+        }
+    }
+
+    /// How it pools.
+    pub(crate) fn pooling(self) -> Pooling {
+        match self {
+            Self::Mlp(pooling) => pooling,
+            Self::Linear => Pooling::Mean,
+        }
+    }
 }
 
 /// The network that a `config.json` describes.
@@ -61,8 +100,8 @@ pub(crate) struct Config {
     pub head_dropout: f64,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
-    /// How a trained classifier pools; [`Pooling::First`] by default.
-    pub pooling: Pooling,
+    /// The head of a trained classifier; [`HeadKind::Mlp`] over [`Pooling::First`] by default.
+    pub head: Head,
     /// Tokens per text that a classifier was trained with, if the file states it.
     pub max_length: Option<usize>,
     /// What a trained classifier divides its logits by; 1 by default.
@@ -72,6 +111,7 @@ pub(crate) struct Config {
 }
 
 /// promptmix's own keys in a saved `config.json`; `transformers` ignores and preserves them.
+pub(super) const HEAD_KEY: &str = "promptmix_head";
 pub(super) const POOLING_KEY: &str = "promptmix_pooling";
 pub(super) const MAX_LENGTH_KEY: &str = "promptmix_max_length";
 pub(super) const TEMPERATURE_KEY: &str = "promptmix_temperature";
@@ -119,7 +159,7 @@ impl Config {
             attention_dropout: keys.number(attention_dropout, 0.1)?,
             head_dropout,
             initializer_range: keys.number("initializer_range", 0.02)?,
-            pooling: keys.pooling()?,
+            head: keys.head()?,
             max_length: raw.get(MAX_LENGTH_KEY).map(|_| keys.size(MAX_LENGTH_KEY)).transpose()?,
             temperature: keys.number(TEMPERATURE_KEY, 1.0)?,
             raw: raw.clone(),
@@ -158,7 +198,7 @@ impl Config {
     pub(super) fn for_classifier(
         &self,
         labels: &[String],
-        pooling: Pooling,
+        head: Head,
         max_length: usize,
         temperature: f64,
     ) -> Map<String, Value> {
@@ -187,7 +227,11 @@ impl Config {
         for stale in ["num_labels", "dtype", "_num_labels"] {
             raw.shift_remove(stale);
         }
-        match pooling {
+        match head {
+            Head::Mlp(_) => raw.shift_remove(HEAD_KEY),
+            Head::Linear => raw.insert(HEAD_KEY.into(), "linear".into()),
+        };
+        match head.pooling() {
             Pooling::First => raw.shift_remove(POOLING_KEY),
             Pooling::Mean => raw.insert(POOLING_KEY.into(), "mean".into()),
         };
@@ -264,15 +308,27 @@ impl Keys<'_> {
         }
     }
 
-    fn pooling(&self) -> Read<Pooling> {
-        match self.text(POOLING_KEY) {
-            None | Some("first") => Ok(Pooling::First),
-            Some("mean") => Ok(Pooling::Mean),
-            Some(other) => Err(Fault::with_hint(
-                format!("{POOLING_KEY} is \"{}\"", excerpt(other)),
-                "it is \"first\" or \"mean\"",
+    fn head(&self) -> Read<Head> {
+        let kind = self.choice(HEAD_KEY, "it is \"mlp\" or \"linear\"")?;
+        let pooling = self.choice(POOLING_KEY, "it is \"first\" or \"mean\"")?;
+        // Files without the keys are Hugging Face's, whatever the settings' defaults are.
+        let head = Head::new(kind.unwrap_or(HeadKind::Mlp), pooling.unwrap_or(Pooling::First));
+        match pooling {
+            Some(pooling) if pooling != head.pooling() => Err(Fault::with_hint(
+                format!("{POOLING_KEY} is \"first\", but {HEAD_KEY} is \"linear\""),
+                format!("a linear head pools by mean: set {POOLING_KEY} to \"mean\""),
             )),
+            _ => Ok(head),
         }
+    }
+
+    /// One of the values of `T`; `None` if the key is absent.
+    fn choice<T: DeserializeOwned>(&self, key: &str, hint: &'static str) -> Read<Option<T>> {
+        let Some(found) = self.0.get(key) else { return Ok(None) };
+        let choice = T::deserialize(found).map_err(|_| {
+            Fault::with_hint(format!("{key} is {}", excerpt(&found.to_string())), hint)
+        })?;
+        Ok(Some(choice))
     }
 
     fn activation(&self, key: &str) -> Read<Activation> {

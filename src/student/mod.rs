@@ -25,6 +25,7 @@
 //! | `device` | where the engines run: the GPU that a build supports, otherwise the CPU |
 //! | `packed_batch`, `dropout`, `optimizer` | shared by the engines |
 //! | `train` | loss, training loop, stages, early stopping, snapshots |
+//! | `probe` | logistic regression on the embeddings of a frozen encoder |
 //! | `parallel` | several trainings at once |
 //! | `bench` | measures the speed of students on this machine |
 //! | `classifier`, `checkpoint` | the trained classifier, and how it is written |
@@ -58,6 +59,7 @@ mod network;
 mod optimizer;
 mod packed_batch;
 mod parallel;
+pub(crate) mod probe;
 mod quantised;
 mod tokenizer_bounds;
 mod tokens;
@@ -79,7 +81,7 @@ pub(crate) use classify::{
 };
 #[cfg(test)]
 pub(crate) use config::Config;
-pub(crate) use config::{Architecture, Pooling};
+pub(crate) use config::{Architecture, Head, HeadKind, Pooling};
 pub(crate) use coverage::Coverage;
 pub(crate) use cpu::Precision;
 pub(crate) use device::device;
@@ -87,8 +89,8 @@ pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
 pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
-    Corpus, Example, OutOfRange, Snapshots, TokenLengths, TrainSettings, TrainStep, Training,
-    disk_estimate, max_memory_estimate, steps,
+    Choice, Corpus, Example, OutOfRange, Snapshots, TokenLengths, TrainSettings, TrainStep,
+    Training, disk_estimate, max_memory_estimate, steps,
 };
 
 /// Result of the student's functions.

@@ -10,7 +10,7 @@ use candle_nn::Activation;
 
 use super::{
     Pooling,
-    config::{Architecture, Config},
+    config::{Architecture, Config, Head},
 };
 
 /// A tensor by name and shape.
@@ -45,6 +45,18 @@ pub(crate) enum HeadActivation {
     Tanh,
 }
 
+/// What is between the last hidden states and the classifier.
+#[derive(Debug, Clone)]
+pub(crate) enum HeadParts {
+    /// A dense layer `[hidden, hidden]` over the pooled states, an activation, and dropout.
+    Mlp { pooling: Pooling, dense: Part, activation: HeadActivation, dropout: f64 },
+    /// The mean of the states, divided by its Euclidean norm.
+    Linear,
+}
+
+/// The smallest norm that a linear head divides by, as in `torch.nn.functional.normalize`.
+pub(crate) const MIN_NORM: f32 = 1e-12;
+
 /// Everything that an engine needs to build a network.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelSpec {
@@ -59,9 +71,6 @@ pub(crate) struct ModelSpec {
     pub attention_dropout: f64,
     /// Dropout after the attention's dense layer.
     pub output_dropout: f64,
-    /// Dropout before the classifier.
-    pub head_dropout: f64,
-    pub pooling: Pooling,
     /// Rows of the word table: the vocabulary, or the part of it that a training uses.
     pub words_kept: usize,
     pub max_positions: usize,
@@ -74,18 +83,21 @@ pub(crate) struct ModelSpec {
     pub types: Option<String>,
     pub embedding_norm: Part,
     pub layers: Vec<LayerParts>,
-    /// The head's first dense layer, `[hidden, hidden]`.
-    pub dense: Part,
-    pub head_activation: HeadActivation,
-    /// The head's second, `[classes, hidden]`.
+    pub head: HeadParts,
+    /// The head's last dense layer, `[classes, hidden]`.
     pub classifier: Part,
     /// 0 for an encoder without a head.
     pub classes: usize,
 }
 
 impl ModelSpec {
-    /// The network that `config` describes, under a head over `classes` classes (0: no head).
-    pub(super) fn new(config: &Config, pooling: Pooling, classes: usize) -> Self {
+    /// The encoder that `config` describes, without a classifier.
+    pub(super) fn encoder(config: &Config) -> Self {
+        Self::new(config, Head::Mlp(Pooling::First), 0)
+    }
+
+    /// The same under `head` over `classes` classes (0: no classifier).
+    pub(super) fn new(config: &Config, head: Head, classes: usize) -> Self {
         let bert = config.architecture == Architecture::Bert;
         let prefix = if bert { "bert" } else { "distilbert" };
         let embeddings = |name: &str| format!("{prefix}.embeddings.{name}");
@@ -98,8 +110,6 @@ impl ModelSpec {
             dropout: config.dropout,
             attention_dropout: config.attention_dropout,
             output_dropout: if bert { config.dropout } else { 0.0 },
-            head_dropout: config.head_dropout,
-            pooling,
             words_kept: config.vocab_size,
             max_positions: config.max_positions,
             token_types: config.token_types,
@@ -108,10 +118,33 @@ impl ModelSpec {
             types: bert.then(|| embeddings("token_type_embeddings.weight")),
             embedding_norm: embeddings("LayerNorm"),
             layers: (0..config.layers).map(|at| layer(bert, at)).collect(),
-            dense: if bert { "bert.pooler.dense" } else { "pre_classifier" }.to_owned(),
-            head_activation: if bert { HeadActivation::Tanh } else { HeadActivation::Relu },
+            head: match head {
+                Head::Mlp(pooling) => HeadParts::Mlp {
+                    pooling,
+                    dense: if bert { "bert.pooler.dense" } else { "pre_classifier" }.to_owned(),
+                    activation: if bert { HeadActivation::Tanh } else { HeadActivation::Relu },
+                    dropout: config.head_dropout,
+                },
+                Head::Linear => HeadParts::Linear,
+            },
             classifier: "classifier".to_owned(),
             classes,
+        }
+    }
+
+    /// How the hidden states of a text become one vector.
+    pub(super) fn pooling(&self) -> Pooling {
+        match self.head {
+            HeadParts::Mlp { pooling, .. } => pooling,
+            HeadParts::Linear => Pooling::Mean,
+        }
+    }
+
+    /// Dropout before the classifier.
+    pub(super) fn head_dropout(&self) -> f64 {
+        match self.head {
+            HeadParts::Mlp { dropout, .. } => dropout,
+            HeadParts::Linear => 0.0,
         }
     }
 
@@ -135,9 +168,12 @@ impl ModelSpec {
         wanted
     }
 
-    /// The head's first dense layer, which a pretrained checkpoint may contain.
+    /// The head's first dense layer, if it has one; a pretrained checkpoint may contain it.
     pub(super) fn dense_tensors(&self) -> Vec<TensorSpec> {
-        dense(&self.dense, self.hidden, self.hidden).into()
+        match &self.head {
+            HeadParts::Mlp { dense: part, .. } => dense(part, self.hidden, self.hidden).into(),
+            HeadParts::Linear => Vec::new(),
+        }
     }
 
     /// The head's classifier: only a trained checkpoint has it.

@@ -18,6 +18,8 @@ use super::{
 };
 
 const FAMILIES: [&str; 2] = ["distilbert", "bert"];
+/// The head that the fixtures were computed with.
+const MLP: Head = Head::Mlp(Pooling::First);
 
 type Engine = fn(ModelSpec, &dyn Source) -> Box<dyn Learner>;
 
@@ -82,9 +84,9 @@ fn expected(family: &str) -> BTreeMap<String, Tensor> {
 }
 
 /// The fixture's network over three classes.
-fn spec(family: &str, pooling: Pooling) -> ModelSpec {
+fn spec(family: &str, head: Head) -> ModelSpec {
     let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-    ModelSpec::new(base.config(), pooling, 3)
+    ModelSpec::new(base.config(), head, 3)
 }
 
 /// The fixture's tensors, classifier included.
@@ -94,8 +96,8 @@ fn tensors(family: &str) -> std::sync::Arc<Checkpoint> {
 }
 
 /// A learner over the fixture's weights.
-fn build(engine: Engine, family: &str, pooling: Pooling) -> Box<dyn Learner> {
-    let spec = spec(family, pooling);
+fn build(engine: Engine, family: &str, head: Head) -> Box<dyn Learner> {
+    let spec = spec(family, head);
     engine(spec, &*tensors(family))
 }
 
@@ -180,7 +182,7 @@ fn logits_loss_and_the_gradient_of_every_weight_equal_pytorchs() {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
         for (engine, make) in engines() {
-            let mut learner = build(make, family, Pooling::First);
+            let mut learner = build(make, family, MLP);
             let logits = learner.forward(&rows, None).unwrap();
             let off = distance(&logits, &floats(&expected["logits"]));
             assert!(off < 1e-5, "{family}, {engine}: logits are off by {off}");
@@ -208,7 +210,7 @@ fn hidden_states_equal_pytorchs() {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
         for device in devices() {
-            let spec = spec(family, Pooling::First);
+            let spec = spec(family, MLP);
             let network = network(spec, tensors(family), &device, Precision::F32).unwrap();
             let hidden = network.hidden(&rows).unwrap();
             let off = distance(&hidden, &packed(&expected["hidden"], &rows));
@@ -225,7 +227,7 @@ fn one_clipped_adamw_step_equals_pytorchs() {
         let expected = expected(family);
         let rows = rows(&texts(&expected));
         for (engine, make) in engines() {
-            let mut learner = build(make, family, Pooling::First);
+            let mut learner = build(make, family, MLP);
             let (_, gradient) = loss(&learner.forward(&rows, None).unwrap());
             learner.backward(&gradient).unwrap();
             let norm = learner.step(update(1)).unwrap();
@@ -244,24 +246,27 @@ fn one_clipped_adamw_step_equals_pytorchs() {
 }
 
 #[test]
-fn engines_agree_under_dropout_and_mean_pooling() {
-    for family in FAMILIES {
+fn engines_agree_under_dropout_with_every_other_head() {
+    for (family, head) in
+        FAMILIES.iter().flat_map(|f| [(f, Head::Mlp(Pooling::Mean)), (f, Head::Linear)])
+    {
         let run = |make: Engine| {
-            let mut learner = build(make, family, Pooling::Mean);
+            let mut learner = build(make, family, head);
             let logits = learner.forward(&ragged(), Some(Dropout::new(9, 4))).unwrap();
             learner.backward(&loss(&logits).1).unwrap();
             let gradients = learner.gradients().unwrap();
             (logits, gradients)
         };
         let (wanted, gradients) = run(reference);
-        let plain = build(reference, family, Pooling::Mean).forward(&ragged(), None).unwrap();
-        assert!(distance(&wanted, &plain) > 1e-3, "{family}: nothing was dropped");
+        let plain = build(reference, family, head).forward(&ragged(), None).unwrap();
+        assert!(distance(&wanted, &plain) > 1e-3, "{family}, {head:?}: nothing was dropped");
         for (engine, make) in &engines()[1..] {
             let (logits, others) = run(*make);
-            assert!(distance(&logits, &wanted) < 1e-5, "{family}, {engine}: logits");
+            assert!(distance(&logits, &wanted) < 1e-5, "{family}, {head:?}, {engine}: logits");
+            assert_eq!(gradients.len(), others.len());
             for (name, gradient) in &gradients {
                 let off = distance(gradient, &others[name]);
-                assert!(off < 1e-5, "{family}, {engine}: gradient of {name} is off by {off}");
+                assert!(off < 1e-5, "{family}, {head:?}, {engine}: {name} is off by {off}");
             }
         }
     }
@@ -274,7 +279,7 @@ fn texts_of_one_and_of_512_tokens_equal_pytorchs() {
         let rows = rows(&texts_of(&expected, "long."));
         assert_eq!(rows.spans().map(|span| span.len()).collect::<Vec<_>>(), [1, 40, 512]);
         for (engine, make) in engines() {
-            let mut learner = build(make, family, Pooling::First);
+            let mut learner = build(make, family, MLP);
             let logits = learner.forward(&rows, None).unwrap();
             let off = distance(&logits, &floats(&expected["long.logits"]));
             assert!(off < 1e-5, "{family}, {engine}: logits are off by {off}");
@@ -301,7 +306,7 @@ fn five_adamw_steps_equal_pytorchs() {
         let (losses, norms) = (numbers("steps.losses"), numbers("steps.norms"));
         let rates = numbers("steps.rates");
         for (engine, make) in engines() {
-            let mut learner = build(make, family, Pooling::First);
+            let mut learner = build(make, family, MLP);
             for (at, batch) in numbers("steps.batch").into_iter().enumerate() {
                 let batch = batch as usize;
                 let logits = learner.forward(&batches[batch], None).unwrap();
@@ -334,16 +339,16 @@ fn five_adamw_steps_equal_pytorchs() {
 
 #[test]
 fn eight_bits_are_near_and_repeat() {
-    for family in FAMILIES {
+    for (family, head) in FAMILIES.iter().flat_map(|f| [(f, MLP), (f, Head::Linear)]) {
         let rows = ragged();
         let logits = |precision| {
-            let spec = spec(family, Pooling::First);
+            let spec = spec(family, head);
             let network = network(spec, tensors(family), &Device::Cpu, precision).unwrap();
             network.logits(&rows).unwrap()
         };
         let (exact, fast) = (logits(Precision::F32), logits(Precision::Int8));
         let off = distance(&exact, &fast);
-        assert!(off > 0.0 && off < 0.02, "{family}: {off}");
+        assert!(off > 0.0 && off < 0.02, "{family}, {head:?}: {off}");
         assert_eq!(fast, logits(Precision::Int8));
     }
 }
@@ -351,7 +356,7 @@ fn eight_bits_are_near_and_repeat() {
 #[test]
 fn gradients_add_up_until_a_step_takes_them() {
     for (engine, make) in engines() {
-        let mut learner = build(make, "bert", Pooling::First);
+        let mut learner = build(make, "bert", MLP);
         let pass = |learner: &mut dyn Learner| {
             let logits = learner.forward(&ragged(), None).unwrap();
             learner.backward(&loss(&logits).1).unwrap();
@@ -377,14 +382,14 @@ fn gradients_add_up_until_a_step_takes_them() {
 fn a_restored_learner_continues_bit_for_bit() {
     // The state is F32, so this holds only for engines that train in F32.
     for (engine, make) in &engines()[1..] {
-        let mut first = build(*make, "distilbert", Pooling::First);
+        let mut first = build(*make, "distilbert", MLP);
         let step = |learner: &mut dyn Learner, number: u64| {
             let logits = learner.forward(&ragged(), Some(Dropout::new(1, number))).unwrap();
             learner.backward(&loss(&logits).1).unwrap();
             learner.step(update(number)).unwrap();
         };
         (1..3).for_each(|number| step(&mut *first, number));
-        let mut second = build(*make, "distilbert", Pooling::First);
+        let mut second = build(*make, "distilbert", MLP);
         second.restore(&first.state().unwrap()).unwrap();
         (3..5).for_each(|number| step(&mut *first, number));
         (3..5).for_each(|number| step(&mut *second, number));
@@ -410,7 +415,7 @@ fn hidden_states_equal_those_of_candle_transformers() {
     let [ids, mask] = ["ids", "mask"].map(|name| expected[name].to_dtype(DType::U32).unwrap());
     let theirs = stock.forward(&ids, &ids.zeros_like().unwrap(), Some(&mask)).unwrap();
     let rows = rows(&texts(&expected));
-    let spec = spec("bert", Pooling::First);
+    let spec = spec("bert", MLP);
     let ours = network(spec, tensors("bert"), &Device::Cpu, Precision::F32)
         .unwrap()
         .hidden(&rows)

@@ -128,7 +128,7 @@ fn logits_equal_pytorchs() {
 }
 
 #[test]
-fn every_activation_and_pooling_agrees_with_predict() {
+fn every_activation_and_head_agrees_with_predict() {
     for (name, key) in [("distilbert", "activation"), ("bert", "hidden_act")] {
         let tokenizer = json(&fixture(name).join("tokenizer.json"));
         let vocabulary = &tokenizer["model"]["vocab"];
@@ -139,9 +139,10 @@ fn every_activation_and_pooling_agrees_with_predict() {
         };
         let texts = TEXTS.map(ids);
         for activation in ["gelu", "gelu_new", "relu", "silu"] {
-            for pooling in ["first", "mean"] {
+            for (head, pooling) in [("mlp", "first"), ("mlp", "mean"), ("linear", "mean")] {
                 let temp = tempfile::tempdir().unwrap();
-                let changes = [(key, activation), ("promptmix_pooling", pooling)];
+                let changes =
+                    [(key, activation), ("promptmix_head", head), ("promptmix_pooling", pooling)];
                 let student = changed(temp.path(), name, &changes);
                 let labels = json(&student.join("config.json"));
                 let label = |class: usize| labels["id2label"][class.to_string()].as_str().unwrap();
@@ -155,7 +156,7 @@ fn every_activation_and_pooling_agrees_with_predict() {
                     let row: Value = serde_json::from_str(line).unwrap();
                     for (class, found) in softmax(logits).into_iter().enumerate() {
                         let wanted = row["probabilities"][label(class)].as_f64().unwrap();
-                        let message = format!("{name} {activation} {pooling}: {found} in {line}");
+                        let message = format!("{name} {activation} {head} {pooling}: {found} in {line}");
                         assert!((found - wanted).abs() < 1e-5, "{message}");
                     }
                 }

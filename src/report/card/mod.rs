@@ -15,7 +15,7 @@ use crate::{
     eval::Interval,
     report,
     student::{
-        Architecture, Pooling,
+        Architecture, Head, Pooling,
         export::{Checks, Facts, Format},
     },
 };
@@ -79,7 +79,8 @@ impl Card<'_> {
                     sha256 => facts.sha256,
                 },
                 positions => facts.positions,
-                mean => facts.pooling == Pooling::Mean,
+                mean => facts.head.pooling() == Pooling::Mean,
+                linear => facts.head == Head::Linear,
                 temperature => facts.temperature,
                 classes => self.classes(),
                 described => self.descriptions && self.run.is_some(),

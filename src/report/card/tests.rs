@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::Settings,
     report::sample,
-    student::export::Compared,
+    student::{Head, export::Compared},
     task::{Class, LabelledText, Task},
     teacher::TeacherIdentity,
 };
@@ -69,7 +69,7 @@ fn facts() -> Facts {
         vocabulary: 30_522,
         parameters: 66_958_086,
         labels: vec!["a|b".into(), "other".into()],
-        pooling: Pooling::First,
+        head: Head::Mlp(Pooling::First),
         max_length: 50,
         positions: 512,
         temperature: None,
@@ -162,7 +162,7 @@ fn unknown_facts_are_called_unknown() {
 
     record.report = None;
     record.imported = true;
-    facts.pooling = Pooling::Mean;
+    facts.head = Head::Mlp(Pooling::Mean);
     facts.temperature = Some(1.25);
     let base = Base { sha256: None, repo: Some("distilbert/base".into()), ..base };
     let text = card(&facts, &checks, Some((&record, &base))).render();
@@ -179,4 +179,15 @@ fn unknown_facts_are_called_unknown() {
         assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
     }
     assert!(!text.contains("from transformers import") && !text.contains('%'), "{text}");
+    assert!(!text.contains("Head:"), "{text}");
+
+    facts.head = Head::Linear;
+    let text = card(&facts, &checks, Some((&record, &base))).render();
+    for wanted in [
+        "Pooling: mean over all tokens. Head: one dense layer over the pooled vector, scaled to unit length.\n\n## Scores",
+        "random weights over the first token:\nits predictions would be wrong. Use promptmix or `model.onnx`.",
+    ] {
+        assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
+    }
+    assert!(!text.contains("from transformers import"), "{text}");
 }

@@ -2,7 +2,7 @@
 //! size.
 
 use super::{Kind, Measure, StudentBenchReport};
-use crate::student::{BaseModel, Pooling, model_spec::ModelSpec};
+use crate::student::{BaseModel, model_spec::ModelSpec};
 
 /// Floating-point operations per second and core of a recent CPU on small networks: a rough guess,
 /// and reported as one, for students that `bench` has not measured.
@@ -37,7 +37,7 @@ pub(crate) fn estimate(
     if let Some(seconds) = report.and_then(|report| by_report(report, planned)) {
         return Estimate { seconds, measured: true };
     }
-    let spec = ModelSpec::new(base.config(), Pooling::First, 0);
+    let spec = ModelSpec::encoder(base.config());
     // Embedding look-ups take no multiplications.
     let dense = (spec.parameters() - spec.words_kept * spec.hidden) as f64;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use estimate::{Estimate, Planned, estimate};
 
 use super::{
-    BaseModel, Classifier, Corpus, Example, Parallelism, Pooling, Precision, Result, StudentError,
-    TrainSettings, Training, model_spec::ModelSpec, run_parallel,
+    BaseModel, Classifier, Corpus, Example, Head, Parallelism, Pooling, Precision, Result,
+    StudentError, TrainSettings, Training, model_spec::ModelSpec, run_parallel,
 };
 use crate::{auto::Auto, hint::one_line, memory};
 
@@ -181,7 +181,8 @@ pub(crate) fn bench(
         .num_threads(threads)
         .build()
         .map_err(|error| StudentError::training(one_line(&error)))?;
-    let parameters = ModelSpec::new(base.config(), Pooling::First, labels.len()).parameters();
+    let parameters =
+        ModelSpec::new(base.config(), Head::Mlp(Pooling::First), labels.len()).parameters();
     let max_length = workload.equal_length.unwrap_or(workload.max_length);
     let bench = Bench { base, labels, examples, workload, threads, max_length };
     let mut peak_memory_bytes = memory::peak();

@@ -1,7 +1,7 @@
 //! Sentence embeddings: the mean of a pretrained encoder's last hidden states.
 
 use super::{
-    super::{BaseModel, Pooling, Precision, Result, engine::network, network::Network},
+    super::{BaseModel, Precision, Result, engine::network, network::Network},
     run,
 };
 use crate::student::model_spec::ModelSpec;
@@ -16,7 +16,7 @@ impl SentenceEncoder {
     /// The encoder of `base`, on its device.
     pub(crate) fn new(base: &BaseModel) -> Result<Self> {
         let inner = &*base.inner;
-        let spec = ModelSpec::new(&inner.config, Pooling::Mean, 0);
+        let spec = ModelSpec::encoder(&inner.config);
         let source = inner.checkpoint.clone();
         let network = network(spec, source, &inner.device, Precision::F32)?;
         Ok(Self { base: base.clone(), network })

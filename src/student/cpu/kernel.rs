@@ -63,7 +63,7 @@ thread_local! {
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
-pub(super) enum Init<'a> {
+pub(in crate::student) enum Init<'a> {
     /// Zero: the destination is overwritten.
     Zero,
     /// The destination's current numbers.

@@ -12,7 +12,10 @@ use super::{
     arith,
     pages::zeros,
 };
-use crate::student::{model_spec::ModelSpec, packed_batch::PackedBatch};
+use crate::student::{
+    model_spec::{HeadActivation, HeadParts, ModelSpec},
+    packed_batch::PackedBatch,
+};
 
 /// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
 #[derive(Debug, Clone)]
@@ -41,6 +44,21 @@ pub(super) struct Layer {
     pub norm: Norm,
 }
 
+/// The classification head.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub hidden: Hidden,
+    pub classifier: Linear,
+}
+
+/// What a head does with the pooled vectors before its classifier.
+#[derive(Debug, Clone)]
+pub(super) enum Hidden {
+    Dense(Linear, HeadActivation),
+    /// Scales each to unit length.
+    Normalise,
+}
+
 /// Which weights a layout has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Contents {
@@ -60,8 +78,8 @@ pub(super) struct Layout {
     pub types: Option<Range<usize>>,
     pub embedding_norm: Norm,
     pub layers: Vec<Layer>,
-    /// The head's two dense layers, where the network has a head.
-    pub head: Option<[Linear; 2]>,
+    /// Where the network has one.
+    pub head: Option<Head>,
     /// All tables: their gradients are accumulated row by row, all others are overwritten.
     pub tables: Range<usize>,
     /// Weights before this index decay.
@@ -97,8 +115,11 @@ impl Layout {
             })
             .collect();
         let head = with_head.then(|| {
-            let dense = allocator.matrix(&[&spec.dense], width, width);
-            [dense, allocator.matrix(&[&spec.classifier], spec.classes, width)]
+            let dense = match &spec.head {
+                HeadParts::Mlp { dense, .. } => allocator.matrix(&[dense], width, width),
+                HeadParts::Linear => 0..0,
+            };
+            (dense, allocator.matrix(&[&spec.classifier], spec.classes, width))
         });
         let decayed = allocator.len;
         let embedding_norm = allocator.norm(&spec.embedding_norm, width);
@@ -120,10 +141,14 @@ impl Layout {
                 norm: allocator.norm(&layer.norm, width),
             })
             .collect();
-        let head = head.map(|[dense, classifier]| {
-            let dense = allocator.linear(&[&spec.dense], dense, width, width);
-            let classes = spec.classes;
-            [dense, allocator.linear(&[&spec.classifier], classifier, classes, width)]
+        let head = head.map(|(matrix, classifier)| Head {
+            hidden: match &spec.head {
+                HeadParts::Mlp { dense, activation, .. } => {
+                    Hidden::Dense(allocator.linear(&[dense], matrix, width, width), *activation)
+                }
+                HeadParts::Linear => Hidden::Normalise,
+            },
+            classifier: allocator.linear(&[&spec.classifier], classifier, spec.classes, width),
         });
         Self {
             words,
@@ -230,8 +255,8 @@ impl Allocator {
 mod tests {
     use candle_core::Device;
 
-    use super::super::super::{BaseModel, Pooling, parity::fixture};
-    use super::*;
+    use super::super::super::{BaseModel, Head, Pooling, parity::fixture};
+    use super::{Contents, Layout, ModelSpec};
     use crate::student::model_spec::TensorSpec;
 
     /// Whether `layout` holds exactly the tensors of `wanted`, in any order.
@@ -249,10 +274,12 @@ mod tests {
     fn a_layout_holds_every_tensor_once() {
         for family in ["distilbert", "bert"] {
             let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-            let spec = ModelSpec::new(base.config(), Pooling::First, 3);
-            let layout = Layout::new(&spec, Contents::All);
-            assert!(holds(&layout, &spec.tensors()));
-            assert_eq!(layout.len, spec.parameters());
+            for head in [Head::Mlp(Pooling::First), Head::Linear] {
+                let spec = ModelSpec::new(base.config(), head, 3);
+                let layout = Layout::new(&spec, Contents::All);
+                assert!(holds(&layout, &spec.tensors()));
+                assert_eq!(layout.len, spec.parameters());
+            }
         }
     }
 }

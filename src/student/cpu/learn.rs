@@ -13,17 +13,15 @@ use super::{
         network::{Learner, Slot, Source, State, Update},
         optimizer::Factors,
     },
-    Buffer, activate_head,
+    Buffer,
     arith::{self, AdamStep},
+    head::{pool, pooled_rows},
     layer::{self, Activations, CHUNK, Dense, F32Layers, Gradients, Masks, Norm, Scratch},
-    layout::{Contents, Layout},
-    pages, pool, pooled_rows,
+    layout::{Contents, Head, Layout},
+    pages,
     product::Init,
 };
-use crate::student::{
-    model_spec::{HeadActivation, ModelSpec},
-    packed_batch::PackedBatch,
-};
+use crate::student::{model_spec::ModelSpec, packed_batch::PackedBatch};
 
 /// The network with its optimiser.
 pub(in crate::student) struct CpuLearner {
@@ -49,9 +47,9 @@ struct Pass {
     /// Input of each layer, and the output of the last.
     states: Vec<Buffer>,
     layers: Vec<Activations>,
-    /// `[texts, width]`: pooled; after the head's first layer; after dropout.
+    /// `[texts, width]`: pooled; the head's features; after dropout.
     pooled: Buffer,
-    active: Buffer,
+    features: Buffer,
     dropped: Buffer,
     grad: Buffer,
     other: Buffer,
@@ -81,7 +79,7 @@ impl CpuLearner {
         })
     }
 
-    fn head(&self) -> Result<&[super::layout::Linear; 2]> {
+    fn head(&self) -> Result<&Head> {
         self.layout
             .head
             .as_ref()
@@ -113,7 +111,7 @@ impl PassDropout<'_> {
     }
 
     fn head(self) -> Mask {
-        self.at(Site::Head, self.spec.head_dropout)
+        self.at(Site::Head, self.spec.head_dropout())
     }
 
     fn layer(self, layer: usize) -> Masks {
@@ -127,7 +125,7 @@ impl PassDropout<'_> {
 
 impl Learner for CpuLearner {
     fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>> {
-        let [dense, classifier] = self.head()?.clone();
+        let head = self.head()?.clone();
         let Self { spec, layout, weights, pass, .. } = self;
         let drops = PassDropout { dropout, spec };
         let (width, shape) = (spec.hidden, spec.shape());
@@ -160,19 +158,18 @@ impl Learner for CpuLearner {
 
         let hidden = pass.states[layout.layers.len()].of(len);
         let pooled = pass.pooled.of(rows.texts() * width);
-        pool(spec.pooling, rows, hidden, pooled);
-        let active = pass.active.of(pooled.len());
-        Dense::of(&dense, weights).forward(pooled, active);
-        activate_head(spec.head_activation, active);
-        let dropped = pass.dropped.of(active.len());
-        arith::masked(drops.head(), 0, active, dropped);
+        pool(spec.pooling(), rows, hidden, pooled);
+        let features = pass.features.of(pooled.len());
+        head.forward(weights, pooled, features);
+        let dropped = pass.dropped.of(features.len());
+        arith::masked(drops.head(), 0, features, dropped);
         let mut logits = vec![0f32; rows.texts() * spec.classes];
-        Dense::of(&classifier, weights).forward(dropped, &mut logits);
+        Dense::of(&head.classifier, weights).forward(dropped, &mut logits);
         Ok(logits)
     }
 
     fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
-        let [dense, classifier] = self.head()?.clone();
+        let head = self.head()?.clone();
         let Self { spec, layout, weights, gradients, pass, gathered, .. } = self;
         let init = match std::mem::replace(gathered, true) {
             true => Init::Current,
@@ -188,24 +185,18 @@ impl Learner for CpuLearner {
         let (width, shape) = (spec.hidden, spec.shape());
         let (texts, len) = (pass.rows.texts() * width, pass.rows.tokens() * width);
 
-        gradients.dense(&classifier, pass.dropped.of(texts), dlogits);
-        let inner = pass.other.of(texts);
-        Dense::of(&classifier, weights).backward(dlogits, inner, Init::Zero);
-        arith::mask(drops.head(), 0, inner);
-        for (grad, &active) in inner.iter_mut().zip(&*pass.active.of(texts)) {
-            *grad *= match spec.head_activation {
-                HeadActivation::Relu => f32::from(u8::from(active > 0.0)),
-                HeadActivation::Tanh => 1.0 - active * active,
-            };
-        }
-        gradients.dense(&dense, pass.pooled.of(texts), inner);
+        gradients.dense(&head.classifier, pass.dropped.of(texts), dlogits);
+        let dfeatures = pass.other.of(texts);
+        Dense::of(&head.classifier, weights).backward(dlogits, dfeatures, Init::Zero);
+        arith::mask(drops.head(), 0, dfeatures);
+        let (pooled, features) = (pass.pooled.of(texts), pass.features.of(texts));
         let dpooled = pass.dropped.of(texts);
-        Dense::of(&dense, weights).backward(inner, dpooled, Init::Zero);
+        head.backward(weights, &mut gradients, pooled, features, dfeatures, dpooled);
 
         let grad = pass.grad.of(len);
         grad.fill(0.0);
         for (span, dpooled) in pass.rows.spans().zip(dpooled.chunks_exact(width)) {
-            let (rows, share) = pooled_rows(spec.pooling, span);
+            let (rows, share) = pooled_rows(spec.pooling(), span);
             for grad in grad[rows.start * width..rows.end * width].chunks_exact_mut(width) {
                 grad.iter_mut().zip(dpooled).for_each(|(grad, dpooled)| *grad = dpooled * share);
             }

@@ -14,11 +14,13 @@
 //! | `pages` | memory for long buffers |
 //! | `attention` | attention of each text and head |
 //! | `layer` | dense layer, norm and transformer layer, forward and backward |
+//! | `head` | pooling and the classification head, forward and backward |
 //! | `predict` | inference, in F32 or 8 bits |
 //! | `learn` | training |
 
 mod arith;
 mod attention;
+mod head;
 mod kernel;
 mod layer;
 mod layout;
@@ -27,17 +29,12 @@ mod pages;
 mod predict;
 mod product;
 
-use std::ops::Range;
-
-use super::{
-    Pooling,
-    model_spec::{HeadActivation, ModelSpec},
-    packed_batch::PackedBatch,
-};
+use super::model_spec::ModelSpec;
 
 pub(super) use learn::CpuLearner;
 pub(super) use predict::CpuNetwork;
 pub(crate) use predict::Precision;
+pub(super) use product::{Init as ProductInit, Matrix, Target, product};
 
 /// A buffer that is reused for every batch and grows to the largest.
 #[derive(Default)]
@@ -63,35 +60,5 @@ impl ModelSpec {
             activation: self.activation,
             eps: self.layer_norm_eps,
         }
-    }
-}
-
-/// The rows that are pooled into a text's vector, and the weight of each.
-fn pooled_rows(pooling: Pooling, span: Range<usize>) -> (Range<usize>, f32) {
-    match pooling {
-        Pooling::First => (span.start..span.end.min(span.start + 1), 1.0),
-        Pooling::Mean => (span.clone(), 1.0 / span.len().max(1) as f32),
-    }
-}
-
-/// One vector per text, `[texts, width]`, from hidden states `[tokens, width]`.
-fn pool(pooling: Pooling, rows: &PackedBatch, hidden: &[f32], out: &mut [f32]) {
-    let width = hidden.len() / rows.tokens().max(1);
-    out.fill(0.0);
-    for (span, out) in rows.spans().zip(out.chunks_exact_mut(width.max(1))) {
-        let (rows, share) = pooled_rows(pooling, span);
-        for hidden in hidden[rows.start * width..rows.end * width].chunks_exact(width) {
-            arith::add(hidden, out);
-        }
-        out.iter_mut().for_each(|value| *value *= share);
-    }
-}
-
-/// The activation between the head's dense layers, in place.
-fn activate_head(kind: HeadActivation, x: &mut [f32]) {
-    match kind {
-        // Not `max`, which swallows NaN.
-        HeadActivation::Relu => x.iter_mut().filter(|x| **x < 0.0).for_each(|x| *x = 0.0),
-        HeadActivation::Tanh => x.iter_mut().for_each(|x| *x = x.tanh()),
     }
 }

@@ -9,10 +9,10 @@ use super::{
         network::{Network, Source},
         quantised::{QuantisedActivations, QuantisedDense},
     },
-    Buffer, activate_head,
+    Buffer,
+    head::pool,
     layer::{self, Activations, Dense, DenseLayers, F32Layers, Masks, Norm},
     layout::{self, Contents, Layout},
-    pool,
 };
 use crate::student::{
     model_spec::{LayerParts, ModelSpec},
@@ -184,14 +184,12 @@ impl Network for CpuNetwork {
     fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
         let Some(head) = &self.layout.head else { return Ok(Vec::new()) };
         self.with_hidden(rows, |hidden| {
-            let [dense, classifier] = head.each_ref().map(|at| Dense::of(at, &self.weights));
             let mut pooled = vec![0f32; rows.texts() * self.spec.hidden];
-            pool(self.spec.pooling, rows, hidden, &mut pooled);
-            let mut inner = vec![0f32; pooled.len()];
-            dense.forward(&pooled, &mut inner);
-            activate_head(self.spec.head_activation, &mut inner);
+            pool(self.spec.pooling(), rows, hidden, &mut pooled);
+            let mut features = vec![0f32; pooled.len()];
+            head.forward(&self.weights, &pooled, &mut features);
             let mut logits = vec![0f32; rows.texts() * self.spec.classes];
-            classifier.forward(&inner, &mut logits);
+            Dense::of(&head.classifier, &self.weights).forward(&features, &mut logits);
             logits
         })
     }

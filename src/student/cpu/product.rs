@@ -10,12 +10,12 @@ use std::ops::Range;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
-pub(super) use super::kernel::Init;
+pub(in crate::student) use super::kernel::Init;
 use super::kernel::{self, View};
 
 /// A view of a matrix: `rows` by `columns`, with the strides of both.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(in crate::student) struct Matrix<'a> {
     values: &'a [f32],
     pub rows: usize,
     pub columns: usize,
@@ -25,7 +25,7 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// Contiguous rows of `columns` numbers.
-    pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
+    pub(in crate::student) fn new(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len() / columns.max(1);
         Self { values, rows, columns, row_step: columns, column_step: 1 }
     }
@@ -36,7 +36,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The transposed view.
-    pub(super) fn transposed(self) -> Self {
+    pub(in crate::student) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -61,7 +61,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// The destination of a product: rows that begin `step` numbers apart, borrowed exclusively.
-pub(super) struct Target<'a> {
+pub(in crate::student) struct Target<'a> {
     start: *mut f32,
     len: usize,
     step: usize,
@@ -70,7 +70,7 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// Contiguous rows of `columns` numbers.
-    pub(super) fn new(values: &'a mut [f32], columns: usize) -> Self {
+    pub(in crate::student) fn new(values: &'a mut [f32], columns: usize) -> Self {
         Self::strided(values, columns)
     }
 
@@ -128,7 +128,7 @@ const GRAIN: usize = 64;
 const MIN_PART: usize = 2 * GRAIN;
 
 /// Matrix product `a · b` into `target`, by all threads of the current pool.
-pub(super) fn product(a: Matrix, b: Matrix, target: Target, init: Init) {
+pub(in crate::student) fn product(a: Matrix, b: Matrix, target: Target, init: Init) {
     share(a, b, target, init, multiply);
 }
 

@@ -22,7 +22,7 @@ use candle_core::Device;
 
 use super::{
     Classifier, StudentError,
-    config::{Architecture, Config, Pooling, TEMPERATURE_KEY},
+    config::{Architecture, Config, Head, Pooling, TEMPERATURE_KEY},
     model_spec::ModelSpec,
     weights::Checkpoint,
 };
@@ -138,8 +138,8 @@ pub(crate) struct Facts {
     pub parameters: usize,
     /// The classes, in the order of the logits.
     pub labels: Vec<String>,
-    /// How a text's hidden vectors are pooled.
-    pub pooling: Pooling,
+    /// What follows the encoder.
+    pub head: Head,
     /// Tokens to which a text is truncated.
     pub max_length: usize,
     /// Rows of the position table.
@@ -207,7 +207,7 @@ impl Draft {
                 vocabulary: config.vocab_size,
                 parameters: 0,
                 labels: classifier.labels().to_vec(),
-                pooling: config.pooling,
+                head: config.head,
                 max_length: config.max_length.unwrap_or(config.max_positions),
                 positions: config.max_positions,
                 temperature: config.raw.get(TEMPERATURE_KEY).and_then(serde_json::Value::as_f64),
@@ -239,7 +239,7 @@ impl Draft {
     fn spec(&self) -> Result<ModelSpec, ExportError> {
         let config = read(&self.folder.join("config.json"))?;
         let config = Config::parse(&config, &self.folder.display().to_string())?;
-        Ok(ModelSpec::new(&config, self.facts.pooling, self.facts.labels.len()))
+        Ok(ModelSpec::new(&config, self.facts.head, self.facts.labels.len()))
     }
 
     /// The properties of the classifier.
@@ -332,13 +332,21 @@ impl Drop for TempFolder {
 /// What users of the ONNX file need beside its inputs, for its metadata.
 fn metadata(facts: &Facts) -> Vec<(&'static str, String)> {
     let labels = serde_json::Value::from(facts.labels.clone()).to_string();
-    let pooling = match facts.pooling {
+    let head = match facts.head {
+        Head::Mlp(_) => "mlp",
+        Head::Linear => "linear",
+    };
+    let pooling = match facts.head.pooling() {
         Pooling::First => "first",
         Pooling::Mean => "mean",
     };
     let length = facts.max_length.to_string();
-    let mut metadata =
-        vec![("labels", labels), ("max_length", length), ("pooling", pooling.into())];
+    let mut metadata = vec![
+        ("labels", labels),
+        ("max_length", length),
+        ("head", head.into()),
+        ("pooling", pooling.into()),
+    ];
     metadata.extend(facts.temperature.map(|value| ("temperature", value.to_string())));
     metadata
 }

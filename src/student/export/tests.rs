@@ -32,12 +32,16 @@ fn names(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_activation_and_pooling_passes_the_checks() {
+fn every_activation_and_head_passes_the_checks() {
     for (name, key) in [("distilbert", "activation"), ("bert", "hidden_act")] {
         for activation in ["gelu", "gelu_new", "relu", "silu"] {
-            for pooling in ["first", "mean"] {
+            for (head, pooling) in [("mlp", "first"), ("mlp", "mean"), ("linear", "mean")] {
                 let temp = tempfile::tempdir().unwrap();
-                let changes = [(key, activation.into()), ("promptmix_pooling", pooling.into())];
+                let changes = [
+                    (key, activation.into()),
+                    ("promptmix_head", head.into()),
+                    ("promptmix_pooling", pooling.into()),
+                ];
                 let student = changed(temp.path(), name, &changes);
                 let draft = Draft::write(&student, &temp.path().join("out"), Format::All).unwrap();
                 let checks = draft.check(&["where is my lost card ?".to_owned()]).unwrap();

@@ -15,7 +15,7 @@ use super::{
     },
     padded_batch::PaddedBatch,
 };
-use crate::student::model_spec::{HeadActivation, LayerParts, ModelSpec};
+use crate::student::model_spec::{HeadActivation, HeadParts, LayerParts, MIN_NORM, ModelSpec};
 
 /// Tensors by their full Hugging Face names.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
@@ -117,13 +117,27 @@ impl Pass<'_> {
     /// One score per class, `[texts, classes]`.
     pub(super) fn logits(&self) -> Result<Tensor> {
         let Self { spec, padded, .. } = self;
-        let x = self.dense(&spec.dense, &padded.pool(&self.hidden()?, spec.pooling)?)?;
-        let x = match spec.head_activation {
-            // Not `relu`, a maximum, which swallows NaN.
-            HeadActivation::Relu => (&x * x.ge(0f32)?.to_dtype(x.dtype())?)?,
-            HeadActivation::Tanh => x.tanh()?,
+        let pooled = padded.pool(&self.hidden()?, spec.pooling())?;
+        let x = match &spec.head {
+            HeadParts::Mlp { dense, activation, .. } => {
+                let x = self.dense(dense, &pooled)?;
+                match activation {
+                    // Not `relu`, a maximum, which swallows NaN.
+                    HeadActivation::Relu => (&x * x.ge(0f32)?.to_dtype(x.dtype())?)?,
+                    HeadActivation::Tanh => x.tanh()?,
+                }
+            }
+            HeadParts::Linear => normalise(&pooled)?,
         };
-        let x = padded.drop_texts(x, self.mask(Site::Head, spec.head_dropout))?;
+        let x = padded.drop_texts(x, self.mask(Site::Head, spec.head_dropout()))?;
         self.dense(&spec.classifier, &x)
     }
+}
+
+/// Divides each row by its Euclidean norm, at least [`MIN_NORM`].
+fn normalise(x: &Tensor) -> Result<Tensor> {
+    // The bound is on the square: the slope of a root is infinite at 0.
+    let least = f64::from(MIN_NORM) * f64::from(MIN_NORM);
+    let norm = x.sqr()?.sum_keepdim(D::Minus1)?.maximum(least)?.sqrt()?;
+    Ok(x.broadcast_div(&norm)?)
 }

@@ -1,4 +1,4 @@
-//! The initial weights of a training: a pretrained encoder with a reduced word table under a fresh
+//! The initial weights of a training: a pretrained encoder with a reduced word table under a new
 //! head; and the way back to a complete checkpoint.
 //!
 //! **Only words that occur are trained.** A word that no example contains has no gradient: AdamW
@@ -9,14 +9,74 @@
 use std::collections::BTreeMap;
 
 use rand_distr::{Distribution, Normal};
+use serde::Serialize;
 
 use crate::{
     rng::Rng,
-    student::{Result, StudentError, error::Fault, model_spec::ModelSpec, network::Source},
+    student::{
+        Result, StudentError,
+        error::Fault,
+        model_spec::{HeadParts, ModelSpec},
+        network::Source,
+        weights::Checkpoint,
+    },
 };
 
 /// Weights by name.
 pub(crate) type Weights = BTreeMap<String, Vec<f32>>;
+
+/// The initial weights of a linear head.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct LinearHead {
+    /// `[classes, hidden]`.
+    pub weight: Vec<f32>,
+    /// `[classes]`.
+    pub bias: Vec<f32>,
+}
+
+/// The weights of the head that `base` lacks: those `given`; or drawn with `seed`, weights from
+/// Normal(0, `range`), biases zero.
+///
+/// # Errors
+/// `range` is not a standard deviation; a head is given that is not the network's.
+pub(super) fn fresh_head(
+    base: &Checkpoint,
+    spec: &ModelSpec,
+    given: Option<&LinearHead>,
+    range: f64,
+    seed: u64,
+) -> Result<Weights> {
+    let classifier = spec.classifier_tensors();
+    if let Some(LinearHead { weight, bias }) = given {
+        let sizes = classifier.iter().map(|wanted| wanted.shape.iter().product::<usize>());
+        if !matches!(spec.head, HeadParts::Linear) || !sizes.eq([weight.len(), bias.len()]) {
+            return Err(StudentError::bug("the initial head is not that of the network"));
+        }
+        let names = classifier.into_iter().map(|wanted| wanted.name);
+        return Ok(names.zip([weight.clone(), bias.clone()]).collect());
+    }
+    let normal = Normal::new(0.0, range).map_err(|error| {
+        StudentError::Training(Fault::with_hint(
+            format!("initializer_range is {range}: {error}"),
+            "correct initializer_range in the student's config.json; 0.02 is usual",
+        ))
+    })?;
+    let mut fresh = Weights::new();
+    let dense = spec.dense_tensors();
+    let has_dense = dense.iter().all(|wanted| base.holds(&wanted.name));
+    for (item, part) in [dense, classifier].into_iter().enumerate().skip(usize::from(has_dense)) {
+        let mut rng = Rng::for_item(seed, "student-head", item as u64);
+        for tensor in part {
+            let len = tensor.shape.iter().product();
+            let values = match tensor.shape.len() {
+                1 => vec![0.0; len],
+                _ => (0..len).map(|_| normal.sample(&mut rng) as f32).collect(),
+            };
+            fresh.insert(tensor.name, values);
+        }
+    }
+    Ok(fresh)
+}
 
 /// The initial weights of a training.
 pub(crate) struct InitialWeights<'a> {
@@ -30,47 +90,21 @@ pub(crate) struct InitialWeights<'a> {
 }
 
 impl<'a> InitialWeights<'a> {
-    /// A fresh classifier, drawn with `seed`, over the weights of `base`; its first dense layer is
-    /// drawn too unless `has_dense`. Weights come from Normal(0, `range`), biases are zero.
-    ///
-    /// Renumbers `ids` to the rows of the reduced table, and adjusts `spec` to its size.
-    ///
-    /// # Errors
-    /// `range` is not a standard deviation.
+    /// The weights of `base` under a `fresh` head. Renumbers `ids` to the rows of the reduced word
+    /// table, and adjusts `spec` to its size.
     pub(super) fn new(
         base: &'a dyn Source,
-        has_dense: bool,
-        range: f64,
-        seed: u64,
+        fresh: Weights,
         spec: &mut ModelSpec,
         ids: &mut [Vec<u32>],
-    ) -> Result<Self> {
-        let normal = Normal::new(0.0, range).map_err(|error| {
-            StudentError::Training(Fault::with_hint(
-                format!("initializer_range is {range}: {error}"),
-                "correct initializer_range in the student's config.json; 0.02 is usual",
-            ))
-        })?;
-        let mut fresh = Weights::new();
-        let heads = [spec.dense_tensors(), spec.classifier_tensors()];
-        for (item, head) in heads.into_iter().enumerate().skip(usize::from(has_dense)) {
-            let mut rng = Rng::for_item(seed, "student-head", item as u64);
-            for tensor in head {
-                let len = tensor.shape.iter().product();
-                let values = match tensor.shape.len() {
-                    1 => vec![0.0; len],
-                    _ => (0..len).map(|_| normal.sample(&mut rng) as f32).collect(),
-                };
-                fresh.insert(tensor.name, values);
-            }
-        }
+    ) -> Self {
         let mut kept = ids.iter().flatten().copied().collect::<Vec<_>>();
         kept.sort_unstable();
         kept.dedup();
         let new_id = |id: &u32| kept.partition_point(|kept| kept < id) as u32;
         ids.iter_mut().flatten().for_each(|id| *id = new_id(id));
         spec.words_kept = kept.len();
-        Ok(Self { base, fresh, words: spec.words.clone(), kept })
+        Self { base, fresh, words: spec.words.clone(), kept }
     }
 
     /// Puts the trained rows back into the whole table of `vocabulary` rows, and multiplies the

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::{
         hint::Hint,
-        student::{Config, Pooling},
+        student::{Config, Head, Pooling},
     };
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
             "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
             "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu"}"#;
         let config = Config::parse(config, "test").unwrap();
-        let mut spec = ModelSpec::new(&config, Pooling::First, 2);
+        let mut spec = ModelSpec::new(&config, Head::Mlp(Pooling::First), 2);
         assert_eq!(spec.parameters(), 109_483_778);
         let still = estimate(&spec, 30_522, 0, &[]);
         assert_eq!(still, 109_483_778 * 4 * 5);

@@ -6,6 +6,8 @@
 //! | `plan` | validation split, stages, epochs, steps |
 //! | `loss` | loss and gradient of an example |
 //! | `init` | initial weights: fresh head, reduced word table |
+//! | `choice` | whether fine-tuning pays, by examples that are held out |
+//! | `start` | where a linear head starts: a logistic regression on frozen embeddings |
 //! | `train_loop` | batches, steps, epochs, stages |
 //! | `snapshot` | a training's exact state on disk |
 //! | `memory_estimate` | the memory that a training takes |
@@ -16,6 +18,7 @@
 //! a pass, the fresh head, the validation split), so a training is reproducible on the same
 //! machine, and one that is interrupted and resumed ends with the same weights.
 
+mod choice;
 mod corpus;
 mod init;
 mod length;
@@ -24,26 +27,36 @@ mod memory_estimate;
 mod plan;
 mod settings;
 mod snapshot;
+mod start;
 #[cfg(test)]
 mod tests;
 mod train_loop;
 
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BaseModel, Classifier, Result, StudentError, Temperature, calibrate, engine::learner,
-    error::Fault, model_spec::ModelSpec,
+    BaseModel, Classifier, Head, HeadKind, Pooling, Result, StudentError, Temperature,
+    base::Inner,
+    calibrate,
+    engine::learner,
+    error::Fault,
+    model_spec::{ModelSpec, TensorSpec},
+    network::Source,
 };
 use crate::memory;
+pub(crate) use choice::Choice;
 pub(crate) use corpus::Corpus;
-use init::InitialWeights;
+pub(crate) use init::LinearHead;
+use init::{InitialWeights, Weights};
 pub(crate) use length::TokenLengths;
 use plan::Plan;
-pub(crate) use settings::{ClassWeights, Loss, OutOfRange, Stages, TrainSettings};
+pub(crate) use settings::{ClassWeights, FineTune, Loss, OutOfRange, Stages, TrainSettings};
 pub(crate) use snapshot::Snapshots;
 use snapshot::{Progress, Snapshot, SnapshotStore};
+use start::Frozen;
 use train_loop::TrainLoop;
 
 /// A text with its class.
@@ -123,6 +136,8 @@ pub(crate) struct TrainOutcome {
     pub validation: Option<Validation>,
     /// Every epoch.
     pub history: Vec<Epoch>,
+    /// What decided whether the encoder was fine-tuned, if that was open.
+    pub choice: Option<Choice>,
 }
 
 /// A training to run.
@@ -135,6 +150,8 @@ pub(crate) struct Training<'a> {
     /// The training data, validation examples included.
     pub examples: &'a [Example],
     pub settings: &'a TrainSettings,
+    /// The head to begin with, for settings with a linear one; `None` draws it at random.
+    pub head: Option<LinearHead>,
     /// Seed of the order, the dropout, the fresh head and the validation split.
     pub seed: u64,
     /// Texts that are already tokenised.
@@ -152,7 +169,7 @@ pub(crate) fn max_memory_estimate(
     settings: &TrainSettings,
 ) -> u64 {
     let config = base.config();
-    let spec = ModelSpec::new(config, settings.pooling, classes);
+    let spec = ModelSpec::new(config, settings.head(), classes);
     let lengths = vec![settings.limit(base); settings.rows_per_pass()];
     memory_estimate::estimate(&spec, config.vocab_size, copies(settings, true), &lengths)
 }
@@ -161,7 +178,7 @@ pub(crate) fn max_memory_estimate(
 /// an older one that it replaces, and a snapshot with the weights and AdamW's two moments.
 pub(crate) fn disk_estimate(base: &BaseModel, classes: usize) -> u64 {
     let config = base.config();
-    let spec = ModelSpec::new(config, config.pooling, classes);
+    let spec = ModelSpec::new(config, Head::Mlp(Pooling::First), classes);
     5 * 4 * spec.parameters() as u64
 }
 
@@ -193,7 +210,8 @@ impl<'a> Training<'a> {
         examples: &'a [Example],
         settings: &'a TrainSettings,
     ) -> Self {
-        Self { base, labels, examples, settings, seed: 0, corpus: None, snapshots: None }
+        let (head, seed, corpus, snapshots) = (None, 0, None, None);
+        Self { base, labels, examples, settings, head, seed, corpus, snapshots }
     }
 
     /// Upper estimate of the memory that it takes beside the base model, in bytes.
@@ -222,16 +240,43 @@ impl<'a> Training<'a> {
         on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<TrainOutcome> {
         self.check()?;
+        let with_head = Training { head: self.start()?, ..self.clone() };
+        match self.settings.fine_tune {
+            FineTune::Never => with_head.untrained(),
+            FineTune::Always => with_head.fine_tune(on_step),
+            FineTune::Auto if with_head.head.is_none() => with_head.fine_tune(on_step),
+            FineTune::Auto => {
+                let choice = self.choose(on_step)?;
+                let outcome = match choice.fine_tunes() {
+                    true => with_head.fine_tune(on_step)?,
+                    false => with_head.untrained()?,
+                };
+                Ok(TrainOutcome { choice: Some(choice), ..outcome })
+            }
+        }
+    }
+
+    /// The head to start from, if it is not to be drawn.
+    fn start(&self) -> Result<Option<LinearHead>> {
+        if self.head.is_some() || self.settings.head != HeadKind::Linear {
+            return Ok(self.head.clone());
+        }
+        let (classes, soft) = (self.labels.len(), self.settings.soft_labels);
+        let frozen = Frozen::new(self.base, self.examples, classes, soft, self.max_length())?;
+        Ok(Some(frozen.head(self.seed)))
+    }
+
+    fn fine_tune(
+        &self,
+        on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
+    ) -> Result<TrainOutcome> {
         let inner = &*self.base.inner;
         let (config, device) = (&inner.config, &inner.device);
         let mut ids = self.ids()?;
         let longest = self.longest(&ids);
         let mut spec = self.spec();
-        let checkpoint = &*inner.checkpoint;
-        let has_dense = checkpoint.holds(&format!("{}.weight", spec.dense));
-        let range = config.initializer_range;
-        let initial =
-            InitialWeights::new(checkpoint, has_dense, range, self.seed, &mut spec, &mut ids)?;
+        let fresh = self.fresh_head(&spec)?;
+        let initial = InitialWeights::new(&*inner.checkpoint, fresh, &mut spec, &mut ids);
         if device.is_cpu() {
             let estimate = self.estimate_memory(&spec, &longest);
             let max_length = longest.first().copied().unwrap_or(0);
@@ -272,9 +317,7 @@ impl<'a> Training<'a> {
         };
         drop(learner);
         initial.put_back(&mut weights, config.vocab_size, unused_decay)?;
-        let (pooling, max_length) = (self.settings.pooling, self.max_length());
-        let mut classifier =
-            Classifier::build(self.base, weights, self.labels.to_vec(), pooling, max_length)?;
+        let mut classifier = self.classifier(weights)?;
         let mut temperature = None;
         if let Some(Validation { logits, labels }) = &validation {
             let classes = self.labels.len();
@@ -285,11 +328,44 @@ impl<'a> Training<'a> {
         }
         // The training is complete: its snapshot is no longer needed.
         store.as_ref().map_or(Ok(()), SnapshotStore::remove)?;
-        Ok(TrainOutcome { classifier, temperature, validation, history: progress.history })
+        let history = progress.history;
+        Ok(TrainOutcome { classifier, temperature, validation, history, choice: None })
+    }
+
+    /// The classifier before its first step: the base's encoder under the head that a training
+    /// would begin with. The examples do not matter.
+    ///
+    /// # Errors
+    /// Invalid settings or labels, an initial head of another shape.
+    pub(crate) fn untrained(&self) -> Result<TrainOutcome> {
+        self.check_settings()?;
+        let spec = self.spec();
+        let mut weights = self.fresh_head(&spec)?;
+        for TensorSpec { name, shape } in spec.tensors() {
+            if let Entry::Vacant(missing) = weights.entry(name) {
+                let mut values = vec![0.0; shape.iter().product()];
+                self.base.inner.checkpoint.read(missing.key(), &mut values)?;
+                missing.insert(values);
+            }
+        }
+        let classifier = self.classifier(weights)?;
+        let history = Vec::new();
+        Ok(TrainOutcome { classifier, temperature: None, validation: None, history, choice: None })
+    }
+
+    fn fresh_head(&self, spec: &ModelSpec) -> Result<Weights> {
+        let Inner { checkpoint, config, .. } = &*self.base.inner;
+        let range = config.initializer_range;
+        init::fresh_head(checkpoint, spec, self.head.as_ref(), range, self.seed)
+    }
+
+    fn classifier(&self, weights: Weights) -> Result<Classifier> {
+        let (labels, head) = (self.labels.to_vec(), self.settings.head());
+        Classifier::build(self.base, weights, labels, head, self.max_length())
     }
 
     fn spec(&self) -> ModelSpec {
-        ModelSpec::new(self.base.config(), self.settings.pooling, self.labels.len())
+        ModelSpec::new(self.base.config(), self.settings.head(), self.labels.len())
     }
 
     fn max_length(&self) -> usize {
@@ -318,14 +394,14 @@ impl<'a> Training<'a> {
     /// A hash of everything that the outcome depends on.
     fn fingerprint(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
-        let all =
-            (version, self.base.identity(), self.labels, self.examples, self.settings, self.seed);
+        let data = (self.labels, self.examples, &self.head);
+        let all = (version, self.base.identity(), data, self.settings, self.seed);
         let json = serde_json::to_vec(&all).expect("examples and settings are plain values");
         crate::hash::of_bytes(json)
     }
 
-    fn check(&self) -> Result<()> {
-        let Self { labels, examples, settings, .. } = self;
+    fn check_settings(&self) -> Result<()> {
+        let Self { labels, settings, .. } = self;
         let fault = |fault: Fault| Err(StudentError::Training(fault));
         if let Some(OutOfRange { key, value, wanted }) = settings.fault() {
             return fault(Fault::new(format!("{key} is {value}: {wanted}")));
@@ -344,6 +420,13 @@ impl<'a> Training<'a> {
                 "give each class a unique name",
             ));
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check_settings()?;
+        let Self { labels, examples, .. } = self;
+        let fault = |fault: Fault| Err(StudentError::Training(fault));
         if examples.is_empty() {
             return fault(Fault::with_hint(
                 "there are no examples",

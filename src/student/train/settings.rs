@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Pooling;
+use super::super::{Head, HeadKind, Pooling};
 use crate::auto::Auto;
 
 /// The loss to minimise.
@@ -38,6 +38,21 @@ pub(crate) enum Stages {
     /// First the synthetic ones, then the gold ones with `gold_epochs` and `gold_learning_rate`.
     /// One stage if all examples are of one kind.
     SyntheticThenGold,
+}
+
+/// Whether the encoder is trained, or only the head over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FineTune {
+    /// If a linear head over the fine-tuned encoder predicts held-out examples clearly better than
+    /// one over the frozen encoder. It takes one to three more trainings to find out. Another head
+    /// needs fine-tuning.
+    #[default]
+    Auto,
+    /// The whole network is trained.
+    Always,
+    /// The encoder stays as it is; takes `head = "linear"`.
+    Never,
 }
 
 /// Hyper-parameters. The defaults are the paper's (Sahu et al. 2023) where it gives any.
@@ -90,7 +105,12 @@ pub(crate) struct TrainSettings {
     pub validation_share: f64,
     /// Epochs without a better validation loss after which a stage ends.
     pub patience: usize,
-    /// How token vectors become a text vector: `first` or `mean`.
+    /// The layers between a text's vector and the scores of its classes.
+    pub head: HeadKind,
+    /// Whether the encoder is trained.
+    pub fine_tune: FineTune,
+    /// How token vectors become a text vector: `first` or `mean`. A linear head always takes the
+    /// mean, whatever is set here.
     pub pooling: Pooling,
 }
 
@@ -116,6 +136,8 @@ impl Default for TrainSettings {
             min_steps: 60,
             validation_share: 0.0,
             patience: 2,
+            head: HeadKind::Mlp,
+            fine_tune: FineTune::default(),
             pooling: Pooling::First,
         }
     }
@@ -134,6 +156,13 @@ pub(crate) struct OutOfRange {
 impl TrainSettings {
     /// The first invalid value.
     pub(crate) fn fault(&self) -> Option<OutOfRange> {
+        if self.fine_tune == FineTune::Never && self.head != HeadKind::Linear {
+            return Some(OutOfRange {
+                key: "student.fine_tune",
+                value: "never".to_owned(),
+                wanted: "over a frozen encoder the head must be student.head = \"linear\"",
+            });
+        }
         const SHARE: &str = "it must lie between 0 and 1";
         let least = [
             ("student.epochs", self.epochs, 1, "it must be at least 1"),
@@ -181,6 +210,11 @@ impl TrainSettings {
             value: value.to_string(),
             wanted,
         })
+    }
+
+    /// The head to train, with its pooling.
+    pub(super) fn head(&self) -> Head {
+        Head::new(self.head, self.pooling)
     }
 
     /// Examples per pass through the network.

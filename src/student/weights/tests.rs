@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 
 use super::{
-    super::config::{Config, Pooling},
+    super::config::{Config, Head, Pooling},
     *,
 };
 use crate::{
@@ -42,7 +42,7 @@ fn changed(
     let bytes = safetensors::serialize(&tensors, None).unwrap();
     let config = config(family);
     let file = Checkpoint::owned(bytes, config.architecture, "m")?;
-    file.check(&ModelSpec::new(&config, Pooling::First, classes))?;
+    file.check(&ModelSpec::new(&config, Head::Mlp(Pooling::First), classes))?;
     Ok(file)
 }
 
@@ -58,7 +58,7 @@ fn zeros(shape: &[usize], dtype: DType) -> Tensor {
 fn a_mapped_file_reads_as_candle_reads_it_whole_and_by_rows() {
     for family in ["distilbert", "bert"] {
         let file = open(family);
-        let spec = ModelSpec::new(&config(family), Pooling::First, 3);
+        let spec = ModelSpec::new(&config(family), Head::Mlp(Pooling::First), 3);
         file.check(&spec).unwrap();
         let exact = raw(family);
         for _ in 0..2 {
@@ -174,7 +174,8 @@ fn another_family_is_recognised_and_a_tensor_under_two_names_is_refused() {
     let config = config("distilbert");
     let path = folder("bert").join("model.safetensors");
     let file = Checkpoint::open(&path, config.architecture, "m").unwrap();
-    let error = file.check(&ModelSpec::new(&config, Pooling::First, 0)).unwrap_err().to_string();
+    let error =
+        file.check(&ModelSpec::new(&config, Head::Mlp(Pooling::First), 0)).unwrap_err().to_string();
     assert!(error.contains("such as bert.embeddings.LayerNorm.bias"), "{error}");
     let error = message(changed("bert", 3, |tensors| {
         tensors.insert("embeddings.LayerNorm.gamma".to_owned(), zeros(&[16], DType::F32));
@@ -222,7 +223,7 @@ fn a_damaged_file_is_refused_before_it_is_used() {
 #[test]
 fn what_is_written_reads_back_and_opens_in_candle() {
     let file = open("distilbert");
-    let wanted = ModelSpec::new(&config("distilbert"), Pooling::First, 3).tensors();
+    let wanted = ModelSpec::new(&config("distilbert"), Head::Mlp(Pooling::First), 3).tensors();
     let bytes = serialise(&file, &wanted).unwrap();
     let again = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
     assert_eq!(again.len(), wanted.len());
@@ -290,7 +291,7 @@ fn more_layers_than_the_file_can_hold_are_refused_before_they_are_described() {
 #[test]
 fn a_number_that_is_not_finite_is_found_in_every_tensor_and_type() {
     for family in ["bert", "distilbert"] {
-        let wanted = ModelSpec::new(&config(family), Pooling::First, 3).tensors();
+        let wanted = ModelSpec::new(&config(family), Head::Mlp(Pooling::First), 3).tensors();
         open(family).check_finite(&wanted).unwrap();
         for (at, TensorSpec { name, shape }) in wanted.iter().enumerate() {
             let value = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][at % 3];

@@ -12,7 +12,7 @@ use super::{
     graph::{self, Builder, Form, Name, Weight},
     proto::{Extent, FLOAT, Graph, INT64},
 };
-use crate::student::model_spec::{HeadActivation, LayerParts, ModelSpec};
+use crate::student::model_spec::{HeadActivation, HeadParts, LayerParts, MIN_NORM, ModelSpec};
 
 /// Names of the graph's inputs, `[batch, sequence]` of int64, and of its output,
 /// `[batch, classes]` of float.
@@ -121,7 +121,7 @@ impl Assembly<'_> {
     /// One vector per text, `[batch, hidden]`.
     fn pool(&mut self, hidden: &str) -> Name {
         let graph = &mut self.graph;
-        match self.spec.pooling {
+        match self.spec.pooling() {
             Pooling::First => {
                 let first = graph.int("int_0", 0);
                 let axis = vec![graph::int("axis", 1)];
@@ -144,14 +144,29 @@ impl Assembly<'_> {
     /// From pooled vectors to logits.
     fn head(&mut self, pooled: &str) {
         let (spec, width) = (self.spec, self.spec.hidden);
-        let x = self.dense(&spec.dense, pooled, width, width);
-        let op = match spec.head_activation {
-            HeadActivation::Relu => "Relu",
-            HeadActivation::Tanh => "Tanh",
+        let x = match &spec.head {
+            HeadParts::Mlp { dense, activation, .. } => {
+                let x = self.dense(dense, pooled, width, width);
+                let op = match activation {
+                    HeadActivation::Relu => "Relu",
+                    HeadActivation::Tanh => "Tanh",
+                };
+                self.graph.plain(op, dense, &[&x])
+            }
+            HeadParts::Linear => self.normalise(pooled),
         };
-        let x = self.graph.plain(op, &spec.dense, &[&x]);
         let logits = self.dense(&spec.classifier, &x, width, spec.classes);
         self.graph.rename(&logits, LOGITS);
+    }
+
+    /// Each vector of `[batch, hidden]` divided by its Euclidean norm, at least [`MIN_NORM`].
+    fn normalise(&mut self, x: &str) -> Name {
+        let (graph, name) = (&mut self.graph, "normalise");
+        let rows = vec![graph::ints("axes", &[-1]), graph::int("keepdims", 1)];
+        let norm = graph.node("ReduceL2", name, &[x], rows);
+        let least = graph.float("min_norm", MIN_NORM);
+        let norm = graph.plain("Max", name, &[&norm, &least]);
+        graph.plain("Div", name, &[x, &norm])
     }
 
     /// x·Wᵀ + b.

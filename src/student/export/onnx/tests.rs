@@ -11,7 +11,7 @@ use super::{
 use crate::{
     hint::Hint,
     student::{
-        Pooling, Result, config::Config, export::ExportError, model_spec::ModelSpec,
+        Head, Pooling, Result, config::Config, export::ExportError, model_spec::ModelSpec,
         network::Source,
     },
 };
@@ -36,14 +36,14 @@ impl Source for Counted {
     }
 }
 
-fn spec(model_type: &str, pooling: Pooling) -> ModelSpec {
+fn spec(model_type: &str, head: Head) -> ModelSpec {
     let config = serde_json::json!({
         "model_type": model_type, "vocab_size": 10, "max_position_embeddings": 5, "type_vocab_size": 2,
         "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 6,
         "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 6,
     });
     let config = Config::parse(config.to_string().as_bytes(), "a test").unwrap();
-    ModelSpec::new(&config, pooling, 3)
+    ModelSpec::new(&config, head, 3)
 }
 
 fn written(spec: &ModelSpec) -> (Model, u64, u64) {
@@ -57,7 +57,7 @@ fn written(spec: &ModelSpec) -> (Model, u64, u64) {
 #[test]
 fn the_streamed_file_is_the_intended_message() {
     for model_type in ["distilbert", "bert"] {
-        let (model, size, length) = written(&spec(model_type, Pooling::First));
+        let (model, size, length) = written(&spec(model_type, Head::Mlp(Pooling::First)));
         assert_eq!(size, length);
         // Encoded at once by prost, the message has the same length.
         assert_eq!(model.encoded_len() as u64, length);
@@ -83,8 +83,12 @@ fn the_streamed_file_is_the_intended_message() {
 
 #[test]
 fn every_value_is_defined_once_and_before_its_use() {
-    for (model_type, pooling) in [("distilbert", Pooling::First), ("bert", Pooling::Mean)] {
-        let (model, ..) = written(&spec(model_type, pooling));
+    for (model_type, head) in [
+        ("distilbert", Head::Mlp(Pooling::First)),
+        ("bert", Head::Mlp(Pooling::Mean)),
+        ("bert", Head::Linear),
+    ] {
+        let (model, ..) = written(&spec(model_type, head));
         let graph = model.graph.unwrap();
         let mut known: HashSet<&str> = HashSet::new();
         for name in graph.input.iter().map(|input| &input.name) {
@@ -115,7 +119,7 @@ fn every_value_is_defined_once_and_before_its_use() {
 
 #[test]
 fn a_file_above_protobufs_limit_is_refused_before_it_is_created() {
-    let mut large = spec("bert", Pooling::First);
+    let mut large = spec("bert", Head::Mlp(Pooling::First));
     large.words_kept = 150_000_000;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
@@ -127,7 +131,7 @@ fn a_file_above_protobufs_limit_is_refused_before_it_is_created() {
 
 #[test]
 fn verification_names_the_part_that_differs() {
-    let spec = spec("bert", Pooling::Mean);
+    let spec = spec("bert", Head::Mlp(Pooling::Mean));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let metadata = [("labels", "[\"a\"]".to_owned())];

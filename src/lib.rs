@@ -20,11 +20,11 @@
 //! | `run` | the run folder: files, lock, ledger, replay. Storage only |
 //! | `audit` | the ledger's chain, personal data and copied wording in what is trained on, masks |
 //! | `filter` | junk, near-duplicates, copies of seeds, leaks from the test set |
-//! | `relabel` | the candidate classes of a text, questions about it, probabilities from label scores |
+//! | `relabel` | the candidate classes of a text, questions about it, probabilities from label scores, labels fused from several opinions |
 //! | `augment` | how new text is made: mixup, and the baselines it is compared with |
 //! | `dataset` | the rows that pass between the stages, and the variants of the result table |
 //! | `config` | `task.toml` and flags become one validated `Settings`, built from the settings of each engine |
-//! | `student` | the network: checkpoints, engines (CPU, graph, 8 bits), training, classification, export |
+//! | `student` | the network: checkpoints, engines (CPU, graph, 8 bits), training, a probe on frozen embeddings, classification, export |
 //! | `teacher` | `trait Teacher`: llama.cpp, the supervised process it runs in, chat templates, grammar, replay |
 //! | `bundle` | one signed archive that carries program, models and sources to a machine without a network |
 //! | `models` | the model manifest and library: which file a name means, and whether it is what it should be |

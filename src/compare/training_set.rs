@@ -15,6 +15,7 @@ use crate::{
     pipeline::{
         self, Context, Event, Generation, PipelineError, Scoring, Watch,
         examples::{self, ExampleBuilder},
+        fuse::fuse,
     },
     report::{LeftOut, build::sections},
     student::{BaseModel, Example, TrainSettings},
@@ -283,6 +284,7 @@ impl Compare<'_> {
         let scoring = Scoring { stage: "relabel", context };
         let own =
             source.method.label_questions(&context.for_prompts(&nearest), &texts).transpose()?;
+        let fuses = own.is_none();
         let answers = match own {
             Some(questions) => Some(scoring.answer(
                 self.run,
@@ -298,10 +300,16 @@ impl Compare<'_> {
             None => None,
         };
         let (relabelled, mut keys) = match answers {
-            Some(answers) => {
+            Some(mut answers) => {
+                let mut texts = texts;
+                if fuses {
+                    let mut rows: Vec<&mut AugmentedText> = texts.iter_mut().collect();
+                    let answers = &mut answers.answers;
+                    fuse(self.run, &context, teacher, embedder, &mut rows, answers, watch)?;
+                }
                 (pipeline::relabelled(self.task, texts, answers.answers), answers.keys)
             }
-            None => (texts.into_iter().map(with_asked_label).collect(), Vec::new()),
+            None => (texts.into_iter().map(RelabelledText::as_asked).collect(), Vec::new()),
         };
         let mut gold = subset.clone();
         if settings.relabel.gold {
@@ -484,13 +492,7 @@ impl Compare<'_> {
         seeds: &[LabelledText],
     ) -> Vec<RelabelledText> {
         let settings = FilterSettings { rouge_l: 2.0, ..FilterSettings::default() };
-        let rows = texts.into_iter().map(with_asked_label).collect();
+        let rows = texts.into_iter().map(RelabelledText::as_asked).collect();
         filter::apply(rows, seeds, &self.task.test, &settings).0
     }
-}
-
-/// A text with the label that was asked for.
-fn with_asked_label(augmented: AugmentedText) -> RelabelledText {
-    let relabel = augmented.major.clone();
-    RelabelledText { augmented, relabel, p: 1.0, probabilities: Vec::new() }
 }

@@ -30,6 +30,7 @@ use report::ReportSettings;
 use run::RunSettings;
 use teacher::TeacherSettings;
 pub(crate) use {
+    self::relabel::Labels,
     augment::{AugmentSettings, Partners},
     filter::FilterSettings,
     paper::paper_overrides,

@@ -22,7 +22,7 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 26] = [
+const METHOD: [&str; 29] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
@@ -32,6 +32,7 @@ const METHOD: [&str; 26] = [
     "augment.constrained=false",
     "augment.unique_per_text=10",
     "augment.truncated_percent=true",
+    "relabel.labels=\"teacher\"",
     "relabel.candidates=5",
     "relabel.all_up_to=0",
     "relabel.length_normalisation=false",
@@ -49,6 +50,8 @@ const METHOD: [&str; 26] = [
     "student.class_weights=\"off\"",
     "student.stages=\"mixed\"",
     "student.validation_share=0.0",
+    "student.head=\"mlp\"",
+    "student.fine_tune=\"always\"",
     "student.pooling=\"first\"",
 ];
 

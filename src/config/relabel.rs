@@ -8,6 +8,8 @@ use super::{ConfigError, check::at_least};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RelabelSettings {
+    /// Whose labels the students are trained on.
+    pub labels: Labels,
     /// Number of candidate classes for each text, the nearest ones by embedding, if the task has
     /// more than `all_up_to` classes (paper: 5).
     pub candidates: usize,
@@ -31,9 +33,24 @@ pub(crate) struct RelabelSettings {
     pub gold: bool,
 }
 
+/// Who decides the label of a new text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Labels {
+    /// The teacher alone (the paper).
+    #[default]
+    Teacher,
+    /// Three opinions, each weighed by how often it is right, which their agreement and the
+    /// labelled examples tell (Dawid & Skene 1979): the class asked for, the teacher's scores, and
+    /// a logistic regression on the embeddings of the other texts. Worth trying with teachers that
+    /// classify poorly (docs/recipe.md).
+    Fused,
+}
+
 impl Default for RelabelSettings {
     fn default() -> Self {
         Self {
+            labels: Labels::default(),
             candidates: 5,
             all_up_to: 8,
             length_normalisation: false,

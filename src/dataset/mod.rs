@@ -47,9 +47,21 @@ pub struct AugmentedText {
     /// Who edited the row by hand. Filters by confidence or likeness leave such a row alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Author>,
+    /// What the label was fused from, if it was; the label asked for is `major`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opinions: Option<Opinions>,
     /// [`TextRow::key`] of the text as it was first written, if it reads differently now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+}
+
+/// The class of a text by the voices that did not write it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinions {
+    /// By the teacher's label scores.
+    pub judge: String,
+    /// By a logistic regression on the embeddings of the other texts.
+    pub probe: String,
 }
 
 impl AugmentedText {
@@ -60,7 +72,9 @@ impl AugmentedText {
 
     fn names_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let names = [&mut self.major].into_iter().chain(&mut self.minor).chain(&mut self.shown);
-        names.chain(self.given.iter_mut().map(|given| &mut given.label))
+        let given = self.given.iter_mut().map(|given| &mut given.label);
+        let opinions = self.opinions.iter_mut().flat_map(|of| [&mut of.judge, &mut of.probe]);
+        names.chain(given).chain(opinions)
     }
 
     /// The classes that the text was made from.
@@ -78,12 +92,19 @@ pub(crate) struct RelabelledText {
     pub relabel: String,
     /// Its probability among the candidates.
     pub p: f32,
-    /// Probability of each candidate, by class name; they sum to 1. Empty for imported rows.
+    /// Probability of each class that comes into question, by name; they sum to 1. Empty for
+    /// imported rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<(String, f32)>,
 }
 
 impl RelabelledText {
+    /// The row with the label that was asked for.
+    pub(crate) fn as_asked(augmented: AugmentedText) -> Self {
+        let relabel = augmented.major.clone();
+        Self { augmented, relabel, p: 1.0, probabilities: Vec::new() }
+    }
+
     /// The row with the label that it was given, if it was.
     pub(crate) fn of_given(mut augmented: AugmentedText) -> Option<Self> {
         let GivenLabel { label: relabel, p } = augmented.given.take()?;

@@ -10,6 +10,7 @@
 //! | `screen` | lets texts pass, cleans them or drops them as junk |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
+//! | `fuse` | the labels of new texts from what was asked, the teacher's scores and a probe |
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
 //! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
 //! | `training_progress` | how far the students are that are being trained |
@@ -32,6 +33,7 @@ mod evaluate;
 pub(crate) mod examples;
 mod filter;
 pub(crate) mod fit;
+pub(crate) mod fuse;
 mod generate;
 pub(crate) mod gold;
 pub(crate) mod grow;

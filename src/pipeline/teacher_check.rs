@@ -80,6 +80,10 @@ pub(crate) fn size(task: &Task, limit: usize) -> usize {
     limit.min(task.seeds.len() + task.pool.len())
 }
 
+/// Classes of examples, each with the teacher's probabilities from a prompt that did not show the
+/// example.
+pub(crate) type JudgedExamples = Vec<(usize, Vec<(usize, f32)>)>;
+
 /// Questions about labelled examples, each of which is absent from its own prompt.
 pub(crate) struct TeacherTest {
     /// The names of the classes.
@@ -154,16 +158,36 @@ impl TeacherTest {
     /// The counts of right answers; `scored` has the answer to each request, `None` for one that
     /// was given up.
     pub(crate) fn mark(&self, scored: &[Option<Scored>]) -> Vec<(&'static str, usize)> {
+        let probabilities = self.probabilities(scored);
+        let class = |(question, probabilities): (&Question, Option<Vec<f32>>)| {
+            Some(question.winner(&probabilities?))
+        };
+        let answers: Vec<Option<usize>> =
+            self.questions.iter().zip(probabilities).map(class).collect();
+        TeacherCheck::counts(&self.gold, &answers, self.nearest.as_deref())
+    }
+
+    /// The class that a person gave to each example, with the probabilities of the candidates;
+    /// `scored` is as [`Self::mark`] takes it.
+    pub(crate) fn answers(&self, scored: &[Option<Scored>]) -> JudgedExamples {
+        let answers = self.gold.iter().zip(&self.questions).zip(self.probabilities(scored));
+        let answer =
+            |((gold, question), probabilities): ((&usize, &Question), Option<Vec<f32>>)| {
+                Some((*gold, question.candidates.iter().copied().zip(probabilities?).collect()))
+            };
+        answers.filter_map(answer).collect()
+    }
+
+    /// The probabilities of the candidates of each question.
+    fn probabilities(&self, scored: &[Option<Scored>]) -> Vec<Option<Vec<f32>>> {
         let (scored, empty) = scored.split_at(self.questions.len());
         let priors: Priors = priors(&self.empty, empty, self.length_normalisation);
-        let class = |(question, scored): (&Question, &Option<Scored>)| {
+        let one = |(question, scored): (&Question, &Option<Scored>)| {
             let prior = priors.get(&question.candidates).map(Vec::as_slice);
-            let probabilities =
-                scoring::label_probabilities(scored.as_ref()?, self.length_normalisation, prior);
-            Some(question.winner(&probabilities))
+            let scored = scored.as_ref()?;
+            Some(scoring::label_probabilities(scored, self.length_normalisation, prior))
         };
-        let answers: Vec<Option<usize>> = self.questions.iter().zip(scored).map(class).collect();
-        TeacherCheck::counts(&self.gold, &answers, self.nearest.as_deref())
+        self.questions.iter().zip(scored).map(one).collect()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     interrupt, memory,
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
-        self, BaseModel, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
+        self, BaseModel, Choice, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
         TrainSettings, TrainStep, Training,
     },
     task::Task,
@@ -145,6 +145,15 @@ pub(crate) struct StudentTrainer<'a> {
     pub base: &'a BaseModel,
 }
 
+/// What came of a job.
+struct Trained {
+    predictions: TestPredictions,
+    /// What decided whether the encoder was fine-tuned, if that was open.
+    choice: Option<Choice>,
+    /// Held until the predictions of a saved student are in the ledger.
+    uninterrupted: Option<interrupt::Hold>,
+}
+
 /// A job that is not in the ledger yet, ready to run.
 struct ReadyJob<'a> {
     key: &'a str,
@@ -220,7 +229,7 @@ impl StudentTrainer<'_> {
                 }
                 interrupt::flow()
             };
-            let (predictions, _uninterrupted) =
+            let Trained { predictions, choice, uninterrupted: _uninterrupted } =
                 self.train_one(ready, &test, &mark, &mut on_step)?;
             // Its share of the clock: `workers` students are trained at a time.
             let seconds = clock.elapsed().as_secs_f64() / parallelism.workers as f64;
@@ -230,6 +239,9 @@ impl StudentTrainer<'_> {
                 shared.0.append(vec![entry])?;
             }
             shared.2.insert(ready.key.to_owned(), predictions);
+            if let Some(choice) = choice.filter(|_| ready.job.save.is_some()) {
+                (shared.1)(Event::Note(choice.summary()));
+            }
             (shared.1)(Event::Partly { items: share.end() });
             (shared.1)(Event::Advance { items: 1, rejected: 0, tokens: 0 });
             Ok(())
@@ -288,22 +300,25 @@ impl StudentTrainer<'_> {
 
     /// Trains one student, or loads it if it is saved, classifies the test set and saves the
     /// student if it is kept, with its training's key in the file `mark` beside it. The program is
-    /// not to end before the predictions of a saved student are in the ledger: that is what the
-    /// returned [`interrupt::Hold`] is for.
+    /// not to end before the predictions of a saved student are in the ledger: that is what
+    /// [`Trained::uninterrupted`] is for.
     fn train_one(
         &self,
         ready: &ReadyJob<'_>,
         test: &[String],
         mark: &Path,
         on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
-    ) -> Result<(TestPredictions, Option<interrupt::Hold>), PipelineError> {
+    ) -> Result<Trained, PipelineError> {
         let save = ready.job.save.as_ref();
         // A student that is kept saves its state before the program ends.
         let saves = save.map(|_| interrupt::hold());
         let saved = save.filter(|_| ready.is_saved);
-        let student = match saved {
-            Some(folder) => Classifier::load(folder, self.base.device())?,
-            None => ready.training.run(on_step)?.classifier,
+        let (student, choice) = match saved {
+            Some(folder) => (Classifier::load(folder, self.base.device())?, None),
+            None => {
+                let outcome = ready.training.run(on_step)?;
+                (outcome.classifier, outcome.choice)
+            }
         };
         drop(saves);
         let (predicted, confidence) = most_probable(&student.predict(test)?);
@@ -317,7 +332,8 @@ impl StudentTrainer<'_> {
             }
             None => None,
         };
-        Ok((TestPredictions { predicted, confidence, fast }, uninterrupted))
+        let predictions = TestPredictions { predicted, confidence, fast };
+        Ok(Trained { predictions, choice, uninterrupted })
     }
 
     fn save(

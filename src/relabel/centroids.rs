@@ -3,7 +3,7 @@
 
 use crate::{
     embed::{EmbedError, Embedder, centroid, cosine},
-    task::{LabelledText, Task},
+    task::{Class, LabelledText, Task},
 };
 
 /// For each class, the other classes from nearest to farthest: by the cosine of their centroids
@@ -48,8 +48,7 @@ pub(super) fn centroids(
 ) -> Result<Vec<Vec<f32>>, EmbedError> {
     let mut centroids = Vec::with_capacity(task.classes.len());
     for (index, class) in task.classes.iter().enumerate() {
-        let mut anchors = vec![readable(&class.name)];
-        anchors.extend(Some(&class.description).filter(|text| !text.is_empty()).cloned());
+        let mut anchors = class_words(class);
         let seeds = seeds.iter().filter(|seed| seed.label == index);
         anchors.extend(seeds.map(|seed| seed.text.clone()));
         let embedded = embedder.embed(&anchors)?;
@@ -57,6 +56,12 @@ pub(super) fn centroids(
         centroids.extend(centroid(embedded.iter().map(Vec::as_slice)));
     }
     Ok(centroids)
+}
+
+/// What the task says of a class: its name and its description, if it has one.
+pub(crate) fn class_words(class: &Class) -> Vec<String> {
+    let description = Some(&class.description).filter(|text| !text.is_empty()).cloned();
+    [readable(&class.name)].into_iter().chain(description).collect()
 }
 
 /// A class name with blanks between its words.

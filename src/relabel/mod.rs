@@ -1,14 +1,16 @@
 //! PromptMix, step 2: relabelling. The same teacher scores the names of candidate classes for each
 //! new text: all classes, or the nearest ones if there are many. The most probable one becomes the
-//! label (Sahu et al., section 3.2, with exact log-probabilities instead of a parsed answer).
+//! label (Sahu et al., section 3.2, with exact log-probabilities instead of a parsed answer);
+//! [`fusion`] weighs it against other opinions.
 
 mod centroids;
 pub(crate) mod free_text;
+pub(crate) mod fusion;
 pub(crate) mod scoring;
 
 use std::borrow::Cow;
 
-pub(crate) use centroids::{nearest_class, nearest_classes};
+pub(crate) use centroids::{class_words, nearest_class, nearest_classes};
 
 use crate::{
     config::RelabelSettings,

@@ -1,0 +1,221 @@
+//! Three opinions on the class of a generated text become one: the class that was *asked* for,
+//! the *judge* (the teacher's label scores), and the *probe* (a logistic regression on the
+//! embeddings of the other texts, which did not see this one).
+//!
+//! None is right always, and nobody knows beforehand which one is. Their agreement tells:
+//! Dawid & Skene (1979) estimate by expectation maximisation how each voice errs, together with
+//! the probability of each class for each text. The probe is fitted anew to these in every round.
+//! A judge that is always right so becomes the label, one that guesses is ignored.
+//!
+//! What is known beforehand goes in: the share of each class was chosen by who asked, so the
+//! scores of judge and probe are scaled to these shares; labelled examples are texts whose class
+//! is known, as far as judge and probe answered without seeing them.
+
+mod em;
+
+use crate::student::probe::{self, Features, Known, Targets, log_softmax};
+use em::{Model, Voice};
+
+/// Rounds of fitting the probe and estimating; most texts settle in two.
+const ROUNDS: usize = 5;
+/// Share of labels that may still change when the rounds end.
+const SETTLED: f64 = 0.005;
+/// Strength C of the probe of the first round, which is fitted to the examples alone.
+const EXAMPLES_C: f64 = 10.0;
+/// Log-probability of a class that the judge was not offered.
+const NOT_OFFERED: f32 = -20.0;
+
+/// The opinions on some texts, and what is known for certain.
+pub(crate) struct Opinions<'a> {
+    pub classes: usize,
+    /// Embeddings of the texts.
+    pub features: &'a Features,
+    /// The class asked for, of each text.
+    pub asked: &'a [usize],
+    /// The class mixed in, of each text that has one.
+    pub partners: &'a [Option<usize>],
+    /// The judge's probability of each class that it was offered, of each text; empty if it did
+    /// not answer.
+    pub judged: &'a [Vec<(usize, f32)>],
+    /// Embeddings of the labelled examples, and their classes.
+    pub examples: (&'a Features, &'a [usize]),
+    /// The class of examples and the judge's probabilities, from prompts that did not show them.
+    pub judged_examples: &'a [(usize, Vec<(usize, f32)>)],
+    /// Seed of the folds.
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fused {
+    /// The probability of each class for each text, `[texts][classes]`.
+    pub posteriors: Vec<Vec<f32>>,
+    pub reliability: Reliability,
+    /// The class of each text by the probe of the last round.
+    pub probed: Vec<usize>,
+    pub rounds: usize,
+}
+
+/// How often each voice names the class of a text, by the estimate: shares of 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Reliability {
+    pub asked: f64,
+    pub judge: f64,
+    pub probe: f64,
+}
+
+impl Reliability {
+    /// In words.
+    pub(crate) fn summary(&self) -> String {
+        let Self { asked, judge, probe } = self;
+        let percent = |share: &f64| (100.0 * share).round();
+        format!(
+            "estimated right: {} % of the labels asked for, {} % of the teacher's, {} % of a probe's",
+            percent(asked),
+            percent(judge),
+            percent(probe)
+        )
+    }
+
+    /// For the ledger, in thousandths.
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 3] {
+        let thousandths = |share: f64| (1000.0 * share).round() as usize;
+        [
+            ("asked_right_per_mille", thousandths(self.asked)),
+            ("judge_right_per_mille", thousandths(self.judge)),
+            ("probe_right_per_mille", thousandths(self.probe)),
+        ]
+    }
+}
+
+/// Fuses the opinions. Deterministic.
+pub(crate) fn fuse(opinions: &Opinions<'_>) -> Fused {
+    let classes = opinions.classes;
+    let shares = shares(opinions.asked, classes);
+    let judge = judge(opinions, &shares);
+    let examples = Targets::of_labels(opinions.examples.1, classes);
+    let anchors = Known { features: opinions.examples.0, targets: &examples };
+
+    // The first probe knows the examples alone: it errs independently of what was asked.
+    let first = probe::LogisticRegression::fit(anchors.features, anchors.targets, EXAMPLES_C);
+    let mut logs = first.log_probabilities(opinions.features);
+    let mut probed = scaled_labels(&mut logs, classes, &shares);
+    let model = Model::new(classes, &shares, opinions.partners);
+    let mut posteriors = model.estimate(&voices(opinions, &judge, &probed), None);
+
+    let mut strength = None;
+    let mut rounds = 0;
+    while rounds < ROUNDS && !opinions.asked.is_empty() {
+        rounds += 1;
+        let targets = Targets { values: posteriors.concat(), classes };
+        let texts = Known { features: opinions.features, targets: &targets };
+        let c = *strength.get_or_insert_with(|| probe::choose_c(texts, anchors, opinions.seed));
+        let mut logs = probe::out_of_fold(texts, anchors, c, opinions.seed).log_probabilities;
+        probed = scaled_labels(&mut logs, classes, &shares);
+        let next = model.estimate(&voices(opinions, &judge, &probed), Some(&posteriors));
+        let changed = next.iter().zip(&posteriors);
+        let changed = changed.filter(|(a, b)| probe::largest(a) != probe::largest(b)).count();
+        posteriors = next;
+        if changed as f64 <= SETTLED * posteriors.len() as f64 {
+            break;
+        }
+    }
+    let [asked, judge, probe] = model.reliability(&posteriors, &voices(opinions, &judge, &probed));
+    let reliability = Reliability { asked, judge, probe };
+    Fused { posteriors, reliability, probed, rounds }
+}
+
+/// The judge's labels of the texts and of the examples that it did not see.
+struct Judge {
+    texts: Vec<Option<usize>>,
+    examples: Vec<(usize, usize)>,
+}
+
+fn voices<'a>(opinions: &'a Opinions<'_>, judge: &'a Judge, probed: &[usize]) -> [Voice<'a>; 3] {
+    let all = |labels: &[usize]| labels.iter().copied().map(Some).collect();
+    [
+        Voice { labels: all(opinions.asked), known: &[], may_mean_the_partner: true },
+        Voice { labels: judge.texts.clone(), known: &judge.examples, may_mean_the_partner: false },
+        Voice { labels: all(probed), known: &[], may_mean_the_partner: false },
+    ]
+}
+
+/// The share of each class among the texts, as it was asked for; no class has none.
+fn shares(asked: &[usize], classes: usize) -> Vec<f64> {
+    let mut counts = vec![1.0; classes];
+    asked.iter().for_each(|class| counts[*class] += 1.0);
+    let total: f64 = counts.iter().sum();
+    counts.into_iter().map(|count| count / total).collect()
+}
+
+/// The judge's labels: its scores scaled so that the classes have their `shares`, which removes a
+/// bias towards some of them. The same correction applies to the examples.
+fn judge(opinions: &Opinions<'_>, shares: &[f64]) -> Judge {
+    let classes = opinions.classes;
+    let answered: Vec<usize> =
+        (0..opinions.judged.len()).filter(|&text| !opinions.judged[text].is_empty()).collect();
+    let mut logs = Vec::with_capacity(answered.len() * classes);
+    answered.iter().for_each(|&text| logs.extend(log_row(&opinions.judged[text], classes)));
+    let correction = scale(&mut logs, classes, shares);
+    let mut texts = vec![None; opinions.judged.len()];
+    for (text, row) in answered.into_iter().zip(logs.chunks_exact(classes)) {
+        texts[text] = Some(probe::largest(row));
+    }
+    let example = |(class, scores): &(usize, Vec<(usize, f32)>)| {
+        let mut row = log_row(scores, classes);
+        row.iter_mut().zip(&correction).for_each(|(log, shift)| *log += *shift as f32);
+        (*class, probe::largest(&row))
+    };
+    let examples = opinions.judged_examples.iter().filter(|(_, scores)| !scores.is_empty());
+    Judge { texts, examples: examples.map(example).collect() }
+}
+
+/// Logarithms of probabilities that are given for some classes.
+fn log_row(scores: &[(usize, f32)], classes: usize) -> Vec<f32> {
+    let mut row = vec![NOT_OFFERED; classes];
+    for &(class, p) in scores {
+        row[class] = p.max(f32::MIN_POSITIVE).ln().max(NOT_OFFERED);
+    }
+    row
+}
+
+fn scaled_labels(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<usize> {
+    scale(logs, classes, shares);
+    logs.chunks_exact(classes).map(probe::largest).collect()
+}
+
+/// Adds to the scores of each class what makes its mean probability over all texts its share
+/// (Sinkhorn's iteration), and returns what was added. `logs` are `[texts, classes]`.
+pub(crate) fn scale(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<f64> {
+    const ITERATIONS: usize = 200;
+    const CLOSE: f64 = 1e-4;
+    let mut added = vec![0f64; classes];
+    let texts = logs.len() / classes.max(1);
+    if texts == 0 {
+        return added;
+    }
+    for _ in 0..ITERATIONS {
+        let mut means = vec![0f64; classes];
+        for row in logs.chunks_exact_mut(classes) {
+            log_softmax(row);
+            means.iter_mut().zip(&*row).for_each(|(mean, log)| *mean += f64::from(log.exp()));
+        }
+        let shift: Vec<f64> = means
+            .iter()
+            .zip(shares)
+            .map(|(mean, share)| (share * texts as f64 / mean.max(f64::MIN_POSITIVE)).ln())
+            .collect();
+        for row in logs.chunks_exact_mut(classes) {
+            row.iter_mut().zip(&shift).for_each(|(log, shift)| *log += *shift as f32);
+        }
+        added.iter_mut().zip(&shift).for_each(|(added, shift)| *added += shift);
+        if shift.iter().all(|shift| shift.abs() < CLOSE) {
+            break;
+        }
+    }
+    logs.chunks_exact_mut(classes).for_each(log_softmax);
+    added
+}
+
+#[cfg(test)]
+mod tests;

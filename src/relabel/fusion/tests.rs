@@ -1,0 +1,109 @@
+use super::*;
+use crate::rng::Rng;
+use rand::Rng as _;
+
+const CLASSES: usize = 4;
+
+/// Texts in clusters, one for each class, and two examples of each class.
+struct World {
+    truth: Vec<usize>,
+    features: Features,
+    examples: (Features, Vec<usize>),
+    rng: Rng,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut rng = Rng::for_item(5, "world", 0);
+        let mut vector = |class: usize| -> Vec<f32> {
+            let noise = (0..8).map(|_| rng.random_range(-0.45..0.45));
+            let mut vector: Vec<f32> = noise.collect();
+            vector[class] += 1.0;
+            let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+            vector.into_iter().map(|value| value / length).collect()
+        };
+        let truth: Vec<usize> = (0..240).map(|text| text % CLASSES).collect();
+        let vectors: Vec<Vec<f32>> = truth.iter().map(|class| vector(*class)).collect();
+        let labels: Vec<usize> = (0..2 * CLASSES).map(|seed| seed % CLASSES).collect();
+        let seeds: Vec<Vec<f32>> = labels.iter().map(|class| vector(*class)).collect();
+        let features = Features::new(&vectors);
+        Self { truth, features, examples: (Features::new(&seeds), labels), rng }
+    }
+
+    /// `classes`, each right with probability `share`; else another one, or always `bias`.
+    fn voice(&mut self, classes: &[usize], share: f64, bias: Option<usize>) -> Vec<usize> {
+        let mut label = |&class: &usize| {
+            let other = (class + self.rng.random_range(1..CLASSES)) % CLASSES;
+            if self.rng.random_bool(share) { class } else { bias.unwrap_or(other) }
+        };
+        classes.iter().map(&mut label).collect()
+    }
+
+    /// The share of texts with the right label: asked, judged, fused.
+    fn outcome(&mut self, asker: f64, judge: f64, bias: Option<usize>) -> [f64; 3] {
+        let truth = self.truth.clone();
+        let asked = self.voice(&truth, asker, None);
+        let judged = self.voice(&truth, judge, bias);
+        let seeds = self.examples.1.clone();
+        let seen = self.voice(&seeds, judge, bias);
+        let scores = |label: usize| -> Vec<(usize, f32)> {
+            (0..CLASSES).map(|class| (class, if class == label { 0.85 } else { 0.05 })).collect()
+        };
+        let judged_scores: Vec<_> = judged.iter().map(|label| scores(*label)).collect();
+        let known: Vec<_> =
+            seeds.iter().zip(&seen).map(|(c, label)| (*c, scores(*label))).collect();
+        let fused = fuse(&Opinions {
+            classes: CLASSES,
+            features: &self.features,
+            asked: &asked,
+            partners: &vec![None; truth.len()],
+            judged: &judged_scores,
+            examples: (&self.examples.0, &seeds),
+            judged_examples: &known,
+            seed: 1,
+        });
+        let labels: Vec<usize> = fused.posteriors.iter().map(|row| probe::largest(row)).collect();
+        let right = |labels: &[usize]| {
+            let right = labels.iter().zip(&truth).filter(|(label, class)| label == class).count();
+            right as f64 / truth.len() as f64
+        };
+        [right(&asked), right(&judged), right(&labels)]
+    }
+}
+
+#[test]
+fn the_fused_labels_are_no_worse_than_the_best_voice_whoever_errs() {
+    for bias in [None, Some(2)] {
+        for asker in [0.25, 0.5, 0.75, 1.0] {
+            for judge in [0.25, 0.5, 0.75, 1.0] {
+                let [asked, judged, fused] = World::new().outcome(asker, judge, bias);
+                assert!(
+                    fused >= asked.max(judged) - 0.03,
+                    "asker {asked}, judge {judged} (bias {bias:?}): fused {fused}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_judge_that_guesses_leaves_what_was_asked_and_a_perfect_one_decides() {
+    let [asked, _, fused] = World::new().outcome(1.0, 0.25, None);
+    assert!(asked == 1.0 && fused == 1.0, "{fused}");
+    let [_, judged, fused] = World::new().outcome(0.25, 1.0, None);
+    assert!(judged == 1.0 && fused > 0.97, "{fused}");
+}
+
+#[test]
+fn scaling_gives_each_class_its_share() {
+    let mut logs: Vec<f32> = [[0.7f32, 0.3], [0.8, 0.2], [0.9, 0.1], [0.6, 0.4]]
+        .concat()
+        .iter()
+        .map(|p| p.ln())
+        .collect();
+    let added = scale(&mut logs, 2, &[0.5, 0.5]);
+    let first: f32 = logs.chunks(2).map(|row| row[0].exp()).sum();
+    assert!((first - 2.0).abs() < 1e-2 && added[1] > added[0], "{logs:?}");
+    let labels: Vec<usize> = logs.chunks(2).map(probe::largest).collect();
+    assert_eq!(labels, [1, 0, 0, 1]);
+}

@@ -28,6 +28,10 @@ use crate::models::{self, StudentFiles};
 const COMPANIONS: [&str; 4] =
     ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "added_tokens.json"];
 
+/// Files that sentence-transformers writes beside a model that embeds sentences.
+const SENTENCE_ENCODER: [&str; 3] =
+    ["modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"];
+
 /// A pretrained DistilBERT or BERT. Clones share all data.
 #[derive(Clone)]
 pub(crate) struct BaseModel {
@@ -44,6 +48,8 @@ pub(super) struct Inner {
     /// `tokenizer.json` and its companions, by file name.
     pub files: BTreeMap<String, Vec<u8>>,
     pub device: Device,
+    /// Whether it was trained to embed sentences.
+    pub is_sentence_encoder: bool,
 }
 
 impl std::fmt::Debug for BaseModel {
@@ -99,7 +105,8 @@ impl BaseModel {
             _ => folder::read(&path, MAX_TOKENIZER_BYTES)?,
         };
         files.insert("tokenizer.json".to_owned(), tokenizer);
-        Self::build(config, checkpoint, files, device, origin)
+        let is_sentence_encoder = SENTENCE_ENCODER.iter().any(|name| folder.join(name).is_file());
+        Self::build(config, checkpoint, files, device, origin, is_sentence_encoder)
     }
 
     /// The same from memory, for a student embedded in the binary.
@@ -113,7 +120,7 @@ impl BaseModel {
         let config = Config::parse(config, &origin)?;
         let checkpoint = Checkpoint::owned(weights.to_vec(), config.architecture, &origin)?;
         let files = [("tokenizer.json".to_owned(), tokenizer.to_vec())].into();
-        Self::build(config, checkpoint, files, device, origin)
+        Self::build(config, checkpoint, files, device, origin, false)
     }
 
     fn build(
@@ -122,6 +129,7 @@ impl BaseModel {
         mut files: BTreeMap<String, Vec<u8>>,
         device: &Device,
         origin: String,
+        is_sentence_encoder: bool,
     ) -> Result<Self> {
         checkpoint.check_layers(config.layers)?;
         let spec = ModelSpec::encoder(&config);
@@ -130,7 +138,8 @@ impl BaseModel {
         checkpoint.check_finite(&[spec.encoder_tensors(), head].concat())?;
         let tokenizer = read_tokenizer(&mut files, &origin)?;
         let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
-        let inner = Inner { origin, config, checkpoint, tokenizer, files, device };
+        let inner =
+            Inner { origin, config, checkpoint, tokenizer, files, device, is_sentence_encoder };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -149,7 +158,16 @@ impl BaseModel {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
+        // It decides which head a student gets.
+        if self.inner.is_sentence_encoder {
+            hash.update(b"sentence encoder");
+        }
         format!("{:x}", hash.finalize())
+    }
+
+    /// Whether the encoder was trained to embed sentences, by the files beside it.
+    pub(crate) fn is_sentence_encoder(&self) -> bool {
+        self.inner.is_sentence_encoder
     }
 
     /// The contents of `config.json`.

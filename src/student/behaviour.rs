@@ -6,7 +6,11 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
-use super::{parity::fixture, train::LinearHead, *};
+use super::{
+    parity::fixture,
+    train::{HeadChoice, LinearHead},
+    *,
+};
 use crate::hint::Hint;
 
 fn labels() -> Vec<String> {
@@ -86,6 +90,28 @@ fn training_learns_its_examples_and_repeats_under_the_same_seed() {
 }
 
 #[test]
+fn a_sentence_encoder_gets_a_linear_head_and_other_encoders_an_mlp() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(fixture("bert")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let head = |base: &BaseModel| {
+        let saved = folder.path().join("student");
+        train(base, &examples(), &settings()).save(&saved).unwrap();
+        let config = std::fs::read(saved.join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        config.get("promptmix_head").and_then(|head| head.as_str()).map(str::to_owned)
+    };
+    let plain = BaseModel::load(folder.path(), &Device::Cpu).unwrap();
+    assert_eq!(head(&plain), None);
+    std::fs::write(folder.path().join("modules.json"), "[]").unwrap();
+    let encoder = BaseModel::load(folder.path(), &Device::Cpu).unwrap();
+    assert_eq!(head(&encoder), Some("linear".to_owned()));
+    assert_ne!(plain.identity(), encoder.identity());
+}
+
+#[test]
 fn a_text_has_the_same_prediction_alone_and_in_a_batch() {
     let student = train(&load("bert"), &examples(), &settings());
     let together = student.predict(&texts()).unwrap();
@@ -102,10 +128,10 @@ fn a_text_has_the_same_prediction_alone_and_in_a_batch() {
 #[test]
 fn a_saved_student_loads_with_the_same_predictions_and_config() {
     for (family, head, pooling, saved) in [
-        ("distilbert", HeadKind::Mlp, Pooling::Mean, [None, Some("mean")]),
-        ("bert", HeadKind::Mlp, Pooling::First, [None, None]),
-        ("distilbert", HeadKind::Linear, Pooling::First, [Some("linear"), Some("mean")]),
-        ("bert", HeadKind::Linear, Pooling::Mean, [Some("linear"), Some("mean")]),
+        ("distilbert", HeadChoice::Mlp, Pooling::Mean, [None, Some("mean")]),
+        ("bert", HeadChoice::Mlp, Pooling::First, [None, None]),
+        ("distilbert", HeadChoice::Linear, Pooling::First, [Some("linear"), Some("mean")]),
+        ("bert", HeadChoice::Linear, Pooling::Mean, [Some("linear"), Some("mean")]),
     ] {
         let other = TrainSettings { head, pooling, ..settings() };
         let student = train(&load(family), &examples(), &other);
@@ -389,7 +415,7 @@ fn an_untrained_student_multiplies_its_head_with_the_encoders_embeddings() {
             (0..2 * width).map(|at| (at * 37 % 101) as f32 / 50.0 - 1.0).collect();
         let head = LinearHead { weight: weight.clone(), bias: vec![0.5, -1.5] };
         let linear = TrainSettings {
-            head: HeadKind::Linear,
+            head: HeadChoice::Linear,
             max_length: crate::auto::Auto::Exactly(5),
             ..settings()
         };
@@ -426,7 +452,7 @@ fn an_untrained_student_multiplies_its_head_with_the_encoders_embeddings() {
 fn a_training_begins_with_the_given_head() {
     let (base, labels, examples) = (load("bert"), labels(), examples());
     let linear =
-        TrainSettings { head: HeadKind::Linear, learning_rate: 1e-9, epochs: 1, ..settings() };
+        TrainSettings { head: HeadChoice::Linear, learning_rate: 1e-9, epochs: 1, ..settings() };
     let width = base.config().hidden_size;
     let head = |classes: usize| {
         Some(LinearHead { weight: vec![0.25; classes * width], bias: vec![1.0; classes] })

@@ -38,7 +38,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BaseModel, Classifier, Head, HeadKind, Pooling, Result, StudentError, Temperature,
+    BaseModel, Classifier, Head, Pooling, Result, StudentError, Temperature,
     base::Inner,
     calibrate,
     engine::learner,
@@ -53,6 +53,8 @@ pub(crate) use init::LinearHead;
 use init::{InitialWeights, Weights};
 pub(crate) use length::TokenLengths;
 use plan::Plan;
+#[cfg(test)]
+pub(crate) use settings::HeadChoice;
 pub(crate) use settings::{ClassWeights, FineTune, Loss, OutOfRange, Stages, TrainSettings};
 pub(crate) use snapshot::Snapshots;
 use snapshot::{Progress, Snapshot, SnapshotStore};
@@ -169,7 +171,7 @@ pub(crate) fn max_memory_estimate(
     settings: &TrainSettings,
 ) -> u64 {
     let config = base.config();
-    let spec = ModelSpec::new(config, settings.head(), classes);
+    let spec = ModelSpec::new(config, settings.head(base), classes);
     let lengths = vec![settings.limit(base); settings.rows_per_pass()];
     memory_estimate::estimate(&spec, config.vocab_size, copies(settings, true), &lengths)
 }
@@ -242,6 +244,12 @@ impl<'a> Training<'a> {
         self.check()?;
         let with_head = Training { head: self.start()?, ..self.clone() };
         match self.settings.fine_tune {
+            FineTune::Never if with_head.head.is_none() => {
+                Err(StudentError::Training(Fault::with_hint(
+                    "student.fine_tune is never, and the head would stay as it was drawn",
+                    "set student.head = \"linear\", which starts as a logistic regression",
+                )))
+            }
             FineTune::Never => with_head.untrained(),
             FineTune::Always => with_head.fine_tune(on_step),
             FineTune::Auto if with_head.head.is_none() => with_head.fine_tune(on_step),
@@ -258,7 +266,7 @@ impl<'a> Training<'a> {
 
     /// The head to start from, if it is not to be drawn.
     fn start(&self) -> Result<Option<LinearHead>> {
-        if self.head.is_some() || self.settings.head != HeadKind::Linear {
+        if self.head.is_some() || self.settings.head(self.base) != Head::Linear {
             return Ok(self.head.clone());
         }
         let (classes, soft) = (self.labels.len(), self.settings.soft_labels);
@@ -360,12 +368,12 @@ impl<'a> Training<'a> {
     }
 
     fn classifier(&self, weights: Weights) -> Result<Classifier> {
-        let (labels, head) = (self.labels.to_vec(), self.settings.head());
+        let (labels, head) = (self.labels.to_vec(), self.settings.head(self.base));
         Classifier::build(self.base, weights, labels, head, self.max_length())
     }
 
     fn spec(&self) -> ModelSpec {
-        ModelSpec::new(self.base.config(), self.settings.head(), self.labels.len())
+        ModelSpec::new(self.base.config(), self.settings.head(self.base), self.labels.len())
     }
 
     fn max_length(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Head, HeadKind, Pooling};
+use super::super::{BaseModel, Head, HeadKind, Pooling};
 use crate::auto::Auto;
 
 /// The loss to minimise.
@@ -40,17 +40,35 @@ pub(crate) enum Stages {
     SyntheticThenGold,
 }
 
+/// The head that a student gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HeadChoice {
+    /// `linear` over an encoder that was trained to embed sentences: a folder with the
+    /// `modules.json` or `1_Pooling` of sentence-transformers. Otherwise `mlp`.
+    #[default]
+    Auto,
+    /// A dense layer with an activation, dropout, and a second dense layer: the head of Hugging
+    /// Face's `...ForSequenceClassification`.
+    Mlp,
+    /// One dense layer over the mean of the token vectors, scaled to unit length: what a logistic
+    /// regression on sentence embeddings computes, which is where it starts. `transformers` ignores
+    /// this setting and builds its own head.
+    Linear,
+}
+
 /// Whether the encoder is trained, or only the head over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FineTune {
-    /// If a linear head over the fine-tuned encoder predicts held-out examples clearly better than
-    /// one over the frozen encoder. It takes one to three more trainings to find out. Another head
-    /// needs fine-tuning.
+    /// The whole network is trained. From a linear head that starts as a logistic regression, this
+    /// was better than a frozen encoder wherever it was measured (docs/recipe.md).
     #[default]
-    Auto,
-    /// The whole network is trained.
     Always,
+    /// Only if a linear head over the fine-tuned encoder predicts held-out examples clearly better
+    /// than one over the frozen encoder. It takes one to three more trainings to find out. Another
+    /// head needs fine-tuning.
+    Auto,
     /// The encoder stays as it is; takes `head = "linear"`.
     Never,
 }
@@ -106,7 +124,7 @@ pub(crate) struct TrainSettings {
     /// Epochs without a better validation loss after which a stage ends.
     pub patience: usize,
     /// The layers between a text's vector and the scores of its classes.
-    pub head: HeadKind,
+    pub head: HeadChoice,
     /// Whether the encoder is trained.
     pub fine_tune: FineTune,
     /// How token vectors become a text vector: `first` or `mean`. A linear head always takes the
@@ -136,7 +154,7 @@ impl Default for TrainSettings {
             min_steps: 60,
             validation_share: 0.0,
             patience: 2,
-            head: HeadKind::Mlp,
+            head: HeadChoice::default(),
             fine_tune: FineTune::default(),
             pooling: Pooling::First,
         }
@@ -156,7 +174,7 @@ pub(crate) struct OutOfRange {
 impl TrainSettings {
     /// The first invalid value.
     pub(crate) fn fault(&self) -> Option<OutOfRange> {
-        if self.fine_tune == FineTune::Never && self.head != HeadKind::Linear {
+        if self.fine_tune == FineTune::Never && self.head == HeadChoice::Mlp {
             return Some(OutOfRange {
                 key: "student.fine_tune",
                 value: "never".to_owned(),
@@ -212,9 +230,14 @@ impl TrainSettings {
         })
     }
 
-    /// The head to train, with its pooling.
-    pub(super) fn head(&self) -> Head {
-        Head::new(self.head, self.pooling)
+    /// The head to train over `base`, with its pooling.
+    pub(super) fn head(&self, base: &BaseModel) -> Head {
+        let kind = match self.head {
+            HeadChoice::Linear => HeadKind::Linear,
+            HeadChoice::Auto if base.is_sentence_encoder() => HeadKind::Linear,
+            HeadChoice::Auto | HeadChoice::Mlp => HeadKind::Mlp,
+        };
+        Head::new(kind, self.pooling)
     }
 
     /// Examples per pass through the network.

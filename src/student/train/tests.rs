@@ -294,3 +294,11 @@ fn soft_labels_pull_towards_the_teacher() {
     let (hard, soft) = (mean_confidence(0.0), mean_confidence(1.0));
     assert!(hard > 0.9 && (soft - 0.7).abs() < 0.08, "{hard} {soft}");
 }
+
+#[test]
+fn a_head_that_was_drawn_is_not_left_untrained() {
+    let (base, labels, examples) = (base(), labels(), examples());
+    let never = TrainSettings { fine_tune: FineTune::Never, ..settings() };
+    let error = Training::new(&base, &labels, &examples, &never).run(&mut |_| CONTINUE);
+    assert!(error.unwrap_err().to_string().contains("student.fine_tune is never"));
+}

@@ -76,10 +76,15 @@ fn remove(path: &Path) -> bool {
     removed.is_ok() || !path.exists()
 }
 
+/// Pause between two looks at the leftovers.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Looks in a row at which they must be absent.
+const AWAY: usize = 50;
+
 /// Removes all leftovers, repeatedly while other threads still write into them. From here on no
 /// thread can register another one.
 fn remove_all(deadline: Instant) {
-    let mut all = loop {
+    let all = loop {
         match LEFTOVERS.try_lock() {
             Ok(all) => break all,
             Err(TryLockError::Poisoned(held)) => break held.into_inner(),
@@ -87,12 +92,15 @@ fn remove_all(deadline: Instant) {
             Err(_) => thread::sleep(Duration::from_millis(2)),
         }
     };
-    loop {
-        all.retain(|path| !remove(path));
-        if all.is_empty() || Instant::now() >= deadline {
-            break;
-        }
-        thread::sleep(Duration::from_millis(2));
+    // A writer creates a folder anew for its next file: what stays away for a while is gone.
+    let mut away = 0;
+    while away < AWAY && !all.is_empty() && Instant::now() < deadline {
+        let there = all.iter().filter(|path| fs::symlink_metadata(path).is_ok()).count();
+        all.iter().for_each(|path| {
+            remove(path);
+        });
+        away = if there == 0 { away + 1 } else { 0 };
+        thread::sleep(PAUSE);
     }
     // Stays locked until the process ends.
     std::mem::forget(all);

@@ -94,12 +94,15 @@ fn remove_all(deadline: Instant) {
     };
     // A writer creates a folder anew for its next file: what stays away for a while is gone.
     let mut away = 0;
-    while away < AWAY && !all.is_empty() && Instant::now() < deadline {
+    while away < AWAY && !all.is_empty() {
         let there = all.iter().filter(|path| fs::symlink_metadata(path).is_ok()).count();
         all.iter().for_each(|path| {
             remove(path);
         });
         away = if there == 0 { away + 1 } else { 0 };
+        if Instant::now() >= deadline {
+            break;
+        }
         thread::sleep(PAUSE);
     }
     // Stays locked until the process ends.

@@ -14,7 +14,10 @@ use super::{
     partial::{Partial, set_mode},
     read::{Bundle, Discard, Sink},
 };
-use crate::models::{self, LocalModel, ModelError, Role};
+use crate::{
+    interrupt,
+    models::{self, LocalModel, ModelError, Role},
+};
 
 /// Where program and sources go. Models always go into the library.
 #[derive(Debug, Clone, Copy, Default)]
@@ -209,6 +212,10 @@ impl Sink for Unpacker<'_> {
     fn begin(&mut self, member: &Member) -> Result<(), BundleError> {
         self.open = None;
         let Some(path) = self.target(member) else { return Ok(()) };
+        // Its folder may be removed already, and must not be made anew.
+        if interrupt::requested() {
+            interrupt::wait_for_the_end();
+        }
         let mut open = || -> io::Result<fs::File> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;

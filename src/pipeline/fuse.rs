@@ -3,8 +3,7 @@
 
 use super::{
     Context, PipelineError, Watch,
-    calls::{self, Answered, ScoreCalls},
-    teacher_check::{JudgedExamples, STAGE, TeacherTest},
+    teacher_check::{JudgedExamples, TeacherTest},
 };
 use crate::{
     config::Labels,
@@ -17,7 +16,7 @@ use crate::{
     run::RunFolder,
     student::{largest, probe::Features},
     task::{LabelledText, Task},
-    teacher::{Scored, Teacher, TeacherError},
+    teacher::Teacher,
 };
 
 /// Classes that are less probable than this are not written into a row.
@@ -41,13 +40,8 @@ fn judged_examples(
     let Some(test) = TeacherTest::new(context, teacher, Some(embedder))? else {
         return Ok(Vec::new());
     };
-    let answered = match calls::ask(&ScoreCalls, STAGE, run, test.requests(), teacher, watch) {
-        Err(PipelineError::Teacher(TeacherError::Unrecorded { .. })) => return Ok(Vec::new()),
-        answered => answered?,
-    };
-    let scored: Vec<Option<Scored>> =
-        answered.into_iter().map(|Answered { reading, .. }| reading).collect();
-    Ok(test.answers(&scored))
+    let scored = test.ask(run, teacher, watch)?;
+    Ok(scored.map_or_else(Vec::new, |scored| test.answers(&scored)))
 }
 
 /// Replaces the teacher's `answers` about `rows` by the fused ones, and notes in each row what it
@@ -79,7 +73,7 @@ pub(crate) fn fuse(
     let judged: Vec<Vec<(usize, f32)>> =
         open.iter().filter_map(|&row| Some(opinion(answers[row].as_ref()?))).collect();
     let (examples, labels) = examples(task, seeds);
-    let fused = fusion::fuse(&fusion::Opinions {
+    let fused = fusion::fuse(&fusion::Evidence {
         classes: task.classes.len(),
         features: &Features::new(&embedder.embed(&texts)?),
         asked: &asked,
@@ -90,7 +84,7 @@ pub(crate) fn fuse(
         seed,
     });
     let name = |class: usize| task.classes[class].name.clone();
-    let Fused { posteriors, reliability, probed, .. } = fused;
+    let Fused { posteriors, reliability, probed } = fused;
     for ((row, posterior), probe) in open.into_iter().zip(posteriors).zip(probed) {
         let Some(answer) = &mut answers[row] else { continue };
         rows[row].opinions = Some(Opinions { judge: name(answer.class), probe: name(probe) });

@@ -24,6 +24,7 @@ use crate::{
     relabel::{QuestionBuilder, nearest_class, scoring},
     report::{TeacherCheck, teacher_check},
     rng::Rng,
+    run::RunFolder,
     task::{LabelledText, Task},
     teacher::{ScoreRequest, Scored, Teacher, TeacherError},
 };
@@ -47,18 +48,10 @@ impl Pipeline<'_> {
             return Ok(None);
         }
         let Some(test) = TeacherTest::new(&context, teacher, embedder)? else { return Ok(None) };
-        let requests = test.requests();
-        let answered = calls::ask(&ScoreCalls, STAGE, run, requests, teacher, &mut *watch);
-        let answered = match answered {
-            // A recording without this check.
-            Err(PipelineError::Teacher(TeacherError::Unrecorded { .. })) => {
-                watch(Event::End { summary: "the recording holds no such answers".to_owned() });
-                return Ok(None);
-            }
-            answered => answered?,
+        let Some(scored) = test.ask(run, teacher, &mut *watch)? else {
+            watch(Event::End { summary: "the recording holds no such answers".to_owned() });
+            return Ok(None);
         };
-        let scored: Vec<Option<Scored>> =
-            answered.into_iter().map(|Answered { reading, .. }| reading).collect();
         let counts = test.mark(&scored);
         run.finish_stage(STAGE, &counts, &[], Vec::new())?;
         Ok(told(&counts, watch))
@@ -153,6 +146,26 @@ impl TeacherTest {
         let mut requests = score_requests(STAGE, &self.names, &self.questions);
         requests.extend(score_requests(&format!("{STAGE}.no-content"), &self.names, &self.empty));
         requests
+    }
+
+    /// The answer to each request, `None` for one that was given up; those in the ledger are not
+    /// asked for again. `None` if the teacher is a recording without them.
+    ///
+    /// # Errors
+    /// Whatever stops the teacher or the disk.
+    pub(super) fn ask(
+        &self,
+        run: &mut RunFolder,
+        teacher: &mut dyn Teacher,
+        watch: Watch<'_>,
+    ) -> Result<Option<Vec<Option<Scored>>>, PipelineError> {
+        match calls::ask(&ScoreCalls, STAGE, run, self.requests(), teacher, watch) {
+            Err(PipelineError::Teacher(TeacherError::Unrecorded { .. })) => Ok(None),
+            answered => {
+                let reading = |Answered { reading, .. }| reading;
+                Ok(Some(answered?.into_iter().map(reading).collect()))
+            }
+        }
     }
 
     /// The counts of right answers; `scored` has the answer to each request, `None` for one that

@@ -76,10 +76,10 @@ fn remove(path: &Path) -> bool {
     removed.is_ok() || !path.exists()
 }
 
-/// Pause between two looks at the leftovers.
+/// Pause between two checks of the leftovers.
 const PAUSE: Duration = Duration::from_millis(2);
-/// Looks in a row at which they must be absent.
-const AWAY: usize = 50;
+/// Consecutive checks at which they must be absent.
+const ABSENT_CHECKS: usize = 50;
 
 /// Removes all leftovers, repeatedly while other threads still write into them. From here on no
 /// thread can register another one.
@@ -92,14 +92,14 @@ fn remove_all(deadline: Instant) {
             Err(_) => thread::sleep(Duration::from_millis(2)),
         }
     };
-    // A writer creates a folder anew for its next file: what stays away for a while is gone.
-    let mut away = 0;
-    while away < AWAY && !all.is_empty() {
+    // A writer may create a folder anew for its next file.
+    let mut absent = 0;
+    while absent < ABSENT_CHECKS && !all.is_empty() {
         let there = all.iter().filter(|path| fs::symlink_metadata(path).is_ok()).count();
         all.iter().for_each(|path| {
             remove(path);
         });
-        away = if there == 0 { away + 1 } else { 0 };
+        absent = if there == 0 { absent + 1 } else { 0 };
         if Instant::now() >= deadline {
             break;
         }

@@ -19,6 +19,7 @@ use super::{
     input::{Input, Part},
     unique,
 };
+use crate::counted::counted;
 
 /// Bytes that are read again after quotes that are never closed.
 const AGAIN: usize = 64 << 20;
@@ -184,8 +185,7 @@ impl<'a> Csv<'a> {
             Record { fields, places: Places::Text { text, start }, faults: Vec::new() };
         let (count, width) = (spans.len(), self.names.len());
         if count != width {
-            let fields = if count == 1 { "field" } else { "fields" };
-            let message = format!("{count} {fields}, but the header line has {width}");
+            let message = format!("{}, but the header line has {width}", counted(count, "field"));
             record.faults.push(self.input.fault(start, Problem::InvalidCsv { message }));
         }
         record

@@ -1,32 +1,35 @@
-//! Three opinions on the class of a generated text become one: the class that was *asked* for,
-//! the *judge* (the teacher's label scores), and the *probe* (a logistic regression on the
-//! embeddings of the other texts, which did not see this one).
+//! Three annotators label each generated text: the class that was *asked* for, the *judge* (the
+//! teacher's label scores), and the *probe* (a logistic regression on the embeddings of the other
+//! texts, which did not see this one). Their labels become one.
 //!
-//! None is right always, and nobody knows beforehand which one is. Their agreement tells:
-//! Dawid & Skene (1979) estimate by expectation maximisation how each voice errs, together with
-//! the probability of each class for each text. The probe is fitted anew to these in every round.
-//! A judge that is always right so becomes the label, one that guesses is ignored.
+//! Nobody knows beforehand which of them is right. Their agreement tells: Dawid & Skene (1979)
+//! estimate by expectation maximisation how each annotator errs (its confusion matrix), together
+//! with the probability of each class for each text. The probe is fitted anew to these in every
+//! round. A judge that is always right decides, one that guesses is ignored.
 //!
-//! What is known beforehand goes in: the share of each class was chosen by who asked, so the
+//! What is known beforehand goes in: the share of each class was chosen by the request, so the
 //! scores of judge and probe are scaled to these shares; labelled examples are texts whose class
 //! is known, as far as judge and probe answered without seeing them.
 
 mod em;
 
-use crate::student::probe::{self, Features, Known, Targets, log_softmax};
-use em::{Model, Voice};
+use crate::student::{
+    largest,
+    probe::{self, Features, Labelled, Targets, log_softmax},
+};
+use em::{Annotator, Model};
 
 /// Rounds of fitting the probe and estimating; most texts settle in two.
 const ROUNDS: usize = 5;
 /// Share of labels that may still change when the rounds end.
 const SETTLED: f64 = 0.005;
-/// Strength C of the probe of the first round, which is fitted to the examples alone.
+/// C of the probe of the first round, which is fitted to the examples alone.
 const EXAMPLES_C: f64 = 10.0;
 /// Log-probability of a class that the judge was not offered.
 const NOT_OFFERED: f32 = -20.0;
 
-/// The opinions on some texts, and what is known for certain.
-pub(crate) struct Opinions<'a> {
+/// What is known of some texts.
+pub(crate) struct Evidence<'a> {
     pub classes: usize,
     /// Embeddings of the texts.
     pub features: &'a Features,
@@ -45,7 +48,7 @@ pub(crate) struct Opinions<'a> {
     pub seed: u64,
 }
 
-/// What came of it.
+/// The labels that the evidence leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fused {
     /// The probability of each class for each text, `[texts][classes]`.
@@ -53,11 +56,10 @@ pub(crate) struct Fused {
     pub reliability: Reliability,
     /// The class of each text by the probe of the last round.
     pub probed: Vec<usize>,
-    pub rounds: usize,
 }
 
-/// How often each voice names the class of a text, by the estimate: shares of 1.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+/// How often each annotator names the class of a text, by the estimate: shares of 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reliability {
     pub asked: f64,
     pub judge: f64,
@@ -88,41 +90,40 @@ impl Reliability {
     }
 }
 
-/// Fuses the opinions. Deterministic.
-pub(crate) fn fuse(opinions: &Opinions<'_>) -> Fused {
-    let classes = opinions.classes;
-    let shares = shares(opinions.asked, classes);
-    let judge = judge(opinions, &shares);
-    let examples = Targets::of_labels(opinions.examples.1, classes);
-    let anchors = Known { features: opinions.examples.0, targets: &examples };
+/// Fuses the evidence. Deterministic.
+pub(crate) fn fuse(evidence: &Evidence<'_>) -> Fused {
+    let classes = evidence.classes;
+    let shares = shares(evidence.asked, classes);
+    let judge = judge(evidence, &shares);
+    let examples = Targets::of_labels(evidence.examples.1, classes);
+    let anchors = Labelled { features: evidence.examples.0, targets: &examples };
 
     // The first probe knows the examples alone: it errs independently of what was asked.
     let first = probe::LogisticRegression::fit(anchors.features, anchors.targets, EXAMPLES_C);
-    let mut logs = first.log_probabilities(opinions.features);
+    let mut logs = first.log_probabilities(evidence.features);
     let mut probed = scaled_labels(&mut logs, classes, &shares);
-    let model = Model::new(classes, &shares, opinions.partners);
-    let mut posteriors = model.estimate(&voices(opinions, &judge, &probed), None);
+    let model = Model::new(classes, &shares, evidence.partners);
+    let mut posteriors = model.estimate(&annotators(evidence, &judge, &probed), None);
 
-    let mut strength = None;
-    let mut rounds = 0;
-    while rounds < ROUNDS && !opinions.asked.is_empty() {
-        rounds += 1;
+    let mut c = None;
+    for _ in 0..ROUNDS {
         let targets = Targets { values: posteriors.concat(), classes };
-        let texts = Known { features: opinions.features, targets: &targets };
-        let c = *strength.get_or_insert_with(|| probe::choose_c(texts, anchors, opinions.seed));
-        let mut logs = probe::out_of_fold(texts, anchors, c, opinions.seed).log_probabilities;
+        let texts = Labelled { features: evidence.features, targets: &targets };
+        let c = *c.get_or_insert_with(|| probe::choose_c(texts, Some(anchors), evidence.seed));
+        let mut logs = probe::out_of_fold(texts, Some(anchors), c, evidence.seed);
         probed = scaled_labels(&mut logs, classes, &shares);
-        let next = model.estimate(&voices(opinions, &judge, &probed), Some(&posteriors));
+        let next = model.estimate(&annotators(evidence, &judge, &probed), Some(&posteriors));
         let changed = next.iter().zip(&posteriors);
-        let changed = changed.filter(|(a, b)| probe::largest(a) != probe::largest(b)).count();
+        let changed = changed.filter(|(a, b)| largest(a) != largest(b)).count();
         posteriors = next;
         if changed as f64 <= SETTLED * posteriors.len() as f64 {
             break;
         }
     }
-    let [asked, judge, probe] = model.reliability(&posteriors, &voices(opinions, &judge, &probed));
+    let [asked, judge, probe] =
+        model.reliability(&posteriors, &annotators(evidence, &judge, &probed));
     let reliability = Reliability { asked, judge, probe };
-    Fused { posteriors, reliability, probed, rounds }
+    Fused { posteriors, reliability, probed }
 }
 
 /// The judge's labels of the texts and of the examples that it did not see.
@@ -131,12 +132,16 @@ struct Judge {
     examples: Vec<(usize, usize)>,
 }
 
-fn voices<'a>(opinions: &'a Opinions<'_>, judge: &'a Judge, probed: &[usize]) -> [Voice<'a>; 3] {
+fn annotators<'a>(
+    evidence: &'a Evidence<'_>,
+    judge: &'a Judge,
+    probed: &[usize],
+) -> [Annotator<'a>; 3] {
     let all = |labels: &[usize]| labels.iter().copied().map(Some).collect();
     [
-        Voice { labels: all(opinions.asked), known: &[], may_mean_the_partner: true },
-        Voice { labels: judge.texts.clone(), known: &judge.examples, may_mean_the_partner: false },
-        Voice { labels: all(probed), known: &[], may_mean_the_partner: false },
+        Annotator { labels: all(evidence.asked), known: &[], mixes_partner: true },
+        Annotator { labels: judge.texts.clone(), known: &judge.examples, mixes_partner: false },
+        Annotator { labels: all(probed), known: &[], mixes_partner: false },
     ]
 }
 
@@ -150,23 +155,23 @@ fn shares(asked: &[usize], classes: usize) -> Vec<f64> {
 
 /// The judge's labels: its scores scaled so that the classes have their `shares`, which removes a
 /// bias towards some of them. The same correction applies to the examples.
-fn judge(opinions: &Opinions<'_>, shares: &[f64]) -> Judge {
-    let classes = opinions.classes;
+fn judge(evidence: &Evidence<'_>, shares: &[f64]) -> Judge {
+    let classes = evidence.classes;
     let answered: Vec<usize> =
-        (0..opinions.judged.len()).filter(|&text| !opinions.judged[text].is_empty()).collect();
+        (0..evidence.judged.len()).filter(|&text| !evidence.judged[text].is_empty()).collect();
     let mut logs = Vec::with_capacity(answered.len() * classes);
-    answered.iter().for_each(|&text| logs.extend(log_row(&opinions.judged[text], classes)));
+    answered.iter().for_each(|&text| logs.extend(log_row(&evidence.judged[text], classes)));
     let correction = scale(&mut logs, classes, shares);
-    let mut texts = vec![None; opinions.judged.len()];
+    let mut texts = vec![None; evidence.judged.len()];
     for (text, row) in answered.into_iter().zip(logs.chunks_exact(classes)) {
-        texts[text] = Some(probe::largest(row));
+        texts[text] = Some(largest(row));
     }
     let example = |(class, scores): &(usize, Vec<(usize, f32)>)| {
         let mut row = log_row(scores, classes);
         row.iter_mut().zip(&correction).for_each(|(log, shift)| *log += *shift as f32);
-        (*class, probe::largest(&row))
+        (*class, largest(&row))
     };
-    let examples = opinions.judged_examples.iter().filter(|(_, scores)| !scores.is_empty());
+    let examples = evidence.judged_examples.iter().filter(|(_, scores)| !scores.is_empty());
     Judge { texts, examples: examples.map(example).collect() }
 }
 
@@ -181,12 +186,12 @@ fn log_row(scores: &[(usize, f32)], classes: usize) -> Vec<f32> {
 
 fn scaled_labels(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<usize> {
     scale(logs, classes, shares);
-    logs.chunks_exact(classes).map(probe::largest).collect()
+    logs.chunks_exact(classes).map(largest).collect()
 }
 
 /// Adds to the scores of each class what makes its mean probability over all texts its share
 /// (Sinkhorn's iteration), and returns what was added. `logs` are `[texts, classes]`.
-pub(crate) fn scale(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<f64> {
+fn scale(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<f64> {
     const ITERATIONS: usize = 200;
     const CLOSE: f64 = 1e-4;
     let mut added = vec![0f64; classes];

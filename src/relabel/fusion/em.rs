@@ -3,25 +3,25 @@
 
 /// Iterations; the estimates change little after twenty.
 const ITERATIONS: usize = 50;
-/// The weight, in texts, with which what a voice does in general counts for each class: few texts
-/// of a class say little about it.
+/// The weight, in texts, with which what an annotator does in general counts for each class: few
+/// texts of a class say little about it.
 const PRIOR_TEXTS: f64 = 10.0;
-/// What a voice is believed to be before anything is known: right this often ...
+/// What an annotator is believed to be before anything is known: right this often ...
 const PRIOR_RELIABILITY: f64 = 0.7;
 /// ... which counts like so many texts.
 const PRIOR_WEIGHT: f64 = 10.0;
 
-/// The labels that one voice gives.
-pub(super) struct Voice<'a> {
+/// The labels that one annotator gives.
+pub(super) struct Annotator<'a> {
     /// Of each text; `None` where it is silent.
     pub labels: Vec<Option<usize>>,
-    /// Classes that are known for certain, each with the label that the voice gave.
+    /// Classes that are known for certain, each with the label that the annotator gave.
     pub known: &'a [(usize, usize)],
-    /// Whether a text with another class than this voice says is likely of its partner.
-    pub may_mean_the_partner: bool,
+    /// Whether the text may be of the class that was mixed in instead.
+    pub mixes_partner: bool,
 }
 
-/// The model: how each voice errs, and the texts' classes.
+/// The model: how each annotator errs, and the texts' classes.
 pub(super) struct Model<'a> {
     classes: usize,
     log_shares: Vec<f64>,
@@ -29,11 +29,11 @@ pub(super) struct Model<'a> {
     partners: &'a [Option<usize>],
 }
 
-/// How one voice errs.
-struct Errors {
+/// How one annotator errs.
+struct Confusion {
     /// Logarithm of the probability of a label given the class, `[class][label]`.
     log: Vec<Vec<f64>>,
-    /// Share of the partner among the classes of texts on which the voice is wrong.
+    /// Share of the partner among the classes of texts on which the annotator is wrong.
     partner: f64,
 }
 
@@ -45,45 +45,55 @@ impl<'a> Model<'a> {
     }
 
     /// The probability of each class for each text, `[texts][classes]`, starting from `before`, or
-    /// else from one number for each voice: how often it is right, whatever the class.
-    pub(super) fn estimate(&self, voices: &[Voice<'_>], before: Option<&Posteriors>) -> Posteriors {
-        let mut posteriors = match before {
+    /// else from one number for each annotator: how often it is right, whatever the class.
+    pub(super) fn estimate(
+        &self,
+        annotators: &[Annotator<'_>],
+        before: Option<&Posteriors>,
+    ) -> Posteriors {
+        let start = match before {
             Some(before) => before.clone(),
-            None => self.first(voices),
+            None => self.iterate(annotators, self.first(annotators), false),
         };
-        for _ in 0..ITERATIONS {
-            let errors: Vec<Errors> =
-                voices.iter().map(|voice| self.errors(voice, &posteriors, true)).collect();
-            posteriors = self.posteriors(voices, &errors);
-        }
-        posteriors
+        self.iterate(annotators, start, true)
     }
 
-    fn first(&self, voices: &[Voice<'_>]) -> Posteriors {
-        let even = vec![vec![1.0 / self.classes as f32; self.classes]; self.partners.len()];
-        // Nothing is known of the texts: each voice is what the labelled examples say of it.
-        let start: Vec<Errors> = voices
+    /// Estimates confusion matrices and posteriors in turn, from the posteriors `start` on.
+    fn iterate(
+        &self,
+        annotators: &[Annotator<'_>],
+        start: Posteriors,
+        by_class: bool,
+    ) -> Posteriors {
+        (0..ITERATIONS).fold(start, |posteriors, _| {
+            let confusion: Vec<Confusion> = annotators
+                .iter()
+                .map(|annotator| self.confusion(annotator, &posteriors, by_class))
+                .collect();
+            self.posteriors(annotators, &confusion)
+        })
+    }
+
+    /// Posteriors by what the labelled examples say of the annotators: nothing is known of the
+    /// texts yet.
+    fn first(&self, annotators: &[Annotator<'_>]) -> Posteriors {
+        let confusion: Vec<Confusion> = annotators
             .iter()
-            .map(|voice| self.errors(&Voice { labels: Vec::new(), ..*voice }, &even, false))
+            .map(|annotator| Annotator { labels: Vec::new(), ..*annotator })
+            .map(|annotator| self.confusion(&annotator, &Vec::new(), false))
             .collect();
-        let mut posteriors = self.posteriors(voices, &start);
-        for _ in 0..ITERATIONS {
-            let errors: Vec<Errors> =
-                voices.iter().map(|voice| self.errors(voice, &posteriors, false)).collect();
-            posteriors = self.posteriors(voices, &errors);
-        }
-        posteriors
+        self.posteriors(annotators, &confusion)
     }
 
-    /// How often each voice names the class.
+    /// How often each annotator names the class.
     pub(super) fn reliability<const N: usize>(
         &self,
         posteriors: &Posteriors,
-        voices: &[Voice<'_>; N],
+        annotators: &[Annotator<'_>; N],
     ) -> [f64; N] {
-        voices.each_ref().map(|voice| {
+        annotators.each_ref().map(|annotator| {
             let (mut right, mut all) = (0.0, 0.0);
-            for (label, posterior) in voice.labels.iter().zip(posteriors) {
+            for (label, posterior) in annotator.labels.iter().zip(posteriors) {
                 let Some(label) = label else { continue };
                 right += f64::from(posterior[*label]);
                 all += 1.0;
@@ -92,13 +102,21 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// The errors of a voice, by class or (`by_class` unset) the same for all classes.
-    fn errors(&self, voice: &Voice<'_>, posteriors: &Posteriors, by_class: bool) -> Errors {
+    /// The confusion matrix of an annotator, by class or (`by_class` unset) the same for all
+    /// classes.
+    fn confusion(
+        &self,
+        annotator: &Annotator<'_>,
+        posteriors: &Posteriors,
+        by_class: bool,
+    ) -> Confusion {
         let classes = self.classes;
         let mut counts = vec![vec![0f64; classes]; classes];
         // A partner is as likely as any other class, unless the texts say otherwise.
         let mut partner = (1.0, (classes - 1) as f64);
-        for ((label, posterior), mixed) in voice.labels.iter().zip(posteriors).zip(self.partners) {
+        for ((label, posterior), mixed) in
+            annotator.labels.iter().zip(posteriors).zip(self.partners)
+        {
             let Some(label) = *label else { continue };
             for (class, p) in posterior.iter().enumerate() {
                 counts[class][label] += f64::from(*p);
@@ -108,7 +126,7 @@ impl<'a> Model<'a> {
                 partner.1 += f64::from(1.0 - posterior[label]);
             }
         }
-        for (class, label) in voice.known {
+        for (class, label) in annotator.known {
             counts[*class][*label] += 1.0;
         }
         let general = General::of(&counts);
@@ -124,19 +142,19 @@ impl<'a> Model<'a> {
             let total: f64 = row.iter().sum();
             row.into_iter().map(|count| (count / total).ln()).collect()
         });
-        Errors { log: log.collect(), partner: partner.0 / partner.1 }
+        Confusion { log: log.collect(), partner: partner.0 / partner.1 }
     }
 
-    fn posteriors(&self, voices: &[Voice<'_>], errors: &[Errors]) -> Posteriors {
+    fn posteriors(&self, annotators: &[Annotator<'_>], confusion: &[Confusion]) -> Posteriors {
         let texts = 0..self.partners.len();
         texts
             .map(|text| {
                 let mut logs = self.log_shares.clone();
-                for (voice, errors) in voices.iter().zip(errors) {
-                    let Some(label) = voice.labels[text] else { continue };
-                    logs.iter_mut().zip(&errors.log).for_each(|(log, row)| *log += row[label]);
-                    if voice.may_mean_the_partner {
-                        self.favour_partner(text, label, errors.partner, &mut logs);
+                for (annotator, confusion) in annotators.iter().zip(confusion) {
+                    let Some(label) = annotator.labels[text] else { continue };
+                    logs.iter_mut().zip(&confusion.log).for_each(|(log, row)| *log += row[label]);
+                    if annotator.mixes_partner {
+                        self.favour_partner(text, label, confusion.partner, &mut logs);
                     }
                 }
                 let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -162,8 +180,8 @@ impl<'a> Model<'a> {
     }
 }
 
-/// How a voice errs whatever the class: how often it is right, and the labels that it gives when it
-/// is wrong.
+/// How an annotator errs whatever the class: how often it is right, and the labels that it gives
+/// when it is wrong.
 struct General {
     right: f64,
     /// Share of each label among the wrong ones.

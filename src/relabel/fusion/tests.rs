@@ -31,7 +31,7 @@ impl World {
     }
 
     /// `classes`, each right with probability `share`; else another one, or always `bias`.
-    fn voice(&mut self, classes: &[usize], share: f64, bias: Option<usize>) -> Vec<usize> {
+    fn annotator(&mut self, classes: &[usize], share: f64, bias: Option<usize>) -> Vec<usize> {
         let mut label = |&class: &usize| {
             let other = (class + self.rng.random_range(1..CLASSES)) % CLASSES;
             if self.rng.random_bool(share) { class } else { bias.unwrap_or(other) }
@@ -42,17 +42,17 @@ impl World {
     /// The share of texts with the right label: asked, judged, fused.
     fn outcome(&mut self, asker: f64, judge: f64, bias: Option<usize>) -> [f64; 3] {
         let truth = self.truth.clone();
-        let asked = self.voice(&truth, asker, None);
-        let judged = self.voice(&truth, judge, bias);
+        let asked = self.annotator(&truth, asker, None);
+        let judged = self.annotator(&truth, judge, bias);
         let seeds = self.examples.1.clone();
-        let seen = self.voice(&seeds, judge, bias);
+        let seen = self.annotator(&seeds, judge, bias);
         let scores = |label: usize| -> Vec<(usize, f32)> {
             (0..CLASSES).map(|class| (class, if class == label { 0.85 } else { 0.05 })).collect()
         };
         let judged_scores: Vec<_> = judged.iter().map(|label| scores(*label)).collect();
         let known: Vec<_> =
             seeds.iter().zip(&seen).map(|(c, label)| (*c, scores(*label))).collect();
-        let fused = fuse(&Opinions {
+        let fused = fuse(&Evidence {
             classes: CLASSES,
             features: &self.features,
             asked: &asked,
@@ -62,7 +62,7 @@ impl World {
             judged_examples: &known,
             seed: 1,
         });
-        let labels: Vec<usize> = fused.posteriors.iter().map(|row| probe::largest(row)).collect();
+        let labels: Vec<usize> = fused.posteriors.iter().map(|row| largest(row)).collect();
         let right = |labels: &[usize]| {
             let right = labels.iter().zip(&truth).filter(|(label, class)| label == class).count();
             right as f64 / truth.len() as f64
@@ -72,7 +72,7 @@ impl World {
 }
 
 #[test]
-fn the_fused_labels_are_no_worse_than_the_best_voice_whoever_errs() {
+fn the_fused_labels_are_no_worse_than_the_best_annotator_whoever_errs() {
     for bias in [None, Some(2)] {
         for asker in [0.25, 0.5, 0.75, 1.0] {
             for judge in [0.25, 0.5, 0.75, 1.0] {
@@ -104,6 +104,6 @@ fn scaling_gives_each_class_its_share() {
     let added = scale(&mut logs, 2, &[0.5, 0.5]);
     let first: f32 = logs.chunks(2).map(|row| row[0].exp()).sum();
     assert!((first - 2.0).abs() < 1e-2 && added[1] > added[0], "{logs:?}");
-    let labels: Vec<usize> = logs.chunks(2).map(probe::largest).collect();
+    let labels: Vec<usize> = logs.chunks(2).map(largest).collect();
     assert_eq!(labels, [1, 0, 0, 1]);
 }

@@ -1,48 +1,37 @@
-//! Cross-validation: the strength of the penalty, and predictions of texts that the probe did not
-//! see.
+//! Cross-validation: the choice of C, and predictions of texts that the probe did not see.
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::{Features, LogisticRegression, Targets, largest};
-use crate::rng::Rng;
+use super::{Features, LogisticRegression, Targets};
+use crate::{rng::Rng, student::largest};
 
 /// Parts of the texts; each is predicted by a probe of the others.
 const FOLDS: usize = 5;
-/// Strengths that are tried, strongest penalty first: from noisy labels to clean ones.
-const STRENGTHS: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
-/// The strength where there is too little to validate on.
-const USUAL: f64 = 10.0;
-/// Fewer texts than this say nothing about the strength.
-const FEW: usize = 50;
-/// Texts on which the strength is chosen; more would not change the choice.
-const ENOUGH: usize = 2000;
+/// Values of C that are tried, the strongest penalty first: from noisy labels to clean ones.
+const C_GRID: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+/// C where there is too little to validate on.
+const DEFAULT_C: f64 = 10.0;
+/// Fewer texts than this say nothing about C.
+const MIN_TEXTS: usize = 50;
+/// Texts on which C is chosen; more would not change the choice.
+const MAX_TEXTS: usize = 2000;
 
-/// Predictions of texts by probes that did not see them.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OutOfFold {
-    /// `[texts, classes]`.
-    pub log_probabilities: Vec<f32>,
-}
-
-impl OutOfFold {
-    /// The mean log-probability of the targets, by their weight.
-    fn fit(&self, targets: &Targets) -> f64 {
-        let product = |(target, log): (&f32, &f32)| f64::from(*target) * f64::from(*log);
-        targets.values.iter().zip(&self.log_probabilities).map(product).sum()
-    }
-}
-
-/// Texts with what is known of their classes.
+/// Texts with their targets.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Known<'a> {
+pub(crate) struct Labelled<'a> {
     pub features: &'a Features,
     pub targets: &'a Targets,
 }
 
-/// Predicts each text of `texts` by a probe of strength `c` that was fitted to the others and to
-/// all of `anchors`.
-pub(crate) fn out_of_fold(texts: Known<'_>, anchors: Known<'_>, c: f64, seed: u64) -> OutOfFold {
+/// The logarithm of the probability of each class for each text of `texts`, `[texts, classes]`, by
+/// a probe with this `c` that was fitted to the others and to `anchors`.
+pub(crate) fn out_of_fold(
+    texts: Labelled<'_>,
+    anchors: Option<Labelled<'_>>,
+    c: f64,
+    seed: u64,
+) -> Vec<f32> {
     let classes = texts.targets.classes;
     let fold_of = folds(texts.targets, FOLDS, seed);
     let parts: Vec<(Vec<usize>, Vec<f32>)> = (0..FOLDS)
@@ -53,8 +42,12 @@ pub(crate) fn out_of_fold(texts: Known<'_>, anchors: Known<'_>, c: f64, seed: u6
             if held.is_empty() {
                 return Default::default();
             }
-            let features = texts.features.select(&rest).with(anchors.features);
-            let targets = texts.targets.select(&rest).with(anchors.targets);
+            let mut features = texts.features.select(&rest);
+            let mut targets = texts.targets.select(&rest);
+            if let Some(anchors) = anchors {
+                features = features.with(anchors.features);
+                targets = targets.with(anchors.targets);
+            }
             let probe = LogisticRegression::fit(&features, &targets, c);
             let logs = probe.log_probabilities(&texts.features.select(&held));
             (held, logs)
@@ -66,22 +59,28 @@ pub(crate) fn out_of_fold(texts: Known<'_>, anchors: Known<'_>, c: f64, seed: u6
             log_probabilities[text * classes..][..classes].copy_from_slice(logs);
         }
     }
-    OutOfFold { log_probabilities }
+    log_probabilities
 }
 
-/// The strength C of [`LogisticRegression::fit`] under which held-out texts are predicted best.
-pub(crate) fn choose_c(texts: Known<'_>, anchors: Known<'_>, seed: u64) -> f64 {
+/// The log-likelihood of `targets`, summed over all texts.
+fn log_likelihood(targets: &Targets, log_probabilities: &[f32]) -> f64 {
+    let product = |(target, log): (&f32, &f32)| f64::from(*target) * f64::from(*log);
+    targets.values.iter().zip(log_probabilities).map(product).sum()
+}
+
+/// The C of [`LogisticRegression::fit`] under which held-out texts are predicted best.
+pub(crate) fn choose_c(texts: Labelled<'_>, anchors: Option<Labelled<'_>>, seed: u64) -> f64 {
     let mut some: Vec<usize> = (0..texts.features.len()).collect();
-    if some.len() < FEW {
-        return USUAL;
+    if some.len() < MIN_TEXTS {
+        return DEFAULT_C;
     }
     some.shuffle(&mut Rng::for_item(seed, "probe-strength", 0));
-    some.truncate(ENOUGH);
+    some.truncate(MAX_TEXTS);
     let (features, targets) = (texts.features.select(&some), texts.targets.select(&some));
-    let some = Known { features: &features, targets: &targets };
-    let mut best = (f64::NEG_INFINITY, USUAL);
-    for c in STRENGTHS {
-        let fit = out_of_fold(some, anchors, c, seed).fit(&targets);
+    let some = Labelled { features: &features, targets: &targets };
+    let mut best = (f64::NEG_INFINITY, DEFAULT_C);
+    for c in C_GRID {
+        let fit = log_likelihood(&targets, &out_of_fold(some, anchors, c, seed));
         if fit > best.0 {
             best = (fit, c);
         }
@@ -118,31 +117,23 @@ mod tests {
         (Features::new(&vectors), (0..60).map(|at| at % 2).collect())
     }
 
-    fn none() -> (Features, Targets) {
-        (Features::new(&[]), Targets { values: Vec::new(), classes: 2 })
-    }
-
     #[test]
     fn a_wrong_label_is_seen_through_by_the_other_folds() {
         let (features, mut labels) = clusters();
         let truth = labels.clone();
         labels[4] = 1;
         let targets = Targets::of_labels(&labels, 2);
-        let (nothing, empty) = none();
-        let known = Known { features: &features, targets: &targets };
-        let anchors = Known { features: &nothing, targets: &empty };
-        let found = out_of_fold(known, anchors, 1.0, 7).log_probabilities;
+        let known = Labelled { features: &features, targets: &targets };
+        let found = out_of_fold(known, None, 1.0, 7);
         assert_eq!(found.chunks(2).map(largest).collect::<Vec<_>>(), truth);
     }
 
     #[test]
     fn random_labels_ask_for_the_strongest_penalty() {
         let (features, labels) = clusters();
-        let (nothing, empty) = none();
-        let anchors = Known { features: &nothing, targets: &empty };
         let clean = Targets::of_labels(&labels, 2);
         let random = Targets::of_labels(&(0..60).map(|at| at / 2 % 2).collect::<Vec<_>>(), 2);
-        let c = |targets| choose_c(Known { features: &features, targets }, anchors, 7);
+        let c = |targets| choose_c(Labelled { features: &features, targets }, None, 7);
         assert_eq!(c(&clean), 30.0);
         assert_eq!(c(&random), 0.1);
     }

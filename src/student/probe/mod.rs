@@ -4,14 +4,13 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `lbfgs` | the optimiser |
-//! | `folds` | cross-validation: the strength of the penalty, and predictions of held-out texts |
+//! | `folds` | cross-validation: the choice of C, and predictions of held-out texts |
 
 mod folds;
 mod lbfgs;
 
 use super::cpu::{Matrix, ProductInit, Target, product};
-pub(crate) use super::largest;
-pub(crate) use folds::{Known, choose_c, folds, out_of_fold};
+pub(crate) use folds::{Labelled, choose_c, folds, out_of_fold};
 use lbfgs::Limits;
 
 /// Enough for 150 classes; most fits end before by their tolerance.
@@ -49,8 +48,7 @@ impl Features {
 
     /// These and those of `more`.
     pub(crate) fn with(&self, more: &Self) -> Self {
-        let width = self.width.max(more.width);
-        Self { values: [&self.values[..], &more.values].concat(), width }
+        Self { values: [&self.values[..], &more.values].concat(), width: self.width }
     }
 }
 

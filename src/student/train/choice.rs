@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Example, FineTune, TrainSettings, TrainStep, Training};
+use super::{Example, TrainOutcome, TrainStep, Training};
 use crate::student::{
     Result, largest,
     probe::{Targets, folds},
@@ -77,21 +77,15 @@ impl Training<'_> {
                 continue;
             }
             let texts: Vec<String> = held.iter().map(|example| example.text.clone()).collect();
-            let mut right = |fine_tune: FineTune| -> Result<Vec<bool>> {
-                let settings = TrainSettings { fine_tune, ..self.settings.clone() };
-                let training = Training {
-                    examples: &rest,
-                    settings: &settings,
-                    snapshots: None,
-                    head: None,
-                    ..self.clone()
-                };
-                let logits = training.run(on_step)?.classifier.logits(&texts)?;
+            let start = Training { examples: &rest, snapshots: None, head: None, ..self.clone() };
+            let start = Training { head: start.start()?, ..start };
+            let right = |trained: &TrainOutcome| -> Result<Vec<bool>> {
+                let logits = trained.classifier.logits(&texts)?;
                 let guesses = logits.iter().map(|row| largest(row));
                 Ok(guesses.zip(&held).map(|(guess, example)| guess == example.label).collect())
             };
-            let frozen = right(FineTune::Never)?;
-            let tuned = right(FineTune::Always)?;
+            let frozen = right(&start.untrained()?)?;
+            let tuned = right(&start.fine_tune(on_step)?)?;
             choice.held_out += held.len();
             for pair in frozen.into_iter().zip(tuned) {
                 match pair {

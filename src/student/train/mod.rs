@@ -58,7 +58,6 @@ pub(crate) use settings::HeadChoice;
 pub(crate) use settings::{ClassWeights, FineTune, Loss, OutOfRange, Stages, TrainSettings};
 pub(crate) use snapshot::Snapshots;
 use snapshot::{Progress, Snapshot, SnapshotStore};
-use start::Frozen;
 use train_loop::TrainLoop;
 
 /// A text with its class.
@@ -230,9 +229,10 @@ impl<'a> Training<'a> {
         Ok(self.estimate_memory(&spec, &self.longest(&ids)))
     }
 
-    /// Fine-tunes under a fresh classification head over the labels. `on_step` is called after
-    /// every optimiser step and can stop the training. With snapshots the next call resumes from
-    /// there, and the final weights are bit for bit those of an uninterrupted training.
+    /// Trains a classifier over the labels, as far as `student.fine_tune` says: the whole network
+    /// or its head alone. `on_step` is called after every optimiser step and can stop the training.
+    /// With snapshots the next call resumes from there, and the final weights are bit for bit those
+    /// of an uninterrupted training.
     ///
     /// # Errors
     /// Invalid examples or settings, too little memory, a loss that is not finite, and
@@ -266,14 +266,14 @@ impl<'a> Training<'a> {
 
     /// The head to start from, if it is not to be drawn.
     fn start(&self) -> Result<Option<LinearHead>> {
-        if self.head.is_some() || self.settings.head(self.base) != Head::Linear {
-            return Ok(self.head.clone());
+        match &self.head {
+            Some(head) => Ok(Some(head.clone())),
+            None if self.settings.head(self.base) == Head::Linear => self.probe().map(Some),
+            None => Ok(None),
         }
-        let (classes, soft) = (self.labels.len(), self.settings.soft_labels);
-        let frozen = Frozen::new(self.base, self.examples, classes, soft, self.max_length())?;
-        Ok(Some(frozen.head(self.seed)))
     }
 
+    /// Trains the whole network, from [`Self::head`] on if there is one.
     fn fine_tune(
         &self,
         on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,

@@ -22,7 +22,7 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 29] = [
+const METHOD: [&str; 30] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
@@ -44,6 +44,7 @@ const METHOD: [&str; 29] = [
     "filter.min_probability=0.0",
     "student.gold=\"shots\"",
     "student.soft_labels=0.0",
+    "student.text_weight=1.0",
     "student.confidence_weights=false",
     "student.loss=\"cross_entropy\"",
     "student.label_smoothing=0.0",

@@ -27,19 +27,20 @@ pub(crate) struct ExampleBuilder<'a> {
 }
 
 impl ExampleBuilder<'_> {
-    /// With the labels that were asked for.
+    /// With the labels that were asked for, each with the weight `student.text_weight`.
     ///
     /// # Errors
     /// A class that the task does not know, with its line.
     pub(crate) fn asked(&self, rows: &[RelabelledText]) -> Result<Vec<Example>, PipelineError> {
         let example = |(line, row): (usize, &RelabelledText)| {
-            Ok(Example::new(&row.augmented.text, self.class_index(&row.augmented.major, line)?))
+            let label = self.class_index(&row.augmented.major, line)?;
+            Ok(Example { weight: self.weight(row), ..Example::new(&row.augmented.text, label) })
         };
         rows.iter().enumerate().map(example).collect()
     }
 
-    /// With the labels after relabelling. The teacher's confidence becomes the weight, and its
-    /// probabilities the soft label, if the settings ask for them; `soft` asks for the latter too.
+    /// With the labels after relabelling. The confidence in a label weighs it, and its
+    /// probabilities become the soft label, if the settings ask for them; `soft` asks for the latter too.
     ///
     /// # Errors
     /// As [`Self::asked`].
@@ -52,9 +53,10 @@ impl ExampleBuilder<'_> {
         let mut examples = Vec::with_capacity(rows.len());
         for (line, row) in rows.iter().enumerate() {
             let label = self.class_index(&row.relabel, line)?;
-            let mut example = Example::new(&row.augmented.text, label);
+            let mut example =
+                Example { weight: self.weight(row), ..Example::new(&row.augmented.text, label) };
             if self.student.confidence_weights {
-                example.weight = row.p;
+                example.weight *= row.p;
             }
             if soft && !row.probabilities.is_empty() {
                 let whole: f32 = row.probabilities.iter().map(|(_, p)| p).sum();
@@ -67,6 +69,12 @@ impl ExampleBuilder<'_> {
             examples.push(example);
         }
         Ok(examples)
+    }
+
+    /// A person's word counts like a labelled example.
+    fn weight(&self, row: &RelabelledText) -> f32 {
+        let is_persons = row.augmented.by.is_some() || row.augmented.given.is_some();
+        if is_persons { 1.0 } else { self.student.text_weight as f32 }
     }
 
     fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {
@@ -105,7 +113,8 @@ mod tests {
         rows: &[RelabelledText],
     ) -> Result<Vec<Example>, PipelineError> {
         with_builder(student, |build| {
-            assert_eq!(build.asked(rows)?, [Example::new("x", 0), Example::new("y", 0)]);
+            let asked = build.asked(rows)?;
+            assert!(asked.iter().all(|example| example.label == 0), "{asked:?}");
             build.relabelled(rows, false)
         })
     }
@@ -117,13 +126,24 @@ mod tests {
     }
 
     #[test]
+    fn a_generated_text_weighs_less_than_one_that_a_person_edited() {
+        let student = StudentSettings { confidence_weights: true, ..StudentSettings::default() };
+        let mut rows = [row("x", "b", 0.5, &[]), row("y", "a", 1.0, &[])];
+        rows[1].augmented.by = Some(serde_json::from_str("\"person\"").unwrap());
+        let weights: Vec<f32> =
+            a2(&student, &rows).unwrap().iter().map(|example| example.weight).collect();
+        assert_eq!(weights, [0.05, 1.0]);
+    }
+
+    #[test]
     fn only_relabelled_rows_carry_weights_and_soft_labels_and_only_when_asked() {
         let rows = [row("x", "b", 0.6, &[("b", 0.6), ("c", 0.2)]), row("y", "a", 1.0, &[])];
+        let whole = StudentSettings { text_weight: 1.0, ..StudentSettings::default() };
         let hard = [Example::new("x", 1), Example::new("y", 0)];
-        assert_eq!(a2(&StudentSettings::default(), &rows).unwrap(), hard);
+        assert_eq!(a2(&whole, &rows).unwrap(), hard);
 
         let training = TrainSettings { soft_labels: 0.5, ..TrainSettings::default() };
-        let soft = StudentSettings { training, confidence_weights: true, ..Default::default() };
+        let soft = StudentSettings { training, confidence_weights: true, ..whole.clone() };
         let examples = a2(&soft, &rows).unwrap();
         assert_eq!((examples[0].weight, examples[1].weight), (0.6, 1.0));
         // A class that was no candidate has none; the others add up to 1. Imported rows stay hard.
@@ -133,9 +153,7 @@ mod tests {
         assert!(examples[1].teacher.is_empty());
 
         // GPT3Mix wants them soft whatever the settings say.
-        let examples = with_builder(&StudentSettings::default(), |build| {
-            build.relabelled(&rows, true).unwrap()
-        });
+        let examples = with_builder(&whole, |build| build.relabelled(&rows, true).unwrap());
         assert_eq!((examples[0].label, examples[0].weight), (1, 1.0));
         assert!((examples[0].teacher[2] - 0.25).abs() < 1e-6, "{examples:?}");
 

@@ -18,8 +18,8 @@
 //!
 //! An example's weight is its own times that of its class. Balanced class weights give all classes
 //! the same total weight and leave the mean over all examples unchanged. The class is that of the
-//! hard label, even if the target is soft or smoothed. A batch's loss is the weighted mean over its
-//! examples, so within a batch only the ratios of weights matter.
+//! hard label, even if the target is soft or smoothed. Weights are relative to their mean over the
+//! training data: a batch of light examples moves the student less than one of heavy examples.
 
 use super::{ClassWeights, Example, Loss, TrainSettings};
 
@@ -30,6 +30,8 @@ pub(crate) struct LossFunction {
     temperature: f64,
     kl: bool,
     class_weights: Vec<f64>,
+    /// Of the training data.
+    mean_weight: f64,
 }
 
 impl LossFunction {
@@ -39,18 +41,24 @@ impl LossFunction {
             ClassWeights::Off => vec![1.0; classes],
             ClassWeights::Balanced => balanced(classes, examples),
         };
-        Self {
+        let mut loss_function = Self {
             smoothing: settings.label_smoothing,
             soft: settings.soft_labels,
             temperature: settings.temperature,
             kl: settings.loss == Loss::Kl,
             class_weights,
+            mean_weight: 1.0,
+        };
+        let total: f64 = examples.iter().map(|example| loss_function.weight(example)).sum();
+        if total > 0.0 {
+            loss_function.mean_weight = total / examples.len() as f64;
         }
+        loss_function
     }
 
-    /// Weight of an example.
+    /// Weight of an example; the mean over the training data is 1.
     pub(super) fn weight(&self, example: &Example) -> f64 {
-        f64::from(example.weight) * self.class_weights[example.label]
+        f64::from(example.weight) * self.class_weights[example.label] / self.mean_weight
     }
 
     /// Loss of one example with `logits` `[classes]`, times `scale`. Writes its gradient with
@@ -240,7 +248,7 @@ mod tests {
         let weights =
             examples.iter().map(|example| loss_function.weight(example)).collect::<Vec<_>>();
         close(weights[..3].iter().sum(), weights[3]);
-        close(weights.iter().sum(), 3.5);
+        close(weights.iter().sum(), 4.0);
         close(loss_function.class_weights[2], 1.0);
     }
 }

@@ -82,6 +82,7 @@ impl TrainLoop<'_> {
     ) -> Result<TrainStep> {
         let weights = batch.iter().map(|&at| loss_function.weight(&self.examples[at]));
         let total_weight = weights.sum::<f64>();
+        let batch_size = batch.len() as f64;
         let rows_per_pass = self.settings.rows_per_pass();
         // Every pass has its own dropout masks.
         let passes = self.settings.batch_size.div_ceil(rows_per_pass);
@@ -95,7 +96,7 @@ impl TrainLoop<'_> {
                 logits.chunks_exact(self.classes).zip(gradient.chunks_exact_mut(self.classes));
             for (&at, (logits, gradient)) in part.iter().zip(rows) {
                 let example = &self.examples[at];
-                let scale = loss_function.weight(example) / total_weight.max(f64::MIN_POSITIVE);
+                let scale = loss_function.weight(example) / batch_size;
                 loss += loss_function.example_loss(logits, example, scale, gradient);
             }
             self.learner.backward(&gradient)?;
@@ -113,7 +114,7 @@ impl TrainLoop<'_> {
         progress.step += 1;
         progress.in_epoch += 1;
         progress.unused_decay *= 1.0 - rate * self.settings.weight_decay;
-        progress.loss += loss * total_weight;
+        progress.loss += loss * batch_size;
         progress.weight += total_weight;
         let (step, steps) = (progress.step, self.plan.steps());
         if !(loss.is_finite() && gradient_norm.is_finite()) {

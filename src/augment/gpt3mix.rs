@@ -68,6 +68,7 @@ impl Method for Gpt3Mix {
         complete: bool,
     ) -> Result<Vec<ParsedText>, ReplyFault> {
         let names = names(context, &request.shown);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let longest = context.settings.longest();
         let texts =
             parse_labelled_list_as_written(reply, &names, request.count, longest, complete)?;
@@ -114,7 +115,7 @@ fn labelled(context: &PromptContext<'_>, shown: &[usize], seed: u64) -> Vec<Labe
         let seeds = context.seeds.iter().filter(move |seed| seed.label == class);
         seeds.map(move |seed| LabelledExample {
             text: one_line(&seed.text),
-            name: context.task.classes[class].name.clone(),
+            name: context.task.classes[class].shown(),
         })
     };
     let mut examples: Vec<LabelledExample> = shown.iter().flat_map(of_class).collect();
@@ -122,8 +123,8 @@ fn labelled(context: &PromptContext<'_>, shown: &[usize], seed: u64) -> Vec<Labe
     examples
 }
 
-fn names<'a>(context: &PromptContext<'a>, shown: &[usize]) -> Vec<&'a str> {
-    shown.iter().map(|class| context.task.classes[*class].name.as_str()).collect()
+fn names(context: &PromptContext<'_>, shown: &[usize]) -> Vec<String> {
+    shown.iter().map(|class| context.task.classes[*class].shown()).collect()
 }
 
 #[cfg(test)]

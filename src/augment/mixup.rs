@@ -1,16 +1,20 @@
 //! PromptMix, step 1: texts that belong α % to one class and the rest to another
-//! (Sahu et al., EMNLP 2023, section 3.1).
+//! (Sahu et al., EMNLP 2023, section 3.1), and texts of one class between them.
 
-use rand::{Rng as _, seq::SliceRandom};
+use rand::Rng as _;
 use rand_distr::{Beta, Distribution};
 
-use super::{Method, PromptContext, PromptRequest, examples, requests_by_class};
+use super::{
+    Method, PromptContext, PromptRequest, examples, plain, requests_by_class,
+    shown::{draw_near, draw_shown},
+};
 use crate::{
     prompt::{PromptError, shown_classes},
     rng::Rng,
 };
 
-/// Requests texts that mix two classes.
+/// Requests texts that mix two classes, and texts of one class in the share that `augment.mix`
+/// leaves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mixup;
 
@@ -21,15 +25,27 @@ impl Method for Mixup {
         round: usize,
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
+        let mut asked = vec![0usize; missing.len()];
         requests_by_class(context, "augment", round, missing, |class, id, rng| {
-            let mix = Mix::draw(context, class, rng);
-            mix.request(context, id, rng)
+            let number = asked[class];
+            asked[class] += 1;
+            match is_mixed(context.settings.mix, number) {
+                true => Mix::draw(context, class, rng).request(context, id, rng),
+                false => plain::request(context, class, id, rng),
+            }
         })
     }
 
     fn supports_unique_per_text(&self) -> bool {
         true
     }
+}
+
+/// Whether request `number` of a class mixes, if a `share` of them does: the mixed ones are spread
+/// evenly.
+fn is_mixed(share: f64, number: usize) -> bool {
+    let mixed_before = |requests: usize| (requests as f64 * share).ceil();
+    mixed_before(number + 1) > mixed_before(number)
 }
 
 /// The classes that one request mixes, and in what ratio.
@@ -85,49 +101,6 @@ impl Mix {
     }
 }
 
-/// The class itself and `augment.classes_shown - 1` others, in random order. The others are drawn
-/// uniformly, or near classes more often ([`Partners`](crate::config::Partners)).
-pub(super) fn draw_shown(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<usize> {
-    let others = context.settings.classes_shown - 1;
-    let mut shown: Vec<usize> = match context.nearest.get(class) {
-        None => {
-            let mut all: Vec<usize> =
-                (0..context.task.classes.len()).filter(|other| *other != class).collect();
-            all.shuffle(rng);
-            all.truncate(others);
-            all
-        }
-        Some(ranked) => {
-            let mut left = ranked.clone();
-            let mut drawn = Vec::with_capacity(others + 1);
-            while drawn.len() < others && !left.is_empty() {
-                let next = draw_near(ranked, &left, rng);
-                left.retain(|other| *other != next);
-                drawn.push(next);
-            }
-            drawn
-        }
-    };
-    shown.push(class);
-    shown.shuffle(rng);
-    shown
-}
-
-/// One of `among`; the class of rank r in `ranked` has weight 1/(r + 1).
-fn draw_near(ranked: &[usize], among: &[usize], rng: &mut Rng) -> usize {
-    let rank = |class: &usize| ranked.iter().position(|other| other == class);
-    let weight = |class: &usize| 1.0 / (rank(class).unwrap_or(ranked.len()) + 1) as f64;
-    let mut left = rng.random::<f64>() * among.iter().map(weight).sum::<f64>();
-    for class in among {
-        left -= weight(class);
-        if left < 0.0 {
-            return *class;
-        }
-    }
-    // Rounding can leave a rest of the last weight.
-    among[among.len() - 1]
-}
-
 /// α = 0.5 + 0.5·Beta(a, b) in percent, rounded to a multiple of 5.
 fn draw_percent((a, b): (f64, f64), rng: &mut Rng) -> u8 {
     let beta = Beta::new(a, b).expect("validated settings have positive parameters");
@@ -171,6 +144,20 @@ mod tests {
     }
 
     #[test]
+    fn mixed_and_plain_requests_alternate_in_the_share_that_is_set() {
+        let of = |share| (0..6).map(|number| is_mixed(share, number)).collect::<Vec<_>>();
+        assert_eq!(of(0.5), [true, false, true, false, true, false]);
+        assert_eq!((of(1.0), of(0.0)), (vec![true; 6], vec![false; 6]));
+
+        let mut two = sample(2);
+        two.settings.mix = 0.5;
+        let requests = Mixup.plan_round(&two.context(), 0, &[12, 3]).unwrap();
+        let kind = |request: &PromptRequest| (request.major, request.mix.is_some());
+        let found: Vec<(usize, bool)> = requests.iter().map(kind).collect();
+        assert_eq!(found, [(0, true), (1, true), (0, false), (0, true), (0, false)]);
+    }
+
+    #[test]
     fn the_prompt_contains_both_percentages() {
         let mut two = sample(2);
         let mix = Mix { shown: vec![1, 0], major: 0, minor: 1, percent: 55 };
@@ -187,29 +174,6 @@ mod tests {
     fn sample(classes: usize) -> Sample {
         let names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
         Sample::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), Vec::new())
-    }
-
-    #[test]
-    fn the_class_itself_is_always_shown_exactly_once() {
-        let mut many = sample(9);
-        for nearest in [Vec::new(), vec![(0..9).filter(|class| *class != 3).collect(); 9]] {
-            many.nearest = nearest;
-            for item in 0..200 {
-                let shown = draw_shown(&many.context(), 3, &mut Rng::for_item(1, "test", item));
-                assert_eq!(shown.len(), 4);
-                assert_eq!(shown.iter().filter(|class| **class == 3).count(), 1);
-                let mut unique = shown.clone();
-                unique.sort_unstable();
-                unique.dedup();
-                assert_eq!(unique.len(), 4);
-            }
-        }
-        let mut two = sample(2);
-        for nearest in [Vec::new(), vec![vec![1], vec![0]]] {
-            two.nearest = nearest;
-            let shown = draw_shown(&two.context(), 0, &mut Rng::for_item(1, "test", 0));
-            assert_eq!(shown.len(), 2);
-        }
     }
 
     /// How often each class is the partner in 20 000 mixes for class 0.

@@ -15,6 +15,7 @@ pub(crate) mod paper;
 pub(crate) mod plain;
 #[cfg(test)]
 pub(crate) mod sample;
+mod shown;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};

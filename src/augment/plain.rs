@@ -3,8 +3,11 @@
 
 use rand::Rng as _;
 
-use super::{Method, PromptContext, PromptRequest, examples, mixup::draw_shown, requests_by_class};
-use crate::prompt::{PromptError, shown_classes};
+use super::{Method, PromptContext, PromptRequest, examples, requests_by_class, shown::draw_shown};
+use crate::{
+    prompt::{PromptError, shown_classes},
+    rng::Rng,
+};
 
 /// Asks for texts of one class.
 #[derive(Debug, Clone, Copy)]
@@ -17,21 +20,31 @@ impl Method for Plain {
         round: usize,
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
-        let PromptContext { task, prompts, settings, .. } = *context;
         requests_by_class(context, "plain", round, missing, |class, id, rng| {
-            let shown = draw_shown(context, class, rng);
-            let classes = shown_classes(task, &shown, |class| examples(context, class, rng));
-            let place = shown.iter().position(|shown| *shown == class).unwrap_or_default();
-            let count = settings.texts_per_request;
-            Ok(PromptRequest {
-                id,
-                prompt: prompts.plain(task, &classes, place, count)?,
-                shown,
-                major: class,
-                mix: None,
-                count,
-                seed: rng.random(),
-            })
+            request(context, class, id, rng)
         })
     }
+}
+
+/// The request `id` for texts of `class`.
+pub(super) fn request(
+    context: &PromptContext<'_>,
+    class: usize,
+    id: String,
+    rng: &mut Rng,
+) -> Result<PromptRequest, PromptError> {
+    let PromptContext { task, prompts, settings, .. } = *context;
+    let shown = draw_shown(context, class, rng);
+    let classes = shown_classes(task, &shown, |class| examples(context, class, rng));
+    let place = shown.iter().position(|shown| *shown == class).unwrap_or_default();
+    let count = settings.texts_per_request;
+    Ok(PromptRequest {
+        id,
+        prompt: prompts.plain(task, &classes, place, count)?,
+        shown,
+        major: class,
+        mix: None,
+        count,
+        seed: rng.random(),
+    })
 }

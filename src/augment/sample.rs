@@ -28,6 +28,7 @@ impl Sample {
         let class = |name: &&str| Class {
             name: (*name).to_owned(),
             description: format!("described as {name}"),
+            title: None,
             formerly: None,
         };
         let task = Task {

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `grid` | which rows, numbers of seeds, students and teachers; what cannot be run, and why |
 //! | `shots` | the few-shot subset of a seed, and draws from the real data |
+//! | `texts` | the texts of each row, and their labels |
 //! | `training_set` | the training set of each row |
 //! | `outcome` | from predictions to the lines of the table, paired differences, costs |
 //! | `markdown` | the table as `compare.md` |
@@ -25,6 +26,7 @@ mod grid;
 mod markdown;
 mod outcome;
 mod shots;
+mod texts;
 mod training_set;
 
 use std::collections::{BTreeMap, HashMap};

@@ -178,7 +178,7 @@ fn difference(
     b: &Answered<'_>,
     gold: &[usize],
 ) -> Result<Interval, PipelineError> {
-    let one_seed = [a, b].iter().any(|one| one.row.needs_student() && one.predicted.len() < 2);
+    let one_seed = [a, b].iter().any(|one| one.row.is_random() && one.predicted.len() < 2);
     let interval = accuracy_difference(&correct(&a.predicted, gold), &correct(&b.predicted, gold))?;
     Ok(Interval { one_seed, ..interval })
 }

@@ -1,27 +1,28 @@
 //! The training set of each row: its texts, their labels and the calls they cost.
 
-use std::collections::BTreeMap;
-
-use super::{Compare, DetailedTexts, TeacherPredictions, shots, stream};
+use super::{
+    Compare, DetailedTexts, TeacherPredictions, shots, stream,
+    texts::{LabelledTexts, TextSource, Texts},
+};
 use crate::{
-    augment::{
-        Method, continuation::Continuation, eda, gpt3mix::Gpt3Mix, mixup::Mixup, plain::Plain,
-    },
-    config::{FilterSettings, Settings, StudentSettings},
+    augment::{continuation::Continuation, eda, gpt3mix::Gpt3Mix, mixup::Mixup, plain::Plain},
+    config::{FilterSettings, StudentSettings},
     counted::counted,
-    dataset::{AugmentedText, DroppedText, RelabelledText, Variant},
+    dataset::{AugmentedText, RelabelledText, Variant},
     embed::Embedder,
     filter, hint,
     pipeline::{
-        self, Context, Event, Generation, PipelineError, Scoring, Watch,
+        self, Context, Event, PipelineError, Scoring, Watch,
         examples::{self, ExampleBuilder},
-        fuse::fuse,
     },
     report::{LeftOut, build::sections},
     student::{BaseModel, Example, TrainSettings},
-    task::{LabelledText, Task},
+    task::LabelledText,
     teacher::{Teacher, TeacherError},
 };
+
+/// The rows of the method's own texts.
+const METHOD: [Variant; 4] = [Variant::A1, Variant::A2Raw, Variant::A2, Variant::EmbedA2];
 
 /// What one student is trained on.
 pub(crate) struct TrainingSet {
@@ -39,31 +40,6 @@ pub(crate) struct TrainingSet {
     pub changed: Option<(usize, usize)>,
 }
 
-/// Where the texts of some rows come from.
-struct TextSource<'a> {
-    /// The rows that are trained on them.
-    rows: &'static [Variant],
-    method: &'a dyn Method,
-    /// The task as the prompts show it.
-    task: &'a Task,
-    shows_examples: bool,
-    /// Whether the texts are relabelled.
-    relabels: bool,
-    settings: &'a Settings,
-}
-
-/// Texts with their labels, before and after the filter.
-struct Texts {
-    generate_texts: Generation,
-    relabelled: Vec<RelabelledText>,
-    kept: Vec<RelabelledText>,
-    dropped: Vec<DroppedText>,
-    /// The seeds, with the teacher's labels if `relabel.gold` is set.
-    gold: Vec<LabelledText>,
-    /// Keys of the calls that labelled the texts.
-    keys: Vec<String>,
-}
-
 impl Compare<'_> {
     /// Gathers the rows that need no teacher: the seeds alone, and EDA with synonyms from `base`.
     ///
@@ -78,8 +54,10 @@ impl Compare<'_> {
         let per_class = self.settings.augment.per_class;
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
-            if self.runs(Variant::Seeds, k) {
-                self.push(Variant::Seeds, (k, seed), Vec::new(), None);
+            for row in [Variant::Seeds, Variant::EmbedSeeds] {
+                if self.runs(row, k) {
+                    self.push(row, (k, seed), Vec::new(), None);
+                }
             }
             if let Some(neighbours) = neighbours.as_ref().filter(|_| self.runs(Variant::Eda, k)) {
                 let stream = stream(self.settings, seed);
@@ -123,7 +101,7 @@ impl Compare<'_> {
             TextSource { task: &bare, ..source(&[Variant::NoDescriptions], &Mixup) },
             TextSource { shows_examples: false, ..source(&[Variant::NoExamples], &Mixup) },
             TextSource { settings: &paper, ..source(&[Variant::Paper], &Mixup) },
-            source(&[Variant::A1, Variant::A2], &Mixup),
+            source(&METHOD, &Mixup),
         ];
         for k in self.grid.shots.clone() {
             for source in &sources {
@@ -159,9 +137,9 @@ impl Compare<'_> {
         for seed in 0..self.grid.seeds {
             let texts = self.texts(source, (k, seed), teacher, embedder, &mut *watch);
             let Some(texts) = self.skip_if_too_long(texts, rows, k, place)? else { return Ok(()) };
-            count += texts.generate_texts.texts.len();
-            kept += texts.kept.len();
-            empty |= texts.kept.is_empty();
+            count += texts.generated.texts.len();
+            kept += texts.labelled.kept.len();
+            empty |= texts.labelled.kept.is_empty();
             self.add_rows(source, rows, (k, seed), place, texts)?;
         }
         if kept == 0 || (k == 0 && empty) {
@@ -187,7 +165,7 @@ impl Compare<'_> {
         place: usize,
         teacher: &dyn Teacher,
     ) -> bool {
-        let method = rows.iter().all(|row| matches!(row, Variant::A1 | Variant::A2));
+        let method = rows.iter().all(|row| METHOD.contains(row));
         if teacher.scores_any_text() || (method && k == self.task.even_shots()) {
             return true;
         }
@@ -250,89 +228,6 @@ impl Compare<'_> {
         }
     }
 
-    /// Lets the teacher write and label the texts of one source, k and seed.
-    fn texts(
-        &mut self,
-        source: &TextSource<'_>,
-        (k, seed): (usize, u64),
-        teacher: &mut dyn Teacher,
-        embedder: &dyn Embedder,
-        watch: Watch<'_>,
-    ) -> Result<Texts, PipelineError> {
-        let subset = &self.subsets[&(k, seed)];
-        let (settings, prompts) = (source.settings, self.prompts);
-        // Recorded texts are the same ones for every seed.
-        let asked = if teacher.scores_any_text() { seed } else { 0 };
-        let context = Context {
-            task: source.task,
-            seeds: if source.shows_examples { &self.subsets[&(k, asked)] } else { &[] },
-            settings,
-            prompts,
-            seed: stream(settings, asked),
-        };
-        let nearest = pipeline::nearest(&context, Some(embedder))?;
-        let generate_texts = pipeline::generate_texts(
-            self.run,
-            &context,
-            source.method,
-            &nearest,
-            None,
-            teacher,
-            &mut *watch,
-        )?;
-        let texts = generate_texts.texts.clone();
-        let scoring = Scoring { stage: "relabel", context };
-        let own =
-            source.method.label_questions(&context.for_prompts(&nearest), &texts).transpose()?;
-        let fuses = own.is_none();
-        let answers = match own {
-            Some(questions) => Some(scoring.answer(
-                self.run,
-                teacher,
-                &questions,
-                &BTreeMap::new(),
-                &mut *watch,
-            )?),
-            None if source.relabels => {
-                let bare: Vec<String> = texts.iter().map(|text| text.text.clone()).collect();
-                Some(scoring.classify(self.run, teacher, embedder, &bare, &mut *watch)?)
-            }
-            None => None,
-        };
-        let (relabelled, mut keys) = match answers {
-            Some(mut answers) => {
-                let mut texts = texts;
-                if fuses {
-                    let mut rows: Vec<&mut AugmentedText> = texts.iter_mut().collect();
-                    let answers = &mut answers.answers;
-                    fuse(self.run, &context, teacher, embedder, &mut rows, answers, watch)?;
-                }
-                (pipeline::relabelled(self.task, texts, answers.answers), answers.keys)
-            }
-            None => (texts.into_iter().map(RelabelledText::as_asked).collect(), Vec::new()),
-        };
-        let mut gold = subset.clone();
-        if settings.relabel.gold {
-            let seen = Scoring { stage: "relabel", context: Context { seeds: subset, ..context } };
-            let labelled = pipeline::gold::relabelled(
-                self.run,
-                &seen,
-                subset,
-                teacher,
-                embedder,
-                &mut *watch,
-            )?;
-            gold = labelled.seeds;
-            keys.extend(labelled.keys);
-        }
-        let (kept, dropped) =
-            filter::apply(relabelled.clone(), subset, &self.task.test, &settings.filter);
-        let folder = format!("texts/teacher{}", self.teachers.len());
-        let last = source.rows.last().map_or("texts", |row| row.key());
-        self.run.write_rows(&format!("{folder}/{last}.k{k}.seed{seed}.jsonl"), &kept)?;
-        Ok(Texts { generate_texts, relabelled, kept, dropped, gold, keys })
-    }
-
     /// Makes the training sets of `rows` from their texts.
     fn add_rows(
         &mut self,
@@ -342,38 +237,47 @@ impl Compare<'_> {
         teacher: usize,
         texts: Texts,
     ) -> Result<(), PipelineError> {
-        let Texts { generate_texts, relabelled, kept, dropped, gold, keys } = texts;
+        let Texts { generated, labelled, raw, used, gold, keys } = texts;
         let student = &source.settings.student;
-        let moved = relabelled.iter().filter(|row| row.relabel != row.augmented.major).count();
         for &row in rows {
-            let examples = match row {
-                Variant::A1 | Variant::Continuation => self.examples(student).asked(&kept)?,
-                row => self.examples(student).relabelled(&kept, row == Variant::Gpt3Mix)?,
+            let of_row = match (row, &raw) {
+                (Variant::A2Raw, Some(raw)) => raw,
+                _ => &labelled,
             };
-            let mut own = generate_texts.keys.clone();
-            let labelled = !matches!(row, Variant::A1 | Variant::Continuation);
-            if labelled {
+            let kept = match row {
+                Variant::A2 | Variant::EmbedA2 if !used => &[],
+                _ => &of_row.kept[..],
+            };
+            let asked = matches!(row, Variant::A1 | Variant::Continuation);
+            let examples = match asked {
+                true => self.examples(student).asked(kept)?,
+                false => self.examples(student).relabelled(kept, row == Variant::Gpt3Mix)?,
+            };
+            let mut own = generated.keys.clone();
+            if !asked {
                 own.extend(keys.iter().cloned());
             }
             self.push(row, (k, seed), examples, Some((teacher, own)));
-            if let Some(training_set) = self.training_sets.last_mut().filter(|_| labelled) {
-                training_set.changed = Some((moved, relabelled.len()));
+            if let Some(training_set) = self.training_sets.last_mut().filter(|_| !asked) {
+                training_set.changed = Some(of_row.changed());
                 for (example, gold) in training_set.examples.iter_mut().zip(&gold) {
                     example.label = gold.label;
                 }
-                training_set.training = match row {
-                    Variant::Paper => Some(student.training.clone()),
+                match row {
+                    Variant::Paper => training_set.training = Some(student.training.clone()),
                     // GPT3Mix trains on soft labels by definition.
                     Variant::Gpt3Mix => {
-                        Some(TrainSettings { soft_labels: 1.0, ..student.training.clone() })
+                        training_set.training =
+                            Some(TrainSettings { soft_labels: 1.0, ..student.training.clone() });
                     }
-                    _ => None,
-                };
+                    _ => {}
+                }
             }
         }
         if rows.contains(&Variant::A2) && self.detailed.is_none() {
-            let counts = generate_texts.counts;
-            let junk = pipeline::reasons(&generate_texts.junk);
+            let counts = generated.counts;
+            let junk = pipeline::reasons(&generated.junk);
+            let LabelledTexts { all: relabelled, kept, dropped } = labelled;
             self.detailed =
                 Some(DetailedTexts { k, seed, teacher, counts, junk, relabelled, kept, dropped });
         }
@@ -427,12 +331,15 @@ impl Compare<'_> {
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
             let stream = stream(self.settings, seed);
-            let like = self.training_sets.iter().find(|training_set| {
-                (training_set.row, training_set.k, training_set.seed) == (Variant::A2, k, seed)
+            let like = self.training_sets.iter().filter(|training_set| {
+                METHOD.contains(&training_set.row)
+                    && (training_set.k, training_set.seed) == (k, seed)
             });
             let asked = self.settings.augment.per_class * self.task.classes.len();
-            let total =
-                like.map_or(asked, |training_set| training_set.examples.len() - subset.len());
+            let total = like
+                .map(|training_set| training_set.examples.len() - subset.len())
+                .max()
+                .unwrap_or(asked);
             for (row, total) in [(Variant::Real, total), (Variant::RealAll, usize::MAX)] {
                 if self.runs(row, k) {
                     let texts = shots::draw_real(self.task, &real, &subset, total, stream);
@@ -471,7 +378,8 @@ impl Compare<'_> {
         let mut all = examples::gold(&self.subsets[&(k, seed)]);
         all.extend(examples);
         let (teacher, keys) = asked.map_or((None, Vec::new()), |(place, keys)| (Some(place), keys));
-        let (examples, training, changed) = (all, None, None);
+        let training = row.is_frozen().then(|| self.settings.student.training.frozen());
+        let (examples, changed) = (all, None);
         self.training_sets.push(TrainingSet {
             row,
             k,

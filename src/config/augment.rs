@@ -22,6 +22,9 @@ pub(crate) struct AugmentSettings {
     pub texts_per_request: usize,
     /// Classes shown in one prompt (paper: 4).
     pub classes_shown: usize,
+    /// Share of the requests that mix two classes; the others ask for texts of one class, which
+    /// tell the student what is typical (paper: 1).
+    pub mix: f64,
     /// Which classes are shown beside the class that the texts are for, and mixed into it.
     pub partners: Partners,
     /// The mixing ratio α is drawn as 0.5 + 0.5·Beta(a, b) and rounded to a multiple of 0.05. These
@@ -80,6 +83,7 @@ impl Default for AugmentSettings {
             per_class: 100,
             texts_per_request: 3,
             classes_shown: 4,
+            mix: 0.5,
             partners: Partners::default(),
             beta: (5.0, 2.0),
             tries: 3,
@@ -148,6 +152,14 @@ impl AugmentSettings {
                 key: "augment.max_tokens",
                 value: self.max_tokens.to_string(),
                 wanted: "a list of `augment.texts_per_request` texts needs more tokens".into(),
+            });
+        }
+        within("augment.mix", self.mix, 0.0..=1.0, "it must lie between 0 and 1")?;
+        if self.unique_per_text > 0 && self.mix < 1.0 {
+            return Err(ConfigError::OutOfRange {
+                key: "augment.mix",
+                value: self.mix.to_string(),
+                wanted: "with `augment.unique_per_text` every request mixes: it must be 1".into(),
             });
         }
         let (a, b) = self.beta;

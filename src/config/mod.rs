@@ -35,7 +35,7 @@ pub(crate) use {
     filter::FilterSettings,
     paper::paper_overrides,
     relabel::RelabelSettings,
-    student::{Gold, StudentSettings},
+    student::{Gold, StudentSettings, UseTexts},
 };
 
 use crate::{

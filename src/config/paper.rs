@@ -22,11 +22,12 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 30] = [
+const METHOD: [&str; 32] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
     "augment.classes_shown=4",
+    "augment.mix=1.0",
     "augment.partners=\"even\"",
     "augment.beta=[5.0, 2.0]",
     "augment.constrained=false",
@@ -44,6 +45,7 @@ const METHOD: [&str; 30] = [
     "filter.min_probability=0.0",
     "student.gold=\"shots\"",
     "student.soft_labels=0.0",
+    "student.texts=\"always\"",
     "student.text_weight=1.0",
     "student.confidence_weights=false",
     "student.loss=\"cross_entropy\"",

@@ -38,12 +38,12 @@ pub(crate) struct RelabelSettings {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Labels {
     /// The teacher alone (the paper).
-    #[default]
     Teacher,
     /// Three opinions, each weighed by how often it is right, which their agreement and the
     /// labelled examples tell (Dawid & Skene 1979): the class asked for, the teacher's scores, and
-    /// a logistic regression on the embeddings of the other texts. Worth trying with teachers that
-    /// classify poorly (docs/recipe.md).
+    /// a logistic regression on the embeddings of the other texts. A teacher that classifies poorly
+    /// then does no harm, and one that classifies well decides (docs/recipe.md).
+    #[default]
     Fused,
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct StudentSettings {
     /// Which of the seeds, which people labelled, are trained on: all of them, or those that
     /// prompts show (the paper).
     pub gold: Gold,
+    /// Whether the student is trained on the generated texts.
+    pub texts: UseTexts,
     /// The weight of a generated text, where a labelled example and a text that a person edited
     /// have 1. Generated texts are many and differ from real ones: with a weak teacher, a tenth
     /// gained 5 to 9 points over equal weights; with a strong one it changed nothing
@@ -44,12 +46,26 @@ pub(crate) enum Gold {
     Shots,
 }
 
+/// Whether a student is trained on the generated texts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UseTexts {
+    /// Only if they help: labelled examples that are left out must be predicted at least as well
+    /// with the texts as from the other examples alone. Needs `relabel.labels = "fused"`, and two
+    /// examples of a class; without them, as `always`. Texts that people edited are always used.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+}
+
 impl Default for StudentSettings {
     fn default() -> Self {
         Self {
             model: "distilbert-base-uncased".into(),
             training: TrainSettings::default(),
             gold: Gold::default(),
+            texts: UseTexts::default(),
             text_weight: 0.1,
             confidence_weights: false,
             snapshot_steps: 0,

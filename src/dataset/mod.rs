@@ -65,6 +65,11 @@ pub struct Opinions {
 }
 
 impl AugmentedText {
+    /// Whether a person edited the text, or gave its label.
+    pub(crate) fn is_persons(&self) -> bool {
+        self.by.is_some() || self.given.is_some()
+    }
+
     /// Gives its classes the names that `now` has for them.
     pub(crate) fn rename(&mut self, now: impl Fn(&str) -> String) {
         self.names_mut().for_each(|name| *name = now(name));

@@ -9,8 +9,11 @@ pub enum Variant {
     /// A student trained on the labelled seeds only.
     #[serde(rename = "seeds")]
     Seeds,
-    /// … on the seeds and copies of them with words replaced, inserted, swapped and deleted
-    /// (Wei & Zou 2019).
+    /// A logistic regression on the embeddings of the seeds: what a user gets in a second.
+    #[serde(rename = "embed-seeds")]
+    EmbedSeeds,
+    /// A student trained on the seeds and copies of them with words replaced, inserted, swapped and
+    /// deleted (Wei & Zou 2019).
     #[serde(rename = "EDA")]
     Eda,
     /// … on texts that continue a list of the seeds of one class (Sahu et al. 2022).
@@ -34,8 +37,14 @@ pub enum Variant {
     Paper,
     /// PromptMix before relabelling: the generated texts with the labels that were requested.
     A1,
+    /// PromptMix with the teacher's labels alone (the paper's A2).
+    #[serde(rename = "A2-raw")]
+    A2Raw,
     /// PromptMix after relabelling: the method.
     A2,
+    /// A logistic regression on the embeddings of what A2 is trained on.
+    #[serde(rename = "embed-A2")]
+    EmbedA2,
     /// The teacher itself, classifying the test set.
     #[serde(rename = "teacher")]
     Teacher,
@@ -49,8 +58,9 @@ pub enum Variant {
 
 impl Variant {
     /// All rows, in the order of the table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Seeds,
+        Self::EmbedSeeds,
         Self::Eda,
         Self::Continuation,
         Self::Gpt3Mix,
@@ -59,7 +69,9 @@ impl Variant {
         Self::NoExamples,
         Self::Paper,
         Self::A1,
+        Self::A2Raw,
         Self::A2,
+        Self::EmbedA2,
         Self::Teacher,
         Self::Real,
         Self::RealAll,
@@ -69,6 +81,7 @@ impl Variant {
     pub fn key(self) -> &'static str {
         match self {
             Self::Seeds => "seeds",
+            Self::EmbedSeeds => "embed-seeds",
             Self::Eda => "EDA",
             Self::Continuation => "continuation",
             Self::Gpt3Mix => "GPT3Mix",
@@ -77,7 +90,9 @@ impl Variant {
             Self::NoExamples => "no-examples",
             Self::Paper => "paper",
             Self::A1 => "A1",
+            Self::A2Raw => "A2-raw",
             Self::A2 => "A2",
+            Self::EmbedA2 => "embed-A2",
             Self::Teacher => "teacher",
             Self::Real => "real",
             Self::RealAll => "real-all",
@@ -93,6 +108,7 @@ impl Variant {
     pub fn name(self) -> &'static str {
         match self {
             Self::Seeds => "seeds only",
+            Self::EmbedSeeds => "logistic regression, seeds",
             Self::Eda => "EDA",
             Self::Continuation => "continuation of one class",
             Self::Gpt3Mix => "GPT3Mix",
@@ -101,7 +117,9 @@ impl Variant {
             Self::NoExamples => "PromptMix without examples",
             Self::Paper => "PromptMix as published",
             Self::A1 => "A1 (before relabelling)",
+            Self::A2Raw => "A2-raw (labels by the teacher alone)",
             Self::A2 => "A2 (after relabelling)",
+            Self::EmbedA2 => "logistic regression, A2",
             Self::Teacher => "teacher itself",
             Self::Real => "real data, same size",
             Self::RealAll => "real data, all",
@@ -110,7 +128,17 @@ impl Variant {
 
     /// Whether the teacher is needed for it.
     pub fn needs_teacher(self) -> bool {
-        !matches!(self, Self::Seeds | Self::Eda | Self::Real | Self::RealAll)
+        !matches!(self, Self::Seeds | Self::EmbedSeeds | Self::Eda | Self::Real | Self::RealAll)
+    }
+
+    /// Whether the encoder is left as it is and only a linear head is fitted.
+    pub fn is_frozen(self) -> bool {
+        matches!(self, Self::EmbedSeeds | Self::EmbedA2)
+    }
+
+    /// Whether training it again gives another model.
+    pub fn is_random(self) -> bool {
+        self.needs_student() && !self.is_frozen()
     }
 
     /// Whether a student is trained for it.

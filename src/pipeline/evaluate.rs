@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Context, Event, Pipeline, PipelineError, gold, length, relabel,
+    Context, Event, Pipeline, PipelineError, fuse, gold, length, relabel,
     scoring::{Scoring, cut_texts},
     screen, student_name, teacher_check, train,
 };
@@ -15,6 +15,7 @@ use crate::{
     counted::agree,
     dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
+    relabel::fusion::Gain,
     report::{
         self, Report, TextLength,
         build::{Findings, ReportBuilder, VariantPredictions, classes, sections},
@@ -73,7 +74,7 @@ impl Pipeline<'_> {
         let funnel = funnel(run, relabelled.len(), kept.len());
         let check = match run.is_imported() {
             true => None,
-            false => report::TeacherCheck::of_counts(&counts(run, teacher_check::STAGE)),
+            false => report::TeacherCheck::of_counts(&run.ledger.counts(teacher_check::STAGE)),
         };
         let findings =
             Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel, check };
@@ -86,9 +87,12 @@ impl Pipeline<'_> {
         report.warnings.extend(unused_edits(run));
         report.warnings.extend(embedder.unfamiliar(&task.texts())?);
         report.warnings.extend(privacy.warning());
-        let (labelled, trained) = (counts(run, "relabel"), counts(run, "train"));
+        let (labelled, trained) = (run.ledger.counts("relabel"), run.ledger.counts("train"));
         report.warnings.extend(labelled.get(relabel::CUT).and_then(|count| cut_texts(*count)));
         report.warnings.extend(cut);
+        let gain = Gain::of_counts(|name| labelled.get(name).copied());
+        let unused = gain.filter(|_| !fuse::uses_texts(task, settings, &task.seeds, gain));
+        report.warnings.extend(unused.map(fuse::unused_warning));
         let unused = trained.get(train::UNUSED_SEEDS);
         report.warnings.extend(unused.and_then(|count| gold::unused_warning(*count)));
         report.text_length = length::recorded(&trained);
@@ -189,25 +193,16 @@ fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBi
     })
 }
 
-/// The counts of the last time that `stage` finished.
-fn counts(run: &RunFolder, stage: &str) -> BTreeMap<String, usize> {
-    let mut found = run.ledger.entries().iter().rev().filter_map(|entry| match entry {
-        Entry::Stage { stage: other, counts, .. } if other == stage => Some(counts.clone()),
-        _ => None,
-    });
-    found.next().unwrap_or_default()
-}
-
 /// The numbers of texts from those asked for to those trained on.
 fn funnel(run: &RunFolder, relabelled: usize, kept: usize) -> report::Funnel {
-    let generated = counts(run, "generate");
-    let imported = counts(run, "import").get("texts").copied();
+    let generated = run.ledger.counts("generate");
+    let imported = run.ledger.counts("import").get("texts").copied();
     let count = |name: &str| generated.get(name).copied().or(imported).unwrap_or(0) as u64;
-    let mut filtered = counts(run, "filter");
+    let mut filtered = run.ledger.counts("filter");
     filtered.remove("kept");
     let mut dropped: BTreeMap<String, u64> =
         filtered.into_iter().map(|(reason, count)| (reason, count as u64)).collect();
-    let skipped = counts(run, "relabel").get("skipped").copied().unwrap_or(0) as u64;
+    let skipped = run.ledger.counts("relabel").get("skipped").copied().unwrap_or(0) as u64;
     let edits = run.edits();
     let hand = |file: &str| edits.tally_of(file);
     let (before, after) = (hand(names::AUGMENTED), hand(names::RELABELLED));

@@ -39,8 +39,8 @@ impl ExampleBuilder<'_> {
         rows.iter().enumerate().map(example).collect()
     }
 
-    /// With the labels after relabelling. The confidence in a label weighs it, and its
-    /// probabilities become the soft label, if the settings ask for them; `soft` asks for the latter too.
+    /// With the labels after relabelling. The confidence in a label weighs it, and its probabilities
+    /// become the soft label, if the settings ask for them; `soft` asks for the latter too.
     ///
     /// # Errors
     /// As [`Self::asked`].
@@ -73,8 +73,7 @@ impl ExampleBuilder<'_> {
 
     /// A person's word counts like a labelled example.
     fn weight(&self, row: &RelabelledText) -> f32 {
-        let is_persons = row.augmented.by.is_some() || row.augmented.given.is_some();
-        if is_persons { 1.0 } else { self.student.text_weight as f32 }
+        if row.augmented.is_persons() { 1.0 } else { self.student.text_weight as f32 }
     }
 
     fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {

@@ -27,7 +27,7 @@ pub(crate) fn for_requests(
 ) -> Result<Vec<LabelledText>, PipelineError> {
     let augment = &context.settings.augment;
     // The names of any two classes may stand in the request; a token has at least one byte.
-    let names = context.task.classes.iter().map(|class| class.name.len());
+    let names = context.task.classes.iter().map(|class| class.shown().len());
     let reply = augment.max_tokens() + LIST_CUE.len() + 2 * names.max().unwrap_or(0);
     let prompt = |seeds: &[LabelledText], longest: &[usize]| {
         let shown = &longest[..augment.classes_shown.max(2).min(longest.len())];
@@ -72,7 +72,7 @@ fn longest_classes(
     let mut texts = vec![Vec::new(); context.task.classes.len()];
     seeds.iter().for_each(|seed| texts[seed.label].push(one_line(&seed.text)));
     let block = |(class, texts): (&Class, &Vec<String>)| {
-        format!("{}: {}\n{}", class.name, class.description, texts.join("\n- "))
+        format!("{}: {}\n{}", class.shown(), class.description, texts.join("\n- "))
     };
     let blocks: Vec<String> = context.task.classes.iter().zip(&texts).map(block).collect();
     let measured = teacher.measure(&blocks)?;

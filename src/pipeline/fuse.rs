@@ -2,16 +2,16 @@
 //! `relabel` and for comparisons.
 
 use super::{
-    Context, PipelineError, Watch,
+    Context, Event, PipelineError, Watch,
     teacher_check::{JudgedExamples, TeacherTest},
 };
 use crate::{
-    config::Labels,
+    config::{Labels, Settings, UseTexts},
     dataset::{AugmentedText, Opinions},
     embed::Embedder,
     relabel::{
         Answer, class_words,
-        fusion::{self, Fused, Reliability},
+        fusion::{self, Fused, Gain, Reliability},
     },
     run::RunFolder,
     student::{largest, probe::Features},
@@ -23,25 +23,46 @@ use crate::{
 const MIN_PROBABILITY: f32 = 0.005;
 
 /// The teacher's answers about labelled examples; those of the check before the run are in the
-/// ledger. None from a recording, or if `teacher.check` is 0.
+/// ledger. None from a recording, if `teacher.check` is 0, or if labels are not fused. To be asked
+/// before the stage that fuses begins.
 ///
 /// # Errors
 /// Whatever stops the teacher, the embedder or the disk.
-fn judged_examples(
+pub(crate) fn judged_examples(
     run: &mut RunFolder,
     context: &Context<'_>,
     teacher: &mut dyn Teacher,
     embedder: &dyn Embedder,
     watch: Watch<'_>,
 ) -> Result<JudgedExamples, PipelineError> {
-    if !teacher.scores_any_text() {
+    if context.settings.relabel.labels != Labels::Fused || !teacher.scores_any_text() {
         return Ok(Vec::new());
     }
     let Some(test) = TeacherTest::new(context, teacher, Some(embedder))? else {
         return Ok(Vec::new());
     };
-    let scored = test.ask(run, teacher, watch)?;
+    // The check before the run has asked already; nothing is to be seen of a stage without calls.
+    let mut watch = |event| match event {
+        Event::Begin { total: 0, .. } => {}
+        event => watch(event),
+    };
+    let scored = test.ask(run, teacher, &mut watch)?;
     Ok(scored.map_or_else(Vec::new, |scored| test.answers(&scored)))
+}
+
+/// How labels were fused.
+pub(crate) struct Fusion {
+    pub reliability: Reliability,
+    /// What the texts are worth; `None` if too few examples tell.
+    pub gain: Option<Gain>,
+}
+
+impl Fusion {
+    /// For the ledger.
+    pub(crate) fn counts(&self) -> Vec<(&'static str, usize)> {
+        let gain = self.gain.iter().flat_map(Gain::counts);
+        self.reliability.counts().into_iter().chain(gain).collect()
+    }
 }
 
 /// Replaces the teacher's `answers` about `rows` by the fused ones, and notes in each row what it
@@ -49,22 +70,19 @@ fn judged_examples(
 /// teacher or there is nothing to fuse.
 ///
 /// # Errors
-/// Whatever stops the teacher, the embedder or the disk.
+/// The embedder fails.
 pub(crate) fn fuse(
-    run: &mut RunFolder,
     context: &Context<'_>,
-    teacher: &mut dyn Teacher,
     embedder: &dyn Embedder,
+    judged_examples: &JudgedExamples,
     rows: &mut [&mut AugmentedText],
     answers: &mut [Option<Answer>],
-    watch: Watch<'_>,
-) -> Result<Option<Reliability>, PipelineError> {
+) -> Result<Option<Fusion>, PipelineError> {
     let Context { task, seeds, settings, seed, .. } = *context;
     let open: Vec<usize> = (0..rows.len()).filter(|&row| answers[row].is_some()).collect();
     if settings.relabel.labels != Labels::Fused || open.is_empty() {
         return Ok(None);
     }
-    let judged_examples = judged_examples(run, context, teacher, embedder, watch)?;
     let class = |name: &str| task.class_index(name).unwrap_or_default();
     let texts: Vec<String> = open.iter().map(|&row| rows[row].text.clone()).collect();
     let asked: Vec<usize> = open.iter().map(|&row| class(&rows[row].major)).collect();
@@ -73,25 +91,50 @@ pub(crate) fn fuse(
     let judged: Vec<Vec<(usize, f32)>> =
         open.iter().filter_map(|&row| Some(opinion(answers[row].as_ref()?))).collect();
     let (examples, labels) = examples(task, seeds);
-    let fused = fusion::fuse(&fusion::Evidence {
+    let evidence = fusion::Evidence {
         classes: task.classes.len(),
         features: &Features::new(&embedder.embed(&texts)?),
         asked: &asked,
         partners: &partners,
         judged: &judged,
         examples: (&Features::new(&embedder.embed(&examples)?), &labels),
-        judged_examples: &judged_examples,
+        judged_examples,
         seed,
-    });
+    };
+    let fused = fusion::fuse(&evidence);
+    let gain = fused.gain(&evidence, seeds.len(), settings.student.text_weight);
     let name = |class: usize| task.classes[class].name.clone();
-    let Fused { posteriors, reliability, probed } = fused;
+    let Fused { posteriors, reliability, probed, .. } = fused;
     for ((row, posterior), probe) in open.into_iter().zip(posteriors).zip(probed) {
         let Some(answer) = &mut answers[row] else { continue };
         rows[row].opinions = Some(Opinions { judge: name(answer.class), probe: name(probe) });
         *answer = decided(&posterior);
     }
-    Ok(Some(reliability))
+    Ok(Some(Fusion { reliability, gain }))
 }
+
+/// Whether a student is trained on generated texts: they help, or nothing tells, or a class of
+/// `task` has no example among `seeds` and could not be learnt otherwise.
+pub(crate) fn uses_texts(
+    task: &Task,
+    settings: &Settings,
+    seeds: &[LabelledText],
+    gain: Option<Gain>,
+) -> bool {
+    let has_example = |class| seeds.iter().any(|seed| seed.label == class);
+    settings.student.texts == UseTexts::Always
+        || gain.is_none_or(|gain| gain.helps(task.classes.len()))
+        || !(0..task.classes.len()).all(has_example)
+}
+
+/// What a reader should know if the texts are not used.
+pub(crate) fn unused_warning(gain: Gain) -> String {
+    format!("the student is trained on the labelled examples alone: {}", gain.summary())
+}
+
+/// What helps then.
+pub(crate) const UNUSED_HINT: &str = "a stronger teacher writes texts that help; `--set \
+                                      student.texts=always` trains on these all the same";
 
 /// The probabilities of an answer; one that was written has none.
 fn opinion(answer: &Answer) -> Vec<(usize, f32)> {

@@ -128,6 +128,7 @@ mod tests {
     use super::*;
     use crate::{
         augment::sample::{Sample, seed},
+        config::Labels,
         dataset::{AugmentedText, RelabelledText},
         embed::fake_embedder::FakeEmbedder,
         pipeline::scripted_teacher::{ScriptedTeacher, pipeline},
@@ -140,6 +141,7 @@ mod tests {
         let mut sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
         sample.task.shots = 1;
         let mut settings = Settings::default();
+        settings.relabel.labels = Labels::Teacher;
         (settings.relabel.free_text, settings.relabel.gold) = (true, true);
         let task = &sample.task;
         let mut pipeline = pipeline(folder.path(), &sample, &settings, |_| {});

@@ -171,8 +171,7 @@ fn sort_texts(previous: PreviousRun<'_>, input: RunInput<'_>) -> Result<KeptText
             now.given = now.given.filter(|label| is_class(&label.label));
             texts.kept.push(now);
         } else {
-            let described =
-                |name: &str| Some((name.to_owned(), description(before, name)?.to_owned()));
+            let described = |name: &str| Some((name.to_owned(), description(before, name)?));
             let descriptions = row.classes().filter_map(described).collect();
             texts.set_aside.push(SetAside { row, descriptions });
         }
@@ -202,7 +201,7 @@ fn restore(texts: &mut KeptTexts, previous: PreviousRun<'_>, input: RunInput<'_>
     }
     for SetAside { mut row, descriptions } in set_aside_now(previous.entries) {
         let as_then = |(name, then): (&String, &String)| {
-            description(input.task, &now(name)).is_some_and(|text| text == then)
+            description(input.task, &now(name)).is_some_and(|text| text == *then)
         };
         row.rename(now);
         let count = counts.entry(row.major.clone()).or_default();
@@ -214,8 +213,8 @@ fn restore(texts: &mut KeptTexts, previous: PreviousRun<'_>, input: RunInput<'_>
     }
 }
 
-fn description<'a>(task: &'a Task, class: &str) -> Option<&'a str> {
-    task.class_index(class).map(|class| task.classes[class].description.as_str())
+fn description(task: &Task, class: &str) -> Option<String> {
+    task.class_index(class).map(|class| task.classes[class].described().into_owned())
 }
 
 /// The texts that a run has written.

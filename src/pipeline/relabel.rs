@@ -1,11 +1,16 @@
 //! The stage `relabel`: the teacher scores every new text. Reads `augmented.jsonl`, writes
 //! `relabelled.jsonl`.
 
-use super::{Event, Pipeline, PipelineError, edited, fuse, gold, scoring::Scoring};
+use super::{
+    Event, Pipeline, PipelineError, edited,
+    fuse::{self, Fusion},
+    gold,
+    scoring::Scoring,
+};
 use crate::{
     counted::{counted, part},
     dataset::{AugmentedText, RelabelledText},
-    relabel::{Answer, fusion::Reliability},
+    relabel::Answer,
     report::fitness,
     run::names,
     task::Task,
@@ -32,13 +37,13 @@ impl Pipeline<'_> {
             run.read_rows(names::AUGMENTED, "run `generate` first, or `import` texts")?;
         let open = rows.iter().filter(|row| row.given.is_none());
         let texts: Vec<String> = open.map(|row| row.text.clone()).collect();
+        let judged = fuse::judged_examples(run, &context, teacher, embedder, &mut *watch)?;
         let scoring = Scoring { stage: "relabel", context };
         let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
         let (mut answers, mut cut) = (answers.answers, answers.cut.len());
         let mut open: Vec<&mut AugmentedText> =
             rows.iter_mut().filter(|row| row.given.is_none()).collect();
-        let reliability =
-            fuse::fuse(run, &context, teacher, embedder, &mut open, &mut answers, &mut *watch)?;
+        let fusion = fuse::fuse(&context, embedder, &judged, &mut open, &mut answers)?;
         let mut files = vec![names::RELABELLED];
         if context.settings.relabel.gold {
             let gold = gold::seeds(context.task, context.settings);
@@ -56,7 +61,7 @@ impl Pipeline<'_> {
         let mut counts = vec![("texts", rows.len()), ("changed", changed)];
         counts
             .extend([("skipped", skipped), (CUT, cut)].into_iter().filter(|(_, count)| *count > 0));
-        counts.extend(reliability.iter().flat_map(Reliability::counts));
+        counts.extend(fusion.iter().flat_map(Fusion::counts));
         let labels = rows.iter().map(|row| (row.augmented.id, row.relabel.clone()));
         run.finish_stage("relabel", &counts, &files, labels.collect())?;
         if let Some(message) = fitness::relabel_warning(changed as u64, rows.len() as u64) {
@@ -68,7 +73,7 @@ impl Pipeline<'_> {
         } else {
             String::new()
         };
-        let fused = reliability.map_or_else(String::new, |of| format!("; {}", of.summary()));
+        let fused = fusion.map_or_else(String::new, |of| format!("; {}", of.reliability.summary()));
         let changed = part(changed, rows.len(), "label");
         watch(Event::End { summary: format!("{changed} changed ({share:.1} %){kept}{fused}") });
         Ok(rows)

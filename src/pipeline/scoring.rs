@@ -14,7 +14,7 @@ use crate::{
     prompt::Question,
     relabel::{Answer, QuestionBuilder, QuestionError, free_text, scoring},
     run::RunFolder,
-    task::LabelledText,
+    task::{Class, LabelledText},
     teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
 };
 
@@ -86,7 +86,7 @@ impl Scoring<'_> {
 
     /// Tokens that an answer takes at most: a name has no more than bytes.
     pub(super) fn answer_tokens(&self) -> usize {
-        let names = self.context.task.classes.iter().map(|class| class.name.len());
+        let names = self.context.task.classes.iter().map(|class| class.shown().len());
         names.max().unwrap_or(0).max(ANSWER_TOKENS)
     }
 
@@ -160,7 +160,7 @@ impl Scoring<'_> {
     }
 
     fn class_names(&self) -> Vec<String> {
-        self.context.task.classes.iter().map(|class| class.name.clone()).collect()
+        self.context.task.classes.iter().map(Class::shown).collect()
     }
 
     fn free_request(&self, item: usize, question: &Question) -> GenerateRequest {

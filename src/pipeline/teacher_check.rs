@@ -25,7 +25,7 @@ use crate::{
     report::{TeacherCheck, teacher_check},
     rng::Rng,
     run::RunFolder,
-    task::{LabelledText, Task},
+    task::{Class, LabelledText, Task},
     teacher::{ScoreRequest, Scored, Teacher, TeacherError},
 };
 
@@ -132,7 +132,7 @@ impl TeacherTest {
             false => Vec::new(),
         };
         Ok((!questions.is_empty()).then(|| Self {
-            names: task.classes.iter().map(|class| class.name.clone()).collect(),
+            names: task.classes.iter().map(Class::shown).collect(),
             questions,
             empty,
             gold,

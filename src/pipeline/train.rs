@@ -16,7 +16,7 @@ use std::{
 use super::{
     Event, Pipeline, PipelineError, Watch, class_rows, edited,
     examples::{self, ExampleBuilder},
-    gold, length,
+    fuse, gold, length,
     training_progress::{Share, Shares},
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     counted::{agree, counted},
     dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
     interrupt, memory,
+    relabel::fusion::Gain,
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
         self, BaseModel, Choice, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
@@ -41,8 +42,9 @@ const FILES: [&str; 3] = [names::TRAIN, names::PREDICTIONS, names::STUDENT_KEY];
 pub(super) const UNUSED_SEEDS: &str = "unused seeds";
 
 impl Pipeline<'_> {
-    /// Runs the stage: the variants `seeds`, `A1` (labels as asked for) and `A2` (labels after
-    /// relabelling), on the same texts and with the same settings, each with `run.seeds` seeds.
+    /// Runs the stage: the variants `seeds`, `embed-seeds`, `A1` (labels as asked for) and `A2`
+    /// (labels after relabelling), on the same texts and with the same settings, each with
+    /// `run.seeds` seeds.
     ///
     /// # Errors
     /// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
@@ -70,36 +72,37 @@ impl Pipeline<'_> {
         if let Some(message) = gold::unused_warning(unused) {
             watch(Event::Warning { message, hint: Some(gold::UNUSED_HINT.to_owned()) });
         }
+        let labelled = run.ledger.counts("relabel");
+        let gain = Gain::of_counts(|name| labelled.get(name).copied());
+        let mut used = rows.clone();
+        if let Some(gain) = gain.filter(|_| !fuse::uses_texts(task, settings, &seeds, gain)) {
+            used.retain(|row| row.augmented.is_persons());
+            let hint = Some(fuse::UNUSED_HINT.to_owned());
+            watch(Event::Warning { message: fuse::unused_warning(gain), hint });
+        }
         let gold = examples::gold(&seeds);
         let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
         let mut variants = [
             (Variant::Seeds, gold.clone()),
+            (Variant::EmbedSeeds, gold.clone()),
             (Variant::A1, [gold, build.asked(&rows)?].concat()),
-            (Variant::A2, [relabelled_gold, build.relabelled(&rows, false)?].concat()),
+            (Variant::A2, [relabelled_gold, build.relabelled(&used, false)?].concat()),
         ];
         let [.., (_, kept)] = &variants;
         class_rows::check(task, kept, settings.student.allow_empty_classes)?;
         for (_, examples) in &mut variants {
             redact::examples(settings, examples)?;
         }
+        let [.., (_, kept)] = &variants;
         let texts = variants.iter().flat_map(|(_, examples)| examples);
         let texts = texts.map(|example| example.text.as_str());
         let lengths = length::of(base, task, texts)?;
         let (classes, free) = (task.classes.len(), memory::available());
         let training = settings.student.training.with_length(base, &lengths, classes, free);
-        let length = length::cut(base, &variants[2].1, &task.test, training.limit(base))?;
+        let frozen = training.frozen();
+        let length = length::cut(base, kept, &task.test, training.limit(base))?;
         length::warning(&length, base.max_tokens()).into_iter().for_each(&mut **watch);
-        let mut jobs = Vec::new();
-        for seed in 0..settings.run.seeds {
-            for (row, examples) in &variants {
-                let keep = *row == Variant::A2 && seed == 0;
-                // Without a test set nothing is compared: only the student that is kept is trained.
-                if keep || (!task.test.is_empty() && !examples.is_empty()) {
-                    let save = keep.then(|| run.path().join(names::STUDENT));
-                    jobs.push(TrainingJob { row: *row, seed, examples, training: &training, save });
-                }
-            }
-        }
+        let jobs = jobs(run, task, settings, &variants, [&training, &frozen]);
         let trainer = StudentTrainer { task, settings, base };
         let predictions = trainer.train(run, &jobs, &mut **watch)?;
         let trained = jobs.iter().zip(predictions).map(|(job, (_, predictions))| TrainedStudent {
@@ -121,6 +124,32 @@ impl Pipeline<'_> {
         watch(Event::End { summary: format!("{} trained", counted(trained.len(), "student")) });
         Ok(trained)
     }
+}
+
+/// One job for each of `variants` and seed; `training` is that of a fine-tuned student and that of
+/// a frozen encoder. Without a test set nothing is compared: only the student that is kept is
+/// trained.
+fn jobs<'a>(
+    run: &RunFolder,
+    task: &Task,
+    settings: &Settings,
+    variants: &'a [(Variant, Vec<Example>)],
+    [tuned, frozen]: [&'a TrainSettings; 2],
+) -> Vec<TrainingJob<'a>> {
+    let mut jobs = Vec::new();
+    for seed in 0..settings.run.seeds {
+        for (row, examples) in variants {
+            let keep = *row == Variant::A2 && seed == 0;
+            // Nothing is random without fine-tuning.
+            let again = row.is_frozen() && seed > 0;
+            if keep || (!again && !task.test.is_empty() && !examples.is_empty()) {
+                let save = keep.then(|| run.path().join(names::STUDENT));
+                let training = if row.is_frozen() { frozen } else { tuned };
+                jobs.push(TrainingJob { row: *row, seed, examples, training, save });
+            }
+        }
+    }
+    jobs
 }
 
 /// A length for the corpus of no job at all.

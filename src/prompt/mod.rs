@@ -217,7 +217,7 @@ impl Prompts {
     pub(crate) fn gpt3mix(
         &self,
         task: &Task,
-        names: &[&str],
+        names: &[String],
         examples: &[LabelledExample],
         count: usize,
     ) -> Result<String, PromptError> {
@@ -236,7 +236,7 @@ impl Prompts {
     pub(crate) fn gpt3mix_label(
         &self,
         task: &Task,
-        names: &[&str],
+        names: &[String],
         examples: &[LabelledExample],
         text: &str,
     ) -> Result<String, PromptError> {
@@ -377,7 +377,7 @@ pub(crate) fn shown_classes(
         .enumerate()
         .map(|(position, &index)| ShownClass {
             number: position + 1,
-            name: task.classes[index].name.clone(),
+            name: task.classes[index].shown(),
             description: task.classes[index].description.clone(),
             examples: examples(index),
         })

@@ -61,7 +61,7 @@ pub(super) fn centroids(
 /// What the task says of a class: its name and its description, if it has one.
 pub(crate) fn class_words(class: &Class) -> Vec<String> {
     let description = Some(&class.description).filter(|text| !text.is_empty()).cloned();
-    [readable(&class.name)].into_iter().chain(description).collect()
+    [readable(&class.shown())].into_iter().chain(description).collect()
 }
 
 /// A class name with blanks between its words.

@@ -20,7 +20,7 @@ pub(crate) fn match_classes(
     answers: &[String],
     embedder: &dyn Embedder,
 ) -> Result<Vec<usize>, EmbedError> {
-    let names: Vec<String> = task.classes.iter().map(|class| readable(&class.name)).collect();
+    let names: Vec<String> = task.classes.iter().map(|class| readable(&class.shown())).collect();
     let answers: Vec<String> = answers.iter().map(|answer| readable(strip(answer))).collect();
     let named = |answer: &String| {
         let same = |name: &String| name.to_lowercase() == answer.to_lowercase();

@@ -12,12 +12,14 @@
 //! is known, as far as judge and probe answered without seeing them.
 
 mod em;
+mod gain;
 
 use crate::student::{
     largest,
     probe::{self, Features, Labelled, Targets, log_softmax},
 };
 use em::{Annotator, Model};
+pub(crate) use gain::Gain;
 
 /// Rounds of fitting the probe and estimating; most texts settle in two.
 const ROUNDS: usize = 5;
@@ -29,6 +31,7 @@ const EXAMPLES_C: f64 = 10.0;
 const NOT_OFFERED: f32 = -20.0;
 
 /// What is known of some texts.
+#[derive(Clone, Copy)]
 pub(crate) struct Evidence<'a> {
     pub classes: usize,
     /// Embeddings of the texts.
@@ -56,6 +59,8 @@ pub(crate) struct Fused {
     pub reliability: Reliability,
     /// The class of each text by the probe of the last round.
     pub probed: Vec<usize>,
+    /// The C of the probe.
+    c: f64,
 }
 
 /// How often each annotator names the class of a text, by the estimate: shares of 1.
@@ -92,6 +97,11 @@ impl Reliability {
 
 /// Fuses the evidence. Deterministic.
 pub(crate) fn fuse(evidence: &Evidence<'_>) -> Fused {
+    fuse_with(evidence, None, ROUNDS)
+}
+
+/// As [`fuse`], with the C of the probe, if it is known, and a number of rounds.
+fn fuse_with(evidence: &Evidence<'_>, mut c: Option<f64>, rounds: usize) -> Fused {
     let classes = evidence.classes;
     let shares = shares(evidence.asked, classes);
     let judge = judge(evidence, &shares);
@@ -105,8 +115,7 @@ pub(crate) fn fuse(evidence: &Evidence<'_>) -> Fused {
     let model = Model::new(classes, &shares, evidence.partners);
     let mut posteriors = model.estimate(&annotators(evidence, &judge, &probed), None);
 
-    let mut c = None;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let targets = Targets { values: posteriors.concat(), classes };
         let texts = Labelled { features: evidence.features, targets: &targets };
         let c = *c.get_or_insert_with(|| probe::choose_c(texts, Some(anchors), evidence.seed));
@@ -123,7 +132,7 @@ pub(crate) fn fuse(evidence: &Evidence<'_>) -> Fused {
     let [asked, judge, probe] =
         model.reliability(&posteriors, &annotators(evidence, &judge, &probed));
     let reliability = Reliability { asked, judge, probe };
-    Fused { posteriors, reliability, probed }
+    Fused { posteriors, reliability, probed, c: c.unwrap_or(EXAMPLES_C) }
 }
 
 /// The judge's labels of the texts and of the examples that it did not see.

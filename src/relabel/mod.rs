@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// The teacher's label of one text.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub class: usize,
     /// Probability of each candidate class; empty if the answer was generated, not scored.

@@ -256,6 +256,15 @@ impl Ledger {
         self.by_key.get(key).map(|place| &self.entries[*place])
     }
 
+    /// The counts of the last time that `stage` finished; empty if it never did.
+    pub(crate) fn counts(&self, stage: &str) -> BTreeMap<String, usize> {
+        let counts = |entry: &Entry| match entry {
+            Entry::Stage { stage: other, counts, .. } if other == stage => Some(counts.clone()),
+            _ => None,
+        };
+        self.entries.iter().rev().find_map(counts).unwrap_or_default()
+    }
+
     /// Whether the last line was incomplete, as after a power cut, and was removed.
     pub(crate) fn was_torn(&self) -> bool {
         self.torn

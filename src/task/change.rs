@@ -83,7 +83,7 @@ impl TaskChange {
         let stay: Vec<String> = old.iter().map(now).filter(|name| new.contains(name)).collect();
         let reordered = !stay.iter().eq(new.iter().filter(|name| stay.contains(name)));
         let description = |task: &Task, name: &str| {
-            task.class_index(name).map(|class| task.classes[class].description.clone())
+            task.class_index(name).map(|class| task.classes[class].described().into_owned())
         };
         let described = old
             .iter()

@@ -99,6 +99,7 @@ impl Task {
                 .into_iter()
                 .map(|class| Class {
                     name: class.name.0,
+                    title: class.title,
                     description: class.description,
                     formerly: class.formerly.map(|(name, _)| name),
                 })

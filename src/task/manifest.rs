@@ -37,6 +37,7 @@ pub(super) enum Shots {
 
 pub(super) struct ClassEntry {
     pub name: Placed<String>,
+    pub title: Option<String>,
     pub description: String,
     /// The name before it was renamed.
     pub formerly: Option<Placed<String>>,
@@ -177,7 +178,7 @@ impl Parser<'_> {
     fn class(&mut self, entry: Entry<'_, '_>, others: &[ClassEntry]) -> Option<ClassEntry> {
         let table = self.table("class", entry)?;
         for key in table.keys() {
-            self.check_key(key, "[[class]]", &["name", "description", "formerly"], &[]);
+            self.check_key(key, "[[class]]", &["name", "title", "description", "formerly"], &[]);
         }
         let description = self.string(table, "description");
         let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
@@ -202,7 +203,35 @@ impl Parser<'_> {
             return None;
         }
         let formerly = self.string(table, "formerly");
-        Some(ClassEntry { name: (name, place), description, formerly })
+        let title = self.title(table, (&name, place), others)?;
+        Some(ClassEntry { name: (name, place), title, description, formerly })
+    }
+
+    /// The title of the class `name`, if it has one; `None` after a fault.
+    fn title(
+        &mut self,
+        table: &DeTable<'_>,
+        (name, place): (&str, (usize, usize)),
+        others: &[ClassEntry],
+    ) -> Option<Option<String>> {
+        let title = self.string(table, "title");
+        let place = title.as_ref().map_or(place, |(_, place)| *place);
+        let title = title.map(|(title, _)| title);
+        let shown = |name: &str, title: Option<&String>| {
+            names::folded(title.map_or(name, String::as_str)).replace('_', " ")
+        };
+        let own = shown(name, title.as_ref());
+        let twin = others.iter().find(|other| shown(&other.name.0, other.title.as_ref()) == own);
+        let class = title.clone().unwrap_or_else(|| name.to_owned());
+        let problem = if let Some(reason) = title.as_deref().and_then(bad_name) {
+            Problem::BadClassName { class, reason }
+        } else if let Some(other) = twin {
+            Problem::TwinClass { class, other: other.name.0.clone(), line: other.name.1.0 }
+        } else {
+            return Some(title);
+        };
+        self.faults.add(FILE, place, problem);
+        None
     }
 
     /// Adds a fault for each former name that is in use, or that two classes claim.
@@ -349,5 +378,30 @@ pub(super) fn bad_name(name: &str) -> Option<&'static str> {
         Some("has more than 200 characters")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::task::{Class, Task};
+
+    #[test]
+    fn prompts_call_a_class_by_its_title_or_by_its_name_in_words() {
+        let toml = |second: &str| {
+            format!(
+                "[[class]]\nname = \"card_arrival\"\n[[class]]\nname = \"vpn\"\n{second}\n\
+                 [data]\nseeds = \"s.csv\"\n"
+            )
+        };
+        let files = [("s.csv", &b"text,label\na,vpn\nb,card_arrival\n"[..])];
+        let task = Task::load_embedded(&toml("title = \"VPN access\""), &files).unwrap();
+        let shown: Vec<String> = task.classes.iter().map(Class::shown).collect();
+        assert_eq!(shown, ["card arrival", "VPN access"]);
+        assert_eq!(task.classes[1].described(), "VPN access: ");
+        let faults =
+            Task::load_embedded(&toml("title = \"Card Arrival\""), &files).unwrap_err().to_string();
+        let wanted =
+            "task.toml:5:9: class \"Card Arrival\" looks like class \"card_arrival\" on line 2";
+        assert!(faults.contains(wanted), "{faults}");
     }
 }

@@ -18,6 +18,7 @@
 //! [[class]]
 //! name = "vpn"
 //! description = "remote access does not connect"
+//! title = "VPN access"     # optional: what prompts call it; the name in words otherwise
 //! formerly = "remote"     # optional: its name before, if it was renamed
 //! [data]
 //! seeds = "seeds.jsonl"   # .csv, .tsv, .json, .jsonl or .parquet, beside task.toml
@@ -65,16 +66,36 @@ use load::Files;
 use manifest::FILE;
 use read::{Faults, Source};
 
-/// A class: the name used in prompts and predictions, and one line on what belongs to it.
+/// A class: its name in files and predictions, and one line on what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
     pub name: String,
+    /// What prompts call the class, if `task.toml` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Empty if none was given; [`Task::warnings`] lists those classes.
     pub description: String,
     /// What the class was called before, if `task.toml` says so: a run of the task as it was then
     /// keeps the texts of the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formerly: Option<String>,
+}
+
+impl Class {
+    /// What prompts call the class: its title, or its name in words. Small models copy identifiers
+    /// into the texts that they write.
+    pub(crate) fn shown(&self) -> String {
+        self.title.clone().unwrap_or_else(|| self.name.replace('_', " ").trim().to_owned())
+    }
+
+    /// What describes the class in prompts besides its name; texts that were written from another
+    /// description are of another class.
+    pub(crate) fn described(&self) -> Cow<'_, str> {
+        match &self.title {
+            Some(title) => format!("{title}: {}", self.description).into(),
+            None => self.description.as_str().into(),
+        }
+    }
 }
 
 /// A text and the index of its class in [`Task::classes`].

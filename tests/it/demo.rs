@@ -15,7 +15,7 @@ fn the_demo_walks_the_whole_road() {
 
     let report = json(&out.join("report.json"));
     let results = report["results"].as_array().unwrap();
-    assert_eq!(result_rows(&report), ["seeds", "A1", "A2", "teacher"]);
+    assert_eq!(result_rows(&report), ["seeds", "embed-seeds", "A1", "A2", "teacher"]);
     for row in results {
         for measure in ["accuracy", "macro_f1"] {
             let value = |key: &str| row[measure][key].as_f64().unwrap();

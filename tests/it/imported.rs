@@ -18,7 +18,7 @@ fn students_are_trained_on_imported_texts() {
         dir.ok(&[stage, "out"]);
     }
     let report = json(&dir.path("out/report.json"));
-    assert_eq!(result_rows(&report), ["seeds", "A1", "A2"]);
+    assert_eq!(result_rows(&report), ["seeds", "embed-seeds", "A1", "A2"]);
     assert_eq!(report["relabel"]["changed"], 1);
     assert!(rows(&dir.path("out/train.jsonl")).len() >= 2);
 }
@@ -34,7 +34,7 @@ fn imported_texts_without_a_label_of_a_teacher_can_be_relabelled() {
     );
     dir.ok(&["import", task, "texts.jsonl", "--out", "out"]);
     assert!(dir.fails(&["filter", "out"]).contains("relabelled.jsonl"));
-    dir.ok(&["relabel", "out"]);
+    dir.ok(&["relabel", "out", "--set", "relabel.labels=teacher"]);
     assert_eq!(rows(&dir.path("out/relabelled.jsonl"))[0]["relabel"], "hardware_fault");
 }
 
@@ -110,7 +110,7 @@ fn labels_that_are_given_are_kept_and_the_others_are_asked_for() {
          {\"text\": \"the screen went dark\", \"major\": \"hardware_fault\", \"relabel\": \"password_reset\", \"p\": 0.7}\n",
     );
     dir.ok(&["import", task.to_str().unwrap(), "texts.jsonl", "--out", "out"]);
-    dir.ok(&["relabel", "out"]);
+    dir.ok(&["relabel", "out", "--set", "relabel.labels=teacher"]);
     let rows = rows(&dir.path("out/relabelled.jsonl"));
     let label = |row: &serde_json::Value| (row["relabel"].clone(), row["p"].clone());
     assert_eq!(rows[0]["relabel"], "hardware_fault");

@@ -60,7 +60,8 @@ fn recorded_texts_answer_by_class_and_by_text() {
     bench.write("texts.jsonl", (0..14).map(line).collect::<String>());
     let command =
         ["run", task.to_str().unwrap(), "--out", "out", "--teacher", "replay:texts.jsonl"];
-    bench.ok(&[&command[..], &TINY[..]].concat());
+    let alone = ["--set", "relabel.labels=teacher"];
+    bench.ok(&[&command[..], &TINY[..], &alone].concat());
     let relabelled = rows(&bench.path("out/relabelled.jsonl"));
     assert_eq!(relabelled.len(), 12);
     let changed: Vec<&str> = relabelled
@@ -71,7 +72,7 @@ fn recorded_texts_answer_by_class_and_by_text() {
     assert_eq!(changed, ["my password number 0 0 is gone"]);
     // It cannot label the test set, so the teacher itself is not evaluated.
     let report = json(&bench.path("out/report.json"));
-    assert_eq!(result_rows(&report), ["seeds", "A1", "A2"]);
+    assert_eq!(result_rows(&report), ["seeds", "embed-seeds", "A1", "A2"]);
     assert_eq!(report["teacher"]["name"], "recorded texts of texts.jsonl");
     let plan = [&["plan", task.to_str().unwrap(), "--teacher", "replay:texts.jsonl"], &TINY[..]];
     assert!(bench.ok(&plan.concat()).contains("recorded texts of texts.jsonl"));
@@ -138,7 +139,7 @@ fn the_recorded_questions_are_relabelled_as_they_were() {
     let teacher = format!("replay:{}", folder.join("augmented.jsonl").display());
     let set = ["--student", "pocket", "--set", "augment.per_class=51"];
     bench.ok(&[&["generate", "task", "--out", "out", "--teacher", &teacher], &set[..]].concat());
-    bench.ok(&["relabel", "out"]);
+    bench.ok(&["relabel", "out", "--set", "relabel.labels=teacher"]);
     let found = rows(&bench.path("out/relabelled.jsonl"));
     assert_eq!(found.len(), recorded.len());
     for row in &recorded {

@@ -126,8 +126,8 @@ impl TestDir {
         );
         let text = format!(
             "item = \"ticket\"\nitems = \"tickets\"\n{}\n[data]\nseeds = \"seeds.jsonl\"\ntest = \"test.jsonl\"\n{}\n",
-            "[[class]]\nname = \"password_reset\"\ndescription = \"forgotten, expired or new password\"\n\
-             [[class]]\nname = \"hardware_fault\"\ndescription = \"a device or part is broken\"",
+            "[[class]]\nname = \"password_reset\"\ntitle = \"password_reset\"\ndescription = \"forgotten, expired or new password\"\n\
+             [[class]]\nname = \"hardware_fault\"\ntitle = \"hardware_fault\"\ndescription = \"a device or part is broken\"",
             with_models(toml),
         );
         self.write("task/task.toml", text).parent().expect("a parent").to_owned()

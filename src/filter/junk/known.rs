@@ -42,7 +42,7 @@ impl Known {
     /// Of `task`, whose texts may have up to `longest` characters.
     pub(super) fn new(task: &Task, longest: usize) -> Self {
         let mut names: Vec<Vec<String>> =
-            task.classes.iter().map(|class| words(&class.name)).collect();
+            task.classes.iter().map(|class| words(&class.shown())).collect();
         let classes = names.len();
         names.extend([words(&task.item), words(&task.items)]);
         let descriptions: Vec<Vec<String>> =

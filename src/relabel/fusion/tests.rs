@@ -14,10 +14,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::scattered(0.45)
+    }
+
+    /// With vectors that lie up to `noise` off in each direction.
+    fn scattered(noise: f32) -> Self {
         let mut rng = Rng::for_item(5, "world", 0);
         let mut vector = |class: usize| -> Vec<f32> {
-            let noise = (0..8).map(|_| rng.random_range(-0.45..0.45));
-            let mut vector: Vec<f32> = noise.collect();
+            let mut vector: Vec<f32> = (0..8).map(|_| rng.random_range(-noise..noise)).collect();
             vector[class] += 1.0;
             let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
             vector.into_iter().map(|value| value / length).collect()
@@ -37,6 +41,23 @@ impl World {
             if self.rng.random_bool(share) { class } else { bias.unwrap_or(other) }
         };
         classes.iter().map(&mut label).collect()
+    }
+
+    /// What the texts gain if each was asked for as the class `off` places after its own.
+    fn gain(&self, off: usize) -> Gain {
+        let asked: Vec<usize> = self.truth.iter().map(|class| (class + off) % CLASSES).collect();
+        let examples = self.examples.1.clone();
+        let evidence = Evidence {
+            classes: CLASSES,
+            features: &self.features,
+            asked: &asked,
+            partners: &vec![None; asked.len()],
+            judged: &vec![Vec::new(); asked.len()],
+            examples: (&self.examples.0, &examples),
+            judged_examples: &[],
+            seed: 1,
+        };
+        fuse(&evidence).gain(&evidence, examples.len(), 0.1).expect("each class has two examples")
     }
 
     /// The share of texts with the right label: asked, judged, fused.
@@ -106,4 +127,27 @@ fn scaling_gives_each_class_its_share() {
     assert!((first - 2.0).abs() < 1e-2 && added[1] > added[0], "{logs:?}");
     let labels: Vec<usize> = logs.chunks(2).map(largest).collect();
     assert_eq!(labels, [1, 0, 0, 1]);
+}
+
+#[test]
+fn texts_of_the_right_classes_help_and_those_of_others_do_not() {
+    let good = World::scattered(1.5).gain(0);
+    assert!(good.helps(CLASSES) && good.examples == 2 * CLASSES, "{good:?}");
+    assert!(good.asked > good.alone, "{good:?}");
+    let wrong = World::scattered(1.5).gain(1);
+    assert!(!wrong.helps(CLASSES) && wrong.asked < wrong.alone, "{wrong:?}");
+}
+
+#[test]
+fn a_gain_survives_the_ledger_and_says_what_decided() {
+    let gain = Gain { examples: 60, alone: 40, asked: 20, fused: 45 };
+    assert!(gain.helps(6), "of many examples the fused labels decide");
+    let counts: std::collections::BTreeMap<&str, usize> = gain.counts().into();
+    assert_eq!(Gain::of_counts(|name| counts.get(name).copied()), Some(gain));
+    assert_eq!(Gain::of_counts(|_| None), None);
+    let few = Gain { examples: 12, alone: 0, asked: 0, fused: 1 };
+    assert!(!few.helps(6), "the labels asked for predict no more than guessing");
+    let summary = few.summary();
+    assert!(summary.contains("of 12 labelled examples left out, 0 are predicted"), "{summary}");
+    assert!(Gain { asked: 6, fused: 6, ..few }.helps(6));
 }

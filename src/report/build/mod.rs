@@ -50,9 +50,10 @@ pub(crate) struct ReportBuilder<'a> {
 }
 
 /// The pairs of variants that a report compares.
-const COMPARED: [(Variant, Variant); 4] = [
+const COMPARED: [(Variant, Variant); 5] = [
     (Variant::A1, Variant::Seeds),
     (Variant::A2, Variant::Seeds),
+    (Variant::A2, Variant::EmbedSeeds),
     (Variant::A2, Variant::A1),
     (Variant::A2, Variant::Teacher),
 ];
@@ -247,7 +248,7 @@ fn differences(
 ) -> Result<Vec<report::Difference>, ReportError> {
     let correct = |row: Variant| {
         let variant = variants.iter().find(|variant| variant.row == row)?;
-        let one_seed = row.needs_student() && variant.predicted.len() < 2;
+        let one_seed = row.is_random() && variant.predicted.len() < 2;
         Some((eval::correct(&variant.predicted, gold), one_seed))
     };
     let mut differences = Vec::new();

@@ -254,6 +254,7 @@ impl Tables {
 fn name(row: Variant) -> &'static str {
     match row {
         Variant::Seeds => "student trained on the labelled examples only",
+        Variant::EmbedSeeds => "logistic regression on the examples' embeddings",
         Variant::A1 => "student trained on the requested labels",
         Variant::A2 => "this classifier's row: labels after relabelling",
         Variant::Teacher => "the teacher itself",

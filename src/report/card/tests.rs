@@ -23,9 +23,15 @@ fn task() -> Task {
             Class {
                 name: "a|b".into(),
                 description: "forgotten <b>or</b>\nexpired".into(),
+                title: None,
                 formerly: None,
             },
-            Class { name: "other".into(), description: "anything else".into(), formerly: None },
+            Class {
+                name: "other".into(),
+                description: "anything else".into(),
+                title: None,
+                formerly: None,
+            },
         ],
         seeds: vec![text("my secret seed"), text("another secret seed")],
         test: vec![text("a secret test text")],

@@ -64,6 +64,7 @@ fn follows(report: &Report) -> String {
 fn note(row: Variant) -> &'static str {
     match row {
         Variant::Seeds => "the labelled examples only",
+        Variant::EmbedSeeds => "the labelled examples only; the encoder is left as it is",
         Variant::Eda => "examples with words replaced, inserted, swapped, deleted",
         Variant::Continuation => "examples of one class, continued by the teacher",
         Variant::Gpt3Mix => "examples of several classes, continued; soft labels",
@@ -72,7 +73,9 @@ fn note(row: Variant) -> &'static str {
         Variant::NoExamples => "prompts with descriptions only (zero-shot)",
         Variant::Paper => "the published code, faults included",
         Variant::A1 => "PromptMix, labels as requested",
-        Variant::A2 => "PromptMix, labels given by the teacher afterwards",
+        Variant::A2Raw => "PromptMix, labels given by the teacher alone",
+        Variant::A2 => "PromptMix, labels given afterwards",
+        Variant::EmbedA2 => "as A2; the encoder is left as it is",
         Variant::Teacher => "the language model classifies the test set",
         Variant::Real => "at most as many real texts as A2 has generated",
         Variant::RealAll => "all real training texts",
@@ -87,9 +90,15 @@ fn colour(row: Variant) -> &'static str {
         | Variant::NoDescriptions
         | Variant::NoExamples
         | Variant::Paper
-        | Variant::A1 => "student faint",
+        | Variant::A1
+        | Variant::A2Raw
+        | Variant::EmbedA2 => "student faint",
         Variant::Teacher | Variant::Real | Variant::RealAll => "teacher",
-        Variant::Seeds | Variant::Eda | Variant::Continuation | Variant::Gpt3Mix => "plain",
+        Variant::Seeds
+        | Variant::EmbedSeeds
+        | Variant::Eda
+        | Variant::Continuation
+        | Variant::Gpt3Mix => "plain",
     }
 }
 

@@ -84,6 +84,7 @@ fn reach<'a>(intervals: impl Iterator<Item = &'a Interval>) -> f64 {
 fn name(row: Variant) -> (&'static str, &'static str) {
     match row {
         Variant::Seeds => ("Seeds only", "student, labelled examples only"),
+        Variant::EmbedSeeds => ("Logistic regression", "frozen encoder, labelled examples only"),
         Variant::A1 => ("Generated texts", "student, before relabelling (A1)"),
         Variant::A2 => ("Relabelled texts", "student, after relabelling (A2)"),
         Variant::Teacher => ("Teacher", "the language model itself"),

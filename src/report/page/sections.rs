@@ -98,7 +98,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 pub(super) fn results(report: &Report) -> Option<Value> {
     // The method first, then what it is compared with.
-    let order = [Variant::A2, Variant::A1, Variant::Seeds, Variant::Teacher];
+    let order = [Variant::A2, Variant::A1, Variant::Seeds, Variant::EmbedSeeds, Variant::Teacher];
     let others = Variant::ALL.into_iter().filter(|row| !order.contains(row));
     let rows: Vec<&Scores> =
         order.into_iter().chain(others).filter_map(|row| report.scores(row)).collect();

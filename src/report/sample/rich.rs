@@ -21,7 +21,9 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
     let mut comparison = Comparison::default();
     for &k in ks {
         for (place, &student) in students.iter().enumerate() {
-            for row in [Variant::Seeds, Variant::Eda].into_iter().filter(|_| k > 0) {
+            for row in
+                [Variant::Seeds, Variant::EmbedSeeds, Variant::Eda].into_iter().filter(|_| k > 0)
+            {
                 comparison.lines.push(line(row, k, Some(student), None, place));
             }
             for row in [Variant::Real, Variant::RealAll] {
@@ -66,6 +68,7 @@ fn line(
 ) -> Line {
     let (base, train_rows) = match row {
         Variant::Seeds => (0.41, (k * 7) as f64),
+        Variant::EmbedSeeds => (0.47, (k * 7) as f64),
         Variant::Eda => (0.44, (k * 7 * 9) as f64),
         Variant::Continuation => (0.69, 641.4),
         Variant::Gpt3Mix => (0.715, 655.0),
@@ -74,7 +77,9 @@ fn line(
         Variant::NoExamples => (0.722, 671.8),
         Variant::Paper => (0.768, 699.4),
         Variant::A1 => (0.77, 713.2),
+        Variant::A2Raw => (0.79, 702.6),
         Variant::A2 => (0.812, 702.6),
+        Variant::EmbedA2 => (0.78, 702.6),
         Variant::Teacher => (0.848, 0.0),
         Variant::Real => (0.871, 702.6),
         Variant::RealAll => (0.903, 4200.0),

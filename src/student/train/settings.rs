@@ -230,6 +230,12 @@ impl TrainSettings {
         })
     }
 
+    /// These settings for a logistic regression over the encoder as it is.
+    #[must_use]
+    pub(crate) fn frozen(&self) -> Self {
+        Self { head: HeadChoice::Linear, fine_tune: FineTune::Never, ..self.clone() }
+    }
+
     /// The head to train over `base`, with its pooling.
     pub(super) fn head(&self, base: &BaseModel) -> Head {
         let kind = match self.head {

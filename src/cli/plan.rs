@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{PlanArgs, build, error, preflight};
 use crate::{
     augment::{Method as _, PromptContext, PromptRequest, mixup::Mixup, paper::PaperMixup},
-    config::{Partners, Settings},
+    config::{Calibration, Partners, Settings},
     models::{self, Role},
     pipeline::{Context, Event, Scoring, fit, gold, remaining::Shown, teacher_check},
     prompt::{Prompts, reply::LIST_CUE},
@@ -137,7 +137,7 @@ impl Plan {
         let measured_questions = teacher.measure(&questions)?;
         let mut count = texts + task.test.len();
         count += teacher_check::size(task, settings.teacher.check);
-        if settings.relabel.contextual_calibration {
+        if settings.relabel.calibration == Calibration::ContentFree {
             // For one list of candidates; there are more if the nearest classes of texts differ.
             count += scoring::CONTENT_FREE.len();
         }

@@ -10,7 +10,8 @@ use crate::{
     embed::Embedder,
     filter,
     pipeline::{
-        self, Answers, Context, Generation, PipelineError, Scoring, Watch,
+        self, Answers, ClassShares, Context, Generation, PipelineError, Scoring, Watch,
+        asked_classes,
         fuse::{fuse, judged_examples, unused_warning, uses_texts},
     },
     run::RunFolder,
@@ -171,5 +172,8 @@ fn answers(
         return Ok(None);
     }
     let bare: Vec<String> = texts.iter().map(|text| text.text.clone()).collect();
-    Ok(Some((scoring.classify(run, teacher, embedder, &bare, watch)?, true)))
+    let Context { task, settings, .. } = scoring.context;
+    let asked = asked_classes(task, texts);
+    let shares = ClassShares::of_new_texts(&settings.relabel, &asked, false);
+    Ok(Some((scoring.classify(run, teacher, embedder, (&bare, shares), watch)?, true)))
 }

@@ -12,7 +12,7 @@ use crate::{
     embed::Embedder,
     filter, hint,
     pipeline::{
-        self, Context, Event, PipelineError, Scoring, Watch,
+        self, ClassShares, Context, Event, PipelineError, Scoring, Watch,
         examples::{self, ExampleBuilder},
     },
     report::{LeftOut, build::sections},
@@ -303,7 +303,8 @@ impl Compare<'_> {
                 seed: stream(self.settings, seed),
             };
             let scoring = Scoring { stage: "test", context };
-            let answers = scoring.classify(self.run, teacher, embedder, &test, &mut *watch)?;
+            let test = (test.as_slice(), ClassShares::Unknown);
+            let answers = scoring.classify(self.run, teacher, embedder, test, &mut *watch)?;
             let (predicted, confidence) =
                 sections::teacher_predictions(self.task, &answers.answers);
             let keys = answers.keys;

@@ -30,7 +30,7 @@ use report::ReportSettings;
 use run::RunSettings;
 use teacher::TeacherSettings;
 pub(crate) use {
-    self::relabel::Labels,
+    self::relabel::{Calibration, Labels},
     augment::{AugmentSettings, Partners},
     filter::FilterSettings,
     paper::paper_overrides,

@@ -37,7 +37,7 @@ const METHOD: [&str; 32] = [
     "relabel.candidates=5",
     "relabel.all_up_to=0",
     "relabel.length_normalisation=false",
-    "relabel.contextual_calibration=false",
+    "relabel.calibration=\"none\"",
     "relabel.free_text=true",
     "relabel.gold=true",
     // Above 1: exact duplicates only.

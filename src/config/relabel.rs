@@ -20,9 +20,10 @@ pub(crate) struct RelabelSettings {
     /// difference on the demo task: the teacher classifies 95.8 % of the test set correctly with
     /// and without it.
     pub length_normalisation: bool,
-    /// Divides by the probabilities that the teacher gives for texts without content (Zhao et al.
-    /// 2021). Off because it cost the teacher 2 points on the demo task (93.5 %).
-    pub contextual_calibration: bool,
+    /// How a bias of the teacher towards some classes, whatever the text, is removed from its
+    /// scores. Changing it asks the teacher nothing again, except for `content_free`. Recorded
+    /// texts keep their labels.
+    pub calibration: Calibration,
     /// The teacher generates its answer at temperature 0; an answer that is not a class name counts
     /// as the class, of all classes, that has the nearest name by embedding (the paper). With
     /// `false`, the candidates are scored instead, which yields probabilities and always a class.
@@ -47,6 +48,24 @@ pub(crate) enum Labels {
     Fused,
 }
 
+/// What the probability of a class is divided by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Calibration {
+    /// Its mean over all texts that are labelled together (batch calibration, Zhou et al. 2024),
+    /// so that the classes become about equally frequent. For new texts it is what gives each
+    /// class the share that was asked for. Small with few texts, nothing with a single one.
+    /// docs/recipe.md has measurements.
+    #[default]
+    Batch,
+    /// Its probability for texts without content (contextual calibration, Zhao et al. 2021), which
+    /// takes three more questions for each list of candidates. Costs the pocket teacher 2 points
+    /// on the demo task (93.5 %).
+    ContentFree,
+    /// Nothing (the paper).
+    None,
+}
+
 impl Default for RelabelSettings {
     fn default() -> Self {
         Self {
@@ -54,7 +73,7 @@ impl Default for RelabelSettings {
             candidates: 5,
             all_up_to: 8,
             length_normalisation: false,
-            contextual_calibration: false,
+            calibration: Calibration::default(),
             free_text: false,
             gold: false,
         }

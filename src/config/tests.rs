@@ -48,6 +48,9 @@ fn errors_name_the_key() {
     assert!(message("[student]\nepoch = 3").contains("epoch"));
     assert!(message("[student]\nlearning_rate = 3.0").contains("student.learning_rate"));
     assert!(message("[student]\nepochs = 0").contains("student.epochs"));
+    let renamed = message("[relabel]\ncontextual_calibration = true");
+    assert!(renamed.contains("unknown field `contextual_calibration`, expected"), "{renamed}");
+    assert!(renamed.contains("`calibration`"), "{renamed}");
     assert!(message("[student]\nsoft_labels = 1.5").contains("student.soft_labels"));
     assert!(message("[student]\nstages = \"three\"").contains("synthetic_then_gold"));
     assert!(message("[augment]\ntexts_per_request = 0").contains("augment.texts_per_request"));
@@ -119,8 +122,8 @@ fn the_published_behaviour_lies_between_the_task_and_the_flags() {
     let AugmentSettings { constrained, unique_per_text, truncated_percent, sampling, .. } =
         settings.augment;
     assert_eq!((constrained, unique_per_text, truncated_percent), (false, 10, true));
-    let RelabelSettings { all_up_to, free_text, gold, .. } = settings.relabel;
-    assert_eq!((all_up_to, free_text, gold), (0, true, false));
+    let RelabelSettings { calibration, all_up_to, free_text, gold, .. } = settings.relabel;
+    assert_eq!((calibration, all_up_to, free_text, gold), (Calibration::None, 0, true, false));
     assert_eq!(settings.filter.rouge_l, 2.0);
     // Where a value depends on the models, the task's own wins; what it leaves out is the paper's.
     let training = &settings.student.training;

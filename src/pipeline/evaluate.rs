@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Context, Event, Pipeline, PipelineError, fuse, gold, length, relabel,
-    scoring::{Scoring, cut_texts},
+    scoring::{ClassShares, Scoring, cut_texts},
     screen, student_name, teacher_check, train,
 };
 use crate::{
@@ -54,7 +54,13 @@ impl Pipeline<'_> {
         if let Some(teacher) = teacher.filter(|_| !task.test.is_empty()) {
             let texts: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
             let scoring = Scoring { stage: "test", context };
-            let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
+            let answers = scoring.classify(
+                run,
+                teacher,
+                embedder,
+                (&texts, ClassShares::Unknown),
+                &mut *watch,
+            )?;
             cut = scoring.cut_warning(&answers.cut);
             let item = agree(texts.len(), &task.item, &task.items);
             let summary = format!("{} test {item} classified by the teacher", texts.len());

@@ -39,8 +39,9 @@ impl ExampleBuilder<'_> {
         rows.iter().enumerate().map(example).collect()
     }
 
-    /// With the labels after relabelling. The confidence in a label weighs it, and its probabilities
-    /// become the soft label, if the settings ask for them; `soft` asks for the latter too.
+    /// With the labels after relabelling. The confidence in a label weighs it, and its
+    /// probabilities become the soft label, if the settings ask for them; `soft` asks for the
+    /// latter too.
     ///
     /// # Errors
     /// As [`Self::asked`].

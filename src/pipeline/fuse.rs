@@ -43,7 +43,7 @@ pub(crate) fn judged_examples(
     };
     // The check before the run has asked already; nothing is to be seen of a stage without calls.
     let mut watch = |event| match event {
-        Event::Begin { total: 0, .. } => {}
+        Event::Begin { total, resumed, .. } if total == resumed => {}
         event => watch(event),
     };
     let scored = test.ask(run, teacher, &mut watch)?;

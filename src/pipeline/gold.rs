@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PipelineError, Watch, scoring::Scoring};
+use super::{
+    PipelineError, Watch,
+    scoring::{ClassShares, Scoring},
+};
 use crate::{
     config::{Gold, Settings},
     counted::{agree, counted},
@@ -67,7 +70,8 @@ pub(crate) fn relabelled(
     watch: Watch<'_>,
 ) -> Result<RelabelledSeeds, PipelineError> {
     let texts: Vec<String> = seeds.iter().map(|seed| seed.text.clone()).collect();
-    let answers = scoring.classify(run, teacher, embedder, &texts, watch)?;
+    let answers =
+        scoring.classify(run, teacher, embedder, (&texts, ClassShares::Unknown), watch)?;
     let labelled = seeds
         .iter()
         .zip(answers.answers)

@@ -60,7 +60,7 @@ pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use import::ImportedTexts;
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use relabel::relabelled;
-pub(crate) use scoring::{Answers, Scoring};
+pub(crate) use scoring::{Answers, ClassShares, Scoring, asked_classes};
 pub(crate) use screen::reasons;
 pub(crate) use texts::{Counts, Generation};
 pub(crate) use train::{StudentTrainer, TrainingJob};

@@ -5,7 +5,7 @@ use super::{
     Event, Pipeline, PipelineError, edited,
     fuse::{self, Fusion},
     gold,
-    scoring::Scoring,
+    scoring::{ClassShares, Scoring, asked_classes},
 };
 use crate::{
     counted::{counted, part},
@@ -36,10 +36,16 @@ impl Pipeline<'_> {
         let mut rows: Vec<AugmentedText> =
             run.read_rows(names::AUGMENTED, "run `generate` first, or `import` texts")?;
         let open = rows.iter().filter(|row| row.given.is_none());
-        let texts: Vec<String> = open.map(|row| row.text.clone()).collect();
-        let judged = fuse::judged_examples(run, &context, teacher, embedder, &mut *watch)?;
+        let texts: Vec<String> = open.clone().map(|row| row.text.clone()).collect();
+        let asked = asked_classes(context.task, open);
+        let (relabel, imported) = (&context.settings.relabel, run.is_imported());
+        let shares = ClassShares::of_new_texts(relabel, &asked, imported);
+        let judged = match texts.is_empty() {
+            true => Vec::new(),
+            false => fuse::judged_examples(run, &context, teacher, embedder, &mut *watch)?,
+        };
         let scoring = Scoring { stage: "relabel", context };
-        let answers = scoring.classify(run, teacher, embedder, &texts, &mut *watch)?;
+        let answers = scoring.classify(run, teacher, embedder, (&texts, shares), &mut *watch)?;
         let (mut answers, mut cut) = (answers.answers, answers.cut.len());
         let mut open: Vec<&mut AugmentedText> =
             rows.iter_mut().filter(|row| row.given.is_none()).collect();

@@ -9,12 +9,17 @@ use super::{
     cut_questions, fit,
 };
 use crate::{
+    config::{Calibration, Labels, RelabelSettings},
     counted::{agree, counted},
+    dataset::AugmentedText,
     embed::Embedder,
     prompt::Question,
-    relabel::{Answer, QuestionBuilder, QuestionError, free_text, scoring},
+    relabel::{
+        Answer, QuestionBuilder, QuestionError, free_text,
+        scoring::{self, ClassProbabilities},
+    },
     run::RunFolder,
-    task::{Class, LabelledText},
+    task::{Class, LabelledText, Task},
     teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
 };
 
@@ -23,6 +28,41 @@ const ANSWER_TOKENS: usize = 32;
 
 /// The teacher's answers to texts without content, by the list of candidates.
 pub(crate) type Priors = BTreeMap<Vec<usize>, Vec<f32>>;
+
+/// What is known of the shares of the classes among texts that are classified together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClassShares<'a> {
+    Unknown,
+    /// The class that each text was asked for.
+    Asked(&'a [usize]),
+    /// [`fuse`](super::fuse) scales the scores, those of examples together with those of texts.
+    LeftToFusion,
+}
+
+impl<'a> ClassShares<'a> {
+    /// Those of new texts, each `asked` for as a text of a class. Nobody knows how texts that are
+    /// `imported` were chosen.
+    pub(crate) fn of_new_texts(
+        settings: &RelabelSettings,
+        asked: &'a [usize],
+        imported: bool,
+    ) -> Self {
+        match settings.labels {
+            Labels::Fused => Self::LeftToFusion,
+            Labels::Teacher if imported => Self::Unknown,
+            Labels::Teacher => Self::Asked(asked),
+        }
+    }
+}
+
+/// The class that each of `rows` was asked for.
+pub(crate) fn asked_classes<'a>(
+    task: &Task,
+    rows: impl IntoIterator<Item = &'a AugmentedText>,
+) -> Vec<usize> {
+    let class = |row: &AugmentedText| task.class_index(&row.major).unwrap_or_default();
+    rows.into_iter().map(class).collect()
+}
 
 /// Answers to a list of questions.
 pub(crate) struct Answers {
@@ -42,7 +82,8 @@ pub(crate) struct Scoring<'a> {
 }
 
 impl Scoring<'_> {
-    /// One answer for each of `texts`.
+    /// One answer for each of `texts`. The probabilities are calibrated, unless the teacher is a
+    /// recording of texts with their labels.
     ///
     /// # Errors
     /// Whatever stops the teacher, the embedder or the disk.
@@ -51,7 +92,7 @@ impl Scoring<'_> {
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
         embedder: &dyn Embedder,
-        texts: &[String],
+        (texts, shares): (&[String], ClassShares<'_>),
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
         let Context { task, settings, prompts, .. } = self.context;
@@ -62,12 +103,19 @@ impl Scoring<'_> {
         if let Some(message) = self.cut_warning(&cut) {
             watch(Event::Warning { message, hint: Some(CUT_HINT.to_owned()) });
         }
-        if settings.relabel.free_text && teacher.scores_any_text() {
+        if !teacher.scores_any_text() {
+            let answers = self.answer(run, teacher, &questions, &Priors::new(), watch)?;
+            return Ok(Answers { cut, ..answers });
+        }
+        if settings.relabel.free_text {
             let answers = self.answer_freely(run, teacher, embedder, &questions, watch)?;
             return Ok(Answers { cut, ..answers });
         }
         let (priors, more) = self.priors(run, teacher, &builder, &questions, &mut *watch)?;
         let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
+        if settings.relabel.calibration == Calibration::Batch {
+            calibrate(&mut answers.answers, shares, task.classes.len());
+        }
         answers.keys.extend(more);
         Ok(Answers { cut, ..answers })
     }
@@ -113,19 +161,12 @@ impl Scoring<'_> {
     ) -> Result<Answers, PipelineError> {
         let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
         let normalise = self.context.settings.relabel.length_normalisation;
-        let answer = |(question, scored): (&Question, Option<Scored>)| {
-            let prior = priors.get(&question.candidates).map(Vec::as_slice);
-            let probabilities = scoring::label_probabilities(&scored?, normalise, prior);
-            let class = question.winner(&probabilities);
-            let candidates = question.candidates.iter().copied();
-            Some(Answer { class, probabilities: candidates.zip(probabilities).collect() })
-        };
-        let answers = questions.iter().zip(scores).map(answer).collect();
+        let answers = answers(questions, &scores, priors, normalise);
         Ok(Answers { answers, keys, cut: Vec::new() })
     }
 
     /// The teacher's answers to texts without content, for each list of candidates in `questions`,
-    /// and the keys of its calls. Empty unless `relabel.contextual_calibration` is set.
+    /// and the keys of its calls. Empty unless `relabel.calibration` is `content_free`.
     fn priors(
         &self,
         run: &mut RunFolder,
@@ -134,7 +175,7 @@ impl Scoring<'_> {
         questions: &[Question],
         watch: Watch<'_>,
     ) -> Result<(Priors, Vec<String>), PipelineError> {
-        if !self.context.settings.relabel.contextual_calibration {
+        if self.context.settings.relabel.calibration != Calibration::ContentFree {
             return Ok(Default::default());
         }
         let empty = content_free(builder, questions)?;
@@ -268,6 +309,38 @@ pub(super) fn score_requests(
     questions.iter().enumerate().map(request).collect()
 }
 
+/// The answers to `questions` that follow from their `scores`; `priors` as in [`Scoring::answer`].
+pub(super) fn answers(
+    questions: &[Question],
+    scores: &[Option<Scored>],
+    priors: &Priors,
+    length_normalise: bool,
+) -> Vec<Option<Answer>> {
+    let answer = |(question, scored): (&Question, &Option<Scored>)| {
+        let prior = priors.get(&question.candidates).map(Vec::as_slice);
+        let probabilities = scoring::label_probabilities(scored.as_ref()?, length_normalise, prior);
+        Answer::of(question.candidates.iter().copied().zip(probabilities).collect())
+    };
+    questions.iter().zip(scores).map(answer).collect()
+}
+
+/// Removes from `answers` what they have in common whatever the text (batch calibration).
+pub(super) fn calibrate(answers: &mut [Option<Answer>], shares: ClassShares<'_>, classes: usize) {
+    let probabilities = |answer: &Option<Answer>| {
+        answer.as_ref().map_or_else(ClassProbabilities::new, |it| it.probabilities.clone())
+    };
+    let texts: Vec<ClassProbabilities> = answers.iter().map(probabilities).collect();
+    let correction = match shares {
+        ClassShares::Unknown => scoring::batch_correction(&texts, classes),
+        ClassShares::Asked(asked) => scoring::correction_to_asked(&texts, asked, classes),
+        ClassShares::LeftToFusion => return,
+    };
+    for (answer, mut text) in answers.iter_mut().zip(texts) {
+        scoring::correct(&mut text, &correction);
+        *answer = Answer::of(text);
+    }
+}
+
 /// The questions about texts without content, for each list of candidates in `questions`.
 ///
 /// # Errors
@@ -303,4 +376,70 @@ pub(super) fn priors(
         Some((candidates, scoring::content_free_prior(&answers)?))
     };
     answers.into_iter().filter_map(prior).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        augment::sample::{Sample, seed},
+        config::Settings,
+        embed::fake_embedder::FakeEmbedder,
+        pipeline::scripted_teacher::{ScriptedTeacher, pipeline},
+    };
+
+    /// The labels of eight texts by a teacher that prefers the class a, and how often it was asked.
+    fn labels(
+        folder: &std::path::Path,
+        calibration: Calibration,
+        shares: ClassShares<'_>,
+    ) -> (Vec<usize>, Vec<f32>, usize) {
+        let sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
+        let mut settings = Settings::default();
+        settings.relabel.calibration = calibration;
+        let mut run = pipeline(folder, &sample, &settings, |_| {}).run;
+        let Sample { task, seeds, prompts, .. } = &sample;
+        let context = Context { task, seeds, settings: &settings, prompts, seed: 0 };
+        let mut teacher = ScriptedTeacher::new(|_| panic!("nothing is to be written"));
+        teacher.scorer = Box::new(|request| match request.text.as_str() {
+            text if text.starts_with('a') => vec![0.9, 0.1],
+            text if text.starts_with('b') => vec![0.6, 0.4],
+            _ => vec![0.8, 0.2],
+        });
+        let texts = ["a 1", "b 1", "a 2", "b 2", "b 3", "a 3", "b 4", "a 4"].map(str::to_owned);
+        let scoring = Scoring { stage: "relabel", context };
+        let embedder = FakeEmbedder(Vec::new());
+        let answers = scoring
+            .classify(&mut run, &mut teacher, &embedder, (&texts, shares), &mut |_| {})
+            .unwrap();
+        let answers: Vec<Answer> = answers.answers.into_iter().flatten().collect();
+        let confidence = answers.iter().filter_map(Answer::confidence).collect();
+        (answers.iter().map(|answer| answer.class).collect(), confidence, teacher.scores)
+    }
+
+    #[test]
+    fn another_calibration_changes_the_labels_and_asks_the_teacher_nothing_again() {
+        use ClassShares::{Asked, LeftToFusion, Unknown};
+        let folder = tempfile::tempdir().unwrap();
+        let labels = |calibration, shares| labels(folder.path(), calibration, shares);
+        let right = [0, 1, 0, 1, 1, 0, 1, 0];
+        let (found, confidence, asked) = labels(Calibration::Batch, Unknown);
+        assert_eq!((found.as_slice(), asked), (&right[..], 8));
+        assert!(confidence[0] < 0.9 && confidence[1] > 0.5, "{confidence:?}");
+        assert_eq!(labels(Calibration::Batch, Asked(&right)).0, right);
+        // Six of eight were asked for as class a.
+        assert_eq!(labels(Calibration::Batch, Asked(&[0, 0, 0, 0, 0, 0, 1, 1])).0, [0; 8]);
+        for (calibration, shares, class, p, more) in [
+            (Calibration::None, Unknown, 0, [0.9, 0.6], 0),
+            (Calibration::None, Asked(&right), 0, [0.9, 0.6], 0),
+            (Calibration::Batch, LeftToFusion, 0, [0.9, 0.6], 0),
+            // Divided by 0.8 and 0.2: 1.125 to 0.5, and 0.75 to 2.
+            (Calibration::ContentFree, Unknown, 1, [1.125 / 1.625, 2.0 / 2.75], 3),
+        ] {
+            let (found, confidence, asked) = labels(calibration, shares);
+            assert_eq!((found[0], found[1], asked), (0, class, more), "{calibration:?}");
+            let near = confidence.iter().zip(p).all(|(found, p)| (found - p).abs() < 1e-6);
+            assert!(near, "{calibration:?}: {confidence:?}");
+        }
+    }
 }

@@ -14,11 +14,15 @@ use crate::{
     },
 };
 
-/// Replies as it is told to, and scores all candidates alike.
+/// The probability of each candidate of a question.
+type Scorer<'a> = dyn Fn(&ScoreRequest) -> Vec<f32> + 'a;
+
+/// Replies as it is told to, and scores all candidates alike unless told otherwise.
 pub(crate) struct ScriptedTeacher<'a> {
     identity: TeacherIdentity,
     /// The reply to a request.
     script: Box<dyn FnMut(&GenerateRequest) -> String + 'a>,
+    pub scorer: Box<Scorer<'a>>,
     /// Requests for texts that were answered.
     pub replies: usize,
     /// Questions that were scored.
@@ -35,7 +39,9 @@ impl<'a> ScriptedTeacher<'a> {
             template_sha256: String::new(),
             context: 1000,
         };
-        Self { identity, script: Box::new(script), replies: 0, scores: 0 }
+        let scorer = |request: &ScoreRequest| vec![0.5; request.candidates.len()];
+        let (script, scorer) = (Box::new(script), Box::new(scorer));
+        Self { identity, script, scorer, replies: 0, scores: 0 }
     }
 }
 
@@ -94,8 +100,8 @@ impl Teacher for ScriptedTeacher<'_> {
     ) -> Result<(), TeacherError> {
         for (item, request) in requests.iter().enumerate() {
             self.scores += 1;
-            let count = request.candidates.len();
-            let (log_probs, tokens) = (vec![-1.0; count], vec![1; count]);
+            let log_probs: Vec<f32> = (self.scorer)(request).iter().map(|p| p.ln()).collect();
+            let tokens = vec![1; log_probs.len()];
             let scored = Scored { log_probs, tokens, prompt_tokens: 1 };
             sink(TeacherEvent::Answers(vec![(item, Ok(scored))])).map_err(TeacherError::Stopped)?;
         }

@@ -15,13 +15,14 @@ use super::{
     Context, Event, Pipeline, PipelineError, Watch,
     calls::{self, Answered, ScoreCalls},
     cut_questions,
-    scoring::{Priors, Scoring, content_free, priors, score_requests},
+    scoring::{ClassShares, Scoring, answers, calibrate, content_free, priors, score_requests},
 };
 use crate::{
+    config::{Calibration, RelabelSettings},
     dataset::canonical,
     embed::Embedder,
     prompt::Question,
-    relabel::{QuestionBuilder, nearest_class, scoring},
+    relabel::{Answer, QuestionBuilder, nearest_class, scoring::ClassProbabilities},
     report::{TeacherCheck, teacher_check},
     rng::Rng,
     run::RunFolder,
@@ -75,19 +76,20 @@ pub(crate) fn size(task: &Task, limit: usize) -> usize {
 
 /// Classes of examples, each with the teacher's probabilities from a prompt that did not show the
 /// example.
-pub(crate) type JudgedExamples = Vec<(usize, Vec<(usize, f32)>)>;
+pub(crate) type JudgedExamples = Vec<(usize, ClassProbabilities)>;
 
 /// Questions about labelled examples, each of which is absent from its own prompt.
 pub(crate) struct TeacherTest {
     /// The names of the classes.
     names: Vec<String>,
     questions: Vec<Question>,
-    /// Questions about texts without content (`relabel.contextual_calibration`).
+    /// Questions about texts without content, if `relabel.calibration` wants them.
     empty: Vec<Question>,
     /// The class that a person gave to each text in question.
     gold: Vec<usize>,
     /// The class with the nearest centroid, if there is an embedder.
     nearest: Option<Vec<usize>>,
+    calibration: Calibration,
     length_normalisation: bool,
 }
 
@@ -127,9 +129,10 @@ impl TeacherTest {
                 nearest.extend(nearest_class(task, &shown, &texts, embedder)?);
             }
         }
-        let empty = match settings.relabel.contextual_calibration {
-            true => content_free(&all, &questions)?,
-            false => Vec::new(),
+        let RelabelSettings { calibration, length_normalisation, .. } = settings.relabel;
+        let empty = match calibration {
+            Calibration::ContentFree => content_free(&all, &questions)?,
+            Calibration::Batch | Calibration::None => Vec::new(),
         };
         Ok((!questions.is_empty()).then(|| Self {
             names: task.classes.iter().map(Class::shown).collect(),
@@ -137,7 +140,8 @@ impl TeacherTest {
             empty,
             gold,
             nearest: embedder.map(|_| nearest),
-            length_normalisation: settings.relabel.length_normalisation,
+            calibration,
+            length_normalisation,
         }))
     }
 
@@ -169,38 +173,30 @@ impl TeacherTest {
     }
 
     /// The counts of right answers; `scored` has the answer to each request, `None` for one that
-    /// was given up.
+    /// was given up. The answers are calibrated as those about the test set are: the few examples
+    /// of this test change them little.
     pub(crate) fn mark(&self, scored: &[Option<Scored>]) -> Vec<(&'static str, usize)> {
-        let probabilities = self.probabilities(scored);
-        let class = |(question, probabilities): (&Question, Option<Vec<f32>>)| {
-            Some(question.winner(&probabilities?))
-        };
-        let answers: Vec<Option<usize>> =
-            self.questions.iter().zip(probabilities).map(class).collect();
-        TeacherCheck::counts(&self.gold, &answers, self.nearest.as_deref())
+        let mut answers = self.raw_answers(scored);
+        if self.calibration == Calibration::Batch {
+            calibrate(&mut answers, ClassShares::Unknown, self.names.len());
+        }
+        let classes: Vec<Option<usize>> =
+            answers.iter().map(|answer| Some(answer.as_ref()?.class)).collect();
+        TeacherCheck::counts(&self.gold, &classes, self.nearest.as_deref())
     }
 
-    /// The class that a person gave to each example, with the probabilities of the candidates;
-    /// `scored` is as [`Self::mark`] takes it.
+    /// The class that a person gave to each example, with the probabilities of the candidates,
+    /// which are not scaled to anything yet; `scored` is as [`Self::mark`] takes it.
     pub(crate) fn answers(&self, scored: &[Option<Scored>]) -> JudgedExamples {
-        let answers = self.gold.iter().zip(&self.questions).zip(self.probabilities(scored));
-        let answer =
-            |((gold, question), probabilities): ((&usize, &Question), Option<Vec<f32>>)| {
-                Some((*gold, question.candidates.iter().copied().zip(probabilities?).collect()))
-            };
-        answers.filter_map(answer).collect()
+        let answers = self.gold.iter().zip(self.raw_answers(scored));
+        answers.filter_map(|(gold, answer)| Some((*gold, answer?.probabilities))).collect()
     }
 
-    /// The probabilities of the candidates of each question.
-    fn probabilities(&self, scored: &[Option<Scored>]) -> Vec<Option<Vec<f32>>> {
+    /// The answers without batch calibration.
+    fn raw_answers(&self, scored: &[Option<Scored>]) -> Vec<Option<Answer>> {
         let (scored, empty) = scored.split_at(self.questions.len());
-        let priors: Priors = priors(&self.empty, empty, self.length_normalisation);
-        let one = |(question, scored): (&Question, &Option<Scored>)| {
-            let prior = priors.get(&question.candidates).map(Vec::as_slice);
-            let scored = scored.as_ref()?;
-            Some(scoring::label_probabilities(scored, self.length_normalisation, prior))
-        };
-        self.questions.iter().zip(scored).map(one).collect()
+        let priors = priors(&self.empty, empty, self.length_normalisation);
+        answers(&self.questions, scored, &priors, self.length_normalisation)
     }
 }
 

@@ -92,15 +92,6 @@ pub(crate) struct Question {
     pub prompt: String,
 }
 
-impl Question {
-    /// The most probable of the candidates, given their `probabilities`.
-    pub(crate) fn winner(&self, probabilities: &[f32]) -> usize {
-        let best =
-            (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
-        self.candidates[best.unwrap_or_default()]
-    }
-}
-
 /// `text` on one line, as an item of a list.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -14,9 +14,10 @@
 mod em;
 mod gain;
 
+use super::scoring::{self, ClassProbabilities};
 use crate::student::{
     largest,
-    probe::{self, Features, Labelled, Targets, log_softmax},
+    probe::{self, Features, Labelled, Targets},
 };
 use em::{Annotator, Model};
 pub(crate) use gain::Gain;
@@ -27,8 +28,6 @@ const ROUNDS: usize = 5;
 const SETTLED: f64 = 0.005;
 /// C of the probe of the first round, which is fitted to the examples alone.
 const EXAMPLES_C: f64 = 10.0;
-/// Log-probability of a class that the judge was not offered.
-const NOT_OFFERED: f32 = -20.0;
 
 /// What is known of some texts.
 #[derive(Clone, Copy)]
@@ -42,11 +41,11 @@ pub(crate) struct Evidence<'a> {
     pub partners: &'a [Option<usize>],
     /// The judge's probability of each class that it was offered, of each text; empty if it did
     /// not answer.
-    pub judged: &'a [Vec<(usize, f32)>],
+    pub judged: &'a [ClassProbabilities],
     /// Embeddings of the labelled examples, and their classes.
     pub examples: (&'a Features, &'a [usize]),
     /// The class of examples and the judge's probabilities, from prompts that did not show them.
-    pub judged_examples: &'a [(usize, Vec<(usize, f32)>)],
+    pub judged_examples: &'a [(usize, ClassProbabilities)],
     /// Seed of the folds.
     pub seed: u64,
 }
@@ -104,7 +103,7 @@ pub(crate) fn fuse(evidence: &Evidence<'_>) -> Fused {
 fn fuse_with(evidence: &Evidence<'_>, mut c: Option<f64>, rounds: usize) -> Fused {
     let classes = evidence.classes;
     let shares = shares(evidence.asked, classes);
-    let judge = judge(evidence, &shares);
+    let judge = judge(evidence);
     let examples = Targets::of_labels(evidence.examples.1, classes);
     let anchors = Labelled { features: evidence.examples.0, targets: &examples };
 
@@ -162,73 +161,24 @@ fn shares(asked: &[usize], classes: usize) -> Vec<f64> {
     counts.into_iter().map(|count| count / total).collect()
 }
 
-/// The judge's labels: its scores scaled so that the classes have their `shares`, which removes a
-/// bias towards some of them. The same correction applies to the examples.
-fn judge(evidence: &Evidence<'_>, shares: &[f64]) -> Judge {
-    let classes = evidence.classes;
-    let answered: Vec<usize> =
-        (0..evidence.judged.len()).filter(|&text| !evidence.judged[text].is_empty()).collect();
-    let mut logs = Vec::with_capacity(answered.len() * classes);
-    answered.iter().for_each(|&text| logs.extend(log_row(&evidence.judged[text], classes)));
-    let correction = scale(&mut logs, classes, shares);
-    let mut texts = vec![None; evidence.judged.len()];
-    for (text, row) in answered.into_iter().zip(logs.chunks_exact(classes)) {
-        texts[text] = Some(largest(row));
-    }
-    let example = |(class, scores): &(usize, Vec<(usize, f32)>)| {
-        let mut row = log_row(scores, classes);
-        row.iter_mut().zip(&correction).for_each(|(log, shift)| *log += *shift as f32);
-        (*class, largest(&row))
+/// The judge's labels: its scores corrected so that the classes have the shares asked for, which
+/// removes a bias towards some of them. The same correction applies to the examples.
+fn judge(evidence: &Evidence<'_>) -> Judge {
+    let Evidence { judged, asked, classes, .. } = *evidence;
+    let correction = scoring::correction_to_asked(judged, asked, classes);
+    let label = |scores: &ClassProbabilities| {
+        let mut scores = scores.clone();
+        scoring::correct(&mut scores, &correction);
+        scoring::best_class(scores)
     };
-    let examples = evidence.judged_examples.iter().filter(|(_, scores)| !scores.is_empty());
-    Judge { texts, examples: examples.map(example).collect() }
-}
-
-/// Logarithms of probabilities that are given for some classes.
-fn log_row(scores: &[(usize, f32)], classes: usize) -> Vec<f32> {
-    let mut row = vec![NOT_OFFERED; classes];
-    for &(class, p) in scores {
-        row[class] = p.max(f32::MIN_POSITIVE).ln().max(NOT_OFFERED);
-    }
-    row
+    let example = |(class, scores): &(usize, ClassProbabilities)| Some((*class, label(scores)?));
+    let examples = evidence.judged_examples.iter().filter_map(example).collect();
+    Judge { texts: judged.iter().map(label).collect(), examples }
 }
 
 fn scaled_labels(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<usize> {
-    scale(logs, classes, shares);
+    scoring::scale(logs, shares);
     logs.chunks_exact(classes).map(largest).collect()
-}
-
-/// Adds to the scores of each class what makes its mean probability over all texts its share
-/// (Sinkhorn's iteration), and returns what was added. `logs` are `[texts, classes]`.
-fn scale(logs: &mut [f32], classes: usize, shares: &[f64]) -> Vec<f64> {
-    const ITERATIONS: usize = 200;
-    const CLOSE: f64 = 1e-4;
-    let mut added = vec![0f64; classes];
-    let texts = logs.len() / classes.max(1);
-    if texts == 0 {
-        return added;
-    }
-    for _ in 0..ITERATIONS {
-        let mut means = vec![0f64; classes];
-        for row in logs.chunks_exact_mut(classes) {
-            log_softmax(row);
-            means.iter_mut().zip(&*row).for_each(|(mean, log)| *mean += f64::from(log.exp()));
-        }
-        let shift: Vec<f64> = means
-            .iter()
-            .zip(shares)
-            .map(|(mean, share)| (share * texts as f64 / mean.max(f64::MIN_POSITIVE)).ln())
-            .collect();
-        for row in logs.chunks_exact_mut(classes) {
-            row.iter_mut().zip(&shift).for_each(|(log, shift)| *log += *shift as f32);
-        }
-        added.iter_mut().zip(&shift).for_each(|(added, shift)| *added += shift);
-        if shift.iter().all(|shift| shift.abs() < CLOSE) {
-            break;
-        }
-    }
-    logs.chunks_exact_mut(classes).for_each(log_softmax);
-    added
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod scoring;
 use std::borrow::Cow;
 
 pub(crate) use centroids::{class_words, nearest_class, nearest_classes};
+use scoring::ClassProbabilities;
 
 use crate::{
     config::RelabelSettings,
@@ -25,10 +26,16 @@ use crate::{
 pub(crate) struct Answer {
     pub class: usize,
     /// Probability of each candidate class; empty if the answer was generated, not scored.
-    pub probabilities: Vec<(usize, f32)>,
+    pub probabilities: ClassProbabilities,
 }
 
 impl Answer {
+    /// The most probable class; `None` without any.
+    pub(crate) fn of(probabilities: ClassProbabilities) -> Option<Self> {
+        let class = scoring::best_class(probabilities.iter().copied())?;
+        Some(Self { class, probabilities })
+    }
+
     /// The probability of the class, if the candidates were scored.
     pub(crate) fn confidence(&self) -> Option<f32> {
         self.probabilities.iter().map(|(_, p)| *p).reduce(f32::max)

@@ -49,7 +49,7 @@ fn a_log_says_when_a_stage_starts_and_is_short() {
         "  relabel  started, 24 to do",
         "   filter  started, ",
         "    train  started, 4 to do",
-        "    train  3 students trained",
+        "    train  4 students trained",
         "     test  started, 336 to do",
         "     test  336 test tickets",
     ];

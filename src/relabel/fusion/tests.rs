@@ -116,20 +116,6 @@ fn a_judge_that_guesses_leaves_what_was_asked_and_a_perfect_one_decides() {
 }
 
 #[test]
-fn scaling_gives_each_class_its_share() {
-    let mut logs: Vec<f32> = [[0.7f32, 0.3], [0.8, 0.2], [0.9, 0.1], [0.6, 0.4]]
-        .concat()
-        .iter()
-        .map(|p| p.ln())
-        .collect();
-    let added = scale(&mut logs, 2, &[0.5, 0.5]);
-    let first: f32 = logs.chunks(2).map(|row| row[0].exp()).sum();
-    assert!((first - 2.0).abs() < 1e-2 && added[1] > added[0], "{logs:?}");
-    let labels: Vec<usize> = logs.chunks(2).map(largest).collect();
-    assert_eq!(labels, [1, 0, 0, 1]);
-}
-
-#[test]
 fn texts_of_the_right_classes_help_and_those_of_others_do_not() {
     let good = World::scattered(1.5).gain(0);
     assert!(good.helps(CLASSES) && good.examples == 2 * CLASSES, "{good:?}");

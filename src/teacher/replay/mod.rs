@@ -82,7 +82,7 @@ impl Replay {
 
 /// Hints for requests without a recorded answer.
 const OTHER_CALLS: &str = "the task, the prompts or the settings differ from those of the recorded run, or it was not finished";
-const OTHER_TEXTS: &str = "it can label only its own texts, and of those only the ones with a `relabel`; use another teacher to label the rest, and the content-free texts of `relabel.contextual_calibration`";
+const OTHER_TEXTS: &str = "it can label only its own texts, and of those only the ones with a `relabel`; use another teacher to label the rest";
 
 impl Teacher for Replay {
     fn identity(&self) -> &TeacherIdentity {

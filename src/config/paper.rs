@@ -22,7 +22,7 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 32] = [
+const METHOD: [&str; 33] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
@@ -36,6 +36,7 @@ const METHOD: [&str; 32] = [
     "relabel.labels=\"teacher\"",
     "relabel.candidates=5",
     "relabel.all_up_to=0",
+    "relabel.scoring=\"sequence\"",
     "relabel.length_normalisation=false",
     "relabel.calibration=\"none\"",
     "relabel.free_text=true",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, check::at_least};
+use crate::teacher::LabelScoring;
 
 /// How the teacher labels the new texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,9 +17,11 @@ pub(crate) struct RelabelSettings {
     /// With at most this many classes, all of them are candidates: scoring a few more names costs
     /// almost nothing, and the true class cannot be missed.
     pub all_up_to: usize,
+    /// What the score of a class name is made of. The ledger keeps both kinds apart.
+    pub scoring: LabelScoring,
     /// Divides the log-probability of a class name by its number of tokens. Off because it made no
     /// difference on the demo task: the teacher classifies 95.8 % of the test set correctly with
-    /// and without it.
+    /// and without it. Ignored with `scoring = "branch"`, where only choices count.
     pub length_normalisation: bool,
     /// How a bias of the teacher towards some classes, whatever the text, is removed from its
     /// scores. Changing it asks the teacher nothing again, except for `content_free`. Recorded
@@ -72,6 +75,7 @@ impl Default for RelabelSettings {
             labels: Labels::default(),
             candidates: 5,
             all_up_to: 8,
+            scoring: LabelScoring::default(),
             length_normalisation: false,
             calibration: Calibration::default(),
             free_text: false,
@@ -83,5 +87,10 @@ impl Default for RelabelSettings {
 impl RelabelSettings {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         at_least("relabel.candidates", self.candidates, 2)
+    }
+
+    /// Whether scores are divided by the number of tokens.
+    pub(crate) fn normalises_length(&self) -> bool {
+        self.length_normalisation && self.scoring == LabelScoring::Sequence
     }
 }

@@ -20,7 +20,9 @@ use crate::{
     },
     run::RunFolder,
     task::{Class, LabelledText, Task},
-    teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
+    teacher::{
+        GenerateRequest, Generated, LabelScoring, Sampling, ScoreRequest, Scored, Teacher, Wanted,
+    },
 };
 
 /// Most tokens of a written answer: enough for the name of a class.
@@ -160,7 +162,7 @@ impl Scoring<'_> {
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
         let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
-        let normalise = self.context.settings.relabel.length_normalisation;
+        let normalise = self.context.settings.relabel.normalises_length();
         let answers = answers(questions, &scores, priors, normalise);
         Ok(Answers { answers, keys, cut: Vec::new() })
     }
@@ -180,7 +182,7 @@ impl Scoring<'_> {
         }
         let empty = content_free(builder, questions)?;
         let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
-        let normalise = self.context.settings.relabel.length_normalisation;
+        let normalise = self.context.settings.relabel.normalises_length();
         Ok((self::priors(&empty, &scores, normalise), keys))
     }
 
@@ -195,13 +197,15 @@ impl Scoring<'_> {
         watch: Watch<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Scored>>), PipelineError> {
         let stage = format!("{}{kind}", self.stage);
-        let requests = score_requests(&stage, &self.class_names(), questions);
+        let requests = self.score_requests(&stage, questions);
         let answered = calls::ask(&ScoreCalls, self.stage, run, requests, teacher, watch)?;
         Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
     }
 
-    fn class_names(&self) -> Vec<String> {
-        self.context.task.classes.iter().map(Class::shown).collect()
+    fn score_requests(&self, stage: &str, questions: &[Question]) -> Vec<ScoreRequest> {
+        let Context { task, settings, .. } = self.context;
+        let names: Vec<String> = task.classes.iter().map(Class::shown).collect();
+        score_requests(stage, &names, questions, settings.relabel.scoring)
     }
 
     fn free_request(&self, item: usize, question: &Question) -> GenerateRequest {
@@ -245,7 +249,7 @@ impl Scoring<'_> {
             let key = |question| self.free_request(0, question).key(teacher);
             return Ok(questions.iter().map(key).collect());
         }
-        let requests = score_requests(self.stage, &self.class_names(), &questions);
+        let requests = self.score_requests(self.stage, &questions);
         Ok(requests.iter().map(|request| request.key(teacher)).collect())
     }
 
@@ -299,11 +303,13 @@ pub(super) fn score_requests(
     stage: &str,
     names: &[String],
     questions: &[Question],
+    scoring: LabelScoring,
 ) -> Vec<ScoreRequest> {
     let request = |(item, question): (usize, &Question)| ScoreRequest {
         id: format!("{stage}.{item}"),
         prompt: question.prompt.clone(),
         candidates: question.candidates.iter().map(|class| names[*class].clone()).collect(),
+        scoring,
         text: question.text.clone(),
     };
     questions.iter().enumerate().map(request).collect()

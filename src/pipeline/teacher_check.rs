@@ -27,7 +27,7 @@ use crate::{
     rng::Rng,
     run::RunFolder,
     task::{Class, LabelledText, Task},
-    teacher::{ScoreRequest, Scored, Teacher, TeacherError},
+    teacher::{LabelScoring, ScoreRequest, Scored, Teacher, TeacherError},
 };
 
 /// The stage under which the ledger lists the calls.
@@ -90,7 +90,8 @@ pub(crate) struct TeacherTest {
     /// The class with the nearest centroid, if there is an embedder.
     nearest: Option<Vec<usize>>,
     calibration: Calibration,
-    length_normalisation: bool,
+    scoring: LabelScoring,
+    normalises_length: bool,
 }
 
 impl TeacherTest {
@@ -129,7 +130,7 @@ impl TeacherTest {
                 nearest.extend(nearest_class(task, &shown, &texts, embedder)?);
             }
         }
-        let RelabelSettings { calibration, length_normalisation, .. } = settings.relabel;
+        let RelabelSettings { calibration, scoring, .. } = settings.relabel;
         let empty = match calibration {
             Calibration::ContentFree => content_free(&all, &questions)?,
             Calibration::Batch | Calibration::None => Vec::new(),
@@ -141,14 +142,17 @@ impl TeacherTest {
             gold,
             nearest: embedder.map(|_| nearest),
             calibration,
-            length_normalisation,
+            scoring,
+            normalises_length: settings.relabel.normalises_length(),
         }))
     }
 
     /// What is asked; [`Self::mark`] takes the answers in the same order.
     pub(crate) fn requests(&self) -> Vec<ScoreRequest> {
-        let mut requests = score_requests(STAGE, &self.names, &self.questions);
-        requests.extend(score_requests(&format!("{STAGE}.no-content"), &self.names, &self.empty));
+        let of =
+            |stage: &str, questions| score_requests(stage, &self.names, questions, self.scoring);
+        let mut requests = of(STAGE, &self.questions);
+        requests.extend(of(&format!("{STAGE}.no-content"), &self.empty));
         requests
     }
 
@@ -195,8 +199,8 @@ impl TeacherTest {
     /// The answers without batch calibration.
     fn raw_answers(&self, scored: &[Option<Scored>]) -> Vec<Option<Answer>> {
         let (scored, empty) = scored.split_at(self.questions.len());
-        let priors = priors(&self.empty, empty, self.length_normalisation);
-        answers(&self.questions, scored, &priors, self.length_normalisation)
+        let priors = priors(&self.empty, empty, self.normalises_length);
+        answers(&self.questions, scored, &priors, self.normalises_length)
     }
 }
 

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::{
         run::ledger::Ledger,
-        teacher::{ScoreRequest, Teacher, TeacherEvent, TeacherIdentity},
+        teacher::{LabelScoring, ScoreRequest, Teacher, TeacherEvent, TeacherIdentity},
     };
 
     fn identity(sha256: &str) -> TeacherIdentity {
@@ -125,6 +125,7 @@ mod tests {
             id: prompt.to_owned(),
             prompt: prompt.to_owned(),
             candidates: vec!["a".to_owned(), "b".to_owned()],
+            scoring: LabelScoring::default(),
             text: String::new(),
         };
         let scores = |teacher: &str, log_probs: Vec<f32>| Entry::Scores {

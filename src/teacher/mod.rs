@@ -225,12 +225,28 @@ pub(crate) struct Generated {
     pub generated_tokens: usize,
 }
 
+/// What the score of a label is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LabelScoring {
+    /// The probability that the teacher answers with the whole name and nothing else: that of each
+    /// of its tokens and of the end of the answer.
+    #[default]
+    Sequence,
+    /// The probability that the teacher arrives at the name if it can only write names: wherever
+    /// names differ, that of the next token among those that continue a name. Tokens that are the
+    /// only way to go on count as certain and are not evaluated, so long names are at no
+    /// disadvantage, and names that differ in their first token cost nothing beyond the prompt.
+    Branch,
+}
+
 /// A request for the probability of each of `candidates` as the whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ScoreRequest {
     pub id: String,
     pub prompt: String,
     pub candidates: Vec<String>,
+    pub scoring: LabelScoring,
     /// The text that the prompt asks about, for teachers that do not read the prompt.
     #[serde(skip)]
     pub text: String,
@@ -239,7 +255,12 @@ pub(crate) struct ScoreRequest {
 impl ScoreRequest {
     /// As [`GenerateRequest::key`].
     pub(crate) fn key(&self, teacher: &TeacherIdentity) -> String {
-        digest(&(teacher.fingerprint(), &self.prompt, &self.candidates))
+        let Self { prompt, candidates, scoring, .. } = self;
+        match scoring {
+            // The keys of ledgers that were written before there was a choice.
+            LabelScoring::Sequence => digest(&(teacher.fingerprint(), prompt, candidates)),
+            LabelScoring::Branch => digest(&(teacher.fingerprint(), prompt, candidates, scoring)),
+        }
     }
 }
 
@@ -251,7 +272,7 @@ fn digest(parts: &impl Serialize) -> String {
 /// One score for each candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scored {
-    /// ln p(candidate, then the end of the turn | prompt), natural logarithm; finite.
+    /// ln p of each candidate ([`LabelScoring`]), natural logarithm; finite.
     pub log_probs: Vec<f32>,
     /// Number of tokens of each candidate.
     pub tokens: Vec<usize>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
-        GenerateRequest, Sampling, TeacherError, Wanted,
+        GenerateRequest, LabelScoring, Sampling, TeacherError, Wanted,
         grammar::{self, GrammarCost},
     },
     DecodeMode, LlamaTeacher, generate, memory,
@@ -281,15 +281,11 @@ impl<'a> Bench<'a> {
                 self.tokens("bench label", label as u64, length)
             })
             .collect();
-        let trie = std::sync::Arc::new(Trie::new(&names));
+        let trie = std::sync::Arc::new(Trie::new(&names, LabelScoring::Sequence));
         let nodes = trie.nodes.len() - 1;
         let questions: Vec<Question<'_>> = prompts
             .iter()
-            .map(|prompt| Question {
-                id: "bench",
-                prompt: prompt.clone(),
-                tries: vec![trie.clone()],
-            })
+            .map(|prompt| Question { id: "bench", prompt: prompt.clone(), trie: trie.clone() })
             .collect();
         let stats = score::run(self.teacher, &questions, mode, &mut |_| Ok(()))?;
         Ok((prompts.len(), 0, nodes, stats))

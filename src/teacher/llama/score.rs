@@ -1,10 +1,11 @@
-//! Scores candidate answers exactly, ln p(name, end of turn | prompt), without generating anything.
+//! Scores candidate answers exactly, without generating anything: ln p(name, end of turn | prompt),
+//! or ln p of the choices that lead to the name ([`crate::teacher::LabelScoring`]).
 //!
 //! The prompts of many questions are evaluated in one pass, each with the [`Trie`] of its candidate
 //! names: a cell belongs to all branches that run through it. The end of the turn counts as the
 //! last token of each name, so that a name that is a prefix of another one is not favoured.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use llama_cpp_2::token::LlamaToken;
 use rayon::prelude::*;
@@ -20,10 +21,10 @@ use super::{
 };
 use crate::{
     simd,
-    teacher::{EngineEvent, EngineSink, ScoreRequest, Scored, TeacherError},
+    teacher::{EngineEvent, EngineSink, LabelScoring, ScoreRequest, Scored, TeacherError},
 };
 
-/// Branches of one trie. A question with more candidates is scored in several parts.
+/// Branches that are evaluated at once. A trie with more of them is scored in several parts.
 const MAX_BRANCHES: usize = 120;
 
 /// A question in tokens.
@@ -31,8 +32,8 @@ pub(super) struct Question<'a> {
     /// Names it in errors.
     pub id: &'a str,
     pub prompt: Vec<LlamaToken>,
-    /// Its candidates: one trie, or several if there are many.
-    pub tries: Vec<Arc<Trie>>,
+    /// Its candidates.
+    pub trie: Arc<Trie>,
 }
 
 /// `requests` in tokens; `prompts` are the tokens of their prompts. Requests with the same
@@ -43,75 +44,93 @@ pub(super) fn questions<'a>(
     prompts: Vec<Vec<LlamaToken>>,
 ) -> Vec<Question<'a>> {
     let vocab = teacher.model.vocab();
-    let mut known: HashMap<&[String], Arc<Trie>> = HashMap::new();
-    let mut trie = |names: &'a [String]| {
+    let mut known: HashMap<(&[String], LabelScoring), Arc<Trie>> = HashMap::new();
+    let mut trie = |request: &'a ScoreRequest| {
+        let (names, scoring) = (request.candidates.as_slice(), request.scoring);
         let new = || {
             let tokens = |name: &String| vocab.tokenize(name.as_bytes(), false, false);
-            Arc::new(Trie::new(&names.iter().map(tokens).collect::<Vec<_>>()))
+            Arc::new(Trie::new(&names.iter().map(tokens).collect::<Vec<_>>(), scoring))
         };
-        Arc::clone(known.entry(names).or_insert_with(new))
+        Arc::clone(known.entry((names, scoring)).or_insert_with(new))
     };
-    requests
-        .iter()
-        .zip(prompts)
-        .map(|(request, prompt)| {
-            let mut tries: Vec<Arc<Trie>> =
-                request.candidates.chunks(MAX_BRANCHES).map(&mut trie).collect();
-            if tries.is_empty() {
-                tries.push(trie(&request.candidates));
-            }
-            Question { id: &request.id, prompt, tries }
-        })
-        .collect()
+    let question = |(request, prompt): (&'a ScoreRequest, _)| Question {
+        id: &request.id,
+        prompt,
+        trie: trie(request),
+    };
+    requests.iter().zip(prompts).map(question).collect()
 }
 
-/// A question with one of its tries.
+/// A question with some of the branches of its trie.
 struct Part<'a> {
     question: usize,
     trie: &'a Trie,
+    branches: Range<usize>,
+    /// The nodes of the trie that are evaluated, in this order.
+    nodes: Vec<usize>,
 }
 
-/// Assembles the answer to each question from the scores of its parts.
+impl<'a> Part<'a> {
+    /// The parts of the question number `question`.
+    fn of(question: usize, trie: &'a Trie) -> impl Iterator<Item = Self> {
+        (0..trie.branches).step_by(MAX_BRANCHES).map(move |first| {
+            let branches = first..trie.branches.min(first + MAX_BRANCHES);
+            Self { question, trie, nodes: trie.evaluated(&branches), branches }
+        })
+    }
+
+    /// The tokens that may follow a node.
+    fn next_tokens(&self, node: usize) -> Vec<LlamaToken> {
+        self.trie.nodes[node].next.iter().map(|(token, _)| *token).collect()
+    }
+
+    /// Appends the tokens of its nodes to `batch`, after a prompt of `prompt` tokens. `sequences`
+    /// are those of its branches.
+    fn add_to(&self, prompt: usize, sequences: &[i32], batch: &mut Vec<BatchToken>) {
+        let Range { start, end } = self.branches;
+        batch.extend(self.nodes.iter().map(|&index| {
+            let node = &self.trie.nodes[index];
+            let through =
+                node.branches.start.max(start) - start..node.branches.end.min(end) - start;
+            BatchToken {
+                token: node.token,
+                position: prompt + node.depth - 1,
+                sequences: sequences[through].into(),
+                logits: self.trie.is_read(index),
+            }
+        }));
+    }
+}
+
+/// Assembles the answer to each question from what is read in its parts.
 struct Answers<'a> {
     questions: &'a [Question<'a>],
-    /// The parts of each question that are finished.
-    finished: Vec<Vec<PartScores>>,
-}
-
-#[derive(Clone)]
-struct PartScores {
-    /// The part's number; candidates are in the order of parts.
-    number: usize,
-    log_probs: Vec<f32>,
-    tokens: Vec<usize>,
+    /// The log-probabilities at the nodes of each question's trie, and the number of its parts that
+    /// are finished.
+    found: Vec<(Vec<NodeLogProbs>, usize)>,
 }
 
 impl Answers<'_> {
-    /// Adds the scores of `part`. Returns the whole answer, with the index of its question, if that
+    /// Notes what is read at a node of `part`.
+    fn note(&mut self, part: &Part<'_>, node: usize, found: NodeLogProbs) {
+        let nodes = &mut self.found[part.question].0;
+        if nodes.is_empty() {
+            nodes.resize(part.trie.nodes.len(), NodeLogProbs::default());
+        }
+        nodes[node] = found;
+    }
+
+    /// Counts `part` as finished. Returns the whole answer, with the index of its question, if that
     /// was the last part.
-    fn add(
-        &mut self,
-        number: usize,
-        part: &Part<'_>,
-        nodes: &[NodeLogProbs],
-    ) -> Result<Option<(usize, Scored)>, TeacherError> {
+    fn finish(&mut self, part: &Part<'_>) -> Result<Option<(usize, Scored)>, TeacherError> {
         let question = part.question;
-        let finished = &mut self.finished[question];
-        finished.push(PartScores {
-            number,
-            log_probs: part.trie.log_probs(nodes),
-            tokens: part.trie.lengths(),
-        });
-        if finished.len() < self.questions[question].tries.len() {
+        let (nodes, finished) = &mut self.found[question];
+        *finished += 1;
+        if *finished < part.trie.branches.div_ceil(MAX_BRANCHES) {
             return Ok(None);
         }
-        let mut parts = std::mem::take(finished);
-        parts.sort_by_key(|part| part.number);
-        let (mut log_probs, mut tokens) = (Vec::new(), Vec::new());
-        for part in parts {
-            log_probs.extend(part.log_probs);
-            tokens.extend(part.tokens);
-        }
+        let log_probs = part.trie.log_probs(&std::mem::take(nodes));
+        let tokens = part.trie.lengths();
         let prompt_tokens = self.questions[question].prompt.len();
         let scored = Scored { log_probs, tokens, prompt_tokens }.finite()?;
         Ok(Some((question, scored)))
@@ -131,9 +150,7 @@ pub(super) fn run(
     let parts: Vec<Part<'_>> = questions
         .iter()
         .enumerate()
-        .flat_map(|(index, question)| {
-            question.tries.iter().map(move |trie| Part { question: index, trie: trie.as_ref() })
-        })
+        .flat_map(|(index, question)| Part::of(index, &question.trie))
         .collect();
     let prompts: Vec<&[LlamaToken]> =
         parts.iter().map(|part| questions[part.question].prompt.as_slice()).collect();
@@ -142,12 +159,12 @@ pub(super) fn run(
         .zip(&prompts)
         .map(|(part, prompt)| Demand {
             prompt: prompt.len(),
-            beyond: part.trie.nodes.len() - 1,
-            sequences: part.trie.branches,
+            beyond: part.nodes.len(),
+            sequences: part.branches.len(),
         })
         .collect();
     let tree = PrefixTree::new(&prompts);
-    let answers = Answers { questions, finished: vec![Vec::new(); questions.len()] };
+    let answers = Answers { questions, found: vec![Default::default(); questions.len()] };
     let run =
         ScoreRun { teacher, parts: &parts, prompts: &prompts, demands: &demands, tree: &tree };
     match mode {
@@ -194,35 +211,30 @@ impl ScoreRun<'_> {
                 node_of[entry.batch_range.end - 1] = (index, 0);
             }
             for (index, entry) in admitted.iter().enumerate() {
-                self.add_trie(entry.request, &entry.sequences, &mut batch);
-                let nodes = 1..self.parts[entry.request].trie.nodes.len();
-                node_of.extend(nodes.map(|node| (index, node)));
+                let part = &self.parts[entry.request];
+                part.add_to(self.prompts[entry.request].len(), &entry.sequences, &mut batch);
+                node_of.extend(part.nodes.iter().map(|node| (index, *node)));
             }
-            let mut log_probs: Vec<Vec<NodeLogProbs>> = admitted
-                .iter()
-                .map(|entry| {
-                    vec![NodeLogProbs::default(); self.parts[entry.request].trie.nodes.len()]
-                })
-                .collect();
             session.evaluate(&batch, |rows| {
-                let found: Vec<((usize, usize), NodeLogProbs)> = rows
+                let found: Vec<(&Part<'_>, usize, NodeLogProbs)> = rows
                     .par_iter()
                     .map(|(token, logits)| {
                         let (index, node) = node_of[*token];
-                        let next = self.next_tokens(admitted[index].request, node);
-                        ((index, node), read(logits, &next, &self.teacher.vocabulary.ends))
+                        let part = &self.parts[admitted[index].request];
+                        let next = part.next_tokens(node);
+                        (part, node, read(logits, &next, &self.teacher.vocabulary.ends))
                     })
                     .collect();
-                for ((index, node), found) in found {
-                    log_probs[index][node] = found;
+                for (part, node, found) in found {
+                    answers.note(part, node, found);
                 }
                 sink(EngineEvent::Alive).map_err(TeacherError::Stopped)
             })?;
             peak = peak.max(queue.prefix_cells() + batch.len());
             let mut done = Vec::new();
-            for (entry, nodes) in admitted.iter().zip(&log_probs) {
+            for entry in &admitted {
                 queue.release(&mut session, entry)?;
-                done.extend(answers.add(entry.request, &self.parts[entry.request], nodes)?);
+                done.extend(answers.finish(&self.parts[entry.request])?);
             }
             if !done.is_empty() {
                 sink(EngineEvent::Done(done)).map_err(TeacherError::Stopped)?;
@@ -255,45 +267,27 @@ impl ScoreRun<'_> {
         for &number in &self.tree.order {
             let part = &self.parts[number];
             sink(EngineEvent::Began(vec![part.question])).map_err(TeacherError::Stopped)?;
-            let mut nodes = vec![NodeLogProbs::default(); part.trie.nodes.len()];
-            let next = self.next_tokens(number, 0);
+            let prompt = self.prompts[number];
             decoder.prompt(
-                self.prompts[number],
-                |logits| nodes[0] = read(logits, &next, ends),
+                prompt,
+                |logits| answers.note(part, 0, read(logits, &part.next_tokens(0), ends)),
                 || sink(EngineEvent::Alive).map_err(TeacherError::Stopped),
             )?;
-            let branches = decoder.branch(part.trie.branches)?;
+            let branches = decoder.branch(part.branches.len())?;
             let mut batch = Vec::new();
-            self.add_trie(number, &branches, &mut batch);
+            part.add_to(prompt.len(), &branches, &mut batch);
             decoder.session().evaluate(&batch, |rows| {
                 for (token, logits) in rows {
-                    let node = token + 1;
-                    nodes[node] = read(logits, &self.next_tokens(number, node), ends);
+                    let node = part.nodes[*token];
+                    answers.note(part, node, read(logits, &part.next_tokens(node), ends));
                 }
                 sink(EngineEvent::Alive).map_err(TeacherError::Stopped)
             })?;
             decoder.release(&branches)?;
-            let done = answers.add(number, part, &nodes)?.into_iter().collect();
+            let done = answers.finish(part)?.into_iter().collect();
             sink(EngineEvent::Done(done)).map_err(TeacherError::Stopped)?;
         }
         Ok(decoder.stats(self.demands))
-    }
-
-    /// Appends the tokens of a part's trie to `batch`, in the order of its nodes from 1 on.
-    /// `branches` are the sequences of its branches.
-    fn add_trie(&self, part: usize, branches: &[i32], batch: &mut Vec<BatchToken>) {
-        let trie = &self.parts[part].trie;
-        batch.extend(trie.nodes[1..].iter().map(|node| BatchToken {
-            token: node.token,
-            position: self.prompts[part].len() + node.depth - 1,
-            sequences: branches[node.branches.clone()].into(),
-            logits: true,
-        }));
-    }
-
-    /// The tokens that may follow a node of a part's trie.
-    fn next_tokens(&self, part: usize, node: usize) -> Vec<LlamaToken> {
-        self.parts[part].trie.nodes[node].next.iter().map(|(token, _)| *token).collect()
     }
 }
 

@@ -11,13 +11,14 @@ use llama_cpp_2::token::LlamaToken;
 use super::{
     LlamaOptions, LlamaTeacher,
     memory::ContextSize,
+    score::{self, questions as in_tokens},
     session::{BatchToken, Session},
 };
 use crate::{
     models,
     teacher::{
-        EngineEvent, FlashAttention, GenerateRequest, Generated, KvType, Sampling, ScoreRequest,
-        Wanted, normalise,
+        EngineEvent, FlashAttention, GenerateRequest, Generated, KvType, LabelScoring, Sampling,
+        ScoreRequest, Wanted, normalise,
     },
 };
 
@@ -127,6 +128,7 @@ fn questions(names: &[&str], prompts: &[String]) -> Vec<ScoreRequest> {
         id: number.to_string(),
         prompt: prompt.clone(),
         candidates: names.iter().map(|name| (*name).to_owned()).collect(),
+        scoring: LabelScoring::Sequence,
         text: String::new(),
     };
     prompts.iter().enumerate().map(question).collect()
@@ -217,6 +219,126 @@ fn more_names_than_sequences_are_scored_in_parts() {
     let names: Vec<String> = (0..300).map(|n| format!("class {n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     compare_with_reference(slots(4), &names, &["Which class?\nmy card is lost"]);
+}
+
+/// The scores of `names` for `prompt`, and the number of tokens that were evaluated.
+fn scores_and_cost(
+    teacher: &LlamaTeacher,
+    names: &[&str],
+    prompt: &str,
+    scoring: LabelScoring,
+) -> (Vec<f32>, usize) {
+    let mut requests = questions(names, &[prompt.to_owned()]);
+    requests[0].scoring = scoring;
+    let prompts = vec![teacher.tokenize(prompt, "").unwrap()];
+    let asked = in_tokens(teacher, &requests, prompts);
+    let mut collector = Collector::new(1);
+    let stats = score::run(teacher, &asked, teacher.decode_mode(), &mut |event| {
+        collector.take(event);
+        Ok(())
+    });
+    (collector.answers().remove(0).log_probs, stats.unwrap().decode.tokens)
+}
+
+fn sum(log_probs: &[f32]) -> f32 {
+    log_probs.iter().map(|log_prob| log_prob.exp()).sum()
+}
+
+#[test]
+fn the_probabilities_of_branches_sum_to_one_and_cost_what_branches() {
+    use LabelScoring::{Branch, Sequence};
+    let prompt = TICKETS[0];
+    for options in [slots(4), deterministic()] {
+        let teacher = teacher(options);
+        let length = teacher.tokenize(prompt, "").unwrap().len();
+        let of = |names: &[&str], scoring| scores_and_cost(&teacher, names, prompt, scoring);
+        // Names of the demo, which differ in their first token: only the prompt is read.
+        let demo = ["password_reset", "vpn_access", "wifi_problem", "hardware_fault"];
+        let tokens = |name: &&str| teacher.model.vocab().tokenize(name.as_bytes(), false, false);
+        let first: std::collections::HashSet<_> = demo.iter().map(|name| tokens(name)[0]).collect();
+        assert_eq!(first.len(), demo.len(), "the names differ in their first token");
+        let (branch, cost) = of(&demo, Branch);
+        assert!((sum(&branch) - 1.0).abs() < 1e-5 && cost == length, "{branch:?} {cost}");
+        let (sequence, cost) = of(&demo, Sequence);
+        assert!(cost > length && sum(&sequence) < 1.0);
+        // Where a name is the beginning of others, what follows decides.
+        let (branch, cost) = of(&NAMES, Branch);
+        let (_, all) = of(&NAMES, Sequence);
+        assert!((sum(&branch) - 1.0).abs() < 1e-5, "{branch:?}");
+        assert!(length < cost && cost < all, "{length} {cost} {all}");
+        // More branches than are evaluated at once.
+        let names: Vec<String> = (0..300).map(|n| format!("class {n} of {n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (branch, _) = of(&names, Branch);
+        assert!((sum(&branch) - 1.0).abs() < 1e-4, "{}", sum(&branch));
+    }
+}
+
+#[test]
+fn branch_scores_equal_a_plain_reference() {
+    let plain = unquantised();
+    let options =
+        LlamaOptions { kv_type: KvType::F32, flash_attention: FlashAttention::Off, ..slots(4) };
+    let teacher = LlamaTeacher::load(plain.path(), options).unwrap();
+    let names = ["wifi_problem", "wifi", "password", "w"];
+    let (found, _) = scores_and_cost(&teacher, &names, TICKETS[1], LabelScoring::Branch);
+    let wanted = branch_reference(&teacher, TICKETS[1], &names);
+    for ((name, found), wanted) in names.iter().zip(&found).zip(&wanted) {
+        assert!((found - wanted).abs() < 1e-3, "{name}: {found} is not {wanted}");
+    }
+}
+
+/// By the definition: at each step, the next token among those that continue a name, or the end.
+fn branch_reference(teacher: &LlamaTeacher, prompt: &str, names: &[&str]) -> Vec<f32> {
+    let prompt = teacher.tokenize(prompt, "").unwrap();
+    let tokens = |name: &&str| teacher.model.vocab().tokenize(name.as_bytes(), false, false);
+    let names: Vec<Vec<LlamaToken>> = names.iter().map(tokens).collect();
+    let probability = |name: &Vec<LlamaToken>| -> f32 {
+        (0..=name.len())
+            .map(|place| {
+                let sequence: Vec<LlamaToken> =
+                    prompt.iter().chain(&name[..place]).copied().collect();
+                let probabilities = last_probabilities(teacher, &sequence);
+                let of = |token: Option<&LlamaToken>| match token {
+                    Some(token) => probabilities[token.0 as usize],
+                    None => {
+                        let ends = teacher.vocabulary.ends.iter();
+                        ends.map(|end| probabilities[end.0 as usize]).sum()
+                    }
+                };
+                let mut options: Vec<Option<&LlamaToken>> = names
+                    .iter()
+                    .filter(|other| other.starts_with(&name[..place]))
+                    .map(|other| other.get(place))
+                    .collect();
+                options.sort_by_key(|token| token.map(|token| token.0));
+                options.dedup();
+                let all: f32 = options.into_iter().map(of).sum();
+                (of(name.get(place)) / all).ln()
+            })
+            .sum()
+    };
+    names.iter().map(probability).collect()
+}
+
+/// The probabilities of the token after `sequence`, `[vocabulary]`.
+fn last_probabilities(teacher: &LlamaTeacher, sequence: &[LlamaToken]) -> Vec<f32> {
+    let size = ContextSize { slots: 1, sequences: 1, cells: 2048, batch_tokens: 512 };
+    let mut session: Session<'_> = teacher.session(size).unwrap();
+    let batch_token = |(position, &token): (usize, &LlamaToken)| BatchToken {
+        token,
+        position,
+        sequences: [0].into(),
+        logits: position + 1 == sequence.len(),
+    };
+    let batch: Vec<BatchToken> = sequence.iter().enumerate().map(batch_token).collect();
+    let mut found = Vec::new();
+    let mut keep = |rows: &[(usize, &[f32])]| {
+        rows.iter().for_each(|(_, logits)| found = normalise(logits));
+        Ok(())
+    };
+    session.evaluate(&batch, &mut keep).unwrap();
+    found
 }
 
 fn requests(count: usize) -> Vec<GenerateRequest> {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     hint::Hint,
     prompt::reply::parse_list,
-    teacher::{Sampling, TeacherEvent, Wanted},
+    teacher::{LabelScoring, Sampling, TeacherEvent, Wanted},
 };
 
 fn request(id: &str, major: &str, minor: &str) -> GenerateRequest {
@@ -30,6 +30,7 @@ fn question(text: &str, candidates: &[&str]) -> ScoreRequest {
         id: format!("about {text}"),
         prompt: "which class?".to_owned(),
         candidates: candidates.iter().map(|name| (*name).to_owned()).collect(),
+        scoring: LabelScoring::default(),
         text: text.to_owned(),
     }
 }
@@ -112,8 +113,13 @@ fn a_call_is_found_by_the_whole_request() {
         assert!(message.contains("0.0.0"), "{message}");
         assert!(error.hint().unwrap().starts_with("the task"), "{error:?}");
     }
-    let other = ScoreRequest { candidates: vec!["a".to_owned()], ..asked };
-    assert!(replay.score(&[other], &mut |_| Ok(())).is_err());
+    let others = [
+        ScoreRequest { scoring: LabelScoring::Branch, ..asked.clone() },
+        ScoreRequest { candidates: vec!["a".to_owned()], ..asked },
+    ];
+    for other in others {
+        assert!(replay.score(&[other], &mut |_| Ok(())).is_err());
+    }
 }
 
 fn texts() -> Replay {

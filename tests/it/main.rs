@@ -37,6 +37,7 @@ mod predict;
 mod private;
 mod replay;
 mod resume;
+mod scoring;
 mod snapshots;
 mod support;
 #[cfg(target_os = "linux")]

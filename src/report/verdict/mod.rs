@@ -46,9 +46,16 @@ pub(super) fn verdict(report: &Report) -> Verdict {
                 .collect(),
         };
     };
+    // The texts did not help, and none of them was used.
+    let alone = main.row == Variant::A2
+        && report.scores(Variant::Seeds).is_some_and(|seeds| seeds.train_rows == main.train_rows);
     let mut headline = format!(
         "{} reaches {} ({}) on {}",
-        subject(main.row),
+        if alone {
+            "The student trained on the labelled examples alone"
+        } else {
+            subject(main.row)
+        },
         percent(main.accuracy.mean),
         span(main.accuracy),
         test_texts(main.test_rows),
@@ -58,14 +65,23 @@ pub(super) fn verdict(report: &Report) -> Verdict {
         None => headline.push('.'),
     }
     let mut details = Vec::new();
-    if main.row == Variant::A2 && report.scores(Variant::A1).is_some() {
+    if alone {
+        details.push(
+            "The teacher's texts did not help to predict examples that were left out: they are not used."
+                .into(),
+        );
+    }
+    if !alone && main.row == Variant::A2 && report.scores(Variant::A1).is_some() {
         details.push(sentence(
             report.difference(Variant::A2, Variant::A1),
             "Relabelling the generated texts",
             "training on the requested labels",
         ));
     }
-    if matches!(main.row, Variant::A1 | Variant::A2) && report.scores(Variant::Seeds).is_some() {
+    if !alone
+        && matches!(main.row, Variant::A1 | Variant::A2)
+        && report.scores(Variant::Seeds).is_some()
+    {
         details.push(sentence(
             report.difference(main.row, Variant::Seeds),
             "Adding generated texts",
@@ -168,6 +184,18 @@ mod tests {
         assert!(one.contains("no difference shown") && one.contains("one training seed"), "{one}");
         report.differences.clear();
         assert!(verdict(&report).details[0].contains("not tested"));
+    }
+
+    #[test]
+    fn texts_that_are_not_used_are_not_praised() {
+        let mut report = sample::tickets();
+        let rows = report.scores(Variant::Seeds).unwrap().train_rows;
+        let a2 = report.results.iter_mut().find(|scores| scores.row == Variant::A2).unwrap();
+        a2.train_rows = rows;
+        let found = verdict(&report);
+        assert!(found.headline.starts_with("The student trained on the labelled examples alone"));
+        assert!(found.details[0].contains("they are not used"), "{:?}", found.details);
+        assert!(!found.details.concat().contains("Adding generated texts"), "{:?}", found.details);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) struct TextSource<'a> {
     /// The task as the prompts show it.
     pub task: &'a Task,
     pub shows_examples: bool,
-    /// Whether the texts are relabelled.
+    /// Whether the texts are relabelled as those of PromptMix are.
     pub relabels: bool,
     pub settings: &'a Settings,
 }
@@ -102,7 +102,10 @@ impl Compare<'_> {
             &mut *watch,
         )?;
         let texts = generated.texts.clone();
-        let judged = judged_examples(self.run, &context, teacher, embedder, &mut *watch)?;
+        let judged = match source.relabels {
+            true => judged_examples(self.run, &context, teacher, embedder, &mut *watch)?,
+            false => Vec::new(),
+        };
         let scoring = Scoring { stage: "relabel", context };
         let with = (&scoring, &nearest[..]);
         let answers = answers(self.run, source, with, &texts, teacher, embedder, &mut *watch)?;

@@ -96,7 +96,7 @@ impl Compare<'_> {
         let paper = self.paper.clone();
         let sources = [
             TextSource { relabels: false, ..source(&[Variant::Continuation], &Continuation) },
-            source(&[Variant::Gpt3Mix], &Gpt3Mix),
+            TextSource { relabels: false, ..source(&[Variant::Gpt3Mix], &Gpt3Mix) },
             source(&[Variant::NoMixup], &Plain),
             TextSource { task: &bare, ..source(&[Variant::NoDescriptions], &Mixup) },
             TextSource { shows_examples: false, ..source(&[Variant::NoExamples], &Mixup) },

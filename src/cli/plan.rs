@@ -164,7 +164,7 @@ impl Plan {
             (format!("request {}", request.id), needed)
         });
         // A name has at most as many tokens as bytes.
-        let name = task.classes.iter().map(|class| class.name.len()).max().unwrap_or(0);
+        let name = task.classes.iter().map(|class| class.shown().len()).max().unwrap_or(0);
         let questions = longest.iter().zip(&measured_questions).map(|((row, _), prompt)| {
             (
                 format!("the question about {}, which is cut,", task.test_place(*row)),

@@ -131,11 +131,12 @@ pub(super) fn before_number(words: &[String]) -> &[String] {
     }
 }
 
-/// The texts that people wrote for `task`: examples, names and descriptions of classes.
+/// The texts that people wrote for `task`: examples, names, titles and descriptions of classes.
 pub(super) fn texts(task: &Task) -> Vec<&str> {
     let seeds = task.seeds.iter().map(|seed| seed.text.trim());
-    let classes = task.classes.iter().flat_map(|class| [&class.name, &class.description]);
-    seeds.chain(classes.map(String::as_str)).collect()
+    let classes = task.classes.iter();
+    let words = classes.flat_map(|c| [&c.name, &c.description].into_iter().chain(&c.title));
+    seeds.chain(words.map(String::as_str)).collect()
 }
 
 /// The words of `text` in lower case, without punctuation.

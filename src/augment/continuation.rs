@@ -27,7 +27,7 @@ impl Method for Continuation {
             .enumerate()
             .map(|(class, wanted)| if has_seeds(class) { *wanted } else { 0 })
             .collect();
-        requests_by_class(context, "continuation", round, &missing, |class, id, rng| {
+        requests_by_class(context, "continuation", round, &missing, |(class, _), id, rng| {
             let shown = shown_classes(task, &[class], |class| examples(context, class, rng));
             let count = settings.texts_per_request;
             Ok(PromptRequest {

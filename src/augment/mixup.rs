@@ -25,10 +25,7 @@ impl Method for Mixup {
         round: usize,
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
-        let mut asked = vec![0usize; missing.len()];
-        requests_by_class(context, "augment", round, missing, |class, id, rng| {
-            let number = asked[class];
-            asked[class] += 1;
+        requests_by_class(context, "augment", round, missing, |(class, number), id, rng| {
             match is_mixed(context.settings.mix, number) {
                 true => Mix::draw(context, class, rng).request(context, id, rng),
                 false => plain::request(context, class, id, rng),
@@ -149,7 +146,7 @@ mod tests {
         assert_eq!(of(0.5), [true, false, true, false, true, false]);
         assert_eq!((of(1.0), of(0.0)), (vec![true; 6], vec![false; 6]));
 
-        let mut two = sample(2);
+        let mut two = Sample::numbered(2);
         two.settings.mix = 0.5;
         let requests = Mixup.plan_round(&two.context(), 0, &[12, 3]).unwrap();
         let kind = |request: &PromptRequest| (request.major, request.mix.is_some());
@@ -159,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_prompt_contains_both_percentages() {
-        let mut two = sample(2);
+        let mut two = Sample::numbered(2);
         let mix = Mix { shown: vec![1, 0], major: 0, minor: 1, percent: 55 };
         for (truncated, wanted) in [(false, "45%"), (true, "44%")] {
             two.settings.truncated_percent = truncated;
@@ -169,11 +166,6 @@ mod tests {
             assert!(request.prompt.ends_with(&wanted), "{}", request.prompt);
             assert_eq!(request.mix, Some((1, 55)));
         }
-    }
-
-    fn sample(classes: usize) -> Sample {
-        let names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
-        Sample::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), Vec::new())
     }
 
     /// How often each class is the partner in 20 000 mixes for class 0.
@@ -190,12 +182,12 @@ mod tests {
     #[test]
     fn near_classes_are_mixed_more_often_and_every_pair_can_occur() {
         // All three are shown, so the partner is drawn with the weights 1 and 1/2: 2 to 1.
-        let mut three = sample(3);
+        let mut three = Sample::numbered(3);
         three.nearest = vec![vec![2, 1], vec![0, 2], vec![0, 1]];
         let times = partners(&three);
         assert!(times[2].abs_diff(13_333) < 250 && times[1].abs_diff(6_667) < 250, "{times:?}");
 
-        let mut many = sample(9);
+        let mut many = Sample::numbered(9);
         let even = partners(&many);
         assert!(even[1..].iter().all(|count| count.abs_diff(2_500) < 200), "{even:?}");
         many.nearest = vec![(1..9).collect(); 9];

@@ -147,20 +147,20 @@ fn item(round: usize, class: usize, number: usize) -> u64 {
 }
 
 /// The requests for each class's `missing` texts, `augment.texts_per_request` in each, made by
-/// `request` from (class, id, random stream). Classes take turns, so that the first rows of a run
+/// `request` from ((class, number within the class), id, random stream). Classes take turns, so that the first rows of a run
 /// contain all of them.
 fn requests_by_class(
     context: &PromptContext<'_>,
     stage: &str,
     round: usize,
     missing: &[usize],
-    mut request: impl FnMut(usize, String, &mut Rng) -> Result<PromptRequest, PromptError>,
+    mut request: impl FnMut((usize, usize), String, &mut Rng) -> Result<PromptRequest, PromptError>,
 ) -> Result<Vec<PromptRequest>, PromptError> {
     let mut requests = Vec::new();
     for (class, &wanted) in missing.iter().enumerate() {
         for number in 0..wanted.div_ceil(context.settings.texts_per_request) {
             let mut rng = Rng::for_item(context.seed, stage, item(round, class, number));
-            let request = request(class, format!("{round}.{class}.{number}"), &mut rng)?;
+            let request = request((class, number), format!("{round}.{class}.{number}"), &mut rng)?;
             requests.push((number, class, request));
         }
     }

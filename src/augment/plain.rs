@@ -20,7 +20,7 @@ impl Method for Plain {
         round: usize,
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
-        requests_by_class(context, "plain", round, missing, |class, id, rng| {
+        requests_by_class(context, "plain", round, missing, |(class, _), id, rng| {
             request(context, class, id, rng)
         })
     }

@@ -52,6 +52,12 @@ impl Sample {
         Self { task, seeds, prompts, settings, nearest: Vec::new() }
     }
 
+    /// A task with so many classes, "class 0" and so on, and no seeds.
+    pub(crate) fn numbered(classes: usize) -> Self {
+        let names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
+        Self::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), Vec::new())
+    }
+
     pub(crate) fn context(&self) -> PromptContext<'_> {
         let Self { task, seeds, prompts, settings, nearest } = self;
         PromptContext { task, seeds, prompts, settings, nearest, seed: 1 }

@@ -53,14 +53,9 @@ mod tests {
     use super::*;
     use crate::augment::sample::Sample;
 
-    fn sample(classes: usize) -> Sample {
-        let names: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
-        Sample::new(&names.iter().map(String::as_str).collect::<Vec<_>>(), Vec::new())
-    }
-
     #[test]
     fn the_class_itself_is_always_shown_exactly_once() {
-        let mut many = sample(9);
+        let mut many = Sample::numbered(9);
         for nearest in [Vec::new(), vec![(0..9).filter(|class| *class != 3).collect(); 9]] {
             many.nearest = nearest;
             for item in 0..200 {
@@ -73,7 +68,7 @@ mod tests {
                 assert_eq!(unique.len(), 4);
             }
         }
-        let mut two = sample(2);
+        let mut two = Sample::numbered(2);
         for nearest in [Vec::new(), vec![vec![1], vec![0]]] {
             two.nearest = nearest;
             let shown = draw_shown(&two.context(), 0, &mut Rng::for_item(1, "test", 0));

@@ -12,7 +12,7 @@ use crate::{
     pipeline::{
         self, Answers, ClassShares, Context, Generation, PipelineError, Scoring, Watch,
         asked_classes,
-        fuse::{fuse, judged_examples, unused_warning, uses_texts},
+        fuse::{fuse, judged_examples, unused, unused_warning},
     },
     run::RunFolder,
     task::{LabelledText, Task},
@@ -80,7 +80,7 @@ impl Compare<'_> {
         embedder: &dyn Embedder,
         watch: Watch<'_>,
     ) -> Result<Texts, PipelineError> {
-        let subset = &self.subsets[&(k, seed)].clone();
+        let subset = &self.subsets[&(k, seed)];
         let (settings, prompts) = (source.settings, self.prompts);
         // Recorded texts are the same ones for every seed.
         let asked = if teacher.scores_any_text() { seed } else { 0 };
@@ -143,15 +143,14 @@ impl Compare<'_> {
             keys.extend(labelled.keys);
         }
         let gain = fusion.and_then(|fusion| fusion.gain);
-        let used = uses_texts(self.task, settings, subset, gain);
-        let unused = gain.filter(|_| !used).map(|gain| {
-            format!("k = {k}, seed {seed}, {}: {}", source.name(), unused_warning(gain))
-        });
+        let unused = unused(gain, self.task, settings, subset);
         let folder = format!("texts/teacher{}", self.teachers.len());
         let last = source.name();
         self.run.write_rows(&format!("{folder}/{last}.k{k}.seed{seed}.jsonl"), &labelled.kept)?;
-        self.warnings.extend(unused);
-        Ok(Texts { generated, labelled, raw, used, gold, keys })
+        self.warnings.extend(unused.map(|gain| {
+            format!("k = {k}, seed {seed}, {}: {}", source.name(), unused_warning(gain))
+        }));
+        Ok(Texts { generated, labelled, raw, used: unused.is_none(), gold, keys })
     }
 }
 

@@ -20,10 +20,10 @@ pub(crate) struct StudentSettings {
     pub gold: Gold,
     /// Whether the student is trained on the generated texts.
     pub texts: UseTexts,
-    /// The weight of a generated text, where a labelled example and a text that a person edited
-    /// have 1. Generated texts are many and differ from real ones: with a weak teacher, a tenth
-    /// gained 5 to 9 points over equal weights; with a strong one it changed nothing
-    /// (docs/recipe.md).
+    /// The weight of a generated text. Labelled examples, and texts that people edited or imported
+    /// with a label, have 1. Generated texts are many and differ from real ones: with a weak
+    /// teacher, a tenth gained 7 to 10 points over equal weights; with a strong one it changed
+    /// little (docs/recipe.md).
     pub text_weight: f64,
     /// Weighs each relabelled text by the confidence in its label as well.
     pub confidence_weights: bool,
@@ -52,7 +52,8 @@ pub(crate) enum Gold {
 pub(crate) enum UseTexts {
     /// Only if they help: labelled examples that are left out must be predicted at least as well
     /// with the texts as from the other examples alone. Needs `relabel.labels = "fused"`, and two
-    /// examples of a class; without them, as `always`. Texts that people edited are always used.
+    /// examples of a class; without them, as `always`. Texts that people edited or imported with a label
+    /// are always used.
     #[default]
     Auto,
     /// Always.

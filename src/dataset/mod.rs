@@ -65,8 +65,9 @@ pub struct Opinions {
 }
 
 impl AugmentedText {
-    /// Whether a person edited the text, or gave its label.
-    pub(crate) fn is_persons(&self) -> bool {
+    /// Whether text or label are not the teacher's: a person edited them, or the text was imported
+    /// with its label.
+    pub(crate) fn is_given(&self) -> bool {
         self.by.is_some() || self.given.is_some()
     }
 

@@ -15,7 +15,6 @@ use crate::{
     counted::agree,
     dataset::{RelabelledText, TrainedStudent, Variant},
     embed::Embedder,
-    relabel::fusion::Gain,
     report::{
         self, Report, TextLength,
         build::{Findings, ReportBuilder, VariantPredictions, classes, sections},
@@ -96,8 +95,8 @@ impl Pipeline<'_> {
         let (labelled, trained) = (run.ledger.counts("relabel"), run.ledger.counts("train"));
         report.warnings.extend(labelled.get(relabel::CUT).and_then(|count| cut_texts(*count)));
         report.warnings.extend(cut);
-        let gain = Gain::of_counts(|name| labelled.get(name).copied());
-        let unused = gain.filter(|_| !fuse::uses_texts(task, settings, &task.seeds, gain));
+        let gold = gold::seeds(task, settings);
+        let unused = fuse::unused(fuse::recorded_gain(run), task, settings, &gold);
         report.warnings.extend(unused.map(fuse::unused_warning));
         let unused = trained.get(train::UNUSED_SEEDS);
         report.warnings.extend(unused.and_then(|count| gold::unused_warning(*count)));

@@ -72,9 +72,9 @@ impl ExampleBuilder<'_> {
         Ok(examples)
     }
 
-    /// A person's word counts like a labelled example.
+    /// What is not the teacher's counts like a labelled example.
     fn weight(&self, row: &RelabelledText) -> f32 {
-        if row.augmented.is_persons() { 1.0 } else { self.student.text_weight as f32 }
+        if row.augmented.is_given() { 1.0 } else { self.student.text_weight as f32 }
     }
 
     fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {

@@ -2,7 +2,7 @@
 //! `relabel` and for comparisons.
 
 use super::{
-    Context, Event, PipelineError, Watch,
+    Context, Event, PipelineError, Watch, asked_classes,
     teacher_check::{JudgedExamples, TeacherTest},
 };
 use crate::{
@@ -85,7 +85,7 @@ pub(crate) fn fuse(
     }
     let class = |name: &str| task.class_index(name).unwrap_or_default();
     let texts: Vec<String> = open.iter().map(|&row| rows[row].text.clone()).collect();
-    let asked: Vec<usize> = open.iter().map(|&row| class(&rows[row].major)).collect();
+    let asked = asked_classes(task, open.iter().map(|&row| &*rows[row]));
     let partners: Vec<Option<usize>> =
         open.iter().map(|&row| rows[row].minor.as_deref().map(class)).collect();
     let judged: Vec<Vec<(usize, f32)>> =
@@ -113,18 +113,25 @@ pub(crate) fn fuse(
     Ok(Some(Fusion { reliability, gain }))
 }
 
-/// Whether a student is trained on generated texts: they help, or nothing tells, or a class of
-/// `task` has no example among `seeds` and could not be learnt otherwise.
-pub(crate) fn uses_texts(
+/// What the stage `relabel` found the texts of `run` to be worth.
+pub(crate) fn recorded_gain(run: &RunFolder) -> Option<Gain> {
+    let counts = run.ledger.counts("relabel");
+    Gain::of_counts(|name| counts.get(name).copied())
+}
+
+/// The `gain` of texts on which no student is trained, because they do not help. `None` if they are
+/// used: they help, or nothing tells, or a class of `task` has no example among `seeds` and could
+/// not be learnt otherwise.
+pub(crate) fn unused(
+    gain: Option<Gain>,
     task: &Task,
     settings: &Settings,
     seeds: &[LabelledText],
-    gain: Option<Gain>,
-) -> bool {
+) -> Option<Gain> {
     let has_example = |class| seeds.iter().any(|seed| seed.label == class);
-    settings.student.texts == UseTexts::Always
-        || gain.is_none_or(|gain| gain.helps(task.classes.len()))
-        || !(0..task.classes.len()).all(has_example)
+    let classes = task.classes.len();
+    let may_drop = settings.student.texts == UseTexts::Auto && (0..classes).all(has_example);
+    gain.filter(|gain| may_drop && !gain.helps(classes))
 }
 
 /// What a reader should know if the texts are not used.

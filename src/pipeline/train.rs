@@ -25,7 +25,6 @@ use crate::{
     counted::{agree, counted},
     dataset::{RelabelledText, TestPredictions, TrainedStudent, Variant},
     interrupt, memory,
-    relabel::fusion::Gain,
     run::{RunError, RunFolder, key, ledger::Entry, names},
     student::{
         self, BaseModel, Choice, Classifier, Corpus, Example, Parallelism, Precision, Snapshots,
@@ -72,11 +71,9 @@ impl Pipeline<'_> {
         if let Some(message) = gold::unused_warning(unused) {
             watch(Event::Warning { message, hint: Some(gold::UNUSED_HINT.to_owned()) });
         }
-        let labelled = run.ledger.counts("relabel");
-        let gain = Gain::of_counts(|name| labelled.get(name).copied());
         let mut used = rows.clone();
-        if let Some(gain) = gain.filter(|_| !fuse::uses_texts(task, settings, &seeds, gain)) {
-            used.retain(|row| row.augmented.is_persons());
+        if let Some(gain) = fuse::unused(fuse::recorded_gain(run), task, settings, &seeds) {
+            used.retain(|row| row.augmented.is_given());
             let hint = Some(fuse::UNUSED_HINT.to_owned());
             watch(Event::Warning { message: fuse::unused_warning(gain), hint });
         }
@@ -126,8 +123,8 @@ impl Pipeline<'_> {
     }
 }
 
-/// One job for each of `variants` and seed; `training` is that of a fine-tuned student and that of
-/// a frozen encoder. Without a test set nothing is compared: only the student that is kept is
+/// One job for each of `variants` and seed, with the settings `tuned` for a student that is
+/// fine-tuned and `frozen` for a head over the encoder as it is. Without a test set nothing is compared: only the student that is kept is
 /// trained.
 fn jobs<'a>(
     run: &RunFolder,

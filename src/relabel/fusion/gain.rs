@@ -34,8 +34,12 @@ pub(crate) struct Gain {
 }
 
 /// The names of the counts in the ledger.
-const COUNTS: [&str; 4] =
-    ["examples_left_out", "right_from_examples", "right_with_asked_labels", "right_with_labels"];
+const COUNTS: [&str; 4] = [
+    "examples_left_out",
+    "right_from_examples",
+    "right_with_asked_labels",
+    "right_with_fused_labels",
+];
 
 impl Gain {
     /// Whether the texts are worth training on, in a task of so many `classes`. From a dozen

@@ -147,8 +147,8 @@ fn item(round: usize, class: usize, number: usize) -> u64 {
 }
 
 /// The requests for each class's `missing` texts, `augment.texts_per_request` in each, made by
-/// `request` from ((class, number within the class), id, random stream). Classes take turns, so that the first rows of a run
-/// contain all of them.
+/// `request` from ((class, number within the class), id, random stream). Classes take turns, so
+/// that the first rows of a run contain all of them.
 fn requests_by_class(
     context: &PromptContext<'_>,
     stage: &str,

@@ -52,8 +52,8 @@ pub(crate) enum Gold {
 pub(crate) enum UseTexts {
     /// Only if they help: labelled examples that are left out must be predicted at least as well
     /// with the texts as from the other examples alone. Needs `relabel.labels = "fused"`, and two
-    /// examples of a class; without them, as `always`. Texts that people edited or imported with a label
-    /// are always used.
+    /// examples of a class; without them, as `always`. Texts that people edited or imported with a
+    /// label are always used.
     #[default]
     Auto,
     /// Always.

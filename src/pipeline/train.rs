@@ -124,8 +124,8 @@ impl Pipeline<'_> {
 }
 
 /// One job for each of `variants` and seed, with the settings `tuned` for a student that is
-/// fine-tuned and `frozen` for a head over the encoder as it is. Without a test set nothing is compared: only the student that is kept is
-/// trained.
+/// fine-tuned and `frozen` for a head over the encoder as it is. Without a test set nothing is
+/// compared: only the student that is kept is trained.
 fn jobs<'a>(
     run: &RunFolder,
     task: &Task,

@@ -267,9 +267,11 @@ const STAGES: &str = "set -e; $P generate task --out mount/run $TINY >&2; $P rel
 fn a_disk_that_is_full_when_the_student_is_saved_loses_nothing() {
     let dir = TestDir::new();
     dir.task("");
+    // Enough epochs that training is far from its end when the disk has been filled.
     let script = format!(
         "mount -t tmpfs -o size=512m none mount && {STAGES} {FILLED} \
-        filled_when 'test -s first.txt' train mount/run; \
+        filled_when 'test -s first.txt' \
+            train mount/run --set student.texts=always --set student.epochs=500; \
         ls -a mount/run mount/run/student >left.txt 2>&1; \
         mount -o remount,size=512m mount && $P train mount/run && test -s mount/run/student/model.safetensors"
     );

@@ -122,7 +122,7 @@ impl Compare<'_> {
                     let alone = answers.answers.clone();
                     let mut rows: Vec<&mut AugmentedText> = texts.iter_mut().collect();
                     let answers = &mut answers.answers;
-                    fusion = fuse(&context, embedder, &judged, &mut rows, answers)?;
+                    fusion = fuse(&context, subset, embedder, &judged, &mut rows, answers)?;
                     raw = fusion
                         .as_ref()
                         .map(|_| filtered(pipeline::relabelled(self.task, texts.clone(), alone)));

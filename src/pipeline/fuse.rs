@@ -66,19 +66,21 @@ impl Fusion {
 }
 
 /// Replaces the teacher's `answers` about `rows` by the fused ones, and notes in each row what it
-/// was fused from. Does nothing, and returns `None`, if the settings leave the labels to the
+/// was fused from. `examples` are all that students are trained on, also those that no prompt
+/// shows. Does nothing, and returns `None`, if the settings leave the labels to the
 /// teacher or there is nothing to fuse.
 ///
 /// # Errors
 /// The embedder fails.
 pub(crate) fn fuse(
     context: &Context<'_>,
+    examples: &[LabelledText],
     embedder: &dyn Embedder,
     judged_examples: &JudgedExamples,
     rows: &mut [&mut AugmentedText],
     answers: &mut [Option<Answer>],
 ) -> Result<Option<Fusion>, PipelineError> {
-    let Context { task, seeds, settings, seed, .. } = *context;
+    let Context { task, settings, seed, .. } = *context;
     let open: Vec<usize> = (0..rows.len()).filter(|&row| answers[row].is_some()).collect();
     if settings.relabel.labels != Labels::Fused || open.is_empty() {
         return Ok(None);
@@ -90,19 +92,19 @@ pub(crate) fn fuse(
         open.iter().map(|&row| rows[row].minor.as_deref().map(class)).collect();
     let judged: Vec<Vec<(usize, f32)>> =
         open.iter().filter_map(|&row| Some(opinion(answers[row].as_ref()?))).collect();
-    let (examples, labels) = examples(task, seeds);
+    let (anchors, labels) = anchors(task, examples);
     let evidence = fusion::Evidence {
         classes: task.classes.len(),
         features: &Features::new(&embedder.embed(&texts)?),
         asked: &asked,
         partners: &partners,
         judged: &judged,
-        examples: (&Features::new(&embedder.embed(&examples)?), &labels),
+        examples: (&Features::new(&embedder.embed(&anchors)?), &labels),
         judged_examples,
         seed,
     };
     let fused = fusion::fuse(&evidence);
-    let gain = fused.gain(&evidence, seeds.len(), settings.student.text_weight);
+    let gain = fused.gain(&evidence, examples.len(), settings.student.text_weight);
     let name = |class: usize| task.classes[class].name.clone();
     let Fused { posteriors, reliability, probed, .. } = fused;
     for ((row, posterior), probe) in open.into_iter().zip(posteriors).zip(probed) {
@@ -160,10 +162,10 @@ fn decided(posterior: &[f32]) -> Answer {
     Answer { class: largest(posterior), probabilities }
 }
 
-/// The labelled examples; for a class without one, its name and description.
-fn examples(task: &Task, seeds: &[LabelledText]) -> (Vec<String>, Vec<usize>) {
+/// Texts whose class is known: the `examples`; for a class without one, its name and description.
+fn anchors(task: &Task, examples: &[LabelledText]) -> (Vec<String>, Vec<usize>) {
     let (mut texts, mut labels): (Vec<String>, Vec<usize>) =
-        seeds.iter().map(|seed| (seed.text.clone(), seed.label)).unzip();
+        examples.iter().map(|example| (example.text.clone(), example.label)).unzip();
     for (label, class) in task.classes.iter().enumerate() {
         if !labels.contains(&label) {
             for words in class_words(class) {

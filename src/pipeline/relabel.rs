@@ -49,10 +49,10 @@ impl Pipeline<'_> {
         let (mut answers, mut cut) = (answers.answers, answers.cut.len());
         let mut open: Vec<&mut AugmentedText> =
             rows.iter_mut().filter(|row| row.given.is_none()).collect();
-        let fusion = fuse::fuse(&context, embedder, &judged, &mut open, &mut answers)?;
+        let gold = gold::seeds(context.task, context.settings);
+        let fusion = fuse::fuse(&context, &gold, embedder, &judged, &mut open, &mut answers)?;
         let mut files = vec![names::RELABELLED];
         if context.settings.relabel.gold {
-            let gold = gold::seeds(context.task, context.settings);
             let labelled = gold::relabelled(run, &scoring, &gold, teacher, embedder, &mut *watch)?;
             gold::write(run, context.task, &gold, &labelled.seeds)?;
             cut += labelled.cut;

@@ -82,19 +82,22 @@ fn long_mails_and_an_endless_one_are_read_as_far_as_they_can_be() {
 }
 
 #[test]
-fn every_labelled_row_is_trained_on_whatever_shots_says() {
+fn every_labelled_row_is_trained_on_and_weighs_labels_whatever_shots_says() {
     let dir = TestDir::new();
     let task = task(&dir, [1, 12], 6, &[5, 5]);
     let rows_of = |out: &str, more: &[&str]| {
         dir.ok(&[&["run", &task, "--out", out], &TINY[..], more].concat());
         let ledger = rows(&dir.path(&format!("{out}/ledger.jsonl")));
         let seeds = ledger.iter().find(|row| row["kind"] == "student" && row["row"] == "seeds");
-        seeds.unwrap()["train_rows"].as_u64().unwrap()
+        let relabel = ledger.iter().find(|row| row["stage"] == "relabel" && row["kind"] == "stage");
+        let left_out = &relabel.unwrap()["counts"]["examples_left_out"];
+        [&seeds.unwrap()["train_rows"], left_out].map(|count| count.as_u64().unwrap())
     };
-    assert_eq!(rows_of("all", &[]), 13);
+    // The only example of its class cannot be predicted from others.
+    assert_eq!(rows_of("all", &[]), [13, 12]);
     // Up to 8 of each class are shown.
     let shots = ["--set", "student.gold=shots"];
-    assert_eq!(rows_of("shown", &shots), 9);
+    assert_eq!(rows_of("shown", &shots), [9, 8]);
     let unused = |out: &str| json(&dir.path(out))["warnings"].to_string();
     let warning = "4 labelled seeds are not trained on";
     assert!(unused("shown/report.json").contains(warning), "{}", unused("shown/report.json"));

@@ -33,7 +33,7 @@ pub(crate) use {
     self::relabel::{Calibration, Labels},
     augment::{AugmentSettings, Partners},
     filter::FilterSettings,
-    paper::paper_overrides,
+    paper::{paper_overrides, paper_row_overrides},
     relabel::RelabelSettings,
     student::{Gold, StudentSettings, UseTexts},
 };

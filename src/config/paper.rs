@@ -80,11 +80,23 @@ const SIZES: [&str; 14] = [
 /// The overrides (`table.key=value`, as [`Settings::resolve`](super::Settings::resolve) takes them)
 /// that restore the published behaviour for a task with the tables `task` in its `task.toml`.
 pub(crate) fn paper_overrides(task: &Table) -> Vec<String> {
-    let is_set = |given: &str| {
+    METHOD.into_iter().map(str::to_owned).chain(sizes(task)).collect()
+}
+
+/// The `overrides` of a command, between those that restore the published sizes and those that
+/// restore the published method: for a row of a comparison, whose method is fixed whatever the
+/// other rows try.
+pub(crate) fn paper_row_overrides(task: &Table, overrides: &[String]) -> Vec<String> {
+    let method = METHOD.into_iter().map(str::to_owned);
+    sizes(task).chain(overrides.iter().cloned()).chain(method).collect()
+}
+
+/// Of [`SIZES`], those that `task` does not set.
+fn sizes(task: &Table) -> impl Iterator<Item = String> {
+    let is_set = move |given: &str| {
         let key = given.split_once('=').map_or(given, |(key, _)| key);
         key.split_once('.')
             .is_some_and(|(table, key)| task.get(table).and_then(|table| table.get(key)).is_some())
     };
-    let sizes = SIZES.into_iter().filter(|given| !is_set(given));
-    METHOD.into_iter().chain(sizes).map(str::to_owned).collect()
+    SIZES.into_iter().filter(move |given| !is_set(given)).map(str::to_owned)
 }

@@ -130,6 +130,12 @@ fn the_published_behaviour_lies_between_the_task_and_the_flags() {
     assert_eq!((sampling.min_p, training.learning_rate), (0.1, 5e-4));
     assert_eq!((training.stages, training.min_steps), (crate::student::train::Stages::Mixed, 0));
 
+    // The row of a comparison keeps its method, whatever the other rows try.
+    let tried = ["augment.mix=0.0", "augment.per_class=7"].map(str::to_owned);
+    let row = paper_row_overrides(&task, &tried);
+    let row = Settings::resolve(&task, Path::new("."), &row).unwrap().augment;
+    assert_eq!((row.mix, row.per_class, row.unique_per_text), (1.0, 7, 10));
+
     // with() on the settings of a run gives the same.
     let later = Settings::resolve(&task, Path::new("."), &[]).unwrap().with(&overrides).unwrap();
     assert_eq!(later, settings);

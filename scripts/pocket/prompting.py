@@ -28,7 +28,9 @@ CHAT_TEMPLATE = (
 _jinja = jinja2.Environment(
     loader=jinja2.FileSystemLoader(ROOT / "prompts"), trim_blocks=False, lstrip_blocks=False, keep_trailing_newline=False
 )
-_classes, _mixup, _plain, _relabel = (_jinja.get_template(f"{n}.j2") for n in ("classes", "mixup", "plain", "relabel"))
+_classes, _mixup, _plain, _relabel = (
+    _jinja.get_template(f"{n}.j2") for n in ("classes", "paper_mixup", "paper_plain", "paper_relabel")
+)
 _continuation, _labelled, _gpt3mix, _gpt3mix_label = (
     _jinja.get_template(f"{n}.j2") for n in ("continuation", "labelled", "gpt3mix", "gpt3mix_label")
 )

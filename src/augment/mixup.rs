@@ -88,7 +88,7 @@ impl Mix {
         };
         Ok(PromptRequest {
             id,
-            prompt: prompts.mixup(task, &classes, pair, percents, count)?,
+            prompt: prompts.mixup(settings.prompts, task, &classes, pair, percents, count)?,
             shown: shown.clone(),
             major: *major,
             mix: Some((*minor, *percent)),

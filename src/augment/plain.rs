@@ -40,7 +40,7 @@ pub(super) fn request(
     let count = settings.texts_per_request;
     Ok(PromptRequest {
         id,
-        prompt: prompts.plain(task, &classes, place, count)?,
+        prompt: prompts.plain(settings.prompts, task, &classes, place, count)?,
         shown,
         major: class,
         mix: None,

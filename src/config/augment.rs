@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     auto::Auto,
+    prompt::PromptForm,
     task::LabelledText,
     teacher::{Sampling, grammar::ListGrammar},
 };
@@ -27,6 +28,8 @@ pub(crate) struct AugmentSettings {
     pub mix: f64,
     /// Which classes are shown beside the class that the texts are for, and mixed into it.
     pub partners: Partners,
+    /// Which of the built-in prompts ask for texts. A task may bring its own.
+    pub prompts: PromptForm,
     /// The mixing ratio α is drawn as 0.5 + 0.5·Beta(a, b) and rounded to a multiple of 0.05. These
     /// are a and b (paper: 5 and 2).
     pub beta: (f64, f64),
@@ -85,6 +88,7 @@ impl Default for AugmentSettings {
             classes_shown: 4,
             mix: 0.5,
             partners: Partners::default(),
+            prompts: PromptForm::default(),
             beta: (5.0, 2.0),
             tries: 3,
             max_tokens: Auto::Auto,

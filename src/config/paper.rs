@@ -22,18 +22,20 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 33] = [
+const METHOD: [&str; 35] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
     "augment.classes_shown=4",
     "augment.mix=1.0",
     "augment.partners=\"even\"",
+    "augment.prompts=\"paper\"",
     "augment.beta=[5.0, 2.0]",
     "augment.constrained=false",
     "augment.unique_per_text=10",
     "augment.truncated_percent=true",
     "relabel.labels=\"teacher\"",
+    "relabel.prompts=\"paper\"",
     "relabel.candidates=5",
     "relabel.all_up_to=0",
     "relabel.scoring=\"sequence\"",

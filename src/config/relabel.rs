@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, check::at_least};
-use crate::teacher::LabelScoring;
+use crate::{prompt::PromptForm, teacher::LabelScoring};
 
 /// How the teacher labels the new texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,6 +11,8 @@ use crate::teacher::LabelScoring;
 pub(crate) struct RelabelSettings {
     /// Whose labels the students are trained on.
     pub labels: Labels,
+    /// Which of the built-in prompts asks for a label. A task may bring its own.
+    pub prompts: PromptForm,
     /// Number of candidate classes for each text, the nearest ones by embedding, if the task has
     /// more than `all_up_to` classes (paper: 5).
     pub candidates: usize,
@@ -73,6 +75,7 @@ impl Default for RelabelSettings {
     fn default() -> Self {
         Self {
             labels: Labels::default(),
+            prompts: PromptForm::default(),
             candidates: 5,
             all_up_to: 8,
             scoring: LabelScoring::default(),

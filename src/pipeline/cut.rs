@@ -104,6 +104,6 @@ mod tests {
         assert_eq!(questions[1].text, before[1].text, "its own text is what the answer is for");
         let tokens = teacher.measure(&[questions[1].prompt.clone()]).unwrap()[0].tokens;
         assert!(tokens + 32 <= 1000 && tokens > 700, "{tokens}");
-        assert!(questions[1].prompt.ends_with(" …"));
+        assert!(questions[1].prompt.ends_with(" …\nClass:"));
     }
 }

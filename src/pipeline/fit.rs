@@ -35,8 +35,8 @@ pub(crate) fn for_requests(
             let of_class = seeds.iter().filter(|seed| seed.label == class);
             of_class.map(|seed| one_line(&seed.text)).collect()
         });
-        let prompts = context.prompts;
-        Ok(prompts.mixup(context.task, &classes, (0, 1), (85, 15), augment.texts_per_request)?)
+        let (form, count) = (augment.prompts, augment.texts_per_request);
+        Ok(context.prompts.mixup(form, context.task, &classes, (0, 1), (85, 15), count)?)
     };
     reduce(context, teacher, ("requests", "for texts", reply), &prompt, watch)
 }
@@ -72,7 +72,7 @@ fn longest_classes(
     let mut texts = vec![Vec::new(); context.task.classes.len()];
     seeds.iter().for_each(|seed| texts[seed.label].push(one_line(&seed.text)));
     let block = |(class, texts): (&Class, &Vec<String>)| {
-        format!("{}: {}\n{}", class.shown(), class.description, texts.join("\n- "))
+        format!("{}: {}\n{}", class.shown(), class.explanation(), texts.join("\n- "))
     };
     let blocks: Vec<String> = context.task.classes.iter().zip(&texts).map(block).collect();
     let measured = teacher.measure(&blocks)?;

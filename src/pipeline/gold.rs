@@ -161,11 +161,11 @@ mod tests {
         let embedder = FakeEmbedder(vec![("a", 0.0), ("b", 90.0), ("neither", 80.0)]);
         let mut teacher = ScriptedTeacher::new(|request| {
             assert_eq!((request.sampling.temperature, request.cue.as_str()), (0.0, ""));
-            let answer = match request.prompt.lines().last() {
-                Some("one") => "A.",
-                Some("two") => "neither",
-                Some("x") => "b",
-                Some("y") => "b",
+            let answer = match request.prompt.lines().rev().nth(1) {
+                Some("Ticket: one") => "A.",
+                Some("Ticket: two") => "neither",
+                Some("Ticket: x") => "b",
+                Some("Ticket: y") => "b",
                 other => panic!("{other:?}"),
             };
             answer.to_owned()

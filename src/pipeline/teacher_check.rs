@@ -303,7 +303,7 @@ mod tests {
                 let asked = question.prompt.matches(&question.text).count();
                 assert_eq!(asked, 1, "once, at the end: {}", question.prompt);
                 // Every class shows as many examples as the others.
-                let examples = question.prompt.matches("\n- ").count();
+                let examples = question.prompt.matches("\nClass: ").count();
                 assert!(examples % 2 == 0 && examples + 2 >= 2 * shots, "{}", question.prompt);
             }
         }

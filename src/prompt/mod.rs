@@ -21,18 +21,22 @@ use std::{
 };
 
 use minijinja::{Environment, UndefinedBehavior, context, machinery::WhitespaceConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{fs::read_regular, hint::Hint, task::Task, template::Template};
 
-const BUILT_IN: [(&str, &str); 8] = [
+const BUILT_IN: [(&str, &str); 12] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
     ("continuation.j2", include_str!("../../prompts/continuation.j2")),
     ("gpt3mix.j2", include_str!("../../prompts/gpt3mix.j2")),
     ("gpt3mix_label.j2", include_str!("../../prompts/gpt3mix_label.j2")),
     ("labelled.j2", include_str!("../../prompts/labelled.j2")),
     ("mixup.j2", include_str!("../../prompts/mixup.j2")),
+    ("outline.j2", include_str!("../../prompts/outline.j2")),
+    ("paper_mixup.j2", include_str!("../../prompts/paper_mixup.j2")),
+    ("paper_plain.j2", include_str!("../../prompts/paper_plain.j2")),
+    ("paper_relabel.j2", include_str!("../../prompts/paper_relabel.j2")),
     ("plain.j2", include_str!("../../prompts/plain.j2")),
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
 ];
@@ -61,6 +65,29 @@ impl Hint for PromptError {
             Self::Render { name, .. } => {
                 Some(format!("prompts/{name} of the project shows which variables it has").into())
             }
+        }
+    }
+}
+
+/// Where prompts show examples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PromptForm {
+    /// After the list of classes, last before what is asked, which small models heed most
+    /// (`mixup.j2`, `plain.j2`, `relabel.j2`). Prompts for texts show those of the classes that the
+    /// texts are for, the question for a label each with its class (docs/recipe.md).
+    #[default]
+    ExamplesLast,
+    /// Under each class, as in the paper (`paper_mixup.j2`, `paper_plain.j2`, `paper_relabel.j2`).
+    Paper,
+}
+
+impl PromptForm {
+    /// The name of the template of this form.
+    fn choose(self, examples_last: &'static str, paper: &'static str) -> &'static str {
+        match self {
+            Self::ExamplesLast => examples_last,
+            Self::Paper => paper,
         }
     }
 }
@@ -148,6 +175,7 @@ impl Prompts {
     /// given percentages.
     pub(crate) fn mixup(
         &self,
+        form: PromptForm,
         task: &Task,
         shown: &[ShownClass],
         (major, minor): (usize, usize),
@@ -155,7 +183,7 @@ impl Prompts {
         count: usize,
     ) -> Result<String, PromptError> {
         self.render(
-            "mixup.j2",
+            form.choose("mixup.j2", "paper_mixup.j2"),
             context! {
                 task => context! { item => task.item, items => task.items },
                 classes => shown,
@@ -171,13 +199,14 @@ impl Prompts {
     /// Asks for `count` texts of the class `major`, an index into `shown`.
     pub(crate) fn plain(
         &self,
+        form: PromptForm,
         task: &Task,
         shown: &[ShownClass],
         major: usize,
         count: usize,
     ) -> Result<String, PromptError> {
         self.render(
-            "plain.j2",
+            form.choose("plain.j2", "paper_plain.j2"),
             context! {
                 task => context! { item => task.item, items => task.items },
                 classes => shown,
@@ -245,12 +274,13 @@ impl Prompts {
     /// Asks which of the `shown` classes `text` belongs to.
     pub(crate) fn relabel(
         &self,
+        form: PromptForm,
         task: &Task,
         shown: &[ShownClass],
         text: &str,
     ) -> Result<String, PromptError> {
         self.render(
-            "relabel.j2",
+            form.choose("relabel.j2", "paper_relabel.j2"),
             context! {
                 task => context! { item => task.item, items => task.items },
                 classes => shown,
@@ -369,7 +399,7 @@ pub(crate) fn shown_classes(
         .map(|(position, &index)| ShownClass {
             number: position + 1,
             name: task.classes[index].shown(),
-            description: task.classes[index].description.clone(),
+            description: task.classes[index].explanation().to_owned(),
             examples: examples(index),
         })
         .collect()
@@ -405,6 +435,18 @@ mod tests {
             rendered("{{ text }}: {{ 1 < 2 and 'x' in ['x'] }}").unwrap(),
             "a private text: True"
         );
+    }
+
+    #[test]
+    fn a_description_that_repeats_the_name_is_not_shown() {
+        let mut task = crate::augment::sample::Sample::new(&["card_arrival"], Vec::new()).task;
+        let mut shown = |description: &str| {
+            task.classes[0].description = description.to_owned();
+            shown_classes(&task, &[0], |_| Vec::new()).remove(0).description
+        };
+        assert_eq!(shown("Card arrival."), "");
+        assert_eq!(shown("card_arrival"), "");
+        assert_eq!(shown("card arrival by post"), "card arrival by post");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     config::RelabelSettings,
     embed::{EmbedError, Embedder},
     hint::Hint,
-    prompt::{PromptError, Prompts, Question, ShownClass, one_line, shown_classes},
+    prompt::{PromptError, PromptForm, Prompts, Question, ShownClass, one_line, shown_classes},
     task::{LabelledText, Task},
 };
 
@@ -46,6 +46,7 @@ impl Answer {
 pub(crate) struct QuestionBuilder<'a> {
     task: &'a Task,
     prompts: &'a Prompts,
+    form: PromptForm,
     seeds: &'a [LabelledText],
     candidates: usize,
 }
@@ -59,7 +60,7 @@ impl<'a> QuestionBuilder<'a> {
     ) -> Self {
         let all = task.classes.len();
         let candidates = if all <= settings.all_up_to { all } else { settings.candidates.min(all) };
-        Self { task, prompts, seeds, candidates }
+        Self { task, prompts, form: settings.prompts, seeds, candidates }
     }
 
     /// The number of candidates in a question.
@@ -122,7 +123,7 @@ impl<'a> QuestionBuilder<'a> {
         shown: &str,
     ) -> Result<Question, QuestionError> {
         let classes = self.shown(&question.candidates);
-        let prompt = self.prompts.relabel(self.task, &classes, &one_line(shown))?;
+        let prompt = self.prompts.relabel(self.form, self.task, &classes, &one_line(shown))?;
         Ok(Question { prompt, ..question.clone() })
     }
 
@@ -135,8 +136,8 @@ impl<'a> QuestionBuilder<'a> {
             .iter()
             .zip(candidates)
             .map(|(text, candidates)| {
-                let prompt =
-                    self.prompts.relabel(self.task, &self.shown(&candidates), &one_line(text))?;
+                let shown = self.shown(&candidates);
+                let prompt = self.prompts.relabel(self.form, self.task, &shown, &one_line(text))?;
                 Ok(Question { candidates, text: text.clone(), prompt })
             })
             .collect()

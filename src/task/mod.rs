@@ -88,6 +88,18 @@ impl Class {
         self.title.clone().unwrap_or_else(|| self.name.replace('_', " ").trim().to_owned())
     }
 
+    /// The description, or nothing if it only repeats the name, as a task made from a column of
+    /// labels often has it: a prompt would say the same twice.
+    pub(crate) fn explanation(&self) -> &str {
+        let words = |text: &str| {
+            let parts = text.split(|c: char| !c.is_alphanumeric());
+            parts.filter(|part| !part.is_empty()).map(str::to_lowercase).collect::<Vec<_>>()
+        };
+        let description = words(&self.description);
+        let repeated = [words(&self.shown()), words(&self.name)].contains(&description);
+        if repeated { "" } else { &self.description }
+    }
+
     /// What describes the class in prompts besides its name; texts that were written from another
     /// description are of another class.
     pub(crate) fn described(&self) -> Cow<'_, str> {

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 use crate::config::Settings;
 
 /// Where the structs and enums are that settings are made of.
-const SOURCES: [&str; 3] = ["src/config", "src/student", "src/teacher"];
+const SOURCES: [&str; 4] = ["src/config", "src/prompt", "src/student", "src/teacher"];
 
 const INTRO: &str = "\
 # Settings
@@ -166,6 +166,10 @@ fn only<'a, T>(name: &str, items: &'a [T]) -> &'a T {
 fn short(value: &Value) -> String {
     match value {
         Value::Float(number) if *number != 0.0 && number.abs() < 1e-3 => format!("{number:e}"),
+        // A 32-bit number with the digits that it was written with.
+        Value::Float(number) if f64::from(*number as f32) == *number => {
+            Value::Float(format!("{:?}", *number as f32).parse().unwrap()).to_string()
+        }
         other => other.to_string(),
     }
 }

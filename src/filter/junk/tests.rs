@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     augment::sample::{Sample, seed},
-    prompt::{Prompts, shown_classes},
+    prompt::{PromptForm, Prompts, shown_classes},
     task::{LabelledText, Task, demo_task},
 };
 
@@ -28,7 +28,10 @@ fn prompt(task: &Task) -> String {
     };
     let all: Vec<usize> = (0..task.classes.len()).collect();
     let classes = shown_classes(task, &all, examples);
-    Prompts::load(None).unwrap().mixup(task, &classes, (0, 1), (90, 10), 3).unwrap()
+    Prompts::load(None)
+        .unwrap()
+        .mixup(PromptForm::default(), task, &classes, (0, 1), (90, 10), 3)
+        .unwrap()
 }
 
 fn judged(text: &str, seeds: &[(&str, usize)]) -> Verdict {

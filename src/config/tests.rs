@@ -111,6 +111,18 @@ fn limits_and_their_hints() {
 }
 
 #[test]
+fn texts_are_drawn_at_a_lower_temperature_than_the_papers_unless_the_task_says_otherwise() {
+    let temperature = |toml: &str| {
+        let task: Table = toml.parse().unwrap();
+        let settings = Settings::resolve(&task, Path::new("."), &[]).unwrap();
+        settings.augment.sampling.temperature
+    };
+    assert_eq!(temperature(""), 0.7);
+    assert_eq!(temperature("[augment]\nper_class = 7"), 0.7);
+    assert_eq!(temperature("[augment]\ntemperature = 1.0"), 1.0);
+}
+
+#[test]
 fn the_published_behaviour_lies_between_the_task_and_the_flags() {
     let task: Table = "[augment]\nconstrained = true\nmin_p = 0.1\n\
          [student]\nlearning_rate = 5e-4\nstages = \"synthetic_then_gold\""

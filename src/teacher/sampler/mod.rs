@@ -22,11 +22,14 @@ use crate::{
     simd::{CHUNK, chunk_maxima, chunk_weights, copy_clean, max, sum_weights, weight},
 };
 
-/// How tokens are drawn. The defaults are the paper's: temperature 1, no cuts, no penalties.
+/// How tokens are drawn. The defaults are the paper's (no cuts, no penalties) but for the
+/// temperature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Sampling {
-    /// Divides the logits; 0 always takes the most probable token (the first one of a tie).
+    /// Divides the logits (paper: 1): lower values draw probable tokens more often, and small
+    /// models then write less nonsense, and more repeats. 0 always takes the most probable token
+    /// (the first one of a tie).
     pub temperature: f32,
     /// Keeps the k most probable tokens; 0 keeps all.
     pub top_k: usize,
@@ -47,7 +50,7 @@ pub(crate) struct Sampling {
 impl Default for Sampling {
     fn default() -> Self {
         Self {
-            temperature: 1.0,
+            temperature: 0.7,
             top_k: 0,
             top_p: 1.0,
             min_p: 0.0,

@@ -23,6 +23,11 @@ fn close(found: &[f64], wanted: &[f64]) {
     }
 }
 
+/// What leaves the model's probabilities as they are.
+fn untouched() -> Sampling {
+    Sampling { temperature: 1.0, ..Sampling::default() }
+}
+
 /// A row of `n` logits in the shape of a language model's: a few high ones, a long flat tail.
 fn peaked(n: usize) -> Vec<f32> {
     let mut rng = Rng::for_item(3, "row", 0);
@@ -31,12 +36,12 @@ fn peaked(n: usize) -> Vec<f32> {
 
 #[test]
 fn draws_follow_the_distribution() {
-    close(&shares(Sampling::default(), &[], &[]), &[0.4, 0.3, 0.2, 0.1]);
+    close(&shares(untouched(), &[], &[]), &[0.4, 0.3, 0.2, 0.1]);
 }
 
 #[test]
 fn each_cut_keeps_what_it_should() {
-    let base = Sampling::default();
+    let base = untouched();
     let cut = |sampling| shares(sampling, &[], &[]);
     close(&cut(Sampling { top_k: 2, ..base }), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
     close(&cut(Sampling { top_p: 0.6, ..base }), &[4.0 / 7.0, 3.0 / 7.0, 0.0, 0.0]);
@@ -50,9 +55,9 @@ fn each_cut_keeps_what_it_should() {
 #[test]
 fn cuts_come_before_the_temperature() {
     // At temperature 0.5 the weights are 16 : 9 : 4 : 1, and 4 is not 0.45 of 16.
-    let sampling = Sampling { min_p: 0.45, temperature: 0.5, ..Sampling::default() };
+    let sampling = Sampling { min_p: 0.45, temperature: 0.5, ..untouched() };
     close(&shares(sampling, &[], &[]), &[16.0 / 29.0, 9.0 / 29.0, 4.0 / 29.0, 0.0]);
-    let sampling = Sampling { temperature: 0.5, ..Sampling::default() };
+    let sampling = Sampling { temperature: 0.5, ..untouched() };
     close(&shares(sampling, &[], &[]), &[16.0 / 30.0, 9.0 / 30.0, 4.0 / 30.0, 1.0 / 30.0]);
 }
 
@@ -62,16 +67,16 @@ fn penalties_worked_by_hand() {
         repeat_penalty: 2.0,
         frequency_penalty: 0.5,
         presence_penalty: 0.25,
-        ..Sampling::default()
+        ..untouched()
     };
     assert_eq!(sampling.penalise(3.0, 2), 3.0 / 2.0 - 2.0 * 0.5 - 0.25);
     assert_eq!(sampling.penalise(-1.0, 1), -2.0 - 0.5 - 0.25);
 
     // Each occurrence of the first token halves its weight: 0.1, 0.3, 0.2, 0.1.
-    let halve = Sampling { frequency_penalty: 2f32.ln(), ..Sampling::default() };
+    let halve = Sampling { frequency_penalty: 2f32.ln(), ..untouched() };
     close(&shares(halve, &[], &[0, 0]), &[1.0 / 7.0, 3.0 / 7.0, 2.0 / 7.0, 1.0 / 7.0]);
     // Only the last token is recent, the first two are forgotten.
-    let halve = Sampling { presence_penalty: 2f32.ln(), penalty_window: 1, ..Sampling::default() };
+    let halve = Sampling { presence_penalty: 2f32.ln(), penalty_window: 1, ..untouched() };
     close(&shares(halve, &[], &[0, 0, 3]), &[8.0 / 19.0, 6.0 / 19.0, 4.0 / 19.0, 1.0 / 19.0]);
 }
 
@@ -95,7 +100,7 @@ fn draws_from_fifty_thousand_tokens_follow_the_distribution() {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sorted = logits.clone();
     sorted.sort_by(|a, b| b.total_cmp(a));
-    let base = Sampling::default();
+    let base = untouched();
     for (sampling, keep) in [
         (base, &(|_| true) as &dyn Fn(f32) -> bool),
         (Sampling { min_p: 0.01, ..base }, &|logit| logit >= top + 0.01f32.ln()),
@@ -139,7 +144,7 @@ fn the_nucleus_is_the_smallest_set_that_reaches_the_sum() {
             })
             .unwrap();
         let mut sampler = Sampler::default();
-        let sampling = Sampling { top_p, ..Sampling::default() };
+        let sampling = Sampling { top_p, ..untouched() };
         sampler.load(&sampling, LogitsRow { logits: &logits, banned: &[], recent: &[] });
         sampler.build_pool(&sampling);
         assert!(
@@ -154,11 +159,11 @@ fn the_nucleus_is_the_smallest_set_that_reaches_the_sum() {
 fn nan_is_never_drawn() {
     let mut logits = vec![f32::NAN; 300];
     let samplings = [
-        Sampling::default(),
-        Sampling { temperature: 0.0, ..Sampling::default() },
-        Sampling { min_p: 0.1, ..Sampling::default() },
-        Sampling { top_k: 7, ..Sampling::default() },
-        Sampling { top_p: 0.9, ..Sampling::default() },
+        untouched(),
+        Sampling { temperature: 0.0, ..untouched() },
+        Sampling { min_p: 0.1, ..untouched() },
+        Sampling { top_k: 7, ..untouched() },
+        Sampling { top_p: 0.9, ..untouched() },
     ];
     let draw = |sampling: &Sampling, logits: &[f32], banned: &[i32], seed| {
         let mut rng = Rng::for_item(seed, "test", 0);
@@ -186,7 +191,7 @@ fn nan_is_never_drawn() {
 
 #[test]
 fn temperature_zero_takes_the_first_of_equals() {
-    let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
+    let sampling = Sampling { temperature: 0.0, ..untouched() };
     let mut logits = vec![0.0; 1000];
     (logits[900], logits[700], logits[701]) = (2.0, 2.0, 2.0);
     let mut rng = Rng::for_item(1, "test", 0);
@@ -223,7 +228,7 @@ fn constrained(sampling: &Sampling, logits: &[f32], accepts: &dyn Fn(i32) -> boo
 #[test]
 fn a_refusal_leaves_the_others_as_probable_as_they_were() {
     let logits = ln(&[0.4, 0.3, 0.2, 0.1]);
-    let base = Sampling::default();
+    let base = untouched();
     let not_first = |token: i32| token != 0;
     close(&constrained(&base, &logits, &not_first), &[0.0, 3.0 / 6.0, 2.0 / 6.0, 1.0 / 6.0]);
     // Top-k keeps the first three of four, the constraint the last three.
@@ -241,13 +246,10 @@ fn the_whole_row_is_masked_when_single_tokens_are_refused() {
     // The last two of 200 tokens, 2 : 1, hidden below others of far greater weight.
     let mut logits = vec![200.0; 200];
     (logits[198], logits[199]) = (2f32.ln(), 0.0);
-    for sampling in [Sampling::default(), Sampling { min_p: 0.5, ..Sampling::default() }] {
+    for sampling in [untouched(), Sampling { min_p: 0.5, ..untouched() }] {
         let found = constrained(&sampling, &logits, &|token| token >= 198);
         close(&found[198..], &[2.0 / 3.0, 1.0 / 3.0]);
     }
     // A single refusal leaves no weight at all on the old scale.
-    close(
-        &constrained(&Sampling::default(), &logits[197..], &|token| token > 0),
-        &[0.0, 0.667, 0.333],
-    );
+    close(&constrained(&untouched(), &logits[197..], &|token| token > 0), &[0.0, 0.667, 0.333]);
 }

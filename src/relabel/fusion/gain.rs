@@ -12,8 +12,8 @@ use crate::{
     },
 };
 
-/// Parts of the examples; each is predicted from the others.
-const FOLDS: usize = 5;
+/// Most parts of the examples; each is predicted from the others.
+const MAX_FOLDS: usize = 5;
 /// Rounds in which the labels are fused anew without the examples of a fold: most texts have
 /// settled.
 const ROUNDS: usize = 2;
@@ -44,12 +44,15 @@ const COUNTS: [&str; 4] = [
 impl Gain {
     /// Whether the texts are worth training on, in a task of so many `classes`. From a dozen
     /// examples the fused labels tell little, since the examples took part in fusing them and in
-    /// the prompts: with the labels that were asked for, the texts must not lose either, and must
-    /// predict more than guessing does.
+    /// the prompts. There, a tie does not speak for the texts; and with the labels that were asked
+    /// for, they must not lose either, and must predict more than guessing does.
     pub(crate) fn helps(&self, classes: usize) -> bool {
         let Self { examples, alone, asked, fused } = *self;
-        let teaches = asked >= alone && asked * classes > examples;
-        fused >= alone && (examples >= MANY || teaches)
+        if examples >= MANY {
+            return fused >= alone;
+        }
+        let gains = fused > alone || fused == examples;
+        gains && asked >= alone && asked * classes > examples
     }
 
     /// In words.
@@ -99,12 +102,16 @@ impl Fused {
             return None;
         }
         let targets = Targets::of_labels(labels, classes);
-        let fold_of = folds(&targets.select(&tested), FOLDS, evidence.seed);
+        // As many parts as a class has examples, so that each part has one of each class: a class
+        // of which fewer are left than of others would seldom be predicted.
+        let tested_classes = (0..classes).filter(|class| of_class(*class) > 1).count();
+        let parts = (tested.len() / tested_classes).min(MAX_FOLDS);
+        let fold_of = folds(&targets.select(&tested), parts, evidence.seed);
         let asked = Targets::of_labels(evidence.asked, classes);
         let asked_texts = Labelled { features: evidence.features, targets: &asked };
         let asked_c =
             choose_c(asked_texts, Some(Labelled { features, targets: &targets }), evidence.seed);
-        let parts: Vec<[usize; 3]> = (0..FOLDS)
+        let right: Vec<[usize; 3]> = (0..parts)
             .into_par_iter()
             .map(|fold| {
                 let held: Vec<usize> = (tested.iter().zip(&fold_of))
@@ -132,7 +139,7 @@ impl Fused {
                 [right(alone), with(asked_texts, asked_c), with(fused_texts, self.c)]
             })
             .collect();
-        let sum = |which: usize| parts.iter().map(|part| part[which]).sum();
+        let sum = |which: usize| right.iter().map(|part| part[which]).sum();
         Some(Gain { examples: tested.len(), alone: sum(0), asked: sum(1), fused: sum(2) })
     }
 }

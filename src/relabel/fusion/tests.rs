@@ -136,4 +136,7 @@ fn a_gain_survives_the_ledger_and_says_what_decided() {
     let summary = few.summary();
     assert!(summary.contains("of 12 labelled examples left out, 0 are predicted"), "{summary}");
     assert!(Gain { asked: 6, fused: 6, ..few }.helps(6));
+    let tie = Gain { alone: 3, asked: 4, fused: 3, ..few };
+    assert!(!tie.helps(6), "of few examples a tie says nothing for the texts");
+    assert!(Gain { alone: 12, asked: 12, fused: 12, ..few }.helps(6), "no more can be gained");
 }

@@ -44,15 +44,16 @@ const COUNTS: [&str; 4] = [
 impl Gain {
     /// Whether the texts are worth training on, in a task of so many `classes`. From a dozen
     /// examples the fused labels tell little, since the examples took part in fusing them and in
-    /// the prompts. There, a tie does not speak for the texts; and with the labels that were asked
-    /// for, they must not lose either, and must predict more than guessing does.
+    /// the prompts. There, a tie does not speak for the texts, and both kinds of labels count
+    /// together: they must predict more than the examples alone, and more than guessing.
     pub(crate) fn helps(&self, classes: usize) -> bool {
         let Self { examples, alone, asked, fused } = *self;
         if examples >= MANY {
             return fused >= alone;
         }
-        let gains = fused > alone || fused == examples;
-        gains && asked >= alone && asked * classes > examples
+        let both = asked + fused;
+        let gains = fused > alone && both > 2 * alone && both * classes > 2 * examples;
+        gains || fused == examples
     }
 
     /// In words.

@@ -132,10 +132,13 @@ fn a_gain_survives_the_ledger_and_says_what_decided() {
     assert_eq!(Gain::of_counts(|name| counts.get(name).copied()), Some(gain));
     assert_eq!(Gain::of_counts(|_| None), None);
     let few = Gain { examples: 12, alone: 0, asked: 0, fused: 1 };
-    assert!(!few.helps(6), "the labels asked for predict no more than guessing");
+    assert!(!few.helps(6), "the texts predict no more than guessing");
     let summary = few.summary();
     assert!(summary.contains("of 12 labelled examples left out, 0 are predicted"), "{summary}");
     assert!(Gain { asked: 6, fused: 6, ..few }.helps(6));
+    let judged = Gain { alone: 3, asked: 2, fused: 8, ..few };
+    assert!(judged.helps(6), "a good judge makes up for a writer that often misses the class");
+    assert!(!Gain { fused: 4, ..judged }.helps(6), "but only if it is good");
     let tie = Gain { alone: 3, asked: 4, fused: 3, ..few };
     assert!(!tie.helps(6), "of few examples a tie says nothing for the texts");
     assert!(Gain { alone: 12, asked: 12, fused: 12, ..few }.helps(6), "no more can be gained");

@@ -91,10 +91,6 @@ impl Class {
     /// The description, or nothing if it only repeats the name, as a task made from a column of
     /// labels often has it: a prompt would say the same twice.
     pub(crate) fn explanation(&self) -> &str {
-        let words = |text: &str| {
-            let parts = text.split(|c: char| !c.is_alphanumeric());
-            parts.filter(|part| !part.is_empty()).map(str::to_lowercase).collect::<Vec<_>>()
-        };
         let description = words(&self.description);
         let repeated = [words(&self.shown()), words(&self.name)].contains(&description);
         if repeated { "" } else { &self.description }
@@ -260,6 +256,13 @@ impl Task {
 pub(crate) fn normalised(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").to_lowercase()
+}
+
+/// The words of `text` in lower case, without punctuation, separated by spaces.
+pub(crate) fn words(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

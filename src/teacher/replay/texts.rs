@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     prompt::{one_line, reply::parse_list},
+    task::words,
     teacher::{GenerateRequest, Generated, ScoreRequest, Scored},
 };
 
@@ -135,11 +136,4 @@ fn parsed(text: &str) -> Option<String> {
 /// The form in which equal texts are equal.
 fn normalised(text: &str) -> String {
     parsed(text).unwrap_or_else(|| one_line(text)).to_ascii_lowercase()
-}
-
-/// The words of `text` in lower case, without punctuation.
-fn words(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
 }

@@ -97,22 +97,23 @@ impl Fused {
     ) -> Option<Gain> {
         let (features, labels) = evidence.examples;
         let classes = evidence.classes;
-        let of_class = |class| labels[..labelled].iter().filter(|label| **label == class).count();
-        let tested: Vec<usize> = (0..labelled).filter(|&at| of_class(labels[at]) > 1).collect();
+        let mut of_class = vec![0; classes];
+        labels[..labelled].iter().for_each(|label| of_class[*label] += 1);
+        let tested: Vec<usize> = (0..labelled).filter(|&at| of_class[labels[at]] > 1).collect();
         if tested.is_empty() {
             return None;
         }
         let targets = Targets::of_labels(labels, classes);
         // As many parts as a class has examples, so that each part has one of each class: a class
         // of which fewer are left than of others would seldom be predicted.
-        let tested_classes = (0..classes).filter(|class| of_class(*class) > 1).count();
+        let tested_classes = of_class.iter().filter(|count| **count > 1).count();
         let parts = (tested.len() / tested_classes).min(MAX_FOLDS);
         let fold_of = folds(&targets.select(&tested), parts, evidence.seed);
         let asked = Targets::of_labels(evidence.asked, classes);
         let asked_texts = Labelled { features: evidence.features, targets: &asked };
         let asked_c =
             choose_c(asked_texts, Some(Labelled { features, targets: &targets }), evidence.seed);
-        let right: Vec<[usize; 3]> = (0..parts)
+        let counts: Vec<[usize; 3]> = (0..parts)
             .into_par_iter()
             .map(|fold| {
                 let held: Vec<usize> = (tested.iter().zip(&fold_of))
@@ -140,7 +141,7 @@ impl Fused {
                 [right(alone), with(asked_texts, asked_c), with(fused_texts, self.c)]
             })
             .collect();
-        let sum = |which: usize| right.iter().map(|part| part[which]).sum();
+        let sum = |which: usize| counts.iter().map(|part| part[which]).sum();
         Some(Gain { examples: tested.len(), alone: sum(0), asked: sum(1), fused: sum(2) })
     }
 }

@@ -51,7 +51,8 @@ pub(crate) enum Gold {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UseTexts {
     /// Only if they help: labelled examples that are left out must be predicted at least as well
-    /// with the texts as from the other examples alone. Needs `relabel.labels = "fused"`, and two
+    /// with the texts as from the other examples alone, and better if there are fewer than 50
+    /// (docs/recipe.md). Needs `relabel.labels = "fused"`, and two
     /// examples of a class; without them, as `always`. Texts that people edited or imported with a
     /// label are always used.
     #[default]

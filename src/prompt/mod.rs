@@ -73,9 +73,10 @@ impl Hint for PromptError {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PromptForm {
-    /// After the list of classes, last before what is asked, which small models heed most
-    /// (`mixup.j2`, `plain.j2`, `relabel.j2`). Prompts for texts show those of the classes that the
-    /// texts are for, the question for a label each with its class (docs/recipe.md).
+    /// After the list of classes, just before the request: small models follow most closely what
+    /// stands last. A request for texts shows only examples of the classes that the texts are for;
+    /// a question for a label shows all examples, each followed by its class (docs/recipe.md). The
+    /// templates are `mixup.j2`, `plain.j2` and `relabel.j2`.
     #[default]
     ExamplesLast,
     /// Under each class, as in the paper (`paper_mixup.j2`, `paper_plain.j2`, `paper_relabel.j2`).

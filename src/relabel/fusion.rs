@@ -4,8 +4,9 @@
 //!
 //! Nobody knows beforehand which of them is right. Their agreement tells: Dawid & Skene (1979)
 //! estimate by expectation maximisation how each annotator errs (its confusion matrix), together
-//! with the probability of each class for each text. The probe is fitted anew to these in every
-//! round. A judge that is always right decides, one that guesses is ignored.
+//! with the probability of each class for each text. In every round the probe is fitted anew to
+//! what follows from the other two: fitted to labels in which it had a say itself, it would agree
+//! with them and seem right. A judge that is always right decides, one that guesses is ignored.
 //!
 //! What is known beforehand goes in: the share of each class was chosen by the request, so the
 //! scores of judge and probe are scaled to these shares; labelled examples are texts whose class
@@ -115,7 +116,8 @@ fn fuse_with(evidence: &Evidence<'_>, mut c: Option<f64>, rounds: usize) -> Fuse
     let mut posteriors = model.estimate(&annotators(evidence, &judge, &probed), None);
 
     for _ in 0..rounds {
-        let targets = Targets { values: posteriors.concat(), classes };
+        let others = &annotators(evidence, &judge, &probed)[..PROBE];
+        let targets = Targets { values: model.step(others, &posteriors, true).concat(), classes };
         let texts = Labelled { features: evidence.features, targets: &targets };
         let c = *c.get_or_insert_with(|| probe::choose_c(texts, Some(anchors), evidence.seed));
         let mut logs = probe::out_of_fold(texts, Some(anchors), c, evidence.seed);
@@ -139,6 +141,9 @@ struct Judge {
     texts: Vec<Option<usize>>,
     examples: Vec<(usize, usize)>,
 }
+
+/// The place of the probe among the [`annotators`], the last.
+const PROBE: usize = 2;
 
 fn annotators<'a>(
     evidence: &'a Evidence<'_>,

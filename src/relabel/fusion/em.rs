@@ -65,13 +65,22 @@ impl<'a> Model<'a> {
         start: Posteriors,
         by_class: bool,
     ) -> Posteriors {
-        (0..ITERATIONS).fold(start, |posteriors, _| {
-            let confusion: Vec<Confusion> = annotators
-                .iter()
-                .map(|annotator| self.confusion(annotator, &posteriors, by_class))
-                .collect();
-            self.posteriors(annotators, &confusion)
-        })
+        (0..ITERATIONS).fold(start, |before, _| self.step(annotators, &before, by_class))
+    }
+
+    /// The probability of each class for each text by these `annotators`, whose errors follow from
+    /// the posteriors `before`.
+    pub(super) fn step(
+        &self,
+        annotators: &[Annotator<'_>],
+        before: &Posteriors,
+        by_class: bool,
+    ) -> Posteriors {
+        let confusion: Vec<Confusion> = annotators
+            .iter()
+            .map(|annotator| self.confusion(annotator, before, by_class))
+            .collect();
+        self.posteriors(annotators, &confusion)
     }
 
     /// Posteriors by what the labelled examples say of the annotators: nothing is known of the

@@ -86,6 +86,7 @@ pub(super) fn obstacle(task: &Task, row: Variant, k: usize, first: bool) -> Opti
     let why = match row {
         Variant::Seeds
         | Variant::EmbedSeeds
+        | Variant::ContrastiveSeeds
         | Variant::Eda
         | Variant::Continuation
         | Variant::Gpt3Mix
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(grid.rows, [Variant::Seeds, Variant::Eda, Variant::A2]);
         assert_eq!(grid.shots, [2, 0]);
         let all = Grid::new(&task, &[], None, 3).unwrap();
-        assert_eq!((all.rows.len(), all.shots.as_slice()), (15, [task.shots].as_slice()));
+        assert_eq!((all.rows.len(), all.shots.as_slice()), (16, [task.shots].as_slice()));
         let error = Grid::new(&task, &["A3".to_owned()], None, 3).unwrap_err();
         assert!(error.to_string().contains("A3"), "{error}");
         assert!(error.hint().unwrap().contains("no-mixup"));
@@ -138,7 +139,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(out(2), [Variant::Real, Variant::RealAll]);
-        assert_eq!(out(0).len(), 9, "{:?}", out(0));
+        assert_eq!(out(0).len(), 10, "{:?}", out(0));
         assert!(!out(0).contains(&Variant::A2) && !out(0).contains(&Variant::NoMixup));
     }
 }

@@ -54,7 +54,7 @@ impl Compare<'_> {
         let per_class = self.settings.augment.per_class;
         for (k, seed) in self.places() {
             let subset = self.subsets[&(k, seed)].clone();
-            for row in [Variant::Seeds, Variant::EmbedSeeds] {
+            for row in [Variant::Seeds, Variant::EmbedSeeds, Variant::ContrastiveSeeds] {
                 if self.runs(row, k) {
                     self.push(row, (k, seed), Vec::new(), None);
                 }
@@ -379,7 +379,11 @@ impl Compare<'_> {
         let mut all = examples::gold(&self.subsets[&(k, seed)]);
         all.extend(examples);
         let (teacher, keys) = asked.map_or((None, Vec::new()), |(place, keys)| (Some(place), keys));
-        let training = row.is_frozen().then(|| self.settings.student.training.frozen());
+        let own = &self.settings.student.training;
+        let training = match row {
+            Variant::ContrastiveSeeds => Some(own.contrastive()),
+            row => row.is_frozen().then(|| own.frozen()),
+        };
         let (examples, changed) = (all, None);
         self.training_sets.push(TrainingSet {
             row,

@@ -12,6 +12,9 @@ pub enum Variant {
     /// A logistic regression on the embeddings of the seeds: what a user gets in a second.
     #[serde(rename = "embed-seeds")]
     EmbedSeeds,
+    /// The same after a contrastive stage on the seeds, as SetFit does it (Tunstall et al. 2022).
+    #[serde(rename = "contrastive-seeds")]
+    ContrastiveSeeds,
     /// A student trained on the seeds and copies of them with words replaced, inserted, swapped and
     /// deleted (Wei & Zou 2019).
     #[serde(rename = "EDA")]
@@ -58,9 +61,10 @@ pub enum Variant {
 
 impl Variant {
     /// All rows, in the order of the table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Seeds,
         Self::EmbedSeeds,
+        Self::ContrastiveSeeds,
         Self::Eda,
         Self::Continuation,
         Self::Gpt3Mix,
@@ -82,6 +86,7 @@ impl Variant {
         match self {
             Self::Seeds => "seeds",
             Self::EmbedSeeds => "embed-seeds",
+            Self::ContrastiveSeeds => "contrastive-seeds",
             Self::Eda => "EDA",
             Self::Continuation => "continuation",
             Self::Gpt3Mix => "GPT3Mix",
@@ -109,6 +114,7 @@ impl Variant {
         match self {
             Self::Seeds => "seeds only",
             Self::EmbedSeeds => "logistic regression, seeds",
+            Self::ContrastiveSeeds => "contrastive, seeds",
             Self::Eda => "EDA",
             Self::Continuation => "continuation of one class",
             Self::Gpt3Mix => "GPT3Mix",
@@ -128,7 +134,15 @@ impl Variant {
 
     /// Whether the teacher is needed for it.
     pub fn needs_teacher(self) -> bool {
-        !matches!(self, Self::Seeds | Self::EmbedSeeds | Self::Eda | Self::Real | Self::RealAll)
+        !matches!(
+            self,
+            Self::Seeds
+                | Self::EmbedSeeds
+                | Self::ContrastiveSeeds
+                | Self::Eda
+                | Self::Real
+                | Self::RealAll
+        )
     }
 
     /// Whether the encoder is left as it is and only a linear head is fitted.

@@ -19,7 +19,7 @@ use super::{
     model_spec::ModelSpec,
     network::Source,
     tokens, vocabulary,
-    weights::Checkpoint,
+    weights::{Checkpoint, Weights, serialise},
 };
 use crate::models::{self, StudentFiles};
 
@@ -38,6 +38,7 @@ pub(crate) struct BaseModel {
     pub(super) inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 pub(super) struct Inner {
     /// Its folder or name, for errors.
     pub origin: String,
@@ -140,6 +141,26 @@ impl BaseModel {
         let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
         let inner =
             Inner { origin, config, checkpoint, tokenizer, files, device, is_sentence_encoder };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same with other weights in its encoder, by full name.
+    pub(super) fn with_encoder(&self, mut weights: BTreeMap<String, Vec<f32>>) -> Result<Self> {
+        let inner = &*self.inner;
+        let (config, checkpoint) = (&inner.config, &*inner.checkpoint);
+        let spec = ModelSpec::encoder(config);
+        let mut wanted = spec.encoder_tensors();
+        for tensor in spec.dense_tensors() {
+            if checkpoint.holds(&tensor.name) {
+                let mut values = vec![0.0; tensor.shape.iter().product()];
+                checkpoint.read(&tensor.name, &mut values)?;
+                weights.insert(tensor.name.clone(), values);
+                wanted.push(tensor);
+            }
+        }
+        let bytes = serialise(&Weights(weights), &wanted)?;
+        let checkpoint = Checkpoint::owned(bytes, config.architecture, &inner.origin)?;
+        let inner = Inner { checkpoint: Arc::new(checkpoint), ..inner.clone() };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -30,13 +30,13 @@ pub(super) trait Network: Send + Sync {
 
 /// A network in training: weights, gradients and AdamW's moments on one device.
 pub(super) trait Learner: Send {
-    /// Logits `[texts, classes]` under dropout (`None`: without). Keeps the activations that
-    /// [`Learner::backward`] needs.
+    /// Logits `[texts, classes]` under dropout (`None`: without). A network without classes gives
+    /// the embeddings instead: pooled and scaled to unit length, `[texts, hidden]`. Keeps the
+    /// activations that [`Learner::backward`] needs.
     fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>>;
 
-    /// Accumulates the gradient of every weight, given the loss's gradient with respect to the
-    /// logits of the last [`Learner::forward`], `[texts, classes]`. Called once for each forward
-    /// pass.
+    /// Accumulates the gradient of every weight, given the loss's gradient with respect to what
+    /// the last [`Learner::forward`] returned. Called once for each forward pass.
     fn backward(&mut self, dlogits: &[f32]) -> Result<()>;
 
     /// One AdamW step with the accumulated gradients, which are then cleared. Returns their global

@@ -65,6 +65,7 @@ fn note(row: Variant) -> &'static str {
     match row {
         Variant::Seeds => "the labelled examples only",
         Variant::EmbedSeeds => "the labelled examples only; the encoder is left as it is",
+        Variant::ContrastiveSeeds => "the labelled examples only; a contrastive stage (SetFit)",
         Variant::Eda => "examples with words replaced, inserted, swapped, deleted",
         Variant::Continuation => "examples of one class, continued by the teacher",
         Variant::Gpt3Mix => "examples of several classes, continued; soft labels",
@@ -96,6 +97,7 @@ fn colour(row: Variant) -> &'static str {
         Variant::Teacher | Variant::Real | Variant::RealAll => "teacher",
         Variant::Seeds
         | Variant::EmbedSeeds
+        | Variant::ContrastiveSeeds
         | Variant::Eda
         | Variant::Continuation
         | Variant::Gpt3Mix => "plain",

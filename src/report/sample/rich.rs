@@ -69,6 +69,7 @@ fn line(
     let (base, train_rows) = match row {
         Variant::Seeds => (0.41, (k * 7) as f64),
         Variant::EmbedSeeds => (0.47, (k * 7) as f64),
+        Variant::ContrastiveSeeds => (0.48, (k * 7) as f64),
         Variant::Eda => (0.44, (k * 7 * 9) as f64),
         Variant::Continuation => (0.69, 641.4),
         Variant::Gpt3Mix => (0.715, 655.0),

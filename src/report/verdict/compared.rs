@@ -164,7 +164,14 @@ fn compared_with_others(group: &Group<'_>, row: Variant, setting: &str) -> Optio
 
 /// Rows for reference, which have no synthetic texts.
 fn is_reference(row: Variant) -> bool {
-    matches!(row, Variant::EmbedSeeds | Variant::Teacher | Variant::Real | Variant::RealAll)
+    matches!(
+        row,
+        Variant::EmbedSeeds
+            | Variant::ContrastiveSeeds
+            | Variant::Teacher
+            | Variant::Real
+            | Variant::RealAll
+    )
 }
 
 /// In how many settings the row is better than seeds only.

@@ -46,11 +46,7 @@ impl Head {
                 Dense::of(dense, weights).forward(pooled, features);
                 activate(*activation, features);
             }
-            Hidden::Normalise => {
-                let width = self.classifier.inputs;
-                let rows = pooled.chunks_exact(width).zip(features.chunks_exact_mut(width));
-                rows.for_each(|(x, out)| normalise(x, out));
-            }
+            Hidden::Normalise => normalise(self.classifier.inputs, pooled, features),
         }
     }
 
@@ -71,10 +67,7 @@ impl Head {
                 Dense::of(dense, weights).backward(dfeatures, dpooled, Init::Zero);
             }
             Hidden::Normalise => {
-                let width = self.classifier.inputs;
-                let given = pooled.chunks_exact(width).zip(features.chunks_exact(width));
-                let grads = dfeatures.chunks_exact(width).zip(dpooled.chunks_exact_mut(width));
-                given.zip(grads).for_each(|((x, u), (du, dx))| normalise_backward(x, u, du, dx));
+                normalise_backward(self.classifier.inputs, pooled, features, dfeatures, dpooled);
             }
         }
     }
@@ -99,18 +92,24 @@ fn activate_backward(kind: HeadActivation, active: &[f32], grad: &mut [f32]) {
     }
 }
 
-/// u = x / max(‖x‖, [`MIN_NORM`]).
-fn normalise(x: &[f32], out: &mut [f32]) {
-    let scale = 1.0 / divisor(x);
-    out.iter_mut().zip(x).for_each(|(u, x)| *u = x * scale);
+/// u = x / max(‖x‖, [`MIN_NORM`]) for each row x, `[texts, width]`.
+pub(super) fn normalise(width: usize, x: &[f32], out: &mut [f32]) {
+    for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let scale = 1.0 / divisor(x);
+        out.iter_mut().zip(x).for_each(|(u, x)| *u = x * scale);
+    }
 }
 
-/// dx = (du - u (u·du)) / ‖x‖, and du / [`MIN_NORM`] where that is the divisor.
-fn normalise_backward(x: &[f32], u: &[f32], du: &[f32], dx: &mut [f32]) {
-    let divisor = divisor(x);
-    let along = if divisor > MIN_NORM { dot(u, du) } else { 0.0 };
-    for ((dx, du), u) in dx.iter_mut().zip(du).zip(u) {
-        *dx = (du - u * along) / divisor;
+/// dx = (du - u (u·du)) / ‖x‖ for each row, and du / [`MIN_NORM`] where that is the divisor.
+pub(super) fn normalise_backward(width: usize, x: &[f32], u: &[f32], du: &[f32], dx: &mut [f32]) {
+    let given = x.chunks_exact(width).zip(u.chunks_exact(width));
+    let grads = du.chunks_exact(width).zip(dx.chunks_exact_mut(width));
+    for ((x, u), (du, dx)) in given.zip(grads) {
+        let divisor = divisor(x);
+        let along = if divisor > MIN_NORM { dot(u, du) } else { 0.0 };
+        for ((dx, du), u) in dx.iter_mut().zip(du).zip(u) {
+            *dx = (du - u * along) / divisor;
+        }
     }
 }
 
@@ -129,9 +128,9 @@ mod tests {
         let x = [0.3f32, -0.2, 0.9, 0.05, -1.1];
         let du = [0.7f32, 0.1, -0.4, 1.3, 0.2];
         let (mut u, mut dx) = ([0f32; 5], [0f32; 5]);
-        normalise(&x, &mut u);
+        normalise(5, &x, &mut u);
         assert!((dot(&u, &u) - 1.0).abs() < 1e-6);
-        normalise_backward(&x, &u, &du, &mut dx);
+        normalise_backward(5, &x, &u, &du, &mut dx);
         // In F64, so that the difference quotient is exact to 1e-9.
         let loss = |x: [f64; 5]| {
             let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -151,10 +150,10 @@ mod tests {
     #[test]
     fn a_zero_vector_stays_zero_and_nan_stays_nan() {
         let (mut u, mut dx) = ([1f32; 2], [1f32; 2]);
-        normalise(&[0.0, 0.0], &mut u);
-        normalise_backward(&[0.0, 0.0], &u, &[1e-12, 0.0], &mut dx);
+        normalise(2, &[0.0, 0.0], &mut u);
+        normalise_backward(2, &[0.0, 0.0], &u, &[1e-12, 0.0], &mut dx);
         assert_eq!((u, dx), ([0.0, 0.0], [1.0, 0.0]));
-        normalise(&[f32::NAN, 1.0], &mut u);
+        normalise(2, &[f32::NAN, 1.0], &mut u);
         assert!(u.iter().all(|u| u.is_nan()));
     }
 }

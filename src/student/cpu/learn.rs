@@ -15,9 +15,9 @@ use super::{
     },
     Buffer,
     arith::{self, AdamStep},
-    head::{pool, pooled_rows},
+    head::{normalise, normalise_backward, pool, pooled_rows},
     layer::{self, Activations, CHUNK, Dense, F32Layers, Gradients, Masks, Norm, Scratch},
-    layout::{Contents, Head, Layout},
+    layout::{Contents, Layout},
     pages,
     product::Init,
 };
@@ -79,13 +79,6 @@ impl CpuLearner {
         })
     }
 
-    fn head(&self) -> Result<&Head> {
-        self.layout
-            .head
-            .as_ref()
-            .ok_or_else(|| StudentError::bug("an encoder without a head cannot be trained"))
-    }
-
     fn named(&self, values: &[f32]) -> BTreeMap<String, Vec<f32>> {
         self.layout.named().map(|(name, at)| (name.to_owned(), values[at].to_vec())).collect()
     }
@@ -125,7 +118,6 @@ impl PassDropout<'_> {
 
 impl Learner for CpuLearner {
     fn forward(&mut self, rows: &PackedBatch, dropout: Option<Dropout>) -> Result<Vec<f32>> {
-        let head = self.head()?.clone();
         let Self { spec, layout, weights, pass, .. } = self;
         let drops = PassDropout { dropout, spec };
         let (width, shape) = (spec.hidden, spec.shape());
@@ -160,6 +152,10 @@ impl Learner for CpuLearner {
         let pooled = pass.pooled.of(rows.texts() * width);
         pool(spec.pooling(), rows, hidden, pooled);
         let features = pass.features.of(pooled.len());
+        let Some(head) = &layout.head else {
+            normalise(width, pooled, features);
+            return Ok(features.to_vec());
+        };
         head.forward(weights, pooled, features);
         let dropped = pass.dropped.of(features.len());
         arith::masked(drops.head(), 0, features, dropped);
@@ -169,7 +165,6 @@ impl Learner for CpuLearner {
     }
 
     fn backward(&mut self, dlogits: &[f32]) -> Result<()> {
-        let head = self.head()?.clone();
         let Self { spec, layout, weights, gradients, pass, gathered, .. } = self;
         let init = match std::mem::replace(gathered, true) {
             true => Init::Current,
@@ -185,13 +180,17 @@ impl Learner for CpuLearner {
         let (width, shape) = (spec.hidden, spec.shape());
         let (texts, len) = (pass.rows.texts() * width, pass.rows.tokens() * width);
 
-        gradients.dense(&head.classifier, pass.dropped.of(texts), dlogits);
-        let dfeatures = pass.other.of(texts);
-        Dense::of(&head.classifier, weights).backward(dlogits, dfeatures, Init::Zero);
-        arith::mask(drops.head(), 0, dfeatures);
         let (pooled, features) = (pass.pooled.of(texts), pass.features.of(texts));
         let dpooled = pass.dropped.of(texts);
-        head.backward(weights, &mut gradients, pooled, features, dfeatures, dpooled);
+        if let Some(head) = &layout.head {
+            gradients.dense(&head.classifier, dpooled, dlogits);
+            let dfeatures = pass.other.of(texts);
+            Dense::of(&head.classifier, weights).backward(dlogits, dfeatures, Init::Zero);
+            arith::mask(drops.head(), 0, dfeatures);
+            head.backward(weights, &mut gradients, pooled, features, dfeatures, dpooled);
+        } else {
+            normalise_backward(width, pooled, features, dlogits, dpooled);
+        }
 
         let grad = pass.grad.of(len);
         grad.fill(0.0);

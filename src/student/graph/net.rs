@@ -114,10 +114,13 @@ impl Pass<'_> {
         self.norm(&parts.norm, &(outer + x)?)
     }
 
-    /// One score per class, `[texts, classes]`.
+    /// One score per class, `[texts, classes]`; the embeddings where there are no classes.
     pub(super) fn logits(&self) -> Result<Tensor> {
         let Self { spec, padded, .. } = self;
         let pooled = padded.pool(&self.hidden()?, spec.pooling())?;
+        if spec.classes == 0 {
+            return normalise(&pooled);
+        }
         let x = match &spec.head {
             HeadParts::Mlp { dense, activation, .. } => {
                 let x = self.dense(dense, &pooled)?;

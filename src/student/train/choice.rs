@@ -78,6 +78,9 @@ impl Training<'_> {
             }
             let texts: Vec<String> = held.iter().map(|example| example.text.clone()).collect();
             let start = Training { examples: &rest, snapshots: None, head: None, ..self.clone() };
+            let contrasted = start.contrasted(on_step)?;
+            let base = contrasted.as_ref().unwrap_or(self.base);
+            let start = Training { base, ..start };
             let start = Training { head: start.start()?, ..start };
             let right = |trained: &TrainOutcome| -> Result<Vec<bool>> {
                 let logits = trained.classifier.logits(&texts)?;

@@ -6,6 +6,7 @@
 //! | `plan` | validation split, stages, epochs, steps |
 //! | `loss` | loss and gradient of an example |
 //! | `init` | initial weights: fresh head, reduced word table |
+//! | `contrast` | a stage before cross-entropy that places texts of one class together |
 //! | `choice` | whether fine-tuning pays, by examples that are held out |
 //! | `start` | where a linear head starts: a logistic regression on frozen embeddings |
 //! | `train_loop` | batches, steps, epochs, stages |
@@ -19,6 +20,7 @@
 //! machine, and one that is interrupted and resumed ends with the same weights.
 
 mod choice;
+mod contrast;
 mod corpus;
 mod init;
 mod length;
@@ -171,7 +173,7 @@ pub(crate) fn max_memory_estimate(
 ) -> u64 {
     let config = base.config();
     let spec = ModelSpec::new(config, settings.head(base), classes);
-    let lengths = vec![settings.limit(base); settings.rows_per_pass()];
+    let lengths = vec![settings.limit(base); most_rows_per_pass(settings)];
     memory_estimate::estimate(&spec, config.vocab_size, copies(settings, true), &lengths)
 }
 
@@ -189,10 +191,11 @@ fn copies(settings: &TrainSettings, snapshots: bool) -> usize {
     let best = usize::from(settings.validation_share > 0.0);
     let state = match (settings.stages, snapshots) {
         (Stages::SyntheticThenGold, _) => 5,
-        (Stages::Mixed, true) => 3,
-        (Stages::Mixed, false) => 0,
+        (Stages::Mixed | Stages::Contrastive, true) => 3,
+        (Stages::Mixed | Stages::Contrastive, false) => 0,
     };
-    best + state
+    // The encoder after a contrastive stage is kept in memory.
+    best + state + usize::from(settings.stages == Stages::Contrastive)
 }
 
 /// Optimiser steps of a training on `gold` examples and `synthetic` ones.
@@ -200,7 +203,24 @@ pub(crate) fn steps(settings: &TrainSettings, gold: usize, synthetic: usize) -> 
     let examples: Vec<Example> = (0..gold + synthetic)
         .map(|at| Example { gold: at < gold, ..Example::new("", 0) })
         .collect();
-    if examples.is_empty() { 0 } else { Plan::new(settings, &examples, 0).steps() }
+    let contrastive = contrast::stage(settings, &examples).map_or(0, |stage| stage.steps());
+    if examples.is_empty() { 0 } else { contrastive + Plan::new(settings, &examples, 0).steps() }
+}
+
+/// Examples in a pass through the network, in any stage.
+fn most_rows_per_pass(settings: &TrainSettings) -> usize {
+    match settings.stages {
+        Stages::Contrastive => settings.rows_per_pass().max(contrast::rows_per_pass(settings)),
+        Stages::Mixed | Stages::SyntheticThenGold => settings.rows_per_pass(),
+    }
+}
+
+/// The lengths of the longest texts, as many as fit one pass of `rows`.
+fn longest(ids: &[Vec<u32>], rows: usize) -> Vec<usize> {
+    let mut lengths = ids.iter().map(Vec::len).collect::<Vec<_>>();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.truncate(rows);
+    lengths
 }
 
 impl<'a> Training<'a> {
@@ -226,11 +246,11 @@ impl<'a> Training<'a> {
         words.sort_unstable();
         words.dedup();
         let spec = ModelSpec { words_kept: words.len(), ..self.spec() };
-        Ok(self.estimate_memory(&spec, &self.longest(&ids)))
+        Ok(self.estimate_memory(&spec, &longest(&ids, most_rows_per_pass(self.settings))))
     }
 
-    /// Trains a classifier over the labels, as far as `student.fine_tune` says: the whole network
-    /// or its head alone. `on_step` is called after every optimiser step and can stop the training.
+    /// Trains a classifier over the labels: after the contrastive stage, if there is one, the whole
+    /// network or its head alone, as `student.fine_tune` says. `on_step` is called after every optimiser step and can stop the training.
     /// With snapshots the next call resumes from there, and the final weights are bit for bit those
     /// of an uninterrupted training.
     ///
@@ -242,7 +262,21 @@ impl<'a> Training<'a> {
         on_step: &mut dyn FnMut(TrainStep) -> ControlFlow<()>,
     ) -> Result<TrainOutcome> {
         self.check()?;
-        let with_head = Training { head: self.start()?, ..self.clone() };
+        let contrasted = self.contrasted(on_step)?;
+        let stage = contrast::stage(self.settings, self.examples);
+        let (steps, epochs) = stage.map_or((0, 0), |stage| (stage.steps(), stage.epochs));
+        let on_step = &mut |step: TrainStep| {
+            on_step(TrainStep {
+                step: steps + step.step,
+                steps: steps + step.steps,
+                epoch: epochs + step.epoch,
+                epochs: epochs + step.epochs,
+                ..step
+            })
+        };
+        let base = contrasted.as_ref().unwrap_or(self.base);
+        let with_head = Training { base, ..self.clone() };
+        let with_head = Training { head: with_head.start()?, ..with_head };
         match self.settings.fine_tune {
             FineTune::Never if with_head.head.is_none() => {
                 Err(StudentError::Training(Fault::with_hint(
@@ -281,7 +315,7 @@ impl<'a> Training<'a> {
         let inner = &*self.base.inner;
         let (config, device) = (&inner.config, &inner.device);
         let mut ids = self.ids()?;
-        let longest = self.longest(&ids);
+        let longest = longest(&ids, self.settings.rows_per_pass());
         let mut spec = self.spec();
         let fresh = self.fresh_head(&spec)?;
         let initial = InitialWeights::new(&*inner.checkpoint, fresh, &mut spec, &mut ids);
@@ -389,14 +423,6 @@ impl<'a> Training<'a> {
         let vocabulary = self.base.config().vocab_size;
         let copies = copies(self.settings, self.snapshots.is_some());
         memory_estimate::estimate(spec, vocabulary, copies, longest)
-    }
-
-    /// The lengths of the longest texts, as many as fit one pass.
-    fn longest(&self, ids: &[Vec<u32>]) -> Vec<usize> {
-        let mut lengths = ids.iter().map(Vec::len).collect::<Vec<_>>();
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.truncate(self.settings.rows_per_pass());
-        lengths
     }
 
     /// A hash of everything that the outcome depends on.

@@ -26,6 +26,20 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// A stage over `examples` in `per_epoch` steps an epoch: at least so many epochs, and as many
+    /// as it takes for so many steps.
+    pub(super) fn new(
+        settings: &TrainSettings,
+        examples: Vec<usize>,
+        per_epoch: usize,
+        (epochs, min_steps): (usize, usize),
+        rate: f64,
+    ) -> Self {
+        let epochs = epochs.max(min_steps.div_ceil(per_epoch));
+        let warmup = (settings.warmup_share * (epochs * per_epoch) as f64) as usize;
+        Self { examples, epochs, per_epoch, rate, warmup, epochs_before: 0 }
+    }
+
     pub(super) fn steps(&self) -> usize {
         self.epochs * self.per_epoch
     }
@@ -65,10 +79,9 @@ impl Plan {
         let mut epochs_before = 0;
         let mut stage = |examples: Vec<usize>, epochs: usize, min_steps: usize, rate: f64| {
             let per_epoch = examples.len().div_ceil(settings.batch_size);
-            let epochs = epochs.max(min_steps.div_ceil(per_epoch));
-            let warmup = (settings.warmup_share * (epochs * per_epoch) as f64) as usize;
-            let stage = Stage { examples, epochs, per_epoch, rate, warmup, epochs_before };
-            epochs_before += epochs;
+            let stage = Stage::new(settings, examples, per_epoch, (epochs, min_steps), rate);
+            let stage = Stage { epochs_before, ..stage };
+            epochs_before += stage.epochs;
             stage
         };
         let (first, rate) = (settings.min_steps, settings.learning_rate);

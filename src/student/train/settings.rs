@@ -28,7 +28,7 @@ pub(crate) enum ClassWeights {
     Balanced,
 }
 
-/// The order of synthetic and gold examples.
+/// The stages of a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stages {
@@ -38,6 +38,10 @@ pub(crate) enum Stages {
     /// First the synthetic ones, then the gold ones with `gold_epochs` and `gold_learning_rate`.
     /// One stage if all examples are of one kind.
     SyntheticThenGold,
+    /// First a contrastive stage, which places texts of one class together and those of other
+    /// classes apart; then cross-entropy on all together. The first has `epochs` and `min_steps`,
+    /// too, with four batches in a step. After SetFit (Tunstall et al. 2022).
+    Contrastive,
 }
 
 /// The head that a student gets.
@@ -69,7 +73,8 @@ pub(crate) enum FineTune {
     /// than one over the frozen encoder. It takes one to three more trainings to find out. Another
     /// head needs fine-tuning.
     Auto,
-    /// The encoder stays as it is; takes `head = "linear"`.
+    /// No cross-entropy: the encoder stays as it is, or as a contrastive stage leaves it; takes
+    /// `head = "linear"`.
     Never,
 }
 
@@ -107,7 +112,8 @@ pub(crate) struct TrainSettings {
     pub soft_labels: f64,
     /// Softens the teacher's probabilities and the student's in the soft part of the loss.
     pub temperature: f64,
-    /// The order of synthetic and gold examples.
+    /// The stages of a training: the order of synthetic and gold examples, or a contrastive stage
+    /// before cross-entropy.
     pub stages: Stages,
     /// Passes over the gold examples in the second stage. A dozen examples are few steps: 3 passes
     /// correct errors of the first stage without overfitting.
@@ -233,7 +239,14 @@ impl TrainSettings {
     /// These settings for a logistic regression over the encoder as it is.
     #[must_use]
     pub(crate) fn frozen(&self) -> Self {
-        Self { head: HeadChoice::Linear, fine_tune: FineTune::Never, ..self.clone() }
+        let (head, fine_tune, stages) = (HeadChoice::Linear, FineTune::Never, Stages::Mixed);
+        Self { head, fine_tune, stages, ..self.clone() }
+    }
+
+    /// These settings for a logistic regression over the encoder after a contrastive stage.
+    #[must_use]
+    pub(crate) fn contrastive(&self) -> Self {
+        Self { stages: Stages::Contrastive, ..self.frozen() }
     }
 
     /// The head to train over `base`, with its pooling.

@@ -16,14 +16,19 @@ impl Training<'_> {
     /// # Errors
     /// The encoder fails.
     pub(super) fn probe(&self) -> Result<LinearHead> {
-        let texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
-        let mut vectors = SentenceEncoder::new(self.base)?.means(&texts, self.max_length())?;
-        vectors.iter_mut().for_each(|vector| normalise(vector));
-        let (features, targets) = (Features::new(&vectors), self.targets());
+        let (features, targets) = (Features::new(&self.embeddings()?), self.targets());
         let examples = Labelled { features: &features, targets: &targets };
         let c = choose_c(examples, None, self.seed);
         let LogisticRegression { weight, bias } = LogisticRegression::fit(&features, &targets, c);
         Ok(LinearHead { weight, bias })
+    }
+
+    /// The embedding of each example, of unit length.
+    pub(super) fn embeddings(&self) -> Result<Vec<Vec<f32>>> {
+        let texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
+        let mut vectors = SentenceEncoder::new(self.base)?.means(&texts, self.max_length())?;
+        vectors.iter_mut().for_each(|vector| normalise(vector));
+        Ok(vectors)
     }
 
     /// The label of each example, or the teacher's probabilities as far as `student.soft_labels`

@@ -116,24 +116,17 @@ impl TrainLoop<'_> {
         progress.unused_decay *= 1.0 - rate * self.settings.weight_decay;
         progress.loss += loss * batch_size;
         progress.weight += total_weight;
-        let (step, steps) = (progress.step, self.plan.steps());
-        if !(loss.is_finite() && gradient_norm.is_finite()) {
-            return Err(StudentError::Training(Fault::with_hint(
-                format!(
-                    "the loss is {loss} and the gradient's norm {gradient_norm} at step {step} of {steps}"
-                ),
-                "lower student.learning_rate",
-            )));
-        }
-        Ok(TrainStep {
-            step,
-            steps,
+        let step = TrainStep {
+            step: progress.step,
+            steps: self.plan.steps(),
             epoch: stage.epochs_before + epoch,
             epochs: self.plan.epochs(),
             loss: loss as f32,
             learning_rate: rate,
             gradient_norm,
-        })
+        };
+        check_finite(&step)?;
+        Ok(step)
     }
 
     /// Evaluates the epoch that just ended. Returns whether the stage ends too.
@@ -211,6 +204,23 @@ impl TrainLoop<'_> {
         }
         Ok(Some(evaluation))
     }
+}
+
+/// Checks that the weights did not diverge in `step`.
+///
+/// # Errors
+/// The loss or the gradient is not finite.
+pub(super) fn check_finite(step: &TrainStep) -> Result<()> {
+    let TrainStep { step, steps, loss, gradient_norm, .. } = *step;
+    if loss.is_finite() && gradient_norm.is_finite() {
+        return Ok(());
+    }
+    Err(StudentError::Training(Fault::with_hint(
+        format!(
+            "the loss is {loss} and the gradient's norm {gradient_norm} at step {step} of {steps}"
+        ),
+        "lower student.learning_rate",
+    )))
 }
 
 /// Results on the validation examples.

@@ -87,7 +87,8 @@ def main():
     texts = [line for line in args.texts.read_text(encoding="utf-8").split("\n") if line.strip()]
     if not texts:
         sys.exit(f"{args.texts} holds no texts")
-    logits = run_onnx(args.folder, texts, length)
+    prompted = [config.get("promptmix_prompt", "") + text for text in texts]
+    logits = run_onnx(args.folder, prompted, length)
     print(f"model.onnx: {onnxruntime.__version__}, {len(texts)} texts, {len(labels)} classes, check_model passed")
 
     worst = {}
@@ -101,7 +102,7 @@ def main():
     elif not (args.folder / "model.safetensors").exists():
         print("transformers: not compared, the folder holds only ONNX")
     else:
-        worst["transformers, logits"] = abs(run_transformers(args.folder, texts, length) - logits).max()
+        worst["transformers, logits"] = abs(run_transformers(args.folder, prompted, length) - logits).max()
     for name, difference in worst.items():
         print(f"largest difference to {name}: {difference:.1e}")
     # Comparisons with NaN are false, so NaN fails.

@@ -215,6 +215,7 @@ fn list(json: bool) -> anyhow::Result<()> {
             files: Vec::new(),
             licence: text(|locked| &locked.licence),
             memory: 0,
+            sentences: None,
             chat: String::new(),
             about: "from the library".to_owned(),
             name,

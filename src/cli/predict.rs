@@ -166,7 +166,7 @@ fn student_folder(model: &Path) -> anyhow::Result<PathBuf> {
         return Ok(model.to_owned());
     }
     match models::student_files(&model.to_string_lossy())? {
-        StudentFiles::Folder(folder) => Ok(folder),
+        StudentFiles::Folder(folder, _) => Ok(folder),
         StudentFiles::Embedded(_) => Err(CommandError::new(
             format!("{} is an encoder that has not learnt any classes", model.display()),
             "name the folder of a run, or of a trained student",

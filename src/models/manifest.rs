@@ -30,10 +30,33 @@ pub(crate) struct KnownModel {
     /// training in batches of 16 texts. 0 for models too small to matter.
     #[serde(default)]
     pub memory: u64,
+    /// How an encoder embeds sentences, if it was trained to: its own file that says so is in a
+    /// subfolder, which is not pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentences: Option<SentenceEmbedding>,
     /// A teacher's chat template family, under the name that `doctor` prints.
     #[serde(default)]
     pub chat: String,
     pub about: String,
+}
+
+/// How an encoder embeds a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SentenceEmbedding {
+    pub pooling: KnownPooling,
+    /// What stands before each text that it reads.
+    #[serde(default)]
+    pub prompt: String,
+}
+
+/// How token vectors become an embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum KnownPooling {
+    /// The first token's, `[CLS]`.
+    First,
+    Mean,
 }
 
 /// One file of a model. Size and hash are present only if somebody has verified them.
@@ -224,11 +247,8 @@ mod tests {
             let has = |name: &str| model.files.iter().any(|file| file.name == name);
             match model.role {
                 Role::Teacher => {
-                    assert!(
-                        model.files.iter().all(|file| file.name.ends_with(".gguf")),
-                        "{}",
-                        model.name
-                    );
+                    let gguf = model.files.iter().all(|file| file.name.ends_with(".gguf"));
+                    assert!(gguf && model.sentences.is_none(), "{}", model.name);
                     let known = FAMILIES.iter().any(|family| family.name() == model.chat);
                     assert!(known, "{}: {}", model.name, model.chat);
                 }

@@ -36,7 +36,7 @@ pub(crate) use error::ModelError;
 pub(crate) use inspect::{Inspected, Soundness, inspect};
 pub(crate) use library::{LocalModel, check_complete, install, local, remove};
 pub(crate) use lock::{Lock, Locked};
-pub(crate) use manifest::{KnownModel, known_models};
+pub(crate) use manifest::{KnownModel, KnownPooling, SentenceEmbedding, known_models};
 pub(crate) use paths::{home, library_names, library_root, plain_name};
 pub(crate) use resolve::{Place, files_at, is_name, present};
 pub(crate) use speed::{remember_speed, speed};
@@ -75,9 +75,13 @@ pub(crate) fn teacher_file(spec: &str) -> Result<PathBuf, ModelError> {
 pub(crate) enum StudentFiles {
     /// Part of the program: config, weights, tokenizer.
     Embedded([&'static [u8]; 3]),
-    /// A Hugging Face folder.
-    Folder(PathBuf),
+    /// A Hugging Face folder; and how the encoder embeds sentences, if its name tells.
+    Folder(PathBuf, Option<SentenceEmbedding>),
 }
+
+/// The name under which the library and bundles keep a student's `1_Pooling/config.json`: they have
+/// no subfolders.
+pub(crate) const POOLING_FILE: &str = "1_Pooling.config.json";
 
 /// The encoder that `spec` refers to: `pocket`, a name from the manifest or the library, or a
 /// folder. Every file has been verified.
@@ -94,7 +98,8 @@ pub(crate) fn student_files(spec: &str) -> Result<StudentFiles, ModelError> {
         Place::Path if Path::new(spec).exists() => Path::new(spec),
         _ => found.files.first().and_then(|(_, path)| path.parent()).unwrap_or(Path::new(spec)),
     };
-    Ok(StudentFiles::Folder(folder.to_owned()))
+    let known = manifest::known(Role::Student, &found.name);
+    Ok(StudentFiles::Folder(folder.to_owned(), known.and_then(|model| model.sentences)))
 }
 
 /// Size in bytes and SHA-256 (hex) of each embedded model; a student's hash is that of its weights.

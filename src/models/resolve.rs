@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    ModelError, Role,
+    ModelError, POOLING_FILE, Role,
     checksum::{self, Expected},
     embedded,
     lock::{self, Lock, Locked, LockedFile},
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The files of a student that are used or carried along.
-const STUDENT_FILES: [&str; 7] = [
+const STUDENT_FILES: [&str; 10] = [
     "config.json",
     "model.safetensors",
     "tokenizer.json",
@@ -39,6 +39,9 @@ const STUDENT_FILES: [&str; 7] = [
     "special_tokens_map.json",
     "vocab.txt",
     "added_tokens.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    POOLING_FILE,
 ];
 
 /// A model that was found, not necessarily verified.
@@ -250,6 +253,11 @@ pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>
         if paths::is_file(&path)? {
             files.push((name.to_owned(), path));
         }
+    }
+    let pooling = path.join("1_Pooling").join("config.json");
+    if paths::is_file(&pooling)? {
+        files.retain(|(name, _)| name != POOLING_FILE);
+        files.push((POOLING_FILE.to_owned(), pooling));
     }
     Ok(files)
 }

@@ -11,14 +11,16 @@ use tokenizers::Tokenizer;
 #[cfg(test)]
 use super::weights::{self, Tensors};
 use super::{
-    Result, StudentError,
+    Head, Pooling, Result, StudentError,
     companions::Companions,
     config::Config,
     error::Fault,
     folder::{self, MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES},
     model_spec::ModelSpec,
     network::Source,
-    tokens, vocabulary,
+    sentence::SentenceSettings,
+    tokens::{self, LimitedTokenizer},
+    vocabulary,
     weights::{Checkpoint, Weights, serialise},
 };
 use crate::models::{self, StudentFiles};
@@ -27,10 +29,6 @@ use crate::models::{self, StudentFiles};
 /// base has them.
 const COMPANIONS: [&str; 4] =
     ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "added_tokens.json"];
-
-/// Files that sentence-transformers writes beside a model that embeds sentences.
-const SENTENCE_ENCODER: [&str; 3] =
-    ["modules.json", "1_Pooling/config.json", "config_sentence_transformers.json"];
 
 /// A pretrained DistilBERT or BERT. Clones share all data.
 #[derive(Clone)]
@@ -51,6 +49,10 @@ pub(super) struct Inner {
     pub device: Device,
     /// Whether it was trained to embed sentences.
     pub is_sentence_encoder: bool,
+    /// How its hidden states become an embedding.
+    pub pooling: Pooling,
+    /// What stands before each text that it reads; empty for nothing.
+    pub prompt: String,
 }
 
 impl std::fmt::Debug for BaseModel {
@@ -75,7 +77,9 @@ impl BaseModel {
             StudentFiles::Embedded([config, weights, tokenizer]) => {
                 Self::from_bytes(config, weights, tokenizer, device)
             }
-            StudentFiles::Folder(folder) => Self::load(&folder, device),
+            StudentFiles::Folder(folder, known) => {
+                Self::load_known(&folder, known.map(SentenceSettings::from), device)
+            }
         }
     }
 
@@ -85,6 +89,15 @@ impl BaseModel {
     /// # Errors
     /// Names the file and, in the weights, every tensor that is missing, misshapen or surplus.
     pub(crate) fn load(folder: &Path, device: &Device) -> Result<Self> {
+        Self::load_known(folder, None, device)
+    }
+
+    /// The same for an encoder that embeds sentences as is `known` where its files do not say it.
+    fn load_known(
+        folder: &Path,
+        known: Option<SentenceSettings>,
+        device: &Device,
+    ) -> Result<Self> {
         let origin = folder.display().to_string();
         folder::check(folder)?;
         let config = folder::read(&folder.join("config.json"), MAX_CONFIG_BYTES)?;
@@ -106,8 +119,8 @@ impl BaseModel {
             _ => folder::read(&path, MAX_TOKENIZER_BYTES)?,
         };
         files.insert("tokenizer.json".to_owned(), tokenizer);
-        let is_sentence_encoder = SENTENCE_ENCODER.iter().any(|name| folder.join(name).is_file());
-        Self::build(config, checkpoint, files, device, origin, is_sentence_encoder)
+        let sentence = SentenceSettings::read(folder)?.or(known);
+        Self::build(config, checkpoint, files, device, origin, sentence)
     }
 
     /// The same from memory, for a student embedded in the binary.
@@ -121,7 +134,7 @@ impl BaseModel {
         let config = Config::parse(config, &origin)?;
         let checkpoint = Checkpoint::owned(weights.to_vec(), config.architecture, &origin)?;
         let files = [("tokenizer.json".to_owned(), tokenizer.to_vec())].into();
-        Self::build(config, checkpoint, files, device, origin, false)
+        Self::build(config, checkpoint, files, device, origin, None)
     }
 
     fn build(
@@ -130,7 +143,7 @@ impl BaseModel {
         mut files: BTreeMap<String, Vec<u8>>,
         device: &Device,
         origin: String,
-        is_sentence_encoder: bool,
+        sentence: Option<SentenceSettings>,
     ) -> Result<Self> {
         checkpoint.check_layers(config.layers)?;
         let spec = ModelSpec::encoder(&config);
@@ -139,8 +152,26 @@ impl BaseModel {
         checkpoint.check_finite(&[spec.encoder_tensors(), head].concat())?;
         let tokenizer = read_tokenizer(&mut files, &origin)?;
         let (checkpoint, device) = (Arc::new(checkpoint), device.clone());
-        let inner =
-            Inner { origin, config, checkpoint, tokenizer, files, device, is_sentence_encoder };
+        let is_sentence_encoder = sentence.is_some();
+        let SentenceSettings { pooling, prompt } = sentence.unwrap_or_else(|| SentenceSettings {
+            // Of a trained classifier with a linear head; other encoders embed by the mean.
+            pooling: match config.head {
+                Head::Linear(pooling) => pooling,
+                Head::Mlp(_) => Pooling::Mean,
+            },
+            prompt: config.prompt.clone(),
+        });
+        let inner = Inner {
+            origin,
+            config,
+            checkpoint,
+            tokenizer,
+            files,
+            device,
+            is_sentence_encoder,
+            pooling,
+            prompt,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -183,12 +214,23 @@ impl BaseModel {
         if self.inner.is_sentence_encoder {
             hash.update(b"sentence encoder");
         }
+        if self.inner.pooling == Pooling::First {
+            hash.update(b"first token");
+        }
+        if !self.inner.prompt.is_empty() {
+            hash.update(self.inner.prompt.as_bytes());
+        }
         format!("{:x}", hash.finalize())
     }
 
     /// Whether the encoder was trained to embed sentences, by the files beside it.
     pub(crate) fn is_sentence_encoder(&self) -> bool {
         self.inner.is_sentence_encoder
+    }
+
+    /// How the hidden states of a text become its embedding.
+    pub(crate) fn pooling(&self) -> Pooling {
+        self.inner.pooling
     }
 
     /// The contents of `config.json`.
@@ -214,17 +256,17 @@ impl BaseModel {
     /// # Errors
     /// The tokenizer fails.
     pub(crate) fn token_counts(&self, texts: &[String]) -> Result<Vec<usize>> {
-        let Inner { config, tokenizer, origin, .. } = &*self.inner;
-        let tokenizer = tokens::limited(tokenizer, self.max_tokens() + 1, origin)?;
+        let Inner { config, origin, .. } = &*self.inner;
+        let tokenizer = self.inner.limited(self.max_tokens() + 1)?;
         let ids = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
         Ok(ids.iter().map(|text| text.ids.len()).collect())
     }
 
-    /// Token ids of each text, special tokens included, truncated to `max_length` tokens or to the
+    /// Token ids of each text after the prompt, special tokens included, truncated to `max_length` tokens or to the
     /// encoder's own limit, whichever is less.
     pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
-        let Inner { config, tokenizer, origin, .. } = &*self.inner;
-        let tokenizer = tokens::limited(tokenizer, max_length.min(self.max_tokens()), origin)?;
+        let Inner { config, origin, .. } = &*self.inner;
+        let tokenizer = self.inner.limited(max_length.min(self.max_tokens()))?;
         let tokens = tokens::tokenise(&tokenizer, texts, config.vocab_size, origin)?;
         Ok(tokens.into_iter().map(|text| text.ids).collect())
     }
@@ -263,6 +305,14 @@ impl BaseModel {
         let words = ModelSpec::encoder(config).words;
         checkpoint.rows(&words, ids, &mut vectors)?;
         Ok(vectors)
+    }
+}
+
+impl Inner {
+    /// The tokenizer for texts after the prompt, of `max_length` tokens with it and the special
+    /// ones.
+    pub(super) fn limited(&self, max_length: usize) -> Result<LimitedTokenizer<'_>> {
+        Ok(tokens::limited(&self.tokenizer, max_length, &self.origin)?.after(&self.prompt))
     }
 }
 

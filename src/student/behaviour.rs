@@ -1,6 +1,8 @@
 //! Guarantees of the student as a whole: reproducible training, lossless saving, and errors that
 //! name what is missing.
 
+mod sentences;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -401,7 +403,7 @@ fn a_folder_with_vocab_txt_alone_tokenises_as_its_tokenizer_json_did() {
 
 /// Embeddings as [`EncoderEmbedder`] computes them, with room for `max_length` tokens.
 fn embeddings(base: &BaseModel, max_length: usize) -> Vec<Vec<f32>> {
-    let mut means = SentenceEncoder::new(base).unwrap().means(&texts(), max_length).unwrap();
+    let mut means = SentenceEncoder::new(base).unwrap().pooled(&texts(), max_length).unwrap();
     means.iter_mut().for_each(|vector| crate::embed::normalise(vector));
     means
 }
@@ -480,11 +482,7 @@ fn a_head_that_config_json_cannot_mean_is_refused_by_its_key() {
         (r#""promptmix_head": "wide""#, r#"promptmix_head is "wide""#, r#""mlp" or "linear""#),
         (r#""promptmix_head": 1"#, "promptmix_head is 1", r#""mlp" or "linear""#),
         (r#""promptmix_pooling": 1"#, "promptmix_pooling is 1", r#""first" or "mean""#),
-        (
-            r#""promptmix_head": "linear", "promptmix_pooling": "first""#,
-            r#"promptmix_pooling is "first", but promptmix_head is "linear""#,
-            r#"set promptmix_pooling to "mean""#,
-        ),
+        (r#""promptmix_prompt": 1"#, "promptmix_prompt is 1", "where the model came from"),
     ] {
         let bad = config.replacen('{', &format!("{{{keys},"), 1);
         let error = Config::parse(bad.as_bytes(), "x").unwrap_err();
@@ -492,6 +490,6 @@ fn a_head_that_config_json_cannot_mean_is_refused_by_its_key() {
         assert!(error.hint().unwrap().contains(hint), "{error}");
     }
     let linear = config.replacen('{', "{\"promptmix_head\": \"linear\",", 1);
-    assert_eq!(Config::parse(linear.as_bytes(), "x").unwrap().head, Head::Linear);
+    assert_eq!(Config::parse(linear.as_bytes(), "x").unwrap().head, Head::Linear(Pooling::Mean));
     assert_eq!(Config::parse(config.as_bytes(), "x").unwrap().head, Head::Mlp(Pooling::First));
 }

@@ -136,7 +136,7 @@ impl Classifier {
     /// The same, and whether each text was cut at the length limit.
     fn logits_of<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<f32>>, Vec<bool>)> {
         let inner = &*self.base.inner;
-        let tokenizer = tokens::limited(&inner.tokenizer, self.max_length, &inner.origin)?;
+        let tokenizer = inner.limited(self.max_length)?;
         let tokens = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
         let truncated = tokens.iter().map(|text| text.truncated).collect();
         let ids = tokens.into_iter().map(|text| text.ids).collect::<Vec<_>>();
@@ -215,8 +215,9 @@ impl Classifier {
     /// an older student.
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         let inner = &*self.base.inner;
+        let head = (self.head, inner.prompt.as_str());
         let config =
-            inner.config.for_classifier(&self.labels, self.head, self.max_length, self.temperature);
+            inner.config.for_classifier(&self.labels, head, self.max_length, self.temperature);
         let spec = ModelSpec::new(&inner.config, self.head, self.labels.len());
         let mut files = inner.files.clone();
         files.insert("config.json".to_owned(), json(&config));

@@ -37,7 +37,7 @@ pub(crate) enum HeadKind {
     /// A dense layer with an activation, dropout, and a second dense layer: the head of Hugging
     /// Face's `...ForSequenceClassification`.
     Mlp,
-    /// One dense layer over the mean of the token vectors, scaled to unit length: what a logistic
+    /// One dense layer over the pooled token vectors, scaled to unit length: what a logistic
     /// regression on sentence embeddings computes. `transformers` ignores this setting and builds
     /// its own head.
     Linear,
@@ -47,24 +47,21 @@ pub(crate) enum HeadKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
     Mlp(Pooling),
-    /// Always over the mean.
-    Linear,
+    Linear(Pooling),
 }
 
 impl Head {
-    /// The head of this kind; a linear one pools by mean, whatever `pooling` is.
     pub(crate) fn new(kind: HeadKind, pooling: Pooling) -> Self {
         match kind {
             HeadKind::Mlp => Self::Mlp(pooling),
-            HeadKind::Linear => Self::Linear,
+            HeadKind::Linear => Self::Linear(pooling),
         }
     }
 
     /// How it pools.
     pub(crate) fn pooling(self) -> Pooling {
         match self {
-            Self::Mlp(pooling) => pooling,
-            Self::Linear => Pooling::Mean,
+            Self::Mlp(pooling) | Self::Linear(pooling) => pooling,
         }
     }
 }
@@ -100,8 +97,11 @@ pub(crate) struct Config {
     pub head_dropout: f64,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
-    /// The head of a trained classifier; [`HeadKind::Mlp`] over [`Pooling::First`] by default.
+    /// The head of a trained classifier; [`HeadKind::Mlp`] over [`Pooling::First`] by default, a
+    /// linear one over [`Pooling::Mean`].
     pub head: Head,
+    /// What a trained classifier reads before each text; empty for nothing.
+    pub prompt: String,
     /// Tokens per text that a classifier was trained with, if the file states it.
     pub max_length: Option<usize>,
     /// What a trained classifier divides its logits by; 1 by default.
@@ -113,6 +113,7 @@ pub(crate) struct Config {
 /// promptmix's own keys in a saved `config.json`; `transformers` ignores and preserves them.
 pub(super) const HEAD_KEY: &str = "promptmix_head";
 pub(super) const POOLING_KEY: &str = "promptmix_pooling";
+pub(super) const PROMPT_KEY: &str = "promptmix_prompt";
 pub(super) const MAX_LENGTH_KEY: &str = "promptmix_max_length";
 pub(super) const TEMPERATURE_KEY: &str = "promptmix_temperature";
 
@@ -160,6 +161,7 @@ impl Config {
             head_dropout,
             initializer_range: keys.number("initializer_range", 0.02)?,
             head: keys.head()?,
+            prompt: keys.prompt()?,
             max_length: raw.get(MAX_LENGTH_KEY).map(|_| keys.size(MAX_LENGTH_KEY)).transpose()?,
             temperature: keys.number(TEMPERATURE_KEY, 1.0)?,
             raw: raw.clone(),
@@ -198,7 +200,7 @@ impl Config {
     pub(super) fn for_classifier(
         &self,
         labels: &[String],
-        head: Head,
+        (head, prompt): (Head, &str),
         max_length: usize,
         temperature: f64,
     ) -> Map<String, Value> {
@@ -229,11 +231,19 @@ impl Config {
         }
         match head {
             Head::Mlp(_) => raw.shift_remove(HEAD_KEY),
-            Head::Linear => raw.insert(HEAD_KEY.into(), "linear".into()),
+            Head::Linear(_) => raw.insert(HEAD_KEY.into(), "linear".into()),
         };
-        match head.pooling() {
-            Pooling::First => raw.shift_remove(POOLING_KEY),
-            Pooling::Mean => raw.insert(POOLING_KEY.into(), "mean".into()),
+        // Older versions read a linear head without this key as one over the mean.
+        match head {
+            Head::Mlp(Pooling::First) => raw.shift_remove(POOLING_KEY),
+            Head::Linear(Pooling::First) => raw.insert(POOLING_KEY.into(), "first".into()),
+            Head::Mlp(Pooling::Mean) | Head::Linear(Pooling::Mean) => {
+                raw.insert(POOLING_KEY.into(), "mean".into())
+            }
+        };
+        match prompt {
+            "" => raw.shift_remove(PROMPT_KEY),
+            prompt => raw.insert(PROMPT_KEY.into(), prompt.into()),
         };
         raw.insert(MAX_LENGTH_KEY.into(), max_length.into());
         match temperature {
@@ -312,13 +322,19 @@ impl Keys<'_> {
         let kind = self.choice(HEAD_KEY, "it is \"mlp\" or \"linear\"")?;
         let pooling = self.choice(POOLING_KEY, "it is \"first\" or \"mean\"")?;
         // Files without the keys are Hugging Face's, whatever the settings' defaults are.
-        let head = Head::new(kind.unwrap_or(HeadKind::Mlp), pooling.unwrap_or(Pooling::First));
-        match pooling {
-            Some(pooling) if pooling != head.pooling() => Err(Fault::with_hint(
-                format!("{POOLING_KEY} is \"first\", but {HEAD_KEY} is \"linear\""),
-                format!("a linear head pools by mean: set {POOLING_KEY} to \"mean\""),
-            )),
-            _ => Ok(head),
+        let kind = kind.unwrap_or(HeadKind::Mlp);
+        let usual = match kind {
+            HeadKind::Mlp => Pooling::First,
+            HeadKind::Linear => Pooling::Mean,
+        };
+        Ok(Head::new(kind, pooling.unwrap_or(usual)))
+    }
+
+    fn prompt(&self) -> Read<String> {
+        match self.0.get(PROMPT_KEY) {
+            None => Ok(String::new()),
+            Some(Value::String(prompt)) => Ok(prompt.clone()),
+            Some(_) => Err(self.unexpected(PROMPT_KEY, "a text")),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::embed::{EmbedError, Embedder, normalise};
 /// Tokens per text: enough for short texts, and the length that all-MiniLM-L6-v2 was trained with.
 const MAX_LENGTH: usize = 128;
 
-/// Embeds with the mean of a pretrained encoder's last hidden states.
+/// Embeds with a pretrained encoder's last hidden states, pooled.
 pub(crate) struct EncoderEmbedder {
     base: BaseModel,
     encoder: SentenceEncoder,
@@ -21,7 +21,7 @@ impl EncoderEmbedder {
 
 impl Embedder for EncoderEmbedder {
     fn embed(&self, texts: &[String]) -> std::result::Result<Vec<Vec<f32>>, EmbedError> {
-        let mut embeddings = self.encoder.means(texts, MAX_LENGTH).map_err(EmbedError::new)?;
+        let mut embeddings = self.encoder.pooled(texts, MAX_LENGTH).map_err(EmbedError::new)?;
         embeddings.iter_mut().for_each(|vector| normalise(vector));
         Ok(embeddings)
     }

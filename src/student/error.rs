@@ -113,6 +113,13 @@ pub(crate) enum StudentError {
         origin: String,
         fault: Fault,
     },
+    /// A file of sentence-transformers asks for something that is not supported.
+    #[error("{}: {fault}", path.display())]
+    Sentence {
+        /// The file.
+        path: PathBuf,
+        fault: Fault,
+    },
     /// The examples or the settings cannot be trained on.
     #[error("cannot train the student: {0}")]
     Training(Fault),
@@ -154,6 +161,7 @@ impl Hint for StudentError {
             Self::Config { fault, .. }
             | Self::Weights { fault, .. }
             | Self::Tokenizer { fault, .. }
+            | Self::Sentence { fault, .. }
             | Self::Training(fault) => fault.hint(),
             Self::Stopped => Some(
                 "rerun the same command: it resumes from the last snapshot if there is one".into(),

@@ -16,6 +16,7 @@
 //! | `tokens`, `tokenizer_bounds` | texts to token ids; what a tokenizer may do |
 //! | `companions`, `vocabulary` | the files beside `tokenizer.json`; a tokenizer from `vocab.txt` alone |
 //! | `coverage` | whether a vocabulary has the words of some texts |
+//! | `sentence` | the files of sentence-transformers: pooling, default prompt |
 //! | `base` | the pretrained encoder with its tokenizer, cheap to clone |
 //! | `model_spec` | the tensors and dimensions of a network |
 //! | `network`, `engine` | the traits of the engines, and the choice by device |
@@ -61,6 +62,7 @@ mod packed_batch;
 mod parallel;
 pub(crate) mod probe;
 mod quantised;
+mod sentence;
 mod tokenizer_bounds;
 mod tokens;
 pub(crate) mod train;

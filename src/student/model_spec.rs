@@ -50,8 +50,8 @@ pub(crate) enum HeadActivation {
 pub(crate) enum HeadParts {
     /// A dense layer `[hidden, hidden]` over the pooled states, an activation, and dropout.
     Mlp { pooling: Pooling, dense: Part, activation: HeadActivation, dropout: f64 },
-    /// The mean of the states, divided by its Euclidean norm.
-    Linear,
+    /// The pooled states, divided by their Euclidean norm.
+    Linear(Pooling),
 }
 
 /// The smallest norm that a linear head divides by, as in `torch.nn.functional.normalize`.
@@ -125,7 +125,7 @@ impl ModelSpec {
                     activation: if bert { HeadActivation::Tanh } else { HeadActivation::Relu },
                     dropout: config.head_dropout,
                 },
-                Head::Linear => HeadParts::Linear,
+                Head::Linear(pooling) => HeadParts::Linear(pooling),
             },
             classifier: "classifier".to_owned(),
             classes,
@@ -135,8 +135,7 @@ impl ModelSpec {
     /// How the hidden states of a text become one vector.
     pub(super) fn pooling(&self) -> Pooling {
         match self.head {
-            HeadParts::Mlp { pooling, .. } => pooling,
-            HeadParts::Linear => Pooling::Mean,
+            HeadParts::Mlp { pooling, .. } | HeadParts::Linear(pooling) => pooling,
         }
     }
 
@@ -144,7 +143,7 @@ impl ModelSpec {
     pub(super) fn head_dropout(&self) -> f64 {
         match self.head {
             HeadParts::Mlp { dropout, .. } => dropout,
-            HeadParts::Linear => 0.0,
+            HeadParts::Linear(_) => 0.0,
         }
     }
 
@@ -172,7 +171,7 @@ impl ModelSpec {
     pub(super) fn dense_tensors(&self) -> Vec<TensorSpec> {
         match &self.head {
             HeadParts::Mlp { dense: part, .. } => dense(part, self.hidden, self.hidden).into(),
-            HeadParts::Linear => Vec::new(),
+            HeadParts::Linear(_) => Vec::new(),
         }
     }
 

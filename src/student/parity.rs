@@ -248,7 +248,11 @@ fn one_clipped_adamw_step_equals_pytorchs() {
 #[test]
 fn engines_agree_under_dropout_with_every_other_head() {
     for (family, head) in
-        FAMILIES.iter().flat_map(|f| [(f, Head::Mlp(Pooling::Mean)), (f, Head::Linear)])
+        FAMILIES.iter().flat_map(|f| [
+            (f, Head::Mlp(Pooling::Mean)),
+            (f, Head::Linear(Pooling::Mean)),
+            (f, Head::Linear(Pooling::First)),
+        ])
     {
         let run = |make: Engine| {
             let mut learner = build(make, family, head);
@@ -267,6 +271,37 @@ fn engines_agree_under_dropout_with_every_other_head() {
             for (name, gradient) in &gradients {
                 let off = distance(gradient, &others[name]);
                 assert!(off < 1e-5, "{family}, {head:?}, {engine}: {name} is off by {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn engines_agree_on_embeddings_and_their_gradients_where_there_are_no_classes() {
+    for (family, pooling) in FAMILIES.iter().flat_map(|f| [(f, Pooling::Mean), (f, Pooling::First)])
+    {
+        let run = |make: Engine| {
+            let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
+            let spec = ModelSpec::new(base.config(), Head::Linear(pooling), 0);
+            let mut learner = make(spec, &*tensors(family));
+            let embeddings = learner.forward(&ragged(), Some(Dropout::new(9, 4))).unwrap();
+            // Any gradient will do.
+            let slopes: Vec<f32> = embeddings.iter().map(|u| u * u - 0.1).collect();
+            learner.backward(&slopes).unwrap();
+            let gradients = learner.gradients().unwrap();
+            (embeddings, gradients)
+        };
+        let (wanted, gradients) = run(reference);
+        for text in wanted.chunks(wanted.len() / 3) {
+            assert!((text.iter().map(|u| u * u).sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+        for (engine, make) in &engines()[1..] {
+            let (embeddings, others) = run(*make);
+            assert!(distance(&embeddings, &wanted) < 1e-5, "{family}, {pooling:?}, {engine}");
+            assert_eq!(gradients.len(), others.len());
+            for (name, gradient) in &gradients {
+                let off = distance(gradient, &others[name]);
+                assert!(off < 1e-5, "{family}, {pooling:?}, {engine}: {name} is off by {off}");
             }
         }
     }
@@ -339,7 +374,7 @@ fn five_adamw_steps_equal_pytorchs() {
 
 #[test]
 fn eight_bits_are_near_and_repeat() {
-    for (family, head) in FAMILIES.iter().flat_map(|f| [(f, MLP), (f, Head::Linear)]) {
+    for (family, head) in FAMILIES.iter().flat_map(|f| [(f, MLP), (f, Head::Linear(Pooling::Mean))]) {
         let rows = ragged();
         let logits = |precision| {
             let spec = spec(family, head);

@@ -1,6 +1,6 @@
 //! From texts to token ids, truncated to a maximum length.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -103,6 +103,8 @@ pub(super) struct LimitedTokenizer<'a> {
     max_tokens: usize,
     /// The side on which longer texts are cut.
     side: TruncationDirection,
+    /// What stands before each text.
+    prompt: &'a str,
 }
 
 /// Limits texts to `max_length` tokens, special ones included.
@@ -125,7 +127,7 @@ pub(super) fn limited<'a>(
             "raise max_length",
         ),
     })?;
-    Ok(LimitedTokenizer { tokenizer, max_tokens, side: side(tokenizer) })
+    Ok(LimitedTokenizer { tokenizer, max_tokens, side: side(tokenizer), prompt: "" })
 }
 
 /// A text as token ids.
@@ -139,10 +141,19 @@ pub(super) struct Tokens {
 /// Bytes per allowed token beyond which a prefix of the text is tried first.
 const LONG: usize = 32;
 
-impl LimitedTokenizer<'_> {
+impl<'a> LimitedTokenizer<'a> {
+    /// The same for texts after `prompt`.
+    pub(super) fn after(self, prompt: &'a str) -> Self {
+        Self { prompt, ..self }
+    }
+
     /// The tokens of a text. A panic of the tokenizer is an error.
     fn checked(&self, text: &str) -> std::result::Result<Tokens, Fault> {
-        let tokens = catch(|| self.encode(text)).ok_or_else(|| panicked("it fails on a text"))?;
+        let whole = match self.prompt {
+            "" => Cow::Borrowed(text),
+            prompt => Cow::Owned(format!("{prompt}{text}")),
+        };
+        let tokens = catch(|| self.encode(&whole)).ok_or_else(|| panicked("it fails on a text"))?;
         tokens.map_err(|error| failed(&error))
     }
 

@@ -324,6 +324,7 @@ pub(crate) fn ad_hoc(repo: &str, files: &[String]) -> Result<KnownModel, ModelEr
         files: files.into_iter().map(known).collect(),
         licence: String::new(),
         memory: 0,
+        sentences: None,
         chat: String::new(),
         about: String::new(),
     })

@@ -76,6 +76,7 @@ fn facts() -> Facts {
         parameters: 66_958_086,
         labels: vec!["a|b".into(), "other".into()],
         head: Head::Mlp(Pooling::First),
+        prompt: String::new(),
         max_length: 50,
         positions: 512,
         temperature: None,
@@ -187,7 +188,7 @@ fn unknown_facts_are_called_unknown() {
     assert!(!text.contains("from transformers import") && !text.contains('%'), "{text}");
     assert!(!text.contains("Head:"), "{text}");
 
-    facts.head = Head::Linear;
+    facts.head = Head::Linear(Pooling::Mean);
     let text = card(&facts, &checks, Some((&record, &base))).render();
     for wanted in [
         "Pooling: mean over all tokens. Head: one dense layer over the pooled vector, scaled to unit length.\n\n## Scores",
@@ -196,4 +197,8 @@ fn unknown_facts_are_called_unknown() {
         assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
     }
     assert!(!text.contains("from transformers import"), "{text}");
+    assert!(!text.contains("is read after"), "{text}");
+    facts.prompt = "query: ".to_owned();
+    let text = card(&facts, &checks, Some((&record, &base))).render();
+    assert!(text.contains(" Each text is read after \"query: \": promptmix puts it there"), "{text}");
 }

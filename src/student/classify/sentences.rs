@@ -1,7 +1,7 @@
-//! Sentence embeddings: the mean of a pretrained encoder's last hidden states.
+//! Sentence embeddings: a pretrained encoder's last hidden states, pooled.
 
 use super::{
-    super::{BaseModel, Precision, Result, engine::network, network::Network},
+    super::{BaseModel, Precision, Result, cpu::pooled_rows, engine::network, network::Network},
     run,
 };
 use crate::student::model_spec::ModelSpec;
@@ -22,24 +22,26 @@ impl SentenceEncoder {
         Ok(Self { base: base.clone(), network })
     }
 
-    /// Mean of the last hidden states of each text's tokens, special ones included; texts are
-    /// truncated to `max_length` tokens: `[texts][hidden]`.
-    pub(crate) fn means(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
+    /// The last hidden states of each text, pooled as the encoder was trained: the first token's,
+    /// or the mean over all tokens, special ones included. Texts are truncated to `max_length`
+    /// tokens: `[texts][hidden]`.
+    pub(crate) fn pooled(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.base.tokenise(texts, max_length)?;
         let width = self.base.config().hidden_size;
         run(&ids, self.base.device().is_cpu(), |rows| {
             let hidden = self.network.hidden(rows)?;
-            let mut means = Vec::with_capacity(rows.texts() * width);
+            let mut pooled = Vec::with_capacity(rows.texts() * width);
             for span in rows.spans() {
-                let start = means.len();
-                means.resize(start + width, 0.0);
-                let tokens = span.len().max(1) as f32;
-                for state in hidden[span.start * width..span.end * width].chunks_exact(width) {
-                    means[start..].iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+                let (tokens, _) = pooled_rows(self.base.pooling(), span);
+                let start = pooled.len();
+                pooled.resize(start + width, 0.0);
+                for state in hidden[tokens.start * width..tokens.end * width].chunks_exact(width) {
+                    pooled[start..].iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
                 }
-                means[start..].iter_mut().for_each(|sum| *sum /= tokens);
+                let count = tokens.len().max(1) as f32;
+                pooled[start..].iter_mut().for_each(|sum| *sum /= count);
             }
-            Ok(means)
+            Ok(pooled)
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The rows that are pooled into a text's vector, and the weight of each.
-pub(super) fn pooled_rows(pooling: Pooling, span: Range<usize>) -> (Range<usize>, f32) {
+pub(in crate::student) fn pooled_rows(pooling: Pooling, span: Range<usize>) -> (Range<usize>, f32) {
     match pooling {
         Pooling::First => (span.start..span.end.min(span.start + 1), 1.0),
         Pooling::Mean => (span.clone(), 1.0 / span.len().max(1) as f32),

@@ -117,7 +117,7 @@ impl Layout {
         let head = with_head.then(|| {
             let dense = match &spec.head {
                 HeadParts::Mlp { dense, .. } => allocator.matrix(&[dense], width, width),
-                HeadParts::Linear => 0..0,
+                HeadParts::Linear(_) => 0..0,
             };
             (dense, allocator.matrix(&[&spec.classifier], spec.classes, width))
         });
@@ -146,7 +146,7 @@ impl Layout {
                 HeadParts::Mlp { dense, activation, .. } => {
                     Hidden::Dense(allocator.linear(&[dense], matrix, width, width), *activation)
                 }
-                HeadParts::Linear => Hidden::Normalise,
+                HeadParts::Linear(_) => Hidden::Normalise,
             },
             classifier: allocator.linear(&[&spec.classifier], classifier, spec.classes, width),
         });
@@ -274,7 +274,7 @@ mod tests {
     fn a_layout_holds_every_tensor_once() {
         for family in ["distilbert", "bert"] {
             let base = BaseModel::load(&fixture(family), &Device::Cpu).unwrap();
-            for head in [Head::Mlp(Pooling::First), Head::Linear] {
+            for head in [Head::Mlp(Pooling::First), Head::Linear(Pooling::Mean)] {
                 let spec = ModelSpec::new(base.config(), head, 3);
                 let layout = Layout::new(&spec, Contents::All);
                 assert!(holds(&layout, &spec.tensors()));

@@ -31,6 +31,7 @@ mod product;
 
 use super::model_spec::ModelSpec;
 
+pub(super) use head::pooled_rows;
 pub(super) use learn::CpuLearner;
 pub(super) use predict::CpuNetwork;
 pub(crate) use predict::Precision;

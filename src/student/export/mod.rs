@@ -144,6 +144,8 @@ pub(crate) struct Facts {
     pub max_length: usize,
     /// Rows of the position table.
     pub positions: usize,
+    /// What is read before each text; empty for nothing.
+    pub prompt: String,
     /// The fitted temperature, if any.
     pub temperature: Option<f64>,
     /// SHA-256 (hex) of the exported `model.safetensors`.
@@ -210,6 +212,7 @@ impl Draft {
                 head: config.head,
                 max_length: config.max_length.unwrap_or(config.max_positions),
                 positions: config.max_positions,
+                prompt: config.prompt.clone(),
                 temperature: config.raw.get(TEMPERATURE_KEY).and_then(serde_json::Value::as_f64),
                 sha256: String::new(),
             },
@@ -334,7 +337,7 @@ fn metadata(facts: &Facts) -> Vec<(&'static str, String)> {
     let labels = serde_json::Value::from(facts.labels.clone()).to_string();
     let head = match facts.head {
         Head::Mlp(_) => "mlp",
-        Head::Linear => "linear",
+        Head::Linear(_) => "linear",
     };
     let pooling = match facts.head.pooling() {
         Pooling::First => "first",
@@ -347,6 +350,9 @@ fn metadata(facts: &Facts) -> Vec<(&'static str, String)> {
         ("head", head.into()),
         ("pooling", pooling.into()),
     ];
+    if !facts.prompt.is_empty() {
+        metadata.push(("prompt", facts.prompt.clone()));
+    }
     metadata.extend(facts.temperature.map(|value| ("temperature", value.to_string())));
     metadata
 }

@@ -130,7 +130,7 @@ impl Pass<'_> {
                     HeadActivation::Tanh => x.tanh()?,
                 }
             }
-            HeadParts::Linear => normalise(&pooled)?,
+            HeadParts::Linear(_) => normalise(&pooled)?,
         };
         let x = padded.drop_texts(x, self.mask(Site::Head, spec.head_dropout()))?;
         self.dense(&spec.classifier, &x)

@@ -49,7 +49,7 @@ pub(super) fn fresh_head(
     let classifier = spec.classifier_tensors();
     if let Some(LinearHead { weight, bias }) = given {
         let sizes = classifier.iter().map(|wanted| wanted.shape.iter().product::<usize>());
-        if !matches!(spec.head, HeadParts::Linear) || !sizes.eq([weight.len(), bias.len()]) {
+        if !matches!(spec.head, HeadParts::Linear(_)) || !sizes.eq([weight.len(), bias.len()]) {
             return Err(StudentError::bug("the initial head is not that of the network"));
         }
         let names = classifier.into_iter().map(|wanted| wanted.name);

@@ -302,7 +302,9 @@ impl<'a> Training<'a> {
     fn start(&self) -> Result<Option<LinearHead>> {
         match &self.head {
             Some(head) => Ok(Some(head.clone())),
-            None if self.settings.head(self.base) == Head::Linear => self.probe().map(Some),
+            None if matches!(self.settings.head(self.base), Head::Linear(_)) => {
+                self.probe().map(Some)
+            }
             None => Ok(None),
         }
     }

@@ -55,9 +55,9 @@ pub(crate) enum HeadChoice {
     /// A dense layer with an activation, dropout, and a second dense layer: the head of Hugging
     /// Face's `...ForSequenceClassification`.
     Mlp,
-    /// One dense layer over the mean of the token vectors, scaled to unit length: what a logistic
-    /// regression on sentence embeddings computes, which is where it starts. `transformers` ignores
-    /// this setting and builds its own head.
+    /// One dense layer over the text's embedding: the token vectors, pooled as the encoder does it,
+    /// scaled to unit length. It starts as a logistic regression on the embeddings. `transformers`
+    /// ignores this setting and builds its own head.
     Linear,
 }
 
@@ -133,8 +133,9 @@ pub(crate) struct TrainSettings {
     pub head: HeadChoice,
     /// Whether the encoder is trained.
     pub fine_tune: FineTune,
-    /// How token vectors become a text vector: `first` or `mean`. A linear head always takes the
-    /// mean, whatever is set here.
+    /// How token vectors become a text vector under a head `mlp`: `first` or `mean`. A linear head
+    /// pools as the encoder was trained: by the first token if its `1_Pooling` says so, otherwise by
+    /// mean.
     pub pooling: Pooling,
 }
 
@@ -256,7 +257,10 @@ impl TrainSettings {
             HeadChoice::Auto if base.is_sentence_encoder() => HeadKind::Linear,
             HeadChoice::Auto | HeadChoice::Mlp => HeadKind::Mlp,
         };
-        Head::new(kind, self.pooling)
+        match kind {
+            HeadKind::Mlp => Head::Mlp(self.pooling),
+            HeadKind::Linear => Head::Linear(base.pooling()),
+        }
     }
 
     /// Examples per pass through the network.

@@ -26,7 +26,7 @@ impl Training<'_> {
     /// The embedding of each example, of unit length.
     pub(super) fn embeddings(&self) -> Result<Vec<Vec<f32>>> {
         let texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
-        let mut vectors = SentenceEncoder::new(self.base)?.means(&texts, self.max_length())?;
+        let mut vectors = SentenceEncoder::new(self.base)?.pooled(&texts, self.max_length())?;
         vectors.iter_mut().for_each(|vector| normalise(vector));
         Ok(vectors)
     }

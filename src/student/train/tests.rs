@@ -302,3 +302,92 @@ fn a_head_that_was_drawn_is_not_left_untrained() {
     let error = Training::new(&base, &labels, &examples, &never).run(&mut |_| CONTINUE);
     assert!(error.unwrap_err().to_string().contains("student.fine_tune is never"));
 }
+
+/// Settings with a contrastive stage.
+fn contrastive() -> TrainSettings {
+    TrainSettings { stages: Stages::Contrastive, head: HeadChoice::Linear, ..settings() }
+}
+
+/// The mean cosine of two examples of one class, minus that of two of different classes.
+fn separation(base: &BaseModel) -> f32 {
+    let (labels, examples, settings) = (labels(), examples(), settings());
+    let embeddings = Training::new(base, &labels, &examples, &settings).embeddings().unwrap();
+    let mean = |same: bool| {
+        let pairs = (0..examples.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+        let pairs = pairs.filter(|&(i, j)| (examples[i].label == examples[j].label) == same);
+        let cosines: Vec<f32> =
+            pairs.map(|(i, j)| crate::simd::dot(&embeddings[i], &embeddings[j])).collect();
+        cosines.iter().sum::<f32>() / cosines.len() as f32
+    };
+    mean(true) - mean(false)
+}
+
+#[test]
+fn a_contrastive_stage_draws_the_texts_of_a_class_together_and_apart_from_others() {
+    let (base, labels, examples) = (base(), labels(), examples());
+    let settings = TrainSettings { epochs: 12, ..contrastive() };
+    let training = Training::new(&base, &labels, &examples, &settings);
+    let mut losses = Vec::new();
+    let tuned = training.contrasted(&mut |step| {
+        losses.push(step.loss);
+        CONTINUE
+    });
+    let tuned = tuned.unwrap().unwrap();
+    assert_eq!(losses.len(), 12, "all six pairs are one batch");
+    assert!(losses[11] < losses[0] / 2.0, "{losses:?}");
+    let (before, after) = (separation(&base), separation(&tuned));
+    assert!(after > before + 0.3, "{before} {after}");
+    assert_ne!(base.identity(), tuned.identity());
+    // Words that no example has, and the head's dense layer, are those of the base.
+    let parts = |base: &BaseModel| base.inner.tensors().unwrap();
+    let (old, new) = (parts(&base), parts(&tuned));
+    assert_eq!(old.keys().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>());
+    let flat = |tensors: &super::super::weights::Tensors| {
+        tensors["bert.pooler.dense.weight"].flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    assert_eq!(flat(&old), flat(&new));
+}
+
+#[test]
+fn a_contrastive_step_is_the_same_in_one_pass_and_in_several() {
+    let (base, labels, examples) = (steady(), labels(), examples());
+    let run = |micro_batch: usize| {
+        let settings = TrainSettings { micro_batch, fine_tune: FineTune::Never, ..contrastive() };
+        let training = Training::new(&base, &labels, &examples, &settings);
+        weights(&training.run(&mut |_| CONTINUE).unwrap().classifier)
+    };
+    let whole = run(0);
+    assert!(furthest(&whole, &run(3)) < 1e-4);
+    let frozen = TrainSettings { micro_batch: 0, ..contrastive() }.frozen();
+    let training = Training::new(&base, &labels, &examples, &frozen);
+    let frozen = weights(&training.run(&mut |_| CONTINUE).unwrap().classifier);
+    assert!(furthest(&whole, &frozen) > 1e-3, "the row of the frozen encoder has no stage");
+}
+
+#[test]
+fn a_contrastive_training_counts_its_steps_repeats_and_resumes_bit_for_bit() {
+    let (base, labels, examples, settings) = (base(), labels(), examples(), contrastive());
+    let mut training = Training::new(&base, &labels, &examples, &settings);
+    let mut steps = Vec::new();
+    let record = &mut |step: TrainStep| {
+        steps.push((step.step, step.steps, step.epoch, step.epochs));
+        CONTINUE
+    };
+    let whole = weights(&training.run(record).unwrap().classifier);
+    // Three epochs of a single batch of pairs, then three of four batches.
+    let all = steps.len();
+    assert_eq!((all, super::steps(&settings, 3, 7)), (15, 15));
+    assert!(steps.iter().enumerate().all(|(at, it)| (it.0, it.1, it.3) == (at + 1, 15, 6)));
+    assert_eq!((steps[2].2, steps[3].2, steps[14].2), (2, 3, 5));
+    let temp = tempfile::tempdir().unwrap();
+    training.snapshots = Some(Snapshots::new(temp.path().join("training")));
+    // In the contrastive stage, and after it.
+    for stop in [2, 9] {
+        let stopped = training.run(&mut |step| {
+            if step.step == stop { ControlFlow::Break(()) } else { CONTINUE }
+        });
+        assert!(matches!(stopped, Err(StudentError::Stopped)), "{stopped:?}");
+        let again = training.run(&mut |_| CONTINUE).unwrap().classifier;
+        assert_eq!(weights(&again), whole, "stopped after {stop}");
+    }
+}

@@ -153,7 +153,7 @@ impl Assembly<'_> {
                 };
                 self.graph.plain(op, dense, &[&x])
             }
-            HeadParts::Linear => self.normalise(pooled),
+            HeadParts::Linear(_) => self.normalise(pooled),
         };
         let logits = self.dense(&spec.classifier, &x, width, spec.classes);
         self.graph.rename(&logits, LOGITS);

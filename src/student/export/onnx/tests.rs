@@ -86,7 +86,8 @@ fn every_value_is_defined_once_and_before_its_use() {
     for (model_type, head) in [
         ("distilbert", Head::Mlp(Pooling::First)),
         ("bert", Head::Mlp(Pooling::Mean)),
-        ("bert", Head::Linear),
+        ("bert", Head::Linear(Pooling::Mean)),
+        ("bert", Head::Linear(Pooling::First)),
     ] {
         let (model, ..) = written(&spec(model_type, head));
         let graph = model.graph.unwrap();

@@ -71,7 +71,7 @@ impl Training<'_> {
         let Some(stage) = stage(settings, examples) else { return Ok(None) };
         let mut ids = self.ids()?;
         let longest = super::longest(&ids, rows_per_pass(settings));
-        let mut spec = ModelSpec::new(base.config(), Head::Linear, 0);
+        let mut spec = ModelSpec::new(base.config(), Head::Linear(base.pooling()), 0);
         let initial =
             InitialWeights::new(&*base.inner.checkpoint, Weights::new(), &mut spec, &mut ids);
         if base.device().is_cpu() {

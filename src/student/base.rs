@@ -93,11 +93,7 @@ impl BaseModel {
     }
 
     /// The same for an encoder that embeds sentences as is `known` where its files do not say it.
-    fn load_known(
-        folder: &Path,
-        known: Option<SentenceSettings>,
-        device: &Device,
-    ) -> Result<Self> {
+    fn load_known(folder: &Path, known: Option<SentenceSettings>, device: &Device) -> Result<Self> {
         let origin = folder.display().to_string();
         folder::check(folder)?;
         let config = folder::read(&folder.join("config.json"), MAX_CONFIG_BYTES)?;
@@ -262,8 +258,8 @@ impl BaseModel {
         Ok(ids.iter().map(|text| text.ids.len()).collect())
     }
 
-    /// Token ids of each text after the prompt, special tokens included, truncated to `max_length` tokens or to the
-    /// encoder's own limit, whichever is less.
+    /// Token ids of each text after the prompt, special tokens included, truncated to `max_length`
+    /// tokens or to the encoder's own limit, whichever is less.
     pub(crate) fn tokenise(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<u32>>> {
         let Inner { config, origin, .. } = &*self.inner;
         let tokenizer = self.inner.limited(max_length.min(self.max_tokens()))?;

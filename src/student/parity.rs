@@ -247,13 +247,13 @@ fn one_clipped_adamw_step_equals_pytorchs() {
 
 #[test]
 fn engines_agree_under_dropout_with_every_other_head() {
-    for (family, head) in
-        FAMILIES.iter().flat_map(|f| [
+    for (family, head) in FAMILIES.iter().flat_map(|f| {
+        [
             (f, Head::Mlp(Pooling::Mean)),
             (f, Head::Linear(Pooling::Mean)),
             (f, Head::Linear(Pooling::First)),
-        ])
-    {
+        ]
+    }) {
         let run = |make: Engine| {
             let mut learner = build(make, family, head);
             let logits = learner.forward(&ragged(), Some(Dropout::new(9, 4))).unwrap();
@@ -374,7 +374,8 @@ fn five_adamw_steps_equal_pytorchs() {
 
 #[test]
 fn eight_bits_are_near_and_repeat() {
-    for (family, head) in FAMILIES.iter().flat_map(|f| [(f, MLP), (f, Head::Linear(Pooling::Mean))]) {
+    for (family, head) in FAMILIES.iter().flat_map(|f| [(f, MLP), (f, Head::Linear(Pooling::Mean))])
+    {
         let rows = ragged();
         let logits = |precision| {
             let spec = spec(family, head);

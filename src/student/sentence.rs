@@ -82,9 +82,9 @@ fn object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
 /// The one mode that is switched on in `1_Pooling/config.json`.
 fn read_pooling(keys: &Map<String, Value>, prompt: &str) -> std::result::Result<Pooling, Fault> {
     const HINT: &str = "take an encoder with pooling_mode_mean_tokens or pooling_mode_cls_token";
-    let modes = keys.iter().filter(|(key, on)| {
-        key.starts_with("pooling_mode_") && on.as_bool() == Some(true)
-    });
+    let modes = keys
+        .iter()
+        .filter(|(key, on)| key.starts_with("pooling_mode_") && on.as_bool() == Some(true));
     let modes: Vec<&str> = modes.map(|(key, _)| key.as_str()).collect();
     let pooling = match modes[..] {
         ["pooling_mode_mean_tokens"] => Pooling::Mean,
@@ -150,14 +150,12 @@ mod tests {
 
     #[test]
     fn pooling_and_the_default_prompt_are_read() {
-        const MEAN: &str =
-            r#"{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}"#;
+        const MEAN: &str = r#"{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}"#;
         const CLS: &str = r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
         const QUERY: &str =
             r#"{"prompts": {"query": "query: ", "none": ""}, "default_prompt_name": "query"}"#;
-        let found = |pooling, prompt: &str| {
-            Some(SentenceSettings { pooling, prompt: prompt.to_owned() })
-        };
+        let found =
+            |pooling, prompt: &str| Some(SentenceSettings { pooling, prompt: prompt.to_owned() });
         assert_eq!(read("", "").unwrap(), None);
         assert_eq!(read(MEAN, "").unwrap(), found(Pooling::Mean, ""));
         assert_eq!(read(CLS, QUERY).unwrap(), found(Pooling::First, "query: "));

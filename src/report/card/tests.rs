@@ -200,5 +200,8 @@ fn unknown_facts_are_called_unknown() {
     assert!(!text.contains("is read after"), "{text}");
     facts.prompt = "query: ".to_owned();
     let text = card(&facts, &checks, Some((&record, &base))).render();
-    assert!(text.contains(" Each text is read after \"query: \": promptmix puts it there"), "{text}");
+    assert!(
+        text.contains(" Each text is read after \"query: \": promptmix puts it there"),
+        "{text}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Guarantees of students over sentence encoders: pooling and prompt are the same wherever a text is
-//! read.
+//! Guarantees of students over sentence encoders: pooling and prompt are the same wherever a text
+//! is read.
 
 use super::*;
 use crate::student::{engine, model_spec::ModelSpec, packed_batch::PackedBatch};
@@ -27,8 +27,7 @@ fn a_sentence_encoder_pools_as_its_files_say_and_its_students_too() {
     let ids = first.tokenise(&texts(), 50).unwrap();
     let spec = ModelSpec::encoder(first.config());
     let source = first.inner.checkpoint.clone();
-    let network =
-        engine::network(spec, source, &Device::Cpu, Precision::F32).unwrap();
+    let network = engine::network(spec, source, &Device::Cpu, Precision::F32).unwrap();
     for (ids, embedding) in ids.iter().zip(embeddings(&first, 50)) {
         let hidden = network.hidden(&PackedBatch::new(&[ids])).unwrap();
         let mut wanted = hidden[..embedding.len()].to_vec();
@@ -79,8 +78,5 @@ fn the_default_prompt_stands_before_every_text_in_training_and_prediction() {
     // A second copy of the student keeps it, too.
     let copy = temp.path().join("copy");
     again.save(&copy).unwrap();
-    assert_eq!(
-        Classifier::load(&copy, &Device::Cpu).unwrap().logits(&texts()).unwrap(),
-        wanted
-    );
+    assert_eq!(Classifier::load(&copy, &Device::Cpu).unwrap().logits(&texts()).unwrap(), wanted);
 }

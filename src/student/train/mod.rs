@@ -250,9 +250,9 @@ impl<'a> Training<'a> {
     }
 
     /// Trains a classifier over the labels: after the contrastive stage, if there is one, the whole
-    /// network or its head alone, as `student.fine_tune` says. `on_step` is called after every optimiser step and can stop the training.
-    /// With snapshots the next call resumes from there, and the final weights are bit for bit those
-    /// of an uninterrupted training.
+    /// network or its head alone, as `student.fine_tune` says. `on_step` is called after every
+    /// optimiser step and can stop the training. With snapshots the next call resumes from there,
+    /// and the final weights are bit for bit those of an uninterrupted training.
     ///
     /// # Errors
     /// Invalid examples or settings, too little memory, a loss that is not finite, and

@@ -134,8 +134,8 @@ pub(crate) struct TrainSettings {
     /// Whether the encoder is trained.
     pub fine_tune: FineTune,
     /// How token vectors become a text vector under a head `mlp`: `first` or `mean`. A linear head
-    /// pools as the encoder was trained: by the first token if its `1_Pooling` says so, otherwise by
-    /// mean.
+    /// pools as the encoder was trained: by the first token if its `1_Pooling` says so, otherwise
+    /// by mean.
     pub pooling: Pooling,
 }
 

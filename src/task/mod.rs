@@ -24,12 +24,14 @@
 //! seeds = "seeds.jsonl"   # .csv, .tsv, .json, .jsonl or .parquet, beside task.toml
 //! test = "test.jsonl"     # optional
 //! pool = "train.jsonl"    # optional: real training texts, an upper bound to compare with
+//! unlabelled = "all.csv"  # optional: texts without labels, any number; the teacher labels some
 //! text_column = "text"    # several are joined: ["subject", "body"]; default: by their names
 //! label_column = "label"
 //! # or for one file: test = { file = "test.csv", text_column = "body", label_column = "topic" }
 //! ```
 //!
-//! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `fault`
+//! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `unlabelled`
+//! streams the texts without labels, `fault`
 //! describes what is wrong, and [`scaffold()`] creates a new task from labelled examples.
 
 mod change;
@@ -42,6 +44,7 @@ mod manifest;
 mod names;
 mod read;
 mod scaffold;
+mod unlabelled;
 mod warning;
 
 use std::{
@@ -60,6 +63,8 @@ pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
 };
 pub(crate) use scaffold::scaffold;
+pub(crate) use unlabelled::{UnlabelledFile, UnlabelledText, UnlabelledTexts};
+
 pub(crate) use warning::Warning;
 
 use load::Files;
@@ -134,6 +139,9 @@ pub struct Task {
     pub test_lines: Vec<usize>,
     /// Real training texts; empty if `task.toml` names none.
     pub pool: Vec<LabelledText>,
+    /// The file of texts without labels, if `task.toml` names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unlabelled: Option<UnlabelledFile>,
     /// The folder of `task.toml`; empty for the embedded task.
     pub folder: PathBuf,
     /// The tables of later stages (`[teacher]`, `[augment]`, …), unchecked.

@@ -36,6 +36,7 @@ fn task() -> Task {
         seeds: vec![text("my secret seed"), text("another secret seed")],
         test: vec![text("a secret test text")],
         pool: vec![text("a secret pool text")],
+        unlabelled: None,
         folder: PathBuf::from("/home/jane/tickets"),
         settings: toml::Table::new(),
         manifest: "# a secret comment".into(),

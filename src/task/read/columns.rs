@@ -133,6 +133,11 @@ impl Columns {
         Self { text: text.to_vec(), label: None, settings: ColumnSettings::Flags }
     }
 
+    /// A text column named in `task.toml` or found by its name; without a label.
+    pub(crate) fn unlabelled(text: &[String]) -> Self {
+        Self { settings: ColumnSettings::Manifest, ..Self::texts(text) }
+    }
+
     /// Finds the columns among those of a file.
     ///
     /// # Errors

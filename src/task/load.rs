@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Class, LabelledText, Task, TaskError, Warning,
-    fault::{Place, Problem},
+    fault::{Fault, Place, Problem},
     manifest::{self, DataFile, FILE, Manifest, Shots},
     names, normalised,
-    read::{self, Faults, Row, Source},
+    read::{self, Faults, Origin, Row, Source},
     unlabelled::UnlabelledFile,
 };
 
@@ -37,6 +37,20 @@ impl<'a> Files<'a> {
                 let (_, bytes) = file.ok_or_else(|| Problem::MissingFile { path: name.into() })?;
                 Ok(Source { name: name.to_owned(), bytes: Cow::Borrowed(bytes) })
             }
+        }
+    }
+
+    /// As [`Self::open`], to be read as a stream.
+    fn origin(&self, name: &str) -> Result<Origin<'a>, Fault> {
+        match self {
+            Self::Folder(folder) => read::open_file(name, &folder.join(name)),
+            Self::Embedded(files) => match files.iter().find(|(other, _)| *other == name) {
+                Some((_, bytes)) => Ok(Origin::Bytes(bytes)),
+                None => {
+                    let problem = Problem::MissingFile { path: name.to_owned() };
+                    Err(Fault { place: Place::whole(name), problem })
+                }
+            },
         }
     }
 }
@@ -73,7 +87,8 @@ impl Task {
         loader.check_test_texts(&seeds, &test);
         let pool = loader.texts("pool", manifest.pool.as_ref());
         let unlabelled = manifest.unlabelled.as_ref();
-        let unlabelled = UnlabelledFile::check(unlabelled, files, &mut loader.faults);
+        let unlabelled =
+            UnlabelledFile::check(unlabelled, |name| files.origin(name), &mut loader.faults);
         let mut warnings = missing_descriptions(&manifest);
         // Faults in the seeds would only cause misleading faults about missing seeds.
         let shots = match seeds_valid {

@@ -19,7 +19,8 @@ pub(super) const FILE: &str = "task.toml";
 /// The tables that are read here.
 const TABLES: [&str; 2] = ["class", "data"];
 /// The tables of later stages.
-const SETTINGS: [&str; 7] = ["teacher", "augment", "relabel", "filter", "student", "run", "audit"];
+const SETTINGS: [&str; 8] =
+    ["teacher", "augment", "relabel", "label", "filter", "student", "run", "audit"];
 
 /// A value and its line and column.
 pub(super) type Placed<T> = (T, (usize, usize));

@@ -63,7 +63,7 @@ pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
 };
 pub(crate) use scaffold::scaffold;
-pub(crate) use unlabelled::{UnlabelledFile, UnlabelledText, UnlabelledTexts};
+pub(crate) use unlabelled::{UnlabelledFile, UnlabelledTexts};
 
 pub(crate) use warning::Warning;
 

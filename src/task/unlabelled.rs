@@ -1,15 +1,12 @@
 //! Texts without labels, of which a task may have any number: `unlabelled` under `[data]`. They are
 //! read as a stream whenever a stage needs them, never held in memory.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     Task, TaskError,
     fault::{Fault, Place, Problem},
     limits::MAX_FAULTS,
-    load::Files,
     manifest::{DataFile, FILE},
     read::{Columns, Faults, Origin, Reader, TableRow, open_file},
 };
@@ -43,15 +40,15 @@ pub(crate) struct UnlabelledTexts {
 }
 
 impl UnlabelledFile {
-    /// The file at the place that `task.toml` gives it; a fault for one that cannot be read, lacks
-    /// its column or has no usable text.
-    pub(super) fn check(
+    /// The file that `task.toml` names, which `open` opens; a fault for one that cannot be read,
+    /// lacks its column or has no usable text.
+    pub(super) fn check<'a>(
         file: Option<&DataFile>,
-        files: &Files<'_>,
+        open: impl FnOnce(&str) -> Result<Origin<'a>, Fault>,
         faults: &mut Faults,
     ) -> Option<Self> {
         let DataFile { name, place, columns } = file?;
-        match first_fault(name, files.origin(name), columns) {
+        match first_fault(name, open(name), columns) {
             Ok(()) => {}
             Err(Fault { problem: Problem::MissingFile { path }, .. }) => {
                 faults.add(FILE, *place, Problem::MissingData { path });
@@ -121,24 +118,9 @@ impl UnlabelledTexts {
     }
 }
 
-impl<'a> Files<'a> {
-    fn origin(&self, name: &str) -> Result<Origin<'a>, Fault> {
-        match self {
-            Self::Folder(folder) => open_file(name, &folder.join(Path::new(name))),
-            Self::Embedded(files) => match files.iter().find(|(other, _)| *other == name) {
-                Some((_, bytes)) => Ok(Origin::Bytes(bytes)),
-                None => {
-                    let problem = Problem::MissingFile { path: name.to_owned() };
-                    Err(Fault { place: Place::whole(name), problem })
-                }
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::Path};
 
     use super::*;
     use crate::hint::Hint;

@@ -20,6 +20,7 @@
 //! | `run` | the run folder: files, lock, ledger, replay. Storage only |
 //! | `audit` | the ledger's chain, personal data and copied wording in what is trained on, masks |
 //! | `filter` | junk, near-duplicates, copies of seeds, leaks from the test set |
+//! | `selection` | which of many unlabelled texts the teacher is asked about |
 //! | `relabel` | the candidate classes of a text, questions about it, probabilities from label scores, labels fused from several opinions |
 //! | `augment` | how new text is made: mixup, and the baselines it is compared with |
 //! | `dataset` | the rows that pass between the stages, and the variants of the result table |
@@ -69,6 +70,7 @@ mod report;
 mod rng;
 mod run;
 mod sandbox;
+mod selection;
 mod simd;
 mod student;
 mod suggest;

@@ -6,6 +6,7 @@
 mod centroids;
 pub(crate) mod free_text;
 pub(crate) mod fusion;
+pub(crate) mod pooling;
 pub(crate) mod scoring;
 
 use std::borrow::Cow;

@@ -10,6 +10,7 @@ mod folds;
 mod lbfgs;
 
 use super::cpu::{Matrix, ProductInit, Target, product};
+use crate::embed::normalise;
 pub(crate) use folds::{Labelled, choose_c, folds, out_of_fold};
 use lbfgs::Limits;
 
@@ -36,8 +37,34 @@ impl Features {
         self.values.len() / self.width.max(1)
     }
 
-    fn row(&self, text: usize) -> &[f32] {
+    /// The vector of text number `text`.
+    pub(crate) fn row(&self, text: usize) -> &[f32] {
         &self.values[text * self.width..][..self.width]
+    }
+
+    /// Adds `[texts][width]` at the end.
+    pub(crate) fn extend(&mut self, vectors: &[Vec<f32>]) {
+        self.width = self.width.max(vectors.first().map_or(0, Vec::len));
+        vectors.iter().for_each(|vector| self.values.extend_from_slice(vector));
+    }
+
+    /// The mean of the vectors.
+    pub(crate) fn mean(&self) -> Vec<f32> {
+        let mut sum = vec![0f64; self.width];
+        for row in self.values.chunks_exact(self.width.max(1)) {
+            sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        sum.into_iter().map(|sum| (sum / self.len().max(1) as f64) as f32).collect()
+    }
+
+    /// The vectors less `mean`, scaled to unit length.
+    pub(crate) fn centred(&self, mean: &[f32]) -> Self {
+        let mut values = self.values.clone();
+        for row in values.chunks_exact_mut(self.width.max(1)) {
+            row.iter_mut().zip(mean).for_each(|(value, mean)| *value -= mean);
+            normalise(row);
+        }
+        Self { values, width: self.width }
     }
 
     /// The vectors of `texts`, in this order.

@@ -1,0 +1,158 @@
+//! Labels of texts that were not asked for: the *judge* (the teacher's calibrated label scores) and
+//! the *probe* (a logistic regression on the embeddings of the labelled examples and of the other
+//! texts) are pooled, each as sure as it says it is: the product of their probabilities (Hinton
+//! 2002, a product of experts).
+//!
+//! With two opinions and a handful of examples the estimates of [`super::fusion`] have little to go
+//! by, since nobody chose the shares of the classes. On 499 real texts of TREC6 (2 examples a
+//! class) the product is right more often than either: Qwen2.5-Coder-1.5B 69.1 % (the judge alone
+//! 65.8, two annotators after Dawid and Skene 62.3), Qwen2.5-Coder-0.5B 54.1 % (49.3, 51.5).
+
+use super::scoring::ClassProbabilities;
+use crate::student::{
+    largest,
+    probe::{self, Features, Labelled, LogisticRegression, Targets, log_softmax},
+};
+
+/// Rounds of fitting the probe and pooling.
+const ROUNDS: usize = 4;
+/// C of the probe of the first round, which is fitted to the examples alone.
+const EXAMPLES_C: f64 = 10.0;
+
+/// What is known of some texts.
+#[derive(Clone, Copy)]
+pub(crate) struct Opinions<'a> {
+    pub classes: usize,
+    /// Embeddings of the texts.
+    pub features: &'a Features,
+    /// The judge's probability of each class that it was offered, of each text.
+    pub judged: &'a [ClassProbabilities],
+    /// Embeddings of the labelled examples, and their classes.
+    pub examples: (&'a Features, &'a [usize]),
+    /// Seed of the folds.
+    pub seed: u64,
+}
+
+/// The labels that the opinions lead to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pooled {
+    /// The probability of each class for each text, `[texts][classes]`.
+    pub posteriors: Vec<Vec<f32>>,
+    /// The class of each text by the probe of the last round.
+    pub probed: Vec<usize>,
+    pub agreement: Agreement,
+}
+
+/// How often each opinion is the pooled one, by the probabilities of the latter: shares of 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Agreement {
+    pub judge: f64,
+    pub probe: f64,
+}
+
+impl Agreement {
+    /// In words.
+    pub(crate) fn summary(&self) -> String {
+        let percent = |share: f64| (100.0 * share).round();
+        format!(
+            "estimated right: {} % of the teacher's labels, {} % of a probe's",
+            percent(self.judge),
+            percent(self.probe)
+        )
+    }
+
+    /// For the ledger, in thousandths.
+    pub(crate) fn counts(&self) -> [(&'static str, usize); 2] {
+        let thousandths = |share: f64| (1000.0 * share).round() as usize;
+        [
+            ("judge_right_per_mille", thousandths(self.judge)),
+            ("probe_right_per_mille", thousandths(self.probe)),
+        ]
+    }
+}
+
+/// Pools the opinions. Deterministic.
+pub(crate) fn pool(opinions: &Opinions<'_>) -> Pooled {
+    let classes = opinions.classes;
+    let judged: Vec<f32> =
+        opinions.judged.iter().flat_map(|scores| logarithms(scores, classes)).collect();
+    let labels = Targets::of_labels(opinions.examples.1, classes);
+    let anchors = Labelled { features: opinions.examples.0, targets: &labels };
+    let first = LogisticRegression::fit(anchors.features, anchors.targets, EXAMPLES_C);
+    let mut probe = first.log_probabilities(opinions.features);
+    let mut posteriors = product(&judged, &probe, classes);
+    let mut c = None;
+    for _ in 0..ROUNDS {
+        let targets = Targets { values: posteriors.clone(), classes };
+        let texts = Labelled { features: opinions.features, targets: &targets };
+        let c = *c.get_or_insert_with(|| probe::choose_c(texts, Some(anchors), opinions.seed));
+        probe = probe::out_of_fold(texts, Some(anchors), c, opinions.seed);
+        posteriors = product(&judged, &probe, classes);
+    }
+    let classes_of = |logs: &[f32]| logs.chunks_exact(classes).map(largest).collect();
+    let (judged, probed): (Vec<usize>, Vec<usize>) = (classes_of(&judged), classes_of(&probe));
+    let posteriors: Vec<Vec<f32>> = posteriors.chunks_exact(classes).map(<[f32]>::to_vec).collect();
+    let right = |named: &[usize]| {
+        let sum: f64 = named.iter().zip(&posteriors).map(|(&class, p)| f64::from(p[class])).sum();
+        sum / named.len().max(1) as f64
+    };
+    let agreement = Agreement { judge: right(&judged), probe: right(&probed) };
+    Pooled { posteriors, probed, agreement }
+}
+
+/// The logarithm of the judge's probability of each class. One that it was not offered counts like
+/// the least probable one that it was.
+fn logarithms(scores: &ClassProbabilities, classes: usize) -> Vec<f32> {
+    let log = |p: f32| p.max(f32::MIN_POSITIVE).ln();
+    let least = scores.iter().map(|(_, p)| log(*p)).fold(0.0, f32::min);
+    let mut logs = vec![least; classes];
+    scores.iter().for_each(|(class, p)| logs[*class] = log(*p));
+    logs
+}
+
+/// The products of two distributions for each text, `[texts, classes]`, from their logarithms.
+fn product(a: &[f32], b: &[f32], classes: usize) -> Vec<f32> {
+    let mut product: Vec<f32> = a.iter().zip(b).map(|(a, b)| a + b).collect();
+    product.chunks_exact_mut(classes).for_each(log_softmax);
+    product.iter_mut().for_each(|log| *log = log.exp());
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of two classes, the first half of each; the examples stand for their centres.
+    fn opinions(judged: &[ClassProbabilities]) -> Pooled {
+        let vector = |text: usize| {
+            let (side, angle) = (if text % 2 == 0 { 1.0f32 } else { -1.0 }, text as f32 / 40.0);
+            vec![side * angle.cos(), angle.sin()]
+        };
+        let features = Features::new(&(0..judged.len()).map(vector).collect::<Vec<_>>());
+        let examples = Features::new(&[vec![1.0, 0.0], vec![-1.0, 0.0]]);
+        let examples = (&examples, &[0, 1][..]);
+        pool(&Opinions { classes: 2, features: &features, judged, examples, seed: 1 })
+    }
+
+    #[test]
+    fn a_judge_that_guesses_leaves_the_label_to_the_probe_and_a_sure_one_decides() {
+        let guess = vec![(0, 0.5), (1, 0.5)];
+        let mut judged = vec![guess; 40];
+        judged[0] = vec![(0, 1e-6), (1, 1.0 - 1e-6)];
+        let pooled = opinions(&judged);
+        assert_eq!(largest(&pooled.posteriors[0]), 1);
+        let wrong = (1..40).filter(|&text| largest(&pooled.posteriors[text]) != text % 2);
+        assert_eq!(wrong.count(), 0, "{:?}", pooled.posteriors);
+        assert_eq!((pooled.probed[2], pooled.probed[3]), (0, 1));
+        assert!(pooled.agreement.probe > pooled.agreement.judge, "{:?}", pooled.agreement);
+        for posterior in &pooled.posteriors {
+            assert!((posterior.iter().sum::<f32>() - 1.0).abs() < 1e-4, "{posterior:?}");
+        }
+    }
+
+    #[test]
+    fn a_class_that_was_not_offered_is_as_unlikely_as_the_least_likely_one() {
+        let logs = logarithms(&vec![(2, 0.9), (0, 0.1)], 4);
+        assert_eq!(logs, [0.1f32.ln(), 0.1f32.ln(), 0.9f32.ln(), 0.1f32.ln()]);
+    }
+}

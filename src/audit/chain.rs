@@ -308,11 +308,12 @@ fn unrecorded_files(folder: &Path, chain: &Chain) -> Vec<String> {
 }
 
 /// What stages write, but for the student.
-const OUTPUTS: [&str; 13] = [
+const OUTPUTS: [&str; 14] = [
     "augmented.jsonl",
     "set-aside.jsonl",
     "junk.jsonl",
     "relabelled.jsonl",
+    "labelled.jsonl",
     "gold.jsonl",
     "train.jsonl",
     "dropped.jsonl",

@@ -28,7 +28,7 @@ pub(super) struct CompareArgs {
     #[arg(long, default_value = "promptmix-compare")]
     out: PathBuf,
     /// Rows of the table, for example `seeds,EDA,A1,A2` [default: all but `real-all`, which trains
-    /// on all real texts]
+    /// on all real texts, and `U` and `A2+U`, which take unlabelled texts]
     #[arg(long, value_delimiter = ',', value_name = "ROW,…")]
     rows: Vec<String>,
     /// Numbers of labelled seeds per class, for example `0,2,5,10` [default: the task's number]

@@ -71,12 +71,17 @@ enum Command {
     /// TASK may also be a run folder: its task is loaded again, and the plan shows what changed,
     /// what is kept and what is left to do.
     Plan(PlanArgs),
-    /// Run all stages: generate, relabel, filter, train, eval
+    /// Run all stages: generate, relabel, label, filter, train, eval
     Run(RunArgs),
     /// Stage 1: generate texts with the teacher
     Generate(RunArgs),
     /// Stage 2: relabel the texts with the teacher
     Relabel(TeacherStageArgs),
+    /// Between stages 2 and 3: let the teacher label texts of `unlabelled` in task.toml
+    ///
+    /// Picks `label.budget` texts, some that cover what the file has and some whose class is
+    /// uncertain. Part of `run` if the task names such a file.
+    Label(TeacherStageArgs),
     /// Stage 3: drop duplicates, copies of seeds and leaks from the test set
     Filter(StageArgs),
     /// Stage 4: fine-tune the students
@@ -96,8 +101,9 @@ enum Command {
     /// List manual edits in a run folder
     ///
     /// Shows changed texts and labels and removed and added rows in `augmented.jsonl`,
-    /// `relabelled.jsonl` and `train.jsonl`: edits recorded in the ledger, with user and time, and
-    /// those the next command will record. `-vv` also prints the texts. Changes nothing.
+    /// `relabelled.jsonl`, `labelled.jsonl` and `train.jsonl`: edits recorded in the ledger, with
+    /// user and time, and those the next command will record. `-vv` also prints the texts. Changes
+    /// nothing.
     Edits(edits::EditsArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),
@@ -132,13 +138,14 @@ impl Command {
 
     /// Whether running the same command again resumes it.
     fn is_resumable(&self) -> bool {
-        use Command::{Compare, Demo, Eval, Filter, Generate, Import, Relabel, Run, Train};
+        use Command::{Compare, Demo, Eval, Filter, Generate, Import, Label, Relabel, Run, Train};
         matches!(
             self,
             Demo(_)
                 | Run(_)
                 | Generate(_)
                 | Relabel(_)
+                | Label(_)
                 | Filter(_)
                 | Train(_)
                 | Eval(_)
@@ -199,6 +206,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args, quiet),
         Command::Generate(args) => run::generate(&args, quiet),
         Command::Relabel(args) => run::relabel(&args, quiet),
+        Command::Label(args) => run::label(&args, quiet),
         Command::Filter(args) => run::filter(&args, quiet),
         Command::Train(args) => run::train(&args, quiet),
         Command::Eval(args) => run::eval(&args, quiet),

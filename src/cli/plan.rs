@@ -54,6 +54,8 @@ struct Plan {
     relabelling: Calls,
     /// Texts that are generated.
     texts: usize,
+    /// Unlabelled texts that are labelled, at most; `None` without such a file.
+    unlabelled: Option<usize>,
     test_texts: usize,
     /// Tokens that the teacher writes.
     written_tokens: usize,
@@ -135,7 +137,8 @@ impl Plan {
         let longest = longest_test_texts(task);
         let questions = questions(task, &asked, &prompts, &settings, &longest)?;
         let measured_questions = teacher.measure(&questions)?;
-        let mut count = texts + task.test.len();
+        let unlabelled = task.unlabelled.as_ref().map(|_| settings.label.budget);
+        let mut count = texts + unlabelled.unwrap_or(0) + task.test.len();
         count += teacher_check::size(task, settings.teacher.check);
         if settings.relabel.calibration == Calibration::ContentFree {
             // For one list of candidates; there are more if the nearest classes of texts differ.
@@ -181,6 +184,7 @@ impl Plan {
             generation,
             relabelling,
             texts,
+            unlabelled,
             test_texts: task.test.len(),
             written_tokens,
             too_long,

@@ -13,7 +13,7 @@ use crate::{
     counted::{agree, counted},
     hint::shell_path,
     pipeline::{
-        Event, ImportedTexts, Pipeline, Watch,
+        Event, ImportedTexts, Pipeline, PipelineError, Watch,
         grow::{self, RunInput},
     },
     report::Report,
@@ -206,6 +206,25 @@ pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 
 /// `promptmix relabel`
 pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
+    label_stage(args, names::RELABELLED, quiet, |pipeline, teacher| {
+        pipeline.relabel(teacher).map(|_| ())
+    })
+}
+
+/// `promptmix label`
+pub(super) fn label(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
+    label_stage(args, names::LABELLED, quiet, |pipeline, teacher| {
+        pipeline.label(teacher).map(|_| ())
+    })
+}
+
+/// Runs a stage in which the teacher labels texts, which writes the file `name`.
+fn label_stage(
+    args: &TeacherStageArgs,
+    name: &str,
+    quiet: bool,
+    stage: impl FnOnce(&mut Pipeline<'_>, &mut dyn Teacher) -> Result<(), PipelineError>,
+) -> anyhow::Result<()> {
     let StageArgs { run: folder, set, json } = &args.stage;
     let passing = args.teacher_args.overrides();
     let (mut pipeline, mut teacher) = reopen(folder, set, &passing, quiet, |pipeline| {
@@ -214,8 +233,8 @@ pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()
         add_embedder(pipeline, &base)?;
         Ok(teacher)
     })?;
-    pipeline.relabel(&mut *teacher)?;
-    written(folder, names::RELABELLED, *json)
+    stage(&mut pipeline, &mut *teacher)?;
+    written(folder, name, *json)
 }
 
 /// `promptmix filter`

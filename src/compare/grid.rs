@@ -63,7 +63,8 @@ impl Grid {
             })
             .collect::<Result<Vec<_>, _>>()?;
         if named.is_empty() {
-            named = Variant::ALL.into_iter().filter(|row| *row != Variant::RealAll).collect();
+            let on_request = |row: &Variant| *row == Variant::RealAll || row.needs_unlabelled();
+            named = Variant::ALL.into_iter().filter(|row| !on_request(row)).collect();
         }
         named.sort_unstable();
         named.dedup();
@@ -104,6 +105,9 @@ pub(super) fn obstacle(task: &Task, row: Variant, k: usize, first: bool) -> Opti
         Variant::Real | Variant::RealAll if task.pool.is_empty() => {
             "the task names no real training texts (`pool` in the [data] table of task.toml)"
         }
+        Variant::U | Variant::A2U if task.unlabelled.is_none() => {
+            "the task names no unlabelled texts (`unlabelled` in the [data] table of task.toml)"
+        }
         Variant::RealAll if !first => "it hardly depends on k: see the first",
         _ => return None,
     };
@@ -138,8 +142,8 @@ mod tests {
                 .filter(|row| obstacle(&task, *row, k, true).is_some())
                 .collect()
         };
-        assert_eq!(out(2), [Variant::Real, Variant::RealAll]);
-        assert_eq!(out(0).len(), 10, "{:?}", out(0));
+        assert_eq!(out(2), [Variant::U, Variant::A2U, Variant::Real, Variant::RealAll]);
+        assert_eq!(out(0).len(), 12, "{:?}", out(0));
         assert!(!out(0).contains(&Variant::A2) && !out(0).contains(&Variant::NoMixup));
     }
 }

@@ -18,6 +18,7 @@
 //! | `grid` | which rows, numbers of seeds, students and teachers; what cannot be run, and why |
 //! | `shots` | the few-shot subset of a seed, and draws from the real data |
 //! | `texts` | the texts of each row, and their labels |
+//! | `unlabelled` | real texts that a teacher labels |
 //! | `training_set` | the training set of each row |
 //! | `outcome` | from predictions to the lines of the table, paired differences, costs |
 //! | `markdown` | the table as `compare.md` |
@@ -28,6 +29,7 @@ mod outcome;
 mod shots;
 mod texts;
 mod training_set;
+mod unlabelled;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -41,7 +43,9 @@ use crate::{
     dataset::{RelabelledText, TestPredictions, Variant},
     embed::Embedder,
     memory,
-    pipeline::{Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, length},
+    pipeline::{
+        Candidates, Counts, Event, PipelineError, StudentTrainer, TrainingJob, Watch, length,
+    },
     prompt::Prompts,
     report::{self, LeftOut, Report},
     run::RunFolder,
@@ -50,6 +54,7 @@ use crate::{
     teacher::TeacherIdentity,
 };
 use training_set::TrainingSet;
+use unlabelled::RealTexts;
 
 /// A comparison while it runs.
 pub(crate) struct Compare<'a> {
@@ -75,6 +80,10 @@ pub(crate) struct Compare<'a> {
     /// What the reader should know before believing the rest.
     warnings: Vec<String>,
     detailed: Option<DetailedTexts>,
+    /// The unlabelled texts, embedded once.
+    candidates: Option<Candidates>,
+    /// Those that teachers labelled, by (k, seed, teacher).
+    real_texts: HashMap<(usize, u64, usize), RealTexts>,
 }
 
 /// A teacher's own predictions on the test set.
@@ -169,6 +178,8 @@ impl<'a> Compare<'a> {
             skipped: Vec::new(),
             warnings,
             detailed: None,
+            candidates: None,
+            real_texts: HashMap::new(),
         }
     }
 

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// The rows of the method's own texts.
-const METHOD: [Variant; 4] = [Variant::A1, Variant::A2Raw, Variant::A2, Variant::EmbedA2];
+const METHOD: [Variant; 5] =
+    [Variant::A1, Variant::A2Raw, Variant::A2, Variant::EmbedA2, Variant::A2U];
 
 /// What one student is trained on.
 pub(crate) struct TrainingSet {
@@ -104,6 +105,7 @@ impl Compare<'_> {
             source(&METHOD, &Mixup),
         ];
         for k in self.grid.shots.clone() {
+            self.gather_unlabelled((k, place), teacher, embedder, &mut *watch)?;
             for source in &sources {
                 let rows: Vec<Variant> =
                     source.rows.iter().copied().filter(|row| self.runs(*row, k)).collect();
@@ -158,7 +160,7 @@ impl Compare<'_> {
 
     /// Whether `teacher` can fill `rows`. A teacher that answers from recorded texts has only those
     /// of the method, for the task's own number of seeds.
-    fn can_fill(
+    pub(super) fn can_fill(
         &mut self,
         rows: &[Variant],
         k: usize,
@@ -207,7 +209,7 @@ impl Compare<'_> {
 
     /// What was `made` for `rows`. If a prompt does not fit into the teacher's context, as with
     /// many examples, the rows are left out and there is `None`.
-    fn skip_if_too_long<T>(
+    pub(super) fn skip_if_too_long<T>(
         &mut self,
         made: Result<T, PipelineError>,
         rows: &[Variant],
@@ -245,15 +247,20 @@ impl Compare<'_> {
                 _ => &labelled,
             };
             let kept = match row {
-                Variant::A2 | Variant::EmbedA2 if !used => &[],
+                Variant::A2 | Variant::EmbedA2 | Variant::A2U if !used => &[],
                 _ => &of_row.kept[..],
             };
             let asked = matches!(row, Variant::A1 | Variant::Continuation);
-            let examples = match asked {
+            let mut examples = match asked {
                 true => self.examples(student).asked(kept)?,
                 false => self.examples(student).relabelled(kept, row == Variant::Gpt3Mix)?,
             };
             let mut own = generated.keys.clone();
+            let real = self.real_texts.get(&(k, seed, teacher)).filter(|_| row == Variant::A2U);
+            if let Some(real) = real {
+                examples.extend(self.examples(student).relabelled(&real.kept, false)?);
+                own.extend(real.keys.iter().cloned());
+            }
             if !asked {
                 own.extend(keys.iter().cloned());
             }
@@ -334,6 +341,7 @@ impl Compare<'_> {
             let stream = stream(self.settings, seed);
             let like = self.training_sets.iter().filter(|training_set| {
                 METHOD.contains(&training_set.row)
+                    && training_set.row != Variant::A2U
                     && (training_set.k, training_set.seed) == (k, seed)
             });
             let asked = self.settings.augment.per_class * self.task.classes.len();
@@ -364,12 +372,12 @@ impl Compare<'_> {
         self.grid.shots.iter().flat_map(|&k| (0..seeds).map(move |seed| (k, seed))).collect()
     }
 
-    fn examples<'b>(&'b self, student: &'b StudentSettings) -> ExampleBuilder<'b> {
+    pub(super) fn examples<'b>(&'b self, student: &'b StudentSettings) -> ExampleBuilder<'b> {
         ExampleBuilder { run: self.run, task: self.task, student }
     }
 
     /// Adds a training set: the gold seeds and `examples`.
-    fn push(
+    pub(super) fn push(
         &mut self,
         row: Variant,
         (k, seed): (usize, u64),

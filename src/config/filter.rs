@@ -15,9 +15,9 @@ pub(crate) struct FilterSettings {
     /// does.
     pub min_probability: f32,
     /// Replaces personal data by `[EMAIL]`, `[PHONE]`, … in the training set, seeds included, and
-    /// in the report. `augmented.jsonl`, `relabelled.jsonl` and the ledger keep the original texts.
-    /// Off, because a class may be about addresses, and a student that was trained without any will
-    /// see them in use.
+    /// in the report. `augmented.jsonl`, `relabelled.jsonl`, `labelled.jsonl` and the ledger keep
+    /// the original texts. Off, because a class may be about addresses, and a student that was
+    /// trained without any will see them in use.
     pub redact: bool,
 }
 

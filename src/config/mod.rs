@@ -11,6 +11,7 @@ mod audit;
 mod augment;
 mod check;
 mod filter;
+mod label;
 mod paper;
 mod relabel;
 mod report;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use audit::AuditSettings;
+use label::LabelSettings;
 use report::ReportSettings;
 use run::RunSettings;
 use teacher::TeacherSettings;
@@ -89,6 +91,7 @@ pub(crate) struct Settings {
     pub teacher: TeacherSettings,
     pub augment: AugmentSettings,
     pub relabel: RelabelSettings,
+    pub label: LabelSettings,
     pub filter: FilterSettings,
     pub student: StudentSettings,
     pub audit: AuditSettings,
@@ -219,6 +222,7 @@ impl Settings {
         self.teacher.validate()?;
         self.augment.validate()?;
         self.relabel.validate()?;
+        self.label.validate()?;
         self.filter.validate()?;
         self.student.validate()?;
         self.audit.validate()

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! generate ─ AugmentedText ─► relabel ─ RelabelledText ─► filter ─ DroppedText
+//!                      label ─ RelabelledText of real texts ─┘│
 //!                                                           └─ RelabelledText ─► train
 //!                                                               train ─ TrainedStudent
 //! ```
@@ -47,6 +48,10 @@ pub struct AugmentedText {
     /// Who edited the row by hand. Filters by confidence or likeness leave such a row alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Author>,
+    /// Where a text that nobody wrote for this task stands in the file of unlabelled texts: its
+    /// line, from 1; 0 if a person added it. `major` is then the label, as nothing was asked for.
+    #[serde(rename = "line", default, skip_serializing_if = "Option::is_none")]
+    pub unlabelled_line: Option<usize>,
     /// What the label was fused from, if it was; the label asked for is `major`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opinions: Option<Opinions>,
@@ -69,6 +74,11 @@ impl AugmentedText {
     /// with its label.
     pub(crate) fn is_given(&self) -> bool {
         self.by.is_some() || self.given.is_some()
+    }
+
+    /// Whether the text is a real one that the teacher labelled, rather than one that was written.
+    pub(crate) fn is_unlabelled(&self) -> bool {
+        self.unlabelled_line.is_some()
     }
 
     /// Gives its classes the names that `now` has for them.
@@ -116,6 +126,21 @@ impl RelabelledText {
         let GivenLabel { label: relabel, p } = augmented.given.take()?;
         Some(Self { augmented, relabel, p, probabilities: Vec::new() })
     }
+}
+
+/// A text of the unlabelled ones that the teacher is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PickedText {
+    pub text: String,
+    /// Its line in the file, from 1.
+    pub line: usize,
+    /// Whether it was picked because its class is uncertain, rather than for coverage.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub uncertain: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Why a text was dropped.

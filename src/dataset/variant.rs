@@ -48,6 +48,12 @@ pub enum Variant {
     /// A logistic regression on the embeddings of what A2 is trained on.
     #[serde(rename = "embed-A2")]
     EmbedA2,
+    /// A student trained on the seeds and real texts that the teacher labelled.
+    #[serde(rename = "U")]
+    U,
+    /// A student trained on the texts of both A2 and U.
+    #[serde(rename = "A2+U")]
+    A2U,
     /// The teacher itself, classifying the test set.
     #[serde(rename = "teacher")]
     Teacher,
@@ -61,7 +67,7 @@ pub enum Variant {
 
 impl Variant {
     /// All rows, in the order of the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Seeds,
         Self::EmbedSeeds,
         Self::ContrastiveSeeds,
@@ -76,6 +82,8 @@ impl Variant {
         Self::A2Raw,
         Self::A2,
         Self::EmbedA2,
+        Self::U,
+        Self::A2U,
         Self::Teacher,
         Self::Real,
         Self::RealAll,
@@ -98,6 +106,8 @@ impl Variant {
             Self::A2Raw => "A2-raw",
             Self::A2 => "A2",
             Self::EmbedA2 => "embed-A2",
+            Self::U => "U",
+            Self::A2U => "A2+U",
             Self::Teacher => "teacher",
             Self::Real => "real",
             Self::RealAll => "real-all",
@@ -126,10 +136,17 @@ impl Variant {
             Self::A2Raw => "A2-raw (labels by the teacher alone)",
             Self::A2 => "A2 (after relabelling)",
             Self::EmbedA2 => "logistic regression, A2",
+            Self::U => "U (real texts, labelled by the teacher)",
+            Self::A2U => "A2+U (new and real texts)",
             Self::Teacher => "teacher itself",
             Self::Real => "real data, same size",
             Self::RealAll => "real data, all",
         }
+    }
+
+    /// Whether it takes unlabelled texts.
+    pub fn needs_unlabelled(self) -> bool {
+        matches!(self, Self::U | Self::A2U)
     }
 
     /// Whether the teacher is needed for it.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Context, Event, Pipeline, PipelineError, fuse, gold, length, relabel,
+    Context, Event, Pipeline, PipelineError, filter, fuse, gold, label, length, relabel,
     scoring::{ClassShares, Scoring, cut_texts},
     screen, student_name, teacher_check, train,
 };
@@ -73,7 +73,9 @@ impl Pipeline<'_> {
             });
         }
         let student = report::Student { name: student_name(settings), eight_bits };
-        let kept: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
+        let all: Vec<RelabelledText> = run.read_rows(names::TRAIN, "run `filter` first")?;
+        let (real, kept): (Vec<_>, Vec<_>) =
+            all.iter().cloned().partition(|row| row.augmented.is_unlabelled());
         let relabelled: Vec<RelabelledText> =
             run.read_rows(names::RELABELLED, "run `relabel` first")?;
         let funnel = funnel(run, relabelled.len(), kept.len());
@@ -85,7 +87,7 @@ impl Pipeline<'_> {
             Findings { variants: &table, relabelled: &relabelled, kept: &kept, funnel, check };
         let builder = ReportBuilder { run, task, settings, prompts, seeds: &seeds, embedder };
         let mut report = builder.build(&findings, identity.as_ref(), student)?;
-        for warning in classes::without_texts(task, &kept) {
+        for warning in classes::without_texts(task, &all) {
             watch(Event::warning(warning));
         }
         let privacy = privacy(run, task, settings, embedder)?;
@@ -103,6 +105,7 @@ impl Pipeline<'_> {
         report.text_length = length::recorded(&trained);
         report.warnings.extend(report.text_length.as_ref().and_then(TextLength::warning));
         report.privacy = Some(privacy);
+        report.unlabelled = unlabelled(run, real.len());
         report.write(run.path())?;
         let files = [report::JSON_FILE, report::HTML_FILE];
         run.finish_stage("eval", &[("rows", report.results.len())], &files, Vec::new())?;
@@ -151,7 +154,8 @@ fn check_age(run: &RunFolder) -> Result<(), PipelineError> {
 fn unused_edits(run: &RunFolder) -> Vec<String> {
     let entries = run.ledger.entries();
     let last = |is: &dyn Fn(&Entry) -> bool| entries.iter().rposition(is);
-    let stages = [(names::AUGMENTED, "relabel"), (names::RELABELLED, "filter")];
+    let stages =
+        [(names::AUGMENTED, "relabel"), (names::RELABELLED, "filter"), (names::LABELLED, "filter")];
     let warning = |(name, next): (&str, &str)| {
         let edited = last(&|entry| matches!(entry, Entry::Edit { file, .. } if file == name))?;
         let used = last(&|entry| matches!(entry, Entry::Stage { stage, .. } if stage == next));
@@ -198,13 +202,21 @@ fn eight_bits(trained: &[TrainedStudent], task: &Task) -> Option<report::EightBi
     })
 }
 
+/// The numbers of real texts, of which so many are `kept`.
+fn unlabelled(run: &RunFolder, kept: usize) -> Option<report::Unlabelled> {
+    let (read, labelled) = label::recorded(run)?;
+    let [read, labelled, kept] = [read, labelled, kept].map(|count| count as u64);
+    Some(report::Unlabelled { read, labelled, kept })
+}
+
 /// The numbers of texts from those asked for to those trained on.
 fn funnel(run: &RunFolder, relabelled: usize, kept: usize) -> report::Funnel {
     let generated = run.ledger.counts("generate");
     let imported = run.ledger.counts("import").get("texts").copied();
     let count = |name: &str| generated.get(name).copied().or(imported).unwrap_or(0) as u64;
     let mut filtered = run.ledger.counts("filter");
-    filtered.remove("kept");
+    filtered
+        .retain(|name, _| !["kept", filter::REAL_KEPT, filter::REAL_DROPPED].contains(&&**name));
     let mut dropped: BTreeMap<String, u64> =
         filtered.into_iter().map(|(reason, count)| (reason, count as u64)).collect();
     let skipped = run.ledger.counts("relabel").get("skipped").copied().unwrap_or(0) as u64;

@@ -12,6 +12,7 @@ use crate::{
     relabel::{
         Answer, class_words,
         fusion::{self, Fused, Gain, Reliability},
+        pooling::{self, Agreement, Pooled},
     },
     run::RunFolder,
     student::{largest, probe::Features},
@@ -115,6 +116,43 @@ pub(crate) fn fuse(
     Ok(Some(Fusion { reliability, gain }))
 }
 
+/// As [`fuse`], for real texts, of which none was asked for as a text of a class: pools the
+/// teacher's `answers` with the opinion of a probe.
+///
+/// # Errors
+/// The embedder fails.
+pub(crate) fn pool(
+    context: &Context<'_>,
+    examples: &[LabelledText],
+    embedder: &dyn Embedder,
+    rows: &mut [AugmentedText],
+    answers: &mut [Option<Answer>],
+) -> Result<Option<Agreement>, PipelineError> {
+    let Context { task, settings, seed, .. } = *context;
+    let open: Vec<usize> = (0..rows.len()).filter(|&row| answers[row].is_some()).collect();
+    if settings.relabel.labels != Labels::Fused || open.is_empty() {
+        return Ok(None);
+    }
+    let texts: Vec<String> = open.iter().map(|&row| rows[row].text.clone()).collect();
+    let judged: Vec<Vec<(usize, f32)>> =
+        open.iter().filter_map(|&row| Some(opinion(answers[row].as_ref()?))).collect();
+    let (anchors, labels) = anchors(task, examples);
+    let Pooled { posteriors, probed, agreement } = pooling::pool(&pooling::Opinions {
+        classes: task.classes.len(),
+        features: &Features::new(&embedder.embed(&texts)?),
+        judged: &judged,
+        examples: (&Features::new(&embedder.embed(&anchors)?), &labels),
+        seed,
+    });
+    let name = |class: usize| task.classes[class].name.clone();
+    for ((row, posterior), probe) in open.into_iter().zip(posteriors).zip(probed) {
+        let Some(answer) = &mut answers[row] else { continue };
+        rows[row].opinions = Some(Opinions { judge: name(answer.class), probe: name(probe) });
+        *answer = decided(&posterior);
+    }
+    Ok(Some(agreement))
+}
+
 /// What the stage `relabel` found the texts of `run` to be worth.
 pub(crate) fn recorded_gain(run: &RunFolder) -> Option<Gain> {
     let counts = run.ledger.counts("relabel");
@@ -163,7 +201,7 @@ fn decided(posterior: &[f32]) -> Answer {
 }
 
 /// Texts whose class is known: the `examples`; for a class without one, its name and description.
-fn anchors(task: &Task, examples: &[LabelledText]) -> (Vec<String>, Vec<usize>) {
+pub(super) fn anchors(task: &Task, examples: &[LabelledText]) -> (Vec<String>, Vec<usize>) {
     let (mut texts, mut labels): (Vec<String>, Vec<usize>) =
         examples.iter().map(|example| (example.text.clone(), example.label)).unzip();
     for (label, class) in task.classes.iter().enumerate() {

@@ -10,6 +10,7 @@
 //! | `screen` | lets texts pass, cleans them or drops them as junk |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
+//! | `label` | between stages 2 and 3: the teacher's labels of real texts; `pick` chooses these |
 //! | `fuse` | the labels of new texts from what was asked, the teacher's scores and a probe |
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
 //! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
@@ -39,9 +40,11 @@ pub(crate) mod gold;
 pub(crate) mod grow;
 mod import;
 mod kept;
+pub(crate) mod label;
 pub(crate) mod length;
 mod model_names;
 mod paper;
+mod pick;
 mod relabel;
 pub(crate) mod remaining;
 mod scoring;
@@ -59,6 +62,7 @@ pub(crate) use cut::cut_questions;
 pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use import::ImportedTexts;
 pub(crate) use model_names::{student_name, teacher_name};
+pub(crate) use pick::Candidates;
 pub(crate) use relabel::relabelled;
 pub(crate) use scoring::{Answers, ClassShares, Scoring, asked_classes};
 pub(crate) use screen::reasons;
@@ -107,6 +111,9 @@ impl Pipeline<'_> {
         self.check_teacher(teacher)?;
         self.generate(teacher)?;
         self.relabel(teacher)?;
+        if self.task.unlabelled.is_some() {
+            self.label(teacher)?;
+        }
         self.filter()?;
         self.train(base)?;
         self.evaluate(Some(teacher))
@@ -230,6 +237,10 @@ pub(crate) enum PipelineError {
         enumerated(names)
     )]
     EmptyClasses { classes: usize, names: Vec<String> },
+    #[error("the task names no unlabelled texts")]
+    NoUnlabelled,
+    #[error("a recording of texts with their labels cannot label unlabelled texts")]
+    RecordedTeacher,
     #[error("no text is left to train on: {detail}")]
     NothingLeft { detail: String },
 }
@@ -258,6 +269,14 @@ impl Hint for PipelineError {
                  student.allow_empty_classes=true` trains without them"
                     .into(),
             ),
+            Self::NoUnlabelled => Some(
+                "name a file with `unlabelled = \"FILE\"` under [data] in task.toml, then run the \
+                 task again"
+                    .into(),
+            ),
+            Self::RecordedTeacher => {
+                Some("name a model with --teacher, or remove `unlabelled` from task.toml".into())
+            }
             Self::NoEmbedder => Some("name a student with --student".into()),
             Self::NothingLeft { .. } => {
                 Some("`dropped.jsonl` gives the reason for each dropped text".into())

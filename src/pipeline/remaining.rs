@@ -34,7 +34,7 @@ pub(crate) struct Remaining {
     pub requests: usize,
     /// Texts that are to be written.
     pub texts: usize,
-    /// Labels of texts and of seeds that are to be asked.
+    /// Labels of texts, real ones too, and of seeds that are to be asked.
     pub labels: usize,
     /// Labels of the test set that are to be asked.
     pub test_labels: usize,
@@ -102,14 +102,27 @@ pub(crate) fn remaining(
         bare.extend(gold::seeds(task, settings).iter().map(|seed| seed.text.clone()));
     }
     let test: Vec<String> = task.test.iter().map(|item| item.text.clone()).collect();
+    let real = match (&task.unlabelled, picked(&entries)) {
+        (None, _) => 0,
+        (Some(_), Some(texts)) => unknown("label", &texts)?,
+        (Some(_), None) => settings.label.budget,
+    };
     let (lines, warnings) = plan.map(|plan| (plan.lines, plan.warnings)).unwrap_or_default();
     Ok(Remaining {
         lines,
         warnings,
         requests: texts.requests,
         texts: texts.missing,
-        labels: unknown("relabel", &bare)? + texts.missing,
+        labels: unknown("relabel", &bare)? + texts.missing + real,
         test_labels: unknown("test", &test)?,
+    })
+}
+
+/// The unlabelled texts that were picked last.
+fn picked(entries: &[Entry]) -> Option<Vec<String>> {
+    entries.iter().rev().find_map(|entry| match entry {
+        Entry::Picked { texts, .. } => Some(texts.iter().map(|text| text.text.clone()).collect()),
+        _ => None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The stage `train`: one student for each variant and seed. Reads `train.jsonl`, writes `student/`
-//! (variant A2, first seed) and `predictions.json`; the predictions are in the ledger as well.
+//! (variant A2, with unlabelled texts A2+U; first seed) and `predictions.json`; the predictions are
+//! in the ledger as well.
 
 use std::{
     collections::HashMap,
@@ -42,8 +43,8 @@ pub(super) const UNUSED_SEEDS: &str = "unused seeds";
 
 impl Pipeline<'_> {
     /// Runs the stage: the variants `seeds`, `embed-seeds`, `A1` (labels as asked for) and `A2`
-    /// (labels after relabelling), on the same texts and with the same settings, each with
-    /// `run.seeds` seeds.
+    /// (labels after relabelling) on the same texts, and with unlabelled texts `U` (these alone)
+    /// and `A2+U`; all with the same settings, each with `run.seeds` seeds.
     ///
     /// # Errors
     /// A missing or empty `train.jsonl`, a student that cannot be trained or saved.
@@ -62,7 +63,9 @@ impl Pipeline<'_> {
                 hint: Some("`promptmix filter` drops them".to_owned()),
             });
         }
-        if rows.is_empty() {
+        let (real, rows): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.augmented.is_unlabelled());
+        if rows.is_empty() && real.is_empty() {
             return Err(PipelineError::NothingLeft { detail: "train.jsonl is empty".to_owned() });
         }
         let build = ExampleBuilder { run, task, student: &settings.student };
@@ -79,18 +82,23 @@ impl Pipeline<'_> {
         }
         let gold = examples::gold(&seeds);
         let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
-        let mut variants = [
+        let new = [relabelled_gold, build.relabelled(&used, false)?].concat();
+        let mut variants = vec![
             (Variant::Seeds, gold.clone()),
             (Variant::EmbedSeeds, gold.clone()),
-            (Variant::A1, [gold, build.asked(&rows)?].concat()),
-            (Variant::A2, [relabelled_gold, build.relabelled(&used, false)?].concat()),
+            (Variant::A1, [&gold[..], &build.asked(&rows)?].concat()),
+            (Variant::A2, new.clone()),
         ];
-        let [.., (_, kept)] = &variants;
-        class_rows::check(task, kept, settings.student.allow_empty_classes)?;
+        if !real.is_empty() {
+            let real = build.relabelled(&real, false)?;
+            variants.push((Variant::U, [&gold[..], &real].concat()));
+            variants.push((Variant::A2U, [new, real].concat()));
+        }
         for (_, examples) in &mut variants {
             redact::examples(settings, examples)?;
         }
-        let [.., (_, kept)] = &variants;
+        let (_, kept) = variants.last().expect("there are at least four");
+        class_rows::check(task, kept, settings.student.allow_empty_classes)?;
         let texts = variants.iter().flat_map(|(_, examples)| examples);
         let texts = texts.map(|example| example.text.as_str());
         let lengths = length::of(base, task, texts)?;
@@ -124,8 +132,8 @@ impl Pipeline<'_> {
 }
 
 /// One job for each of `variants` and seed, with the settings `tuned` for a student that is
-/// fine-tuned and `frozen` for a head over the encoder as it is. Without a test set nothing is
-/// compared: only the student that is kept is trained.
+/// fine-tuned and `frozen` for a head over the encoder as it is. The first student of the last
+/// variant is kept; without a test set nothing is compared, and only that one is trained.
 fn jobs<'a>(
     run: &RunFolder,
     task: &Task,
@@ -134,9 +142,10 @@ fn jobs<'a>(
     [tuned, frozen]: [&'a TrainSettings; 2],
 ) -> Vec<TrainingJob<'a>> {
     let mut jobs = Vec::new();
+    let last = variants.last().map(|(row, _)| *row);
     for seed in 0..settings.run.seeds {
         for (row, examples) in variants {
-            let keep = *row == Variant::A2 && seed == 0;
+            let keep = Some(*row) == last && seed == 0;
             // Nothing is random without fine-tuning.
             let again = row.is_frozen() && seed > 0;
             if keep || (!again && !task.test.is_empty() && !examples.is_empty()) {

@@ -63,7 +63,7 @@ pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Mo
 pub(crate) use length::{CutTexts, TextLength};
 pub(crate) use model::{
     AlphaShare, ByHand, Class, Confusion, Difference, EightBits, Example, Funnel, MistakenPair,
-    PairShare, Provenance, Relabel, Scores, Stage, Student, Task, Teacher,
+    PairShare, Provenance, Relabel, Scores, Stage, Student, Task, Teacher, Unlabelled,
 };
 pub use page::render;
 pub(crate) use record::RunRecord;
@@ -124,6 +124,9 @@ pub struct Report {
     /// Personal data and copied wording in the training texts; absent without an audit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
+    /// Real texts that the teacher labelled; absent without unlabelled texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlabelled: Option<Unlabelled>,
     /// The cost of each stage.
     #[serde(default)]
     pub stages: Vec<Stage>,
@@ -194,6 +197,11 @@ impl Report {
     /// Scores of one variant, if it was run.
     pub fn scores(&self, row: Variant) -> Option<&Scores> {
         self.results.iter().find(|scores| scores.row == row)
+    }
+
+    /// Scores of the variant whose first student is kept, if it was tested.
+    pub(crate) fn kept_student(&self) -> Option<&Scores> {
+        [Variant::A2U, Variant::A2].into_iter().find_map(|row| self.scores(row))
     }
 
     /// Accuracy of `a` minus accuracy of `b`, stored in either order.

@@ -94,6 +94,17 @@ pub struct Difference {
     pub interval: Interval,
 }
 
+/// Numbers of real texts that nobody labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlabelled {
+    /// Rows of the file.
+    pub read: u64,
+    /// Labelled by the teacher.
+    pub labelled: u64,
+    /// Trained on.
+    pub kept: u64,
+}
+
 /// Number of texts left after each step.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Funnel {

@@ -23,7 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dataset::{RowEdit, TestPredictions},
+    dataset::{PickedText, RowEdit, TestPredictions},
     fs::{is_at, open_for_update, write_atomic},
     hash::{self, ChainHead},
     hint::Hint,
@@ -119,6 +119,13 @@ pub enum Entry {
         prompt_tokens: usize,
         seconds: f64,
     },
+    /// The unlabelled texts that the teacher is asked about.
+    Picked {
+        key: String,
+        texts: Vec<PickedText>,
+        /// What became of the others.
+        counts: BTreeMap<String, usize>,
+    },
     /// A request that ended the teacher's process each time it was tried. It is not sent again.
     Skipped { key: String, stage: String, request: String, reason: String },
     /// The teacher's process ended unexpectedly and was started again.
@@ -175,6 +182,7 @@ impl Entry {
         match self {
             Self::Reply { key, .. }
             | Self::Scores { key, .. }
+            | Self::Picked { key, .. }
             | Self::Skipped { key, .. }
             | Self::Student { key, .. } => Some(key),
             Self::Begun { .. }

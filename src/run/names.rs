@@ -22,6 +22,8 @@ pub(crate) const SET_ASIDE: &str = "set-aside.jsonl";
 pub(crate) const JUNK: &str = "junk.jsonl";
 /// The new texts with the labels that the teacher gave them.
 pub(crate) const RELABELLED: &str = "relabelled.jsonl";
+/// Real texts with the labels that the teacher gave them, written by `label`.
+pub(crate) const LABELLED: &str = "labelled.jsonl";
 /// The seeds with the labels that the teacher gave them, where `relabel.gold` is set.
 pub(crate) const GOLD: &str = "gold.jsonl";
 /// The texts that students are trained on.

@@ -40,5 +40,6 @@ mod resume;
 mod scoring;
 mod snapshots;
 mod support;
+mod unlabelled;
 #[cfg(target_os = "linux")]
 mod worker;

@@ -30,7 +30,7 @@ impl Plan {
         });
         json!({
             "teacher": self.teacher, "generate_calls": generation.count,
-            "score_calls": relabelling.count,
+            "score_calls": relabelling.count, "label_calls": self.unlabelled,
             "prompt_tokens": generation.prompt_tokens + relabelling.prompt_tokens,
             "prompt_tokens_shared_once": self.read_tokens(),
             "generated_tokens": self.written_tokens, "estimated_minutes": self.seconds() / 60.0,
@@ -68,6 +68,9 @@ impl Plan {
             "relabel",
             format!("{}, and {} of the test set", counted(*texts, "text"), self.test_texts),
         );
+        if let Some(budget) = self.unlabelled {
+            line("label", format!("at most {}", counted(budget, "unlabelled text")));
+        }
         indented(format!(
             "{} prompt tokens, about {} of them to read",
             relabelling.prompt_tokens, relabelling.read_tokens

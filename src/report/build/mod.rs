@@ -50,12 +50,17 @@ pub(crate) struct ReportBuilder<'a> {
 }
 
 /// The pairs of variants that a report compares.
-const COMPARED: [(Variant, Variant); 5] = [
+const COMPARED: [(Variant, Variant); 10] = [
     (Variant::A1, Variant::Seeds),
     (Variant::A2, Variant::Seeds),
     (Variant::A2, Variant::EmbedSeeds),
     (Variant::A2, Variant::A1),
     (Variant::A2, Variant::Teacher),
+    (Variant::U, Variant::Seeds),
+    (Variant::A2U, Variant::Seeds),
+    (Variant::A2U, Variant::A2),
+    (Variant::A2U, Variant::U),
+    (Variant::A2U, Variant::Teacher),
 ];
 
 impl ReportBuilder<'_> {
@@ -67,26 +72,26 @@ impl ReportBuilder<'_> {
         &self,
         findings: &Findings<'_>,
         teacher: Option<&TeacherIdentity>,
-        student: report::Student,
+        model: report::Student,
     ) -> Result<Report, ReportError> {
         let Findings { variants, relabelled, kept, ref funnel, check } = *findings;
         let task = self.task;
         let gold: Vec<usize> = task.test.iter().map(|item| item.label).collect();
         let find = |row: Variant| variants.iter().find(|variant| variant.row == row);
-        let a2 = find(Variant::A2);
-        let confusion =
-            a2.map(|variant| sections::confusion(task, &gold, &variant.predicted, Variant::A2));
+        let student = find(Variant::A2U).or_else(|| find(Variant::A2));
+        let confusion = student
+            .map(|variant| sections::confusion(task, &gold, &variant.predicted, variant.row));
         let reliability =
-            [find(Variant::Teacher), a2].into_iter().flatten().filter_map(|variant| {
+            [find(Variant::Teacher), student].into_iter().flatten().filter_map(|variant| {
                 let VariantPredictions { row, predicted, confidence, .. } = variant;
                 sections::reliability(*row, &gold, predicted, confidence)
             });
-        let predicted = a2.map_or(&[][..], |variant| &variant.predicted[0]);
+        let predicted = student.map_or(&[][..], |variant| &variant.predicted[0]);
         let mut report = Report {
             task: self.task(),
             teacher: describe_teacher(teacher),
             teacher_check: check,
-            student,
+            student: model,
             results: self.results(variants, &gold)?,
             differences: differences(variants, &gold)?,
             funnel: funnel.clone(),
@@ -100,6 +105,7 @@ impl ReportBuilder<'_> {
             diversity: sections::diversity(self.seeds, kept),
             text_length: None,
             privacy: None,
+            unlabelled: None,
             stages: self.stages(),
             provenance: self.provenance(),
             warnings: self.warnings(kept),
@@ -178,21 +184,22 @@ impl ReportBuilder<'_> {
 
     /// Calls, tokens and seconds of each stage, summed over the ledger.
     fn stages(&self) -> Vec<report::Stage> {
-        let mut stages: Vec<report::Stage> = ["check", "generate", "relabel", "train", "test"]
-            .map(|stage| report::Stage {
-                stage: stage.to_owned(),
-                seconds: 0.0,
-                prompt_tokens: 0,
-                generated_tokens: 0,
-                calls: 0,
-            })
-            .into();
+        let mut stages: Vec<report::Stage> =
+            ["check", "generate", "relabel", "label", "train", "test"]
+                .map(|stage| report::Stage {
+                    stage: stage.to_owned(),
+                    seconds: 0.0,
+                    prompt_tokens: 0,
+                    generated_tokens: 0,
+                    calls: 0,
+                })
+                .into();
         for entry in self.run.ledger.entries() {
             let (name, spent, prompt, generated, calls) = match entry {
                 Entry::Reply { ask, seconds, prompt_tokens, generated_tokens, .. } => {
                     // The request was for a label; the ids of requests for texts are numbers.
-                    let stage =
-                        ask.split('.').next().filter(|name| ["relabel", "test"].contains(name));
+                    let labels = ["relabel", "label", "test"];
+                    let stage = ask.split('.').next().filter(|name| labels.contains(name));
                     (stage.unwrap_or("generate"), *seconds, *prompt_tokens, *generated_tokens, 1)
                 }
                 Entry::Scores { stage, seconds, prompt_tokens, .. } => {
@@ -205,6 +212,7 @@ impl ReportBuilder<'_> {
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
+                | Entry::Picked { .. }
                 | Entry::Edit { .. }
                 | Entry::Decision { .. } => continue,
             };

@@ -222,9 +222,10 @@ struct Tables {
 
 impl Tables {
     fn new(report: &Report) -> Self {
+        let kept = report.kept_student().map(|scores| scores.row);
         let results = report.results.iter().map(|scores: &report::Scores| {
             BTreeMap::from([
-                ("name", name(scores.row).to_owned()),
+                ("name", name(scores.row, kept)),
                 ("accuracy", percent(scores.accuracy.mean)),
                 ("accuracy_span", span(scores.accuracy)),
                 ("f1", percent(scores.macro_f1.mean)),
@@ -236,8 +237,8 @@ impl Tables {
         let differences = report.differences.iter().map(|difference| {
             let Interval { mean, low, high, .. } = difference.interval;
             BTreeMap::from([
-                ("a", name(difference.a).to_owned()),
-                ("b", name(difference.b).to_owned()),
+                ("a", name(difference.a, kept)),
+                ("b", name(difference.b, kept)),
                 ("mean", points(mean)),
                 ("span", format!("{} to {}", points(low), points(high))),
             ])
@@ -246,18 +247,24 @@ impl Tables {
             results: results.collect(),
             differences: differences.collect(),
             test_rows: report.results.first().map_or(0, |scores| scores.test_rows),
-            student_seeds: report.scores(Variant::A2).map_or(0, |scores| scores.seeds),
+            student_seeds: report.kept_student().map_or(0, |scores| scores.seeds),
         }
     }
 }
 
 /// The rows of the table.
-fn name(row: Variant) -> &'static str {
+fn name(row: Variant, kept: Option<Variant>) -> String {
+    let of_kept = if kept == Some(row) { "this classifier's row: " } else { "" };
+    format!("{of_kept}{}", described(row))
+}
+
+fn described(row: Variant) -> &'static str {
     match row {
         Variant::Seeds => "student trained on the labelled examples only",
         Variant::EmbedSeeds => "logistic regression on the examples' embeddings",
         Variant::A1 => "student trained on the requested labels",
-        Variant::A2 => "this classifier's row: labels after relabelling",
+        Variant::A2U => "new and real texts, labelled by the teacher",
+        Variant::A2 => "labels after relabelling",
         Variant::Teacher => "the teacher itself",
         other => other.name(),
     }

@@ -77,6 +77,8 @@ fn note(row: Variant) -> &'static str {
         Variant::A2Raw => "PromptMix, labels given by the teacher alone",
         Variant::A2 => "PromptMix, labels given afterwards",
         Variant::EmbedA2 => "as A2; the encoder is left as it is",
+        Variant::U => "real texts, labelled by the teacher",
+        Variant::A2U => "the texts of A2 and of U",
         Variant::Teacher => "the language model classifies the test set",
         Variant::Real => "at most as many real texts as A2 has generated",
         Variant::RealAll => "all real training texts",
@@ -93,7 +95,9 @@ fn colour(row: Variant) -> &'static str {
         | Variant::Paper
         | Variant::A1
         | Variant::A2Raw
-        | Variant::EmbedA2 => "student faint",
+        | Variant::EmbedA2
+        | Variant::U
+        | Variant::A2U => "student faint",
         Variant::Teacher | Variant::Real | Variant::RealAll => "teacher",
         Variant::Seeds
         | Variant::EmbedSeeds

@@ -87,6 +87,8 @@ fn name(row: Variant) -> (&'static str, &'static str) {
         Variant::EmbedSeeds => ("Logistic regression", "frozen encoder, labelled examples only"),
         Variant::A1 => ("Generated texts", "student, before relabelling (A1)"),
         Variant::A2 => ("Relabelled texts", "student, after relabelling (A2)"),
+        Variant::U => ("Real texts", "student, labelled by the teacher (U)"),
+        Variant::A2U => ("New and real texts", "student, relabelled and real texts (A2+U)"),
         Variant::Teacher => ("Teacher", "the language model itself"),
         other => (other.name(), "student"),
     }
@@ -98,6 +100,8 @@ fn words(row: Variant) -> &'static str {
         Variant::Seeds => "seeds only",
         Variant::A1 => "generated",
         Variant::A2 => "relabelled",
+        Variant::U => "real",
+        Variant::A2U => "new and real",
         Variant::Teacher => "teacher",
         other => other.key(),
     }

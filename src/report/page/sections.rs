@@ -98,7 +98,15 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 pub(super) fn results(report: &Report) -> Option<Value> {
     // The method first, then what it is compared with.
-    let order = [Variant::A2, Variant::A1, Variant::Seeds, Variant::EmbedSeeds, Variant::Teacher];
+    let order = [
+        Variant::A2U,
+        Variant::U,
+        Variant::A2,
+        Variant::A1,
+        Variant::Seeds,
+        Variant::EmbedSeeds,
+        Variant::Teacher,
+    ];
     let others = Variant::ALL.into_iter().filter(|row| !order.contains(row));
     let rows: Vec<&Scores> =
         order.into_iter().chain(others).filter_map(|row| report.scores(row)).collect();
@@ -114,8 +122,8 @@ pub(super) fn results(report: &Report) -> Option<Value> {
 fn result(scores: &Scores, chance: Option<f64>) -> Value {
     let (name, note) = name(scores.row);
     let class = match scores.row {
-        Variant::A2 => "student",
-        Variant::A1 => "student faint",
+        Variant::A2 | Variant::A2U => "student",
+        Variant::A1 | Variant::U => "student faint",
         Variant::Teacher => "teacher",
         _ => "plain",
     };

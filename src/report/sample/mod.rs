@@ -92,6 +92,7 @@ pub(crate) fn tickets() -> Report {
         diversity: Vec::new(),
         text_length: None,
         privacy: None,
+        unlabelled: None,
         examples: examples(),
         stages: vec![
             stage("augment", 412.7, 214_320, 31_870, 350),

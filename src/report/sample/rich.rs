@@ -81,6 +81,8 @@ fn line(
         Variant::A2Raw => (0.79, 702.6),
         Variant::A2 => (0.812, 702.6),
         Variant::EmbedA2 => (0.78, 702.6),
+        Variant::U => (0.77, 514.0),
+        Variant::A2U => (0.811, 1202.6),
         Variant::Teacher => (0.848, 0.0),
         Variant::Real => (0.871, 702.6),
         Variant::RealAll => (0.903, 4200.0),

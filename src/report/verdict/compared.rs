@@ -164,14 +164,8 @@ fn compared_with_others(group: &Group<'_>, row: Variant, setting: &str) -> Optio
 
 /// Rows for reference, which have no synthetic texts.
 fn is_reference(row: Variant) -> bool {
-    matches!(
-        row,
-        Variant::EmbedSeeds
-            | Variant::ContrastiveSeeds
-            | Variant::Teacher
-            | Variant::Real
-            | Variant::RealAll
-    )
+    use Variant::{ContrastiveSeeds, EmbedSeeds, Real, RealAll, Teacher, U};
+    matches!(row, EmbedSeeds | ContrastiveSeeds | U | Teacher | Real | RealAll)
 }
 
 /// In how many settings the row is better than seeds only.
@@ -244,7 +238,7 @@ mod tests {
         let detail = &found.details[0];
         let (better, rest) = detail.split_once("no difference shown for ").expect(detail);
         let (equal, worse) = rest.split_once("worse: ").expect(detail);
-        assert!(better.contains("9 of 11 rows with synthetic texts are better"), "{detail}");
+        assert!(better.contains("10 of 12 rows with synthetic texts are better"), "{detail}");
         assert!(equal.contains("EDA (+1.5)"), "{detail}");
         assert!(worse.contains("continuation of one class (−6.0)"), "{detail}");
         comparison.differences.clear();

@@ -6,8 +6,8 @@
 mod compared;
 
 use super::{
-    Report, Scores,
-    number::{percent, points, points_span, span},
+    Report, Scores, Unlabelled,
+    number::{counted, percent, points, points_span, span},
 };
 use crate::{dataset::Variant, eval::Interval};
 
@@ -24,7 +24,7 @@ pub(super) fn verdict(report: &Report) -> Verdict {
     if let Some(verdict) = report.comparison.as_ref().and_then(compared::verdict) {
         return verdict;
     }
-    let best = [Variant::A2, Variant::A1, Variant::Seeds, Variant::Teacher]
+    let best = [Variant::A2U, Variant::A2, Variant::A1, Variant::Seeds, Variant::Teacher]
         .into_iter()
         .find_map(|row| report.scores(row));
     let Some(main) = best else {
@@ -79,14 +79,21 @@ pub(super) fn verdict(report: &Report) -> Verdict {
         ));
     }
     if !alone
-        && matches!(main.row, Variant::A1 | Variant::A2)
+        && matches!(main.row, Variant::A1 | Variant::A2 | Variant::A2U)
         && report.scores(Variant::Seeds).is_some()
     {
         details.push(sentence(
             report.difference(main.row, Variant::Seeds),
-            "Adding generated texts",
+            if main.row == Variant::A2U {
+                "Adding generated and real texts"
+            } else {
+                "Adding generated texts"
+            },
             "training on the seeds only",
         ));
+    }
+    if let Some(real) = report.unlabelled.filter(|_| main.row == Variant::A2U) {
+        details.extend(real_texts(report, real));
     }
     if let Some(teacher) = report.scores(Variant::Teacher).filter(|_| main.row != Variant::Teacher)
     {
@@ -99,12 +106,28 @@ pub(super) fn verdict(report: &Report) -> Verdict {
 /// The model of a row as the subject of a sentence.
 fn subject(row: Variant) -> &'static str {
     match row {
+        Variant::A2U => "The student trained on generated and real texts, labelled by the teacher,",
         Variant::A2 => "The student trained on relabelled boundary texts",
         Variant::A1 => "The student trained on generated texts, not relabelled,",
         Variant::Seeds => "The student trained on the seeds only",
         Variant::Teacher => "The teacher itself",
         other => other.name(),
     }
+}
+
+/// How many real texts were labelled, and what they bring.
+fn real_texts(report: &Report, real: Unlabelled) -> [String; 2] {
+    let Unlabelled { read, labelled, kept } = real;
+    let texts = counted(read, "unlabelled text");
+    let labelled = format!(
+        "The teacher labelled {labelled} of {texts}; the student is trained on {kept} of these."
+    );
+    let brought = sentence(
+        report.difference(Variant::A2U, Variant::A2),
+        "Adding real texts that the teacher labelled",
+        "training on the generated texts alone",
+    );
+    [labelled, brought]
 }
 
 /// What `cause` gains or loses compared with `baseline`.

@@ -367,6 +367,8 @@ fn rebuilt(folder: &Path, file: &str, sha256: &str) -> Option<(Vec<u8>, Vec<Text
             let bare = |row: TextRow| TextRow::from(row.augmented);
             read(names::RELABELLED)?.into_iter().map(bare).collect()
         }
+        // No earlier version wrote it.
+        names::LABELLED => return None,
         names::RELABELLED => [read(names::TRAIN)?, read(names::DROPPED)?].concat(),
         _ => {
             let dropped = read(names::DROPPED)?;

@@ -1,5 +1,5 @@
 //! People's edits of a run: texts, labels, removed and added rows, made with any editor in
-//! `augmented.jsonl`, `relabelled.jsonl` and `train.jsonl`.
+//! `augmented.jsonl`, `relabelled.jsonl`, `labelled.jsonl` and `train.jsonl`.
 //!
 //! ```text
 //! a stage writes F ──► written/F.HASH, a copy            (copies)
@@ -25,7 +25,8 @@ pub(crate) use found::{FileEdits, find};
 pub(super) use found::{after_stage, before_write, take_up, write_decided, written_before};
 
 /// The files that may be edited, each written from the one before it.
-pub(crate) const EDITABLE: [&str; 3] = [names::AUGMENTED, names::RELABELLED, names::TRAIN];
+pub(crate) const EDITABLE: [&str; 4] =
+    [names::AUGMENTED, names::RELABELLED, names::LABELLED, names::TRAIN];
 
 /// What a person made of one row of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -357,6 +358,7 @@ fn restore(file: &str, row: &mut TextRow, first: &RowFields, edited_before: bool
 fn new_row(file: &str, id: usize, key: &str, fields: &RowFields) -> TextRow {
     let mut row = TextRow::default();
     row.augmented.id = id;
+    row.augmented.unlabelled_line = (file == names::LABELLED).then_some(0);
     put(file, &mut row, key, None, fields);
     row
 }

@@ -125,7 +125,8 @@ mod tests {
     /// Texts of two classes, the first half of each; the examples stand for their centres.
     fn opinions(judged: &[ClassProbabilities]) -> Pooled {
         let vector = |text: usize| {
-            let (side, angle) = (if text % 2 == 0 { 1.0f32 } else { -1.0 }, text as f32 / 40.0);
+            let (side, angle) =
+                (if text.is_multiple_of(2) { 1.0f32 } else { -1.0 }, text as f32 / 40.0);
             vec![side * angle.cos(), angle.sin()]
         };
         let features = Features::new(&(0..judged.len()).map(vector).collect::<Vec<_>>());

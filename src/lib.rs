@@ -32,6 +32,7 @@
 //! | `embed` | `trait Embedder`, cosine similarity, a map of texts in two dimensions |
 //! | `prompt` | renders the templates of `prompts/`, parses the replies |
 //! | `template` | runs a Jinja template that somebody else wrote, within limits |
+//! | `sheet` | texts for people to label in a spreadsheet, Label Studio or Argilla, and their answers |
 //! | `task` | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
@@ -71,6 +72,7 @@ mod rng;
 mod run;
 mod sandbox;
 mod selection;
+mod sheet;
 mod simd;
 mod student;
 mod suggest;

@@ -154,6 +154,7 @@ mod tests {
             key: String::new(),
             before,
             after,
+            reason: None,
         };
         let changes = vec![
             edit(3, Some(fields("secret", "a")), Some(fields("secret", "b"))),

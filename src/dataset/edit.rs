@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AugmentedText, RelabelledText};
+use super::{AugmentedText, DropReason, RelabelledText};
 use crate::hash;
 
 /// Who decided about a row besides the teacher.
@@ -81,6 +81,9 @@ pub struct RowEdit {
     /// Absent if the row was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<RowFields>,
+    /// Why it was removed, if the person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DropReason>,
 }
 
 /// A row of `augmented.jsonl`, `relabelled.jsonl` or `train.jsonl`. It is written with the same

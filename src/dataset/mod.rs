@@ -146,7 +146,7 @@ fn is_false(value: &bool) -> bool {
 /// Why a text was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DropReason {
+pub enum DropReason {
     /// Equals an earlier text, ignoring letter case and punctuation.
     Duplicate,
     /// ROUGE-L with an earlier text of the same label is at least the threshold.
@@ -158,6 +158,8 @@ pub(crate) enum DropReason {
     /// The probability of its label is too low.
     #[serde(rename = "unsure")]
     LowConfidence,
+    /// A person says that it belongs to no class.
+    NoneOfThese,
 }
 
 impl DropReason {
@@ -169,6 +171,7 @@ impl DropReason {
             Self::CopyOfSeed => "copy of a seed",
             Self::LeakFromTest => "stands in the test set",
             Self::LowConfidence => "relabelled without confidence",
+            Self::NoneOfThese => "of none of the classes",
         }
     }
 }
@@ -251,6 +254,7 @@ mod tests {
             (DropReason::CopyOfSeed, "copy of a seed", "copy_of_seed"),
             (DropReason::LeakFromTest, "stands in the test set", "leak_from_test"),
             (DropReason::LowConfidence, "relabelled without confidence", "unsure"),
+            (DropReason::NoneOfThese, "of none of the classes", "none_of_these"),
         ];
         for (reason, phrase, key) in reasons {
             assert_eq!(reason.describe(), phrase);

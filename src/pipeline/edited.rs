@@ -49,6 +49,7 @@ pub(super) fn train_rows(
             know_masked(row, edits.rules(names::TRAIN), &scanner);
         }
     }
+    let said = [&kept, &pool].map(|rows| edits.dropped(names::TRAIN, rows));
     let is_class = |name: &str| task.class_index(name).is_some();
     let (kept, pool) = edits.apply(names::TRAIN, kept, pool, &is_class);
     let left = pool.into_iter().map(|row| {
@@ -57,8 +58,8 @@ pub(super) fn train_rows(
     });
     let (kept, leaks) = without_leaks(kept, task, |row| &row.augmented);
     let leak = |row: TextRow| DroppedText { row: row.into(), dropped: DropReason::LeakFromTest };
-    let dropped = left.chain(leaks.into_iter().map(leak)).collect();
-    Ok((kept, dropped))
+    let dropped = left.chain(leaks.into_iter().map(leak)).chain(said.into_iter().flatten());
+    Ok((kept, dropped.collect()))
 }
 
 /// A row that was edited while its text was masked is known by the masked text.

@@ -226,7 +226,10 @@ fn funnel(run: &RunFolder, relabelled: usize, kept: usize) -> report::Funnel {
     let added = (before.added + after.added) as u64;
     let removed = (before.removed + after.removed) as u64;
     let surplus = (count("unique") + added).saturating_sub(relabelled as u64 + skipped + removed);
-    let removed = removed + hand(names::TRAIN).removed as u64;
+    // Those that a person gave a reason for are among what the filter dropped.
+    let rules = edits.rules(names::TRAIN).iter();
+    let unexplained = rules.filter(|rule| rule.after.is_none() && rule.reason.is_none()).count();
+    let removed = removed + unexplained as u64;
     let extra =
         [("more than asked for", surplus), ("not answered", skipped), ("removed by hand", removed)];
     dropped.extend(extra.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)));

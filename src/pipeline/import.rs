@@ -186,7 +186,11 @@ impl Pipeline<'_> {
 ///
 /// # Errors
 /// The task has no such class and never had.
-fn class_named(task: &Task, entries: &[Entry], name: &str) -> Result<Option<String>, String> {
+pub(super) fn class_named(
+    task: &Task,
+    entries: &[Entry],
+    name: &str,
+) -> Result<Option<String>, String> {
     // A class that is called so now comes before one that was called so once.
     if task.class_index(name).is_some() {
         return Ok(Some(name.to_owned()));

@@ -9,6 +9,7 @@
 //! | `kept` | the texts that a change kept, where generation starts |
 //! | `screen` | lets texts pass, cleans them or drops them as junk |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
+//! | `import_labels` | what people answered about texts in a sheet, as edits |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `label` | between stages 2 and 3: the teacher's labels of real texts; `pick` chooses these |
 //! | `fuse` | the labels of new texts from what was asked, the teacher's scores and a probe |
@@ -39,6 +40,7 @@ mod generate;
 pub(crate) mod gold;
 pub(crate) mod grow;
 mod import;
+mod import_labels;
 mod kept;
 pub(crate) mod label;
 pub(crate) mod length;
@@ -61,6 +63,7 @@ use std::{borrow::Cow, path::PathBuf};
 pub(crate) use cut::cut_questions;
 pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use import::ImportedTexts;
+pub(crate) use import_labels::LabelCounts;
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use pick::Candidates;
 pub(crate) use relabel::relabelled;

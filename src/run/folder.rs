@@ -22,7 +22,7 @@ use super::{
     names,
 };
 use crate::{
-    config::Settings, hash, hint::shell_path, prompt::Prompts, task::Task, teacher::TeacherIdentity,
+    config::Settings, dataset::RowEdit, hash, hint::shell_path, prompt::Prompts, task::Task, teacher::TeacherIdentity,
 };
 
 /// Something odd about a run folder, and what helps.
@@ -177,6 +177,26 @@ impl RunFolder {
     /// What people edited since the folder was last open, one line for each file.
     pub(crate) fn edited(&self) -> &[String] {
         &self.edited
+    }
+
+    /// Records `changes` to the editable `file`, which a person decided on without an editor, with
+    /// who and when, and writes the file. All of them or none.
+    ///
+    /// # Errors
+    /// The file is missing or was edited meanwhile; a failed write.
+    pub(crate) fn decide(
+        &mut self,
+        file: &'static str,
+        changes: Vec<RowEdit>,
+    ) -> Result<(), RunError> {
+        edits::decide(&self.path, &mut self.ledger, file, changes)
+    }
+
+    /// What names this run: 8 digits of the hash of its first entry in the ledger.
+    pub(crate) fn tag(&self) -> String {
+        let mut tag = super::key(&self.ledger.entries().first());
+        tag.truncate(8);
+        tag
     }
 
     /// All edits by people that stand.

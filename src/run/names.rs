@@ -30,6 +30,8 @@ pub(crate) const GOLD: &str = "gold.jsonl";
 pub(crate) const TRAIN: &str = "train.jsonl";
 /// The texts that were filtered out, each with its reason.
 pub(crate) const DROPPED: &str = "dropped.jsonl";
+/// The unlabelled texts that people were asked about; see `suggest`.
+pub(crate) const SUGGESTED: &str = "suggested.jsonl";
 /// What each student predicted on the test set.
 pub(crate) const PREDICTIONS: &str = "predictions.json";
 /// The folder of the student that is kept.

@@ -215,6 +215,9 @@ pub enum Problem {
     /// A key that is not known.
     #[error("unknown key {key:?} in {table}")]
     UnknownKey { key: String, table: &'static str, known: Vec<&'static str> },
+    /// An answer in a labelled sheet that cannot be used.
+    #[error("{message}")]
+    UnusableAnswer { message: String, hint: &'static str },
 }
 
 impl Problem {
@@ -307,6 +310,7 @@ impl Problem {
             Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
             Self::UnknownKey { key, .. } if is_root_key(key) => above_tables_hint(key).into(),
             Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),
+            Self::UnusableAnswer { hint, .. } => (*hint).into(),
         }
     }
 }

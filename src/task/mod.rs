@@ -58,7 +58,7 @@ pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
 pub(crate) use draw::draw;
 pub use fault::TaskError;
-pub(crate) use fault::{Place, Problem, above_tables_hint, enumerated, is_root_key};
+pub(crate) use fault::{Fault, Place, Problem, above_tables_hint, enumerated, is_root_key};
 pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
 };

@@ -85,7 +85,7 @@ impl Edited<'_> {
             let after = by_row.get(&at).map(|line| self.changed(line, &before)).transpose()?;
             if after.as_ref() != Some(&before) {
                 let row = row.augmented.id;
-                changes.push(RowEdit { row, key, before: Some(before), after });
+                changes.push(RowEdit { row, key, before: Some(before), after, reason: None });
             }
         }
         changes.extend(self.added(&added, base, next_id)?);
@@ -281,6 +281,7 @@ impl Edited<'_> {
             key,
             before: None,
             after: Some(after),
+            reason: None,
         };
         Ok(keys.map(edit).collect())
     }

@@ -66,6 +66,51 @@ pub(in crate::run) fn take_up(
     classes: &[String],
 ) -> Result<Vec<String>, RunError> {
     let found = find(folder, ledger.entries(), classes)?;
+    record(folder, ledger, &found)?;
+    // Folders of earlier versions have no copies.
+    for name in EDITABLE.into_iter().chain([names::DROPPED]) {
+        let recorded = last_record(ledger.entries(), name).map(|(_, sha256)| sha256);
+        let Some(sha256) = recorded.filter(|sha256| !copies::exists(folder, name, sha256)) else {
+            continue;
+        };
+        let bytes = crate::fs::read(&folder.join(name)).unwrap_or_default();
+        if hash::of_bytes(&bytes) == sha256 {
+            copies::keep(folder, name, &bytes)?;
+        }
+    }
+    let edited = found.iter().filter(|found| !found.changes.is_empty());
+    Ok(edited.map(FileEdits::summary).collect())
+}
+
+/// Records `changes` to `file` that a person decided on without an editor, as [`take_up`] does it.
+///
+/// # Errors
+/// A file that cannot be read or that somebody edited meanwhile, in which case nothing was changed;
+/// a failed write.
+pub(in crate::run) fn decide(
+    folder: &Path,
+    ledger: &mut Ledger,
+    file: &'static str,
+    changes: Vec<RowEdit>,
+) -> Result<(), RunError> {
+    let path = folder.join(file);
+    let hint = "run `promptmix filter` first";
+    let bytes = crate::fs::read(&path)
+        .map_err(|source| RunError::Read { path: path.clone(), source, hint })?;
+    let rows = match is_written(folder, ledger.entries(), file, &hash::of_bytes(&bytes)) {
+        true => copies::rows(&bytes),
+        false => None,
+    };
+    let rows = rows.ok_or(RunError::EditedMeanwhile { path })?;
+    // What the ledger names can be made again from this copy if the program is killed.
+    copies::keep(folder, file, &bytes)?;
+    let content = Edits::of(ledger.entries()).rewrite(file, &rows, &changes, &[]);
+    let contents = BTreeMap::from([(file, json_lines(&content))]);
+    record(folder, ledger, &[FileEdits { file, changes, whole: false, contents }])
+}
+
+/// Records what was `found` in the `ledger` of `folder`, and writes the files.
+fn record(folder: &Path, ledger: &mut Ledger, found: &[FileEdits]) -> Result<(), RunError> {
     let (by, at) = (user(), now());
     let edited = found.iter().filter(|found| !found.changes.is_empty());
     let entry = |found: &FileEdits| {
@@ -78,7 +123,7 @@ pub(in crate::run) fn take_up(
             files: found.contents.iter().map(hash).collect(),
         }
     };
-    ledger.append_and_seal(edited.clone().map(entry).collect())?;
+    ledger.append_and_seal(edited.map(entry).collect())?;
     let contents = || found.iter().flat_map(|found| &found.contents);
     for (name, bytes) in contents() {
         copies::keep(folder, name, bytes)?;
@@ -90,18 +135,7 @@ pub(in crate::run) fn take_up(
     for (name, bytes) in contents() {
         copies::keep_only(folder, name, &hash::of_bytes(bytes));
     }
-    // Folders of earlier versions have no copies.
-    for name in EDITABLE.into_iter().chain([names::DROPPED]) {
-        let recorded = last_record(ledger.entries(), name).map(|(_, sha256)| sha256);
-        let Some(sha256) = recorded.filter(|sha256| !copies::exists(folder, name, sha256)) else {
-            continue;
-        };
-        let bytes = crate::fs::read(&folder.join(name)).unwrap_or_default();
-        if hash::of_bytes(&bytes) == sha256 {
-            copies::keep(folder, name, &bytes)?;
-        }
-    }
-    Ok(edited.map(FileEdits::summary).collect())
+    Ok(())
 }
 
 /// Called before a stage writes `bytes` to the file `name`: keeps a copy.
@@ -205,8 +239,9 @@ fn look(
             return Err(RunError::Read { path: path.to_owned(), source, hint });
         }
     };
-    if is_written(folder, entries, file, &hash::of_bytes(&bytes)) {
-        return Ok(None);
+    let now = hash::of_bytes(&bytes);
+    if is_written(folder, entries, file, &now) {
+        return Ok(unwritten(folder, entries, file, &now));
     }
     let (next_id, pool) = (next_id(folder), dropped(folder, file));
     let record = last_record(entries, file);
@@ -249,6 +284,22 @@ fn look(
     let moved = moved_from_dropped(folder, then, &moved).filter(|_| file == names::TRAIN);
     contents.extend(moved.map(|bytes| (names::DROPPED, bytes)));
     Ok(Some(FileEdits { file, changes, whole, contents }))
+}
+
+/// The content of `file`, which has the hash `now`, with the edits that were recorded last, if the
+/// program was killed before it wrote them.
+fn unwritten(
+    folder: &Path,
+    entries: &[Entry],
+    file: &'static str,
+    now: &str,
+) -> Option<FileEdits> {
+    last_record(entries, file).filter(|(_, last)| *last != now)?;
+    let bases = copies::read(folder, file);
+    let Recorded { after: (bytes, _), .. } =
+        recorded(entries, file, &bases, &dropped(folder, file))?;
+    let contents = BTreeMap::from([(file, bytes)]);
+    Some(FileEdits { file, changes: Vec::new(), whole: false, contents })
 }
 
 /// The edits of a file that were recorded last, if the program was killed before it had written

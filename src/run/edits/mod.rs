@@ -19,10 +19,10 @@ mod found;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{ledger::Entry, names};
-use crate::dataset::{Author, GivenLabel, RowEdit, RowFields, TextRow};
+use crate::dataset::{Author, DropReason, DroppedText, GivenLabel, RowEdit, RowFields, TextRow};
 
 pub(crate) use found::{FileEdits, find};
-pub(super) use found::{after_stage, before_write, take_up, write_decided, written_before};
+pub(super) use found::{after_stage, before_write, decide, take_up, write_decided, written_before};
 
 /// The files that may be edited, each written from the one before it.
 pub(crate) const EDITABLE: [&str; 4] =
@@ -36,6 +36,8 @@ pub(crate) struct Rule {
     pub before: Option<RowFields>,
     /// As the person left it; absent if it was removed.
     pub after: Option<RowFields>,
+    /// Why it was removed, if the person said so.
+    pub reason: Option<DropReason>,
 }
 
 /// All edits of a run that stand, by file.
@@ -74,14 +76,14 @@ impl Edits {
         let mut places: HashMap<String, usize> =
             rules.iter().enumerate().map(|(at, rule)| (rule.key.clone(), at)).collect();
         let mut undone = HashSet::new();
-        for RowEdit { key, before, after, .. } in changes {
+        for RowEdit { key, before, after, reason, .. } in changes {
             let at = places.get(key).copied();
             let first = at.map_or_else(|| before.clone(), |at| rules[at].before.clone());
             if is_undone(first.as_ref(), before.as_ref(), after.as_ref()) {
                 undone.insert(key.as_str());
                 continue;
             }
-            let rule = Rule { key: key.clone(), before: first, after: after.clone() };
+            let rule = Rule { key: key.clone(), before: first, after: after.clone(), reason: *reason };
             match at {
                 Some(at) => rules[at] = rule,
                 None => {
@@ -163,6 +165,21 @@ impl Edits {
         late.sort_by_key(|(number, _)| *number);
         edited.extend(late.into_iter().map(|(_, row)| row));
         (edited, left)
+    }
+
+    /// Those of the `rows` of `file` that a person removed and said why.
+    pub(crate) fn dropped(&self, file: &str, rows: &[TextRow]) -> Vec<DroppedText> {
+        let reasons: HashMap<&str, DropReason> = (self.rules(file).iter())
+            .filter_map(|rule| Some((rule.key.as_str(), rule.reason?)))
+            .collect();
+        if reasons.is_empty() {
+            return Vec::new();
+        }
+        let dropped = |(row, key): (TextRow, String)| {
+            let dropped = *reasons.get(key.as_str())?;
+            Some(DroppedText { row: row.into(), dropped })
+        };
+        keyed(rows.to_vec()).filter_map(dropped).collect()
     }
 
     /// The `rows` of `file` as `changes`, which are not recorded in `self` yet, make them; `pool`
@@ -299,7 +316,7 @@ fn has_classes(fields: &RowFields, is_class: &dyn Fn(&str) -> bool) -> bool {
 
 /// `rows` with the keys that name them. Of rows with the same text, the second has `#2` at the end
 /// of its key, and so on.
-pub(super) fn keyed(rows: Vec<TextRow>) -> impl Iterator<Item = (TextRow, String)> {
+pub(crate) fn keyed(rows: Vec<TextRow>) -> impl Iterator<Item = (TextRow, String)> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     rows.into_iter().map(move |row| {
         let key = row.key();

@@ -18,7 +18,7 @@ fn edit(before: &TextRow, edit: impl FnOnce(&mut RowFields)) -> RowEdit {
     let mut after = before.fields();
     edit(&mut after);
     let (row, key, before) = (before.augmented.id, before.key(), Some(before.fields()));
-    RowEdit { row, key, before, after: Some(after) }
+    RowEdit { row, key, before, after: Some(after), reason: None }
 }
 
 fn removed(before: &TextRow) -> RowEdit {

@@ -18,6 +18,7 @@ mod exit_status;
 mod export;
 #[cfg(feature = "pull")]
 mod fetching;
+mod labels;
 mod man;
 mod models;
 mod plan;
@@ -105,6 +106,19 @@ enum Command {
     /// user and time, and those the next command will record. `-vv` also prints the texts. Changes
     /// nothing.
     Edits(edits::EditsArgs),
+    /// Suggest texts for a person to label: those whose labels would help most
+    ///
+    /// Writes a sheet with the opinions of student and teacher. The texts are unlabelled ones
+    /// (`unlabelled` under [data]); without any, texts that the teacher wrote. Fill in a class, or
+    /// "none of these", and take the sheet back with `promptmix import-labels`.
+    Suggest(labels::SuggestArgs),
+    /// Write all texts that a run trains on as a sheet, to check their labels
+    ExportLabels(labels::ExportLabelsArgs),
+    /// Take back a sheet that people labelled
+    ///
+    /// The labels are recorded like edits by hand, with user and time. The next `promptmix run`
+    /// trains on them with the weight of labelled examples.
+    ImportLabels(labels::ImportLabelsArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),
     /// Move the program, models and sources to an offline machine in one signed file
@@ -216,6 +230,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::export(&args),
         Command::Audit(args) => audit::audit(&args, quiet),
         Command::Edits(args) => edits::edits(&args),
+        Command::Suggest(args) => labels::suggest(&args, quiet),
+        Command::ExportLabels(args) => labels::export_labels(&args, quiet),
+        Command::ImportLabels(args) => labels::import_labels(&args, quiet),
         Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),

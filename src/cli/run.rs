@@ -54,7 +54,7 @@ fn begin<T>(
 
 /// Opens the existing run folder `path`. `prepare` opens and checks what the command needs; then
 /// the run keeps the settings of `set`. Those of `passing` are for this command only.
-fn reopen<T>(
+pub(super) fn reopen<T>(
     path: &Path,
     set: &[String],
     passing: &[String],
@@ -101,7 +101,7 @@ fn check_vocabulary(task: &Task, base: &BaseModel, watch: Watch<'_>) -> anyhow::
 }
 
 /// Gives the pipeline the embeddings of its student `base`.
-fn add_embedder(pipeline: &mut Pipeline<'_>, base: &BaseModel) -> anyhow::Result<()> {
+pub(super) fn add_embedder(pipeline: &mut Pipeline<'_>, base: &BaseModel) -> anyhow::Result<()> {
     (pipeline.watch)(build::loading("student", &pipeline.settings.student.model));
     pipeline.embedder = Some(Box::new(build::embedder(base)?));
     Ok(())

@@ -6,6 +6,7 @@
 //! models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
 pub(crate) mod map;
+mod spread;
 
 #[cfg(test)]
 pub(crate) mod fake_embedder;
@@ -13,6 +14,7 @@ pub(crate) mod fake_embedder;
 use std::{borrow::Cow, error::Error, fmt};
 
 use crate::hint::Hint;
+pub(crate) use spread::spread;
 
 /// Turns texts into vectors; similar texts get similar vectors.
 pub(crate) trait Embedder: Send + Sync {

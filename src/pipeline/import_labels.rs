@@ -1,48 +1,26 @@
 //! `import-labels`: what people answered about texts in a sheet becomes edits of `train.jsonl`, the
 //! same as if they had edited the file by hand.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Event, Pipeline, PipelineError, import::class_named};
+use super::{
+    Event, Pipeline, PipelineError,
+    import::class_named,
+    sheet_rows::{PREFIX, suggested},
+};
 use crate::{
-    counted::{counted, part},
+    counted::counted,
     dataset::{DropReason, RowEdit, RowFields, TextRow},
-    run::{RunError, RunFolder, edits::keyed, ledger::Entry, names},
+    run::{edits::keyed, ledger::Entry, names},
     sheet::{self, Answer, NONE_OF_THESE, fault},
     task::{Fault, Task, TaskError},
     verbosity,
 };
 
-/// How the id of a text in a sheet begins.
-const PREFIX: &str = "pm";
 /// Spreadsheets cut a cell after this many characters.
 const CELL: usize = 32_767;
-
-/// A row of `suggested.jsonl`: an unlabelled text that a person was asked about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct SuggestedText {
-    /// As [`TextRow::key`].
-    pub key: String,
-    pub text: String,
-}
-
-/// The unlabelled texts of `run` that people were asked about.
-///
-/// # Errors
-/// A damaged file.
-pub(super) fn suggested(run: &RunFolder) -> Result<Vec<SuggestedText>, RunError> {
-    if !run.path().join(names::SUGGESTED).exists() {
-        return Ok(Vec::new());
-    }
-    run.read_rows(names::SUGGESTED, "the file must be readable")
-}
-
-/// The id in a sheet of the text that `run` knows by `key`.
-pub(super) fn sheet_id(run: &RunFolder, key: &str) -> String {
-    format!("{PREFIX}-{}-{key}", run.tag())
-}
 
 /// What came of the answers in a sheet, counted by texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -199,10 +177,10 @@ fn decision(
 
 /// What a run knows of the texts in its sheets.
 struct Known {
-    /// [`RunFolder::tag`].
+    /// [`crate::run::RunFolder::tag`].
     run: String,
     /// The rows of `train.jsonl`, by key.
-    rows: BTreeMap<String, TextRow>,
+    rows: HashMap<String, TextRow>,
     /// The unlabelled texts that people were asked about, by key.
     offered: HashMap<String, String>,
     next_id: usize,
@@ -337,14 +315,4 @@ fn added(
             Some(edit(Some(after), None))
         }
     }
-}
-
-/// The keys of all unlabelled texts of `entries` that people have answered about.
-pub(super) fn answered(entries: &[Entry]) -> HashSet<&str> {
-    let edits = entries.iter().filter_map(|entry| match entry {
-        Entry::Edit { file, changes, .. } if file == names::TRAIN => Some(changes),
-        _ => None,
-    });
-    let keys = edits.flatten().map(|change| change.key.as_str());
-    keys.collect()
 }

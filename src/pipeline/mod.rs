@@ -9,6 +9,8 @@
 //! | `kept` | the texts that a change kept, where generation starts |
 //! | `screen` | lets texts pass, cleans them or drops them as junk |
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
+//! | `suggest` | the texts whose labels by a person would help most |
+//! | `sheet_rows` | texts as rows of a sheet, and their ids |
 //! | `import_labels` | what people answered about texts in a sheet, as edits |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `label` | between stages 2 and 3: the teacher's labels of real texts; `pick` chooses these |
@@ -51,6 +53,8 @@ mod relabel;
 pub(crate) mod remaining;
 mod scoring;
 mod screen;
+mod sheet_rows;
+mod suggest;
 #[cfg(test)]
 mod scripted_teacher;
 pub(crate) mod teacher_check;
@@ -63,7 +67,6 @@ use std::{borrow::Cow, path::PathBuf};
 pub(crate) use cut::cut_questions;
 pub(crate) use generate::{generate_texts, nearest};
 pub(crate) use import::ImportedTexts;
-pub(crate) use import_labels::LabelCounts;
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use pick::Candidates;
 pub(crate) use relabel::relabelled;

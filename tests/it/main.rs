@@ -29,6 +29,7 @@ mod imported;
 #[cfg(target_os = "linux")]
 mod interrupt;
 mod junk;
+mod labels;
 mod lengths;
 mod library;
 mod library_pins;

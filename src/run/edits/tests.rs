@@ -121,6 +121,7 @@ fn a_row_whose_original_is_gone_is_kept_and_a_removed_one_is_not_made_anew() {
         key: row(3, "mine", "a", "a", 1.0).key(),
         before: None,
         after: Some(row(3, "mine", "a", "a", 1.0).fields()),
+        reason: None,
     };
     let edits = recorded(FILE, &[edit(&base[0], relabelled("b")), removed(&base[1]), added]);
     let (found, _) = edits.apply(FILE, vec![row(5, "new", "b", "b", 0.7)], Vec::new(), &|_| true);

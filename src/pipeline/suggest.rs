@@ -1,0 +1,237 @@
+//! `suggest`: the texts whose labels by a person would help most. They are texts that student and
+//! teacher are unsure of or disagree about, spread over the embedding space and away from texts that
+//! have a label of a person.
+//!
+//! Candidates are the task's unlabelled texts; without any, the texts that the teacher wrote.
+
+use std::collections::HashSet;
+
+use rand_core::RngCore;
+
+use super::{
+    Event, Pipeline, PipelineError, gold,
+    sheet_rows::{SuggestedText, answered, of_row, sheet_id, suggested, train_rows},
+};
+use crate::{
+    counted::{counted, part},
+    dataset::{AugmentedText, TextRow, canonical},
+    embed::spread,
+    rng::Rng,
+    run::names,
+    sheet::{Opinion, SheetRow},
+    student::{Classifier, largest},
+    task::Task,
+};
+
+/// Of more candidates than this, a random sample is looked at: it takes minutes as it is, and has
+/// enough of all kinds.
+const POOL: usize = 10_000;
+/// A class less probable than this is a reason to ask.
+const SURE: f32 = 0.5;
+
+/// A text that a person may be asked about.
+struct Candidate {
+    row: SheetRow,
+    /// If it is an unlabelled text.
+    new: Option<SuggestedText>,
+    /// The teacher's probability of each class; empty if it was not asked.
+    teacher: Vec<f32>,
+}
+
+impl Pipeline<'_> {
+    /// The `count` texts to ask a person about, the most useful first, with the opinions of
+    /// `student` and of the teacher. Remembers the unlabelled ones, so that their labels are known
+    /// when they come back.
+    ///
+    /// # Errors
+    /// A missing `train.jsonl`, a student of other classes, an unlabelled file that cannot be
+    /// read, a failed write.
+    pub(crate) fn suggest(
+        &mut self,
+        student: &Classifier,
+        count: usize,
+    ) -> Result<Vec<SheetRow>, PipelineError> {
+        let (mut candidates, found) = self.candidates()?;
+        if found > candidates.len() {
+            (self.watch)(Event::Note(format!(
+                "of {} to choose from, a random sample of {} is looked at",
+                counted(found, "text"),
+                candidates.len()
+            )));
+        }
+        let Self { task, settings, embedder, watch, .. } = self;
+        let embedder = embedder.as_deref().ok_or(PipelineError::NoEmbedder)?;
+        let texts: Vec<String> = candidates.iter().map(|it| it.row.text.clone()).collect();
+        watch(Event::Wait { what: format!("reading {}", counted(texts.len(), "text")) });
+        let predicted = student.predict(&texts)?;
+        let labels = task.classes.iter().map(|class| &class.name);
+        debug_assert!(labels.eq(student.labels()), "the caller checks the student");
+        let mut known: Vec<String> =
+            gold::seeds(task, settings).into_iter().map(|seed| seed.text).collect();
+        let rows = train_rows(&self.run)?;
+        let by_people = rows.into_iter().filter(|(row, _)| row.augmented.by.is_some());
+        known.extend(by_people.map(|(row, _)| row.augmented.text));
+        let worth: Vec<f32> = candidates
+            .iter()
+            .zip(&predicted)
+            .map(|(candidate, student)| doubt(student, &candidate.teacher))
+            .collect();
+        let vectors = embedder.embed(&texts)?;
+        let chosen = spread(&vectors, &worth, &embedder.embed(&known)?, count);
+        let mut places: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
+        let chosen: Vec<Candidate> = chosen
+            .into_iter()
+            .filter_map(|at| Some(with_student(places[at].take()?, &predicted[at], &self.task)))
+            .collect();
+        self.remember(chosen.iter().filter_map(|candidate| candidate.new.clone()).collect())?;
+        (self.watch)(Event::End {
+            summary: part(chosen.len(), found, "text") + " to ask a person about",
+        });
+        Ok(chosen.into_iter().map(|candidate| candidate.row).collect())
+    }
+
+    /// The texts to choose from, at most [`POOL`], and how many there were.
+    fn candidates(&self) -> Result<(Vec<Candidate>, usize), PipelineError> {
+        let Self { run, task, settings, .. } = self;
+        let rows = train_rows(run)?;
+        let labelled = task.seeds.iter().chain(&task.test).map(|text| text.text.as_str());
+        let trained = rows.iter().map(|(row, _)| row.augmented.text.as_str());
+        let known: HashSet<String> = labelled.chain(trained).map(canonical).collect();
+        let answered = answered(run.ledger().entries());
+        let mut pool = Pool::new(settings.run.seed);
+        let Some(mut texts) = task.open_unlabelled()? else {
+            for (row, key) in &rows {
+                if !row.augmented.is_given() && !answered.contains(key.as_str()) {
+                    let teacher = shares(task, &row.probabilities);
+                    pool.add(Candidate { row: of_row(run, row, key), new: None, teacher });
+                }
+            }
+            return Ok(pool.finish());
+        };
+        while let Some(text) = texts.next_text()? {
+            let text = text.text;
+            let row = TextRow::from(AugmentedText { text: text.clone(), ..Default::default() });
+            let key = row.key();
+            if answered.contains(key.as_str()) || known.contains(&canonical(&text)) {
+                continue;
+            }
+            let row = SheetRow { id: sheet_id(run, &key), text: text.clone(), ..Default::default() };
+            pool.add(Candidate { row, new: Some(SuggestedText { key, text }), teacher: vec![] });
+        }
+        Ok(pool.finish())
+    }
+
+    /// Adds `texts` to those that people were asked about.
+    fn remember(&mut self, texts: Vec<SuggestedText>) -> Result<(), PipelineError> {
+        let mut known = suggested(&self.run)?;
+        let keys: HashSet<String> = known.iter().map(|row| row.key.clone()).collect();
+        known.extend(texts.into_iter().filter(|row| !keys.contains(&row.key)));
+        if known.len() > keys.len() {
+            self.run.write_rows(names::SUGGESTED, &known)?;
+            let counts = [("suggested", known.len())];
+            self.run.finish_stage("suggest", &counts, &[names::SUGGESTED], Vec::new())?;
+        }
+        Ok(())
+    }
+}
+
+/// A random sample of at most [`POOL`] candidates, without equal texts (Vitter's algorithm R).
+struct Pool {
+    kept: Vec<Candidate>,
+    found: usize,
+    rng: Rng,
+}
+
+impl Pool {
+    fn new(seed: u64) -> Self {
+        Self { kept: Vec::new(), found: 0, rng: Rng::for_item(seed, "suggest", 0) }
+    }
+
+    fn add(&mut self, candidate: Candidate) {
+        self.found += 1;
+        if self.kept.len() < POOL {
+            self.kept.push(candidate);
+            return;
+        }
+        let at = self.rng.next_u64() % self.found as u64;
+        if let Some(place) = self.kept.get_mut(at as usize) {
+            *place = candidate;
+        }
+    }
+
+    fn finish(mut self) -> (Vec<Candidate>, usize) {
+        let mut seen = HashSet::new();
+        self.kept.retain(|candidate| seen.insert(canonical(&candidate.row.text)));
+        (self.kept, self.found)
+    }
+}
+
+/// `probabilities` by name as one for each class of `task`; none if there are none.
+fn shares(task: &Task, probabilities: &[(String, f32)]) -> Vec<f32> {
+    if probabilities.is_empty() {
+        return Vec::new();
+    }
+    let mut shares = vec![0.0; task.classes.len()];
+    for (name, p) in probabilities {
+        if let Some(class) = task.class_index(name) {
+            shares[class] = *p;
+        }
+    }
+    shares
+}
+
+/// How little is known about the class of a text, 0 to 1: one less the distance between the two most
+/// probable classes, in the mean of the probabilities of `student` and `teacher`, which may have
+/// none. It is 1 if the two are sure of different classes.
+fn doubt(student: &[f32], teacher: &[f32]) -> f32 {
+    let mut mean: Vec<f32> = match teacher.is_empty() {
+        true => student.to_vec(),
+        false => student.iter().zip(teacher).map(|(a, b)| (a + b) / 2.0).collect(),
+    };
+    mean.sort_by(|a, b| b.total_cmp(a));
+    1.0 - (mean[0] - mean.get(1).copied().unwrap_or(0.0))
+}
+
+/// `candidate` with the opinion of the student, what to suggest, and why it was chosen.
+fn with_student(mut candidate: Candidate, student: &[f32], task: &Task) -> Candidate {
+    let name = |class: usize| task.classes[class].name.clone();
+    let opinion = |shares: &[f32]| {
+        let class = largest(shares);
+        Opinion { label: name(class), p: Some(shares[class]) }
+    };
+    let row = &mut candidate.row;
+    let by_student = opinion(student);
+    if row.teacher.is_none() && !candidate.teacher.is_empty() {
+        row.teacher = Some(opinion(&candidate.teacher));
+    }
+    let disagree = row.teacher.as_ref().is_some_and(|teacher| teacher.label != by_student.label);
+    let why = match (disagree, by_student.p < Some(SURE)) {
+        (true, _) => "teacher and student disagree",
+        (false, true) => "the student is unsure",
+        (false, false) => "typical of texts without a label",
+    };
+    row.why = Some(why.to_owned());
+    if row.suggestion.is_none() {
+        row.suggestion = Some(by_student.clone());
+        let shares = student.iter().enumerate().map(|(class, p)| (name(class), *p));
+        row.probabilities = shares.collect();
+    }
+    row.student = Some(by_student);
+    candidate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubt_is_high_where_one_is_unsure_or_two_disagree() {
+        let sure = [0.98, 0.01, 0.01];
+        let close = |found: f32, wanted: f32| assert!((found - wanted).abs() < 1e-6, "{found}");
+        close(doubt(&sure, &[]), 0.03);
+        close(doubt(&[0.4, 0.4, 0.2], &[]), 1.0);
+        close(doubt(&sure, &[0.01, 0.98, 0.01]), 1.0);
+        close(doubt(&sure, &sure), 0.03);
+        close(doubt(&sure, &[0.5, 0.4, 0.1]), 1.0 - 0.74 + 0.205);
+    }
+}

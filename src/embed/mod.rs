@@ -5,8 +5,8 @@
 //! hidden states of an encoder, scaled to unit length, as sentence-transformers computes it for
 //! models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
 
+mod clusters;
 pub(crate) mod map;
-mod spread;
 
 #[cfg(test)]
 pub(crate) mod fake_embedder;
@@ -14,7 +14,7 @@ pub(crate) mod fake_embedder;
 use std::{borrow::Cow, error::Error, fmt};
 
 use crate::hint::Hint;
-pub(crate) use spread::spread;
+pub(crate) use clusters::clusters;
 
 /// Turns texts into vectors; similar texts get similar vectors.
 pub(crate) trait Embedder: Send + Sync {

@@ -133,7 +133,11 @@ fn verdicts(answers: Vec<Answer>, task: &Task, entries: &[Entry]) -> (Vec<Verdic
                     a.name(),
                     b.name()
                 );
-                faults.push(fault(answer.place, message, "settle it, and leave one label in the sheet"));
+                faults.push(fault(
+                    answer.place,
+                    message,
+                    "settle it, and leave one label in the sheet",
+                ));
             }
             (None, Some(_)) => *first = Verdict { answer, decision },
             _ => {}
@@ -160,11 +164,7 @@ impl Decision {
 }
 
 /// What an answer says. A class that was removed from the task since is none.
-fn decision(
-    answer: &Answer,
-    task: &Task,
-    entries: &[Entry],
-) -> Result<Option<Decision>, Fault> {
+fn decision(answer: &Answer, task: &Task, entries: &[Entry]) -> Result<Option<Decision>, Fault> {
     const HINT: &str = "choose one of the classes, or \"none of these\"";
     let Some(label) = answer.label.as_deref().map(str::trim) else { return Ok(None) };
     if task.class_index(label).is_none() && label.eq_ignore_ascii_case(NONE_OF_THESE) {
@@ -295,7 +295,8 @@ fn added(
     decision: Option<Decision>,
     counts: &mut LabelCounts,
 ) -> Option<RowEdit> {
-    let edit = |after, reason| RowEdit { row: id, key: key.to_owned(), before: None, after, reason };
+    let edit =
+        |after, reason| RowEdit { row: id, key: key.to_owned(), before: None, after, reason };
     match decision? {
         Decision::NoneOfThese => {
             counts.dropped += 1;

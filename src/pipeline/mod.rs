@@ -53,10 +53,10 @@ mod relabel;
 pub(crate) mod remaining;
 mod scoring;
 mod screen;
-mod sheet_rows;
-mod suggest;
 #[cfg(test)]
 mod scripted_teacher;
+mod sheet_rows;
+mod suggest;
 pub(crate) mod teacher_check;
 mod texts;
 mod train;

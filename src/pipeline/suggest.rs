@@ -1,6 +1,7 @@
-//! `suggest`: the texts whose labels by a person would help most. They are texts that student and
-//! teacher are unsure of or disagree about, spread over the embedding space and away from texts that
-//! have a label of a person.
+//! `suggest`: the texts whose labels by a person would help most: texts that student and teacher are
+//! unsure of or disagree about, and that differ from each other (Zhdanov 2019, *Diverse mini-batch
+//! active learning*). Those with the most doubt are clustered by weighted k-means, and the middle of
+//! each cluster is suggested.
 //!
 //! Candidates are the task's unlabelled texts; without any, the texts that the teacher wrote.
 
@@ -9,13 +10,13 @@ use std::collections::HashSet;
 use rand_core::RngCore;
 
 use super::{
-    Event, Pipeline, PipelineError, gold,
+    Event, Pipeline, PipelineError,
     sheet_rows::{SuggestedText, answered, of_row, sheet_id, suggested, train_rows},
 };
 use crate::{
     counted::{counted, part},
     dataset::{AugmentedText, TextRow, canonical},
-    embed::spread,
+    embed::clusters,
     rng::Rng,
     run::names,
     sheet::{Opinion, SheetRow},
@@ -26,8 +27,13 @@ use crate::{
 /// Of more candidates than this, a random sample is looked at: it takes minutes as it is, and has
 /// enough of all kinds.
 const POOL: usize = 10_000;
-/// A class less probable than this is a reason to ask.
-const SURE: f32 = 0.5;
+/// Texts that are clustered, for each that is suggested. Measured with a logistic regression on
+/// MiniLM, the mean accuracy over 10 to 100 labels of TREC6 and ten draws: random 57.9, with 10 59.6,
+/// 20 63.5, 50 61.5, all texts 59.9; over 40 to 200 labels of Banking77 and four draws: random
+/// 56.8, 5 65.9, 20 67.4.
+const SHORTLIST: usize = 20;
+/// A text without any doubt still weighs something.
+const LEAST: f32 = 1e-3;
 
 /// A text that a person may be asked about.
 struct Candidate {
@@ -64,23 +70,18 @@ impl Pipeline<'_> {
         let texts: Vec<String> = candidates.iter().map(|it| it.row.text.clone()).collect();
         watch(Event::Wait { what: format!("reading {}", counted(texts.len(), "text")) });
         let predicted = student.predict(&texts)?;
-        let labels = task.classes.iter().map(|class| &class.name);
-        debug_assert!(labels.eq(student.labels()), "the caller checks the student");
-        let mut known: Vec<String> =
-            gold::seeds(task, settings).into_iter().map(|seed| seed.text).collect();
-        let rows = train_rows(&self.run)?;
-        let by_people = rows.into_iter().filter(|(row, _)| row.augmented.by.is_some());
-        known.extend(by_people.map(|(row, _)| row.augmented.text));
-        let worth: Vec<f32> = candidates
-            .iter()
-            .zip(&predicted)
-            .map(|(candidate, student)| doubt(student, &candidate.teacher))
-            .collect();
-        let vectors = embedder.embed(&texts)?;
-        let chosen = spread(&vectors, &worth, &embedder.embed(&known)?, count);
+        let opinions = candidates.iter().zip(&predicted);
+        let doubts: Vec<f32> =
+            opinions.map(|(candidate, student)| doubt(student, &candidate.teacher)).collect();
+        let mut shortlist: Vec<usize> = (0..texts.len()).collect();
+        shortlist.sort_by(|a, b| doubts[*b].total_cmp(&doubts[*a]));
+        shortlist.truncate(count.saturating_mul(SHORTLIST));
+        let listed: Vec<String> = shortlist.iter().map(|&at| texts[at].clone()).collect();
+        let weights: Vec<f32> = shortlist.iter().map(|&at| doubts[at].max(LEAST)).collect();
+        let found = clusters(&embedder.embed(&listed)?, &weights, count, settings.run.seed);
+        let chosen = one_of_each(&found, count).into_iter().map(|at| shortlist[at]);
         let mut places: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
         let chosen: Vec<Candidate> = chosen
-            .into_iter()
             .filter_map(|at| Some(with_student(places[at].take()?, &predicted[at], &self.task)))
             .collect();
         self.remember(chosen.iter().filter_map(|candidate| candidate.new.clone()).collect())?;
@@ -115,7 +116,8 @@ impl Pipeline<'_> {
             if answered.contains(key.as_str()) || known.contains(&canonical(&text)) {
                 continue;
             }
-            let row = SheetRow { id: sheet_id(run, &key), text: text.clone(), ..Default::default() };
+            let row =
+                SheetRow { id: sheet_id(run, &key), text: text.clone(), ..Default::default() };
             pool.add(Candidate { row, new: Some(SuggestedText { key, text }), teacher: vec![] });
         }
         Ok(pool.finish())
@@ -166,6 +168,13 @@ impl Pool {
     }
 }
 
+/// The first of each of the `clusters`, then the second of each, until there are `count`.
+fn one_of_each(clusters: &[Vec<usize>], count: usize) -> Vec<usize> {
+    let largest = clusters.iter().map(Vec::len).max().unwrap_or(0);
+    let ranked = (0..largest).flat_map(|rank| clusters.iter().filter_map(move |it| it.get(rank)));
+    ranked.take(count).copied().collect()
+}
+
 /// `probabilities` by name as one for each class of `task`; none if there are none.
 fn shares(task: &Task, probabilities: &[(String, f32)]) -> Vec<f32> {
     if probabilities.is_empty() {
@@ -205,10 +214,10 @@ fn with_student(mut candidate: Candidate, student: &[f32], task: &Task) -> Candi
         row.teacher = Some(opinion(&candidate.teacher));
     }
     let disagree = row.teacher.as_ref().is_some_and(|teacher| teacher.label != by_student.label);
-    let why = match (disagree, by_student.p < Some(SURE)) {
+    let why = match (disagree, row.teacher.is_some()) {
         (true, _) => "teacher and student disagree",
-        (false, true) => "the student is unsure",
-        (false, false) => "typical of texts without a label",
+        (false, true) => "teacher and student are unsure",
+        (false, false) => "the student is unsure",
     };
     row.why = Some(why.to_owned());
     if row.suggestion.is_none() {
@@ -223,6 +232,14 @@ fn with_student(mut candidate: Candidate, student: &[f32], task: &Task) -> Candi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_cluster_gives_one_before_any_gives_two() {
+        let clusters = [vec![5, 1, 2], vec![4], vec![0, 3]];
+        assert_eq!(one_of_each(&clusters, 2), [5, 4]);
+        assert_eq!(one_of_each(&clusters, 5), [5, 4, 0, 1, 3]);
+        assert_eq!(one_of_each(&clusters, 9).len(), 6);
+    }
 
     #[test]
     fn doubt_is_high_where_one_is_unsure_or_two_disagree() {

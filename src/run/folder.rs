@@ -22,7 +22,8 @@ use super::{
     names,
 };
 use crate::{
-    config::Settings, dataset::RowEdit, hash, hint::shell_path, prompt::Prompts, task::Task, teacher::TeacherIdentity,
+    config::Settings, dataset::RowEdit, hash, hint::shell_path, prompt::Prompts, task::Task,
+    teacher::TeacherIdentity,
 };
 
 /// Something odd about a run folder, and what helps.

@@ -98,7 +98,8 @@ fn responses(
     record: &Map<String, Value>,
     question: &str,
 ) -> Result<Vec<(Option<String>, String)>, Wrong> {
-    let responses = record.get("responses").and_then(|of| of.get(question)).and_then(Value::as_array);
+    let responses =
+        record.get("responses").and_then(|of| of.get(question)).and_then(Value::as_array);
     let mut found = Vec::new();
     for response in responses.map(Vec::as_slice).unwrap_or_default() {
         let by = response.get("user_id").and_then(Value::as_str).map(str::to_owned);

@@ -33,9 +33,8 @@ const COLUMNS: [&str; 12] = [
 /// The table of `rows`, with an empty column to fill in.
 pub(super) fn write(rows: &[SheetRow]) -> Vec<u8> {
     let mut out = b"\xef\xbb\xbf".to_vec();
-    let mut writer = ::csv::WriterBuilder::new()
-        .terminator(::csv::Terminator::CRLF)
-        .from_writer(&mut out);
+    let mut writer =
+        ::csv::WriterBuilder::new().terminator(::csv::Terminator::CRLF).from_writer(&mut out);
     let mut record = |cells: &[String]| {
         writer.write_record(cells).expect("memory takes every record, and all are of one length");
     };

@@ -52,7 +52,8 @@ fn every_format_brings_ids_and_texts_back() {
         let answers = answers_in(&write(format, &rows()), name);
         assert_eq!(answers.len(), rows().len(), "{format:?}");
         for (answer, row) in answers.iter().zip(rows()) {
-            let text = if format == SheetFormat::Csv { unquoted(&answer.text) } else { &answer.text };
+            let text =
+                if format == SheetFormat::Csv { unquoted(&answer.text) } else { &answer.text };
             assert_eq!((answer.id.as_str(), text), (row.id.as_str(), row.text.as_str()));
             assert_eq!((&answer.label, &answer.by), (&None, &None), "{format:?}");
         }
@@ -94,7 +95,10 @@ fn what_the_tools_were_given_is_what_is_written() {
             if std::env::var_os("PROMPTMIX_BLESS").is_some() {
                 fs::write(fixture(name), &bytes).unwrap();
             }
-            assert!(fs::read(fixture(name)).unwrap() == bytes, "{name} is another; make the fixtures anew");
+            assert!(
+                fs::read(fixture(name)).unwrap() == bytes,
+                "{name} is another; make the fixtures anew"
+            );
         }
     }
 }
@@ -108,7 +112,8 @@ fn check_fixture(name: &str, skips: bool) {
     for answer in answers {
         by_id.entry(answer.id.clone()).or_default().push(answer);
     }
-    let found: Vec<Vec<Answer>> = rows().iter().map(|row| by_id.remove(&row.id).unwrap_or_default()).collect();
+    let found: Vec<Vec<Answer>> =
+        rows().iter().map(|row| by_id.remove(&row.id).unwrap_or_default()).collect();
     assert!(by_id.is_empty(), "{name}: {by_id:?}");
     let labels = |at: usize| -> Vec<&str> {
         let mut labels: Vec<&str> =
@@ -178,7 +183,8 @@ fn what_is_no_answer_is_named_with_its_place() {
 
 #[test]
 fn a_spreadsheet_may_add_columns_and_empty_rows_and_use_semicolons() {
-    let csv = "label;note;promptmix_id;TEXT\n none of these ;;pm-1-2;x\n;;;\n;seen;pm-1-3;\"a\r\nb\"\n";
+    let csv =
+        "label;note;promptmix_id;TEXT\n none of these ;;pm-1-2;x\n;;;\n;seen;pm-1-3;\"a\r\nb\"\n";
     let answers = answers_in(csv.as_bytes(), "sheet.csv");
     let found: Vec<_> = answers.iter().map(|it| (it.label.as_deref(), it.text.as_str())).collect();
     assert_eq!(found, [(Some(NONE_OF_THESE), "x"), (None, "a\r\nb")]);

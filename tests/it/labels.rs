@@ -1,6 +1,6 @@
 //! Sheets of texts for people: written, labelled as a person would, taken back, trained on.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json as value};
 
@@ -184,7 +184,39 @@ fn a_sheet_of_all_texts_corrects_confirms_and_drops() {
     let dropped = with_text(&dropped, train[2]["text"].as_str().unwrap()).expect("it is dropped");
     assert_eq!(dropped["dropped"], "none_of_these");
     let funnel = json(&dir.path("out/report.json"))["funnel"]["dropped"].clone();
-    assert_eq!((&funnel["of none of the classes"], funnel.get("removed by hand")), (&1.into(), None));
+    assert_eq!(
+        (&funnel["of none of the classes"], funnel.get("removed by hand")),
+        (&1.into(), None)
+    );
+}
+
+#[test]
+fn labels_whose_import_was_killed_are_in_the_file_afterwards() {
+    let dir = TestDir::new();
+    run(&dir, "");
+    dir.ok(&["export-labels", "out", "--out", "sheet.csv"]);
+    let mut sheet = cells(&fs::read_to_string(dir.path("sheet.csv")).unwrap());
+    sheet[1][LABEL] = "none of these".to_owned();
+    sheet[2][LABEL] = CLASSES[0].to_owned();
+    save(&dir, "sheet.csv", &sheet);
+    let files = || -> Vec<(PathBuf, Vec<u8>)> {
+        let copies =
+            fs::read_dir(dir.path("out/written")).unwrap().map(|entry| entry.unwrap().path());
+        let paths = copies.chain([dir.path("out/train.jsonl")]);
+        paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    };
+    let before = files();
+    dir.ok(&["import-labels", "out", "sheet.csv"]);
+    let imported = fs::read(dir.path("out/train.jsonl")).unwrap();
+    // The ledger has the labels, the file does not have them yet.
+    for (path, bytes) in before {
+        fs::write(path, bytes).unwrap();
+    }
+    assert_ne!(fs::read(dir.path("out/train.jsonl")).unwrap(), imported);
+    dir.ok(&["export-labels", "out", "--out", "again.csv"]);
+    assert_eq!(fs::read(dir.path("out/train.jsonl")).unwrap(), imported);
+    assert_eq!(edits(&dir).len(), 1);
+    dir.ok(&["audit", "out", "--no-nearest"]);
 }
 
 #[test]
@@ -193,14 +225,16 @@ fn a_sheet_with_a_fault_changes_nothing() {
     run(&dir, "");
     dir.ok(&["export-labels", "out", "--out", "sheet.csv"]);
     let sheet = cells(&fs::read_to_string(dir.path("sheet.csv")).unwrap());
-    let before = (fs::read(dir.path("out/ledger.jsonl")).unwrap(), rows(&dir.path("out/train.jsonl")));
+    let before =
+        (fs::read(dir.path("out/ledger.jsonl")).unwrap(), rows(&dir.path("out/train.jsonl")));
     let failed = |change: &dyn Fn(&mut Vec<Vec<String>>)| {
         let mut sheet = sheet.clone();
         sheet[1][LABEL] = CLASSES[0].to_owned();
         change(&mut sheet);
         save(&dir, "faulty.csv", &sheet);
         let errors = dir.fails(&["import-labels", "out", "faulty.csv"]);
-        let now = (fs::read(dir.path("out/ledger.jsonl")).unwrap(), rows(&dir.path("out/train.jsonl")));
+        let now =
+            (fs::read(dir.path("out/ledger.jsonl")).unwrap(), rows(&dir.path("out/train.jsonl")));
         assert_eq!(now, before, "nothing is imported: {errors}");
         errors
     };
@@ -221,7 +255,8 @@ fn a_sheet_with_a_fault_changes_nothing() {
     let wanted = "faulty.csv:3:1: line 2 and line 3 disagree about this text: password_reset or hardware_fault";
     assert!(errors.contains(wanted), "{errors}");
     // All faults are told at once.
-    let errors = failed(&|sheet| sheet[1..4].iter_mut().for_each(|row| row[LABEL] = "x".to_owned()));
+    let errors =
+        failed(&|sheet| sheet[1..4].iter_mut().for_each(|row| row[LABEL] = "x".to_owned()));
     assert_eq!(errors.matches("is not a class").count(), 3, "{errors}");
     assert!(dir.fails(&["import-labels", "out", "nothing.csv"]).contains("no such file"));
 }
@@ -252,7 +287,10 @@ fn exports_of_label_studio_and_argilla_are_taken_back() {
         let text = text.replace("R&D \\\"lab\\\" <x>", CLASSES[1]);
         dir.write(&file, &text);
         let errors = dir.fails(&["import-labels", "out", &file]);
-        assert!(errors.contains("disagree about this text: password_reset or hardware_fault"), "{errors}");
+        assert!(
+            errors.contains("disagree about this text: password_reset or hardware_fault"),
+            "{errors}"
+        );
         assert!(errors.contains("annotator"), "{fixture}: {errors}");
     }
     for (to, names) in [("label-studio", ["s.json", "s.xml"]), ("argilla", ["s.json", "s.py"])] {

@@ -95,8 +95,11 @@ pub(in crate::run) fn decide(
 ) -> Result<(), RunError> {
     let path = folder.join(file);
     let hint = "run `promptmix filter` first";
-    let bytes = crate::fs::read(&path)
-        .map_err(|source| RunError::Read { path: path.clone(), source, hint })?;
+    let bytes = crate::fs::read(&path).map_err(|source| RunError::Read {
+        path: path.clone(),
+        source,
+        hint,
+    })?;
     let rows = match is_written(folder, ledger.entries(), file, &hash::of_bytes(&bytes)) {
         true => copies::rows(&bytes),
         false => None,
@@ -288,12 +291,7 @@ fn look(
 
 /// The content of `file`, which has the hash `now`, with the edits that were recorded last, if the
 /// program was killed before it wrote them.
-fn unwritten(
-    folder: &Path,
-    entries: &[Entry],
-    file: &'static str,
-    now: &str,
-) -> Option<FileEdits> {
+fn unwritten(folder: &Path, entries: &[Entry], file: &'static str, now: &str) -> Option<FileEdits> {
     last_record(entries, file).filter(|(_, last)| *last != now)?;
     let bases = copies::read(folder, file);
     let Recorded { after: (bytes, _), .. } =

@@ -83,7 +83,8 @@ impl Edits {
                 undone.insert(key.as_str());
                 continue;
             }
-            let rule = Rule { key: key.clone(), before: first, after: after.clone(), reason: *reason };
+            let rule =
+                Rule { key: key.clone(), before: first, after: after.clone(), reason: *reason };
             match at {
                 Some(at) => rules[at] = rule,
                 None => {

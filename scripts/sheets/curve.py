@@ -17,6 +17,7 @@ import random
 import shutil
 import statistics
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # Student's t for 95 % with 1 to 10 degrees of freedom.
@@ -33,6 +34,8 @@ def arguments():
     parser.add_argument("--shots", type=int, default=2, help="labelled examples a class to start with")
     parser.add_argument("--pool", type=int, default=2000, help="unlabelled texts to choose from")
     parser.add_argument("--step", type=int, default=10, help="texts that are labelled at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds that are worked on at a time")
+    parser.add_argument("--ways", nargs="+", default=["random", "suggest"], choices=["random", "suggest"])
     parser.add_argument("--most", type=int, default=100, help="texts that are labelled in all")
     return parser.parse_args()
 
@@ -75,8 +78,9 @@ class Program:
         return 100 * statistics.mean(row["label"] == row["input_label"] for row in answers)
 
 
-def start(args, seed, folder):
-    """A run that was trained on the first examples, and the class of each text of its pool."""
+def start(args, program, seed):
+    """Trains a run on the first examples. Its texts to label, the class of each, and the accuracy."""
+    folder = program.run.parent
     draw = random.Random(seed)
     train = rows(args.data / "train.jsonl")
     # Of equal texts the program asks about one.
@@ -96,40 +100,40 @@ def start(args, seed, folder):
     lines = [f'shots = {args.shots}', '[data]', 'seeds = "seeds.jsonl"', 'unlabelled = "pool.jsonl"']
     lines += [f'[[class]]\nname = {json.dumps(name)}\ndescription = ""' for name in classes]
     (task / "task.toml").write_text("\n".join(lines) + "\n")
-    program = Program(args.program, folder / "start")
     settings = [f"--student={Path(args.student).resolve()}", "--set=student.fine_tune=never", "--set=run.seeds=1"]
     program("import", task, task / "first.jsonl", "--out", program.run, *settings)
     program("filter", program.run)
-    program("train", program.run)
+    accuracy = program.accuracy(args.data / "test.jsonl")
     known = {row["text"]: row["label"] for row in rest}
     offered = program.suggest(args.pool)
     # A cell that looks like a formula or a number has an apostrophe in front.
     truth = {id: known.get(text) or known[text.removeprefix("'")] for id, text in offered}
-    return program, offered, truth
+    return offered, truth, accuracy
 
 
-def curve(args, seed):
-    """The accuracy after each step, for both ways of choosing."""
+def curve(args, seed, way):
+    """The accuracy after each step."""
     folder = args.out / f"seed-{seed}"
-    done = folder / "curve.json"
+    done = folder / f"{way}.json"
     if done.exists():
         return json.loads(done.read_text())
-    shutil.rmtree(folder, ignore_errors=True)
-    program, offered, truth = start(args, seed, folder)
-    shuffled = list(offered)
-    random.Random(seed).shuffle(shuffled)
-    test = args.data / "test.jsonl"
-    first = program.accuracy(test)
-    found = {}
-    for way in ("random", "suggest"):
-        ours = Program(args.program, folder / way)
-        shutil.copytree(program.run, ours.run)
-        found[way] = [first]
-        for number in range(0, args.most, args.step):
-            chosen = shuffled[number : number + args.step] if way == "random" else ours.suggest(args.step)
-            ours.label(chosen, truth)
-            found[way].append(ours.accuracy(test))
-            print(f"seed {seed} {way} {number + args.step}: {found[way][-1]:.1f}", flush=True)
+    program = Program(args.program, folder / "start")
+    begun = folder / "start.json"
+    if not begun.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        offered, truth, accuracy = start(args, program, seed)
+        begun.write_text(json.dumps([offered, truth, accuracy]))
+    offered, truth, accuracy = json.loads(begun.read_text())
+    random.Random(seed).shuffle(offered)
+    ours = Program(args.program, folder / way)
+    shutil.rmtree(ours.run, ignore_errors=True)
+    shutil.copytree(program.run, ours.run)
+    found = [accuracy]
+    for number in range(0, args.most, args.step):
+        chosen = offered[number : number + args.step] if way == "random" else ours.suggest(args.step)
+        ours.label(chosen, truth)
+        found.append(ours.accuracy(args.data / "test.jsonl"))
+        print(f"seed {seed} {way} {number + args.step}: {found[-1]:.1f}", flush=True)
     done.write_text(json.dumps(found))
     return found
 
@@ -146,15 +150,18 @@ def labels_for(accuracy, curve, step):
 def main():
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    curves = [curve(args, seed) for seed in range(args.seeds)]
-    means = {way: [statistics.mean(at) for at in zip(*(it[way] for it in curves))] for way in ("random", "suggest")}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        curves = {way: list(pool.map(lambda seed: curve(args, seed, way), range(args.seeds))) for way in args.ways}
+    if len(curves) < 2:
+        return
+    means = {way: [statistics.mean(at) for at in zip(*of)] for way, of in curves.items()}
     print("\n| labels | random | `suggest` | difference (95 %) | labels for the accuracy of random |\n|---|---|---|---|---|")
     for at, (by_chance, by_us) in enumerate(zip(means["random"], means["suggest"])):
-        differences = [it["suggest"][at] - it["random"][at] for it in curves]
+        differences = [ours[at] - chance[at] for ours, chance in zip(curves["suggest"], curves["random"])]
         mean = statistics.mean(differences)
         half = 0.0
-        if len(curves) > 1:
-            half = T95[len(curves) - 2] * statistics.stdev(differences) / len(curves) ** 0.5
+        if args.seeds > 1:
+            half = T95[args.seeds - 2] * statistics.stdev(differences) / args.seeds ** 0.5
         needed = labels_for(by_chance, means["suggest"], args.step) if at else None
         fewer = f"{needed:.0f} ({100 * needed / (at * args.step) - 100:+.0f} %)" if needed is not None else "-"
         interval = f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})" if at else "-"

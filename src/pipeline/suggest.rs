@@ -65,7 +65,7 @@ impl Pipeline<'_> {
                 candidates.len()
             )));
         }
-        let Self { task, settings, embedder, watch, .. } = self;
+        let Self { settings, embedder, watch, .. } = self;
         let embedder = embedder.as_deref().ok_or(PipelineError::NoEmbedder)?;
         let texts: Vec<String> = candidates.iter().map(|it| it.row.text.clone()).collect();
         watch(Event::Wait { what: format!("reading {}", counted(texts.len(), "text")) });
@@ -78,8 +78,8 @@ impl Pipeline<'_> {
         shortlist.truncate(count.saturating_mul(SHORTLIST));
         let listed: Vec<String> = shortlist.iter().map(|&at| texts[at].clone()).collect();
         let weights: Vec<f32> = shortlist.iter().map(|&at| doubts[at].max(LEAST)).collect();
-        let found = clusters(&embedder.embed(&listed)?, &weights, count, settings.run.seed);
-        let chosen = one_of_each(&found, count).into_iter().map(|at| shortlist[at]);
+        let groups = clusters(&embedder.embed(&listed)?, &weights, count, settings.run.seed);
+        let chosen = one_of_each(&groups, count).into_iter().map(|at| shortlist[at]);
         let mut places: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
         let chosen: Vec<Candidate> = chosen
             .filter_map(|at| Some(with_student(places[at].take()?, &predicted[at], &self.task)))

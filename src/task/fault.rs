@@ -281,9 +281,7 @@ impl Problem {
                 "`promptmix init EXAMPLES FOLDER` creates one from labelled examples".into()
             }
             Self::MissingFile { .. } => "check the name and the folder".into(),
-            Self::MissingData { .. } => {
-                "check the name; files under [data] are looked up beside task.toml".into()
-            }
+            Self::MissingData { .. } => MISSING_DATA_HINT.into(),
             Self::NotAFile { .. } => "name a file; a pipe goes to the standard input".into(),
             Self::Workbook { .. } => "save the sheet as CSV".into(),
             Self::Unreadable { .. } => "check that it is a file and that you may read it".into(),
@@ -322,6 +320,7 @@ const UTF8_HINT: &str =
 const FORMATS_HINT: &str =
     "use .csv, .tsv, .json, .jsonl or .parquet, with names of columns in the first row";
 const TWIN_HINT: &str = "spell the label the same way everywhere: case, white space, invisible characters and Unicode forms count";
+const MISSING_DATA_HINT: &str = "check the name; files under [data] are looked up beside task.toml";
 const CSV_HINT: &str = r#"put a text with a comma, a quote or a line break in double quotes, and double each quote in it: "so ""easy""""#;
 const CLASS_NUMBERS_HINT: &str =
     "the file's metadata lists the classes, counted from 0; -1 stands for no label";

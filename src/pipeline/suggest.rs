@@ -100,15 +100,16 @@ impl Pipeline<'_> {
         let known: HashSet<String> = labelled.chain(trained).map(canonical).collect();
         let answered = answered(run.ledger().entries());
         let mut pool = Pool::new(settings.run.seed);
-        let Some(mut texts) = task.open_unlabelled()? else {
-            for (row, key) in &rows {
-                if !row.augmented.is_given() && !answered.contains(key.as_str()) {
-                    let teacher = shares(task, &row.probabilities);
-                    pool.add(Candidate { row: of_row(run, row, key), new: None, teacher });
-                }
+        let unlabelled = task.open_unlabelled()?;
+        for (row, key) in &rows {
+            // Real texts are in the run if the teacher labelled them.
+            let is_wanted = unlabelled.is_none() || row.augmented.request_id.is_none();
+            if is_wanted && !row.augmented.is_given() && !answered.contains(key.as_str()) {
+                let teacher = shares(task, &row.probabilities);
+                pool.add(Candidate { row: of_row(run, row, key), new: None, teacher });
             }
-            return Ok(pool.finish());
-        };
+        }
+        let Some(mut texts) = unlabelled else { return Ok(pool.finish()) };
         while let Some(text) = texts.next_text()? {
             let text = text.text;
             let row = TextRow::from(AugmentedText { text: text.clone(), ..Default::default() });

@@ -72,8 +72,8 @@ impl Points<'_> {
         now
     }
 
-    /// Up to `count` vectors, each drawn with a probability proportional to its weight and its squared
-    /// distance from those before.
+    /// Up to `count` vectors, each drawn with a probability proportional to its weight and its
+    /// squared distance from those before.
     fn seeds(&self, count: usize, rng: &mut Rng) -> Vec<Vec<f32>> {
         let mut shares: Vec<f64> = self.weights.iter().map(|&weight| f64::from(weight)).collect();
         let mut nearest = vec![f32::INFINITY; self.vectors.len()];

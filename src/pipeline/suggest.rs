@@ -1,7 +1,7 @@
-//! `suggest`: the texts whose labels by a person would help most: texts that student and teacher are
-//! unsure of or disagree about, and that differ from each other (Zhdanov 2019, *Diverse mini-batch
-//! active learning*). Those with the most doubt are clustered by weighted k-means, and the middle of
-//! each cluster is suggested.
+//! `suggest`: the texts whose labels by a person would help most: texts that student and teacher
+//! are unsure of or disagree about, and that differ from each other (Zhdanov 2019, *Diverse
+//! mini-batch active learning*). Those with the most doubt are clustered by weighted k-means, and
+//! the middle of each cluster is suggested.
 //!
 //! Candidates are the task's unlabelled texts; without any, the texts that the teacher wrote.
 
@@ -28,9 +28,9 @@ use crate::{
 /// enough of all kinds.
 const POOL: usize = 10_000;
 /// Texts that are clustered, for each that is suggested. Measured with a logistic regression on
-/// MiniLM, the mean accuracy over 10 to 100 labels of TREC6 and ten draws: random 57.9, with 10 59.6,
-/// 20 63.5, 50 61.5, all texts 59.9; over 40 to 200 labels of Banking77 and four draws: random
-/// 56.8, 5 65.9, 20 67.4.
+/// MiniLM, the mean accuracy over 10 to 100 labels of TREC6 and ten draws: random choice 57.9, with
+/// 10 59.6, 20 63.5, 50 61.5, all texts 59.9; over 40 to 200 labels of Banking77 and four draws:
+/// random choice 56.8, with 5 65.9, 20 67.4.
 const SHORTLIST: usize = 20;
 /// A text without any doubt still weighs something.
 const LEAST: f32 = 1e-3;
@@ -190,9 +190,9 @@ fn shares(task: &Task, probabilities: &[(String, f32)]) -> Vec<f32> {
     shares
 }
 
-/// How little is known about the class of a text, 0 to 1: one less the distance between the two most
-/// probable classes, in the mean of the probabilities of `student` and `teacher`, which may have
-/// none. It is 1 if the two are sure of different classes.
+/// How little is known about the class of a text, 0 to 1: one less the distance between the two
+/// most probable classes, in the mean of the probabilities of `student` and `teacher`, which may
+/// have none. It is 1 if the two are sure of different classes.
 fn doubt(student: &[f32], teacher: &[f32]) -> f32 {
     let mut mean: Vec<f32> = match teacher.is_empty() {
         true => student.to_vec(),

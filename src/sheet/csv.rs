@@ -2,9 +2,9 @@
 //! which Excel knows UTF-8. Also reads the tables that Label Studio exports (CSV, JSON-MIN).
 //!
 //! A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula and runs it, also
-//! in a text that somebody else wrote (OWASP, *CSV Injection*), and makes numbers and dates of cells
-//! that look like them. Such a cell gets an apostrophe in front, which is taken off when it comes
-//! back.
+//! in a text that somebody else wrote (OWASP, *CSV Injection*), and makes numbers and dates of
+//! cells that look like them. Such a cell gets an apostrophe in front, which is taken off when it
+//! comes back.
 
 use serde_json::{Map, Value};
 

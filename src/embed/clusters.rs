@@ -27,9 +27,6 @@ pub(crate) fn clusters(
     let start = |start| points.converged(count, &mut Rng::for_item(seed, "clusters", start));
     let best = (0..STARTS).map(start).min_by(|a, b| a.spread.total_cmp(&b.spread));
     let Clustering { centres, owners, .. } = best.unwrap_or_default();
-    if centres.is_empty() {
-        return Vec::new();
-    }
     let mut clusters: Vec<(f64, Cluster)> = vec![(0.0, Vec::new()); centres.len()];
     for (at, owner) in owners.into_iter().enumerate() {
         clusters[owner].0 += f64::from(weights[at]);
@@ -61,7 +58,11 @@ struct Clustering {
 impl Points<'_> {
     /// The end of one start.
     fn converged(&self, count: usize, rng: &mut Rng) -> Clustering {
-        let mut now = self.assigned(self.seeds(count, rng));
+        let seeds = self.seeds(count, rng);
+        if seeds.is_empty() {
+            return Clustering::default();
+        }
+        let mut now = self.assigned(seeds);
         for _ in 0..ROUNDS {
             let next = self.assigned(self.means(&now));
             if next.owners == now.owners {

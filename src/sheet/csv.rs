@@ -8,7 +8,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{Answer, EDITED, ID, LABEL, Opinion, Place, SheetRow, TEXT, Wrong, id, only, string};
+use super::{
+    Answer, EDITED, ID, LABEL, Opinion, Place, SheetRow, TEXT, Wrong, id, only, string, value,
+};
 
 /// Characters that begin a formula, in their usual and their full width.
 const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
@@ -96,10 +98,10 @@ fn needs_apostrophe(cell: &str) -> bool {
 
 /// The answer in a row of a table.
 pub(super) fn answer(fields: &Map<String, Value>, place: &Place) -> Result<Answer, Wrong> {
-    let label = match fields.get(LABEL) {
+    let label = match value(fields, LABEL) {
         // Several choices of Label Studio.
         Some(Value::Object(several)) => only(strings(several.get("choices")))?,
-        Some(Value::Array(_)) => only(strings(fields.get(LABEL)))?,
+        several @ Some(Value::Array(_)) => only(strings(several))?,
         _ => string(fields, LABEL).map(|label| unquoted(label.trim()).to_owned()),
     };
     let text = string(fields, EDITED).or_else(|| string(fields, TEXT)).unwrap_or_default();

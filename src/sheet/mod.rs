@@ -153,9 +153,15 @@ pub(crate) fn fault(place: Place, message: impl Into<String>, hint: &'static str
     Fault { place, problem: Problem::UnusableAnswer { message: message.into(), hint } }
 }
 
+/// The value of `key`, in whatever case a person wrote it.
+fn value<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    let alike = || fields.iter().find(|(name, _)| name.trim().eq_ignore_ascii_case(key));
+    fields.get(key).or_else(|| alike().map(|(_, value)| value))
+}
+
 /// The value of `key` as a string that is not blank; spreadsheets make numbers of numerals.
 fn string(fields: &Map<String, Value>, key: &str) -> Option<String> {
-    match fields.get(key)? {
+    match value(fields, key)? {
         Value::String(text) if text.trim().is_empty() => None,
         Value::String(text) => Some(text.clone()),
         value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),

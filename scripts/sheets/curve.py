@@ -104,7 +104,7 @@ def start(args, program, seed):
     program("import", task, task / "first.jsonl", "--out", program.run, *settings)
     program("filter", program.run)
     accuracy = program.accuracy(args.data / "test.jsonl")
-    known = {row["text"]: row["label"] for row in rest}
+    known = {row["text"]: row["label"] for row in [first, *rest]}
     offered = program.suggest(args.pool)
     # A cell that looks like a formula or a number has an apostrophe in front.
     truth = {id: known.get(text) or known[text.removeprefix("'")] for id, text in offered}

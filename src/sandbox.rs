@@ -11,6 +11,9 @@
 //! Only system calls of a foreign architecture, which no library here makes, end the process,
 //! because their numbers mean other calls.
 //!
+//! A command that shows a page ([`install_without_sockets`]) has opened its only socket by then, and
+//! may create none at all, local ones included, and connect none.
+//!
 //! The filter cannot be removed, not even by code that a malicious file injects through a parser.
 //!
 //! What it does not cover: a local socket may belong to a program with network access, such as a
@@ -51,6 +54,15 @@ static STATE: OnceLock<State> = OnceLock::new();
 /// that they inherit the filter.
 pub(crate) fn install() -> &'static State {
     STATE.get_or_init(|| match filter::apply() {
+        Ok(()) => State::Refused,
+        Err(reason) => State::NotEnforced(reason),
+    })
+}
+
+/// As [`install`], and takes local sockets away as well: what listens by now can still accept
+/// connections, and nothing can be connected from here.
+pub(crate) fn install_without_sockets() -> &'static State {
+    STATE.get_or_init(|| match filter::apply().and_then(|()| filter::apply_without_sockets()) {
         Ok(()) => State::Refused,
         Err(reason) => State::NotEnforced(reason),
     })
@@ -128,6 +140,15 @@ mod filter {
         Ok(())
     }
 
+    /// Refuses every socket and every connection, on top of [`apply`].
+    pub(super) fn apply_without_sockets() -> Result<(), String> {
+        let calls = [libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect];
+        let program = program(&calls.map(|number| (number, Vec::new())), libc::EAFNOSUPPORT);
+        let program = program.map_err(|error| error.to_string())?;
+        seccompiler::apply_filter(&program)
+            .map_err(|error| format!("the kernel accepts no filter here ({error})"))
+    }
+
     /// Calls that reach into other processes.
     const FOREIGN_PROCESSES: [i64; 4] = [
         libc::SYS_ptrace,
@@ -175,6 +196,10 @@ mod filter {
     pub(super) fn apply() -> Result<(), String> {
         Err("only Linux on x86_64 and aarch64 has the filter".to_owned())
     }
+
+    pub(super) fn apply_without_sockets() -> Result<(), String> {
+        apply()
+    }
 }
 
 #[cfg(all(test, target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -211,6 +236,25 @@ mod tests {
         // one.
         let result = unsafe { libc::syscall(number, a, b, c, d) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    }
+
+    #[test]
+    fn what_listens_goes_on_without_any_new_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let address = listener.local_addr().expect("it is bound");
+        let client = thread::spawn(move || std::net::TcpStream::connect(address));
+        let old = UnixListener::bind(tempfile::tempdir().unwrap().path().join("s")).unwrap();
+        filtered(move || {
+            filter::apply_without_sockets().expect("a kernel with seccomp");
+            listener.accept().expect("a connection from outside of the filter");
+            drop(old);
+            let denied = Some(libc::EAFNOSUPPORT);
+            assert_eq!(errno(TcpListener::bind("127.0.0.1:0")), denied);
+            assert_eq!(errno(UnixStream::pair()), denied);
+            assert_eq!(errno(UnixStream::connect("/nowhere")), denied);
+            assert_eq!(errno(call(libc::SYS_connect, [0, 0, 0, 0])), denied);
+        });
+        client.join().unwrap().expect("it was accepted");
     }
 
     #[test]

@@ -37,6 +37,20 @@ struct Batch {
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<String>,
     changes: Vec<RowEdit>,
+    /// Whether it is a decision of a review: each is recorded alone.
+    #[serde(skip)]
+    decided: bool,
+}
+
+impl Batch {
+    /// Takes the changes of `next` if both are decisions of one person about the same file.
+    fn takes(&mut self, next: &mut Self) -> bool {
+        let same = self.decided && next.decided && (&self.file, &self.by) == (&next.file, &next.by);
+        if same {
+            self.changes.append(&mut next.changes);
+        }
+        same
+    }
 }
 
 /// Runs the command.
@@ -48,6 +62,7 @@ pub(super) fn edits(args: &EditsArgs) -> anyhow::Result<()> {
     let classes: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
     let found = find(&args.run, &entries, &classes)?;
     let mut batches: Vec<Batch> = entries.into_iter().filter_map(recorded).collect();
+    batches.dedup_by(|next, before| before.takes(next));
     let open = found.into_iter().filter(|found| !found.changes.is_empty());
     batches.extend(open.map(|FileEdits { file, changes, .. }| Batch {
         file: file.to_owned(),
@@ -55,6 +70,7 @@ pub(super) fn edits(args: &EditsArgs) -> anyhow::Result<()> {
         by: None,
         at: None,
         changes,
+        decided: false,
     }));
     if args.json {
         println!("{:#}", serde_json::json!({ "edits": batches }));
@@ -65,8 +81,11 @@ pub(super) fn edits(args: &EditsArgs) -> anyhow::Result<()> {
 }
 
 fn recorded(entry: Entry) -> Option<Batch> {
-    let Entry::Edit { file, by, at, changes, .. } = entry else { return None };
-    Some(Batch { file, recorded: true, by: Some(by), at: Some(at), changes })
+    let Entry::Edit { file, by, at, changes, files } = entry else { return None };
+    let decided = files.is_empty();
+    let batch = Batch { file, recorded: true, by: Some(by), at: Some(at), changes, decided };
+    // The end of a review changes nothing.
+    (!batch.changes.is_empty()).then_some(batch)
 }
 
 fn render(batches: &[Batch]) -> String {
@@ -127,7 +146,8 @@ fn changed(before: &RowFields, after: &RowFields) -> String {
         parts.push("mixing".to_owned());
     }
     if parts.is_empty() {
-        parts.push("probabilities".to_owned());
+        let confirmed = before.is_confirmed_by(after);
+        parts.push(if confirmed { "confirmed" } else { "probabilities" }.to_owned());
     }
     parts.join(", ")
 }
@@ -164,9 +184,10 @@ mod tests {
         let (file, by, at) = ("train.jsonl".to_owned(), Some("an\x1bna".to_owned()), None);
         let at = at.or(Some("today".to_owned()));
         let added = vec![edit(9, None, Some(fields("secret", "a")))];
+        let decided = false;
         let batches = [
-            Batch { file: file.clone(), recorded: true, by, at, changes },
-            Batch { file, recorded: false, by: None, at: None, changes: added },
+            Batch { file: file.clone(), recorded: true, by, at, changes, decided },
+            Batch { file, recorded: false, by: None, at: None, changes: added, decided },
         ];
         let wanted = "train.jsonl: recorded today by an\\u{1b}na\n  row 3  label a → b\n  row 4  text\n  \
              row 5  removed\ntrain.jsonl: not recorded yet\n  row 9  added\n\

@@ -27,6 +27,7 @@ mod preflight;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod review;
 mod run;
 mod table;
 
@@ -39,7 +40,7 @@ use args::{
     TeacherStageArgs, quoted,
 };
 
-use crate::{hint::shell_word, interrupt, sandbox, teacher::worker, verbosity};
+use crate::{hint::shell_word, http::{ListenError, Listener}, interrupt, sandbox, teacher::worker, verbosity};
 
 /// Train a small, private text classifier from a handful of labelled examples.
 ///
@@ -119,6 +120,12 @@ enum Command {
     /// The labels are recorded like edits by hand, with user and time. The next `promptmix run`
     /// trains on them with the weight of labelled examples.
     ImportLabels(labels::ImportLabelsArgs),
+    /// Decide on texts and labels in a browser on this machine
+    ///
+    /// Prints the address of a page on 127.0.0.1 that works once, and answers it until Ctrl-C or
+    /// "Finish": least certain texts first, one key a decision (keep, another label, edit, drop,
+    /// undo). Each decision is in the ledger before it is answered. `promptmix run` trains on them.
+    Review(review::ReviewArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),
     /// Move the program, models and sources to an offline machine in one signed file
@@ -152,7 +159,9 @@ impl Command {
 
     /// Whether running the same command again resumes it.
     fn is_resumable(&self) -> bool {
-        use Command::{Compare, Demo, Eval, Filter, Generate, Import, Label, Relabel, Run, Train};
+        use Command::{
+            Compare, Demo, Eval, Filter, Generate, Import, Label, Relabel, Review, Run, Train,
+        };
         matches!(
             self,
             Demo(_)
@@ -165,7 +174,16 @@ impl Command {
                 | Eval(_)
                 | Compare(_)
                 | Import(_)
+                | Review(_)
         )
+    }
+
+    /// The listener of a command that shows a page, the last socket that it creates.
+    fn listener(&self) -> Result<Option<Listener>, ListenError> {
+        match self {
+            Self::Review(args) => Listener::open(&args.address()).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -180,13 +198,22 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    if !cli.command.may_connect(cli.offline) {
-        sandbox::install();
-    }
-    sandbox::leave_no_core();
     if !cli.command.writes_for_others() {
         sandbox::keep_private();
     }
+    let listener = match cli.command.listener() {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("{}", error::render(&error));
+            return ExitCode::from(2);
+        }
+    };
+    if listener.is_some() {
+        sandbox::install_without_sockets();
+    } else if !cli.command.may_connect(cli.offline) {
+        sandbox::install();
+    }
+    sandbox::leave_no_core();
     verbosity::set(cli.verbose);
     verbosity::set_printer(if cli.quiet { error::print_warning } else { error::print_notice });
     if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
@@ -197,7 +224,7 @@ pub fn main() -> ExitCode {
         let resumable = cli.command.is_resumable();
         interrupt::on_signal(move || print_stopped(resumable));
     }
-    let outcome = dispatch(cli);
+    let outcome = dispatch(cli, listener);
     if interrupt::requested() {
         interrupt::wait_for_the_end();
     }
@@ -211,7 +238,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<()> {
+fn dispatch(cli: Cli, listener: Option<Listener>) -> anyhow::Result<()> {
     let quiet = cli.quiet;
     match cli.command {
         Command::Demo(args) => run::demo(&args, quiet),
@@ -233,6 +260,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Suggest(args) => labels::suggest(&args, quiet),
         Command::ExportLabels(args) => labels::export_labels(&args, quiet),
         Command::ImportLabels(args) => labels::import_labels(&args, quiet),
+        Command::Review(args) => {
+            let listener = listener.expect("main opens the listener of this command");
+            review::review(&args, listener, quiet)
+        }
         Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),

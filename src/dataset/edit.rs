@@ -48,6 +48,16 @@ impl RowFields {
         self.major == other.major && self.relabel == other.relabel
     }
 
+    /// Whether a person who left the row as `after` found its text and its label to be right.
+    pub(crate) fn is_confirmed_by(&self, after: &Self) -> bool {
+        *after == self.clone().confirmed()
+    }
+
+    /// The row with its label as a person's, who is sure.
+    pub(crate) fn confirmed(self) -> Self {
+        Self { p: Some(1.0), probabilities: Vec::new(), ..self }
+    }
+
     /// Calls each class by its new name, if it has one.
     pub(crate) fn rename_classes(&mut self, renamed: &BTreeMap<String, String>) {
         let labels = self.minor.iter_mut().chain(&mut self.relabel).chain([&mut self.major]);

@@ -100,6 +100,7 @@ impl Pipeline<'_> {
         }
         if !changes.is_empty() {
             run.decide(names::TRAIN, changes)?;
+            run.write_decisions(task)?;
         }
         watch(Event::End { summary: counts.summary() });
         Ok(counts)

@@ -240,6 +240,9 @@ pub struct ByHand {
     pub labels: u64,
     /// Rows of a file with another text.
     pub texts: u64,
+    /// Rows of a file whose text and label a person found to be right.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub confirmed: u64,
     /// Rows added.
     pub added: u64,
     /// Rows removed.

@@ -175,22 +175,33 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Records a decision about rows of `file`: the ledger has it when this returns, the file
+    /// follows with [`Self::write_decisions`] or when the folder is opened next. Returns who decided
+    /// and when.
+    ///
+    /// # Errors
+    /// A failed write.
+    pub(crate) fn decide(
+        &mut self,
+        file: &str,
+        changes: Vec<RowEdit>,
+    ) -> Result<(String, String), RunError> {
+        Ok(edits::record(&mut self.ledger, file, changes)?)
+    }
+
+    /// Writes the files with all decisions, and records what was edited by hand meanwhile. Returns
+    /// one line about each file.
+    ///
+    /// # Errors
+    /// A file that was edited and cannot be read, a failed write. The decisions are in the ledger.
+    pub(crate) fn write_decisions(&mut self, task: &Task) -> Result<&[String], RunError> {
+        self.take_up_edits(&[task])?;
+        Ok(&self.edited)
+    }
+
     /// What people edited since the folder was last open, one line for each file.
     pub(crate) fn edited(&self) -> &[String] {
         &self.edited
-    }
-
-    /// Records `changes` to the editable `file`, which a person decided on without an editor, with
-    /// who and when, and writes the file. All of them or none.
-    ///
-    /// # Errors
-    /// The file is missing or was edited meanwhile; a failed write.
-    pub(crate) fn decide(
-        &mut self,
-        file: &'static str,
-        changes: Vec<RowEdit>,
-    ) -> Result<(), RunError> {
-        edits::decide(&self.path, &mut self.ledger, file, changes)
     }
 
     /// What names this run: 8 digits of the hash of its first entry in the ledger.

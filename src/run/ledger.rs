@@ -339,6 +339,20 @@ impl Ledger {
     }
 }
 
+/// The last entry that records the hash of the file `name`: its place, and the hash.
+pub(super) fn last_record<'a>(
+    entries: &'a [Entry],
+    name: &str,
+) -> Option<(usize, &'a str)> {
+    entries.iter().enumerate().rev().find_map(|(at, entry)| match entry {
+        Entry::Stage { files, .. } | Entry::Edit { files, .. } => {
+            files.get(name).map(|sha256| (at, sha256.as_str()))
+        }
+        Entry::TaskChanged(changed) => changed.files.get(name).map(|sha256| (at, sha256.as_str())),
+        _ => None,
+    })
+}
+
 /// Opens or creates the ledger `path` and locks it; closing the file releases the lock.
 fn locked(path: &Path) -> Result<File, LedgerError> {
     let write = |source| LedgerError::Write { path: path.to_owned(), source };

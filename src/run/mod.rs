@@ -103,7 +103,9 @@ impl Hint for RunError {
             Self::OtherTeacher { .. } => {
                 "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"
             }
-            Self::InUse { .. } => "wait until it has finished, or choose another folder with --out",
+            Self::InUse { .. } => {
+                "wait until it has finished (a review ends with Ctrl-C in its terminal), or choose another folder with --out"
+            }
             Self::Unsafe { .. } => {
                 "choose a folder of your own with --out, or run `chmod -R go-w` on this one and replace its links with files"
             }

@@ -14,7 +14,12 @@ use std::{
 
 use promptmix::testing::install_sandbox;
 
-use crate::support::{TINY, TestDir};
+use serde_json::json;
+
+use crate::{
+    review::{imported, server::Server},
+    support::{TINY, TestDir},
+};
 
 /// The commands that must work without a network, in an order in which each finds the files it
 /// needs.
@@ -132,6 +137,48 @@ fn only_local_sockets_are_requested() {
     eprintln!("sockets requested other than AF_UNIX: 0 ({processes} processes and threads traced)");
 }
 
+/// The lines of a trace in which any socket is requested or connected, local ones included.
+fn sockets(trace: &str) -> Vec<&str> {
+    let calls = ["socket(", "socketpair(", "connect(", "io_uring_setup("];
+    trace.lines().filter(|line| calls.iter().any(|call| line.contains(call))).collect()
+}
+
+#[test]
+fn the_review_page_creates_no_socket_after_its_listener() {
+    if !works(&["strace", "-o", "/dev/null", "true"]) {
+        eprintln!("SKIPPED: no strace, or it may not trace here");
+        return;
+    }
+    let dir = TestDir::new();
+    imported(&dir, 12);
+    let trace = dir.path("trace.txt");
+    for (place, family) in [(&["--port", "0"], "AF_INET"), (&["--unix", "page"], "AF_UNIX")] {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", &format!("{TRACED},bind,listen,accept4"), "-o"]).arg(&trace);
+        command.arg(env!("CARGO_BIN_EXE_promptmix")).args(["review", "out"]).args(place);
+        command.current_dir(dir.path("")).env_clear().env("HOME", dir.path(""));
+        let mut server = Server::launch(command);
+        if family == "AF_INET" {
+            server.enter();
+            let row = server.rows("generated").remove(0);
+            assert_eq!(server.decide(&row, &json!("keep")).0, 200);
+            server.finish();
+        } else {
+            let process = fs::read_to_string(dir.path("out/run.lock")).unwrap();
+            assert!(works(&["kill", "-INT", process.trim()]));
+            server.child.wait().unwrap();
+        }
+        let text = fs::read_to_string(&trace).unwrap();
+        let requested = sockets(&text);
+        assert!(requested.len() == 1 && requested[0].contains(family), "{requested:#?}");
+        let bound = text.lines().find(|line| line.contains("bind(")).expect("it is bound");
+        let home = family == "AF_UNIX" || bound.contains("inet_addr(\"127.0.0.1\")");
+        assert!(home, "{bound}");
+        let listening = text.find("listen(").expect("it listens");
+        assert!(sockets(&text[listening..]).is_empty());
+    }
+}
+
 #[test]
 fn the_tracer_sees_allowed_and_denied_sockets() {
     if !works(&["strace", "-o", "/dev/null", "bash", "-c", "true"]) {
@@ -246,6 +293,12 @@ fn only_the_pull_module_uses_the_network() {
             }
             let Ok(text) = fs::read_to_string(&path) else { continue };
             read += 1;
+            // It listens on this machine and connects to nothing but a local socket.
+            if inner == "src/http/listener.rs" {
+                assert!(text.contains("TcpListener::bind((Ipv4Addr::LOCALHOST"));
+                assert!(!text.contains("TcpStream::connect") && !text.contains("UdpSocket"));
+                continue;
+            }
             for mark in marks {
                 assert!(!text.contains(mark), "{inner} names {mark}");
             }

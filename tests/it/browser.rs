@@ -4,6 +4,7 @@
 //! `$PROMPTMIX_REQUIRE_BROWSER` (any value) makes its lack a failure, for machines that must have one.
 
 mod chromium;
+mod review;
 
 use std::path::Path;
 

@@ -38,6 +38,8 @@ mod predict;
 mod private;
 mod replay;
 mod resume;
+#[cfg(unix)]
+mod review;
 mod scoring;
 mod snapshots;
 mod support;

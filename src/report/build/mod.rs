@@ -156,11 +156,12 @@ impl ReportBuilder<'_> {
 
     /// The edits by hand that stand.
     fn by_hand(&self) -> Option<report::ByHand> {
-        let Tally { rows, labels, texts, added, removed } = self.run.edits().tally();
+        let Tally { rows, labels, texts, confirmed, added, removed } = self.run.edits().tally();
         (rows > 0).then_some(report::ByHand {
             rows: rows as u64,
             labels: labels as u64,
             texts: texts as u64,
+            confirmed: confirmed as u64,
             added: added as u64,
             removed: removed as u64,
         })

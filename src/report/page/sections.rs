@@ -54,7 +54,11 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         facts.push(("Student in 8 bits", format!("{fast}, instead of {exact}")));
     }
     if let Some(hand) = report.by_hand {
-        facts.push(("Edited by hand", counted(hand.rows, "row")));
+        let confirmed = match hand.confirmed {
+            0 => String::new(),
+            confirmed => format!(", {} confirmed", count(confirmed)),
+        };
+        facts.push(("Edited by hand", counted(hand.rows, "row") + &confirmed));
     }
     if let Some(length) = &report.text_length {
         let cut = count(length.train.cut + length.test.cut);

@@ -11,12 +11,13 @@ use super::{
         change::present_name,
         clock::{now, user},
         files::json_lines,
-        ledger::{Entry, Ledger},
+        ledger::{Entry, Ledger, last_record},
         names,
     },
     EDITABLE, Edits, Tally, copies,
     diff::Edited,
     keyed,
+    waiting::{self, Waiting},
 };
 use crate::{
     counted::{agree, counted},
@@ -32,6 +33,8 @@ pub(crate) struct FileEdits {
     pub changes: Vec<RowEdit>,
     /// Whether no copy is left to compare with, so that each row counts as added.
     pub whole: bool,
+    /// The decisions of a review that the file does not hold yet, by what they come to.
+    pub decided: Option<Tally>,
     /// The files with the edits, as a stage writes them.
     contents: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -56,7 +59,7 @@ pub(crate) fn find(
 }
 
 /// Records the edits in `folder` in its `ledger`, each with who and when, and writes the files as a
-/// stage would. Returns one line about each edited file.
+/// stage would, with them and with the decisions of a review. Returns one line about each file.
 ///
 /// # Errors
 /// As [`find`], in which case nothing was changed, and a failed write.
@@ -66,66 +69,13 @@ pub(in crate::run) fn take_up(
     classes: &[String],
 ) -> Result<Vec<String>, RunError> {
     let found = find(folder, ledger.entries(), classes)?;
-    record(folder, ledger, &found)?;
-    // Folders of earlier versions have no copies.
-    for name in EDITABLE.into_iter().chain([names::DROPPED]) {
-        let recorded = last_record(ledger.entries(), name).map(|(_, sha256)| sha256);
-        let Some(sha256) = recorded.filter(|sha256| !copies::exists(folder, name, sha256)) else {
-            continue;
-        };
-        let bytes = crate::fs::read(&folder.join(name)).unwrap_or_default();
-        if hash::of_bytes(&bytes) == sha256 {
-            copies::keep(folder, name, &bytes)?;
-        }
-    }
-    let edited = found.iter().filter(|found| !found.changes.is_empty());
-    Ok(edited.map(FileEdits::summary).collect())
-}
-
-/// Records `changes` to `file` that a person decided on without an editor, as [`take_up`] does it.
-///
-/// # Errors
-/// A file that cannot be read or that somebody edited meanwhile, in which case nothing was changed;
-/// a failed write.
-pub(in crate::run) fn decide(
-    folder: &Path,
-    ledger: &mut Ledger,
-    file: &'static str,
-    changes: Vec<RowEdit>,
-) -> Result<(), RunError> {
-    let path = folder.join(file);
-    let hint = "run `promptmix filter` first";
-    let bytes = crate::fs::read(&path).map_err(|source| RunError::Read {
-        path: path.clone(),
-        source,
-        hint,
-    })?;
-    let rows = match is_written(folder, ledger.entries(), file, &hash::of_bytes(&bytes)) {
-        true => copies::rows(&bytes),
-        false => None,
-    };
-    let rows = rows.ok_or(RunError::EditedMeanwhile { path })?;
-    // What the ledger names can be made again from this copy if the program is killed.
-    copies::keep(folder, file, &bytes)?;
-    let content = Edits::of(ledger.entries()).rewrite(file, &rows, &changes, &[]);
-    let contents = BTreeMap::from([(file, json_lines(&content))]);
-    record(folder, ledger, &[FileEdits { file, changes, whole: false, contents }])
-}
-
-/// Records what was `found` in the `ledger` of `folder`, and writes the files.
-fn record(folder: &Path, ledger: &mut Ledger, found: &[FileEdits]) -> Result<(), RunError> {
     let (by, at) = (user(), now());
-    let edited = found.iter().filter(|found| !found.changes.is_empty());
     let entry = |found: &FileEdits| {
-        let hash = |(name, bytes): (&&str, &Vec<u8>)| ((*name).to_owned(), hash::of_bytes(bytes));
-        Entry::Edit {
-            file: found.file.to_owned(),
-            by: by.clone(),
-            at: at.clone(),
-            changes: found.changes.clone(),
-            files: found.contents.iter().map(hash).collect(),
-        }
+        // With decisions, the hashes follow when the files are there.
+        let files = if found.decided.is_some() { BTreeMap::new() } else { found.hashes() };
+        waiting::entry(found.file, (&by, &at), found.changes.clone(), files)
     };
+    let edited = found.iter().filter(|found| !found.changes.is_empty());
     ledger.append_and_seal(edited.map(entry).collect())?;
     let contents = || found.iter().flat_map(|found| &found.contents);
     for (name, bytes) in contents() {
@@ -135,8 +85,27 @@ fn record(folder: &Path, ledger: &mut Ledger, found: &[FileEdits]) -> Result<(),
         let path = folder.join(name);
         crate::fs::write_atomic(&path, bytes).map_err(|source| RunError::Write { path, source })?;
     }
+    for decided in found.iter().filter(|found| found.decided.is_some()) {
+        waiting::close(ledger, decided.file, decided.hashes())?;
+    }
     for (name, bytes) in contents() {
         copies::keep_only(folder, name, &hash::of_bytes(bytes));
+    }
+    keep_missing(folder, ledger.entries())?;
+    Ok(found.iter().flat_map(FileEdits::summaries).collect())
+}
+
+/// Keeps a copy of each file that is as recorded: folders of earlier versions have no copies.
+fn keep_missing(folder: &Path, entries: &[Entry]) -> Result<(), RunError> {
+    for name in EDITABLE.into_iter().chain([names::DROPPED]) {
+        let recorded = last_record(entries, name).map(|(_, sha256)| sha256);
+        let Some(sha256) = recorded.filter(|sha256| !copies::exists(folder, name, sha256)) else {
+            continue;
+        };
+        let bytes = crate::fs::read(&folder.join(name)).unwrap_or_default();
+        if hash::of_bytes(&bytes) == sha256 {
+            copies::keep(folder, name, &bytes)?;
+        }
     }
     Ok(())
 }
@@ -213,20 +182,6 @@ fn is_written(folder: &Path, entries: &[Entry], name: &str, sha256: &str) -> boo
         || copies::exists(folder, name, sha256)
 }
 
-/// The last entry that records the hash of the file `name`: its place, and the hash.
-pub(in crate::run) fn last_record<'a>(
-    entries: &'a [Entry],
-    name: &str,
-) -> Option<(usize, &'a str)> {
-    entries.iter().enumerate().rev().find_map(|(at, entry)| match entry {
-        Entry::Stage { files, .. } | Entry::Edit { files, .. } => {
-            files.get(name).map(|sha256| (at, sha256.as_str()))
-        }
-        Entry::TaskChanged(changed) => changed.files.get(name).map(|sha256| (at, sha256.as_str())),
-        _ => None,
-    })
-}
-
 fn look(
     folder: &Path,
     entries: &[Entry],
@@ -242,9 +197,13 @@ fn look(
             return Err(RunError::Read { path: path.to_owned(), source, hint });
         }
     };
-    let now = hash::of_bytes(&bytes);
-    if is_written(folder, entries, file, &now) {
-        return Ok(unwritten(folder, entries, file, &now));
+    if let Some(waiting) = waiting::waiting(entries, file)
+        && let Some(found) = follow(folder, entries, (file, edited), &bytes, &waiting)?
+    {
+        return Ok(Some(found));
+    }
+    if is_written(folder, entries, file, &hash::of_bytes(&bytes)) {
+        return Ok(None);
     }
     let (next_id, pool) = (next_id(folder), dropped(folder, file));
     let record = last_record(entries, file);
@@ -286,18 +245,44 @@ fn look(
     let mut contents = BTreeMap::from([(file, content)]);
     let moved = moved_from_dropped(folder, then, &moved).filter(|_| file == names::TRAIN);
     contents.extend(moved.map(|bytes| (names::DROPPED, bytes)));
-    Ok(Some(FileEdits { file, changes, whole, contents }))
+    Ok(Some(FileEdits { file, changes, whole, decided: None, contents }))
 }
 
-/// The content of `file`, which has the hash `now`, with the edits that were recorded last, if the
-/// program was killed before it wrote them.
-fn unwritten(folder: &Path, entries: &[Entry], file: &'static str, now: &str) -> Option<FileEdits> {
-    last_record(entries, file).filter(|(_, last)| *last != now)?;
-    let bases = copies::read(folder, file);
-    let Recorded { after: (bytes, _), .. } =
-        recorded(entries, file, &bases, &dropped(folder, file))?;
-    let contents = BTreeMap::from([(file, bytes)]);
-    Some(FileEdits { file, changes: Vec::new(), whole: false, contents })
+/// The `file` with the decisions that it does not hold yet, and with what a person edited by hand
+/// meanwhile. `bytes` are its content. `None` if nothing is known of what it was before.
+fn follow(
+    folder: &Path,
+    entries: &[Entry],
+    (file, edited): (&'static str, Edited<'_>),
+    bytes: &[u8],
+    waiting: &Waiting<'_>,
+) -> Result<Option<FileEdits>, RunError> {
+    let (next_id, pool) = (next_id(folder), dropped(folder, file));
+    let Some([before, decided]) = waiting.rows((folder, file), entries, bytes, &pool) else {
+        return Ok(None);
+    };
+    // The file is as it was before, or as it will be, or either of them edited by hand.
+    let is_edited = !is_written(folder, entries, file, &hash::of_bytes(bytes));
+    let by_hand = |rows: &[TextRow]| {
+        if !is_edited {
+            return Ok(Vec::new());
+        }
+        let changes = edited.diff(bytes, rows, next_id)?;
+        let is_new = |change: &RowEdit| !waiting.made.contains(&change);
+        Ok::<_, RunError>(changes.into_iter().filter(is_new).collect::<Vec<RowEdit>>())
+    };
+    let (early, late) = (by_hand(&before)?, by_hand(&decided)?);
+    let changes = if late.len() < early.len() { late } else { early };
+    let rows = match changes.is_empty() {
+        true => decided,
+        false => Edits::of(entries).rewrite(file, &decided, &changes, &pool),
+    };
+    let mut contents = BTreeMap::from([(file, json_lines(&rows))]);
+    let moved = [&waiting.net[..], &changes].concat();
+    let moved = moved_from_dropped(folder, &entries[..waiting.at], &moved);
+    contents.extend(moved.filter(|_| file == names::TRAIN).map(|bytes| (names::DROPPED, bytes)));
+    let decided = Some(Tally::of(&waiting.net));
+    Ok(Some(FileEdits { file, changes, whole: false, decided, contents }))
 }
 
 /// The edits of a file that were recorded last, if the program was killed before it had written
@@ -416,8 +401,6 @@ fn rebuilt(folder: &Path, file: &str, sha256: &str) -> Option<(Vec<u8>, Vec<Text
             let bare = |row: TextRow| TextRow::from(row.augmented);
             read(names::RELABELLED)?.into_iter().map(bare).collect()
         }
-        // No earlier version wrote it.
-        names::LABELLED => return None,
         names::RELABELLED => [read(names::TRAIN)?, read(names::DROPPED)?].concat(),
         _ => {
             let dropped = read(names::DROPPED)?;
@@ -433,7 +416,21 @@ fn rebuilt(folder: &Path, file: &str, sha256: &str) -> Option<(Vec<u8>, Vec<Text
 }
 
 impl FileEdits {
-    /// What was changed, as `3 labels, 1 text, 2 rows removed by hand in relabelled.jsonl`.
+    /// SHA-256 (hex) of the files with the edits, by name.
+    fn hashes(&self) -> BTreeMap<String, String> {
+        let hash = |(name, bytes): (&&str, &Vec<u8>)| ((*name).to_owned(), hash::of_bytes(bytes));
+        self.contents.iter().map(hash).collect()
+    }
+
+    /// One line about the edits by hand and one about the decisions, if there are any.
+    fn summaries(&self) -> impl Iterator<Item = String> {
+        let edited = (!self.changes.is_empty()).then(|| self.summary());
+        let decided = self.decided.filter(|tally| tally.rows > 0);
+        let decided = decided.map(|tally| format!("{} in review in {}", tally.words(), self.file));
+        edited.into_iter().chain(decided)
+    }
+
+    /// What was changed by hand, as `3 labels, 1 text, 2 rows removed by hand in relabelled.jsonl`.
     pub(crate) fn summary(&self) -> String {
         if self.whole {
             return format!(
@@ -450,12 +447,16 @@ impl FileEdits {
 impl Tally {
     /// As `3 labels, 1 text, 2 rows removed`.
     pub(crate) fn words(&self) -> String {
-        let Self { rows, labels, texts, added, removed } = *self;
+        let Self { rows, labels, texts, confirmed, added, removed } = *self;
         let count = |n: usize, one: &str, after: &str| (n > 0).then(|| counted(n, one) + after);
         let changed = [count(labels, "label", ""), count(texts, "text", "")];
         let mut parts: Vec<String> = changed.into_iter().flatten().collect();
-        let moved = [count(removed, "row", " removed"), count(added, "row", " added")];
-        match (parts.last_mut(), added + removed) {
+        let moved = [
+            count(confirmed, "row", " confirmed"),
+            count(removed, "row", " removed"),
+            count(added, "row", " added"),
+        ];
+        match (parts.last_mut(), confirmed + added + removed) {
             (Some(last), 0) => last.push_str(" changed"),
             (None, 0) => parts.extend(count(rows, "row", " changed")),
             _ => parts.extend(moved.into_iter().flatten()),

@@ -11,10 +11,14 @@
 //! A row is known by the text that was first written ([`TextRow::key`]), not by its `id`: ids
 //! count rows and shift when a stage runs again. For each row the edits of a file add up to one
 //! [`Rule`]; the later edit wins, and one that takes the others back leaves none.
+//!
+//! The decisions of `promptmix review` are edits, too. Each is in the ledger before it is answered,
+//! and the file follows later (`waiting`).
 
 mod copies;
 mod diff;
 mod found;
+mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -22,7 +26,8 @@ use super::{ledger::Entry, names};
 use crate::dataset::{Author, DropReason, DroppedText, GivenLabel, RowEdit, RowFields, TextRow};
 
 pub(crate) use found::{FileEdits, find};
-pub(super) use found::{after_stage, before_write, decide, take_up, write_decided, written_before};
+pub(super) use found::{after_stage, before_write, take_up, write_decided, written_before};
+pub(super) use waiting::record;
 
 /// The files that may be edited, each written from the one before it.
 pub(crate) const EDITABLE: [&str; 4] =
@@ -43,7 +48,14 @@ pub(crate) struct Rule {
 /// All edits of a run that stand, by file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Edits {
-    files: BTreeMap<String, Vec<Rule>>,
+    files: BTreeMap<String, Rules>,
+}
+
+/// The rules of a file, oldest first, and their places by key.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rules {
+    list: Vec<Rule>,
+    places: HashMap<String, usize>,
 }
 
 /// How many rows people edited, and how.
@@ -53,6 +65,8 @@ pub(crate) struct Tally {
     pub rows: usize,
     pub labels: usize,
     pub texts: usize,
+    /// Labels that were right.
+    pub confirmed: usize,
     pub added: usize,
     pub removed: usize,
 }
@@ -73,38 +87,51 @@ impl Edits {
 
     fn record(&mut self, file: &str, changes: &[RowEdit]) {
         let rules = self.files.entry(file.to_owned()).or_default();
-        let mut places: HashMap<String, usize> =
-            rules.iter().enumerate().map(|(at, rule)| (rule.key.clone(), at)).collect();
         let mut undone = HashSet::new();
         for RowEdit { key, before, after, reason, .. } in changes {
-            let at = places.get(key).copied();
-            let first = at.map_or_else(|| before.clone(), |at| rules[at].before.clone());
+            let at = rules.places.get(key).copied();
+            let first = at.map_or_else(|| before.clone(), |at| rules.list[at].before.clone());
             if is_undone(first.as_ref(), before.as_ref(), after.as_ref()) {
                 undone.insert(key.as_str());
                 continue;
             }
+            undone.remove(key.as_str());
             let rule =
                 Rule { key: key.clone(), before: first, after: after.clone(), reason: *reason };
             match at {
-                Some(at) => rules[at] = rule,
+                Some(at) => rules.list[at] = rule,
                 None => {
-                    places.insert(key.clone(), rules.len());
-                    rules.push(rule);
+                    rules.places.insert(key.clone(), rules.list.len());
+                    rules.list.push(rule);
                 }
             }
         }
-        rules.retain(|rule| !undone.contains(rule.key.as_str()));
+        if !undone.is_empty() {
+            rules.list.retain(|rule| !undone.contains(rule.key.as_str()));
+            let places = rules.list.iter().enumerate().map(|(at, rule)| (rule.key.clone(), at));
+            rules.places = places.collect();
+        }
     }
 
     /// The rules of `file`, oldest first.
     pub(crate) fn rules(&self, file: &str) -> &[Rule] {
-        self.files.get(file).map_or(&[], Vec::as_slice)
+        self.files.get(file).map_or(&[], |rules| &rules.list)
+    }
+
+    /// The rule of the row `key` of `file`.
+    fn rule(&self, file: &str, key: &str) -> Option<&Rule> {
+        let rules = self.files.get(file)?;
+        Some(&rules.list[*rules.places.get(key)?])
+    }
+
+    fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.files.values().flat_map(|rules| &rules.list)
     }
 
     /// Gives the classes in all edits recorded so far their new names. To be called where the
     /// entries are read in order, at the entry that renames the classes.
     fn rename_classes(&mut self, renamed: &BTreeMap<String, String>) {
-        for rule in self.files.values_mut().flatten() {
+        for rule in self.files.values_mut().flat_map(|rules| &mut rules.list) {
             for fields in [&mut rule.before, &mut rule.after].into_iter().flatten() {
                 fields.rename_classes(renamed);
             }
@@ -194,13 +221,11 @@ impl Edits {
     ) -> Vec<TextRow> {
         let mut then = self.clone();
         then.record(file, changes);
-        let standing: HashSet<&str> =
-            then.rules(file).iter().map(|rule| rule.key.as_str()).collect();
-        let originals: HashMap<&str, &RowFields> = (self.rules(file).iter())
-            .filter_map(|rule| Some((rule.key.as_str(), rule.before.as_ref()?)))
-            .collect();
         // The original of a row that a change takes back.
-        let first = |key: &str| originals.get(key).filter(|_| !standing.contains(key)).copied();
+        let first = |key: &str| match then.rule(file, key) {
+            Some(_) => None,
+            None => self.rule(file, key)?.before.as_ref(),
+        };
         let mut left: HashMap<&str, &RowEdit> =
             changes.iter().map(|change| (change.key.as_str(), change)).collect();
         let mut rewritten = Vec::new();
@@ -240,17 +265,41 @@ impl Edits {
         rewritten
     }
 
+    /// What `changes`, made one after the other and not recorded in `self` yet, make of the rows of
+    /// `file` together: one change for each row, none for a row that is as it was.
+    fn net(&self, file: &str, changes: &[&RowEdit]) -> Vec<RowEdit> {
+        let mut then = self.clone();
+        let mut first: Vec<&RowEdit> = Vec::new();
+        let mut seen = HashSet::new();
+        for change in changes {
+            then.record(file, std::slice::from_ref(change));
+            if seen.insert(change.key.as_str()) {
+                first.push(change);
+            }
+        }
+        let net = |change: &RowEdit| {
+            let (after, reason) =
+                match (then.rule(file, &change.key), self.rule(file, &change.key)) {
+                    (Some(rule), _) => (rule.after.clone(), rule.reason),
+                    (None, Some(rule)) => (rule.before.clone(), None),
+                    (None, None) => return None,
+                };
+            Some(RowEdit { after, reason, ..change.clone() })
+        };
+        first.into_iter().filter_map(net).collect()
+    }
+
     /// Whether a person edited the row `key` in a file from which `file` is made.
     fn is_edited_before(&self, file: &str, key: &str) -> bool {
         let earlier = EDITABLE.iter().take_while(|name| **name != file);
-        earlier.flat_map(|name| self.rules(name)).any(|rule| rule.key == key)
+        earlier.into_iter().any(|name| self.rule(name, key).is_some())
     }
 
     /// The number of rows edited.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let mut keys = HashSet::new();
-        for rule in self.files.values().flatten() {
+        for rule in self.all_rules() {
             keys.insert(rule.key.as_str());
             tally.count(rule.before.as_ref(), rule.after.as_ref());
         }
@@ -282,6 +331,7 @@ impl Tally {
             (Some(before), Some(after)) => {
                 self.labels += usize::from(!before.has_labels_of(after));
                 self.texts += usize::from(before.text != after.text);
+                self.confirmed += usize::from(before.is_confirmed_by(after));
             }
             (None, Some(_)) => self.added += 1,
             (_, None) => self.removed += 1,
@@ -289,8 +339,9 @@ impl Tally {
     }
 }
 
-/// Whether the step from `before` to `after` takes a row back to what it was `first`. A row whose
-/// probability alone was edited is not taken back.
+/// Whether the step from `before` to `after` takes a row back to what it was `first`: to the very
+/// same, or to its text and labels. An edit of the probability alone is an edit, and a row that is
+/// left as it is was confirmed.
 fn is_undone(
     first: Option<&RowFields>,
     before: Option<&RowFields>,
@@ -304,6 +355,7 @@ fn is_undone(
     };
     match (first, after) {
         (None, None) => true,
+        (Some(first), Some(after)) if first == after => before != Some(after),
         (Some(first), Some(after)) => {
             same(first, after) && before.is_none_or(|before| !same(before, after))
         }

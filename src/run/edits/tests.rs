@@ -81,7 +81,7 @@ fn rows_are_edited_whatever_their_ids_are_then() {
     ];
     assert_eq!(applied(&edits, FILE, again), wanted);
     assert_eq!(applied(&edits, names::TRAIN, rows()).len(), 3, "another file");
-    let tally = Tally { rows: 3, labels: 1, texts: 1, added: 0, removed: 1 };
+    let tally = Tally { rows: 3, labels: 1, texts: 1, removed: 1, ..Tally::default() };
     assert_eq!(edits.tally(), tally);
     assert_eq!(tally.words(), "1 label, 1 text, 1 row removed");
 }
@@ -183,4 +183,62 @@ fn a_renamed_class_is_renamed_in_edits() {
     let mut edits = recorded(FILE, &[edit(&base[0], relabelled("b"))]);
     edits.rename_classes(&[("b".to_owned(), "beta".to_owned())].into());
     assert_eq!(applied(&edits, FILE, rows())[0], seen("one", "beta", 1.0, true));
+}
+
+#[test]
+fn a_confirmed_row_is_a_persons_until_that_is_taken_back() {
+    let base = rows();
+    let keep = edit(&base[0], |fields| *fields = fields.clone().confirmed());
+    let mut edits = recorded(FILE, std::slice::from_ref(&keep));
+    assert_eq!(applied(&edits, FILE, rows())[0], seen("one", "a", 1.0, true));
+    assert_eq!(edits.tally().words(), "1 row confirmed");
+    let back = RowEdit { before: keep.after.clone(), after: keep.before.clone(), ..keep.clone() };
+    edits.record(FILE, std::slice::from_ref(&back));
+    assert_eq!(edits, Edits { files: [(FILE.to_owned(), Rules::default())].into() });
+    // Sure before, it is confirmed without any change, and taken back as if it had been away.
+    let sure = row(3, "four", "a", "a", 1.0);
+    let sure = TextRow { probabilities: Vec::new(), ..sure };
+    let keep = edit(&sure, |_| ());
+    let mut edits = recorded(FILE, std::slice::from_ref(&keep));
+    assert_eq!(applied(&edits, FILE, vec![sure.clone()])[0], seen("four", "a", 1.0, true));
+    edits.record(FILE, &[RowEdit { before: None, ..keep }]);
+    assert!(edits.rules(FILE).is_empty());
+}
+
+#[test]
+fn many_decisions_come_to_one_change_for_each_row() {
+    let base = rows();
+    let step = |row: &TextRow, before: &Option<RowFields>, after: Option<RowFields>| RowEdit {
+        before: before.clone(),
+        after,
+        ..edit(row, |_| ())
+    };
+    let label = |row: &TextRow, to: &str| {
+        let mut fields = row.fields();
+        relabelled(to)(&mut fields);
+        Some(fields)
+    };
+    let first = |at: usize| Some(base[at].fields());
+    // Settled before: the second row has another label.
+    let settled = recorded(FILE, &[step(&base[1], &first(1), label(&base[1], "c"))]);
+    let then = settled.apply(FILE, rows(), Vec::new(), &|_| true).0;
+    let made = [
+        step(&base[0], &first(0), label(&base[0], "b")),
+        step(&base[2], &first(2), None),
+        step(&base[0], &label(&base[0], "b"), label(&base[0], "c")),
+        step(&base[1], &label(&base[1], "c"), first(1)),
+        // Dropped and brought back.
+        step(&base[2], &None, first(2)),
+    ];
+    let net = settled.net(FILE, &made.iter().collect::<Vec<_>>());
+    let wanted = [
+        step(&base[0], &first(0), label(&base[0], "c")),
+        step(&base[1], &label(&base[1], "c"), first(1)),
+    ];
+    assert_eq!(net, wanted, "the third row is as it was");
+    let rewritten = settled.rewrite(FILE, &then, &net, &[]);
+    let mut one_by_one = settled.clone();
+    made.iter().for_each(|change| one_by_one.record(FILE, std::slice::from_ref(change)));
+    assert_eq!(rewritten, one_by_one.apply(FILE, rows(), Vec::new(), &|_| true).0);
+    assert_eq!(rewritten[1], base[1], "with the teacher's probabilities");
 }

@@ -135,12 +135,16 @@ impl Chromium {
 
     /// Opens a file in a window of `width` CSS pixels, in the `light` or `dark` scheme.
     pub(super) fn open(&mut self, page: &Path, scheme: &str, width: u32) {
+        self.open_url(&format!("file://{}", page.display()), scheme, width);
+    }
+
+    /// The same for an address.
+    pub(super) fn open_url(&mut self, url: &str, scheme: &str, width: u32) {
         let feature = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", json!({"features": feature}));
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         self.call("Emulation.setDeviceMetricsOverride", size);
         self.events.clear();
-        let url = format!("file://{}", page.display());
         let opened = self.call("Page.navigate", json!({"url": url}));
         assert!(opened["errorText"].is_null(), "{url}: {}", opened["errorText"]);
         let is_loaded = |message: &Value| message["method"] == "Page.loadEventFired";
@@ -166,21 +170,49 @@ impl Chromium {
         }
     }
 
+    /// Waits until a JavaScript expression is true.
+    pub(super) fn wait_for(&mut self, expression: &str) {
+        let end = Instant::now() + PATIENCE;
+        while self.evaluate(expression) != true {
+            assert!(Instant::now() < end, "never true: {expression}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Types `text` where the cursor is.
+    pub(super) fn insert(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text}));
+    }
+
+    /// The addresses that were requested since the page was opened.
+    pub(super) fn requested(&mut self) -> Vec<String> {
+        self.evaluate("document.readyState");
+        let sent = self.events.iter().filter(|it| it["method"] == "Network.requestWillBeSent");
+        sent.map(|it| it["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// What a console would show in red or yellow, and every request beyond the page itself.
     pub(super) fn complaints(&mut self) -> Vec<String> {
+        let mut complaints = self.errors();
+        let is_request = |message: &&Value| {
+            message["method"] == "Network.requestWillBeSent"
+                && message["params"]["type"] != "Document"
+        };
+        complaints.extend(self.events.iter().filter(is_request).map(ToString::to_string));
+        complaints
+    }
+
+    /// What a console would show in red or yellow.
+    pub(super) fn errors(&mut self) -> Vec<String> {
         // An answer to a late command comes after all that was said before it.
         self.evaluate("document.readyState");
-        let is_complaint = |message: &&Value| {
-            let params = &message["params"];
-            match message["method"].as_str().unwrap_or_default() {
-                "Log.entryAdded" => params["entry"]["level"] != "verbose",
-                "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,
-                "Network.loadingFailed" => true,
-                "Network.requestWillBeSent" => params["type"] != "Document",
-                _ => false,
-            }
+        let is_error = |message: &&Value| match message["method"].as_str().unwrap_or_default() {
+            "Log.entryAdded" => message["params"]["entry"]["level"] != "verbose",
+            "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,
+            "Network.loadingFailed" => true,
+            _ => false,
         };
-        self.events.iter().filter(is_complaint).map(ToString::to_string).collect()
+        self.events.iter().filter(is_error).map(ToString::to_string).collect()
     }
 }
 

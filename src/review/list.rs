@@ -1,0 +1,256 @@
+//! The lists of texts, and the filters on them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::row::{Row, Source, label};
+
+/// A list of texts. Another one is a variant here, with its title and what it contains; texts from
+/// another file also need a [`Source`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum List {
+    Unsure,
+    Changed,
+    Generated,
+    Dropped,
+    Mistakes,
+}
+
+impl List {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Unsure, Self::Changed, Self::Generated, Self::Dropped, Self::Mistakes];
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Unsure => "Least certain",
+            Self::Changed => "Asked ≠ given",
+            Self::Generated => "All texts",
+            Self::Dropped => "Dropped",
+            Self::Mistakes => "Test mistakes",
+        }
+    }
+
+    /// A sentence on what the list contains.
+    pub(super) fn explanation(self) -> &'static str {
+        match self {
+            Self::Unsure => {
+                "Texts whose label has a probability below 90 %, or that at most one of request, teacher and probe agrees with."
+            }
+            Self::Changed => "Texts whose label is not the class that they were asked for.",
+            Self::Generated => "All texts that the student is trained on.",
+            Self::Dropped => "Texts that the filter dropped. One that you keep is trained on.",
+            Self::Mistakes => {
+                "Test texts that the student gets wrong, its most confident mistakes first. They are never trained on: nothing is decided here."
+            }
+        }
+    }
+
+    pub(super) fn is_read_only(self) -> bool {
+        self == Self::Mistakes
+    }
+
+    /// Whether `row` is in the list. Decisions do not move it to another one.
+    pub(super) fn contains(self, row: &Row) -> bool {
+        let is_train = row.source == Source::Train;
+        match self {
+            Self::Unsure => {
+                let few = row.agreeing().is_some_and(|voices| voices < 2);
+                is_train && (row.certainty() < UNSURE || few)
+            }
+            Self::Changed => is_train && label(&row.first) != row.first.major,
+            Self::Generated => is_train,
+            Self::Dropped => matches!(row.source, Source::Dropped(_)),
+            Self::Mistakes => row.source == Source::Test,
+        }
+    }
+}
+
+/// A label with a lower probability is unsure.
+const UNSURE: f32 = 0.9;
+
+/// Which texts of a list are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Decided {
+    #[default]
+    No,
+    Yes,
+    Either,
+}
+
+/// What a text of a list must have to be shown. An absent part lets all pass.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    #[serde(default)]
+    pub decided: Decided,
+    /// The label that it has now.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// The class asked for (of a test text: the true one) and the first label.
+    #[serde(default)]
+    pub pair: Option<(String, String)>,
+    /// As [`stage`] calls it.
+    #[serde(default)]
+    pub stage: Option<String>,
+    /// As [`reason`] calls it.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// A part of the text, in any case.
+    #[serde(default)]
+    pub search: Option<String>,
+}
+
+impl Filter {
+    pub(super) fn admits(&self, row: &Row) -> bool {
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        let is_open = match self.decided {
+            Decided::No => !row.is_decided(),
+            Decided::Yes => row.is_decided(),
+            Decided::Either => true,
+        };
+        is_open
+            && is(&self.class, row.label())
+            && is(&self.stage, stage(row))
+            && is(&self.reason, reason(row).unwrap_or_default())
+            && self.pair.as_ref().is_none_or(|(asked, given)| {
+                *asked == row.first.major && given == label(&row.first)
+            })
+            && self.search.as_ref().is_none_or(|wanted| {
+                row.shown().text.to_lowercase().contains(&wanted.to_lowercase())
+            })
+    }
+}
+
+/// The stage that decided last about `row` before a person did: `generate` if it has the label that
+/// was asked for, `relabel` if it was given another, `filter` if it was dropped.
+pub(super) fn stage(row: &Row) -> &'static str {
+    match row.source {
+        Source::Dropped(_) => "filter",
+        Source::Test => "eval",
+        Source::Train if label(&row.first) == row.first.major => "generate",
+        Source::Train => "relabel",
+    }
+}
+
+/// Why `row` was dropped.
+pub(super) fn reason(row: &Row) -> Option<&'static str> {
+    match row.source {
+        Source::Dropped(reason) => Some(reason.describe()),
+        _ => None,
+    }
+}
+
+/// How many texts of a list have each value that can be filtered by, the most frequent first.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Facets {
+    class: Vec<(String, usize)>,
+    pair: Vec<((String, String), usize)>,
+    stage: Vec<(&'static str, usize)>,
+    reason: Vec<(&'static str, usize)>,
+}
+
+impl Facets {
+    pub(super) fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
+        let (mut classes, mut pairs) = (BTreeMap::new(), BTreeMap::new());
+        let (mut stages, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+        for row in rows {
+            *classes.entry(row.label()).or_default() += 1;
+            let (asked, given) = (row.first.major.as_str(), label(&row.first));
+            if asked != given {
+                *pairs.entry((asked, given)).or_default() += 1;
+            }
+            *stages.entry(stage(row)).or_default() += 1;
+            if let Some(reason) = reason(row) {
+                *reasons.entry(reason).or_default() += 1;
+            }
+        }
+        let owned = |(asked, given): (&str, &str)| (asked.to_owned(), given.to_owned());
+        Self {
+            class: ranked(classes, str::to_owned),
+            pair: ranked(pairs, owned),
+            stage: ranked(stages, |stage| stage),
+            reason: ranked(reasons, |reason| reason),
+        }
+    }
+}
+
+fn ranked<K: Ord, T>(counts: BTreeMap<K, usize>, own: impl Fn(K) -> T) -> Vec<(T, usize)> {
+    let mut counts: Vec<(K, usize)> = counts.into_iter().collect();
+    counts.sort_by(|(a, n), (b, m)| m.cmp(n).then(a.cmp(b)));
+    counts.into_iter().map(|(value, count)| (own(value), count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{DropReason, Opinions, TextRow};
+
+    /// A row with the label `given` that was asked to be of the class `asked`.
+    fn row(asked: &str, given: &str, p: f32, source: Source) -> Row {
+        let mut row = TextRow { relabel: Some(given.to_owned()), p: Some(p), ..TextRow::default() };
+        row.augmented.major = asked.to_owned();
+        row.augmented.text = format!("A text that is {given}");
+        Row::new("key".to_owned(), row, source)
+    }
+
+    fn lists(row: &Row) -> Vec<List> {
+        List::ALL.into_iter().filter(|list| list.contains(row)).collect()
+    }
+
+    #[test]
+    fn each_text_is_in_the_lists_that_it_belongs_to() {
+        use List::{Changed, Dropped, Generated, Mistakes, Unsure};
+        let train = Source::Train;
+        assert_eq!(lists(&row("a", "a", 0.95, train)), [Generated]);
+        assert_eq!(lists(&row("a", "a", 0.85, train)), [Unsure, Generated]);
+        assert_eq!(lists(&row("a", "b", 0.95, train)), [Changed, Generated]);
+        let reason = DropReason::NearDuplicate;
+        assert_eq!(lists(&row("a", "b", 0.1, Source::Dropped(reason))), [Dropped]);
+        assert_eq!(lists(&row("a", "b", 0.1, Source::Test)), [Mistakes]);
+        let mut alone = row("a", "b", 1.0, train);
+        let opinions = |judge: &str, probe: &str| {
+            Some(Opinions { judge: judge.to_owned(), probe: probe.to_owned() })
+        };
+        alone.opinions = opinions("c", "b");
+        assert_eq!(lists(&alone), [Unsure, Changed, Generated], "the probe alone says so");
+        alone.opinions = opinions("b", "b");
+        assert_eq!(lists(&alone), [Changed, Generated]);
+        // What a person decides does not move it.
+        alone.now = None;
+        assert_eq!(lists(&alone), [Changed, Generated]);
+    }
+
+    #[test]
+    fn a_filter_admits_what_has_all_of_its_parts() {
+        let row = row("a", "b", 0.5, Source::Dropped(DropReason::NearDuplicate));
+        let admits = |json: &str| serde_json::from_str::<Filter>(json).unwrap().admits(&row);
+        for part in [
+            "{}",
+            r#"{"decided": "either"}"#,
+            r#"{"class": "b"}"#,
+            r#"{"pair": ["a", "b"], "stage": "filter"}"#,
+            r#"{"reason": "near-duplicate"}"#,
+            r#"{"search": "TEXT that"}"#,
+        ] {
+            assert!(admits(part), "{part}");
+        }
+        for part in [
+            r#"{"decided": "yes"}"#,
+            r#"{"class": "a"}"#,
+            r#"{"class": "b", "pair": ["b", "b"]}"#,
+            r#"{"stage": "relabel"}"#,
+            r#"{"reason": "duplicate"}"#,
+            r#"{"search": "texts"}"#,
+        ] {
+            assert!(!admits(part), "{part}");
+        }
+        let facets = Facets::of([&row, &row].into_iter());
+        assert_eq!(facets.pair, [(("a".to_owned(), "b".to_owned()), 2)]);
+        assert_eq!((facets.stage, facets.reason), (vec![("filter", 2)], vec![("near-duplicate", 2)]));
+    }
+}

@@ -1,0 +1,90 @@
+//! A text as the page shows it.
+
+use crate::dataset::{DropReason, Opinions, RowFields, TextRow};
+
+/// Where a text stood when the review began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In `train.jsonl`, or a person removed it from there.
+    Train,
+    /// In `dropped.jsonl`.
+    Dropped(DropReason),
+    /// In the test set, and the student is wrong about it. It is shown, not decided.
+    Test,
+}
+
+/// A text of the run.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    /// [`TextRow::key`], numbered where several texts are the same; the number of a test text.
+    pub key: String,
+    /// Its `id` in the files; for a test text its line in the file of the test set.
+    pub id: usize,
+    pub source: Source,
+    /// As it was before any decision.
+    pub first: RowFields,
+    /// As it is now; `None` if it is not trained on.
+    pub now: Option<RowFields>,
+    pub opinions: Option<Opinions>,
+    /// Whether a person had edited it before, in another file or another task.
+    pub was_edited: bool,
+    /// Who decided last, and when.
+    pub last: Option<(String, String)>,
+    /// What it was before each decision that can be taken back, oldest first.
+    pub history: Vec<Option<RowFields>>,
+    /// Changes that the ledger holds about it: what the page saw is still true if it names the
+    /// same number.
+    pub version: usize,
+}
+
+impl Row {
+    /// The row `key` of `train.jsonl` or `dropped.jsonl`, before any decision.
+    pub(super) fn new(key: String, row: TextRow, source: Source) -> Self {
+        let fields = row.fields();
+        Self {
+            key,
+            id: row.augmented.id,
+            source,
+            now: (source == Source::Train).then(|| fields.clone()),
+            first: fields,
+            opinions: row.augmented.opinions,
+            was_edited: row.augmented.by.is_some(),
+            last: None,
+            history: Vec::new(),
+            version: 0,
+        }
+    }
+
+    /// Whether a person has decided about it.
+    pub(super) fn is_decided(&self) -> bool {
+        self.was_edited || !self.history.is_empty()
+    }
+
+    /// As it is now, or as it was when it was dropped.
+    pub(super) fn shown(&self) -> &RowFields {
+        self.now.as_ref().unwrap_or(&self.first)
+    }
+
+    /// The label that it has.
+    pub(super) fn label(&self) -> &str {
+        label(self.shown())
+    }
+
+    /// The probability of its label before any decision, 0 to 1.
+    pub(super) fn certainty(&self) -> f32 {
+        self.first.p.unwrap_or(1.0)
+    }
+
+    /// How many of those who were asked for the first label gave it: the request, the teacher, the
+    /// probe. `None` if only the request is known.
+    pub(super) fn agreeing(&self) -> Option<usize> {
+        let Opinions { judge, probe } = self.opinions.as_ref()?;
+        let voices = [&self.first.major, judge, probe];
+        Some(voices.into_iter().filter(|voice| *voice == label(&self.first)).count())
+    }
+}
+
+/// The label of a row with these fields: the one that was given, otherwise the one asked for.
+pub(super) fn label(fields: &RowFields) -> &str {
+    fields.relabel.as_deref().unwrap_or(&fields.major)
+}

@@ -40,7 +40,13 @@ use args::{
     TeacherStageArgs, quoted,
 };
 
-use crate::{hint::shell_word, http::{ListenError, Listener}, interrupt, sandbox, teacher::worker, verbosity};
+use crate::{
+    hint::shell_word,
+    http::{ListenError, Listener},
+    interrupt, sandbox,
+    teacher::worker,
+    verbosity,
+};
 
 /// Train a small, private text classifier from a handful of labelled examples.
 ///

@@ -73,7 +73,8 @@ pub(super) fn review(args: &ReviewArgs, listener: Listener, quiet: bool) -> anyh
     println!("{url}");
     let review = Arc::new(Mutex::new(review));
     let answering = Arc::clone(&review);
-    let _socket = http::serve(listener, guard, move |request| crate::review::answer(&answering, request));
+    let _socket =
+        http::serve(listener, guard, move |request| crate::review::answer(&answering, request));
     let lock = || review.lock().unwrap_or_else(PoisonError::into_inner);
     while !interrupt::requested() && !lock().is_closed() {
         thread::sleep(PAUSE);

@@ -53,7 +53,10 @@ fn read(stream: &mut impl Read, rest: &mut Vec<u8>) -> io::Result<Incoming> {
             }
             Head::Refused(response) => return Ok(Incoming::Refused(response)),
             Head::Partial if rest.len() > MAX_HEAD => {
-                return Ok(Incoming::Refused(Response::text(431, "the request's head is too long")));
+                return Ok(Incoming::Refused(Response::text(
+                    431,
+                    "the request's head is too long",
+                )));
             }
             Head::Partial => {}
         }

@@ -83,6 +83,7 @@ impl Review {
             .decide(names::TRAIN, changes.clone())
             .map_err(|error| Refusal::Failed(hint::one_line(&error)))?;
         let row = &mut self.rows[place];
+        let was_decided = row.is_decided();
         let after = steps.into_iter().next_back().and_then(|(_, after)| after);
         let before = std::mem::replace(&mut row.now, after);
         match decision.action {
@@ -91,6 +92,12 @@ impl Review {
         }
         row.version += changes.len();
         row.last = Some(last);
+        let is_decided = row.is_decided();
+        for members in &mut self.lists {
+            if was_decided != is_decided && members.places.binary_search(&place).is_ok() {
+                members.left = if is_decided { members.left - 1 } else { members.left + 1 };
+            }
+        }
         self.decisions += 1;
         Ok(place)
     }

@@ -1,6 +1,6 @@
 //! The lists of texts, and the filters on them.
 
-use std::collections::BTreeMap;
+use std::{collections::HashMap, hash::Hash};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,28 @@ impl List {
     }
 }
 
+/// The texts of a list.
+pub(super) struct Members {
+    pub list: List,
+    /// Places of its rows, ascending.
+    pub places: Vec<usize>,
+    /// Rows that nobody has decided about.
+    pub left: usize,
+}
+
+impl Members {
+    /// All lists of `rows`.
+    pub(super) fn of(rows: &[Row]) -> Vec<Self> {
+        let members = |list: List| {
+            let of_list = || rows.iter().enumerate().filter(|(_, row)| list.contains(row));
+            let places = of_list().map(|(place, _)| place).collect();
+            let left = of_list().filter(|(_, row)| !row.is_decided()).count();
+            Self { list, places, left }
+        };
+        List::ALL.into_iter().map(members).collect()
+    }
+}
+
 /// A label with a lower probability is unsure.
 const UNSURE: f32 = 0.9;
 
@@ -104,6 +126,12 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// The filter with the part of the text in lower case, as [`Self::admits`] takes it.
+    pub(super) fn prepared(mut self) -> Self {
+        self.search = self.search.map(|wanted| wanted.to_lowercase());
+        self
+    }
+
     pub(super) fn admits(&self, row: &Row) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
@@ -120,9 +148,8 @@ impl Filter {
             && self.pair.as_ref().is_none_or(|(asked, given)| {
                 *asked == row.first.major && given == label(&row.first)
             })
-            && self.search.as_ref().is_none_or(|wanted| {
-                row.shown().text.to_lowercase().contains(&wanted.to_lowercase())
-            })
+            && (self.search.as_ref())
+                .is_none_or(|wanted| row.shown().text.to_lowercase().contains(wanted))
     }
 }
 
@@ -156,8 +183,8 @@ pub(super) struct Facets {
 
 impl Facets {
     pub(super) fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
-        let (mut classes, mut pairs) = (BTreeMap::new(), BTreeMap::new());
-        let (mut stages, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+        let (mut classes, mut pairs) = (HashMap::new(), HashMap::new());
+        let (mut stages, mut reasons) = (HashMap::new(), HashMap::new());
         for row in rows {
             *classes.entry(row.label()).or_default() += 1;
             let (asked, given) = (row.first.major.as_str(), label(&row.first));
@@ -179,7 +206,7 @@ impl Facets {
     }
 }
 
-fn ranked<K: Ord, T>(counts: BTreeMap<K, usize>, own: impl Fn(K) -> T) -> Vec<(T, usize)> {
+fn ranked<K: Ord + Hash, T>(counts: HashMap<K, usize>, own: impl Fn(K) -> T) -> Vec<(T, usize)> {
     let mut counts: Vec<(K, usize)> = counts.into_iter().collect();
     counts.sort_by(|(a, n), (b, m)| m.cmp(n).then(a.cmp(b)));
     counts.into_iter().map(|(value, count)| (own(value), count)).collect()
@@ -228,7 +255,8 @@ mod tests {
     #[test]
     fn a_filter_admits_what_has_all_of_its_parts() {
         let row = row("a", "b", 0.5, Source::Dropped(DropReason::NearDuplicate));
-        let admits = |json: &str| serde_json::from_str::<Filter>(json).unwrap().admits(&row);
+        let admits =
+            |json: &str| serde_json::from_str::<Filter>(json).unwrap().prepared().admits(&row);
         for part in [
             "{}",
             r#"{"decided": "either"}"#,
@@ -251,6 +279,9 @@ mod tests {
         }
         let facets = Facets::of([&row, &row].into_iter());
         assert_eq!(facets.pair, [(("a".to_owned(), "b".to_owned()), 2)]);
-        assert_eq!((facets.stage, facets.reason), (vec![("filter", 2)], vec![("near-duplicate", 2)]));
+        assert_eq!(
+            (facets.stage, facets.reason),
+            (vec![("filter", 2)], vec![("near-duplicate", 2)])
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     Review,
+    list::Members,
     row::{Row, Source},
 };
 use crate::{
@@ -47,7 +48,8 @@ impl Review {
         rows.extend(mistakes(&run, &task)?);
         let decided = rows.iter().enumerate().filter(|(_, row)| row.source != Source::Test);
         let places = decided.map(|(at, row)| (row.key.clone(), at)).collect();
-        Ok(Self { run, task, rows, places, decisions: 0, closed: false })
+        let lists = Members::of(&rows);
+        Ok(Self { run, task, rows, lists, places, decisions: 0, closed: false })
     }
 }
 

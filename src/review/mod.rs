@@ -24,7 +24,7 @@ use crate::run::{RunError, RunFolder};
 
 pub(crate) use page::answer;
 
-use list::List;
+use list::Members;
 use row::Row;
 
 /// The texts of an open run, and what a person decides about them.
@@ -33,6 +33,7 @@ pub(crate) struct Review {
     task: crate::task::Task,
     /// The least certain first; the place of a row does not change.
     rows: Vec<Row>,
+    lists: Vec<Members>,
     /// Places in `rows` by key, of the rows that can be decided.
     places: HashMap<String, usize>,
     /// Decisions since the review began, those that were taken back included.
@@ -60,10 +61,5 @@ impl Review {
     pub(crate) fn close(&mut self) -> Result<&[String], RunError> {
         self.closed = true;
         self.run.write_decisions(&self.task)
-    }
-
-    /// The rows of `list`, each with its place.
-    fn of_list(&self, list: List) -> impl Iterator<Item = (usize, &Row)> {
-        self.rows.iter().enumerate().filter(move |(_, row)| list.contains(row))
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Review,
     decide::{Decision, Refusal},
-    list::{Facets, Filter, List, reason, stage},
+    list::{Facets, Filter, List, Members, reason, stage},
     row::{Row, Source, label},
 };
 use crate::{
@@ -186,25 +186,21 @@ impl Review {
     }
 
     fn overviews(&self) -> Vec<Overview> {
-        let overview = |list: List| {
-            let (mut total, mut left) = (0, 0);
-            for (_, row) in self.of_list(list) {
-                total += 1;
-                left += usize::from(!row.is_decided());
-            }
+        let overview = |members: &Members| {
+            let Members { list, ref places, left } = *members;
             let (title, explanation) = (list.title(), list.explanation());
-            let read_only = list.is_read_only();
+            let (read_only, total) = (list.is_read_only(), places.len());
             Overview { list, title, explanation, read_only, total, left }
         };
-        List::ALL.into_iter().map(overview).collect()
+        self.lists.iter().map(overview).collect()
     }
 
     fn page(&self, query: &Query) -> Page<'_> {
-        let matching: Vec<usize> = self
-            .of_list(query.list)
-            .filter(|(_, row)| query.filter.admits(row))
-            .map(|(place, _)| place)
-            .collect();
+        let members = self.lists.iter().find(|members| members.list == query.list);
+        let places = members.map_or(&[][..], |members| &members.places);
+        let filter = query.filter.clone().prepared();
+        let admitted = places.iter().copied().filter(|place| filter.admits(&self.rows[*place]));
+        let matching: Vec<usize> = admitted.collect();
         let limit = query.limit.min(MAX_ROWS);
         let skipped = match (query.after, query.before) {
             (Some(after), _) => matching.partition_point(|place| *place <= after),
@@ -218,7 +214,7 @@ impl Review {
             rows: shown.map(|place| RowView::of(*place, &self.rows[*place])).collect(),
             matching: matching.len(),
             skipped,
-            facets: query.facets.then(|| Facets::of(self.of_list(query.list).map(|(_, row)| row))),
+            facets: query.facets.then(|| Facets::of(places.iter().map(|place| &self.rows[*place]))),
         }
     }
 }

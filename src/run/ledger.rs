@@ -340,10 +340,7 @@ impl Ledger {
 }
 
 /// The last entry that records the hash of the file `name`: its place, and the hash.
-pub(super) fn last_record<'a>(
-    entries: &'a [Entry],
-    name: &str,
-) -> Option<(usize, &'a str)> {
+pub(super) fn last_record<'a>(entries: &'a [Entry], name: &str) -> Option<(usize, &'a str)> {
     entries.iter().enumerate().rev().find_map(|(at, entry)| match entry {
         Entry::Stage { files, .. } | Entry::Edit { files, .. } => {
             files.get(name).map(|sha256| (at, sha256.as_str()))

@@ -94,7 +94,8 @@ fn decisions_become_edits_that_every_stage_keeps() {
     assert!(!by.is_empty() && edit_entries(&dir)[0]["at"].as_str().unwrap().ends_with(" UTC"));
 
     let printed = server.finish();
-    let told = "1 label, 1 text, 1 row confirmed, 1 row removed, 1 row added in review in train.jsonl";
+    let told =
+        "1 label, 1 text, 1 row confirmed, 1 row removed, 1 row added in review in train.jsonl";
     assert!(printed.contains(told) && printed.contains("9 decisions recorded"), "{printed}");
     let check = |when: &str| {
         let kept = train_row(&dir, &shown[0]["text"]).expect(when);

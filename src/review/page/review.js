@@ -111,6 +111,8 @@ function showFacets(facets) {
   fill("stage", facets.stage);
   fill("reason", facets.reason);
   form.decided.parentElement.hidden = isReadOnly();
+  byId("class-of").textContent = isReadOnly() ? "Predicted" : "Class";
+  byId("pair-of").textContent = isReadOnly() ? "True → predicted" : "Asked → given";
 }
 
 // ---- rows ----
@@ -173,7 +175,9 @@ function candidates(row) {
 function controls(row) {
   if (row.read_only) return [];
   const button = (text, key, work, more = {}) => make("button", { type: "button", tabindex: -1, onclick: () => enqueue(work), ...more }, text, " ", make("kbd", {}, key));
+  const description = name => overview.classes.find(one => one.name === name).description || null;
   const labels = candidates(row).map((name, at) => button(name, at + 1, () => decide({ label: name }), {
+    title: description(name),
     class: name === row.label && !row.dropped ? "is" : "", "aria-pressed": String(name === row.label && !row.dropped),
   }));
   return [
@@ -256,16 +260,16 @@ async function send(row, action) {
 async function decide(action) {
   const row = rows[current];
   if (!row || row.read_only) return;
-  if (action === "keep" && row.decided && !row.dropped) return advance("");
+  const isSo = row.decided && !row.dropped && (action === "keep" || action.label === row.label);
+  if (isSo) return advance("");
   const after = await send(row, action);
   if (!after) { focusRow(current); return; }
   done.push(row.key);
-  await advance(described(after));
-}
-
-function described(row) {
-  if (row.dropped) return "Dropped.";
-  return row.first_text != null ? "Edited." : row.label === row.first_label ? "Kept." : `Labelled ${row.label}.`;
+  const what = action.text ? "Edited." : action.label ? `Labelled ${after.label}.` : after.dropped ? "Dropped." : "Kept.";
+  if (!action.text) return advance(what);
+  // An edited text may need another label, too: Enter goes on.
+  focusRow(current);
+  say(`${what} ${byId("left").textContent}.`);
 }
 
 /** Goes to the next text that is not decided: on this page, behind it, or from the start again. */

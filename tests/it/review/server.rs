@@ -98,8 +98,9 @@ impl Server {
         let headers: String =
             headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = body.len();
-        let request =
-            format!("{method} {target} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        );
         connection.get_mut().write_all(request.as_bytes()).ok()?;
         let answer = read(&mut connection)?;
         if !answer.head.contains("Connection: close") {

@@ -34,7 +34,10 @@ impl ExampleBuilder<'_> {
     pub(crate) fn asked(&self, rows: &[RelabelledText]) -> Result<Vec<Example>, PipelineError> {
         let example = |(line, row): (usize, &RelabelledText)| {
             let label = self.class_index(&row.augmented.major, line)?;
-            Ok(Example { weight: self.weight(row), ..Example::new(&row.augmented.text, label) })
+            // A person who gave the text another label did not give it this one.
+            let overruled = row.augmented.by.is_some() && row.relabel != row.augmented.major;
+            let weight = if overruled { self.text_weight() } else { self.weight(row) };
+            Ok(Example { weight, ..Example::new(&row.augmented.text, label) })
         };
         rows.iter().enumerate().map(example).collect()
     }
@@ -74,7 +77,11 @@ impl ExampleBuilder<'_> {
 
     /// What is not the teacher's counts like a labelled example.
     fn weight(&self, row: &RelabelledText) -> f32 {
-        if row.augmented.is_given() { 1.0 } else { self.student.text_weight as f32 }
+        if row.augmented.is_given() { 1.0 } else { self.text_weight() }
+    }
+
+    fn text_weight(&self) -> f32 {
+        self.student.text_weight as f32
     }
 
     fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {
@@ -133,6 +140,11 @@ mod tests {
         let weights: Vec<f32> =
             a2(&student, &rows).unwrap().iter().map(|example| example.weight).collect();
         assert_eq!(weights, [0.05, 1.0]);
+        // The label that was asked for is not the person's where they gave another one.
+        rows[0].augmented.by = rows[1].augmented.by;
+        let asked = with_builder(&student, |build| build.asked(&rows).unwrap());
+        let weights: Vec<f32> = asked.iter().map(|example| example.weight).collect();
+        assert_eq!(weights, [0.1, 1.0]);
     }
 
     #[test]

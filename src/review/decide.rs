@@ -9,7 +9,6 @@ use super::{
 use crate::{
     dataset::{DropReason, RowEdit, RowFields, canonical},
     hint,
-    run::names,
 };
 
 /// What a person decides about a row.
@@ -67,6 +66,7 @@ impl Review {
         if row.version != decision.version {
             return Err(Refusal::Outdated { row: place });
         }
+        let file = row.source.edited_file().ok_or(Refusal::Unknown)?;
         let steps = self.steps(row, &decision.action)?;
         let changes: Vec<RowEdit> = steps
             .iter()
@@ -80,17 +80,17 @@ impl Review {
             .collect();
         let last = self
             .run
-            .decide(names::TRAIN, changes.clone())
+            .decide(file, changes)
             .map_err(|error| Refusal::Failed(hint::one_line(&error)))?;
         let row = &mut self.rows[place];
         let was_decided = row.is_decided();
+        row.version += steps.len();
         let after = steps.into_iter().next_back().and_then(|(_, after)| after);
         let before = std::mem::replace(&mut row.now, after);
         match decision.action {
             Action::Undo => drop(row.history.pop()),
             _ => row.history.push(before),
         }
-        row.version += changes.len();
         row.last = Some(last);
         let is_decided = row.is_decided();
         for members in &mut self.lists {

@@ -166,7 +166,7 @@ impl<'a> RowView<'a> {
             dropped: row.now.is_none(),
             can_undo: !row.history.is_empty(),
             last: row.last.as_ref(),
-            read_only: row.source == Source::Test,
+            read_only: row.source.edited_file().is_none(),
         }
     }
 }

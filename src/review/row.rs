@@ -1,6 +1,9 @@
 //! A text as the page shows it.
 
-use crate::dataset::{DropReason, Opinions, RowFields, TextRow};
+use crate::{
+    dataset::{DropReason, Opinions, RowFields, TextRow},
+    run::names,
+};
 
 /// Where a text stood when the review began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,16 @@ pub(super) enum Source {
     Dropped(DropReason),
     /// In the test set, and the student is wrong about it. It is shown, not decided.
     Test,
+}
+
+impl Source {
+    /// The file that a decision about such a text edits; `None` if nothing can be decided.
+    pub(super) fn edited_file(self) -> Option<&'static str> {
+        match self {
+            Self::Train | Self::Dropped(_) => Some(names::TRAIN),
+            Self::Test => None,
+        }
+    }
 }
 
 /// A text of the run.

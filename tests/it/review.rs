@@ -221,7 +221,7 @@ fn other_hosts_other_pages_and_wrong_tokens_are_refused() {
     assert_eq!(server.send("POST", "/api/lists", &headers, "{}").status, 403, "no origin");
     let big = "x".repeat(100);
     let headers = [own[0], ("Cookie", &cookie), ("Transfer-Encoding", "chunked")];
-    assert_eq!(server.send("POST", "/api/lists", &headers, &big).status, 400, "two lengths");
+    assert_eq!(server.send("POST", "/api/lists", &headers, &big).status, 411, "two lengths");
 }
 
 #[test]

@@ -174,7 +174,7 @@ function candidates(row) {
 
 function controls(row) {
   if (row.read_only) return [];
-  const button = (text, key, work, more = {}) => make("button", { type: "button", tabindex: -1, onclick: () => enqueue(work), ...more }, text, " ", make("kbd", {}, key));
+  const button = (text, key, work, more = {}) => make("button", { type: "button", onclick: () => enqueue(work), ...more }, text, " ", make("kbd", {}, key));
   const description = name => overview.classes.find(one => one.name === name).description || null;
   const labels = candidates(row).map((name, at) => button(name, at + 1, () => decide({ label: name }), {
     title: description(name),

@@ -11,8 +11,8 @@
 //! Only system calls of a foreign architecture, which no library here makes, end the process,
 //! because their numbers mean other calls.
 //!
-//! A command that shows a page ([`install_without_sockets`]) has opened its only socket by then, and
-//! may create none at all, local ones included, and connect none.
+//! A command that shows a page ([`install_without_sockets`]) has opened its only socket by then,
+//! and may create none at all, local ones included, and connect none.
 //!
 //! The filter cannot be removed, not even by code that a malicious file injects through a parser.
 //!

@@ -74,6 +74,9 @@ function showProgress() {
   const one = overviewOf(list);
   byId("explanation").textContent = one.explanation;
   byId("progress").hidden = one.read_only;
+  byId("filters").elements.decided.parentElement.hidden = one.read_only;
+  byId("class-of").textContent = one.read_only ? "Predicted" : "Class";
+  byId("pair-of").textContent = one.read_only ? "True → predicted" : "Asked → given";
   byId("progress").max = Math.max(one.total, 1);
   byId("progress").value = one.total - one.left;
   byId("left").textContent = one.read_only ? `${number(one.total)} texts` : `${number(one.left)} of ${number(one.total)} left`;
@@ -86,8 +89,16 @@ async function choose(name) {
   byId("filters").reset();
   if (isReadOnly()) byId("filters").elements.decided.value = "either";
   showLists();
-  await load({ facets: true });
+  await load();
   focusRow(0);
+  enqueue(loadFacets);
+}
+
+/** The values to filter by come after the texts: with many texts they take longer. */
+async function loadFacets() {
+  const wanted = list;
+  const { status, value } = await ask("/api/rows", { list, limit: 0, facets: true });
+  if (status === 200 && wanted === list) showFacets(value.facets);
 }
 
 function filter() {
@@ -110,23 +121,19 @@ function showFacets(facets) {
   fill("pair", facets.pair, ([asked, given]) => `${asked} → ${given}`, JSON.stringify);
   fill("stage", facets.stage);
   fill("reason", facets.reason);
-  form.decided.parentElement.hidden = isReadOnly();
-  byId("class-of").textContent = isReadOnly() ? "Predicted" : "Class";
-  byId("pair-of").textContent = isReadOnly() ? "True → predicted" : "Asked → given";
 }
 
 // ---- rows ----
 
 /** Loads a page: `after` or `before` a place in the list. */
-async function load({ after, before, facets = false } = {}) {
-  const query = { list, filter: filter(), limit: PAGE_SIZE, facets };
+async function load({ after, before } = {}) {
+  const query = { list, filter: filter(), limit: PAGE_SIZE };
   if (after != null) query.after = after;
   if (before != null) query.before = before;
   const { status, value } = await ask("/api/rows", query);
   if (status !== 200) throw new Error(value.message);
   ({ rows, matching, skipped } = value);
   editing = false;
-  if (value.facets) showFacets(value.facets);
   current = rows.length ? 0 : -1;
   const hadFocus = rowList.contains(document.activeElement);
   rowList.replaceChildren(...rows.map(rowElement));

@@ -25,8 +25,8 @@ pub(super) struct ReviewArgs {
     /// The run folder
     run: PathBuf,
     /// Port on 127.0.0.1; without it, any that is free
-    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
-    port: u16,
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
     /// Listen on this socket in the file system instead of a port, for an SSH tunnel
     #[arg(long, value_name = "PATH", conflicts_with = "port")]
     unix: Option<PathBuf>,
@@ -37,7 +37,7 @@ impl ReviewArgs {
     pub(super) fn address(&self) -> Address {
         match &self.unix {
             Some(path) => Address::Path(path.clone()),
-            None => Address::Port(self.port),
+            None => Address::Port(self.port.unwrap_or(0)),
         }
     }
 }

@@ -278,12 +278,12 @@ impl Edits {
             }
         }
         let net = |change: &RowEdit| {
-            let (after, reason) =
-                match (then.rule(file, &change.key), self.rule(file, &change.key)) {
-                    (Some(rule), _) => (rule.after.clone(), rule.reason),
-                    (None, Some(rule)) => (rule.before.clone(), None),
-                    (None, None) => return None,
-                };
+            let (after, reason) = match (then.rule(file, &change.key), self.rule(file, &change.key))
+            {
+                (Some(rule), _) => (rule.after.clone(), rule.reason),
+                (None, Some(rule)) => (rule.before.clone(), None),
+                (None, None) => return None,
+            };
             Some(RowEdit { after, reason, ..change.clone() })
         };
         first.into_iter().filter_map(net).collect()

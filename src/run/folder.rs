@@ -176,8 +176,8 @@ impl RunFolder {
     }
 
     /// Records a decision about rows of `file`: the ledger has it when this returns, the file
-    /// follows with [`Self::write_decisions`] or when the folder is opened next. Returns who decided
-    /// and when.
+    /// follows with [`Self::write_decisions`] or when the folder is opened next. Returns who
+    /// decided and when.
     ///
     /// # Errors
     /// A failed write.

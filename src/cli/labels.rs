@@ -151,16 +151,36 @@ fn write_sheet(pipeline: &Pipeline<'_>, rows: &[SheetRow], args: &SheetArgs) -> 
         io::stdout().lock().write_all(&bytes)?;
         return Ok(());
     };
-    write_file(path, &bytes)?;
-    println!("{}", path.display());
     let classes: Vec<String> =
         pipeline.task.classes.iter().map(|class| class.name.clone()).collect();
-    if let Some(interface) = sheet::interface(args.to.format(), &classes) {
-        let path = path.with_extension(args.to.extension());
+    let interface = second_file(path, args.to, &classes)?;
+    write_file(path, &bytes)?;
+    println!("{}", path.display());
+    if let Some((path, interface)) = interface {
         write_file(&path, interface.as_bytes())?;
         println!("{}", path.display());
     }
     Ok(())
+}
+
+/// The second file beside the sheet at `path`, which must not replace a file of the user.
+fn second_file(
+    path: &Path,
+    format: FormatArg,
+    classes: &[String],
+) -> anyhow::Result<Option<(PathBuf, String)>> {
+    let Some(interface) = sheet::interface(format.format(), classes) else { return Ok(None) };
+    let second = path.with_extension(format.extension());
+    let is_free = second != path
+        && match crate::fs::read(&second) {
+            Ok(bytes) => bytes == interface.as_bytes(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+    if !is_free {
+        let message = format!("{} would be overwritten by the second file", second.display());
+        return Err(CommandError::new(message, "name another file with --out").into());
+    }
+    Ok(Some((second, interface)))
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

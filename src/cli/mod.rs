@@ -121,7 +121,7 @@ enum Command {
     Suggest(labels::SuggestArgs),
     /// Write all texts that a run trains on as a sheet, to check their labels
     ExportLabels(labels::ExportLabelsArgs),
-    /// Take back a sheet that people labelled
+    /// Import a labelled sheet
     ///
     /// The labels are recorded like edits by hand, with user and time. The next `promptmix run`
     /// trains on them with the weight of labelled examples.

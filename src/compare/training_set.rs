@@ -167,7 +167,7 @@ impl Compare<'_> {
         place: usize,
         teacher: &dyn Teacher,
     ) -> bool {
-        let method = rows.iter().all(|row| METHOD.contains(row));
+        let method = rows.iter().all(|row| METHOD.contains(row) && !row.needs_unlabelled());
         if teacher.scores_any_text() || (method && k == self.task.even_shots()) {
             return true;
         }
@@ -246,6 +246,11 @@ impl Compare<'_> {
                 (Variant::A2Raw, Some(raw)) => raw,
                 _ => &labelled,
             };
+            // Noted where the real texts could not be labelled.
+            let real = self.real_texts.get(&(k, seed, teacher));
+            if row == Variant::A2U && real.is_none() {
+                continue;
+            }
             let kept = match row {
                 Variant::A2 | Variant::EmbedA2 | Variant::A2U if !used => &[],
                 _ => &of_row.kept[..],
@@ -256,8 +261,7 @@ impl Compare<'_> {
                 false => self.examples(student).relabelled(kept, row == Variant::Gpt3Mix)?,
             };
             let mut own = generated.keys.clone();
-            let real = self.real_texts.get(&(k, seed, teacher)).filter(|_| row == Variant::A2U);
-            if let Some(real) = real {
+            if let Some(real) = real.filter(|_| row == Variant::A2U) {
                 examples.extend(self.examples(student).relabelled(&real.kept, false)?);
                 own.extend(real.keys.iter().cloned());
             }

@@ -34,7 +34,7 @@ impl Compare<'_> {
     ) -> Result<(), PipelineError> {
         let rows = [Variant::U, Variant::A2U];
         let rows: Vec<Variant> = rows.into_iter().filter(|row| self.runs(*row, k)).collect();
-        if rows.is_empty() || !self.can_fill(&[Variant::U], k, place, teacher) {
+        if rows.is_empty() || !self.can_fill(&rows, k, place, teacher) {
             return Ok(());
         }
         let mut kept = 0;

@@ -169,9 +169,9 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::NearDuplicate => "near-duplicate",
             Self::CopyOfSeed => "copy of a seed",
-            Self::LeakFromTest => "stands in the test set",
+            Self::LeakFromTest => "is in the test set",
             Self::LowConfidence => "relabelled without confidence",
-            Self::NoneOfThese => "of none of the classes",
+            Self::NoneOfThese => "in none of the classes",
         }
     }
 }
@@ -252,9 +252,9 @@ mod tests {
             (DropReason::Duplicate, "duplicate", "duplicate"),
             (DropReason::NearDuplicate, "near-duplicate", "near_duplicate"),
             (DropReason::CopyOfSeed, "copy of a seed", "copy_of_seed"),
-            (DropReason::LeakFromTest, "stands in the test set", "leak_from_test"),
+            (DropReason::LeakFromTest, "is in the test set", "leak_from_test"),
             (DropReason::LowConfidence, "relabelled without confidence", "unsure"),
-            (DropReason::NoneOfThese, "of none of the classes", "none_of_these"),
+            (DropReason::NoneOfThese, "in none of the classes", "none_of_these"),
         ];
         for (reason, phrase, key) in reasons {
             assert_eq!(reason.describe(), phrase);

@@ -1,9 +1,9 @@
 //! Sentence embeddings and their cosine similarity.
 //!
 //! They give the nearest classes of a text (its candidates for relabelling) and of a class (its
-//! partners for mixing); [`map`] draws them in two dimensions. An embedding is the mean of the last
-//! hidden states of an encoder, scaled to unit length, as sentence-transformers computes it for
-//! models such as all-MiniLM-L6-v2 and all-mpnet-base-v2.
+//! partners for mixing); [`map`] draws them in two dimensions. An embedding is made of
+//! the last hidden states of an encoder as it was trained, their mean or the first of them, and
+//! scaled to unit length, as sentence-transformers does it.
 
 mod clusters;
 pub(crate) mod map;

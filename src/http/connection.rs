@@ -102,7 +102,7 @@ fn head(bytes: &[u8]) -> Head {
     let head_length = match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Head::Partial,
-        Err(_) => return refused(400, "this is no HTTP request"),
+        Err(_) => return refused(400, "not an HTTP request"),
     };
     if head_length > MAX_HEAD {
         return refused(431, "the request's head is too long");
@@ -145,7 +145,7 @@ fn body_length(request: &Request) -> Result<usize, Response> {
     // Digits only: `parse` would take a sign, too.
     let length = length.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     match length.and_then(|text| text.parse().ok()) {
-        None => Err(Response::text(400, "the length of the body is no number")),
+        None => Err(Response::text(400, "the length of the body is not a number")),
         Some(length) if length > MAX_BODY => Err(Response::text(413, "the text is too long")),
         Some(length) => Ok(length),
     }

@@ -22,6 +22,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 pub(crate) use guard::Guard;
@@ -34,6 +35,8 @@ use listener::Stream;
 
 /// Connections that are served at once. A browser opens six; what goes beyond is closed.
 const CONNECTIONS: usize = 64;
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves `listener` in threads of its own until the process ends: requests that `guard` lets pass
 /// are answered by `answer`. Returns what is to be removed in the end: the path of a socket.
@@ -47,8 +50,11 @@ pub(crate) fn serve(
     let open = Arc::new(AtomicUsize::new(0));
     thread::spawn(move || {
         loop {
-            // A connection that was gone before it was accepted.
-            let Ok(stream) = socket.accept() else { continue };
+            // A connection that was gone before it was accepted, or too many open files.
+            let Ok(stream) = socket.accept() else {
+                thread::sleep(PAUSE);
+                continue;
+            };
             if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS {
                 open.fetch_sub(1, Ordering::AcqRel);
                 continue;

@@ -1,7 +1,7 @@
 //! `import-labels`: what people answered about texts in a sheet becomes edits of `train.jsonl`, the
 //! same as if they had edited the file by hand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ pub(crate) struct LabelCounts {
     pub added: usize,
     /// Texts that were corrected.
     pub texts: usize,
-    /// Texts of none of the classes.
+    /// Texts in none of the classes.
     pub dropped: usize,
     /// Texts that the sheet says nothing new about.
     pub unanswered: usize,
@@ -51,7 +51,7 @@ impl LabelCounts {
         add(relabelled, "of them with another label than before");
         add(added, "of them new to the run");
         add(texts, "corrected");
-        add(dropped, "of none of the classes");
+        add(dropped, "in none of the classes");
         add(unanswered, "without a new answer");
         parts.join(", ")
     }
@@ -59,8 +59,10 @@ impl LabelCounts {
 
 /// What people made of one text.
 struct Verdict {
-    /// Of the first answer.
+    /// One that `decision` comes from, if there is one.
     answer: Answer,
+    /// The other answers.
+    others: Vec<Answer>,
     decision: Option<Decision>,
 }
 
@@ -81,11 +83,11 @@ impl Pipeline<'_> {
     ) -> Result<LabelCounts, PipelineError> {
         let Self { run, task, watch, .. } = self;
         let rows: Vec<TextRow> = run.read_rows(names::TRAIN, "run `promptmix filter` first")?;
-        let next_id = rows.iter().map(|row| row.augmented.id + 1).max().unwrap_or(0);
         let rows = keyed(rows).map(|(row, key)| (key, row)).collect();
         let offered = suggested(run)?.into_iter().map(|row| (row.key, row.text)).collect();
-        let known = Known { run: run.tag(), rows, offered, next_id };
         let entries = run.ledger().entries();
+        let known =
+            Known { run: run.tag(), rows, offered, past: past(entries), next_id: run.next_id() };
         let (verdicts, mut faults) = verdicts(answers, task, entries);
         let (mut changes, mut counts) = (Vec::new(), LabelCounts::default());
         for verdict in verdicts {
@@ -121,7 +123,7 @@ fn verdicts(answers: Vec<Answer>, task: &Task, entries: &[Entry]) -> (Vec<Verdic
         };
         let Some(&at) = places.get(&answer.id) else {
             places.insert(answer.id.clone(), verdicts.len());
-            verdicts.push(Verdict { answer, decision });
+            verdicts.push(Verdict { answer, others: Vec::new(), decision });
             continue;
         };
         let first = &mut verdicts[at];
@@ -140,8 +142,11 @@ fn verdicts(answers: Vec<Answer>, task: &Task, entries: &[Entry]) -> (Vec<Verdic
                     "settle it, and leave one label in the sheet",
                 ));
             }
-            (None, Some(_)) => *first = Verdict { answer, decision },
-            _ => {}
+            (None, Some(_)) => {
+                first.others.push(std::mem::replace(&mut first.answer, answer));
+                first.decision = decision;
+            }
+            _ => first.others.push(answer),
         }
     }
     (verdicts, faults)
@@ -184,7 +189,33 @@ struct Known {
     rows: HashMap<String, TextRow>,
     /// The unlabelled texts that people were asked about, by key.
     offered: HashMap<String, String>,
+    /// What people made of texts before, by key.
+    past: HashMap<String, Past>,
     next_id: usize,
+}
+
+/// What people made of a text before.
+#[derive(Default)]
+struct Past {
+    /// The texts that it had: a sheet that shows one of them is older, and corrects nothing.
+    texts: HashSet<String>,
+    /// If it was removed last: its id, and what it was if it stood in the file.
+    removed: Option<(usize, Option<RowFields>)>,
+}
+
+/// What people made of the texts of `train.jsonl` before, by key.
+fn past(entries: &[Entry]) -> HashMap<String, Past> {
+    let mut past: HashMap<String, Past> = HashMap::new();
+    let edits = entries.iter().filter_map(|entry| match entry {
+        Entry::Edit { file, changes, .. } if file == names::TRAIN => Some(changes),
+        _ => None,
+    });
+    for RowEdit { row, key, before, after, .. } in edits.flatten() {
+        let past = past.entry(key.clone()).or_default();
+        past.texts.extend(before.iter().chain(after).map(|fields| even(&fields.text)));
+        past.removed = after.is_none().then(|| (*row, before.clone()));
+    }
+    past
 }
 
 impl Known {
@@ -195,16 +226,32 @@ impl Known {
         earlier: usize,
         counts: &mut LabelCounts,
     ) -> Result<Option<RowEdit>, Fault> {
-        let Verdict { answer, decision } = verdict;
-        let key = self.key(&answer)?;
+        let key = self.key(&verdict.answer)?.to_owned();
+        let key = key.as_str();
         let row = self.rows.get(key);
-        let change = match (row, self.offered.get(key)) {
-            (Some(row), _) => labelled(row, key, &answer, decision, counts),
-            (None, Some(text)) => {
-                let id = self.next_id + earlier;
-                added(id, key, changed_text(text, &answer), text, decision, counts)
+        let removed = self.past.get(key).and_then(|past| past.removed.as_ref());
+        let now = match (row, removed, self.offered.get(key)) {
+            (Some(row), ..) => Some(&row.augmented.text),
+            (None, Some((_, Some(before))), _) => Some(&before.text),
+            (None, _, offered) => offered,
+        };
+        let corrected = match now {
+            Some(text) => self.correction(key, text, &verdict)?,
+            None => None,
+        };
+        let Verdict { answer, decision, .. } = verdict;
+        let change = match (row, removed, self.offered.get(key)) {
+            (Some(row), ..) => labelled(row, key, corrected, decision, counts),
+            // It was removed already.
+            (None, Some(_), _) if !matches!(decision, Some(Decision::Class(_))) => None,
+            (None, Some((id, Some(before))), _) => {
+                added(*id, key, corrected, &before.text, decision, counts)
             }
-            (None, None) => {
+            (None, _, Some(text)) => {
+                let id = self.next_id + earlier;
+                added(id, key, corrected, text, decision, counts)
+            }
+            (None, _, None) => {
                 return Err(fault(
                     answer.place,
                     "the run has no text with this id",
@@ -214,6 +261,37 @@ impl Known {
         };
         counts.unanswered += usize::from(change.is_none());
         Ok(change)
+    }
+
+    /// The text that the answers in `verdict` correct `text` to.
+    fn correction(
+        &self,
+        key: &str,
+        text: &str,
+        verdict: &Verdict,
+    ) -> Result<Option<String>, Fault> {
+        let earlier = self.past.get(key).map(|past| &past.texts);
+        let mut found: Option<(&Answer, String)> = None;
+        for answer in std::iter::once(&verdict.answer).chain(&verdict.others) {
+            let Some(corrected) = changed_text(text, answer) else { continue };
+            if earlier.is_some_and(|texts| texts.contains(&even(&corrected))) {
+                continue;
+            }
+            match &found {
+                Some((first, other)) if *other != corrected => {
+                    let message = format!(
+                        "{} and {} correct this text differently",
+                        person(first),
+                        person(answer)
+                    );
+                    let hint = "settle it, and leave one text in the sheet";
+                    return Err(fault(answer.place.clone(), message, hint));
+                }
+                Some(_) => {}
+                None => found = Some((answer, corrected)),
+            }
+        }
+        Ok(found.map(|(_, corrected)| corrected))
     }
 
     /// The key in the id of `answer`.
@@ -238,7 +316,6 @@ impl Known {
 /// The text of `answer` if it is another one than `text`. Spreadsheets change line breaks and cut
 /// long texts; that is no correction.
 fn changed_text(text: &str, answer: &Answer) -> Option<String> {
-    let even = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned();
     let (was, cell) = (even(text), even(&answer.text));
     let is_cut = cell.chars().count() + 1 >= CELL && was.starts_with(&cell);
     let plain = even(sheet::unquoted(&answer.text));
@@ -246,11 +323,16 @@ fn changed_text(text: &str, answer: &Answer) -> Option<String> {
     (!same).then(|| sheet::unquoted(&answer.text).to_owned())
 }
 
-/// The edit of a `row` of `train.jsonl`. A label that is confirmed is a person's from now on.
+/// `text` with the line breaks of Unix and without blanks at its ends.
+fn even(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
+}
+
+/// The edit of a `row` of `train.jsonl`, whose text becomes `corrected`. A label that is confirmed is a person's from now on.
 fn labelled(
     row: &TextRow,
     key: &str,
-    answer: &Answer,
+    corrected: Option<String>,
     decision: Option<Decision>,
     counts: &mut LabelCounts,
 ) -> Option<RowEdit> {
@@ -267,9 +349,8 @@ fn labelled(
         return Some(edit(None, Some(DropReason::NoneOfThese)));
     }
     let mut after = before.clone();
-    let text = changed_text(&before.text, answer);
-    counts.texts += usize::from(text.is_some());
-    after.text = text.unwrap_or(after.text);
+    counts.texts += usize::from(corrected.is_some());
+    after.text = corrected.unwrap_or(after.text);
     if let Some(Decision::Class(label)) = decision {
         let is_other = before.relabel.as_ref() != Some(&label);
         let was_given = row.augmented.by.is_some() && !is_other && before.p == Some(1.0);
@@ -287,7 +368,7 @@ fn labelled(
     Some(edit(Some(after), None))
 }
 
-/// The edit that adds the unlabelled `text`, or `corrected`, with its label.
+/// The edit that adds `text`, which is unlabelled or was removed, or `corrected`, with its label.
 fn added(
     id: usize,
     key: &str,

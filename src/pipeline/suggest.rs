@@ -103,7 +103,7 @@ impl Pipeline<'_> {
         let unlabelled = task.open_unlabelled()?;
         for (row, key) in &rows {
             // Real texts are in the run if the teacher labelled them.
-            let is_wanted = unlabelled.is_none() || row.augmented.request_id.is_none();
+            let is_wanted = unlabelled.is_none() || row.augmented.is_unlabelled();
             if is_wanted && !row.augmented.is_given() && !answered.contains(key.as_str()) {
                 let teacher = shares(task, &row.probabilities);
                 pool.add(Candidate { row: of_row(run, row, key), new: None, teacher });

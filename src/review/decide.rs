@@ -125,7 +125,7 @@ impl Review {
             Action::Undo => return undone(row),
         };
         if after.as_ref().is_some_and(|after| self.is_test_text(row, after)) {
-            return impossible("The text stands in the test set, so it is never trained on.");
+            return impossible("The text is in the test set, so it is never trained on.");
         }
         if after == now && row.is_decided() {
             return impossible("That is decided already.");

@@ -110,21 +110,22 @@ fn mistakes(run: &RunFolder, task: &Task) -> Result<Vec<Row>, RunError> {
         return Ok(Vec::new());
     }
     let trained: Vec<TrainedStudent> = read_json(&path, "run `train` first")?;
-    let Some(student) = trained.into_iter().find(|student| student.row == Variant::A2) else {
-        return Ok(Vec::new());
-    };
-    let (predicted, confidence) = (student.predictions.predicted, student.predictions.confidence);
+    // The student that is kept.
+    let rows = [Variant::A2U, Variant::A2];
+    let student = rows.iter().find_map(|row| trained.iter().find(|student| student.row == *row));
+    let Some(student) = student else { return Ok(Vec::new()) };
+    let (predicted, confidence) = (&student.predictions.predicted, &student.predictions.confidence);
     if predicted.len() != task.test.len() {
         return Ok(Vec::new());
     }
     let name = |class: usize| task.classes.get(class).map(|class| class.name.clone());
     let items = task.test.iter().zip(predicted).enumerate();
-    let wrong = items.filter(|(_, (item, predicted))| item.label != *predicted);
-    let row = |(at, (item, predicted)): (usize, (&crate::task::LabelledText, usize))| {
+    let wrong = items.filter(|(_, (item, predicted))| item.label != **predicted);
+    let row = |(at, (item, predicted)): (usize, (&crate::task::LabelledText, &usize))| {
         let first = RowFields {
             text: item.text.clone(),
             major: name(item.label)?,
-            relabel: Some(name(predicted)?),
+            relabel: Some(name(*predicted)?),
             p: confidence.get(at).copied(),
             ..RowFields::default()
         };

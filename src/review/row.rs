@@ -39,6 +39,8 @@ pub(super) struct Row {
     /// As it is now; `None` if it is not trained on.
     pub now: Option<RowFields>,
     pub opinions: Option<Opinions>,
+    /// Whether it is a real text that the teacher labelled: nobody asked for its class.
+    pub is_unlabelled: bool,
     /// Whether a person had edited it before, in another file or another task.
     pub was_edited: bool,
     /// Who decided last, and when.
@@ -56,6 +58,7 @@ impl Row {
         let fields = row.fields();
         Self {
             key,
+            is_unlabelled: row.augmented.is_unlabelled(),
             id: row.augmented.id,
             source,
             now: (source == Source::Train).then(|| fields.clone()),
@@ -88,12 +91,17 @@ impl Row {
         self.first.p.unwrap_or(1.0)
     }
 
+    /// The class that it was asked for.
+    pub(super) fn asked(&self) -> Option<&str> {
+        (!self.is_unlabelled).then_some(self.first.major.as_str())
+    }
+
     /// How many of those who were asked for the first label gave it: the request, the teacher, the
     /// probe. `None` if only the request is known.
     pub(super) fn agreeing(&self) -> Option<usize> {
         let Opinions { judge, probe } = self.opinions.as_ref()?;
-        let voices = [&self.first.major, judge, probe];
-        Some(voices.into_iter().filter(|voice| *voice == label(&self.first)).count())
+        let voices = [Some(judge.as_str()), Some(probe.as_str()), self.asked()];
+        Some(voices.into_iter().filter(|voice| *voice == Some(label(&self.first))).count())
     }
 }
 

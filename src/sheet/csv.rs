@@ -1,5 +1,5 @@
 //! A table with one row a text, as spreadsheets read and write it: CSV with a byte-order mark, by
-//! which Excel knows UTF-8. Also reads the tables that Label Studio exports (CSV, JSON-MIN).
+//! which Excel recognises UTF-8. Also reads the tables that Label Studio exports (CSV, JSON-MIN).
 //!
 //! A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula and runs it, also
 //! in a text that somebody else wrote (OWASP, *CSV Injection*), and makes numbers and dates of

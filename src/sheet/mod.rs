@@ -7,7 +7,7 @@
 //! | `label_studio` | tasks with predictions; annotations back |
 //! | `argilla` | records with suggestions; responses back |
 //!
-//! In every format a text carries an id of ours, [`ID`], by which its answer finds back. Knows
+//! In every format a text carries an id of ours, [`ID`], which matches its answer to the text. Knows
 //! neither runs nor classes: whoever reads the answers checks ids and labels.
 
 mod argilla;

@@ -302,7 +302,7 @@ fn added_rows_are_kept_and_those_moved_from_dropped_too_but_never_test_texts() {
     assert!(!asked.contains("\"kind\":\"scores\""), "all labels are given");
 
     let printed = told(&dir, &["filter", "out"]);
-    let dropped = "dropped 1 row edited by hand: stands in the test set (1)";
+    let dropped = "dropped 1 row edited by hand: is in the test set (1)";
     assert!(printed.contains(dropped), "{printed}");
     let train = rows(&dir.path("out/train.jsonl"));
     let texts: Vec<&str> = train.iter().map(|row| row["text"].as_str().unwrap()).collect();

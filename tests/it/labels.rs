@@ -187,7 +187,7 @@ fn a_sheet_of_all_texts_corrects_confirms_and_drops() {
     assert_eq!(dropped["dropped"], "none_of_these");
     let funnel = json(&dir.path("out/report.json"))["funnel"]["dropped"].clone();
     assert_eq!(
-        (&funnel["of none of the classes"], funnel.get("removed by hand")),
+        (&funnel["in none of the classes"], funnel.get("removed by hand")),
         (&1.into(), None)
     );
 }
@@ -318,4 +318,55 @@ fn a_run_without_what_suggestions_need_says_what_is_missing() {
     again(&dir, &command);
     assert!(dir.fails(&["suggest", "out", "-n", "0"]).contains("0 is not in"));
     assert!(dir.fails(&["suggest", "task"]).contains("not a run folder"));
+}
+
+#[test]
+fn an_older_sheet_takes_nothing_back_and_a_removed_text_may_return() {
+    let dir = TestDir::new();
+    run(&dir, "");
+    dir.ok(&["export-labels", "out", "--out", "old.csv"]);
+    let old = cells(&fs::read_to_string(dir.path("old.csv")).unwrap());
+    let mut sheet = old.clone();
+    sheet[1][LABEL] = "none of these".to_owned();
+    sheet[2][TEXT] = "my own words about it".to_owned();
+    save(&dir, "sheet.csv", &sheet);
+    let import = |name: &str| -> Value {
+        serde_json::from_str(&dir.ok(&["import-labels", "out", name, "--json"])).unwrap()
+    };
+    let counts = import("sheet.csv");
+    assert_eq!((&counts["dropped"], &counts["texts"]), (&1.into(), &1.into()));
+    let imported = fs::read(dir.path("out/train.jsonl")).unwrap();
+    // The same sheet again, and the one that was written before it.
+    for name in ["sheet.csv", "old.csv"] {
+        assert_eq!(import(name)["unanswered"], value!(old.len() - 1), "{name}");
+        assert!(fs::read(dir.path("out/train.jsonl")).unwrap() == imported, "{name}");
+    }
+    let mut sheet = old.clone();
+    sheet[1][LABEL] = CLASSES[1].to_owned();
+    save(&dir, "back.csv", &sheet);
+    assert_eq!(import("back.csv")["added"], 1);
+    let back = with_text(&rows(&dir.path("out/train.jsonl")), &old[1][TEXT]).expect("it is back");
+    assert_eq!((&back["relabel"], &back["by"]), (&CLASSES[1].into(), &"person".into()));
+    // Two people who correct one text differently.
+    let mut twice = old[3].clone();
+    sheet[3][TEXT] = "one wording of it".to_owned();
+    twice[TEXT] = "another wording of it".to_owned();
+    sheet.push(twice);
+    save(&dir, "twice.csv", &sheet);
+    let error = dir.fails(&["import-labels", "out", "twice.csv"]);
+    assert!(error.contains("correct this text differently"), "{error}");
+}
+
+#[test]
+fn the_second_file_of_a_sheet_replaces_no_other() {
+    let dir = TestDir::new();
+    run(&dir, "");
+    dir.write("sheet.py", "print('mine')\n");
+    let error = dir.fails(&["export-labels", "out", "--to", "argilla", "--out", "sheet.json"]);
+    assert!(error.contains("sheet.py would be overwritten"), "{error}");
+    assert!(!dir.path("sheet.json").exists());
+    for _ in 0..2 {
+        dir.ok(&["export-labels", "out", "--to", "argilla", "--out", "other.json"]);
+    }
+    assert_eq!(fs::read_to_string(dir.path("sheet.py")).unwrap(), "print('mine')\n");
 }

@@ -148,7 +148,7 @@ fn impossible_decisions_are_refused_and_change_nothing() {
     for (action, wanted) in [
         (json!({"label": "printer"}), "No class has this name"),
         (json!({"text": " \n"}), "cannot be empty"),
-        (json!({"text": "The printer is broken!"}), "stands in the test set"),
+        (json!({"text": "The printer is broken!"}), "is in the test set"),
         (json!("undo"), "Nothing was decided"),
     ] {
         let (status, answer) = server.decide(&row, &action);

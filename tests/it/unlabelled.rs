@@ -79,7 +79,7 @@ fn a_run_picks_labels_and_trains_on_real_texts() {
         ("read", 18),
         ("unusable", 1),
         ("copy of a seed", 1),
-        ("stands in the test set", 1),
+        ("is in the test set", 1),
         ("duplicate", 1),
         ("texts", 8),
     ] {

@@ -68,7 +68,8 @@ train.jsonl is masked, and filter.redact is on for this run. The student and the
 unmasked texts. To update them, run
   promptmix train {run}
   promptmix eval {run}
-augmented.jsonl, relabelled.jsonl, labelled.jsonl, dropped.jsonl, gold.jsonl, task.json and the ledger keep the original texts.
+augmented.jsonl, relabelled.jsonl, labelled.jsonl, dropped.jsonl, suggested.jsonl, gold.jsonl, task.json, the ledger
+and the copies in written/ keep the original texts.
 To mask in `promptmix run` as well, set `redact = true` under [filter] in task.toml."
     )
 }

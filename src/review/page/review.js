@@ -29,7 +29,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Keys and clicks are worked off one after the other: a decision is saved before the next one begins. */
+/** Keys and clicks are processed in order: a decision is saved before the next one begins. */
 function enqueue(work) {
   queue = queue.then(work).catch(error => tell(error.message));
   return queue;
@@ -165,7 +165,7 @@ function facts(row) {
   }
   if (!row.decided) parts.push(make("span", {}, percent(row.p)));
   const mixed = row.minor ? ` with ${row.minor}` : "";
-  parts.push(fact("asked", row.asked + mixed, row.asked !== row.label));
+  if (row.asked) parts.push(fact("asked", row.asked + mixed, row.asked !== row.label));
   if (row.judge) parts.push(fact("teacher", row.judge, row.judge !== row.label));
   if (row.probe) parts.push(fact("probe", row.probe, row.probe !== row.label));
   return parts;
@@ -181,7 +181,9 @@ function candidates(row) {
 
 function controls(row) {
   if (row.read_only) return [];
-  const button = (text, key, work, more = {}) => make("button", { type: "button", onclick: () => enqueue(work), ...more }, text, " ", make("kbd", {}, key));
+  // The second click of a double click must not decide on the next text.
+  const isCurrent = () => rows[current]?.key === row.key;
+  const button = (text, key, work, more = {}) => make("button", { type: "button", onclick: () => enqueue(() => isCurrent() ? work() : undefined), ...more }, text, " ", make("kbd", {}, key));
   const description = name => overview.classes.find(one => one.name === name).description || null;
   const labels = candidates(row).map((name, at) => button(name, at + 1, () => decide({ label: name }), {
     title: description(name),
@@ -401,6 +403,8 @@ rowList.addEventListener("keydown", event => {
   } : KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!work) return;
   event.preventDefault();
+  // A key that is held down moves, and decides only once.
+  if (event.repeat && !/^(Arrow|Page)/.test(event.key)) return;
   enqueue(work);
 });
 

@@ -13,7 +13,11 @@ use super::{
 use crate::{
     counted::counted,
     dataset::{DropReason, RowEdit, RowFields, TextRow},
-    run::{edits::keyed, ledger::Entry, names},
+    run::{
+        edits::{keyed, next_id},
+        ledger::Entry,
+        names,
+    },
     sheet::{self, Answer, NONE_OF_THESE, fault},
     task::{Fault, Task, TaskError},
     verbosity,
@@ -86,8 +90,13 @@ impl Pipeline<'_> {
         let rows = keyed(rows).map(|(row, key)| (key, row)).collect();
         let offered = suggested(run)?.into_iter().map(|row| (row.key, row.text)).collect();
         let entries = run.ledger().entries();
-        let known =
-            Known { run: run.tag(), rows, offered, past: past(entries), next_id: run.next_id() };
+        let known = Known {
+            run: run.tag(),
+            rows,
+            offered,
+            past: past(entries),
+            next_id: next_id(run.path()),
+        };
         let (verdicts, mut faults) = verdicts(answers, task, entries);
         let (mut changes, mut counts) = (Vec::new(), LabelCounts::default());
         for verdict in verdicts {
@@ -328,7 +337,8 @@ fn even(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
 }
 
-/// The edit of a `row` of `train.jsonl`, whose text becomes `corrected`. A label that is confirmed is a person's from now on.
+/// The edit of a `row` of `train.jsonl`, whose text becomes `corrected`. A label that is confirmed
+/// is a person's from now on.
 fn labelled(
     row: &TextRow,
     key: &str,

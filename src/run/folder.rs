@@ -204,11 +204,6 @@ impl RunFolder {
         &self.edited
     }
 
-    /// The `id` of a row that is added.
-    pub(crate) fn next_id(&self) -> usize {
-        edits::next_id(&self.path)
-    }
-
     /// What names this run: 8 digits of the hash of its first entry in the ledger.
     pub(crate) fn tag(&self) -> String {
         let mut tag = super::key(&self.ledger.entries().first());

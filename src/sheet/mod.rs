@@ -7,8 +7,8 @@
 //! | `label_studio` | tasks with predictions; annotations back |
 //! | `argilla` | records with suggestions; responses back |
 //!
-//! In every format a text carries an id of ours, [`ID`], which matches its answer to the text. Knows
-//! neither runs nor classes: whoever reads the answers checks ids and labels.
+//! In every format a text carries an id of ours, [`ID`], which matches its answer to the text.
+//! Knows neither runs nor classes: whoever reads the answers checks ids and labels.
 
 mod argilla;
 mod csv;

@@ -343,7 +343,7 @@ fn rename(rows: &mut [TextRow], renamed: &BTreeMap<String, String>) {
 }
 
 /// An id above all that are in use.
-pub(in crate::run) fn next_id(folder: &Path) -> usize {
+pub(crate) fn next_id(folder: &Path) -> usize {
     #[derive(Deserialize)]
     struct Id {
         id: u32,

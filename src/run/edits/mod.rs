@@ -25,10 +25,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{ledger::Entry, names};
 use crate::dataset::{Author, DropReason, DroppedText, GivenLabel, RowEdit, RowFields, TextRow};
 
-pub(crate) use found::{FileEdits, find};
-pub(super) use found::{
-    after_stage, before_write, next_id, take_up, write_decided, written_before,
-};
+pub(crate) use found::{FileEdits, find, next_id};
+pub(super) use found::{after_stage, before_write, take_up, write_decided, written_before};
 pub(super) use waiting::record;
 
 /// The files that may be edited, each written from the one before it.

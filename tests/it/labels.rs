@@ -358,9 +358,12 @@ fn an_older_sheet_takes_nothing_back_and_a_removed_text_may_return() {
 }
 
 #[test]
-fn the_second_file_of_a_sheet_replaces_no_other() {
+fn no_other_file_is_taken_for_a_sheet_or_replaced_by_one() {
     let dir = TestDir::new();
     run(&dir, "");
+    dir.write("other.csv", "a,b\n1,2\n");
+    let error = dir.fails(&["import-labels", "out", "other.csv"]);
+    assert!(error.contains("other.csv:1:1: no column `text`, so it is not a sheet"), "{error}");
     dir.write("sheet.py", "print('mine')\n");
     let error = dir.fails(&["export-labels", "out", "--to", "argilla", "--out", "sheet.json"]);
     assert!(error.contains("sheet.py would be overwritten"), "{error}");

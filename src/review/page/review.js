@@ -207,7 +207,8 @@ function rowElement(row, at) {
   });
   if (isCurrent && editing) {
     const area = make("textarea", { "aria-label": "Text", dir: "auto", onkeydown: editKey });
-    area.value = row.text;
+    area.value = drafts.get(row.key) ?? row.text;
+    area.addEventListener("input", () => drafts.set(row.key, area.value));
     const save = () => enqueue(() => saveEdit(area.value));
     element.append(area, make("div", { class: "actions" },
       make("button", { type: "button", class: "keep", onclick: save }, "Save ", make("kbd", {}, "Enter")),
@@ -254,6 +255,9 @@ async function turn(direction, last = false) {
 
 // ---- decisions ----
 
+/** Texts that are being typed, by the key of their row: they outlast a look at another row. */
+const drafts = new Map();
+
 async function send(row, action) {
   const { status, value } = await ask("/api/decide", { key: row.key, version: row.version, action });
   if (value.row) {
@@ -263,6 +267,7 @@ async function send(row, action) {
   }
   if (value.lists) { overview.lists = value.lists; overview.decisions = value.decisions; showLists(); }
   tell(status === 200 ? "" : value.message);
+  if (status === 200) drafts.delete(row.key);
   return status === 200 ? value.row : null;
 }
 
@@ -319,6 +324,7 @@ function startEdit() {
 
 function stopEdit() {
   editing = false;
+  drafts.delete(rows[current].key);
   redraw(current);
   focusRow(current);
 }
@@ -326,7 +332,10 @@ function stopEdit() {
 async function saveEdit(text) {
   if (text.trim() === rows[current].text) { stopEdit(); return; }
   editing = false;
+  const { key } = rows[current];
   await decide({ text });
+  // What could not be saved stays in the field.
+  if (drafts.has(key) && rows[current]?.key === key) startEdit();
 }
 
 function editKey(event) {

@@ -82,7 +82,7 @@ pub(crate) struct LabelledReal {
     pub keys: Vec<String>,
 }
 
-/// Picks texts and lets the teacher label them; `examples` and `candidates` as in [`pick`].
+/// Picks texts and lets the teacher label them; `examples` and `candidates` as in [`fn@pick`].
 ///
 /// # Errors
 /// As [`Pipeline::label`].

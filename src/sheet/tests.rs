@@ -156,7 +156,7 @@ fn what_is_no_answer_is_named_with_its_place() {
     };
     for (name, content, wanted) in [
         ("a.csv", "promptmix_id,label,text\npm-1-2,a,x\n,b,y\n", "a.csv:3:1: no `promptmix_id`"),
-        ("b.csv", "promptmix_id,label\npm-1-2,a\n", "no column \"text\""),
+        ("b.csv", "promptmix_id,label\npm-1-2,a\n", "no column `text`, so it is not a sheet"),
         ("c.csv", "promptmix_id,label,text\n", "the file contains no texts"),
         ("d.json", "[{\"data\": {\"text\": \"x\"}}]", "d.json:1:2: no `promptmix_id`"),
         (

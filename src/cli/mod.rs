@@ -116,8 +116,8 @@ enum Command {
     /// Suggest texts for a person to label: those whose labels would help most
     ///
     /// Writes a sheet with the opinions of student and teacher. The texts are unlabelled ones
-    /// (`unlabelled` under `[data]`); without any, texts that the teacher wrote. Fill in a class, or
-    /// "none of these", and take the sheet back with `promptmix import-labels`.
+    /// (`unlabelled` under `[data]`); without any, texts that the teacher wrote. Fill in a class,
+    /// or "none of these", and take the sheet back with `promptmix import-labels`.
     Suggest(labels::SuggestArgs),
     /// Write all texts that a run trains on as a sheet, to check their labels
     ExportLabels(labels::ExportLabelsArgs),

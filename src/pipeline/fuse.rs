@@ -1,5 +1,5 @@
-//! The labels of new texts from three opinions ([`crate::relabel::fusion`]): for the stage
-//! `relabel` and for comparisons.
+//! The labels of new texts from three opinions ([`crate::relabel::fusion`]) and of real ones from
+//! two ([`crate::relabel::pooling`]): for the stages `relabel` and `label`, and for comparisons.
 
 use super::{
     Context, Event, PipelineError, Watch, asked_classes,
@@ -12,7 +12,7 @@ use crate::{
     relabel::{
         Answer, class_words,
         fusion::{self, Fused, Gain, Reliability},
-        pooling::{self, Agreement, Pooled},
+        pooling::{self, Pooled},
     },
     run::RunFolder,
     student::{largest, probe::Features},
@@ -62,7 +62,7 @@ impl Fusion {
     /// For the ledger.
     pub(crate) fn counts(&self) -> Vec<(&'static str, usize)> {
         let gain = self.gain.iter().flat_map(Gain::counts);
-        self.reliability.counts().into_iter().chain(gain).collect()
+        self.reliability.counts().chain(gain).collect()
     }
 }
 
@@ -82,37 +82,26 @@ pub(crate) fn fuse(
     answers: &mut [Option<Answer>],
 ) -> Result<Option<Fusion>, PipelineError> {
     let Context { task, settings, seed, .. } = *context;
-    let open: Vec<usize> = (0..rows.len()).filter(|&row| answers[row].is_some()).collect();
-    if settings.relabel.labels != Labels::Fused || open.is_empty() {
-        return Ok(None);
-    }
+    let Some(open) = Open::of(settings, rows, answers) else { return Ok(None) };
     let class = |name: &str| task.class_index(name).unwrap_or_default();
-    let texts: Vec<String> = open.iter().map(|&row| rows[row].text.clone()).collect();
-    let asked = asked_classes(task, open.iter().map(|&row| &*rows[row]));
+    let asked = asked_classes(task, open.places.iter().map(|&row| &*rows[row]));
     let partners: Vec<Option<usize>> =
-        open.iter().map(|&row| rows[row].minor.as_deref().map(class)).collect();
-    let judged: Vec<Vec<(usize, f32)>> =
-        open.iter().filter_map(|&row| Some(opinion(answers[row].as_ref()?))).collect();
+        open.places.iter().map(|&row| rows[row].minor.as_deref().map(class)).collect();
     let (anchors, labels) = anchors(task, examples);
     let evidence = fusion::Evidence {
         classes: task.classes.len(),
-        features: &Features::new(&embedder.embed(&texts)?),
+        features: &Features::new(&embedder.embed(&open.texts)?),
         asked: &asked,
         partners: &partners,
-        judged: &judged,
+        judged: &open.judged,
         examples: (&Features::new(&embedder.embed(&anchors)?), &labels),
         judged_examples,
         seed,
     };
     let fused = fusion::fuse(&evidence);
     let gain = fused.gain(&evidence, examples.len(), settings.student.text_weight);
-    let name = |class: usize| task.classes[class].name.clone();
     let Fused { posteriors, reliability, probed, .. } = fused;
-    for ((row, posterior), probe) in open.into_iter().zip(posteriors).zip(probed) {
-        let Some(answer) = &mut answers[row] else { continue };
-        rows[row].opinions = Some(Opinions { judge: name(answer.class), probe: name(probe) });
-        *answer = decided(&posterior);
-    }
+    open.decide(task, (posteriors, probed), rows, answers);
     Ok(Some(Fusion { reliability, gain }))
 }
 
@@ -125,32 +114,63 @@ pub(crate) fn pool(
     context: &Context<'_>,
     examples: &[LabelledText],
     embedder: &dyn Embedder,
-    rows: &mut [AugmentedText],
+    rows: &mut [&mut AugmentedText],
     answers: &mut [Option<Answer>],
-) -> Result<Option<Agreement>, PipelineError> {
+) -> Result<Option<Reliability>, PipelineError> {
     let Context { task, settings, seed, .. } = *context;
-    let open: Vec<usize> = (0..rows.len()).filter(|&row| answers[row].is_some()).collect();
-    if settings.relabel.labels != Labels::Fused || open.is_empty() {
-        return Ok(None);
-    }
-    let texts: Vec<String> = open.iter().map(|&row| rows[row].text.clone()).collect();
-    let judged: Vec<Vec<(usize, f32)>> =
-        open.iter().filter_map(|&row| Some(opinion(answers[row].as_ref()?))).collect();
+    let Some(open) = Open::of(settings, rows, answers) else { return Ok(None) };
     let (anchors, labels) = anchors(task, examples);
-    let Pooled { posteriors, probed, agreement } = pooling::pool(&pooling::Opinions {
+    let Pooled { posteriors, probed, reliability } = pooling::pool(&pooling::Opinions {
         classes: task.classes.len(),
-        features: &Features::new(&embedder.embed(&texts)?),
-        judged: &judged,
+        features: &Features::new(&embedder.embed(&open.texts)?),
+        judged: &open.judged,
         examples: (&Features::new(&embedder.embed(&anchors)?), &labels),
         seed,
     });
-    let name = |class: usize| task.classes[class].name.clone();
-    for ((row, posterior), probe) in open.into_iter().zip(posteriors).zip(probed) {
-        let Some(answer) = &mut answers[row] else { continue };
-        rows[row].opinions = Some(Opinions { judge: name(answer.class), probe: name(probe) });
-        *answer = decided(&posterior);
+    open.decide(task, (posteriors, probed), rows, answers);
+    Ok(Some(reliability))
+}
+
+/// The rows that the teacher answered about, if their labels are not left to it alone.
+struct Open {
+    places: Vec<usize>,
+    texts: Vec<String>,
+    /// The teacher's probability of each class that it was offered, of each text.
+    judged: Vec<Vec<(usize, f32)>>,
+}
+
+impl Open {
+    /// `None` if there is nothing to decide.
+    fn of(
+        settings: &Settings,
+        rows: &[&mut AugmentedText],
+        answers: &[Option<Answer>],
+    ) -> Option<Self> {
+        let answered = |(place, answer): (usize, &Option<Answer>)| {
+            Some((place, (rows[place].text.clone(), opinion(answer.as_ref()?))))
+        };
+        let answered = answers.iter().enumerate().filter_map(answered);
+        let (places, (texts, judged)): (Vec<usize>, (Vec<String>, Vec<_>)) = answered.unzip();
+        let is_open = settings.relabel.labels == Labels::Fused && !places.is_empty();
+        is_open.then_some(Self { places, texts, judged })
     }
-    Ok(Some(agreement))
+
+    /// Replaces the `answers` by what the posteriors say, and notes in each row the class that the
+    /// teacher gave and the one that was `probed`.
+    fn decide(
+        self,
+        task: &Task,
+        (posteriors, probed): (Vec<Vec<f32>>, Vec<usize>),
+        rows: &mut [&mut AugmentedText],
+        answers: &mut [Option<Answer>],
+    ) {
+        let name = |class: usize| task.classes[class].name.clone();
+        for ((row, posterior), probe) in self.places.into_iter().zip(posteriors).zip(probed) {
+            let Some(answer) = &mut answers[row] else { continue };
+            rows[row].opinions = Some(Opinions { judge: name(answer.class), probe: name(probe) });
+            *answer = decided(&posterior);
+        }
+    }
 }
 
 /// What the stage `relabel` found the texts of `run` to be worth.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     dataset::{AugmentedText, PickedText, RelabelledText},
     embed::Embedder,
-    relabel::pooling::Agreement,
+    relabel::fusion::Reliability,
     run::{RunFolder, names, read_texts},
     task::LabelledText,
     teacher::Teacher,
@@ -47,14 +47,14 @@ impl Pipeline<'_> {
         let mut counts = vec![(TEXTS, rows.len()), ("skipped", found.skipped), (CUT, found.cut)];
         counts.retain(|(name, count)| *name == TEXTS || *count > 0);
         counts.extend(found.picks.counts());
-        for (name, count) in found.agreement.iter().flat_map(Agreement::counts) {
+        for (name, count) in found.reliability.iter().flat_map(Reliability::counts) {
             counts.push((name, count));
         }
         let labels = rows.iter().map(|row| (row.augmented.id, row.relabel.clone())).collect();
         run.finish_stage(STAGE, &counts, &[names::LABELLED], labels)?;
         let summary = found.picks.summary();
-        let summary = match found.agreement {
-            Some(agreement) => format!("{summary}; {}", agreement.summary()),
+        let summary = match found.reliability {
+            Some(reliability) => format!("{summary}; {}", reliability.summary()),
             None => summary,
         };
         watch(Event::End { summary });
@@ -73,7 +73,7 @@ pub(crate) struct LabelledReal {
     pub rows: Vec<RelabelledText>,
     pub picks: Picks,
     /// How often the opinions are right that the labels were pooled from, if they were.
-    pub agreement: Option<Agreement>,
+    pub reliability: Option<Reliability>,
     /// Texts that got no label.
     pub skipped: usize,
     /// Texts that the teacher did not see to their end.
@@ -106,13 +106,14 @@ pub(crate) fn label_texts(
     let (keys, cut) = (answers.keys, answers.cut.len());
     let mut answers = answers.answers;
     let mut rows: Vec<AugmentedText> = picks.texts.iter().enumerate().map(row).collect();
-    let agreement = fuse::pool(context, examples, embedder, &mut rows, &mut answers)?;
+    let mut open: Vec<&mut AugmentedText> = rows.iter_mut().collect();
+    let reliability = fuse::pool(context, examples, embedder, &mut open, &mut answers)?;
     let total = rows.len();
     let mut rows = relabelled(context.task, rows, answers);
     for row in &mut rows {
         row.augmented.major.clone_from(&row.relabel);
     }
-    Ok(LabelledReal { skipped: total - rows.len(), rows, picks, agreement, cut, keys })
+    Ok(LabelledReal { skipped: total - rows.len(), rows, picks, reliability, cut, keys })
 }
 
 /// The row of a text whose label is not known yet.

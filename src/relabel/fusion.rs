@@ -18,7 +18,7 @@ mod gain;
 use super::scoring::{self, ClassProbabilities};
 use crate::student::{
     largest,
-    probe::{self, Features, Labelled, Targets},
+    probe::{self, DEFAULT_C, Features, Labelled, Targets},
 };
 use em::{Annotator, Model};
 pub(crate) use gain::Gain;
@@ -27,8 +27,6 @@ pub(crate) use gain::Gain;
 const ROUNDS: usize = 5;
 /// Share of labels that may still change when the rounds end.
 const SETTLED: f64 = 0.005;
-/// C of the probe of the first round, which is fitted to the examples alone.
-const EXAMPLES_C: f64 = 10.0;
 
 /// What is known of some texts.
 #[derive(Clone, Copy)]
@@ -66,7 +64,8 @@ pub(crate) struct Fused {
 /// How often each annotator names the class of a text, by the estimate: shares of 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reliability {
-    pub asked: f64,
+    /// `None` if no class was asked for.
+    pub asked: Option<f64>,
     pub judge: f64,
     pub probe: f64,
 }
@@ -74,25 +73,41 @@ pub(crate) struct Reliability {
 impl Reliability {
     /// In words.
     pub(crate) fn summary(&self) -> String {
-        let Self { asked, judge, probe } = self;
-        let percent = |share: &f64| (100.0 * share).round();
-        format!(
-            "estimated right: {} % of the labels asked for, {} % of the teacher's, {} % of a probe's",
-            percent(asked),
-            percent(judge),
-            percent(probe)
-        )
+        let percent = |share: f64| (100.0 * share).round();
+        let (judge, probe) = (percent(self.judge), percent(self.probe));
+        match self.asked.map(percent) {
+            Some(asked) => format!(
+                "estimated right: {asked} % of the labels asked for, {judge} % of the teacher's, {probe} % of a probe's"
+            ),
+            None => format!(
+                "estimated right: {judge} % of the teacher's labels, {probe} % of a probe's"
+            ),
+        }
     }
 
     /// For the ledger, in thousandths.
-    pub(crate) fn counts(&self) -> [(&'static str, usize); 3] {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let Self { asked, judge, probe } = *self;
+        let shares = [
+            ("asked_right_per_mille", asked),
+            ("judge_right_per_mille", Some(judge)),
+            ("probe_right_per_mille", Some(probe)),
+        ];
         let thousandths = |share: f64| (1000.0 * share).round() as usize;
-        [
-            ("asked_right_per_mille", thousandths(self.asked)),
-            ("judge_right_per_mille", thousandths(self.judge)),
-            ("probe_right_per_mille", thousandths(self.probe)),
-        ]
+        shares.into_iter().filter_map(move |(name, share)| Some((name, thousandths(share?))))
     }
+}
+
+/// How often `labels` name the class of a text, by the `posteriors`, `[texts][classes]`: a share
+/// of 1.
+pub(super) fn share_right(labels: &[Option<usize>], posteriors: &[Vec<f32>]) -> f64 {
+    let (mut right, mut all) = (0.0, 0.0);
+    for (label, posterior) in labels.iter().zip(posteriors) {
+        let Some(label) = label else { continue };
+        right += f64::from(posterior[*label]);
+        all += 1.0;
+    }
+    if all > 0.0 { right / all } else { 0.0 }
 }
 
 /// Fuses the evidence. Deterministic.
@@ -109,7 +124,7 @@ fn fuse_with(evidence: &Evidence<'_>, mut c: Option<f64>, rounds: usize) -> Fuse
     let anchors = Labelled { features: evidence.examples.0, targets: &examples };
 
     // The first probe knows the examples alone: it errs independently of what was asked.
-    let first = probe::LogisticRegression::fit(anchors.features, anchors.targets, EXAMPLES_C);
+    let first = probe::LogisticRegression::fit(anchors.features, anchors.targets, DEFAULT_C);
     let mut logs = first.log_probabilities(evidence.features);
     let mut probed = scaled_labels(&mut logs, classes, &shares);
     let model = Model::new(classes, &shares, evidence.partners);
@@ -130,10 +145,10 @@ fn fuse_with(evidence: &Evidence<'_>, mut c: Option<f64>, rounds: usize) -> Fuse
             break;
         }
     }
-    let [asked, judge, probe] =
-        model.reliability(&posteriors, &annotators(evidence, &judge, &probed));
-    let reliability = Reliability { asked, judge, probe };
-    Fused { posteriors, reliability, probed, c: c.unwrap_or(EXAMPLES_C) }
+    let [asked, judge, probe] = annotators(evidence, &judge, &probed)
+        .map(|annotator| share_right(&annotator.labels, &posteriors));
+    let reliability = Reliability { asked: Some(asked), judge, probe };
+    Fused { posteriors, reliability, probed, c: c.unwrap_or(DEFAULT_C) }
 }
 
 /// The judge's labels of the texts and of the examples that it did not see.

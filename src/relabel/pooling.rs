@@ -8,16 +8,17 @@
 //! class) the product is right more often than either: Qwen2.5-Coder-1.5B 69.1 % (the judge alone
 //! 65.8, two annotators after Dawid and Skene 62.3), Qwen2.5-Coder-0.5B 54.1 % (49.3, 51.5).
 
-use super::scoring::ClassProbabilities;
+use super::{
+    fusion::{Reliability, share_right},
+    scoring::ClassProbabilities,
+};
 use crate::student::{
     largest,
-    probe::{self, Features, Labelled, LogisticRegression, Targets, log_softmax},
+    probe::{self, DEFAULT_C, Features, Labelled, LogisticRegression, Targets, log_softmax},
 };
 
 /// Rounds of fitting the probe and pooling.
 const ROUNDS: usize = 4;
-/// C of the probe of the first round, which is fitted to the examples alone.
-const EXAMPLES_C: f64 = 10.0;
 
 /// What is known of some texts.
 #[derive(Clone, Copy)]
@@ -40,35 +41,7 @@ pub(crate) struct Pooled {
     pub posteriors: Vec<Vec<f32>>,
     /// The class of each text by the probe of the last round.
     pub probed: Vec<usize>,
-    pub agreement: Agreement,
-}
-
-/// How often each opinion is the pooled one, by the probabilities of the latter: shares of 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Agreement {
-    pub judge: f64,
-    pub probe: f64,
-}
-
-impl Agreement {
-    /// In words.
-    pub(crate) fn summary(&self) -> String {
-        let percent = |share: f64| (100.0 * share).round();
-        format!(
-            "estimated right: {} % of the teacher's labels, {} % of a probe's",
-            percent(self.judge),
-            percent(self.probe)
-        )
-    }
-
-    /// For the ledger, in thousandths.
-    pub(crate) fn counts(&self) -> [(&'static str, usize); 2] {
-        let thousandths = |share: f64| (1000.0 * share).round() as usize;
-        [
-            ("judge_right_per_mille", thousandths(self.judge)),
-            ("probe_right_per_mille", thousandths(self.probe)),
-        ]
-    }
+    pub reliability: Reliability,
 }
 
 /// Pools the opinions. Deterministic.
@@ -78,7 +51,7 @@ pub(crate) fn pool(opinions: &Opinions<'_>) -> Pooled {
         opinions.judged.iter().flat_map(|scores| logarithms(scores, classes)).collect();
     let labels = Targets::of_labels(opinions.examples.1, classes);
     let anchors = Labelled { features: opinions.examples.0, targets: &labels };
-    let first = LogisticRegression::fit(anchors.features, anchors.targets, EXAMPLES_C);
+    let first = LogisticRegression::fit(anchors.features, anchors.targets, DEFAULT_C);
     let mut probe = first.log_probabilities(opinions.features);
     let mut posteriors = product(&judged, &probe, classes);
     let mut c = None;
@@ -92,12 +65,12 @@ pub(crate) fn pool(opinions: &Opinions<'_>) -> Pooled {
     let classes_of = |logs: &[f32]| logs.chunks_exact(classes).map(largest).collect();
     let (judged, probed): (Vec<usize>, Vec<usize>) = (classes_of(&judged), classes_of(&probe));
     let posteriors: Vec<Vec<f32>> = posteriors.chunks_exact(classes).map(<[f32]>::to_vec).collect();
-    let right = |named: &[usize]| {
-        let sum: f64 = named.iter().zip(&posteriors).map(|(&class, p)| f64::from(p[class])).sum();
-        sum / named.len().max(1) as f64
+    let right = |labels: &[usize]| {
+        let labels: Vec<Option<usize>> = labels.iter().copied().map(Some).collect();
+        share_right(&labels, &posteriors)
     };
-    let agreement = Agreement { judge: right(&judged), probe: right(&probed) };
-    Pooled { posteriors, probed, agreement }
+    let reliability = Reliability { asked: None, judge: right(&judged), probe: right(&probed) };
+    Pooled { posteriors, probed, reliability }
 }
 
 /// The logarithm of the judge's probability of each class. One that it was not offered counts like
@@ -145,7 +118,8 @@ mod tests {
         let wrong = (1..40).filter(|&text| largest(&pooled.posteriors[text]) != text % 2);
         assert_eq!(wrong.count(), 0, "{:?}", pooled.posteriors);
         assert_eq!((pooled.probed[2], pooled.probed[3]), (0, 1));
-        assert!(pooled.agreement.probe > pooled.agreement.judge, "{:?}", pooled.agreement);
+        let Reliability { judge, probe, .. } = pooled.reliability;
+        assert!(probe > judge, "{:?}", pooled.reliability);
         for posterior in &pooled.posteriors {
             assert!((posterior.iter().sum::<f32>() - 1.0).abs() < 1e-4, "{posterior:?}");
         }

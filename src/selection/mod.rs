@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use crate::{
     rng::Rng,
     simd::dot,
-    student::probe::{Features, LogisticRegression, Targets},
+    student::probe::{DEFAULT_C, Features, LogisticRegression, Targets},
 };
 pub(crate) use sample::Sample;
 pub(crate) use sieve::Sieve;
@@ -36,8 +36,6 @@ const COVERAGE: f64 = 0.5;
 const NEAR: f32 = 0.95;
 /// The uncertain texts are picked from so many times their number, far from each other as well.
 const UNSURE: usize = 4;
-/// C of the classifier, which is fitted to a handful of examples.
-const C: f64 = 10.0;
 
 /// What a text was picked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +129,7 @@ fn least_sure(
     picks: &Picks<'_>,
     count: usize,
 ) -> Vec<usize> {
-    let probe = LogisticRegression::fit(examples, labels, C);
+    let probe = LogisticRegression::fit(examples, labels, DEFAULT_C);
     let margins: Vec<f32> = probe
         .log_probabilities(texts)
         .chunks_exact(labels.classes)

@@ -94,23 +94,6 @@ impl<'a> Model<'a> {
         self.posteriors(annotators, &confusion)
     }
 
-    /// How often each annotator names the class.
-    pub(super) fn reliability<const N: usize>(
-        &self,
-        posteriors: &Posteriors,
-        annotators: &[Annotator<'_>; N],
-    ) -> [f64; N] {
-        annotators.each_ref().map(|annotator| {
-            let (mut right, mut all) = (0.0, 0.0);
-            for (label, posterior) in annotator.labels.iter().zip(posteriors) {
-                let Some(label) = label else { continue };
-                right += f64::from(posterior[*label]);
-                all += 1.0;
-            }
-            if all > 0.0 { right / all } else { 0.0 }
-        })
-    }
-
     /// The confusion matrix of an annotator, by class or (`by_class` unset) the same for all
     /// classes.
     fn confusion(

@@ -3,12 +3,12 @@
 
 use rayon::prelude::*;
 
-use super::{EXAMPLES_C, Evidence, Fused, fuse_with};
+use super::{Evidence, Fused, fuse_with};
 use crate::{
     counted::counted,
     student::{
         largest,
-        probe::{Labelled, LogisticRegression, Targets, choose_c, folds},
+        probe::{DEFAULT_C, Labelled, LogisticRegression, Targets, choose_c, folds},
     },
 };
 
@@ -135,7 +135,7 @@ impl Fused {
                     let guesses = logs.chunks_exact(classes).map(largest);
                     guesses.zip(&held).filter(|(guess, at)| *guess == labels[**at]).count()
                 };
-                let alone = LogisticRegression::fit(rest.features, rest.targets, EXAMPLES_C);
+                let alone = LogisticRegression::fit(rest.features, rest.targets, DEFAULT_C);
                 let fused_texts = Labelled { features: evidence.features, targets: &fused };
                 let with = |texts, c| right(both(rest, texts, weight, c));
                 [right(alone), with(asked_texts, asked_c), with(fused_texts, self.c)]

@@ -10,8 +10,8 @@ use crate::{rng::Rng, student::largest};
 const FOLDS: usize = 5;
 /// Values of C that are tried, the strongest penalty first: from noisy labels to clean ones.
 const C_GRID: [f64; 6] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
-/// C where there is too little to validate on.
-const DEFAULT_C: f64 = 10.0;
+/// C where there is too little to validate on, such as a handful of examples.
+pub(crate) const DEFAULT_C: f64 = 10.0;
 /// Fewer texts than this say nothing about C.
 const MIN_TEXTS: usize = 50;
 /// Texts on which C is chosen; more would not change the choice.

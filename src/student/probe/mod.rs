@@ -11,7 +11,7 @@ mod lbfgs;
 
 use super::cpu::{Matrix, ProductInit, Target, product};
 use crate::embed::normalise;
-pub(crate) use folds::{Labelled, choose_c, folds, out_of_fold};
+pub(crate) use folds::{DEFAULT_C, Labelled, choose_c, folds, out_of_fold};
 use lbfgs::Limits;
 
 /// Enough for 150 classes; most fits end before by their tolerance.

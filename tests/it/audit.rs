@@ -4,11 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::support::{FIRST_HEAD, TestDir, json, json_lines, rows};
-
-/// Hardly trains the students: their accuracy does not matter here.
-const QUICK: [&str; 6] =
-    ["--set", "run.seeds=1", "--set", "student.epochs=1", "--set", "student.min_steps=1"];
+use crate::support::{FIRST_HEAD, ONE_EPOCH, TestDir, json, json_lines, rows};
 
 /// Values that only `--show` may print.
 const RAW: [&str; 8] = [
@@ -62,7 +58,7 @@ fn import(dir: &TestDir, task: &str, texts: &[(&str, &str)]) {
     };
     dir.write("texts.jsonl", texts.iter().map(line).collect::<String>());
     let out: &[&str] = &["import", task, "texts.jsonl", "--out", "out"];
-    dir.ok(&[out, &QUICK[..]].concat());
+    dir.ok(&[out, &ONE_EPOCH[..]].concat());
     dir.ok(&["filter", "out"]);
 }
 

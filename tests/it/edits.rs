@@ -5,20 +5,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json as value};
 
-use crate::support::{FIRST_HEAD, STUDENT, TestDir, json, json_lines, rows};
+use crate::support::{FIRST_HEAD, ONE_EPOCH, STUDENT, TestDir, json, json_lines, rows};
 
-const QUICK: [&str; 10] = [
-    "--student",
-    STUDENT,
-    "--set",
-    "run.seeds=1",
-    "--set",
-    "student.epochs=1",
-    "--set",
-    "student.min_steps=1",
-    "--set",
-    "augment.per_class=12",
-];
+const QUICK: [&str; 4] = ["--student", STUDENT, "--set", "augment.per_class=12"];
 const FILES: [&str; 3] = ["augmented.jsonl", "relabelled.jsonl", "train.jsonl"];
 const CLASSES: [&str; 2] = ["password_reset", "hardware_fault"];
 
@@ -79,7 +68,8 @@ fn files(dir: &TestDir) -> BTreeMap<&'static str, Vec<Value>> {
 fn edits_in_each_file_are_told_recorded_and_kept_by_every_stage_and_rerun() {
     let dir = TestDir::new();
     let task = dir.task("");
-    let command = [&["run", task.to_str().unwrap(), "--out", "out"], &QUICK[..]].concat();
+    let command =
+        [&["run", task.to_str().unwrap(), "--out", "out"], &QUICK[..], &ONE_EPOCH].concat();
     dir.ok(&command);
     let written = files(&dir);
     let ids: Vec<Value> = written[FILES[2]].iter().map(|row| row["id"].clone()).collect();
@@ -172,7 +162,7 @@ fn imported(dir: &TestDir) {
     let lines: String = (0..12).map(line).chain([format!("{copy}\n")]).collect();
     dir.write("texts.jsonl", lines);
     let command = ["import", task.to_str().unwrap(), "texts.jsonl", "--out", "out"];
-    dir.ok(&[&command[..], &QUICK[..]].concat());
+    dir.ok(&[&command[..], &QUICK[..], &ONE_EPOCH].concat());
     dir.ok(&["filter", "out"]);
     assert_eq!(rows(&dir.path("out/train.jsonl")).len(), 12);
     assert_eq!(rows(&dir.path("out/dropped.jsonl")).len(), 1, "a copy of a seed");

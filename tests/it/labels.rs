@@ -4,20 +4,9 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json as value};
 
-use crate::support::{STUDENT, TestDir, json, rows};
+use crate::support::{ONE_EPOCH, STUDENT, TestDir, json, rows};
 
-const QUICK: [&str; 10] = [
-    "--student",
-    STUDENT,
-    "--set",
-    "run.seeds=1",
-    "--set",
-    "student.epochs=1",
-    "--set",
-    "student.min_steps=1",
-    "--set",
-    "augment.per_class=6",
-];
+const QUICK: [&str; 4] = ["--student", STUDENT, "--set", "augment.per_class=6"];
 const CLASSES: [&str; 2] = ["password_reset", "hardware_fault"];
 const UNLABELLED: [&str; 6] = [
     "the password for the payroll page was refused",
@@ -32,7 +21,7 @@ const UNLABELLED: [&str; 6] = [
 fn run(dir: &TestDir, toml: &str) -> Vec<String> {
     let task = dir.task(toml);
     let task = task.to_str().unwrap();
-    let command = [&["run", task, "--out", "out"], &QUICK[..]].concat();
+    let command = [&["run", task, "--out", "out"], &QUICK[..], &ONE_EPOCH].concat();
     dir.ok(&command);
     command.into_iter().map(str::to_owned).collect()
 }

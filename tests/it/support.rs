@@ -47,6 +47,10 @@ pub(crate) const TINY: [&str; 10] = [
     "teacher.slots=4",
 ];
 
+/// One student, trained for one epoch.
+pub(crate) const ONE_EPOCH: [&str; 6] =
+    ["--set", "run.seeds=1", "--set", "student.epochs=1", "--set", "student.min_steps=1"];
+
 impl TestDir {
     pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }

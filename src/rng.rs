@@ -1,6 +1,7 @@
 //! Keyed randomness: every item draws from its own stream, keyed by (seed, stage, item), so that
 //! order, batch size and resuming change nothing.
 
+use rand::Rng as _;
 use rand_core::{RngCore, impls};
 
 /// A SplitMix64 generator with a state derived from a key.
@@ -17,6 +18,19 @@ impl Rng {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         Self { state: mix(mix(mix(seed) ^ stage) ^ item) }
+    }
+
+    /// A place in `weights`, which are not negative, each with a probability in proportion to its
+    /// weight; `None` if they are all 0.
+    pub(crate) fn weighted(&mut self, weights: &[f64]) -> Option<usize> {
+        let last = weights.iter().rposition(|weight| *weight > 0.0)?;
+        let mut left = self.random::<f64>() * weights.iter().sum::<f64>();
+        let is_passed = |weight: &f64| {
+            left -= weight;
+            left < 0.0
+        };
+        // Rounding may leave a little after the last one.
+        Some(weights.iter().position(is_passed).unwrap_or(last))
     }
 }
 
@@ -47,7 +61,17 @@ impl RngCore for Rng {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::Rng as _;
+
+    #[test]
+    fn places_are_drawn_in_proportion_to_their_weights() {
+        let mut rng = Rng::for_item(1, "test", 0);
+        let mut counts = [0u32; 4];
+        for _ in 0..4000 {
+            counts[rng.weighted(&[1.0, 0.0, 3.0, 0.0]).unwrap()] += 1;
+        }
+        assert!(counts[0].abs_diff(1000) < 100 && counts[2].abs_diff(3000) < 100, "{counts:?}");
+        assert_eq!(rng.weighted(&[0.0, 0.0]), None);
+    }
 
     #[test]
     fn a_stream_depends_only_on_its_key() {

@@ -1,6 +1,6 @@
 //! Which classes a prompt shows.
 
-use rand::{Rng as _, seq::SliceRandom};
+use rand::seq::SliceRandom;
 
 use super::PromptContext;
 use crate::rng::Rng;
@@ -37,15 +37,8 @@ pub(super) fn draw_shown(context: &PromptContext<'_>, class: usize, rng: &mut Rn
 pub(super) fn draw_near(ranked: &[usize], among: &[usize], rng: &mut Rng) -> usize {
     let rank = |class: &usize| ranked.iter().position(|other| other == class);
     let weight = |class: &usize| 1.0 / (rank(class).unwrap_or(ranked.len()) + 1) as f64;
-    let mut left = rng.random::<f64>() * among.iter().map(weight).sum::<f64>();
-    for class in among {
-        left -= weight(class);
-        if left < 0.0 {
-            return *class;
-        }
-    }
-    // Rounding can leave a rest of the last weight.
-    among[among.len() - 1]
+    let weights: Vec<f64> = among.iter().map(weight).collect();
+    among[rng.weighted(&weights).expect("each has a weight")]
 }
 
 #[cfg(test)]

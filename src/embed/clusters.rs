@@ -1,6 +1,5 @@
 //! Clusters of texts that are close to each other.
 
-use rand::Rng as _;
 use rayon::prelude::*;
 
 use crate::{rng::Rng, simd::dot};
@@ -80,7 +79,7 @@ impl Points<'_> {
         let mut nearest = vec![f32::INFINITY; self.vectors.len()];
         let mut seeds: Vec<Vec<f32>> = Vec::new();
         while seeds.len() < count
-            && let Some(at) = drawn(&shares, rng)
+            && let Some(at) = rng.weighted(&shares)
         {
             let seed = self.vectors[at].clone();
             nearest.par_iter_mut().zip(self.vectors).for_each(|(nearest, vector)| {
@@ -132,18 +131,6 @@ impl Points<'_> {
 /// The squared distance.
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     (dot(a, a) + dot(b, b) - 2.0 * dot(a, b)).max(0.0)
-}
-
-/// A place, each with the probability of its share of all `shares`; `None` if they are all 0.
-fn drawn(shares: &[f64], rng: &mut Rng) -> Option<usize> {
-    let whole: f64 = shares.iter().sum();
-    let mut left = rng.random::<f64>() * whole;
-    let last = shares.iter().rposition(|share| *share > 0.0)?;
-    let passed = |share: &f64| {
-        left -= share;
-        left < 0.0
-    };
-    Some(shares.iter().position(passed).unwrap_or(last).min(last))
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@
 mod sample;
 mod sieve;
 
-use rand::Rng as _;
 use rayon::prelude::*;
 
 use crate::{
@@ -104,16 +103,10 @@ impl<'a> Picks<'a> {
                 // Half of the squared distance of unit vectors.
                 cosine => 1.0 - f64::from(cosine),
             };
-            let total: f64 = places.iter().map(weight).sum();
-            let mut random = Rng::for_item(self.seed, "pick", self.chosen.len() as u64);
-            let mut left = random.random::<f64>() * total;
-            let found = places.iter().filter(|text| weight(text) > 0.0).find(|text| {
-                left -= weight(text);
-                left < 0.0
-            });
-            // Rounding may leave a little after the last one.
-            let last = || places.iter().rfind(|text| weight(text) > 0.0);
-            let Some(&text) = found.or_else(last) else { return };
+            let weights: Vec<f64> = places.iter().map(weight).collect();
+            let mut rng = Rng::for_item(self.seed, "pick", self.chosen.len() as u64);
+            let Some(place) = rng.weighted(&weights) else { return };
+            let text = places[place];
             self.chosen.push((text, purpose));
             self.note(self.texts.row(text));
             self.nearest[text] = f32::INFINITY;

@@ -221,7 +221,7 @@ fn past(entries: &[Entry]) -> HashMap<String, Past> {
     });
     for RowEdit { row, key, before, after, .. } in edits.flatten() {
         let past = past.entry(key.clone()).or_default();
-        past.texts.extend(before.iter().chain(after).map(|fields| even(&fields.text)));
+        past.texts.extend(before.iter().chain(after).map(|fields| normalised(&fields.text)));
         past.removed = after.is_none().then(|| (*row, before.clone()));
     }
     past
@@ -236,36 +236,32 @@ impl Known {
         counts: &mut LabelCounts,
     ) -> Result<Option<RowEdit>, Fault> {
         let key = self.key(&verdict.answer)?.to_owned();
-        let key = key.as_str();
-        let row = self.rows.get(key);
-        let removed = self.past.get(key).and_then(|past| past.removed.as_ref());
-        let now = match (row, removed, self.offered.get(key)) {
-            (Some(row), ..) => Some(&row.augmented.text),
-            (None, Some((_, Some(before))), _) => Some(&before.text),
-            (None, _, offered) => offered,
+        let row = self.rows.get(&key);
+        let removed = self.past.get(&key).and_then(|past| past.removed.as_ref());
+        let text = match (row, removed) {
+            (Some(row), _) => Some(&row.augmented.text),
+            (None, Some((_, Some(before)))) => Some(&before.text),
+            (None, _) => self.offered.get(&key),
         };
-        let corrected = match now {
-            Some(text) => self.correction(key, text, &verdict)?,
-            None => None,
+        let Some(text) = text else {
+            return Err(fault(
+                verdict.answer.place,
+                "the run has no text with this id",
+                "the text was removed from the run since, or the id was changed; remove the row from the sheet",
+            ));
         };
-        let Verdict { answer, decision, .. } = verdict;
-        let change = match (row, removed, self.offered.get(key)) {
-            (Some(row), ..) => labelled(row, key, corrected, decision, counts),
+        let corrected = self.correction(&key, text, &verdict)?;
+        let decision = verdict.decision;
+        let change = match (row, removed) {
+            (Some(row), _) => labelled(row, &key, corrected, decision, counts),
             // It was removed already.
-            (None, Some(_), _) if !matches!(decision, Some(Decision::Class(_))) => None,
-            (None, Some((id, Some(before))), _) => {
-                added(*id, key, corrected, &before.text, decision, counts)
-            }
-            (None, _, Some(text)) => {
-                let id = self.next_id + earlier;
-                added(id, key, corrected, text, decision, counts)
-            }
-            (None, _, None) => {
-                return Err(fault(
-                    answer.place,
-                    "the run has no text with this id",
-                    "the text was removed from the run since, or the id was changed; remove the row from the sheet",
-                ));
+            (None, Some(_)) if !matches!(decision, Some(Decision::Class(_))) => None,
+            (None, removed) => {
+                let id = match removed {
+                    Some((id, Some(_))) => *id,
+                    _ => self.next_id + earlier,
+                };
+                added(id, &key, corrected, text, decision, counts)
             }
         };
         counts.unanswered += usize::from(change.is_none());
@@ -283,7 +279,7 @@ impl Known {
         let mut found: Option<(&Answer, String)> = None;
         for answer in std::iter::once(&verdict.answer).chain(&verdict.others) {
             let Some(corrected) = changed_text(text, answer) else { continue };
-            if earlier.is_some_and(|texts| texts.contains(&even(&corrected))) {
+            if earlier.is_some_and(|texts| texts.contains(&normalised(&corrected))) {
                 continue;
             }
             match &found {
@@ -325,15 +321,15 @@ impl Known {
 /// The text of `answer` if it is another one than `text`. Spreadsheets change line breaks and cut
 /// long texts; that is no correction.
 fn changed_text(text: &str, answer: &Answer) -> Option<String> {
-    let (was, cell) = (even(text), even(&answer.text));
+    let (was, cell) = (normalised(text), normalised(&answer.text));
     let is_cut = cell.chars().count() + 1 >= CELL && was.starts_with(&cell);
-    let plain = even(sheet::unquoted(&answer.text));
+    let plain = normalised(sheet::unquoted(&answer.text));
     let same = cell.is_empty() || cell == was || plain == was || is_cut;
     (!same).then(|| sheet::unquoted(&answer.text).to_owned())
 }
 
-/// `text` with the line breaks of Unix and without blanks at its ends.
-fn even(text: &str) -> String {
+/// `text` with Unix line breaks and without leading and trailing whitespace.
+fn normalised(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
 }
 

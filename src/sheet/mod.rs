@@ -115,8 +115,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Answer>, TaskError> {
     let name = path.display().to_string();
     let origin = open_file(&name, path)?;
     let columns = Columns::texts(&[TEXT.to_owned()]);
-    let no_sheet = |faults: Vec<Fault>| faults.into_iter().map(without_text).collect::<Vec<_>>();
-    let mut reader = Reader::open(&name, origin, &columns, None).map_err(no_sheet)?;
+    let mut reader = Reader::open(&name, origin, &columns, None)
+        .map_err(|faults| faults.into_iter().map(not_a_sheet).collect::<Vec<_>>())?;
     let (mut answers, mut faults) = (Vec::new(), Vec::new());
     while let Some(row) = reader.next_row()? {
         let place = Place::new(&name, row.place);
@@ -131,8 +131,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Answer>, TaskError> {
     if faults.is_empty() { Ok(answers) } else { Err(faults.into()) }
 }
 
-/// `fault`, or what is wrong with a table that has no column for texts: it is not a sheet.
-fn without_text(found: Fault) -> Fault {
+/// A missing column for texts as the fault that the table is not a sheet; other faults as they are.
+fn not_a_sheet(found: Fault) -> Fault {
     match found.problem {
         Problem::MissingColumn { .. } | Problem::NoColumns { .. } => {
             fault(found.place, format!("no column `{TEXT}`, so it is not a sheet"), ID_HINT)

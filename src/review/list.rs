@@ -154,11 +154,13 @@ impl Filter {
 }
 
 /// The stage that decided last about `row` before a person did: `generate` if it has the label that
-/// was asked for, `relabel` if it was given another, `filter` if it was dropped.
+/// was asked for, `relabel` if it was given another, `label` if it is a real text, `filter` if it
+/// was dropped.
 pub(super) fn stage(row: &Row) -> &'static str {
     match row.source {
         Source::Dropped(_) => "filter",
         Source::Test => "eval",
+        Source::Train if row.is_unlabelled => "label",
         Source::Train if label(&row.first) == row.first.major => "generate",
         Source::Train => "relabel",
     }
@@ -250,6 +252,15 @@ mod tests {
         // What a person decides does not move it.
         alone.now = None;
         assert_eq!(lists(&alone), [Changed, Generated]);
+    }
+
+    #[test]
+    fn a_real_text_was_asked_for_as_nothing() {
+        let mut real = row("a", "a", 0.95, Source::Train);
+        real.opinions = Some(Opinions { judge: "a".to_owned(), probe: "b".to_owned() });
+        assert_eq!((lists(&real), stage(&real)), (vec![List::Generated], "generate"));
+        real.is_unlabelled = true;
+        assert_eq!((lists(&real), stage(&real)), (vec![List::Unsure, List::Generated], "label"));
     }
 
     #[test]

@@ -46,8 +46,8 @@ impl Review {
             a.certainty().total_cmp(&b.certainty()).then_with(|| voices(a).cmp(&voices(b)))
         });
         rows.extend(mistakes(&run, &task)?);
-        let decided = rows.iter().enumerate().filter(|(_, row)| row.source.edited_file().is_some());
-        let places = decided.map(|(at, row)| (row.key.clone(), at)).collect();
+        let open = rows.iter().enumerate().filter(|(_, row)| row.source.edited_file().is_some());
+        let places = open.map(|(at, row)| (row.key.clone(), at)).collect();
         let lists = Members::of(&rows);
         Ok(Self { run, task, rows, lists, places, decisions: 0, closed: false })
     }

@@ -7,6 +7,7 @@ use rand_distr::{Beta, Distribution};
 use super::{
     Method, PromptContext, PromptRequest, examples, plain, requests_by_class,
     shown::{draw_near, draw_shown},
+    wanted,
 };
 use crate::{
     prompt::{PromptError, shown_classes},
@@ -80,7 +81,7 @@ impl Mix {
         let PromptContext { task, prompts, settings, .. } = *context;
         let classes = shown_classes(task, shown, |class| examples(context, class, rng));
         let place = |class| shown.iter().position(|shown| shown == class).unwrap_or_default();
-        let count = settings.texts_per_request;
+        let wanted = wanted(context, rng);
         let pair = (place(major), place(minor));
         let percents = match settings.truncated_percent {
             true => truncated(*percent),
@@ -88,11 +89,11 @@ impl Mix {
         };
         Ok(PromptRequest {
             id,
-            prompt: prompts.mixup(settings.prompts, task, &classes, pair, percents, count)?,
+            prompt: prompts.mixup(settings.prompts, task, &classes, pair, percents, &wanted)?,
             shown: shown.clone(),
             major: *major,
             mix: Some((*minor, *percent)),
-            count,
+            count: wanted.count,
             seed: rng.random(),
         })
     }

@@ -17,19 +17,30 @@ pub(crate) mod plain;
 pub(crate) mod sample;
 mod shown;
 
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::AugmentSettings,
     dataset::AugmentedText,
     prompt::{
-        PromptError, Prompts, Question, one_line,
+        PromptError, Prompts, Question, WantedTexts, one_line,
         reply::{ReplyFault, parse_list_as_written},
     },
     rng::Rng,
     task::{LabelledText, Task},
 };
+
+/// What requests are made from besides the task; found once, before the first of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Material {
+    /// For each class, the other classes from nearest to farthest; empty if all are equally likely
+    /// partners.
+    pub nearest: Vec<Vec<usize>>,
+    /// Unlabelled texts, each on one line, that show how texts are written; empty unless
+    /// `augment.style_examples`.
+    pub style: Vec<String>,
+}
 
 /// Everything that prompts are made from.
 #[derive(Clone, Copy)]
@@ -39,9 +50,10 @@ pub(crate) struct PromptContext<'a> {
     pub seeds: &'a [LabelledText],
     pub prompts: &'a Prompts,
     pub settings: &'a AugmentSettings,
-    /// For each class, the other classes from nearest to farthest; empty if all are equally likely
-    /// partners.
+    /// As in [`Material`].
     pub nearest: &'a [Vec<usize>],
+    /// As in [`Material`].
+    pub style: &'a [String],
     /// The random seed of the prompts.
     pub seed: u64,
 }
@@ -166,6 +178,15 @@ fn requests_by_class(
     }
     requests.sort_by_key(|(number, class, _)| (*number, *class));
     Ok(requests.into_iter().map(|(.., request)| request).collect())
+}
+
+/// What a request asks for, of any class: `augment.texts_per_request` texts, with some of the
+/// unlabelled texts to show.
+fn wanted(context: &PromptContext<'_>, rng: &mut Rng) -> WantedTexts {
+    let AugmentSettings { texts_per_request, style_examples, .. } = *context.settings;
+    // Without such texts no number is drawn, as in runs that were made before there were any.
+    let style = context.style.choose_multiple(rng, style_examples.min(context.style.len()));
+    WantedTexts { count: texts_per_request, style: style.cloned().collect() }
 }
 
 /// The seeds of `class`, each as one line, in random order.

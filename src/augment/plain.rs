@@ -3,7 +3,9 @@
 
 use rand::Rng as _;
 
-use super::{Method, PromptContext, PromptRequest, examples, requests_by_class, shown::draw_shown};
+use super::{
+    Method, PromptContext, PromptRequest, examples, requests_by_class, shown::draw_shown, wanted,
+};
 use crate::{
     prompt::{PromptError, shown_classes},
     rng::Rng,
@@ -37,14 +39,14 @@ pub(super) fn request(
     let shown = draw_shown(context, class, rng);
     let classes = shown_classes(task, &shown, |class| examples(context, class, rng));
     let place = shown.iter().position(|shown| *shown == class).unwrap_or_default();
-    let count = settings.texts_per_request;
+    let wanted = wanted(context, rng);
     Ok(PromptRequest {
         id,
-        prompt: prompts.plain(settings.prompts, task, &classes, place, count)?,
+        prompt: prompts.plain(settings.prompts, task, &classes, place, &wanted)?,
         shown,
         major: class,
         mix: None,
-        count,
+        count: wanted.count,
         seed: rng.random(),
     })
 }

@@ -16,6 +16,7 @@ pub(crate) struct Sample {
     pub prompts: Prompts,
     pub settings: AugmentSettings,
     pub nearest: Vec<Vec<usize>>,
+    pub style: Vec<String>,
 }
 
 pub(crate) fn seed(text: &str, label: usize) -> LabelledText {
@@ -50,7 +51,7 @@ impl Sample {
         };
         let prompts = Prompts::load(None).expect("the built-in templates compile");
         let settings = AugmentSettings::default();
-        Self { task, seeds, prompts, settings, nearest: Vec::new() }
+        Self { task, seeds, prompts, settings, nearest: Vec::new(), style: Vec::new() }
     }
 
     /// A task with so many classes, "class 0" and so on, and no seeds.
@@ -60,7 +61,7 @@ impl Sample {
     }
 
     pub(crate) fn context(&self) -> PromptContext<'_> {
-        let Self { task, seeds, prompts, settings, nearest } = self;
-        PromptContext { task, seeds, prompts, settings, nearest, seed: 1 }
+        let Self { task, seeds, prompts, settings, nearest, style } = self;
+        PromptContext { task, seeds, prompts, settings, nearest, style, seed: 1 }
     }
 }

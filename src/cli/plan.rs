@@ -13,12 +13,13 @@ use serde_json::Value;
 
 use super::{PlanArgs, build, error, preflight};
 use crate::{
-    augment::{Method as _, PromptContext, PromptRequest, mixup::Mixup, paper::PaperMixup},
+    augment::{Material, Method as _, PromptRequest, mixup::Mixup, paper::PaperMixup},
     config::{Calibration, Partners, Settings},
+    embed::Embedder,
     models::{self, Role},
-    pipeline::{Context, Event, Scoring, fit, gold, remaining::Shown, teacher_check},
+    pipeline::{self, Context, Event, Scoring, fit, gold, remaining::Shown, teacher_check},
     prompt::{Prompts, reply::LIST_CUE},
-    relabel::{QuestionBuilder, nearest_classes, scoring},
+    relabel::{QuestionBuilder, scoring},
     report::TeacherCheck,
     task::{LabelledText, Task},
     teacher::{
@@ -126,10 +127,12 @@ impl Plan {
             Context { task, seeds: &drawn, settings: &settings, prompts: &prompts, seed: 0 };
         let scoring = Scoring { stage: "relabel", context };
         let asked = scoring.shown(teacher, &mut { warn })?;
-        let seeds = fit::for_requests(&context, teacher, &mut { warn })?;
+        let material = material(&context)?;
+        let seeds = fit::for_requests(&context, &material.style, teacher, &mut { warn })?;
         let texts = settings.augment.per_class * task.classes.len();
 
-        let requests = requests(task, &seeds, &prompts, &settings)?;
+        let asking = Context { seeds: &seeds, seed: settings.run.seed, ..context };
+        let requests = requests(&asking, &material)?;
         let rendered: Vec<String> = requests.iter().map(|request| request.prompt.clone()).collect();
         let measured_requests = teacher.measure(&rendered)?;
         let generation = generation(&measured_requests, task.classes.len());
@@ -228,38 +231,30 @@ fn generation(measured: &[Measured], classes: usize) -> Calls {
     }
 }
 
-/// The requests of the first round of generation, of the classes that are measured; later rounds
-/// only replace rejected texts.
-fn requests(
-    task: &Task,
-    seeds: &[LabelledText],
-    prompts: &Prompts,
-    settings: &Settings,
-) -> anyhow::Result<Vec<PromptRequest>> {
-    let nearest = match settings.augment.partners {
-        Partners::Even => Vec::new(),
-        Partners::Confusable => {
-            nearest_classes(task, seeds, &build::embedder(&build::student(settings)?)?)?
-        }
+/// What requests show besides the task.
+fn material(context: &Context<'_>) -> anyhow::Result<Material> {
+    let embedder = match context.settings.augment.partners {
+        Partners::Even => None,
+        Partners::Confusable => Some(build::embedder(&build::student(context.settings)?)?),
     };
-    let classes = task.classes.len();
-    let wanted = is_measured(classes).map(|measured| match measured {
-        true => settings.augment.per_class,
+    let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
+    Ok(pipeline::material(context, embedder)?)
+}
+
+/// The requests of the first round of generation, of the classes that are measured; later
+/// rounds only replace rejected texts.
+fn requests(context: &Context<'_>, material: &Material) -> anyhow::Result<Vec<PromptRequest>> {
+    let augment = &context.settings.augment;
+    let wanted = is_measured(context.task.classes.len()).map(|measured| match measured {
+        true => augment.per_class,
         false => 0,
     });
     let wanted: Vec<usize> = wanted.collect();
-    let context = PromptContext {
-        task,
-        seeds,
-        prompts,
-        settings: &settings.augment,
-        nearest: &nearest,
-        seed: settings.run.seed,
-    };
-    Ok(match settings.augment.unique_per_text {
-        0 => Mixup.plan_round(&context, 0, &wanted)?,
-        _ => PaperMixup.plan_round(&context, 0, &wanted)?,
-    })
+    let prompts = context.for_prompts(material);
+    if augment.unique_per_text > 0 {
+        return Ok(PaperMixup.plan_round(&prompts, 0, &wanted)?);
+    }
+    Ok(Mixup.plan_round(&prompts, 0, &wanted)?)
 }
 
 /// The longest texts of the test set with their row numbers, from 0.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Compare, stream};
 use crate::{
-    augment::Method,
+    augment::{Material, Method},
     config::Settings,
     dataset::{AugmentedText, DroppedText, RelabelledText, Variant},
     embed::Embedder,
@@ -91,12 +91,12 @@ impl Compare<'_> {
             prompts,
             seed: stream(settings, asked),
         };
-        let nearest = pipeline::nearest(&context, Some(embedder))?;
+        let material = pipeline::material(&context, Some(embedder))?;
         let generated = pipeline::generate_texts(
             self.run,
             &context,
             source.method,
-            &nearest,
+            &material,
             None,
             teacher,
             &mut *watch,
@@ -107,7 +107,7 @@ impl Compare<'_> {
             false => Vec::new(),
         };
         let scoring = Scoring { stage: "relabel", context };
-        let with = (&scoring, &nearest[..]);
+        let with = (&scoring, &material);
         let answers = answers(self.run, source, with, &texts, teacher, embedder, &mut *watch)?;
         let filtered = |all: Vec<RelabelledText>| {
             let (kept, dropped) =
@@ -159,13 +159,13 @@ impl Compare<'_> {
 fn answers(
     run: &mut RunFolder,
     source: &TextSource<'_>,
-    (scoring, nearest): (&Scoring<'_>, &[Vec<usize>]),
+    (scoring, material): (&Scoring<'_>, &Material),
     texts: &[AugmentedText],
     teacher: &mut dyn Teacher,
     embedder: &dyn Embedder,
     watch: Watch<'_>,
 ) -> Result<Option<(Answers, bool)>, PipelineError> {
-    let own = source.method.label_questions(&scoring.context.for_prompts(nearest), texts);
+    let own = source.method.label_questions(&scoring.context.for_prompts(material), texts);
     if let Some(questions) = own.transpose()? {
         let answers = scoring.answer(run, teacher, &questions, &BTreeMap::new(), watch)?;
         return Ok(Some((answers, false)));

@@ -30,6 +30,9 @@ pub(crate) struct AugmentSettings {
     pub partners: Partners,
     /// Which of the built-in prompts ask for texts. A task may bring its own.
     pub prompts: PromptForm,
+    /// Unlabelled texts (`unlabelled` under `[data]`) that each request shows as examples of how
+    /// texts are written, of no known class; drawn anew for each request.
+    pub style_examples: usize,
     /// The mixing ratio α is drawn as 0.5 + 0.5·Beta(a, b) and rounded to a multiple of 0.05. These
     /// are a and b (paper: 5 and 2).
     pub beta: (f64, f64),
@@ -89,6 +92,7 @@ impl Default for AugmentSettings {
             mix: 0.25,
             partners: Partners::default(),
             prompts: PromptForm::default(),
+            style_examples: 0,
             beta: (5.0, 2.0),
             tries: 3,
             max_tokens: Auto::Auto,
@@ -147,6 +151,7 @@ impl AugmentSettings {
         at_least("augment.texts_per_request", self.texts_per_request, 1)?;
         at_least("augment.classes_shown", self.classes_shown, 2)?;
         at_least("augment.tries", self.tries, 1)?;
+        within("augment.style_examples", self.style_examples as f64, 0.0..=100.0, "at most 100")?;
         at_least("augment.max_tokens", self.max_tokens(), 1)?;
         at_least("augment.longest", self.longest(), 1)?;
         let list = ListGrammar::new(self.texts_per_request, self.longest());

@@ -22,12 +22,13 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 35] = [
+const METHOD: [&str; 36] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
     "augment.classes_shown=4",
     "augment.mix=1.0",
+    "augment.style_examples=0",
     "augment.partners=\"even\"",
     "augment.prompts=\"paper\"",
     "augment.beta=[5.0, 2.0]",

@@ -4,7 +4,7 @@
 use super::{Context, Event, PipelineError, Watch, cut::FRAME};
 use crate::{
     counted::counted,
-    prompt::{one_line, reply::LIST_CUE, shown_classes},
+    prompt::{WantedTexts, one_line, reply::LIST_CUE, shown_classes},
     relabel::QuestionBuilder,
     task::{Class, LabelledText},
     teacher::{Teacher, TeacherError},
@@ -16,12 +16,13 @@ const LENGTHS: [usize; 6] = [1000, 600, 400, 250, 150, 100];
 const QUESTION_SHARE: usize = 4;
 
 /// The few-shot subset as requests for texts show it: reduced until the longest request fits the
-/// context with its reply. `watch` is told what was reduced.
+/// context with its reply and the longest of the `style`. `watch` is told what was reduced.
 ///
 /// # Errors
 /// A request that does not fit even without examples.
 pub(crate) fn for_requests(
     context: &Context<'_>,
+    style: &[String],
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Vec<LabelledText>, PipelineError> {
@@ -29,14 +30,18 @@ pub(crate) fn for_requests(
     // The names of any two classes may stand in the request; a token has at least one byte.
     let names = context.task.classes.iter().map(|class| class.shown().len());
     let reply = augment.max_tokens() + LIST_CUE.len() + 2 * names.max().unwrap_or(0);
+    let mut style = style.to_vec();
+    style.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    style.truncate(augment.style_examples);
+    let wanted = WantedTexts { count: augment.texts_per_request, style };
     let prompt = |seeds: &[LabelledText], longest: &[usize]| {
         let shown = &longest[..augment.classes_shown.max(2).min(longest.len())];
         let classes = shown_classes(context.task, shown, |class| {
             let of_class = seeds.iter().filter(|seed| seed.label == class);
             of_class.map(|seed| one_line(&seed.text)).collect()
         });
-        let (form, count) = (augment.prompts, augment.texts_per_request);
-        Ok(context.prompts.mixup(form, context.task, &classes, (0, 1), (85, 15), count)?)
+        let form = augment.prompts;
+        Ok(context.prompts.mixup(form, context.task, &classes, (0, 1), (85, 15), &wanted)?)
     };
     reduce(context, teacher, ("requests", "for texts", reply), &prompt, watch)
 }
@@ -205,7 +210,7 @@ mod tests {
             }
         };
         let mut teacher = ScriptedTeacher::new(|_| String::new());
-        (for_requests(&context, &mut teacher, &mut watch).unwrap(), warnings)
+        (for_requests(&context, &[], &mut teacher, &mut watch).unwrap(), warnings)
     }
 
     #[test]

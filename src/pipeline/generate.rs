@@ -8,10 +8,11 @@ use std::collections::HashSet;
 use super::{
     Context, Event, Pipeline, PipelineError, Watch, edited, fit, kept, paper,
     screen::{JunkRow, Screen},
+    style,
     texts::{Counts, Generation, ParsedReply, Piles, parsed_replies},
 };
 use crate::{
-    augment::{Method, PromptRequest, mixup::Mixup},
+    augment::{Material, Method, PromptRequest, mixup::Mixup},
     config::Partners,
     counted::{agree, counted},
     dataset::{AugmentedText, canonical},
@@ -33,10 +34,10 @@ impl Pipeline<'_> {
     ) -> Result<Vec<AugmentedText>, PipelineError> {
         let seeds = self.seeds();
         let (run, context, embedder, watch) = self.split(&seeds);
-        let nearest = nearest(&context, embedder)?;
+        let material = material(&context, embedder)?;
         let kept = kept::start(run, &context, teacher.identity(), &mut *watch);
         let generation =
-            generate_texts(run, &context, &Mixup, &nearest, kept.as_ref(), teacher, &mut *watch)?;
+            generate_texts(run, &context, &Mixup, &material, kept.as_ref(), teacher, &mut *watch)?;
         if generation.counts.calls == 0 {
             // All texts were there: nothing was asked for, and no call has begun the stage.
             watch(Event::Begin { stage: "generate", total: 0, resumed: 0 });
@@ -69,21 +70,23 @@ impl Pipeline<'_> {
     }
 }
 
-/// The confusable classes of each class, if the settings ask for such partners.
+/// What the settings show in requests besides the task: the confusable classes of each class, and
+/// unlabelled texts.
 ///
 /// # Errors
-/// An embedder that is missing or fails.
-pub(crate) fn nearest(
+/// An embedder that is missing or fails, a file of texts that is missing or cannot be read.
+pub(crate) fn material(
     context: &Context<'_>,
     embedder: Option<&dyn Embedder>,
-) -> Result<Vec<Vec<usize>>, PipelineError> {
-    match (context.settings.augment.partners, embedder) {
-        (Partners::Even, _) => Ok(Vec::new()),
+) -> Result<Material, PipelineError> {
+    let nearest = match (context.settings.augment.partners, embedder) {
+        (Partners::Even, _) => Vec::new(),
         (Partners::Confusable, Some(embedder)) => {
-            Ok(nearest_classes(context.task, context.seeds, embedder)?)
+            nearest_classes(context.task, context.seeds, embedder)?
         }
-        (Partners::Confusable, None) => Err(PipelineError::NoEmbedder),
-    }
+        (Partners::Confusable, None) => return Err(PipelineError::NoEmbedder),
+    };
+    Ok(Material { nearest, style: style::sample(context)? })
 }
 
 /// Lets `teacher` write texts by `method` until there are `augment.per_class` of each class (as
@@ -96,23 +99,23 @@ pub(crate) fn generate_texts(
     run: &mut RunFolder,
     context: &Context<'_>,
     method: &dyn Method,
-    nearest: &[Vec<usize>],
+    material: &Material,
     kept: Option<&KeptTexts>,
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
     let settings = context.with_lengths(teacher.identity().context);
     let context = &Context { settings: &settings, ..*context };
-    let seeds = fit::for_requests(context, teacher, &mut *watch)?;
+    let seeds = fit::for_requests(context, &material.style, teacher, &mut *watch)?;
     let context = &Context { seeds: &seeds, ..*context };
     let augment = &context.settings.augment;
     if method.supports_unique_per_text() && augment.unique_per_text > 0 {
-        return paper::generate_texts(run, context, nearest, kept, teacher, watch);
+        return paper::generate_texts(run, context, material, kept, teacher, watch);
     }
-    let prompts = context.for_prompts(nearest);
+    let prompts = context.for_prompts(material);
     let sha256 = teacher.identity().sha256.clone();
     let Rounds { piles, counts, keys, junk } =
-        rounds(context, method, nearest, kept, &sha256, &mut |requests| {
+        rounds(context, method, material, kept, &sha256, &mut |requests| {
             parsed_replies(run, &prompts, method, requests, teacher, &mut *watch)
         })?;
     let (texts, counts) = piles.keep_wanted(context.task, augment.tries, counts, watch);
@@ -140,13 +143,12 @@ type Answer<'a> = &'a mut dyn FnMut(&[PromptRequest]) -> Result<Vec<ParsedReply>
 pub(super) fn rounds(
     context: &Context<'_>,
     method: &dyn Method,
-    nearest: &[Vec<usize>],
+    material: &Material,
     kept: Option<&KeptTexts>,
     teacher_sha256: &str,
     answer: Answer<'_>,
 ) -> Result<Rounds, PipelineError> {
     let (task, augment) = (context.task, &context.settings.augment);
-    let prompts = context.for_prompts(nearest);
     let one_for_all = method.teacher_chooses_class();
     let mut piles = Piles::new(task, augment.per_class, one_for_all, kept);
     let mut seen: HashSet<String> =
@@ -155,6 +157,7 @@ pub(super) fn rounds(
     let mut screen = Screen::new(task, augment);
     counts.take_up(piles.texts.iter().map(Vec::len).sum());
     let first = kept.map_or(0, |kept| kept.first_round);
+    let prompts = context.for_prompts(material);
     for round in first..first + augment.tries {
         let requests = method.plan_round(&prompts, round, &piles.missing())?;
         if requests.is_empty() {
@@ -171,4 +174,46 @@ pub(super) fn rounds(
     }
     counts.unique = piles.texts.iter().map(Vec::len).sum();
     Ok(Rounds { piles, counts, keys, junk: screen.into_rows() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use crate::{
+        augment::sample::{Sample, seed},
+        config::Settings,
+        pipeline::scripted_teacher::{ScriptedTeacher, pipeline},
+        task::UnlabelledFile,
+    };
+
+    #[test]
+    fn requests_show_unlabelled_texts_but_no_text_of_the_test_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sample = Sample::new(&["a", "b"], vec![seed("x", 0), seed("y", 1)]);
+        sample.task.test = vec![seed("a secret", 0)];
+        sample.task.folder = folder.path().to_owned();
+        let unlabelled = UnlabelledFile { file: "all.csv".to_owned(), text_column: Vec::new() };
+        sample.task.unlabelled = Some(unlabelled);
+        let rows = "text\nfirst\na secret\n\"second\nline\"\nx\nthird\n";
+        std::fs::write(folder.path().join("all.csv"), rows).unwrap();
+        let mut settings = Settings::default();
+        let augment = &mut settings.augment;
+        (augment.per_class, augment.style_examples, augment.clean) = (3, 2, false);
+        let prompts = RefCell::new(Vec::new());
+        let mut teacher = ScriptedTeacher::new(|request| {
+            prompts.borrow_mut().push(request.prompt.clone());
+            (1..=3).map(|line| format!("{line}. text {} {line}\n", request.id)).collect()
+        });
+        let run = folder.path().join("run");
+        pipeline(&run, &sample, &settings, |_| {}).generate(&mut teacher).unwrap();
+        drop(teacher);
+        let prompts = prompts.into_inner();
+        assert_eq!(prompts.len(), 2);
+        for prompt in prompts {
+            let shown = ["- first\n", "- second line\n", "- third\n"];
+            let shown = shown.iter().filter(|text| prompt.contains(**text)).count();
+            assert!(shown == 2 && !prompt.contains("secret"), "{prompt}");
+        }
+    }
 }

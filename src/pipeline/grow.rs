@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Context, Event, PipelineError, Watch,
-    generate::rounds,
+    generate::{material, rounds},
     kept::made_with,
     texts::{ParsedReply, call},
 };
@@ -297,8 +297,9 @@ fn recorded(
     let context = &Context { settings: &settings, ..*context };
     let kept = kept_texts(entries).filter(|kept| kept.made_with == made_with);
     let replies = Replies::of(entries);
-    let prompts = context.for_prompts(&[]);
-    let rounds = rounds(context, &Mixup, &[], kept, &teacher.sha256, &mut |requests| {
+    let material = material(context, None)?;
+    let prompts = context.for_prompts(&material);
+    let rounds = rounds(context, &Mixup, &material, kept, &teacher.sha256, &mut |requests| {
         Ok(replies.parsed(&prompts, &Mixup, requests, teacher))
     })?;
     Ok(rounds.piles.texts.into_iter().flatten().collect())

@@ -17,7 +17,7 @@ pub(super) fn made_with(settings: &Settings, prompts_sha256: &str) -> String {
     key(&(
         (settings.run.seed, prompts_sha256, augment.texts_per_request, augment.classes_shown),
         (augment.partners, augment.beta, augment.constrained, augment.unique_per_text),
-        (augment.prompts, augment.truncated_percent, &augment.sampling),
+        (augment.prompts, augment.truncated_percent, augment.style_examples, &augment.sampling),
     ))
 }
 

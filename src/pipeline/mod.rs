@@ -56,6 +56,7 @@ mod screen;
 #[cfg(test)]
 mod scripted_teacher;
 mod sheet_rows;
+mod style;
 mod suggest;
 pub(crate) mod teacher_check;
 mod texts;
@@ -65,7 +66,7 @@ mod training_progress;
 use std::{borrow::Cow, path::PathBuf};
 
 pub(crate) use cut::cut_questions;
-pub(crate) use generate::{generate_texts, nearest};
+pub(crate) use generate::{generate_texts, material};
 pub(crate) use import::ImportedTexts;
 pub(crate) use model_names::{student_name, teacher_name};
 pub(crate) use pick::Candidates;
@@ -76,7 +77,7 @@ pub(crate) use texts::{Counts, Generation};
 pub(crate) use train::{StudentTrainer, TrainingJob};
 
 use crate::{
-    augment::PromptContext,
+    augment::{Material, PromptContext},
     config::{ConfigError, Settings},
     counted::{agree, part},
     embed::{EmbedError, Embedder},
@@ -156,10 +157,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The part that methods of generation see; `nearest` is [`PromptContext::nearest`].
-    pub(crate) fn for_prompts(&self, nearest: &'a [Vec<usize>]) -> PromptContext<'a> {
+    /// The part that methods of generation see.
+    pub(crate) fn for_prompts(&self, material: &'a Material) -> PromptContext<'a> {
         let Self { task, seeds, settings, prompts, seed } = *self;
-        PromptContext { task, seeds, prompts, settings: &settings.augment, nearest, seed }
+        let Material { nearest, style } = material;
+        PromptContext { task, seeds, prompts, settings: &settings.augment, nearest, style, seed }
     }
 
     /// The settings with the lengths of texts and replies chosen, where they are `"auto"`, from the

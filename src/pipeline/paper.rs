@@ -6,7 +6,10 @@ use super::{
     texts::{Counts, Generation, Piles, parsed_replies},
 };
 use crate::{
-    augment::paper::{PaperMixup, PendingText},
+    augment::{
+        Material,
+        paper::{PaperMixup, PendingText},
+    },
     run::{KeptTexts, RunFolder},
     teacher::Teacher,
 };
@@ -19,13 +22,13 @@ use crate::{
 pub(super) fn generate_texts(
     run: &mut RunFolder,
     context: &Context<'_>,
-    nearest: &[Vec<usize>],
+    material: &Material,
     kept: Option<&KeptTexts>,
     teacher: &mut dyn Teacher,
     watch: Watch<'_>,
 ) -> Result<Generation, PipelineError> {
     let (task, augment) = (context.task, &context.settings.augment);
-    let prompts = context.for_prompts(nearest);
+    let prompts = context.for_prompts(material);
     let teacher_sha256 = teacher.identity().sha256.clone();
     let mut piles = Piles::new(task, augment.per_class, false, kept);
     let (mut counts, mut keys) = (Counts::default(), Vec::new());

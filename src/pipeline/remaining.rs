@@ -13,7 +13,7 @@ use super::{
     texts::{Piles, call},
 };
 use crate::{
-    augment::{PromptContext, PromptRequest, mixup::Mixup, paper::PendingText},
+    augment::{Material, PromptContext, PromptRequest, mixup::Mixup, paper::PendingText},
     dataset::{AugmentedText, TextRow},
     embed::Embedder,
     run::{
@@ -50,7 +50,7 @@ pub(crate) struct Shown<'a> {
 }
 
 /// What the run in `folder` has left to do with the task of `input` and `teacher`. `embedder` as in
-/// [`Scoring::keys`]; `nearest` as in [`crate::augment::PromptContext::nearest`].
+/// [`Scoring::keys`]; `material` as for generation.
 ///
 /// # Errors
 /// A folder that is no run or of another task, a damaged file.
@@ -59,7 +59,7 @@ pub(crate) fn remaining(
     input: RunInput<'_>,
     shown: Shown<'_>,
     teacher: &mut dyn Teacher,
-    nearest: &[Vec<usize>],
+    material: &Material,
     embedder: Option<&dyn Embedder>,
 ) -> Result<Remaining, PipelineError> {
     if folder.join(names::COMPARISON).exists() {
@@ -84,7 +84,7 @@ pub(crate) fn remaining(
             ..Texts::default()
         },
         false => {
-            texts(&input.context(shown.requests), nearest, kept.as_ref(), &identity, &entries)?
+            texts(&input.context(shown.requests), material, kept.as_ref(), &identity, &entries)?
         }
     };
     let mut unknown = |stage, texts: &[String]| -> Result<usize, PipelineError> {
@@ -143,12 +143,12 @@ struct Texts {
 /// The texts that generation finds in the ledger, and what it has to ask for.
 fn texts(
     context: &Context<'_>,
-    nearest: &[Vec<usize>],
+    material: &Material,
     kept: Option<&KeptTexts>,
     teacher: &TeacherIdentity,
     entries: &[Entry],
 ) -> Result<Texts, PipelineError> {
-    let (prompts, known) = (context.for_prompts(nearest), keys(entries));
+    let (prompts, known) = (context.for_prompts(material), keys(entries));
     let lacking = |requests: &[PromptRequest]| {
         let keys = requests.iter().map(|request| call(&prompts, request).key(teacher));
         keys.filter(|key| !known.contains(key.as_str())).collect::<HashSet<_>>().len()
@@ -158,7 +158,7 @@ fn texts(
     }
     let replies = Replies::of(entries);
     let mut requests = 0;
-    let rounds = rounds(context, &Mixup, nearest, kept, &teacher.sha256, &mut |asked| {
+    let rounds = rounds(context, &Mixup, material, kept, &teacher.sha256, &mut |asked| {
         // What a later round asks depends on these answers.
         if requests > 0 {
             return Ok(Vec::new());

@@ -102,6 +102,22 @@ pub(crate) struct ShownClass {
     pub examples: Vec<String>,
 }
 
+/// The texts that a request asks for, whatever their class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WantedTexts {
+    pub count: usize,
+    /// Texts of any class that show how they are written.
+    pub style: Vec<String>,
+}
+
+#[cfg(test)]
+impl WantedTexts {
+    /// So many texts, without texts of style.
+    pub(crate) fn of(count: usize) -> Self {
+        Self { count, style: Vec::new() }
+    }
+}
+
 /// A text and its class, as a template sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct LabelledExample {
@@ -172,8 +188,8 @@ impl Prompts {
         &self.sha256
     }
 
-    /// Asks for `count` texts that belong to `major` and `minor`, indices into `shown`, to the
-    /// given percentages.
+    /// Asks for texts that belong to `major` and `minor`, indices into `shown`, to the given
+    /// percentages.
     pub(crate) fn mixup(
         &self,
         form: PromptForm,
@@ -181,38 +197,40 @@ impl Prompts {
         shown: &[ShownClass],
         (major, minor): (usize, usize),
         (major_percent, minor_percent): (u8, u8),
-        count: usize,
+        wanted: &WantedTexts,
     ) -> Result<String, PromptError> {
         self.render(
             form.choose("mixup.j2", "paper_mixup.j2"),
             context! {
                 task => context! { item => task.item, items => task.items },
                 classes => shown,
-                count,
+                count => wanted.count,
                 major => shown[major],
                 minor => shown[minor],
                 major_percent,
                 minor_percent,
+                style => wanted.style,
             },
         )
     }
 
-    /// Asks for `count` texts of the class `major`, an index into `shown`.
+    /// Asks for texts of the class `major`, an index into `shown`.
     pub(crate) fn plain(
         &self,
         form: PromptForm,
         task: &Task,
         shown: &[ShownClass],
         major: usize,
-        count: usize,
+        wanted: &WantedTexts,
     ) -> Result<String, PromptError> {
         self.render(
             form.choose("plain.j2", "paper_plain.j2"),
             context! {
                 task => context! { item => task.item, items => task.items },
                 classes => shown,
-                count,
+                count => wanted.count,
                 major => shown[major],
+                style => wanted.style,
             },
         )
     }

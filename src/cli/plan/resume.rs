@@ -108,8 +108,8 @@ impl Resume {
         };
         let embedder = embedder.as_ref().map(|embedder| embedder as &dyn Embedder);
         let input = RunInput { task, settings, prompts: &prompts };
-        let nearest = pipeline::nearest(&input.context(&seeds), embedder)?;
-        let remaining = remaining(run, input, plan.shown(), teacher, &nearest, embedder)?;
+        let material = pipeline::material(&input.context(&seeds), embedder)?;
+        let remaining = remaining(run, input, plan.shown(), teacher, &material, embedder)?;
         Ok(Self { run: run.to_owned(), remaining })
     }
 

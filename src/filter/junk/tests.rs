@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     augment::sample::{Sample, seed},
-    prompt::{PromptForm, Prompts, shown_classes},
+    prompt::{PromptForm, Prompts, WantedTexts, shown_classes},
     task::{LabelledText, Task, demo_task},
 };
 
@@ -30,7 +30,7 @@ fn prompt(task: &Task) -> String {
     let classes = shown_classes(task, &all, examples);
     Prompts::load(None)
         .unwrap()
-        .mixup(PromptForm::default(), task, &classes, (0, 1), (90, 10), 3)
+        .mixup(PromptForm::default(), task, &classes, (0, 1), (90, 10), &WantedTexts::of(3))
         .unwrap()
 }
 

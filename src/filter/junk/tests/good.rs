@@ -3,7 +3,7 @@
 use crate::{
     augment::sample::{Sample, seed},
     filter::junk::{Reference, Reply, Verdict, judge},
-    prompt::{PromptForm, Prompts, shown_classes},
+    prompt::{PromptForm, Prompts, WantedTexts, shown_classes},
 };
 
 /// A task whose seeds have no form of junk, so that no rule is off.
@@ -222,7 +222,14 @@ fn good_texts_of_many_tasks_are_neither_dropped_nor_changed() {
         for share in [95, 90, 60, 50, 100] {
             let prompts = Prompts::load(None).unwrap();
             let prompt = prompts
-                .mixup(PromptForm::default(), &task, &shown, (0, 1), (share, 100 - share), 3)
+                .mixup(
+                    PromptForm::default(),
+                    &task,
+                    &shown,
+                    (0, 1),
+                    (share, 100 - share),
+                    &WantedTexts::of(3),
+                )
                 .unwrap();
             for (text, place) in texts.iter().flat_map(|text| (0..3).map(move |at| (*text, at))) {
                 let mut lines = ["something else", "and another thing", "the last of them"];

@@ -22,7 +22,7 @@
 use toml::Table;
 
 /// Applies even if the task sets the key.
-const METHOD: [&str; 36] = [
+const METHOD: [&str; 37] = [
     "augment.clean=false",
     "teacher.check=0",
     "augment.texts_per_request=3",
@@ -59,6 +59,7 @@ const METHOD: [&str; 36] = [
     "student.validation_share=0.0",
     "student.head=\"mlp\"",
     "student.fine_tune=\"always\"",
+    "student.interpolation=1.0",
     "student.pooling=\"first\"",
 ];
 

@@ -34,19 +34,13 @@ mod start;
 mod tests;
 mod train_loop;
 
-use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BaseModel, Classifier, Head, Pooling, Result, StudentError, Temperature,
-    base::Inner,
-    calibrate,
-    engine::learner,
-    error::Fault,
-    model_spec::{ModelSpec, TensorSpec},
-    network::Source,
+    BaseModel, Classifier, Head, Pooling, Result, StudentError, Temperature, base::Inner,
+    calibrate, engine::learner, error::Fault, model_spec::ModelSpec, network::Source,
 };
 use crate::memory;
 pub(crate) use choice::Choice;
@@ -361,6 +355,9 @@ impl<'a> Training<'a> {
         };
         drop(learner);
         initial.put_back(&mut weights, config.vocab_size, unused_decay)?;
+        if validation.is_none() {
+            self.interpolate(&mut weights)?;
+        }
         let mut classifier = self.classifier(weights)?;
         let mut temperature = None;
         if let Some(Validation { logits, labels }) = &validation {
@@ -383,16 +380,7 @@ impl<'a> Training<'a> {
     /// Invalid settings or labels, an initial head of another shape.
     pub(crate) fn untrained(&self) -> Result<TrainOutcome> {
         self.check_settings()?;
-        let spec = self.spec();
-        let mut weights = self.fresh_head(&spec)?;
-        for TensorSpec { name, shape } in spec.tensors() {
-            if let Entry::Vacant(missing) = weights.entry(name) {
-                let mut values = vec![0.0; shape.iter().product()];
-                self.base.inner.checkpoint.read(missing.key(), &mut values)?;
-                missing.insert(values);
-            }
-        }
-        let classifier = self.classifier(weights)?;
+        let classifier = self.classifier(self.first_weights()?)?;
         let history = Vec::new();
         Ok(TrainOutcome { classifier, temperature: None, validation: None, history, choice: None })
     }

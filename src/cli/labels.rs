@@ -97,14 +97,24 @@ pub(super) struct ImportLabelsArgs {
 
 /// `promptmix suggest`
 pub(super) fn suggest(args: &SuggestArgs, quiet: bool) -> anyhow::Result<()> {
-    let (mut pipeline, student) = reopen(&args.run, &[], &[], quiet, |pipeline| {
-        let student = load_student(pipeline, &args.run)?;
+    let (pipeline, rows) = suggested(&args.run, args.count, quiet)?;
+    write_sheet(&pipeline, &rows, &args.sheet)
+}
+
+/// The `count` texts of the run at `path` to ask a person about, which the run remembers.
+pub(super) fn suggested(
+    path: &Path,
+    count: u32,
+    quiet: bool,
+) -> anyhow::Result<(Pipeline<'static>, Vec<SheetRow>)> {
+    let (mut pipeline, student) = reopen(path, &[], &[], quiet, |pipeline| {
+        let student = load_student(pipeline, path)?;
         let base = build::student(&pipeline.settings)?;
         add_embedder(pipeline, &base)?;
         Ok(student)
     })?;
-    let rows = pipeline.suggest(&student, args.count as usize)?;
-    write_sheet(&pipeline, &rows, &args.sheet)
+    let rows = pipeline.suggest(&student, count as usize)?;
+    Ok((pipeline, rows))
 }
 
 /// `promptmix export-labels`

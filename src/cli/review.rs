@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use super::{error::CommandError, run};
+use super::{error::CommandError, labels, run};
 use crate::{
     counted::counted,
     hint::{shell_path, shell_word},
@@ -24,6 +24,9 @@ use crate::{
 pub(super) struct ReviewArgs {
     /// The run folder
     run: PathBuf,
+    /// Suggest this many texts first, as `promptmix suggest` does; they are a list on the page
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    suggest: Option<u32>,
     /// Port on 127.0.0.1; without it, any that is free
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -49,6 +52,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the command on `listener`, which was opened before sockets were refused.
 pub(super) fn review(args: &ReviewArgs, listener: Listener, quiet: bool) -> anyhow::Result<()> {
+    if let Some(count) = args.suggest {
+        labels::suggested(&args.run, count, quiet)?;
+    }
     // A signal ends the program when the files hold the decisions.
     let until_written = interrupt::hold();
     let (run, task, _) = RunFolder::reopen(&args.run)?;

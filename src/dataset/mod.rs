@@ -139,6 +139,25 @@ pub struct PickedText {
     pub uncertain: bool,
 }
 
+/// A row of `suggested.jsonl`: a text that a person was asked about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SuggestedText {
+    /// As [`TextRow::key`], numbered where several texts are the same.
+    pub key: String,
+    pub text: String,
+    /// Whether it is a text of the run, rather than an unlabelled one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_run: bool,
+    /// The most probable class, and its probability; absent in older run folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p: Option<f32>,
+    /// Why a person should look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 fn is_false(value: &bool) -> bool {
     !value
 }

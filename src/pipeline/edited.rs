@@ -49,7 +49,7 @@ pub(super) fn train_rows(
             know_masked(row, edits.rules(names::TRAIN), &scanner);
         }
     }
-    let said = [&kept, &pool].map(|rows| edits.dropped(names::TRAIN, rows));
+    let said = edits.dropped(names::TRAIN, &kept, &pool);
     let is_class = |name: &str| task.class_index(name).is_some();
     let (kept, pool) = edits.apply(names::TRAIN, kept, pool, &is_class);
     let left = pool.into_iter().map(|row| {
@@ -58,7 +58,7 @@ pub(super) fn train_rows(
     });
     let (kept, leaks) = without_leaks(kept, task, |row| &row.augmented);
     let leak = |row: TextRow| DroppedText { row: row.into(), dropped: DropReason::LeakFromTest };
-    let dropped = left.chain(leaks.into_iter().map(leak)).chain(said.into_iter().flatten());
+    let dropped = left.chain(leaks.into_iter().map(leak)).chain(said);
     Ok((kept, dropped.collect()))
 }
 

@@ -5,19 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::{
-    Event, Pipeline, PipelineError,
-    import::class_named,
-    sheet_rows::{PREFIX, suggested},
-};
+use super::{Event, Pipeline, PipelineError, import::class_named, sheet_rows::PREFIX};
 use crate::{
     counted::counted,
-    dataset::{DropReason, RowEdit, RowFields, TextRow},
-    run::{
-        edits::{keyed, next_id},
-        ledger::Entry,
-        names,
-    },
+    dataset::{DropReason, RowEdit, RowFields, SuggestedText, TextRow},
+    run::{edits::next_id, ledger::Entry, names, read_rows_if_any},
     sheet::{self, Answer, NONE_OF_THESE, fault},
     task::{Fault, Task, TaskError},
     verbosity,
@@ -87,8 +79,11 @@ impl Pipeline<'_> {
     ) -> Result<LabelCounts, PipelineError> {
         let Self { run, task, watch, .. } = self;
         let rows: Vec<TextRow> = run.read_rows(names::TRAIN, "run `promptmix filter` first")?;
-        let rows = keyed(rows).map(|(row, key)| (key, row)).collect();
-        let offered = suggested(run)?.into_iter().map(|row| (row.key, row.text)).collect();
+        let rows = run.edits().keyed(names::TRAIN, rows);
+        let rows = rows.into_iter().map(|(row, key)| (key, row)).collect();
+        let offered: Vec<SuggestedText> = read_rows_if_any(run.path(), names::SUGGESTED)?;
+        let offered = offered.into_iter().filter(|row| !row.in_run);
+        let offered = offered.map(|row| (row.key, row.text)).collect();
         let entries = run.ledger().entries();
         let known = Known {
             run: run.tag(),

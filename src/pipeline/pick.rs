@@ -130,11 +130,11 @@ fn embedded(
     watch(Event::Wait { what: "reading the unlabelled texts".to_owned() });
     let mut texts = open(task)?;
     let mut sieve = Sieve::new(&task.seeds, &task.test);
-    let mut sample = Sample::new(settings.label.sample, settings.run.seed);
+    let mut sample = Sample::new(settings.label.sample, settings.run.seed, "unlabelled");
     let mut read = 0;
     while let Some(text) = texts.next_text()? {
         if sieve.passes(&text.text) {
-            sample.offer(read);
+            sample.offer(read, || ());
         }
         read += 1;
     }
@@ -143,7 +143,7 @@ fn embedded(
         watch(Event::warning(format!("{rows} without a usable text; the first: {fault}")));
     }
     let offered = sample.offered();
-    let places = sample.places();
+    let places: Vec<usize> = sample.finish().into_iter().map(|(place, ())| place).collect();
     let mut counts: BTreeMap<String, usize> = [
         (READ, read + texts.unusable),
         (UNUSABLE, texts.unusable),

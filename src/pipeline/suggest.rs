@@ -7,18 +7,16 @@
 
 use std::collections::HashSet;
 
-use rand_core::RngCore;
-
 use super::{
     Event, Pipeline, PipelineError,
-    sheet_rows::{SuggestedText, answered, of_row, sheet_id, suggested, train_rows},
+    sheet_rows::{SheetOf, answered, train_rows},
 };
 use crate::{
     counted::{counted, part},
-    dataset::{AugmentedText, TextRow, canonical},
+    dataset::{AugmentedText, SuggestedText, TextRow},
     embed::clusters,
-    rng::Rng,
-    run::names,
+    run::{names, read_rows_if_any},
+    selection::{Sample, Sieve},
     sheet::{Opinion, SheetRow},
     student::{Classifier, largest},
     task::Task,
@@ -38,16 +36,33 @@ const LEAST: f32 = 1e-3;
 /// A text that a person may be asked about.
 struct Candidate {
     row: SheetRow,
-    /// If it is an unlabelled text.
-    new: Option<SuggestedText>,
+    /// As [`TextRow::key`], numbered.
+    key: String,
+    /// Whether it is a text of the run, rather than an unlabelled one.
+    in_run: bool,
     /// The teacher's probability of each class; empty if it was not asked.
     teacher: Vec<f32>,
 }
 
+impl Candidate {
+    /// What the run remembers of it.
+    fn suggested(&self) -> SuggestedText {
+        let SheetRow { text, suggestion, why, .. } = &self.row;
+        SuggestedText {
+            key: self.key.clone(),
+            text: text.clone(),
+            in_run: self.in_run,
+            label: suggestion.as_ref().map(|of| of.label.clone()),
+            p: suggestion.as_ref().and_then(|of| of.p),
+            why: why.clone(),
+        }
+    }
+}
+
 impl Pipeline<'_> {
     /// The `count` texts to ask a person about, the most useful first, with the opinions of
-    /// `student` and of the teacher. Remembers the unlabelled ones, so that their labels are known
-    /// when they come back.
+    /// `student` and of the teacher. Remembers them, so that their labels are known when they come
+    /// back, and for the review.
     ///
     /// # Errors
     /// A missing `train.jsonl`, a student of other classes, an unlabelled file that cannot be
@@ -84,88 +99,72 @@ impl Pipeline<'_> {
         let chosen: Vec<Candidate> = chosen
             .filter_map(|at| Some(with_student(places[at].take()?, &predicted[at], &self.task)))
             .collect();
-        self.remember(chosen.iter().filter_map(|candidate| candidate.new.clone()).collect())?;
+        self.remember(chosen.iter().map(Candidate::suggested).collect())?;
         (self.watch)(Event::End {
             summary: part(chosen.len(), found, "text") + " to ask a person about",
         });
         Ok(chosen.into_iter().map(|candidate| candidate.row).collect())
     }
 
-    /// The texts to choose from, at most [`POOL`], and how many there were.
+    /// The texts to choose from, at most [`POOL`], and how many there were. Equal texts are one.
     fn candidates(&self) -> Result<(Vec<Candidate>, usize), PipelineError> {
         let Self { run, task, settings, .. } = self;
         let rows = train_rows(run)?;
-        let labelled = task.seeds.iter().chain(&task.test).map(|text| text.text.as_str());
-        let trained = rows.iter().map(|(row, _)| row.augmented.text.as_str());
-        let known: HashSet<String> = labelled.chain(trained).map(canonical).collect();
         let answered = answered(run.ledger().entries());
-        let mut pool = Pool::new(settings.run.seed);
+        let mut sieve = Sieve::new(&task.seeds, &task.test);
+        let mut sample = Sample::new(POOL, settings.run.seed, "suggest");
+        let mut places = 0..;
+        let mut offer = |make: &mut dyn FnMut() -> Candidate| {
+            sample.offer(places.next().unwrap_or_default(), make);
+        };
         let unlabelled = task.open_unlabelled()?;
+        let sheet = SheetOf::new(run);
         for (row, key) in &rows {
+            let is_new = sieve.passes(&row.augmented.text);
             // Real texts are in the run if the teacher labelled them.
             let is_wanted = unlabelled.is_none() || row.augmented.is_unlabelled();
-            if is_wanted && !row.augmented.is_given() && !answered.contains(key.as_str()) {
-                let teacher = shares(task, &row.probabilities);
-                pool.add(Candidate { row: of_row(run, row, key), new: None, teacher });
+            let is_open = !row.augmented.is_given() && !answered.contains(key.as_str());
+            if is_new && is_wanted && is_open {
+                offer(&mut || Candidate {
+                    row: sheet.row(row, key),
+                    key: key.clone(),
+                    in_run: true,
+                    teacher: shares(task, &row.probabilities),
+                });
             }
         }
-        let Some(mut texts) = unlabelled else { return Ok(pool.finish()) };
-        while let Some(text) = texts.next_text()? {
-            let text = text.text;
-            let row = TextRow::from(AugmentedText { text: text.clone(), ..Default::default() });
-            let key = row.key();
-            if answered.contains(key.as_str()) || known.contains(&canonical(&text)) {
-                continue;
+        if let Some(mut texts) = unlabelled {
+            while let Some(text) = texts.next_text()? {
+                let row = TextRow::from(AugmentedText { text: text.text, ..Default::default() });
+                let (key, text) = (row.key(), &row.augmented.text);
+                if !answered.contains(key.as_str()) && sieve.passes(text) {
+                    offer(&mut || Candidate {
+                        row: sheet.new_row(text, &key),
+                        key: key.clone(),
+                        in_run: false,
+                        teacher: Vec::new(),
+                    });
+                }
             }
-            let row =
-                SheetRow { id: sheet_id(run, &key), text: text.clone(), ..Default::default() };
-            pool.add(Candidate { row, new: Some(SuggestedText { key, text }), teacher: vec![] });
         }
-        Ok(pool.finish())
+        let found = sample.offered();
+        Ok((sample.finish().into_iter().map(|(_, candidate)| candidate).collect(), found))
     }
 
-    /// Adds `texts` to those that people were asked about.
+    /// Adds `texts` to those that people were asked about; those among them take the place of what
+    /// was known of them.
     fn remember(&mut self, texts: Vec<SuggestedText>) -> Result<(), PipelineError> {
-        let mut known = suggested(&self.run)?;
-        let keys: HashSet<String> = known.iter().map(|row| row.key.clone()).collect();
-        known.extend(texts.into_iter().filter(|row| !keys.contains(&row.key)));
-        if known.len() > keys.len() {
+        let before: Vec<SuggestedText> = read_rows_if_any(self.run.path(), names::SUGGESTED)?;
+        let keys: HashSet<&str> = texts.iter().map(|row| row.key.as_str()).collect();
+        let mut known = before.clone();
+        known.retain(|row| !keys.contains(row.key.as_str()));
+        known.extend(texts);
+        if known != before {
             self.run.write_rows(names::SUGGESTED, &known)?;
             let counts = [("suggested", known.len())];
             self.run.finish_stage("suggest", &counts, &[names::SUGGESTED], Vec::new())?;
         }
         Ok(())
-    }
-}
-
-/// A random sample of at most [`POOL`] candidates, without equal texts (Vitter's algorithm R).
-struct Pool {
-    kept: Vec<Candidate>,
-    found: usize,
-    rng: Rng,
-}
-
-impl Pool {
-    fn new(seed: u64) -> Self {
-        Self { kept: Vec::new(), found: 0, rng: Rng::for_item(seed, "suggest", 0) }
-    }
-
-    fn add(&mut self, candidate: Candidate) {
-        self.found += 1;
-        if self.kept.len() < POOL {
-            self.kept.push(candidate);
-            return;
-        }
-        let at = self.rng.next_u64() % self.found as u64;
-        if let Some(place) = self.kept.get_mut(at as usize) {
-            *place = candidate;
-        }
-    }
-
-    fn finish(mut self) -> (Vec<Candidate>, usize) {
-        let mut seen = HashSet::new();
-        self.kept.retain(|candidate| seen.insert(canonical(&candidate.row.text)));
-        (self.kept, self.found)
     }
 }
 

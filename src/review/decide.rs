@@ -124,6 +124,16 @@ impl Review {
             Action::Drop => None,
             Action::Undo => return undone(row),
         };
+        // Nobody was asked to write it, so it has no other class.
+        let after = after.map(|after| match row.source {
+            Source::Suggested => RowFields { major: label(&after).to_owned(), ..after },
+            _ => after,
+        });
+        // A class may be gone since the text was suggested.
+        let has_label = |after: &RowFields| self.task.class_index(label(after)).is_some();
+        if after.as_ref().is_some_and(|after| !has_label(after)) {
+            return impossible("The text has no label yet; give it one.");
+        }
         if after.as_ref().is_some_and(|after| self.is_test_text(row, after)) {
             return impossible("The text is in the test set, so it is never trained on.");
         }

@@ -14,19 +14,30 @@ pub(super) enum List {
     Unsure,
     Changed,
     Generated,
+    Real,
+    Suggested,
     Dropped,
     Mistakes,
 }
 
 impl List {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Unsure, Self::Changed, Self::Generated, Self::Dropped, Self::Mistakes];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Unsure,
+        Self::Changed,
+        Self::Generated,
+        Self::Real,
+        Self::Suggested,
+        Self::Dropped,
+        Self::Mistakes,
+    ];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Unsure => "Least certain",
             Self::Changed => "Asked ≠ given",
             Self::Generated => "All texts",
+            Self::Real => "Real texts",
+            Self::Suggested => "Suggested",
             Self::Dropped => "Dropped",
             Self::Mistakes => "Test mistakes",
         }
@@ -40,6 +51,10 @@ impl List {
             }
             Self::Changed => "Texts whose label is not the class that they were asked for.",
             Self::Generated => "All texts that the student is trained on.",
+            Self::Real => "Texts of the unlabelled file with the teacher's labels.",
+            Self::Suggested => {
+                "Texts whose labels help most, as `promptmix suggest` chose them. An unlabelled one is trained on if you keep it or give it a label."
+            }
             Self::Dropped => "Texts that the filter dropped. One that you keep is trained on.",
             Self::Mistakes => {
                 "Test texts that the student gets wrong, its most confident mistakes first. They are never trained on: nothing is decided here."
@@ -49,6 +64,11 @@ impl List {
 
     pub(super) fn is_read_only(self) -> bool {
         self == Self::Mistakes
+    }
+
+    /// Whether the list is shown only if it contains a text: most runs have none for it.
+    pub(super) fn is_optional(self) -> bool {
+        matches!(self, Self::Real | Self::Suggested)
     }
 
     /// Whether `row` is in the list. Decisions do not move it to another one.
@@ -61,6 +81,8 @@ impl List {
             }
             Self::Changed => is_train && label(&row.first) != row.first.major,
             Self::Generated => is_train,
+            Self::Real => is_train && row.is_unlabelled,
+            Self::Suggested => row.suggested.is_some(),
             Self::Dropped => matches!(row.source, Source::Dropped(_)),
             Self::Mistakes => row.source == Source::Test,
         }
@@ -154,11 +176,12 @@ impl Filter {
 }
 
 /// The stage that decided last about `row` before a person did: `generate` if it has the label that
-/// was asked for, `relabel` if it was given another, `label` if it is a real text, `filter` if it
-/// was dropped.
+/// was asked for, `relabel` if it was given another, `label` if it is a real text, `suggest` if it
+/// is one that nobody has labelled, `filter` if it was dropped.
 pub(super) fn stage(row: &Row) -> &'static str {
     match row.source {
         Source::Dropped(_) => "filter",
+        Source::Suggested => "suggest",
         Source::Test => "eval",
         Source::Train if row.is_unlabelled => "label",
         Source::Train if label(&row.first) == row.first.major => "generate",
@@ -217,7 +240,7 @@ fn ranked<K: Ord + Hash, T>(counts: HashMap<K, usize>, own: impl Fn(K) -> T) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::{DropReason, Opinions, TextRow};
+    use crate::dataset::{DropReason, Opinions, SuggestedText, TextRow};
 
     /// A row with the label `given` that was asked to be of the class `asked`.
     fn row(asked: &str, given: &str, p: f32, source: Source) -> Row {
@@ -260,7 +283,26 @@ mod tests {
         real.opinions = Some(Opinions { judge: "a".to_owned(), probe: "b".to_owned() });
         assert_eq!((lists(&real), stage(&real)), (vec![List::Generated], "generate"));
         real.is_unlabelled = true;
-        assert_eq!((lists(&real), stage(&real)), (vec![List::Unsure, List::Generated], "label"));
+        let found = (lists(&real), stage(&real));
+        assert_eq!(found, (vec![List::Unsure, List::Generated, List::Real], "label"));
+    }
+
+    #[test]
+    fn a_suggested_text_is_undecided_and_not_dropped() {
+        let text = SuggestedText {
+            key: "key".to_owned(),
+            text: "x".to_owned(),
+            in_run: false,
+            label: Some("a".to_owned()),
+            p: Some(0.6),
+            why: None,
+        };
+        let mut row = Row::of_suggested(text, 7);
+        assert_eq!((lists(&row), stage(&row)), (vec![List::Suggested], "suggest"));
+        assert_eq!((row.asked(), row.label(), row.certainty()), (None, "a", 0.6));
+        assert_eq!((row.is_dropped(), row.is_decided()), (false, false));
+        row.history.push(None);
+        assert_eq!((row.is_dropped(), row.is_decided()), (true, true));
     }
 
     #[test]

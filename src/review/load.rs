@@ -1,5 +1,5 @@
-//! The rows of a run folder: `train.jsonl`, `dropped.jsonl`, what people decided before, and the
-//! student's mistakes on the test set.
+//! The rows of a run folder: `train.jsonl`, `dropped.jsonl`, what `suggest` asked about, what people
+//! decided before, and the student's mistakes on the test set.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,14 @@ use super::{
     row::{Row, Source},
 };
 use crate::{
-    dataset::{DropReason, DroppedText, RowFields, TextRow, TrainedStudent, Variant},
+    dataset::{
+        DropReason, DroppedText, RowFields, SuggestedText, TextRow, TrainedStudent, Variant,
+    },
     run::{
         RunError, RunFolder,
-        edits::{Edits, keyed},
+        edits::{Edits, next_id},
         ledger::Entry,
-        names, read_json,
+        names, read_json, read_rows_if_any,
     },
     task::Task,
 };
@@ -32,13 +34,17 @@ impl Review {
         let trained_rows = trained.len();
         // Numbered together: a duplicate that is kept stands behind its original.
         let all = trained.into_iter().chain(dropped.into_iter().map(|row| TextRow::from(row.row)));
-        let mut rows: Vec<Row> = keyed(all.collect())
+        let mut rows: Vec<Row> = run
+            .edits()
+            .keyed(names::TRAIN, all.collect())
+            .into_iter()
             .enumerate()
             .map(|(at, (row, key))| {
                 let reason = at.checked_sub(trained_rows).map(|at| reasons[at]);
                 Row::new(key, row, reason.map_or(Source::Train, Source::Dropped))
             })
             .collect();
+        add_suggested(&mut rows, &run)?;
         add_decisions(&mut rows, run.ledger().entries());
         // What agrees with nobody stands before what has the same probability.
         rows.sort_by(|a, b| {
@@ -51,6 +57,26 @@ impl Review {
         let lists = Members::of(&rows);
         Ok(Self { run, task, rows, lists, places, decisions: 0, closed: false })
     }
+}
+
+/// Marks those of `rows` that `suggest` asked about, and adds the unlabelled ones.
+fn add_suggested(rows: &mut Vec<Row>, run: &RunFolder) -> Result<(), RunError> {
+    let suggested: Vec<SuggestedText> = read_rows_if_any(run.path(), names::SUGGESTED)?;
+    let places: HashMap<String, usize> =
+        rows.iter().enumerate().map(|(at, row)| (row.key.clone(), at)).collect();
+    let mut next_id = next_id(run.path());
+    for text in suggested {
+        match places.get(&text.key) {
+            Some(at) => rows[*at].suggested = Some(text.why.unwrap_or_default()),
+            // A text that was written anew since.
+            None if text.in_run => {}
+            None => {
+                rows.push(Row::of_suggested(text, next_id));
+                next_id += 1;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Adds to `rows` what the ledger with `entries` says of earlier decisions and edits by hand.

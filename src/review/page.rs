@@ -127,6 +127,8 @@ struct RowView<'a> {
     probe: Option<&'a str>,
     stage: &'static str,
     reason: Option<&'static str>,
+    /// Why it was suggested.
+    why: Option<&'a str>,
     decided: bool,
     /// Whether it is not trained on.
     dropped: bool,
@@ -146,6 +148,7 @@ impl<'a> RowView<'a> {
             file: match row.source {
                 Source::Train => names::TRAIN,
                 Source::Dropped(_) => names::DROPPED,
+                Source::Suggested => names::SUGGESTED,
                 Source::Test => "test set, line",
             },
             id: row.id,
@@ -162,8 +165,9 @@ impl<'a> RowView<'a> {
             probe: opinions.map(|of| of.probe.as_str()),
             stage: stage(row),
             reason: reason(row),
+            why: row.suggested.as_deref().filter(|why| !why.is_empty()),
             decided: row.is_decided(),
-            dropped: row.now.is_none(),
+            dropped: row.is_dropped(),
             can_undo: !row.history.is_empty(),
             last: row.last.as_ref(),
             read_only: row.source.edited_file().is_none(),
@@ -192,7 +196,9 @@ impl Review {
             let (read_only, total) = (list.is_read_only(), places.len());
             Overview { list, title, explanation, read_only, total, left }
         };
-        self.lists.iter().map(overview).collect()
+        let is_shown =
+            |members: &&Members| !members.places.is_empty() || !members.list.is_optional();
+        self.lists.iter().filter(is_shown).map(overview).collect()
     }
 
     fn page(&self, query: &Query) -> Page<'_> {

@@ -1,7 +1,7 @@
 //! A text as the page shows it.
 
 use crate::{
-    dataset::{DropReason, Opinions, RowFields, TextRow},
+    dataset::{AugmentedText, DropReason, Opinions, RowFields, SuggestedText, TextRow},
     run::names,
 };
 
@@ -12,6 +12,8 @@ pub(super) enum Source {
     Train,
     /// In `dropped.jsonl`.
     Dropped(DropReason),
+    /// In the file of unlabelled texts, and `suggest` asked about it.
+    Suggested,
     /// In the test set, and the student is wrong about it. It is shown, not decided.
     Test,
 }
@@ -20,7 +22,7 @@ impl Source {
     /// The file that a decision about such a text edits; `None` if nothing can be decided.
     pub(super) fn edited_file(self) -> Option<&'static str> {
         match self {
-            Self::Train | Self::Dropped(_) => Some(names::TRAIN),
+            Self::Train | Self::Dropped(_) | Self::Suggested => Some(names::TRAIN),
             Self::Test => None,
         }
     }
@@ -41,6 +43,8 @@ pub(super) struct Row {
     pub opinions: Option<Opinions>,
     /// Whether it is a real text that the teacher labelled: nobody asked for its class.
     pub is_unlabelled: bool,
+    /// Why `suggest` asked about it, if it did; empty if it did not say so.
+    pub suggested: Option<String>,
     /// Whether a person had edited it before, in another file or another task.
     pub was_edited: bool,
     /// Who decided last, and when.
@@ -64,6 +68,7 @@ impl Row {
             now: (source == Source::Train).then(|| fields.clone()),
             first: fields,
             opinions: row.augmented.opinions,
+            suggested: None,
             was_edited: row.augmented.by.is_some(),
             last: None,
             history: Vec::new(),
@@ -76,6 +81,21 @@ impl Row {
         self.was_edited || !self.history.is_empty()
     }
 
+    /// An unlabelled text that `suggest` asked about, which gets the `id` if it is trained on.
+    pub(super) fn of_suggested(text: SuggestedText, id: usize) -> Self {
+        let SuggestedText { key, text, label, p, why, .. } = text;
+        let label = label.unwrap_or_default();
+        let mut row = TextRow { relabel: Some(label.clone()), p, ..TextRow::default() };
+        row.augmented =
+            AugmentedText { id, text, major: label, unlabelled_line: Some(0), ..row.augmented };
+        Self { suggested: Some(why.unwrap_or_default()), ..Self::new(key, row, Source::Suggested) }
+    }
+
+    /// Whether it is not trained on because somebody decided so.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.now.is_none() && (self.source != Source::Suggested || self.is_decided())
+    }
+
     /// As it is now, or as it was when it was dropped.
     pub(super) fn shown(&self) -> &RowFields {
         self.now.as_ref().unwrap_or(&self.first)
@@ -86,7 +106,7 @@ impl Row {
         label(self.shown())
     }
 
-    /// The probability of its label before any decision, 0 to 1.
+    /// The probability of its label before any decision, 0 to 1; 1 if it is not known.
     pub(super) fn certainty(&self) -> f32 {
         self.first.p.unwrap_or(1.0)
     }

@@ -38,6 +38,20 @@ pub(crate) fn read_json<T: DeserializeOwned>(
     })
 }
 
+/// All rows of the file `name` in `folder`; none if it is not there.
+///
+/// # Errors
+/// A file that cannot be read, a line that is no such row.
+pub(crate) fn read_rows_if_any<T: DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+) -> Result<Vec<T>, RunError> {
+    match folder.join(name).exists() {
+        true => read_rows(folder, name, "check the file's permissions"),
+        false => Ok(Vec::new()),
+    }
+}
+
 /// One JSON line for each of `rows`.
 pub(super) fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
     let mut bytes = Vec::new();

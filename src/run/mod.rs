@@ -26,8 +26,8 @@ use serde::Serialize;
 
 pub(crate) use change::{PendingChange, kept_texts, present_name, present_task, set_aside_now};
 pub(crate) use files::{
-    INCOMPLETE, read_json, read_ledger, read_rows, read_settings, read_task_and_settings,
-    read_texts,
+    INCOMPLETE, read_json, read_ledger, read_rows, read_rows_if_any, read_settings,
+    read_task_and_settings, read_texts,
 };
 pub(crate) use folder::{Remark, RunFolder, is_imported};
 pub(crate) use replay::replay;

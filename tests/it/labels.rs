@@ -362,3 +362,114 @@ fn no_other_file_is_taken_for_a_sheet_or_replaced_by_one() {
     }
     assert_eq!(fs::read_to_string(dir.path("sheet.py")).unwrap(), "print('mine')\n");
 }
+
+#[cfg(unix)]
+#[test]
+fn real_and_suggested_texts_are_decided_on_the_review_page() {
+    use crate::review::server::Server;
+    let dir = TestDir::new();
+    let toml = unlabelled(&dir);
+    let command = run(&dir, toml);
+    let mut server = Server::launch(dir.program(&["review", "out", "--suggest", "9"]));
+    server.enter();
+    let (_, answer) = server.post("/api/lists", &value!({}));
+    let lists = answer["lists"].as_array().unwrap();
+    let of = |name: &str| lists.iter().find(|it| it["list"] == name).expect("a list").clone();
+    let real = server.rows("real");
+    assert_eq!((real.len(), &of("real")["left"]), (1, &value!(1)));
+    assert_eq!((&real[0]["asked"], &real[0]["stage"]), (&Value::Null, &"label".into()));
+    let suggested = server.rows("suggested");
+    assert_eq!((suggested.len(), &of("suggested")["left"]), (UNLABELLED.len() - 1, &value!(5)));
+    for row in &suggested {
+        assert_eq!((&row["decided"], &row["dropped"]), (&value!(false), &value!(false)), "{row}");
+        assert!(
+            row["why"].as_str().unwrap().contains("sure")
+                || row["why"] == "teacher and student disagree"
+        );
+        assert!(CLASSES.contains(&row["label"].as_str().unwrap()) && row["p"].as_f64() < Some(1.0));
+    }
+    let new: Vec<Value> =
+        suggested.into_iter().filter(|row| row["file"] == "suggested.jsonl").collect();
+    assert_eq!(new.len(), 4, "one is in the run, with the teacher's label");
+    let other = CLASSES[usize::from(new[1]["label"] == CLASSES[0])];
+    for (row, action) in [
+        (&new[0], value!("keep")),
+        (&new[1], value!({"label": other})),
+        (&new[2], value!("drop")),
+        (&new[3], value!("keep")),
+    ] {
+        let (status, answer) = server.decide(row, &action);
+        assert_eq!((status, &answer["row"]["decided"]), (200, &value!(true)), "{answer}");
+        assert_eq!(answer["row"]["dropped"], action == "drop", "{answer}");
+        if row == &new[3] {
+            let (status, answer) = server.decide(&answer["row"], &value!("undo"));
+            assert_eq!((status, &answer["row"]["decided"]), (200, &value!(false)), "{answer}");
+        }
+    }
+    let printed = server.finish();
+    assert!(printed.contains("2 rows added in review in train.jsonl"), "{printed}");
+    let check = |when: &str| {
+        let train = rows(&dir.path("out/train.jsonl"));
+        let of = |row: &Value| with_text(&train, row["text"].as_str().unwrap());
+        for (row, label) in [(&new[0], new[0]["label"].as_str().unwrap()), (&new[1], other)] {
+            let found = of(row).unwrap_or_else(|| panic!("{when}: no {row}"));
+            assert_eq!((&found["relabel"], &found["major"]), (&label.into(), &label.into()));
+            assert_eq!(found["by"], "person", "{when}");
+        }
+        assert_eq!((of(&new[2]), of(&new[3])), (None, None), "{when}");
+        dir.ok(&["audit", "out", "--no-nearest"]);
+    };
+    check("after the review");
+    again(&dir, &command);
+    check("after another run");
+    // The next review knows them; what was dropped can be taken back.
+    let mut server = Server::start(&dir);
+    let then = server.rows("suggested");
+    let decided: Vec<&Value> = then.iter().filter(|row| row["decided"] == true).collect();
+    assert_eq!((then.len(), decided.len()), (5, 3), "{then:#?}");
+    let dropped = then.iter().find(|row| row["text"] == new[2]["text"]).unwrap();
+    assert_eq!(server.decide(dropped, &value!("undo")).0, 200);
+    let row = server_row(&mut server, &new[2]);
+    let (status, answer) = server.decide(&row, &value!({"label": other}));
+    assert_eq!(status, 200, "{answer}");
+    server.finish();
+    let train = rows(&dir.path("out/train.jsonl"));
+    assert_eq!(with_text(&train, new[2]["text"].as_str().unwrap()).unwrap()["relabel"], other);
+}
+
+/// The row of the page with the text of `row`, as it is now.
+#[cfg(unix)]
+fn server_row(server: &mut crate::review::server::Server, row: &Value) -> Value {
+    let rows = server.rows("suggested");
+    rows.into_iter().find(|it| it["text"] == row["text"]).expect("a row")
+}
+
+#[test]
+fn a_sheet_names_the_class_that_an_imported_text_was_asked_for() {
+    let dir = TestDir::new();
+    let task = dir.task("");
+    let line = |text: &str, major: &str, relabel: &str| {
+        value!({"text": text, "major": major, "relabel": relabel, "p": 0.7}).to_string() + "\n"
+    };
+    let lines = [
+        line("my password is wrong", CLASSES[0], CLASSES[0]),
+        line("the screen flickers", CLASSES[0], CLASSES[1]),
+    ];
+    dir.write("texts.jsonl", lines.concat());
+    let import = ["import", task.to_str().unwrap(), "texts.jsonl", "--out", "out"];
+    dir.ok(&[&import[..], &["--student", STUDENT]].concat());
+    dir.ok(&["filter", "out"]);
+    let asked = |text: &str| -> String {
+        let sheet = cells(&dir.ok(&["export-labels", "out"]));
+        let column = sheet[0].iter().position(|name| name == "asked").unwrap();
+        sheet.iter().find(|row| row[TEXT] == text).expect("a row")[column].clone()
+    };
+    assert_eq!(asked("the screen flickers"), CLASSES[0]);
+    // A person's label does not change what was asked for, and nobody asked for a text of theirs.
+    let path = dir.path("out/train.jsonl");
+    let text = fs::read_to_string(&path).unwrap().replace("\"p\":0.7", "\"p\":0.9");
+    let mine = value!({"text": "my own text", "major": CLASSES[1]}).to_string();
+    fs::write(&path, format!("{text}{mine}\n")).unwrap();
+    assert_eq!(asked("the screen flickers"), CLASSES[0]);
+    assert_eq!(asked("my own text"), "");
+}

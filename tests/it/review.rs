@@ -139,6 +139,68 @@ fn decisions_become_edits_that_every_stage_keeps() {
     dir.ok(&["audit", "out", "--no-nearest"]);
 }
 
+/// Decides `action` about the row `id` of `list` in the next review.
+fn decided_next(dir: &TestDir, list: &str, id: u64, action: &Value) -> Value {
+    let mut server = Server::start(dir);
+    let row = server.rows(list).into_iter().find(|row| row["id"] == id).expect("a row");
+    let (status, answer) = server.decide(&row, action);
+    assert_eq!(status, 200, "{action} about {row}: {answer}");
+    server.finish();
+    dir.ok(&["audit", "out", "--no-nearest"]);
+    answer["row"].clone()
+}
+
+#[test]
+fn an_exact_duplicate_is_a_text_of_its_own_in_every_review() {
+    const TWIN: &str = "the password of my mailbox";
+    let dir = TestDir::new();
+    let task = dir.task("");
+    let line = |text: &str, label: &str| {
+        json!({"text": text, "major": label, "relabel": label, "p": 0.7}).to_string() + "\n"
+    };
+    let lines = [TWIN, TWIN, "a new password please", TWIN].map(|text| line(text, CLASSES[0]));
+    dir.write("texts.jsonl", lines.concat() + &line("my printer smokes", CLASSES[1]));
+    let import = ["import", task.to_str().unwrap(), "texts.jsonl", "--out", "out"];
+    dir.ok(&[&import[..], &["--student", STUDENT]].concat());
+    dir.ok(&["filter", "out"]);
+    let twins = |file: &str| -> Vec<Value> {
+        let rows = rows(&dir.path(&format!("out/{file}.jsonl")));
+        rows.into_iter().filter(|row| row["text"] == TWIN).collect()
+    };
+    let ids = |file: &str| -> Vec<u64> {
+        twins(file).iter().map(|row| row["id"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((ids("train"), ids("dropped")), (vec![0], vec![1, 3]));
+    let mut server = Server::start(&dir);
+    let dropped = server.rows("dropped").into_iter().find(|row| row["id"] == 1).unwrap();
+    assert_eq!(server.decide(&dropped, &json!({"label": CLASSES[1]})).0, 200);
+    server.finish();
+    for stage in ["review", "filter"] {
+        assert_eq!((ids("train"), ids("dropped")), (vec![0, 1], vec![3]), "{stage}");
+        dir.ok(&["filter", "out"]);
+    }
+    // Each of the three is decided about again.
+    decided_next(&dir, "dropped", 3, &json!("drop"));
+    let mut server = Server::start(&dir);
+    for row in server.rows("generated").iter().filter(|row| row["text"] == TWIN) {
+        let (status, answer) = server.decide(row, &json!({"label": other(&row["label"])}));
+        assert_eq!(status, 200, "{row}: {answer}");
+    }
+    server.finish();
+    let labels = |file: &str| -> Vec<Value> {
+        twins(file).iter().map(|row| row["relabel"].clone()).collect()
+    };
+    assert_eq!(labels("train"), [CLASSES[1], CLASSES[0]]);
+    // Of the first one nothing is left, and it is counted nowhere else.
+    decided_next(&dir, "generated", 0, &json!("drop"));
+    for stage in ["review", "filter"] {
+        assert_eq!((ids("train"), ids("dropped")), (vec![1], vec![3]), "{stage}");
+        dir.ok(&["filter", "out"]);
+    }
+    let back = decided_next(&dir, "generated", 0, &json!("keep"));
+    assert_eq!((&back["dropped"], ids("train").len()), (&json!(false), 2), "{back}");
+}
+
 #[test]
 fn impossible_decisions_are_refused_and_change_nothing() {
     let dir = TestDir::new();

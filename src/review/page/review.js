@@ -164,6 +164,7 @@ function facts(row) {
     parts.push(make("span", { class: "state" }, what));
   }
   if (!row.decided) parts.push(make("span", {}, percent(row.p)));
+  if (row.why) parts.push(make("span", {}, row.why));
   const mixed = row.minor ? ` with ${row.minor}` : "";
   if (row.asked) parts.push(fact("asked", row.asked + mixed, row.asked !== row.label));
   if (row.judge) parts.push(fact("teacher", row.judge, row.judge !== row.label));
@@ -208,7 +209,7 @@ function rowElement(row, at) {
   if (isCurrent && editing) {
     const area = make("textarea", { "aria-label": "Text", dir: "auto", onkeydown: editKey });
     area.value = drafts.get(row.key) ?? row.text;
-    area.addEventListener("input", () => drafts.set(row.key, area.value));
+    area.addEventListener("input", () => keepDraft(row, area.value));
     const save = () => enqueue(() => saveEdit(area.value));
     element.append(area, make("div", { class: "actions" },
       make("button", { type: "button", class: "keep", onclick: save }, "Save ", make("kbd", {}, "Enter")),
@@ -217,6 +218,7 @@ function rowElement(row, at) {
   }
   element.append(make("p", { class: "text", dir: "auto" }, row.text));
   if (row.first_text != null) element.append(make("p", { class: "first", dir: "auto" }, `was: ${row.first_text}`));
+  if (drafts.has(row.key)) element.append(make("p", { class: "draft", dir: "auto" }, `not saved: ${drafts.get(row.key)}`));
   element.append(make("div", { class: "facts" }, ...facts(row)));
   if (isCurrent) element.append(...controls(row));
   return element;
@@ -255,11 +257,17 @@ async function turn(direction, last = false) {
 
 // ---- decisions ----
 
-/** Texts that are being typed, by the key of their row: they outlast a look at another row. */
+/** Texts that are being typed, by the key of their row: only saving them or Esc ends them. */
 const drafts = new Map();
+
+function keepDraft(row, text) {
+  if (text.trim() === row.text) drafts.delete(row.key);
+  else drafts.set(row.key, text);
+}
 
 async function send(row, action) {
   const { status, value } = await ask("/api/decide", { key: row.key, version: row.version, action });
+  if (status === 200 && action.text) drafts.delete(row.key);
   if (value.row) {
     const at = rows.findIndex(one => one.key === value.row.key);
     if (at >= 0) { rows[at] = value.row; redraw(at); }
@@ -267,7 +275,6 @@ async function send(row, action) {
   }
   if (value.lists) { overview.lists = value.lists; overview.decisions = value.decisions; showLists(); }
   tell(status === 200 ? "" : value.message);
-  if (status === 200) drafts.delete(row.key);
   return status === 200 ? value.row : null;
 }
 
@@ -437,7 +444,16 @@ byId("clear").addEventListener("click", () => enqueue(() => choose(list)));
 byId("previous").addEventListener("click", () => enqueue(() => turn(-1)));
 byId("next").addEventListener("click", () => enqueue(() => turn(1)));
 byId("keys").addEventListener("click", () => byId("help").showModal());
+/** The number of texts that were not saved when the review was to end. */
+let unsaved = 0;
+window.addEventListener("beforeunload", event => { if (drafts.size) event.preventDefault(); });
 byId("finish").addEventListener("click", () => enqueue(async () => {
+  if (drafts.size && drafts.size !== unsaved) {
+    unsaved = drafts.size;
+    tell(`${number(unsaved)} edited ${unsaved === 1 ? "text is" : "texts are"} not saved yet (marked “not saved”). Press Finish again to end without ${unsaved === 1 ? "it" : "them"}.`);
+    return;
+  }
+  drafts.clear();
   const { status, value } = await ask("/api/close");
   if (status !== 200) throw new Error(value.message);
   const count = overview.decisions;

@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Number;
 
-use super::{super::RunError, keyed};
+use super::{super::RunError, Edits, keys::keys_behind};
 use crate::{
     dataset::{GivenLabel, RowEdit, RowFields, TextRow, rename_classes},
     run::names,
@@ -49,6 +49,8 @@ pub(super) struct Edited<'a> {
     pub classes: &'a [String],
     /// Present names of classes that the file may call by their former ones.
     pub renamed: &'a BTreeMap<String, String>,
+    /// The edits that the rows that it is compared with have.
+    pub edits: &'a Edits,
 }
 
 impl Edited<'_> {
@@ -79,8 +81,9 @@ impl Edited<'_> {
                 None => added.push(line),
             }
         }
-        let mut changes = Vec::new();
-        for (at, (row, key)) in keyed(base.to_vec()).enumerate() {
+        let (mut changes, mut keys) = (Vec::new(), HashSet::new());
+        for (at, (row, key)) in self.edits.keyed(self.file, base.to_vec()).into_iter().enumerate() {
+            keys.insert(key.clone());
             let before = row.fields();
             let after = by_row.get(&at).map(|line| self.changed(line, &before)).transpose()?;
             if after.as_ref() != Some(&before) {
@@ -88,7 +91,7 @@ impl Edited<'_> {
                 changes.push(RowEdit { row, key, before: Some(before), after, reason: None });
             }
         }
-        changes.extend(self.added(&added, base, next_id)?);
+        changes.extend(self.added(&added, keys, next_id)?);
         Ok(changes)
     }
 
@@ -237,10 +240,11 @@ impl Edited<'_> {
         (label, given.map(|given| f64::from(given.p)).or(line.p))
     }
 
+    /// The rows that `lines` add behind those with the keys `known`.
     fn added(
         &self,
         lines: &[&Line],
-        base: &[TextRow],
+        known: HashSet<String>,
         mut next_id: usize,
     ) -> Result<Vec<RowEdit>, RunError> {
         let mut rows = Vec::new();
@@ -257,7 +261,7 @@ impl Edited<'_> {
             }
             let mut row = TextRow::default();
             // Without anything to compare with, the ids are all that is known.
-            let own = id(line).filter(|_| base.is_empty());
+            let own = id(line).filter(|_| known.is_empty());
             row.augmented.id = own.unwrap_or(next_id);
             next_id = next_id.max(row.augmented.id) + 1;
             row.augmented.text.clone_from(&line.text);
@@ -272,18 +276,15 @@ impl Edited<'_> {
             };
             rows.push((row, fields));
         }
-        // Numbered behind those rows of the base that have the same text.
-        let (texts, fields): (Vec<TextRow>, Vec<RowFields>) = rows.into_iter().unzip();
-        let all = base.iter().cloned().chain(texts).collect();
-        let keys = keyed(all).skip(base.len()).zip(fields);
-        let edit = |((row, key), after): ((TextRow, String), RowFields)| RowEdit {
+        let keys = keys_behind(known, rows.iter().map(|(row, _)| row));
+        let edit = |((row, after), key): ((TextRow, RowFields), String)| RowEdit {
             row: row.augmented.id,
             key,
             before: None,
             after: Some(after),
             reason: None,
         };
-        Ok(keys.map(edit).collect())
+        Ok(rows.into_iter().zip(keys).map(edit).collect())
     }
 
     fn check_class(&self, line: usize, label: &str) -> Result<(), RunError> {

@@ -16,7 +16,6 @@ use super::{
     },
     EDITABLE, Edits, Tally, copies,
     diff::Edited,
-    keyed,
     waiting::{self, Waiting},
 };
 use crate::{
@@ -50,9 +49,10 @@ pub(crate) fn find(
     classes: &[String],
 ) -> Result<Vec<FileEdits>, RunError> {
     let mut found = Vec::new();
+    let (renamed, edits) = (BTreeMap::new(), Edits::of(entries));
     for file in EDITABLE {
         let path = folder.join(file);
-        let edited = Edited { path: &path, file, classes, renamed: &BTreeMap::new() };
+        let edited = Edited { path: &path, file, classes, renamed: &renamed, edits: &edits };
         found.extend(look(folder, entries, file, edited)?);
     }
     Ok(found)
@@ -231,19 +231,20 @@ fn look(
         }
     }
     let (mut changes, rows) = fewest.unwrap_or_default();
-    // What `dropped.jsonl` loses, and the ledger's entries before.
-    let (mut moved, mut then) = (Vec::new(), entries);
+    // What `dropped.jsonl` loses, and the ledger's entries and the rows before.
+    let (mut moved, mut then, mut stood) = (Vec::new(), entries, rows.clone());
     if let Some(Recorded { at, before, changes: known, .. }) = recorded {
         // The file may still be as it was when they were recorded, without what follows from them.
-        let all = edited.diff(&bytes, &before, next_id)?;
+        let edits = Edits::of(&entries[..at]);
+        let all = Edited { edits: &edits, ..edited }.diff(&bytes, &before, next_id)?;
         let is_known = |key: &str| all.iter().any(|edit| edit.key == key && known.contains(edit));
         changes.retain(|edit| !is_known(&edit.key));
-        (moved, then) = (known.to_vec(), &entries[..at]);
+        (moved, then, stood) = (known.to_vec(), &entries[..at], before);
     }
     moved.extend(changes.iter().cloned());
-    let content = json_lines(&Edits::of(entries).rewrite(file, &rows, &changes, &pool));
+    let content = json_lines(&edited.edits.rewrite(file, &rows, &changes, &pool));
     let mut contents = BTreeMap::from([(file, content)]);
-    let moved = moved_from_dropped(folder, then, &moved).filter(|_| file == names::TRAIN);
+    let moved = moved_from_dropped(folder, then, stood, &moved).filter(|_| file == names::TRAIN);
     contents.extend(moved.map(|bytes| (names::DROPPED, bytes)));
     Ok(Some(FileEdits { file, changes, whole, decided: None, contents }))
 }
@@ -263,23 +264,24 @@ fn follow(
     };
     // The file is as it was before, or as it will be, or either of them edited by hand.
     let is_edited = !is_written(folder, entries, file, &hash::of_bytes(bytes));
-    let by_hand = |rows: &[TextRow]| {
+    let by_hand = |rows: &[TextRow], edits: &Edits| {
         if !is_edited {
             return Ok(Vec::new());
         }
-        let changes = edited.diff(bytes, rows, next_id)?;
+        let changes = Edited { edits, ..edited }.diff(bytes, rows, next_id)?;
         let is_new = |change: &RowEdit| !waiting.made.contains(&change);
         Ok::<_, RunError>(changes.into_iter().filter(is_new).collect::<Vec<RowEdit>>())
     };
-    let (early, late) = (by_hand(&before)?, by_hand(&decided)?);
+    let earlier = Edits::of(&entries[..waiting.at]);
+    let (early, late) = (by_hand(&before, &earlier)?, by_hand(&decided, edited.edits)?);
     let changes = if late.len() < early.len() { late } else { early };
     let rows = match changes.is_empty() {
         true => decided,
-        false => Edits::of(entries).rewrite(file, &decided, &changes, &pool),
+        false => edited.edits.rewrite(file, &decided, &changes, &pool),
     };
     let mut contents = BTreeMap::from([(file, json_lines(&rows))]);
     let moved = [&waiting.net[..], &changes].concat();
-    let moved = moved_from_dropped(folder, &entries[..waiting.at], &moved);
+    let moved = moved_from_dropped(folder, &entries[..waiting.at], before, &moved);
     contents.extend(moved.filter(|_| file == names::TRAIN).map(|bytes| (names::DROPPED, bytes)));
     let decided = Some(Tally::of(&waiting.net));
     Ok(Some(FileEdits { file, changes, whole: false, decided, contents }))
@@ -371,14 +373,23 @@ fn dropped(folder: &Path, file: &str) -> Vec<TextRow> {
 }
 
 /// `dropped.jsonl` without the rows that `changes` add to `train.jsonl`, if the rows that remain
-/// are those that stand there, with or without the moved ones.
-fn moved_from_dropped(folder: &Path, entries: &[Entry], changes: &[RowEdit]) -> Option<Vec<u8>> {
+/// are those that stand there, with or without the moved ones. `before` are the rows of
+/// `train.jsonl` before the changes, at the end of `entries`.
+fn moved_from_dropped(
+    folder: &Path,
+    entries: &[Entry],
+    before: Vec<TextRow>,
+    changes: &[RowEdit],
+) -> Option<Vec<u8>> {
     let (_, recorded) = last_record(entries, names::DROPPED)?;
     let now = crate::fs::read(&folder.join(names::DROPPED)).ok()?;
     let known = copies::read(folder, names::DROPPED).into_iter().map(|(bytes, _)| bytes);
     let written = known.chain([now.clone()]).find(|bytes| hash::of_bytes(bytes) == recorded)?;
     let added = |key: &str| changes.iter().any(|edit| edit.before.is_none() && edit.key == key);
-    let keys = keyed(copies::rows(&written)?).map(|(_, key)| key);
+    let trained = before.len();
+    let all = before.into_iter().chain(copies::rows(&written)?).collect();
+    let keyed = Edits::of(entries).keyed(names::TRAIN, all).into_iter();
+    let keys = keyed.skip(trained).map(|(_, key)| key);
     let rows: Vec<DroppedText> = parsed(&written)?;
     let rest: Vec<&DroppedText> =
         rows.iter().zip(keys).filter(|(_, key)| !added(key)).map(|(row, _)| row).collect();

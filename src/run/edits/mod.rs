@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A row is known by the text that was first written ([`TextRow::key`]), not by its `id`: ids
-//! count rows and shift when a stage runs again. For each row the edits of a file add up to one
-//! [`Rule`]; the later edit wins, and one that takes the others back leaves none.
+//! count rows and shift when a stage runs again. `keys` numbers rows with the same text. For each
+//! row the edits of a file add up to one [`Rule`]; the later edit wins, and one that takes the
+//! others back leaves none.
 //!
 //! The decisions of `promptmix review` are edits, too. Each is in the ledger before it is answered,
 //! and the file follows later (`waiting`).
@@ -18,9 +19,12 @@
 mod copies;
 mod diff;
 mod found;
+mod keys;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+use keys::keyed;
 
 use super::{ledger::Entry, names};
 use crate::dataset::{Author, DropReason, DroppedText, GivenLabel, RowEdit, RowFields, TextRow};
@@ -160,8 +164,11 @@ impl Edits {
         }
         let ids = rows.iter().chain(&pool).map(|row| row.augmented.id + 1);
         let mut next_id = ids.max().unwrap_or(0);
+        let (count, all) = (rows.len(), rows.into_iter().chain(pool).collect());
+        let mut rows = keyed(all);
+        let pool = rows.split_off(count);
         let mut edited = Vec::with_capacity(rows.len());
-        for (mut row, key) in keyed(rows) {
+        for (mut row, key) in rows {
             let Some((_, rule)) = rules.remove(key.as_str()) else {
                 edited.push(row);
                 continue;
@@ -173,7 +180,7 @@ impl Edits {
         }
         let mut left = Vec::with_capacity(pool.len());
         let mut late = Vec::new();
-        for (mut row, key) in keyed(pool) {
+        for (mut row, key) in pool {
             match rules.remove(key.as_str()) {
                 None => left.push(row),
                 Some((number, Rule { before, after: Some(after), .. })) => {
@@ -195,8 +202,14 @@ impl Edits {
         (edited, left)
     }
 
-    /// Those of the `rows` of `file` that a person removed and said why.
-    pub(crate) fn dropped(&self, file: &str, rows: &[TextRow]) -> Vec<DroppedText> {
+    /// Those of the rows of `file` that a person removed and said why; `rows` and `pool` are as in
+    /// [`Self::apply`].
+    pub(crate) fn dropped(
+        &self,
+        file: &str,
+        rows: &[TextRow],
+        pool: &[TextRow],
+    ) -> Vec<DroppedText> {
         let reasons: HashMap<&str, DropReason> = (self.rules(file).iter())
             .filter_map(|rule| Some((rule.key.as_str(), rule.reason?)))
             .collect();
@@ -207,7 +220,7 @@ impl Edits {
             let dropped = *reasons.get(key.as_str())?;
             Some(DroppedText { row: row.into(), dropped })
         };
-        keyed(rows.to_vec()).filter_map(dropped).collect()
+        keyed([rows, pool].concat()).into_iter().filter_map(dropped).collect()
     }
 
     /// The `rows` of `file` as `changes`, which are not recorded in `self` yet, make them; `pool`
@@ -229,7 +242,10 @@ impl Edits {
         let mut left: HashMap<&str, &RowEdit> =
             changes.iter().map(|change| (change.key.as_str(), change)).collect();
         let mut rewritten = Vec::new();
-        for (mut row, key) in keyed(rows.to_vec()) {
+        let (count, all) = (rows.len(), [rows, pool].concat());
+        let mut rows = self.keyed(file, all);
+        let pool = rows.split_off(count);
+        for (mut row, key) in rows {
             match left.remove(key.as_str()) {
                 None => rewritten.push(row),
                 Some(RowEdit { before, after: Some(after), .. }) => {
@@ -245,7 +261,7 @@ impl Edits {
             }
         }
         let mut known: HashMap<String, TextRow> =
-            keyed(pool.to_vec()).map(|(row, key)| (key, row)).collect();
+            pool.into_iter().map(|(row, key)| (key, row)).collect();
         for RowEdit { row: id, key, after, .. } in changes {
             let Some(after) = after.as_ref().filter(|_| left.contains_key(key.as_str())) else {
                 continue;
@@ -365,19 +381,6 @@ fn is_undone(
 
 fn has_classes(fields: &RowFields, is_class: &dyn Fn(&str) -> bool) -> bool {
     is_class(&fields.major) && fields.relabel.as_ref().is_none_or(|label| is_class(label))
-}
-
-/// `rows` with the keys that name them. Of rows with the same text, the second has `#2` at the end
-/// of its key, and so on.
-pub(crate) fn keyed(rows: Vec<TextRow>) -> impl Iterator<Item = (TextRow, String)> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    rows.into_iter().map(move |row| {
-        let key = row.key();
-        let count = seen.entry(key.clone()).or_default();
-        *count += 1;
-        let key = if *count > 1 { format!("{key}#{count}") } else { key };
-        (row, key)
-    })
 }
 
 /// Makes of `row` of `file`, known as `key`, what a person made of it: the text, the class asked

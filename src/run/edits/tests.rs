@@ -172,9 +172,53 @@ fn a_label_in_augmented_is_given_and_a_text_is_not() {
 #[test]
 fn of_equal_texts_only_the_edited_one_is_removed() {
     let twins = vec![row(0, "one", "a", "a", 0.9), row(1, "one", "b", "b", 0.8)];
-    let second = keyed(twins.clone()).nth(1).unwrap().1;
+    let second = keyed(twins.clone()).remove(1).1;
     let edits = recorded(FILE, &[RowEdit { key: second, ..removed(&twins[1]) }]);
     assert_eq!(edits.apply(FILE, twins.clone(), Vec::new(), &|_| true).0, twins[..1]);
+}
+
+/// A row and two duplicates of it, which the filter dropped.
+fn copies_of_one() -> (Vec<TextRow>, Vec<TextRow>) {
+    let copy = |id: usize| row(id, "one", "a", "b", 0.7);
+    (vec![row(0, "one", "a", "a", 0.9), row(1, "two", "b", "b", 0.8)], vec![copy(2), copy(3)])
+}
+
+fn keys_of(rows: &[(TextRow, String)]) -> Vec<&str> {
+    rows.iter().map(|(_, key)| key.as_str()).collect()
+}
+
+#[test]
+fn a_duplicate_that_a_person_keeps_is_moved_and_not_made_anew() {
+    let (kept, dropped) = copies_of_one();
+    let [one, two] = [kept[0].key(), kept[1].key()];
+    let first = Edits::default().keyed(names::TRAIN, [&kept[..], &dropped].concat());
+    let numbered = [&*one, &two, &format!("{one}#2"), &format!("{one}#3")];
+    assert_eq!(keys_of(&first), numbered);
+    let keep = RowEdit { key: format!("{one}#2"), before: None, ..edit(&dropped[0], |_| ()) };
+    let edits = recorded(names::TRAIN, std::slice::from_ref(&keep));
+    let written = Edits::default().rewrite(names::TRAIN, &kept, &[keep], &dropped);
+    let (applied, left) = edits.apply(names::TRAIN, kept, dropped.clone(), &|_| true);
+    assert_eq!(applied.iter().map(|row| row.augmented.id).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!((&left[..], applied[2].augmented.seed), (&dropped[1..], Some(7)));
+    assert_eq!(written, applied);
+    // What stands in the files from then on is known by the same keys.
+    let again = edits.keyed(names::TRAIN, [&applied[..], &left].concat());
+    assert_eq!(keys_of(&again), numbered);
+}
+
+#[test]
+fn of_a_removed_text_its_duplicate_is_not_removed_as_well() {
+    let (kept, dropped) = copies_of_one();
+    let key = kept[0].key();
+    let none = RowEdit { reason: Some(DropReason::NoneOfThese), ..removed(&kept[0]) };
+    let edits = recorded(names::TRAIN, &[none]);
+    let said = edits.dropped(names::TRAIN, &kept, &dropped);
+    assert_eq!(said.iter().map(|row| row.row.augmented.id).collect::<Vec<_>>(), [0]);
+    let (applied, left) = edits.apply(names::TRAIN, kept.clone(), dropped.clone(), &|_| true);
+    assert_eq!((&applied[..], &left), (&kept[1..], &dropped));
+    // Their key is none that belongs to the removed row.
+    let then = edits.keyed(names::TRAIN, [&applied[..], &left].concat());
+    assert_eq!(keys_of(&then)[1..], [format!("{key}#2"), format!("{key}#3")]);
 }
 
 #[test]

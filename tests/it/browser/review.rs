@@ -112,6 +112,60 @@ fn a_person_reviews_with_the_keyboard_alone() {
     assert!(train.iter().any(|row| row["text"] == hostile && row["by"] == "person"));
 }
 
+/// Selects the row `at` with the mouse.
+fn click(browser: &mut Chromium, at: usize) {
+    browser.evaluate(&format!("document.querySelectorAll('.row')[{at}].click()"));
+    let is_current = "getAttribute('aria-current') === 'true'";
+    browser.wait_for(&format!("document.querySelectorAll('.row')[{at}].{is_current}"));
+}
+
+/// Opens the selected text in its field, and says what stands there.
+fn edit(browser: &mut Chromium) -> Value {
+    browser.press("e", 69);
+    browser.wait_for("document.activeElement.tagName === 'TEXTAREA'");
+    browser.evaluate("document.activeElement.value")
+}
+
+#[test]
+fn a_text_that_is_being_typed_is_lost_only_on_purpose() {
+    const REFUSED: &str = "The printer is broken!";
+    let Some(mut browser) = browser() else { return };
+    let dir = TestDir::new();
+    imported(&dir, 12);
+    let mut server = Server::launch(dir.program(&["review", "out"]));
+    enter(&mut browser, &server, "light", 1100);
+    edit(&mut browser);
+    browser.evaluate("document.activeElement.value = ''");
+    browser.insert(REFUSED);
+    browser.press("Enter", ENTER);
+    browser.wait_for("document.querySelector('#notice').textContent.includes('in the test set')");
+    browser.wait_for("document.activeElement.tagName === 'TEXTAREA'");
+    assert_eq!(browser.evaluate("document.activeElement.value"), REFUSED);
+    // Another row is clicked, and the first one gets a label.
+    click(&mut browser, 2);
+    let draft = "document.querySelector('.draft')?.textContent";
+    assert_eq!(browser.evaluate(draft), format!("not saved: {REFUSED}"));
+    click(&mut browser, 0);
+    assert!(decide(&mut browser, "1", 49).starts_with("Labelled "));
+    assert_eq!(browser.evaluate(draft), format!("not saved: {REFUSED}"));
+    browser.evaluate("document.querySelector('#finish').click()");
+    browser.wait_for("document.querySelector('#notice').textContent.includes('not saved yet')");
+    // It is still there to be corrected.
+    click(&mut browser, 0);
+    assert_eq!(edit(&mut browser), REFUSED);
+    browser.insert(" It smells of smoke.");
+    browser.evaluate("document.querySelector('#spoken').textContent = ''");
+    browser.press("Enter", ENTER);
+    assert!(said(&mut browser).starts_with("Edited. "));
+    assert_eq!(browser.evaluate(draft), Value::Null);
+    browser.evaluate("document.querySelector('#finish').click()");
+    browser.wait_for("document.body.textContent.includes('The review has ended')");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    let texts = rows(&dir.path("out/train.jsonl"));
+    let saved = format!("{REFUSED} It smells of smoke.");
+    assert!(texts.iter().any(|row| row["text"] == saved), "{texts:?}");
+}
+
 /// All texts: three pages of forty, and what a word leaves of them.
 fn pages_and_filters(browser: &mut Chromium) {
     browser.evaluate("[...document.querySelectorAll('#lists button')][2].click()");

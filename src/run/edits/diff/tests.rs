@@ -32,6 +32,7 @@ fn diff_of(file: &str, bytes: &[u8]) -> Result<Vec<RowEdit>, RunError> {
         file,
         classes: &classes,
         renamed: &BTreeMap::new(),
+        edits: &Edits::default(),
     };
     edited.diff(bytes, &base(), 10)
 }
@@ -85,8 +86,14 @@ fn in_augmented_a_label_is_given_and_a_new_text_is_asked_about() {
     let base: Vec<TextRow> = base().into_iter().map(strip).collect();
     let classes = ["a", "b"].map(str::to_owned);
     let path = Path::new("augmented.jsonl");
-    let edited =
-        Edited { path, file: names::AUGMENTED, classes: &classes, renamed: &BTreeMap::new() };
+    let (renamed, edits) = (BTreeMap::new(), Edits::default());
+    let edited = Edited {
+        path,
+        file: names::AUGMENTED,
+        classes: &classes,
+        renamed: &renamed,
+        edits: &edits,
+    };
     let text = "{\"id\":0,\"text\":\"eins\",\"major\":\"a\"}\n{\"id\":1,\"text\":\"two\",\"major\":\"b\"}\n";
     let changes = edited.diff(text.as_bytes(), &base, 10).unwrap();
     let after = |at: usize| changes[at].after.clone().unwrap();

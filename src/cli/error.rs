@@ -19,7 +19,7 @@ use crate::{
     report::ReportError,
     run::{RunError, ledger::LedgerError},
     student::{StudentError, export::ExportError},
-    task::TaskError,
+    task::{DescribeError, TaskError},
     teacher::TeacherError,
     verbosity::Notice,
 };
@@ -128,6 +128,7 @@ fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
         BundleError,
         ChainError,
         ConfigError,
+        DescribeError,
         EmbedError,
         EvalError,
         ExportError,

@@ -27,6 +27,7 @@ mod preflight;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod refine;
 mod review;
 mod run;
 mod table;
@@ -132,6 +133,12 @@ enum Command {
     /// "Finish": least certain texts first, one key a decision (keep, another label, edit, drop,
     /// undo). Each decision is in the ledger before it is answered. `promptmix run` trains on them.
     Review(review::ReviewArgs),
+    /// Draft sharper descriptions for the classes that the teacher mistakes for each other
+    ///
+    /// For each class of the most mistaken pairs the teacher drafts one sentence. Old and new are
+    /// shown with what changes in its labels of examples that its prompt does not show. The task
+    /// stays as it is until `--accept` puts drafts into task.toml.
+    Refine(refine::RefineArgs),
     /// List, pull, verify, import or remove models
     Models(models::ModelsArgs),
     /// Move the program, models and sources to an offline machine in one signed file
@@ -166,7 +173,8 @@ impl Command {
     /// Whether running the same command again resumes it.
     fn is_resumable(&self) -> bool {
         use Command::{
-            Compare, Demo, Eval, Filter, Generate, Import, Label, Relabel, Review, Run, Train,
+            Compare, Demo, Eval, Filter, Generate, Import, Label, Refine, Relabel, Review, Run,
+            Train,
         };
         matches!(
             self,
@@ -181,6 +189,7 @@ impl Command {
                 | Compare(_)
                 | Import(_)
                 | Review(_)
+                | Refine(_)
         )
     }
 
@@ -270,6 +279,7 @@ fn dispatch(cli: Cli, listener: Option<Listener>) -> anyhow::Result<()> {
             let listener = listener.expect("main opens the listener of this command");
             review::review(&args, listener, quiet)
         }
+        Command::Refine(args) => refine::refine(&args, quiet),
         Command::Models(args) => models::models(&args, quiet, cli.offline),
         Command::Bundle(args) => bundle::bundle(&args, quiet),
         Command::Bench(args) => bench::bench(&args, quiet),

@@ -109,7 +109,10 @@ pub(super) fn add_embedder(pipeline: &mut Pipeline<'_>, base: &BaseModel) -> any
 
 /// The teacher of the settings. It sizes its context by the memory that is free: start it before
 /// [`add_embedder`] loads the student.
-fn start_teacher(settings: &Settings, watch: Watch<'_>) -> anyhow::Result<Box<dyn Teacher>> {
+pub(super) fn start_teacher(
+    settings: &Settings,
+    watch: Watch<'_>,
+) -> anyhow::Result<Box<dyn Teacher>> {
     if let Some(warning) = build::without_template(settings) {
         watch(warning);
     }

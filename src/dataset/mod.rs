@@ -8,11 +8,13 @@
 //! ```
 
 mod edit;
+mod refinement;
 mod variant;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use edit::{Author, GivenLabel, RowEdit, RowFields, TextRow, rename_classes};
+pub(crate) use refinement::{Draft, Effect, MistakenPair, Paired, Refinement, Verdict};
 pub(crate) use variant::Variant;
 
 /// A row of `augmented.jsonl`: a new text and its provenance.

@@ -11,6 +11,7 @@
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `suggest` | the texts whose labels by a person would help most |
 //! | `sheet_rows` | texts as rows of a sheet, and their ids |
+//! | `refine` | drafts of sharper descriptions, and what they change; `mistaken` finds the classes that need them |
 //! | `import_labels` | what people answered about texts in a sheet, as edits |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `label` | between stages 2 and 3: the teacher's labels of real texts; `pick` chooses these |
@@ -46,9 +47,11 @@ mod import_labels;
 mod kept;
 pub(crate) mod label;
 pub(crate) mod length;
+mod mistaken;
 mod model_names;
 mod paper;
 mod pick;
+mod refine;
 mod relabel;
 pub(crate) mod remaining;
 mod scoring;
@@ -249,6 +252,10 @@ pub(crate) enum PipelineError {
     NoUnlabelled,
     #[error("a recording of texts with their labels cannot label unlabelled texts")]
     RecordedTeacher,
+    #[error("the teacher cannot be asked about any labelled example")]
+    NothingToCheck,
+    #[error("a recording has no answers about new descriptions")]
+    RecordedDescriptions,
     #[error("no text is left to train on: {detail}")]
     NothingLeft { detail: String },
 }
@@ -284,6 +291,12 @@ impl Hint for PipelineError {
             ),
             Self::RecordedTeacher => {
                 Some("name a model with --teacher, or remove `unlabelled` from task.toml".into())
+            }
+            Self::NothingToCheck => {
+                Some("the task needs labelled examples, and `teacher.check` must be above 0".into())
+            }
+            Self::RecordedDescriptions => {
+                Some("name a model with `--set teacher.model=MODEL`".into())
             }
             Self::NoEmbedder => Some("name a student with --student".into()),
             Self::NothingLeft { .. } => {

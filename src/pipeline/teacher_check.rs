@@ -180,13 +180,22 @@ impl TeacherTest {
     /// was given up. The answers are calibrated as those about the test set are: the few examples
     /// of this test change them little.
     pub(crate) fn mark(&self, scored: &[Option<Scored>]) -> Vec<(&'static str, usize)> {
+        TeacherCheck::counts(&self.gold, &self.classes(scored), self.nearest.as_deref())
+    }
+
+    /// The class that the teacher gives to each example; as in [`Self::mark`].
+    pub(super) fn classes(&self, scored: &[Option<Scored>]) -> Vec<Option<usize>> {
         let mut answers = self.raw_answers(scored);
         if self.calibration == Calibration::Batch {
             calibrate(&mut answers, ClassShares::Unknown, self.names.len());
         }
-        let classes: Vec<Option<usize>> =
-            answers.iter().map(|answer| Some(answer.as_ref()?.class)).collect();
-        TeacherCheck::counts(&self.gold, &classes, self.nearest.as_deref())
+        answers.iter().map(|answer| Some(answer.as_ref()?.class)).collect()
+    }
+
+    /// The examples that are asked about, each with the class that a person gave it. Descriptions
+    /// do not change which ones these are.
+    pub(super) fn examples(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.questions.iter().map(|question| question.text.as_str()).zip(self.gold.iter().copied())
     }
 
     /// The class that a person gave to each example, with the probabilities of the candidates,

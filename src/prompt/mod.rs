@@ -26,9 +26,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{fs::read_regular, hint::Hint, task::Task, template::Template};
 
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 13] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
     ("continuation.j2", include_str!("../../prompts/continuation.j2")),
+    (DESCRIBE, include_str!("../../prompts/describe.j2")),
     ("gpt3mix.j2", include_str!("../../prompts/gpt3mix.j2")),
     ("gpt3mix_label.j2", include_str!("../../prompts/gpt3mix_label.j2")),
     ("labelled.j2", include_str!("../../prompts/labelled.j2")),
@@ -40,6 +41,10 @@ const BUILT_IN: [(&str, &str); 12] = [
     ("plain.j2", include_str!("../../prompts/plain.j2")),
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
 ];
+
+/// Asks for a description. It is not part of [`Prompts::sha256`]: no text and no label depends on
+/// it.
+const DESCRIBE: &str = "describe.j2";
 
 /// The built-in templates: file name and text.
 pub(crate) fn built_in() -> &'static [(&'static str, &'static str)] {
@@ -166,7 +171,7 @@ impl Prompts {
             replace_from(folder, &mut sources)?;
         }
         let mut hash = Sha256::new();
-        for (name, source) in &sources {
+        for (name, source) in sources.iter().filter(|(name, _)| **name != DESCRIBE) {
             hash.update(name);
             hash.update([0]);
             hash.update(source);
@@ -183,7 +188,7 @@ impl Prompts {
         Ok(Self { templates, sha256: format!("{:x}", hash.finalize()) })
     }
 
-    /// SHA-256 (hex) over the names and texts of all templates.
+    /// SHA-256 (hex) over the names and texts of all templates that texts and labels depend on.
     pub(crate) fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -308,6 +313,23 @@ impl Prompts {
         )
     }
 
+    /// Asks for a sentence that says what belongs to `class` and not to `other`.
+    pub(crate) fn describe(
+        &self,
+        task: &Task,
+        class: &ShownClass,
+        other: &ShownClass,
+    ) -> Result<String, PromptError> {
+        self.render(
+            DESCRIBE,
+            context! {
+                task => context! { item => task.item, items => task.items },
+                class,
+                other,
+            },
+        )
+    }
+
     fn render(&self, name: &'static str, values: minijinja::Value) -> Result<String, PromptError> {
         let input = serde_json::to_string(&values).map_or(0, |text| text.len());
         let template = &self.templates[name];
@@ -425,63 +447,4 @@ pub(crate) fn shown_classes(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rendered(source: &str) -> Result<String, String> {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("relabel.j2"), source).unwrap();
-        let prompts = Prompts::load(Some(folder.path())).map_err(|error| error.to_string())?;
-        let values = context! { text => "a private text", list => ["a private text"] };
-        prompts.render("relabel.j2", values).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn a_tasks_prompt_is_limited_in_steps_memory_and_output() {
-        for source in [
-            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-            "{% set ns = namespace(x='yyyy') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
-            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-            "{% set x = range(99999)|list %}{% for i in range(90000) %}{% if x == x %}{% endif %}{% endfor %}",
-            "{% include 'relabel.j2' %}",
-            "{% include '/etc/passwd' %}",
-        ] {
-            let begun = std::time::Instant::now();
-            assert!(rendered(source).is_err(), "{source}");
-            assert!(begun.elapsed().as_secs() < 30, "{source}");
-        }
-        assert_eq!(
-            rendered("{{ text }}: {{ 1 < 2 and 'x' in ['x'] }}").unwrap(),
-            "a private text: True"
-        );
-    }
-
-    #[test]
-    fn a_description_that_repeats_the_name_is_not_shown() {
-        let mut task = crate::augment::sample::Sample::new(&["card_arrival"], Vec::new()).task;
-        let mut shown = |description: &str| {
-            task.classes[0].description = description.to_owned();
-            shown_classes(&task, &[0], |_| Vec::new()).remove(0).description
-        };
-        assert_eq!(shown("Card arrival."), "");
-        assert_eq!(shown("card_arrival"), "");
-        assert_eq!(shown("card arrival by post"), "card arrival by post");
-    }
-
-    #[test]
-    fn an_error_of_a_prompt_quotes_no_text() {
-        for source in [
-            "\n{% include text %}",
-            "\n{{ text|int }}",
-            "\n{{ 1 + text }}",
-            "\n{{ [1]|map(text)|list }}",
-            "\n{{ list|sum }}",
-            "\n{{ text.foo() }}",
-            "\n{% import text as x %}",
-        ] {
-            let error = rendered(source).unwrap_err();
-            assert!(!error.contains("private"), "{source}: {error}");
-            assert!(error.contains("(line 2)"), "{source}: {error}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! The rows of a run folder: `train.jsonl`, `dropped.jsonl`, what `suggest` asked about, what people
-//! decided before, and the student's mistakes on the test set.
+//! The rows of a run folder: `train.jsonl`, `dropped.jsonl`, what `suggest` asked about, what
+//! people decided before, and the student's mistakes on the test set.
 
 use std::collections::HashMap;
 

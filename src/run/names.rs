@@ -32,6 +32,8 @@ pub(crate) const TRAIN: &str = "train.jsonl";
 pub(crate) const DROPPED: &str = "dropped.jsonl";
 /// The unlabelled texts that people were asked about; see `suggest`.
 pub(crate) const SUGGESTED: &str = "suggested.jsonl";
+/// The descriptions that `refine` drafted, with what they change.
+pub(crate) const REFINED: &str = "refined.json";
 /// What each student predicted on the test set.
 pub(crate) const PREDICTIONS: &str = "predictions.json";
 /// The folder of the student that is kept.

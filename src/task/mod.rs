@@ -31,11 +31,12 @@
 //! ```
 //!
 //! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `unlabelled`
-//! streams the texts without labels, `fault`
+//! streams the texts without labels, `describe` changes descriptions in `task.toml`, `fault`
 //! describes what is wrong, and [`scaffold()`] creates a new task from labelled examples.
 
 mod change;
 mod demo;
+mod describe;
 mod draw;
 mod fault;
 mod limits;
@@ -56,6 +57,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use change::TaskChange;
 pub(crate) use demo::demo_task;
+pub(crate) use describe::{DescribeError, NewDescription, manifest_path, replace_descriptions};
 pub(crate) use draw::draw;
 pub use fault::TaskError;
 pub(crate) use fault::{Fault, Place, Problem, above_tables_hint, enumerated, is_root_key};

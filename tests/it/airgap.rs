@@ -27,6 +27,7 @@ fn commands(small: &[&'static str]) -> Vec<Vec<&'static str>> {
     vec![
         [&["demo", "--out", "demo"], small].concat(),
         [&["run", "task", "--out", "run"], small].concat(),
+        vec!["refine", "run"],
         vec!["predict", "--model", "run/student", "I forgot my password"],
         [&["compare", "task", "--out", "compare", "--rows", "seeds,A2,teacher"], small].concat(),
         [&["plan", "task"], small].concat(),

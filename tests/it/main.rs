@@ -36,6 +36,7 @@ mod library_pins;
 mod predict;
 #[cfg(unix)]
 mod private;
+mod refine;
 mod replay;
 mod resume;
 #[cfg(unix)]

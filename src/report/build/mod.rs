@@ -198,9 +198,9 @@ impl ReportBuilder<'_> {
         for entry in self.run.ledger.entries() {
             let (name, spent, prompt, generated, calls) = match entry {
                 Entry::Reply { ask, seconds, prompt_tokens, generated_tokens, .. } => {
-                    // The request was for a label; the ids of requests for texts are numbers.
-                    let labels = ["relabel", "label", "test"];
-                    let stage = ask.split('.').next().filter(|name| labels.contains(name));
+                    // The ids of requests for texts are numbers, others begin with their stage.
+                    let others = ["relabel", "label", "test", "refine"];
+                    let stage = ask.split('.').next().filter(|name| others.contains(name));
                     (stage.unwrap_or("generate"), *seconds, *prompt_tokens, *generated_tokens, 1)
                 }
                 Entry::Scores { stage, seconds, prompt_tokens, .. } => {

@@ -3,8 +3,8 @@
 //!
 //! `train.jsonl` and `dropped.jsonl` are numbered together, first the one and then the other: an
 //! exact duplicate was dropped, and may be moved back. A row that was edited says in its `origin`
-//! what it is known by. No other row gets that key, nor that of a row that a person removed: what is
-//! left of several equal rows is still known by what it was known by before.
+//! what it is known by. No other row gets that key, nor that of a row that a person removed: what
+//! is left of several equal rows is still known by what it was known by before.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,8 +18,8 @@ pub(super) fn keyed(rows: Vec<TextRow>) -> Vec<(TextRow, String)> {
 }
 
 impl Edits {
-    /// The `rows` of `file` as they stand there with the edits made so far, and their keys. Those of
-    /// `dropped.jsonl` follow behind those of `train.jsonl`, if they are wanted, too.
+    /// The `rows` of `file` as they stand there with the edits made so far, and their keys. Those
+    /// of `dropped.jsonl` follow behind those of `train.jsonl`, if they are wanted, too.
     pub(crate) fn keyed(&self, file: &str, rows: Vec<TextRow>) -> Vec<(TextRow, String)> {
         let removed = self.rules(file).iter().filter(|rule| rule.after.is_none());
         numbered(rows, removed.map(|rule| rule.key.clone()).collect())

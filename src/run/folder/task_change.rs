@@ -18,7 +18,7 @@ use crate::{
         change::{ever_set_aside, last_change, task_json},
         edits,
         files::{INCOMPLETE, json_lines, read_json},
-        ledger::{Entry, KeptTexts, TaskChanged},
+        ledger::{Entry, KeptTexts, TaskChanged, last_record},
         names,
     },
     task::{Task, TaskChange},
@@ -122,6 +122,12 @@ impl RunFolder {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the file `name` is as the ledger recorded it last.
+    pub(crate) fn is_as_recorded(&self, name: &str) -> bool {
+        let recorded = last_record(self.ledger.entries(), name);
+        recorded.is_some_and(|(_, sha256)| self.hash(name).is_ok_and(|now| now == sha256))
     }
 }
 

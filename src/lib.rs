@@ -26,6 +26,7 @@
 //! | `augment` | how new text is made: mixup, and the baselines it is compared with |
 //! | `dataset` | the rows that pass between the stages, and the variants of the result table |
 //! | `config` | `task.toml` and flags become one validated `Settings`, built from the settings of each engine |
+//! | `drift` | whether texts are like those on which a student was tested: numbers about these without any text, permutation tests |
 //! | `student` | the network: checkpoints, engines (CPU, graph, 8 bits), training, a probe on frozen embeddings, classification, export |
 //! | `teacher` | `trait Teacher`: llama.cpp, the supervised process it runs in, chat templates, grammar, replay |
 //! | `bundle` | one signed archive that carries program, models and sources to a machine without a network |
@@ -54,6 +55,7 @@ mod compare;
 mod config;
 mod counted;
 mod dataset;
+mod drift;
 mod embed;
 mod eval;
 mod filter;

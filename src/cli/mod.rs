@@ -12,8 +12,10 @@ mod bundle;
 mod compare;
 mod completions;
 mod doctor;
+mod drift;
 mod edits;
 mod error;
+mod evaluate;
 mod exit_status;
 mod export;
 #[cfg(feature = "pull")]
@@ -103,6 +105,17 @@ enum Command {
     Import(ImportArgs),
     /// Classify texts with a trained student
     Predict(predict::PredictArgs),
+    /// Measure a trained student on labelled texts
+    ///
+    /// MODEL may be any DistilBERT or BERT classifier in the Hugging Face format. Prints accuracy,
+    /// macro-F1, the scores of each class and the calibration, with 95 % intervals.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Test whether texts have drifted from those that a student was tested on
+    ///
+    /// Compares predicted classes, confidence, length, unknown tokens and embeddings with the
+    /// reference in the student's folder, which contains no texts. Prints one p-value for all
+    /// tests together.
+    Drift(drift::DriftArgs),
     /// Export a trained student as a Hugging Face folder, an ONNX file, or both
     Export(export::ExportArgs),
     /// Verify a run's ledger; find personal data and copies in its training texts
@@ -269,6 +282,8 @@ fn dispatch(cli: Cli, listener: Option<Listener>) -> anyhow::Result<()> {
         Command::Compare(args) => compare::compare(&args, quiet),
         Command::Import(args) => run::import(&args, quiet),
         Command::Predict(args) => predict::predict(&args, quiet),
+        Command::Evaluate(args) => evaluate::evaluate(&args, quiet),
+        Command::Drift(args) => drift::drift(&args, quiet),
         Command::Export(args) => export::export(&args),
         Command::Audit(args) => audit::audit(&args, quiet),
         Command::Edits(args) => edits::edits(&args),

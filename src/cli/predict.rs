@@ -9,6 +9,7 @@ mod answers;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -139,12 +140,7 @@ fn load(args: &PredictArgs) -> anyhow::Result<Classifier> {
         }
         false => Precision::F32,
     };
-    let folder = student_folder(&args.model)?;
-    let weights = folder.join("model.safetensors");
-    if weights.exists() {
-        model_file::check_one(&weights)?;
-    }
-    let student = Classifier::load_with(&folder, &device, precision)?;
+    let student = open_student(&args.model, &device, precision)?.1;
     let Some(max_length) = args.max_length.map(|tokens| tokens as usize) else {
         return Ok(student);
     };
@@ -154,6 +150,21 @@ fn load(args: &PredictArgs) -> anyhow::Result<Classifier> {
         return Err(CommandError::new(message, format!("use at most {longest}")).into());
     }
     Ok(student.with_max_length(max_length))
+}
+
+/// The student that `model` names, and its folder.
+pub(super) fn open_student(
+    model: &Path,
+    device: &Device,
+    precision: Precision,
+) -> anyhow::Result<(PathBuf, Classifier)> {
+    let folder = student_folder(model)?;
+    let weights = folder.join("model.safetensors");
+    if weights.exists() {
+        model_file::check_one(&weights)?;
+    }
+    let student = Classifier::load_with(&folder, device, precision)?;
+    Ok((folder, student))
 }
 
 /// The folder of the student that `model` names: a folder, that of its run, or a model's name.

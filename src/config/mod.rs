@@ -37,7 +37,7 @@ pub(crate) use {
     filter::FilterSettings,
     paper::{paper_overrides, paper_row_overrides},
     relabel::RelabelSettings,
-    student::{Gold, StudentSettings, UseTexts},
+    student::{DriftReference, Gold, StudentSettings, UseTexts},
 };
 
 use crate::{

@@ -33,6 +33,24 @@ pub(crate) struct StudentSettings {
     /// Trains even if a class has no row at all, neither labelled nor generated. The student never
     /// predicts such a class, so this is an error otherwise.
     pub allow_empty_classes: bool,
+    /// What the student's folder keeps about real texts for `promptmix drift`, in
+    /// `drift.safetensors`. It never holds a text. The default is the test that finds most; an
+    /// embedding can reveal something about its text (docs/trust.md).
+    pub drift_reference: DriftReference,
+}
+
+/// What a student's folder keeps for `promptmix drift`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DriftReference {
+    /// Of at most 4096 texts the predicted class, its probability and the numbers of tokens, and
+    /// the embeddings of at most 512 of them.
+    #[default]
+    Full,
+    /// The same without embeddings.
+    Numbers,
+    /// Nothing: `drift` needs `--reference`.
+    None,
 }
 
 /// The seeds that a student is trained on.
@@ -72,6 +90,7 @@ impl Default for StudentSettings {
             confidence_weights: false,
             snapshot_steps: 0,
             allow_empty_classes: false,
+            drift_reference: DriftReference::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{EvalError, in_range, same_length};
 
 /// Bins of equal width, as in Guo et al. 2017 (arXiv 1706.04599).
-const BINS: usize = 15;
+pub(super) const BINS: usize = 15;
 
 /// Confidence (the highest probability) compared with accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ impl Calibration {
         let mut rows = 0_u32;
         for (row, (confidence, right)) in answers.into_iter().enumerate() {
             is_probability(row, confidence)?;
+            let index = bin(confidence);
             let confidence = f64::from(confidence);
-            let index = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
             bins[index].rows += 1;
             bins[index].confidence += confidence;
             bins[index].accuracy += f64::from(u8::from(right));
@@ -83,6 +83,11 @@ impl Calibration {
         }
         Ok(Self { ece, bins })
     }
+}
+
+/// The bin of a confidence.
+pub(super) fn bin(confidence: f32) -> usize {
+    ((f64::from(confidence) * BINS as f64).ceil() as usize).clamp(1, BINS) - 1
 }
 
 /// Checks that `value`, of row `row`, is a probability.

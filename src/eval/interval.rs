@@ -25,7 +25,7 @@ use crate::rng::Rng;
 /// Resamples for accuracy and differences: the quantiles then vary by about 0.1 points.
 const DRAWS: u64 = 10_000;
 /// Resamples for macro-F1; fewer, because each one needs a tally.
-const F1_DRAWS: u64 = 2_000;
+pub(super) const F1_DRAWS: u64 = 2_000;
 /// The two-sided 95 % quantile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
@@ -72,7 +72,7 @@ impl Interval {
         Self { mean: -self.mean, low: -self.high, high: -self.low, one_seed: self.one_seed }
     }
 
-    fn from_draws(mean: f64, mut draws: Vec<f64>) -> Self {
+    pub(super) fn from_draws(mean: f64, mut draws: Vec<f64>) -> Self {
         draws.sort_by(f64::total_cmp);
         let at = |share: f64| draws[((draws.len() - 1) as f64 * share).round() as usize];
         // A quantile of resamples can lie beyond the score itself by a rounding step.
@@ -209,7 +209,7 @@ fn means(scores: &[Vec<i32>], stage: &str) -> Vec<f64> {
 }
 
 /// A uniform index below `n` by multiply-shift (Lemire 2019); the bias is below n/2^32.
-fn below(rng: &mut Rng, n: usize) -> usize {
+pub(super) fn below(rng: &mut Rng, n: usize) -> usize {
     ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
 }
 

@@ -3,9 +3,9 @@
 /// The margins of a confusion matrix that F1 needs; cheap enough to refill for every resample.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
-    hits: Vec<usize>,
-    gold: Vec<usize>,
-    predicted: Vec<usize>,
+    pub hits: Vec<usize>,
+    pub gold: Vec<usize>,
+    pub predicted: Vec<usize>,
 }
 
 impl Tally {
@@ -40,7 +40,7 @@ impl Tally {
     }
 
     /// F1 = 2·hits / (gold + predicted) of a class with gold rows.
-    fn f1(&self, class: usize) -> f64 {
+    pub(super) fn f1(&self, class: usize) -> f64 {
         2.0 * self.hits[class] as f64 / (self.gold[class] + self.predicted[class]) as f64
     }
 }

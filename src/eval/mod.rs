@@ -1,26 +1,30 @@
 //! The quality of a classifier's predictions: scores, their confidence intervals, and calibration.
 //!
 //! Everything here is arithmetic on class indices (and, for diversity, on words); nothing reads a
-//! file or knows a model. There are macro-F1, [`Interval`]s (Wilson, a hierarchical bootstrap over
-//! training seeds and test items, and the paired difference of two models), [`Calibration`]
-//! (expected calibration error) and diversity (distinct-2, self-BLEU).
+//! file or knows a model. There are macro-F1 and the scores of each class, [`Interval`]s (Wilson, a
+//! hierarchical bootstrap over training seeds and test items, and the paired difference of two
+//! models), [`Calibration`] (expected calibration error) and diversity (distinct-2, self-BLEU).
 //!
 //! All scores are fractions of 1. All intervals are 95 % and deterministic: the resampling draws
 //! from [`crate::rng::Rng`] with fixed keys, so the same predictions always give the same interval.
 
+mod by_class;
 mod calibration;
 mod diversity;
 mod interval;
 mod metrics;
+mod rows;
 
 use std::borrow::Cow;
 
 use crate::hint::Hint;
+pub(crate) use by_class::{ClassScores, by_class};
 pub(crate) use calibration::{Bin, Calibration};
 pub(crate) use diversity::diversity;
 pub(crate) use interval::{
     Interval, accuracy_difference, accuracy_interval, macro_f1_interval, wilson,
 };
+pub(crate) use rows::{ece_interval, mean_interval};
 
 /// Why predictions could not be scored. Rows and classes count from 0, as in the slices given.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

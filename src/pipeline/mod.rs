@@ -18,6 +18,7 @@
 //! | `fuse` | the labels of new texts from what was asked, the teacher's scores and a probe |
 //! | `filter` | stage 3: drops duplicates, copies and leaks |
 //! | `train` | stage 4: one student for each variant and seed; `examples` makes their training sets |
+//! | `reference` | what the student's folder keeps for `drift` |
 //! | `training_progress` | how far the students are that are being trained |
 //! | `evaluate` | stage 5: scores and the report |
 //! | `edited` | what people edited by hand, for the stages that write texts |
@@ -51,6 +52,7 @@ mod mistaken;
 mod model_names;
 mod paper;
 mod pick;
+mod reference;
 mod refine;
 mod relabel;
 pub(crate) mod remaining;

@@ -17,7 +17,7 @@ use std::{
 use super::{
     Event, Pipeline, PipelineError, Watch, class_rows, edited,
     examples::{self, ExampleBuilder},
-    fuse, gold, length,
+    fuse, gold, length, reference,
     training_progress::{Share, Shares},
 };
 use crate::{
@@ -119,6 +119,7 @@ impl Pipeline<'_> {
         let trained: Vec<TrainedStudent> = trained.collect();
         let json = serde_json::to_vec(&trained).expect("predictions are plain numbers");
         run.write(names::PREDICTIONS, &json)?;
+        reference::write(run, (&*task, &*settings), base, kept, &mut **watch)?;
         let student = run.files_in(names::STUDENT)?;
         let files: Vec<&str> =
             FILES.into_iter().chain(student.iter().map(String::as_str)).collect();

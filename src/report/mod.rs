@@ -9,6 +9,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `model`, `length`, `comparison`, `analysis` | the types of `report.json`: a run, a comparison, the diagnostics |
+//! | `evaluation` | how an existing classifier does on labelled texts, for `promptmix evaluate` |
 //! | `build` | makes a report from a run's rows and predictions |
 //! | `fitness` | signs of an unfit teacher, in words |
 //! | `teacher_check` | what the teacher reached on examples that it did not see, in words |
@@ -28,6 +29,7 @@ pub(crate) mod card;
 mod chart;
 mod comparison;
 mod confusion;
+pub(crate) mod evaluation;
 pub(crate) mod fitness;
 mod length;
 mod model;
@@ -66,6 +68,7 @@ pub(crate) use model::{
     PairShare, Provenance, Relabel, Scores, Stage, Student, Task, Teacher, Unlabelled,
 };
 pub use page::render;
+pub(crate) use page::render_evaluation;
 pub(crate) use record::RunRecord;
 pub(crate) use teacher_check::TeacherCheck;
 

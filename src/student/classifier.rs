@@ -1,5 +1,7 @@
 //! A trained student: predicts, saves itself, loads itself.
 
+mod reading;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,8 @@ use super::{
     tokens,
     weights::{Weights, serialise},
 };
+
+pub(crate) use reading::Reading;
 
 /// A text classifier.
 pub(crate) struct Classifier {

@@ -77,7 +77,7 @@ mod behaviour;
 mod parity;
 
 pub(crate) use base::BaseModel;
-pub(crate) use classifier::Classifier;
+pub(crate) use classifier::{Classifier, Reading};
 pub(crate) use classify::{
     Item, Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest,
 };

@@ -31,14 +31,16 @@
 //! ```
 //!
 //! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `unlabelled`
-//! streams the texts without labels, `describe` changes descriptions in `task.toml`, `fault`
-//! describes what is wrong, and [`scaffold()`] creates a new task from labelled examples.
+//! streams the texts without labels, `labelled` a file for a classifier that exists, `describe`
+//! changes descriptions in `task.toml`, `fault` describes what is wrong, and [`scaffold()`] creates a
+//! new task from labelled examples.
 
 mod change;
 mod demo;
 mod describe;
 mod draw;
 mod fault;
+mod labelled;
 mod limits;
 mod load;
 mod manifest;
@@ -61,6 +63,7 @@ pub(crate) use describe::{DescribeError, NewDescription, manifest_path, replace_
 pub(crate) use draw::draw;
 pub use fault::TaskError;
 pub(crate) use fault::{Fault, Place, Problem, above_tables_hint, enumerated, is_root_key};
+pub(crate) use labelled::{Contents, LabelledFile};
 pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,
 };

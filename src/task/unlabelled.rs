@@ -1,6 +1,8 @@
 //! Texts without labels, of which a task may have any number: `unlabelled` under `[data]`. They are
 //! read as a stream whenever a stage needs them, never held in memory.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -95,6 +97,18 @@ impl Task {
 }
 
 impl UnlabelledTexts {
+    /// The texts of the file at `path`, which a flag names; the column is one of `text_column`, or
+    /// found by its name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or lacks the column.
+    pub(crate) fn open(path: &Path, text_column: &[String]) -> Result<Self, TaskError> {
+        let name = path.display().to_string();
+        let origin = open_file(&name, path)?;
+        let reader = Reader::open(&name, origin, &Columns::texts(text_column), None)?;
+        Ok(Self { reader, unusable: 0, first_fault: None })
+    }
+
     /// The next text; `None` at the end.
     ///
     /// # Errors
@@ -120,7 +134,7 @@ impl UnlabelledTexts {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::fs;
 
     use super::*;
     use crate::hint::Hint;

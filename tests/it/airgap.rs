@@ -29,6 +29,8 @@ fn commands(small: &[&'static str]) -> Vec<Vec<&'static str>> {
         [&["run", "task", "--out", "run"], small].concat(),
         vec!["refine", "run"],
         vec!["predict", "--model", "run/student", "I forgot my password"],
+        vec!["evaluate", "run", "task/test.jsonl", "--html", "evaluation.html"],
+        vec!["drift", "run", "task/test.jsonl"],
         [&["compare", "task", "--out", "compare", "--rows", "seeds,A2,teacher"], small].concat(),
         [&["plan", "task"], small].concat(),
         vec!["export", "run", "--to", "exported"],

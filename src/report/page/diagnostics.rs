@@ -127,7 +127,7 @@ pub(crate) fn reliability(report: &Report) -> Vec<Value> {
 }
 
 /// Whether the model is overconfident or underconfident on average.
-fn bias(calibration: &Calibration) -> String {
+pub(super) fn bias(calibration: &Calibration) -> String {
     let rows: usize = calibration.bins.iter().map(|bin| bin.rows).sum();
     let mean = |of: fn(&Bin) -> f64| {
         calibration.bins.iter().map(|bin| of(bin) * bin.rows as f64).sum::<f64>()

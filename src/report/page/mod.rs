@@ -3,6 +3,7 @@
 
 mod compared;
 mod diagnostics;
+mod evaluation;
 mod privacy;
 mod sections;
 #[cfg(test)]
@@ -10,21 +11,24 @@ mod tests;
 
 use minijinja::{AutoEscape, Environment, Value, context};
 
+pub(crate) use evaluation::render as render_evaluation;
+
 use super::{Report, number::count, verdict::verdict};
 use crate::{dataset::Variant, eval::Interval};
 
 /// The templates, by the names that they use to include each other.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("page", include_str!("page.html.j2")),
     ("style", include_str!("style.css.j2")),
     ("compared", include_str!("compared.html.j2")),
     ("diagnostics", include_str!("diagnostics.html.j2")),
     ("privacy", include_str!("privacy.html.j2")),
     ("heatmap", include_str!("heatmap.html.j2")),
+    ("evaluation", include_str!("evaluation.html.j2")),
 ];
 
-/// The page of a report: one self-contained HTML document.
-pub fn render(report: &Report) -> String {
+/// The templates, ready to render.
+fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_trim_blocks(true);
@@ -32,6 +36,12 @@ pub fn render(report: &Report) -> String {
     for (name, text) in TEMPLATES {
         environment.add_template(name, text).expect("the built-in templates compile");
     }
+    environment
+}
+
+/// The page of a report: one self-contained HTML document.
+pub fn render(report: &Report) -> String {
+    let environment = environment();
     let template = environment.get_template("page").expect("the templates include the page");
     let verdict = verdict(report);
     let comparison = compared::compared(report);

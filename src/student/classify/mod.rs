@@ -16,4 +16,5 @@ pub(crate) use calibration::{Temperature, calibrate};
 pub(super) use calibration::{check_temperature, softmax};
 pub(super) use passes::run;
 pub(crate) use sentences::SentenceEncoder;
+pub(super) use sentences::pooled;
 pub(crate) use stream::{Item, Prediction, Texts, largest};

@@ -1,10 +1,12 @@
 //! Sentence embeddings: a pretrained encoder's last hidden states, pooled.
 
 use super::{
-    super::{BaseModel, Precision, Result, cpu::pooled_rows, engine::network, network::Network},
+    super::{
+        BaseModel, Pooling, Precision, Result, cpu::pooled_rows, engine::network, network::Network,
+    },
     run,
 };
-use crate::student::model_spec::ModelSpec;
+use crate::student::{model_spec::ModelSpec, packed_batch::PackedBatch};
 
 /// A pretrained encoder that computes one vector per text.
 pub(crate) struct SentenceEncoder {
@@ -27,21 +29,32 @@ impl SentenceEncoder {
     /// tokens: `[texts][hidden]`.
     pub(crate) fn pooled(&self, texts: &[String], max_length: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.base.tokenise(texts, max_length)?;
-        let width = self.base.config().hidden_size;
-        run(&ids, self.base.device().is_cpu(), |rows| {
-            let hidden = self.network.hidden(rows)?;
-            let mut pooled = Vec::with_capacity(rows.texts() * width);
-            for span in rows.spans() {
-                let (tokens, _) = pooled_rows(self.base.pooling(), span);
-                let start = pooled.len();
-                pooled.resize(start + width, 0.0);
-                for state in hidden[tokens.start * width..tokens.end * width].chunks_exact(width) {
-                    pooled[start..].iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
-                }
-                let count = tokens.len().max(1) as f32;
-                pooled[start..].iter_mut().for_each(|sum| *sum /= count);
-            }
-            Ok(pooled)
-        })
+        let (width, pooling) = (self.base.config().hidden_size, self.base.pooling());
+        run(&ids, self.base.device().is_cpu(), |rows| pooled(&*self.network, pooling, width, rows))
     }
+}
+
+/// The last hidden states of each text of a pass, of this `width`, pooled: `[texts, width]`.
+///
+/// # Errors
+/// Those of the network.
+pub(in crate::student) fn pooled(
+    network: &dyn Network,
+    pooling: Pooling,
+    width: usize,
+    rows: &PackedBatch,
+) -> Result<Vec<f32>> {
+    let hidden = network.hidden(rows)?;
+    let mut pooled = Vec::with_capacity(rows.texts() * width);
+    for span in rows.spans() {
+        let (tokens, _) = pooled_rows(pooling, span);
+        let start = pooled.len();
+        pooled.resize(start + width, 0.0);
+        for state in hidden[tokens.start * width..tokens.end * width].chunks_exact(width) {
+            pooled[start..].iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+        }
+        let count = tokens.len().max(1) as f32;
+        pooled[start..].iter_mut().for_each(|sum| *sum /= count);
+    }
+    Ok(pooled)
 }

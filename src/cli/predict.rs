@@ -3,8 +3,12 @@
 //! Predictions are printed as they are computed, and memory does not grow with the input: a pipe
 //! may run for days. An interactive user gets each prediction at once. A row that cannot be
 //! answered gets no label but a reason; the others are answered, and the exit code tells.
+//!
+//! `answers` prints the rows, `threshold` decides which get a label, `why` explains them.
 
 mod answers;
+mod threshold;
+mod why;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +30,7 @@ use crate::{
 };
 
 use answers::Answers;
+use why::Explainer;
 
 #[derive(Args)]
 pub(super) struct PredictArgs {
@@ -53,15 +58,49 @@ pub(super) struct PredictArgs {
     text_column: Vec<String>,
     /// Format of the output
     ///
-    /// Both have all columns of the input, then the label and its probability. JSON lines also have
-    /// the probability of each class.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "jsonl")]
-    to: OutputFormat,
+    /// Both have all columns of the input, then the label and its probability. JSON lines, the
+    /// default, also have the probability of each class.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    to: Option<OutputFormat>,
     /// Print no label if the most probable class is less probable than P (0 to 1)
     ///
     /// `label` is then null. With this flag, every row names the most probable class in `best`.
     #[arg(long, value_name = "P", value_parser = probability)]
     abstain_below: Option<f32>,
+    /// Print no label where the answers could not keep this accuracy (a share, such as 0.95)
+    ///
+    /// The least probability that gets a label is chosen on labelled texts that the student was
+    /// not trained on: those of the task's test set, or of --calibration. It is the smallest for
+    /// which at least this share of the labels is promised to be right, for new texts of the same
+    /// kind. Too few texts, or too many errors among them, are an error.
+    #[arg(long, value_name = "SHARE", value_parser = open_share, conflicts_with = "abstain_below")]
+    target_accuracy: Option<f64>,
+    /// File of labelled texts that the student was not trained on, for --target-accuracy
+    #[arg(long, value_name = "FILE", requires = "target_accuracy")]
+    calibration: Option<PathBuf>,
+    /// How sure the promise of --target-accuracy is: the chance that the choice of labelled texts
+    /// does not break it
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = open_share,
+        default_value_t = 0.95,
+        requires = "target_accuracy"
+    )]
+    confidence_level: f64,
+    /// Print no label if fewer than this share of held-out texts are as far from the training texts
+    ///
+    /// The share is in the column `in_scope`. 0.05 leaves about one in twenty texts of the usual
+    /// kind without a label, and most others.
+    #[arg(long, value_name = "SHARE", value_parser = probability)]
+    min_in_scope: Option<f32>,
+    /// Show which words speak for and against the label, and the nearest training texts
+    ///
+    /// Each word is left out once; its effect is the change of the label's log-odds. The training
+    /// texts are in the folder of the run, not in that of the student. A TEXT is explained in
+    /// words, a file or stdin in the column `why` of the JSON lines.
+    #[arg(long)]
+    why: bool,
     /// Tokens to read of each text; by default as many as in training
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(3..))]
     max_length: Option<u32>,
@@ -89,6 +128,9 @@ enum OutputFormat {
     Jsonl,
     /// Comma-separated, in UTF-8, with a header line
     Csv,
+    /// For people
+    #[value(skip)]
+    Words,
 }
 
 /// Runs the command.
@@ -111,7 +153,18 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
         (None, None) => ("stdin".to_owned(), Origin::Pipe(Box::new(io::stdin())), format),
     };
     let reader = Reader::open(&name, origin, &columns, format).map_err(TaskError::from)?;
-    let mut answers = Answers::new(&student, io::stdout().lock(), args.to, args.abstain_below);
+    let to = match args.to {
+        None if args.why && args.text.is_some() && !args.json => OutputFormat::Words,
+        to => to.unwrap_or(OutputFormat::Jsonl),
+    };
+    if args.why && to == OutputFormat::Csv {
+        let message = "--why has no place in CSV";
+        return Err(CommandError::new(message, "use --to jsonl").into());
+    }
+    let explainer = args.why.then(|| Explainer::new(&student, &args.model)).transpose()?;
+    let (rule, notes) = threshold::rule(args, &student)?;
+    notes.iter().filter(|_| !quiet).for_each(|note| eprintln!("{note}"));
+    let mut answers = Answers::new(&student, io::stdout().lock(), to, rule, explainer);
     let rows = answers.write_all(Rows { reader })?;
     if rows == 0 && args.file.is_some() {
         return Err(CommandError::new(
@@ -190,6 +243,13 @@ fn probability(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(p) if (0.0..=1.0).contains(&p) => Ok(p),
         _ => Err("expected a probability from 0 to 1".to_owned()),
+    }
+}
+
+fn open_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("expected a share between 0 and 1, such as 0.95".to_owned()),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Everything here is arithmetic on class indices (and, for diversity, on words); nothing reads a
 //! file or knows a model. There are macro-F1 and the scores of each class, [`Interval`]s (Wilson, a
 //! hierarchical bootstrap over training seeds and test items, and the paired difference of two
-//! models), [`Calibration`] (expected calibration error) and diversity (distinct-2, self-BLEU).
+//! models), [`Calibration`] (expected calibration error), thresholds of confidence with a promised
+//! accuracy, and diversity (distinct-2, self-BLEU).
 //!
 //! All scores are fractions of 1. All intervals are 95 % and deterministic: the resampling draws
 //! from [`crate::rng::Rng`] with fixed keys, so the same predictions always give the same interval.
@@ -14,6 +15,7 @@ mod diversity;
 mod interval;
 mod metrics;
 mod rows;
+mod selective;
 
 use std::borrow::Cow;
 
@@ -25,6 +27,11 @@ pub(crate) use interval::{
     Interval, accuracy_difference, accuracy_interval, macro_f1_interval, wilson,
 };
 pub(crate) use rows::{ece_interval, mean_interval};
+#[cfg(test)]
+pub(crate) use selective::auroc;
+pub(crate) use selective::{
+    Answer, Answered, NoThreshold, choose_threshold, curve, least_accuracy,
+};
 
 /// Why predictions could not be scored. Rows and classes count from 0, as in the slices given.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -110,6 +110,7 @@ impl Pipeline<'_> {
         let jobs = jobs(run, task, settings, &variants, [&training, &frozen]);
         let trainer = StudentTrainer { task, settings, base };
         let predictions = trainer.train(run, &jobs, &mut **watch)?;
+        keep_answers(task, &jobs, &predictions)?;
         let trained = jobs.iter().zip(predictions).map(|(job, (_, predictions))| TrainedStudent {
             row: job.row,
             seed: job.seed,
@@ -130,6 +131,24 @@ impl Pipeline<'_> {
         watch(Event::End { summary: format!("{} trained", counted(trained.len(), "student")) });
         Ok(trained)
     }
+}
+
+/// Keeps with the saved student which of its answers to the test set are right. The ledger has
+/// the answers; another label for a test text needs no student.
+fn keep_answers(
+    task: &Task,
+    jobs: &[TrainingJob<'_>],
+    predictions: &[(String, TestPredictions)],
+) -> Result<(), PipelineError> {
+    for (job, (_, predictions)) in jobs.iter().zip(predictions) {
+        if let Some(folder) = &job.save {
+            let TestPredictions { predicted, confidence, .. } = predictions;
+            let correct =
+                predicted.iter().zip(&task.test).map(|(class, item)| *class == item.label);
+            student::keep_answers(folder, confidence.iter().copied().zip(correct).collect())?;
+        }
+    }
+    Ok(())
 }
 
 /// One job for each of `variants` and seed, with the settings `tuned` for a student that is
@@ -357,12 +376,18 @@ impl StudentTrainer<'_> {
             }
         };
         drop(saves);
+        // The texts that it was trained on tell how far another text is from them.
+        let student = match save {
+            Some(_) => student.with_scope(ready.job.examples, test)?,
+            None => student,
+        };
         let (predicted, confidence) = most_probable(&student.predict(test)?);
         let uninterrupted = save.map(|_| interrupt::hold());
         let fast = match save {
             Some(folder) => {
-                if saved.is_none() {
-                    self.save(&student, folder, ready.training_key, mark)?;
+                match saved {
+                    Some(_) => student.save_confidence(folder)?,
+                    None => self.save(&student, folder, ready.training_key, mark)?,
                 }
                 self.fast_predictions(&student, test)?
             }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{dataset::Variant, eval::Calibration};
+use crate::{
+    dataset::Variant,
+    eval::{Answered, Calibration},
+};
 
 /// A model's confidence compared with its accuracy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +15,29 @@ pub struct Reliability {
     /// Over the test set (students: over all training seeds).
     #[serde(flatten)]
     pub calibration: Calibration,
+}
+
+/// What the kept student reaches if it answers only where it is sure, on the test set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Selective {
+    /// Which student; of its training seeds the first.
+    pub row: Variant,
+    /// From the surest texts to all of them.
+    pub curve: Vec<Answered>,
+    /// The chance with which a promise holds, 0 to 1.
+    pub confidence_level: f64,
+    /// What `predict --target-accuracy` answers, for several targets.
+    pub targets: Vec<Target>,
+}
+
+/// The threshold for a promised accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The accuracy, 0 to 1.
+    pub accuracy: f64,
+    /// Absent if no threshold keeps the promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Answered>,
 }
 
 /// The sentence embeddings in two dimensions: close points are similar, the axes mean nothing.

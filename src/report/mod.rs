@@ -60,7 +60,9 @@ use crate::{
     verbosity,
 };
 
-pub(crate) use analysis::{LexicalDiversity, Map, Point, PointKind, Reliability};
+pub(crate) use analysis::{
+    LexicalDiversity, Map, Point, PointKind, Reliability, Selective, Target,
+};
 pub(crate) use comparison::{Comparison, Group, LeftOut, Line, LineDifference, Models};
 pub(crate) use length::{CutTexts, TextLength};
 pub(crate) use model::{
@@ -115,6 +117,9 @@ pub struct Report {
     /// Calibration of the teacher and the student; empty without a test set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reliability: Vec<Reliability>,
+    /// Accuracy of the student by the share of texts that it answers; absent without a test set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selective: Option<Selective>,
     /// The texts in two dimensions; absent if nothing was embedded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<Map>,

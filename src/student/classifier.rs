@@ -3,6 +3,7 @@
 mod reading;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,15 +13,21 @@ use tokenizers::TruncationDirection;
 
 use super::{
     BaseModel, Coverage, Head, Precision, Result, StudentError, checkpoint,
-    classify::{check_temperature, run, softmax},
+    classify::{Prediction, check_temperature, run, softmax},
+    confidence::{self, Confidence},
     engine::network,
     error::Fault,
     labels::labels,
     model_spec::ModelSpec,
     network::{Network, Source},
+    packed_batch::PackedBatch,
     tokens,
     weights::{Weights, serialise},
 };
+use crate::embed::normalise;
+
+/// A vector for each text.
+type Rows = Vec<Vec<f32>>;
 
 pub(crate) use reading::Reading;
 
@@ -34,6 +41,8 @@ pub(crate) struct Classifier {
     /// The weights: of a folder, or in memory after a training.
     source: Arc<dyn Source>,
     network: Box<dyn Network>,
+    /// How far to believe its answers.
+    confidence: Confidence,
     /// Of the texts that were classified.
     coverage: Mutex<Coverage>,
 }
@@ -69,8 +78,18 @@ impl Classifier {
         let inner = &*base.inner;
         let spec = ModelSpec::new(&inner.config, head, labels.len());
         let network = network(spec, source.clone(), &inner.device, precision)?;
-        let coverage = Mutex::default();
-        Ok(Self { base, labels, head, max_length, temperature, source, network, coverage })
+        let (confidence, coverage) = Default::default();
+        Ok(Self {
+            base,
+            labels,
+            head,
+            max_length,
+            temperature,
+            source,
+            network,
+            confidence,
+            coverage,
+        })
     }
 
     /// Reads a folder written by [`Classifier::save`] or `transformers`.
@@ -95,8 +114,14 @@ impl Classifier {
         checkpoint.check(&ModelSpec::new(config, config.head, labels.len()))?;
         let most = base.max_tokens();
         let max_length = config.max_length.map_or(most, |length| length.min(most));
-        let (head, temperature) = (config.head, config.temperature);
-        Self::new(base, checkpoint, labels, head, max_length, temperature, precision)
+        let (head, temperature, width) = (config.head, config.temperature, config.hidden_size);
+        let new = Self::new(base, checkpoint, labels, head, max_length, temperature, precision)?;
+        let file = folder.join(confidence::FILE);
+        if !file.exists() {
+            return Ok(new);
+        }
+        let confidence = Confidence::read(folder, width, &new.head_hash()?)?;
+        Ok(new.having(confidence))
     }
 
     /// The classes, in the order of the probabilities.
@@ -105,9 +130,26 @@ impl Classifier {
     }
 
     /// The divisor of logits before the softmax.
-    #[cfg(test)]
-    pub(crate) fn temperature(&self) -> f64 {
+    pub(super) fn temperature(&self) -> f64 {
         self.temperature
+    }
+
+    /// How far to believe its answers; nothing is known of a student that was trained elsewhere.
+    pub(crate) fn confidence(&self) -> &Confidence {
+        &self.confidence
+    }
+
+    /// The same classifier with this confidence.
+    pub(super) fn having(mut self, confidence: Confidence) -> Self {
+        self.confidence = confidence;
+        self
+    }
+
+    /// SHA-256 (hex) of its last layer, which another training changes.
+    fn head_hash(&self) -> Result<String> {
+        let spec = ModelSpec::new(&self.base.inner.config, self.head, self.labels.len());
+        let file = serialise(&*self.source, &spec.classifier_tensors())?;
+        Ok(crate::hash::of_bytes(file))
     }
 
     /// The same classifier with the given temperature, usually one fitted by
@@ -128,7 +170,8 @@ impl Classifier {
     pub(crate) fn with_precision(&self, precision: Precision) -> Result<Self> {
         let (base, source, labels) = (self.base.clone(), self.source.clone(), self.labels.clone());
         let Self { head, max_length, temperature, .. } = *self;
-        Self::new(base, source, labels, head, max_length, temperature, precision)
+        let new = Self::new(base, source, labels, head, max_length, temperature, precision)?;
+        Ok(new.having(self.confidence.clone()))
     }
 
     /// The logits of each text, before the temperature, in the order of the texts:
@@ -139,15 +182,63 @@ impl Classifier {
 
     /// The same, and whether each text was cut at the length limit.
     fn logits_of<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<f32>>, Vec<bool>)> {
+        let (ids, truncated) = self.tokenise(texts)?;
+        self.seen().add(&ids, texts, tokens::unknown_id(&self.base.inner.tokenizer));
+        Ok((self.forward(&ids, |rows| self.network.logits(rows))?, truncated))
+    }
+
+    /// [`Self::logits`] of texts that nobody asked about: [`Self::coverage`] leaves them out.
+    pub(super) fn logits_of_variants(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
+        let (ids, _) = self.tokenise(texts)?;
+        self.forward(&ids, |rows| self.network.logits(rows))
+    }
+
+    /// The words and signs of `text` that are read, by their bytes in it.
+    pub(super) fn pieces(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        let inner = &*self.base.inner;
+        let pieces = inner.limited(self.max_length)?.pieces(text);
+        pieces.map_err(|fault| StudentError::Tokenizer { origin: inner.origin.clone(), fault })
+    }
+
+    /// The logits of each text, `[texts][classes]`, and its pooled hidden states,
+    /// `[texts][hidden]`.
+    pub(super) fn logits_and_pooled<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+    ) -> Result<(Rows, Rows)> {
+        let (ids, _) = self.tokenise(texts)?;
+        let rows = self.forward(&ids, |rows| self.network.logits_and_pooled(rows))?;
+        let split = |mut logits: Vec<f32>| {
+            let pooled = logits.split_off(self.labels.len());
+            (logits, pooled)
+        };
+        Ok(rows.into_iter().map(split).unzip())
+    }
+
+    /// The pooled hidden states of each text, scaled to unit length: `[texts][hidden]`.
+    pub(crate) fn embeddings<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<f32>>> {
+        let (_, mut pooled) = self.logits_and_pooled(texts)?;
+        pooled.iter_mut().for_each(|vector| normalise(vector));
+        Ok(pooled)
+    }
+
+    /// The token ids of each text, and whether it was cut at the length limit.
+    fn tokenise<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<u32>>, Vec<bool>)> {
         let inner = &*self.base.inner;
         let tokenizer = inner.limited(self.max_length)?;
         let tokens = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
-        let truncated = tokens.iter().map(|text| text.truncated).collect();
-        let ids = tokens.into_iter().map(|text| text.ids).collect::<Vec<_>>();
-        let unknown = tokens::unknown_id(&inner.tokenizer);
-        self.seen().add(&ids, texts, unknown);
-        let logits = run(&ids, inner.device.is_cpu(), |rows| self.network.logits(rows))?;
-        if logits.iter().flatten().any(|logit| !logit.is_finite()) {
+        Ok(tokens.into_iter().map(|text| (text.ids, text.truncated)).unzip())
+    }
+
+    /// Runs `pass` over texts of these token ids; its numbers begin with the logits of a text.
+    fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        pass: impl Fn(&PackedBatch) -> Result<Vec<f32>> + Sync,
+    ) -> Result<Vec<Vec<f32>>> {
+        let inner = &*self.base.inner;
+        let numbers = run(ids, inner.device.is_cpu(), pass)?;
+        if numbers.iter().flatten().any(|number| !number.is_finite()) {
             return Err(StudentError::Weights {
                 origin: inner.origin.clone(),
                 fault: Fault::with_hint(
@@ -156,7 +247,7 @@ impl Classifier {
                 ),
             });
         }
-        Ok((logits, truncated))
+        Ok(numbers)
     }
 
     /// How far the vocabulary has the words of the texts that were classified so far.
@@ -174,15 +265,25 @@ impl Classifier {
         Ok(logits.iter().map(|logits| softmax(logits, self.temperature)).collect())
     }
 
-    /// Probability of each class for each text, `[texts][classes]`, and whether the text was cut at
-    /// the length limit.
-    pub(super) fn classify<S: AsRef<str> + Sync>(
-        &self,
-        texts: &[S],
-    ) -> Result<Vec<(Vec<f32>, bool)>> {
-        let (logits, truncated) = self.logits_of(texts)?;
-        let shares = logits.iter().map(|logits| softmax(logits, self.temperature));
-        Ok(shares.zip(truncated).collect())
+    /// The answer to each text.
+    pub(super) fn classify<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Prediction>> {
+        let Some(scope) = self.confidence.scope() else {
+            let (logits, truncated) = self.logits_of(texts)?;
+            let rows = logits.iter().zip(truncated);
+            let answer = |(logits, truncated): (&Vec<f32>, _)| {
+                Prediction::new(softmax(logits, self.temperature), truncated, None)
+            };
+            return Ok(rows.map(answer).collect());
+        };
+        let (ids, truncated) = self.tokenise(texts)?;
+        self.seen().add(&ids, texts, tokens::unknown_id(&self.base.inner.tokenizer));
+        let rows = self.forward(&ids, |rows| self.network.logits_and_pooled(rows))?;
+        let answer = |(row, truncated): (&Vec<f32>, bool)| {
+            let (logits, pooled) = row.split_at(self.labels.len());
+            let in_scope = Some(scope.in_scope(pooled));
+            Prediction::new(softmax(logits, self.temperature), truncated, in_scope)
+        };
+        Ok(rows.iter().zip(truncated).map(answer).collect())
     }
 
     /// Tokens that are read of a text, special ones included.
@@ -231,7 +332,20 @@ impl Classifier {
         let length = length.map_err(|error| tokens::fault(&inner.origin, &error))?;
         files.insert("tokenizer.json".to_owned(), length);
         self.add_tokenizer_config(&mut files);
+        let confidence = self.confidence.to_bytes(&self.head_hash()?)?;
+        files.extend(confidence.map(|bytes| (confidence::FILE.to_owned(), bytes)));
         checkpoint::write_folder(folder, &files)
+    }
+
+    /// Writes its confidence into the folder that it was saved to.
+    pub(crate) fn save_confidence(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(confidence::FILE);
+        let written = match self.confidence.to_bytes(&self.head_hash()?)? {
+            Some(bytes) => crate::fs::write_atomic(&path, &bytes),
+            None if path.exists() => std::fs::remove_file(&path),
+            None => Ok(()),
+        };
+        written.map_err(|source| StudentError::Write { path, source })
     }
 
     /// The trained tensors by their Hugging Face names.

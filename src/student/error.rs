@@ -120,6 +120,13 @@ pub(crate) enum StudentError {
         path: PathBuf,
         fault: Fault,
     },
+    /// The file of the student's confidence is damaged, or of another student.
+    #[error("{}: {fault}", path.display())]
+    Confidence {
+        /// The file.
+        path: PathBuf,
+        fault: Fault,
+    },
     /// The examples or the settings cannot be trained on.
     #[error("cannot train the student: {0}")]
     Training(Fault),
@@ -162,6 +169,7 @@ impl Hint for StudentError {
             | Self::Weights { fault, .. }
             | Self::Tokenizer { fault, .. }
             | Self::Sentence { fault, .. }
+            | Self::Confidence { fault, .. }
             | Self::Training(fault) => fault.hint(),
             Self::Stopped => Some(
                 "rerun the same command: it resumes from the last snapshot if there is one".into(),

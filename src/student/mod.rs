@@ -31,6 +31,8 @@
 //! | `bench` | measures the speed of students on this machine |
 //! | `classifier`, `checkpoint` | the trained classifier, and how it is written |
 //! | `classify` | passes, streams, calibrated probabilities |
+//! | `confidence` | out-of-scope score and held-out answers, kept with the student |
+//! | `occlusion` | the words that speak for and against a label |
 //! | `embedder`, `word_neighbours` | embeddings of texts and words from the encoder |
 //! | `untrusted` | the readers by themselves, for the fuzz targets |
 //! | [`export`] | a Hugging Face folder or an ONNX file, checked |
@@ -43,6 +45,7 @@ mod checkpoint;
 mod classifier;
 mod classify;
 mod companions;
+mod confidence;
 mod config;
 mod coverage;
 mod cpu;
@@ -57,6 +60,7 @@ mod graph;
 mod labels;
 mod model_spec;
 mod network;
+mod occlusion;
 mod optimizer;
 mod packed_batch;
 mod parallel;
@@ -81,6 +85,7 @@ pub(crate) use classifier::{Classifier, Reading};
 pub(crate) use classify::{
     Item, Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest,
 };
+pub(crate) use confidence::keep_answers;
 #[cfg(test)]
 pub(crate) use config::Config;
 pub(crate) use config::{Architecture, Head, HeadKind, Pooling};
@@ -89,6 +94,7 @@ pub(crate) use cpu::Precision;
 pub(crate) use device::device;
 pub(crate) use embedder::EncoderEmbedder;
 pub(crate) use error::StudentError;
+pub(crate) use occlusion::WordEffect;
 pub(crate) use parallel::{Parallelism, run_parallel};
 pub(crate) use train::{
     Choice, Corpus, Example, OutOfRange, Snapshots, TokenLengths, TrainSettings, TrainStep,

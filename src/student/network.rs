@@ -26,6 +26,10 @@ pub(super) trait Network: Send + Sync {
 
     /// One score per class, `[texts, classes]`; without dropout.
     fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>>;
+
+    /// The logits of each text, then its pooled hidden states, as the head gets them:
+    /// `[texts, classes + hidden]`.
+    fn logits_and_pooled(&self, rows: &PackedBatch) -> Result<Vec<f32>>;
 }
 
 /// A network in training: weights, gradients and AdamW's moments on one device.

@@ -1,6 +1,6 @@
 //! From texts to token ids, truncated to a maximum length.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -155,6 +155,32 @@ impl<'a> LimitedTokenizer<'a> {
         };
         let tokens = catch(|| self.encode(&whole)).ok_or_else(|| panicked("it fails on a text"))?;
         tokens.map_err(|error| failed(&error))
+    }
+
+    /// The words and signs of a text that are read, by their bytes in it. A word is what the
+    /// tokenizer splits into pieces of its own. A panic of the tokenizer is an error.
+    pub(super) fn pieces(&self, text: &str) -> std::result::Result<Vec<Range<usize>>, Fault> {
+        let whole = format!("{}{text}", self.prompt);
+        let encoding = catch(|| self.tokenizer.encode(whole.as_str(), false));
+        let encoding = encoding.ok_or_else(|| panicked("it fails on a text"))?;
+        let mut encoding = encoding.map_err(|error| failed(&error))?;
+        encoding.truncate(self.max_tokens, 0, self.side);
+        let mut pieces: Vec<(Option<u32>, Range<usize>)> = Vec::new();
+        for (word, &(start, end)) in encoding.get_word_ids().iter().zip(encoding.get_offsets()) {
+            match pieces.last_mut() {
+                Some((last, span)) if word.is_some() && *last == *word => span.end = end,
+                _ => pieces.push((*word, start..end)),
+            }
+        }
+        let skip = self.prompt.len();
+        let own = |(_, span): (_, Range<usize>)| {
+            let span = span.start.checked_sub(skip)?..span.end.checked_sub(skip)?;
+            let shown = text.get(span.clone())?;
+            let start = span.start + shown.len() - shown.trim_start().len();
+            let end = start + shown.trim().len();
+            (start < end).then_some(start..end)
+        };
+        Ok(pieces.into_iter().filter_map(own).collect())
     }
 
     fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {

@@ -36,7 +36,7 @@ use crate::{
 
 #[cfg(test)]
 pub(super) use source::{Tensors, tensors};
-pub(super) use source::{Weights, serialise};
+pub(super) use source::{Weights, serialise, serialise_with};
 
 /// Bytes that are converted before their pages are released.
 const CHUNK: usize = 4 << 20;

@@ -99,6 +99,7 @@ fn expected_sections(report: &Value) -> Vec<&'static str> {
         ("confusion", report["confusion"].is_object()),
         ("map", holds(&report["map"]["points"])),
         ("reliability", holds(&report["reliability"])),
+        ("selective", report["selective"].is_object()),
         ("diversity", holds(&report["diversity"])),
         ("privacy", report["privacy"].is_object()),
         ("examples", holds(&report["examples"])),
@@ -118,6 +119,7 @@ fn expected_charts(report: &Value) -> Vec<(&'static str, usize)> {
     let mut charts = vec![
         ("funnel", if report["funnel"]["asked"].as_u64() > Some(0) { 5 } else { 0 }),
         ("reliability", n(&report["reliability"])),
+        ("selective", usize::from(report["selective"].is_object())),
         ("diversity", 3 * n(&report["diversity"])),
         ("relabelling", usize::from(holds(&report["relabel"]["by_alpha"]))),
     ];

@@ -11,6 +11,7 @@ mod browser;
 mod bundle;
 mod checkpoints;
 mod compare;
+mod confidence;
 #[cfg(target_os = "linux")]
 mod crash;
 mod daily;

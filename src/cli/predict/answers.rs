@@ -7,10 +7,13 @@ use serde_json::{Map, Value, json};
 use super::{
     super::error::{self, CommandError},
     OutputFormat, Rows,
+    threshold::Rule,
+    why::Explainer,
 };
 use crate::{
     counted::{agree, part},
     interrupt,
+    printable::printable,
     student::{Classifier, Prediction},
     task::TableRow,
 };
@@ -20,14 +23,25 @@ const BUFFER: usize = 64 << 10;
 /// CSV: rows without a column that wait for the first row with some, whose columns make the header.
 const WAITING: usize = 1000;
 /// The columns that are added. An input column of such a name gets another one.
-const ADDED: [&str; 6] = ["label", "best", "probability", "probabilities", "truncated", "reason"];
+const ADDED: [&str; 9] = [
+    "label",
+    "best",
+    "abstained",
+    "probability",
+    "in_scope",
+    "probabilities",
+    "truncated",
+    "reason",
+    "why",
+];
 
 /// Prints predictions, and counts them.
 pub(super) struct Answers<'a, W> {
     student: &'a Classifier,
     out: W,
     format: OutputFormat,
-    below: Option<f32>,
+    rule: Rule,
+    explainer: Option<Explainer<'a>>,
     /// Complete rows that are not printed yet: a signal must not cut one in two.
     rows: Vec<u8>,
     /// CSV: the columns of the input, once they are printed.
@@ -43,7 +57,9 @@ pub(super) struct Answers<'a, W> {
 struct Counts {
     rows: usize,
     /// Texts below the threshold.
-    abstained: usize,
+    unsure: usize,
+    /// Others that are too far from the training texts.
+    outside: usize,
     /// Rows that cannot be answered.
     unanswered: usize,
     /// Texts that were longer than the student reads.
@@ -57,13 +73,15 @@ impl<'a, W: Write> Answers<'a, W> {
         student: &'a Classifier,
         out: W,
         format: OutputFormat,
-        below: Option<f32>,
+        rule: Rule,
+        explainer: Option<Explainer<'a>>,
     ) -> Self {
         Self {
             student,
             out,
             format,
-            below,
+            rule,
+            explainer,
             rows: Vec::new(),
             header: None,
             waiting: Vec::new(),
@@ -116,13 +134,25 @@ impl<'a, W: Write> Answers<'a, W> {
             self.counts.unanswered += 1;
             self.first_reason = self.first_reason.take().or_else(|| reason.clone());
         }
+        let why = match (&self.explainer, prediction, &row.text) {
+            (Some(explainer), Some(prediction), Some(text)) => {
+                Some(explainer.explain(&text.value, prediction.class)?)
+            }
+            _ => None,
+        };
         let fields = renamed(row.fields);
-        let added = self.added(prediction, reason);
+        let mut added = self.added(prediction, reason);
         match self.format {
+            OutputFormat::Words => {
+                let text = row.text.as_ref().map_or("", |text| text.value.as_str());
+                let words = why.map(|why| why.in_words(text, &added));
+                self.rows.extend(printable(&words.unwrap_or_default()).bytes());
+            }
             OutputFormat::Jsonl => {
                 let mut row = fields;
+                added.extend(why.map(|why| ("why".to_owned(), why.to_json())));
                 row.extend(added.into_iter().filter(|(name, value)| {
-                    let optional = matches!(name.as_str(), "truncated" | "reason");
+                    let optional = matches!(name.as_str(), "truncated" | "reason" | "in_scope");
                     !(optional && matches!(value, Value::Null | Value::Bool(false)))
                 }));
                 writeln!(self.rows, "{}", Value::Object(row))?;
@@ -160,14 +190,19 @@ impl<'a, W: Write> Answers<'a, W> {
         let labels = self.student.labels();
         let mut added = Map::new();
         let best = prediction.map(|prediction| labels[prediction.class].as_str());
-        let abstains = |it: &Prediction| self.below.is_some_and(|below| it.probability < below);
-        let abstains = prediction.is_some_and(abstains);
-        self.counts.abstained += usize::from(abstains);
-        added.insert("label".into(), json!(best.filter(|_| !abstains)));
-        if self.below.is_some() {
+        let unsure = prediction.is_some_and(|it| self.rule.is_unsure(it));
+        let outside = !unsure && prediction.is_some_and(|it| self.rule.is_outside(it));
+        self.counts.unsure += usize::from(unsure);
+        self.counts.outside += usize::from(outside);
+        added.insert("label".into(), json!(best.filter(|_| !unsure && !outside)));
+        if self.rule.abstains() {
             added.insert("best".into(), json!(best));
+            added.insert("abstained".into(), json!(prediction.map(|_| unsure || outside)));
         }
         added.insert("probability".into(), json!(prediction.map(|it| it.probability)));
+        if self.student.confidence().scope().is_some() {
+            added.insert("in_scope".into(), json!(prediction.and_then(|it| it.in_scope)));
+        }
         if let Some(prediction) = prediction {
             let shares = prediction.probabilities.iter().map(|&p| Value::from(p));
             let by_label: Map<String, Value> = labels.iter().cloned().zip(shares).collect();
@@ -184,10 +219,12 @@ impl<'a, W: Write> Answers<'a, W> {
     fn write_header(&mut self, names: Vec<String>) -> io::Result<()> {
         let fields = names.into_iter().map(|name| (name, Value::Null)).collect();
         let names: Vec<String> = renamed(fields).into_iter().map(|(name, _)| name).collect();
-        let best = self.below.is_some();
+        let abstains = self.rule.abstains();
+        let scope = self.student.confidence().scope().is_some();
         let added = ADDED.iter().filter(|name| match **name {
-            "best" => best,
-            name => name != "probabilities",
+            "best" | "abstained" => abstains,
+            "in_scope" => scope,
+            name => !matches!(name, "probabilities" | "why"),
         });
         let cells = names.iter().cloned().chain(added.map(|name| (*name).to_owned()));
         write_record(&mut self.rows, cells)?;
@@ -201,17 +238,20 @@ impl<'a, W: Write> Answers<'a, W> {
 
     /// Prints to stderr what the user should know about the answers.
     pub(super) fn tell(&self) {
-        let Counts { rows, abstained, truncated, left_out, .. } = self.counts;
+        let Counts { rows, unsure, outside, truncated, left_out, .. } = self.counts;
         if let Some(warning) = self.student.coverage().warning() {
             let hint = "take a student that was trained on texts of this language";
             error::warn(&warning, Some(hint));
         }
-        if let Some(below) = self.below {
-            let share = abstained as f64 / (rows.max(1) as f64) * 100.0;
-            eprintln!(
-                "no label for {} ({share:.1} %): below a probability of {below}",
-                part(abstained, rows, "text")
-            );
+        let no_label = |count: usize, why: String| {
+            let share = count as f64 / (rows.max(1) as f64) * 100.0;
+            eprintln!("no label for {} ({share:.1} %): {why}", part(count, rows, "text"));
+        };
+        if let Some(below) = self.rule.below {
+            no_label(unsure, format!("below a probability of {below}"));
+        }
+        if let Some(least) = self.rule.scope {
+            no_label(outside, format!("in_scope is below {least}"));
         }
         if truncated > 0 {
             let (read, longest) = (self.student.max_length(), self.student.longest());

@@ -101,6 +101,10 @@ impl ReportBuilder<'_> {
             examples: sections::examples(relabelled),
             comparison: None,
             reliability: reliability.collect(),
+            selective: student.and_then(|variant| {
+                let VariantPredictions { row, predicted, confidence, .. } = variant;
+                sections::selective(*row, &gold, predicted, confidence)
+            }),
             map: sections::map(task, self.seeds, kept, predicted, self.embedder)?,
             diversity: sections::diversity(self.seeds, kept),
             text_length: None,

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use crate::{
     dataset::{AugmentedText, RelabelledText, Variant},
     embed::{Embedder, map},
-    eval::{self, Calibration},
+    eval::{self, Calibration, choose_threshold},
     relabel::Answer,
     report::{self, PointKind, ReportError},
     task::{LabelledText, Task},
@@ -143,16 +143,53 @@ pub(crate) fn reliability(
     predicted: &[Vec<usize>],
     confidence: &[Vec<f32>],
 ) -> Option<report::Reliability> {
+    let answers = answers(gold, predicted, confidence)?;
+    let calibration = Calibration::from_answers(answers.concat()).ok()?;
+    Some(report::Reliability { row, calibration })
+}
+
+/// Accuracies for which the report states the threshold.
+const TARGETS: [f64; 3] = [0.9, 0.95, 0.99];
+/// The default of `predict --confidence-level`.
+const CONFIDENCE_LEVEL: f64 = 0.95;
+
+/// Coverage and accuracy of the first seed's student, which is the one that is kept; `None` as for
+/// [`reliability`].
+pub(crate) fn selective(
+    row: Variant,
+    gold: &[usize],
+    predicted: &[Vec<usize>],
+    confidence: &[Vec<f32>],
+) -> Option<report::Selective> {
+    let answers = answers(gold, predicted, confidence)?;
+    let answers = answers.first().filter(|answers| !answers.is_empty())?;
+    let target = |accuracy| report::Target {
+        accuracy,
+        chosen: choose_threshold(answers, accuracy, CONFIDENCE_LEVEL).ok(),
+    };
+    Some(report::Selective {
+        row,
+        curve: eval::curve(answers),
+        confidence_level: CONFIDENCE_LEVEL,
+        targets: TARGETS.map(target).into(),
+    })
+}
+
+/// The answers of each seed, `[seeds][rows]`; `None` if a list has another length than `gold`.
+fn answers(
+    gold: &[usize],
+    predicted: &[Vec<usize>],
+    confidence: &[Vec<f32>],
+) -> Option<Vec<Vec<eval::Answer>>> {
     let mut lengths = predicted.iter().map(Vec::len).chain(confidence.iter().map(Vec::len));
     if confidence.len() != predicted.len() || lengths.any(|rows| rows != gold.len()) {
         return None;
     }
-    let answers = predicted.iter().zip(confidence).flat_map(|(predicted, confidence)| {
+    let of_seed = |(predicted, confidence): (&Vec<usize>, &Vec<f32>)| {
         let correct = predicted.iter().zip(gold).map(|(predicted, gold)| predicted == gold);
-        confidence.iter().copied().zip(correct)
-    });
-    let calibration = Calibration::from_answers(answers).ok()?;
-    Some(report::Reliability { row, calibration })
+        confidence.iter().copied().zip(correct).collect()
+    };
+    Some(predicted.iter().zip(confidence).map(of_seed).collect())
 }
 
 /// The embeddings of seeds, generated texts and test errors in two dimensions, at most 800 points,

@@ -5,6 +5,7 @@
 //! are CSS classes with values for light mode, dark mode and print.
 
 mod columns;
+mod coverage;
 mod grid;
 mod reliability;
 mod scatter;
@@ -12,6 +13,7 @@ mod scatter;
 use std::fmt::Write as _;
 
 pub(super) use columns::columns;
+pub(super) use coverage::coverage;
 pub(super) use grid::grid;
 pub(super) use reliability::reliability;
 pub(super) use scatter::{COLOURS, class_mark, hue, kind_class, kind_mark, kind_name, scatter};

@@ -9,8 +9,8 @@ use crate::{
     dataset::Variant,
     eval::{Bin, Calibration, Interval},
     report::{
-        LexicalDiversity, Map, Point, PointKind, Report, chart,
-        number::{count, counted, percent, points},
+        LexicalDiversity, Map, Point, PointKind, Report, Target, chart,
+        number::{count, counted, percent, points, whole_percent},
     },
 };
 
@@ -124,6 +124,33 @@ pub(crate) fn reliability(report: &Report) -> Vec<Value> {
             }
         })
         .collect()
+}
+
+/// Coverage against accuracy: the curve, and a row for each target.
+pub(crate) fn selective(report: &Report) -> Option<Value> {
+    let selective = report.selective.as_ref().filter(|it| !it.curve.is_empty())?;
+    let all = selective.curve.last()?;
+    let title = format!(
+        "{}: accuracy by the share of texts that are answered, the surest first; {} if all are",
+        model(selective.row),
+        percent(all.accuracy())
+    );
+    let row = |target: &Target| {
+        let chosen = target.chosen.as_ref();
+        context! {
+            target => whole_percent(target.accuracy),
+            threshold => chosen.map(|it| format!("{:.3}", it.threshold)),
+            coverage => chosen.map(|it| percent(it.coverage())),
+            accuracy => chosen.map(|it| percent(it.accuracy())),
+        }
+    };
+    Some(context! {
+        name => model(selective.row),
+        texts => counted(all.texts as u64, "text"),
+        level => whole_percent(selective.confidence_level),
+        chart => svg(chart::coverage(&selective.curve, selective.confidence_level, &title)),
+        rows => selective.targets.iter().map(row).collect::<Vec<_>>(),
+    })
 }
 
 /// Whether the model is overconfident or underconfident on average.

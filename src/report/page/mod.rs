@@ -68,6 +68,7 @@ pub fn render(report: &Report) -> String {
             confusion => sections::confusion(report),
             map => diagnostics::map(report),
             reliability => diagnostics::reliability(report),
+            selective => diagnostics::selective(report),
             diversity => diagnostics::diversity(report),
             privacy => privacy::privacy(report),
             examples => sections::examples(report),

@@ -114,6 +114,7 @@ fn sections_without_data_are_left_out_or_say_so() {
         "comparison",
         "map",
         "reliability",
+        "selective",
         "diversity",
     ] {
         assert!(!page.contains(&format!("id=\"{absent}\"")), "{absent}");

@@ -88,6 +88,7 @@ pub(crate) fn tickets() -> Report {
         confusion: Some(confusion()),
         comparison: None,
         reliability: Vec::new(),
+        selective: None,
         map: None,
         diversity: Vec::new(),
         text_length: None,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     audit::{Compared, CopiedText, Copies, HowCopied, KindCount, Near, Nearest, PrivateValue},
-    eval::{Bin, Calibration},
+    eval::{Bin, Calibration, choose_threshold, curve},
 };
 
 /// A pseudo-random number from 0 to 1 that depends only on `seed`.
@@ -169,6 +169,19 @@ fn reliability(row: Variant, answers: usize, excess: f64) -> Reliability {
     Reliability { row, calibration: Calibration { ece, bins } }
 }
 
+/// A student of which the surer are right more often.
+fn selective(texts: usize) -> Selective {
+    let answer = |text: usize| {
+        let confidence = 0.4 + 0.6 * text as f32 / texts as f32;
+        (confidence, chance(text + 7) < f64::from(confidence) + 0.08)
+    };
+    let answers: Vec<(f32, bool)> = (0..texts).map(answer).collect();
+    let target =
+        |accuracy| Target { accuracy, chosen: choose_threshold(&answers, accuracy, 0.95).ok() };
+    let (curve, targets) = (curve(&answers), [0.9, 0.95, 0.99].map(target).into());
+    Selective { row: Variant::A2, curve, confidence_level: 0.95, targets }
+}
+
 /// A cluster for each class, with seeds near the centre and errors near the edge.
 fn scattered(classes: usize, points: usize) -> Map {
     let at = |class: usize, number: usize, wide: f64| {
@@ -266,6 +279,7 @@ pub(crate) fn rich() -> Report {
     let mut report = tickets();
     report.reliability =
         vec![reliability(Variant::Teacher, 336, 0.3), reliability(Variant::A2, 1680, 0.12)];
+    report.selective = Some(selective(336));
     report.map = Some(scattered(7, 800));
     report.diversity = diversity();
     report.privacy = Some(privacy());

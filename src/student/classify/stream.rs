@@ -7,7 +7,10 @@
 
 use std::vec::IntoIter;
 
-use super::super::{Classifier, Result, StudentError};
+use super::{
+    super::{Classifier, Result, StudentError},
+    prediction::Prediction,
+};
 
 /// Texts in the largest window.
 const TEXTS: usize = 4096;
@@ -58,38 +61,6 @@ where
     fn next_text(&mut self) -> Option<std::result::Result<T, E>> {
         self.next()
     }
-}
-
-/// The prediction for a text.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Prediction {
-    /// Index of the most probable class in the labels.
-    pub class: usize,
-    /// Its probability.
-    pub probability: f32,
-    /// The probability of each class, `[classes]`.
-    pub probabilities: Vec<f32>,
-    /// Whether the text was longer than the student reads.
-    pub truncated: bool,
-}
-
-impl Prediction {
-    fn new((probabilities, truncated): (Vec<f32>, bool)) -> Self {
-        let class = largest(&probabilities);
-        let probability = probabilities[class];
-        Self { class, probability, probabilities, truncated }
-    }
-}
-
-/// Index of the largest value; the first one if several are equal.
-pub(crate) fn largest(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 /// An item and its prediction, if it has a text.
@@ -158,7 +129,7 @@ impl<T: Texts> Stream<'_, T> {
         let texts = window.iter().filter_map(Item::text).collect::<Vec<_>>();
         let mut results = self.student.classify(&texts)?.into_iter();
         let answer = |item: T::Item| {
-            let prediction = item.text().and_then(|_| results.next()).map(Prediction::new);
+            let prediction = item.text().and_then(|_| results.next());
             (item, prediction)
         };
         self.answers = window.into_iter().map(answer).collect::<Vec<_>>().into_iter();

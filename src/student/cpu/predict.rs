@@ -174,6 +174,21 @@ impl CpuNetwork {
         lock().push(space);
         Ok(result)
     }
+
+    /// The logits, `[texts, classes]`, and the pooled states, `[texts, hidden]`; both empty without
+    /// a head.
+    fn with_head(&self, rows: &PackedBatch) -> Result<(Vec<f32>, Vec<f32>)> {
+        let Some(head) = &self.layout.head else { return Ok((Vec::new(), Vec::new())) };
+        self.with_hidden(rows, |hidden| {
+            let mut pooled = vec![0f32; rows.texts() * self.spec.hidden];
+            pool(self.spec.pooling(), rows, hidden, &mut pooled);
+            let mut features = vec![0f32; pooled.len()];
+            head.forward(&self.weights, &pooled, &mut features);
+            let mut logits = vec![0f32; rows.texts() * self.spec.classes];
+            Dense::of(&head.classifier, &self.weights).forward(&features, &mut logits);
+            (logits, pooled)
+        })
+    }
 }
 
 impl Network for CpuNetwork {
@@ -182,15 +197,13 @@ impl Network for CpuNetwork {
     }
 
     fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
-        let Some(head) = &self.layout.head else { return Ok(Vec::new()) };
-        self.with_hidden(rows, |hidden| {
-            let mut pooled = vec![0f32; rows.texts() * self.spec.hidden];
-            pool(self.spec.pooling(), rows, hidden, &mut pooled);
-            let mut features = vec![0f32; pooled.len()];
-            head.forward(&self.weights, &pooled, &mut features);
-            let mut logits = vec![0f32; rows.texts() * self.spec.classes];
-            Dense::of(&head.classifier, &self.weights).forward(&features, &mut logits);
-            logits
-        })
+        Ok(self.with_head(rows)?.0)
+    }
+
+    fn logits_and_pooled(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
+        let (logits, pooled) = self.with_head(rows)?;
+        let pooled = pooled.chunks_exact(self.spec.hidden);
+        let texts = logits.chunks_exact(self.spec.classes.max(1)).zip(pooled);
+        Ok(texts.flat_map(|(logits, pooled)| [logits, pooled].concat()).collect())
     }
 }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::{
-    Classifier, StudentError,
+    Classifier, StudentError, confidence,
     config::{Architecture, Config, Head, Pooling, TEMPERATURE_KEY},
     model_spec::ModelSpec,
     weights::Checkpoint,
@@ -294,6 +294,11 @@ impl Draft {
         if self.format == Format::Onnx {
             let weights = self.folder.join(WEIGHTS_FILE);
             fs::remove_file(&weights).map_err(fault(&weights))?;
+            // It is about embeddings, which an ONNX file does not give.
+            let confidence = self.folder.join(confidence::FILE);
+            if confidence.exists() {
+                fs::remove_file(&confidence).map_err(fault(&confidence))?;
+            }
         }
         let mut files = Vec::new();
         for entry in fs::read_dir(&*self.folder).map_err(fault(&self.folder))? {

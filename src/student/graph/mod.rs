@@ -55,6 +55,10 @@ impl Network for GraphNetwork {
     fn logits(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
         self.run(rows, |pass| pass.logits())
     }
+
+    fn logits_and_pooled(&self, rows: &PackedBatch) -> Result<Vec<f32>> {
+        self.run(rows, |pass| pass.logits_and_pooled())
+    }
 }
 
 /// A weight under training.

@@ -116,21 +116,32 @@ impl Pass<'_> {
 
     /// One score per class, `[texts, classes]`; the embeddings where there are no classes.
     pub(super) fn logits(&self) -> Result<Tensor> {
-        let Self { spec, padded, .. } = self;
-        let pooled = padded.pool(&self.hidden()?, spec.pooling())?;
-        if spec.classes == 0 {
+        let pooled = self.padded.pool(&self.hidden()?, self.spec.pooling())?;
+        if self.spec.classes == 0 {
             return normalise(&pooled);
         }
+        self.head(&pooled)
+    }
+
+    /// The logits of each text, then its pooled states, `[texts, classes + hidden]`.
+    pub(super) fn logits_and_pooled(&self) -> Result<Tensor> {
+        let pooled = self.padded.pool(&self.hidden()?, self.spec.pooling())?;
+        Ok(Tensor::cat(&[&self.head(&pooled)?, &pooled], 1)?)
+    }
+
+    /// The logits, `[texts, classes]`, of `pooled` states.
+    fn head(&self, pooled: &Tensor) -> Result<Tensor> {
+        let Self { spec, padded, .. } = self;
         let x = match &spec.head {
             HeadParts::Mlp { dense, activation, .. } => {
-                let x = self.dense(dense, &pooled)?;
+                let x = self.dense(dense, pooled)?;
                 match activation {
                     // Not `relu`, a maximum, which swallows NaN.
                     HeadActivation::Relu => (&x * x.ge(0f32)?.to_dtype(x.dtype())?)?,
                     HeadActivation::Tanh => x.tanh()?,
                 }
             }
-            HeadParts::Linear(_) => normalise(&pooled)?,
+            HeadParts::Linear(_) => normalise(pooled)?,
         };
         let x = padded.drop_texts(x, self.mask(Site::Head, spec.head_dropout()))?;
         self.dense(&spec.classifier, &x)

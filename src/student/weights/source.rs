@@ -69,10 +69,20 @@ pub(in crate::student) fn tensors(
     wanted.iter().map(read).collect()
 }
 
-/// A safetensors file with the tensors `wanted`, in F32.
+/// [`serialise_with`] without further metadata.
 pub(in crate::student) fn serialise(source: &dyn Source, wanted: &[TensorSpec]) -> Result<Vec<u8>> {
+    serialise_with(source, wanted, Map::new())
+}
+
+/// A safetensors file with the tensors `wanted`, in F32, and `metadata`, texts by their keys.
+pub(in crate::student) fn serialise_with(
+    source: &dyn Source,
+    wanted: &[TensorSpec],
+    mut metadata: Map<String, Value>,
+) -> Result<Vec<u8>> {
     // `transformers` refuses a file whose metadata does not name a framework.
-    let mut header = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
+    metadata.insert("format".to_owned(), "pt".into());
+    let mut header = Map::from_iter([("__metadata__".to_owned(), Value::Object(metadata))]);
     let mut end = 0;
     for TensorSpec { name, shape } in wanted {
         let start = end;

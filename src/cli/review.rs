@@ -13,7 +13,7 @@ use super::{error::CommandError, labels, run};
 use crate::{
     counted::counted,
     hint::{shell_path, shell_word},
-    http::{self, Address, Guard, Listener},
+    http::{self, Address, Guard, Listener, Page, Request},
     interrupt,
     pipeline::Event,
     review::Review,
@@ -79,8 +79,8 @@ pub(super) fn review(args: &ReviewArgs, listener: Listener, quiet: bool) -> anyh
     println!("{url}");
     let review = Arc::new(Mutex::new(review));
     let answering = Arc::clone(&review);
-    let _socket =
-        http::serve(listener, guard, move |request| crate::review::answer(&answering, request));
+    let answer = move |request: &Request| crate::review::answer(&answering, request);
+    let _server = http::serve(listener, Page { guard, answer }, http::PAGE);
     let lock = || review.lock().unwrap_or_else(PoisonError::into_inner);
     while !interrupt::requested() && !lock().is_closed() {
         thread::sleep(PAUSE);

@@ -1,236 +1,366 @@
-//! Reads requests from one connection and writes the responses.
+//! One connection: hyper reads requests and writes responses, this thread waits for it.
+//!
+//! hyper asks for bytes and, where none are there, expects to be called again. So nothing here
+//! blocks while it is at work: [`Io::wait`] fills a buffer when it has nothing left to do, with a
+//! timeout that follows from the deadline of the whole request. Writes wait where they are.
 
-use std::io::{self, Read, Write};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
 
-use super::message::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    body::{Body as _, Bytes, Incoming},
+    rt::ReadBufCursor,
+    server::conn::http1,
+    service::service_fn,
+};
+
+use super::{
+    handler::Handler,
+    limits::{Budget, Limits, Share},
+    message::{Request, Response},
+    open::Place,
+};
 
 /// Bytes of a request's head; browsers send about one kB.
 const MAX_HEAD: usize = 16 << 10;
 /// Headers of a request.
 const MAX_HEADERS: usize = 64;
-/// Bytes of a request's body: an edited text, as JSON.
-const MAX_BODY: usize = 4 << 20;
+/// Bytes that are read at once.
+const BLOCK: usize = 16 << 10;
+/// Bytes that hyper keeps of what was read.
+const MAX_BUFFER: usize = 64 << 10;
+/// How long the rest of a request is read that was answered before its end, and how long each part
+/// of it may take. Without that, the answer may be lost: a connection that is closed before all was
+/// read is reset.
+const LINGER: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
+/// What is sent to who takes too long.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Answers requests until the other side closes the connection or sends what is no request.
-///
-/// # Errors
-/// The connection broke, or nothing came for too long.
-pub(super) fn serve<S: Read + Write>(
-    mut stream: S,
-    answer: impl Fn(&Request) -> Response,
-) -> io::Result<()> {
-    // What was read and belongs to the next request.
-    let mut rest = Vec::new();
+/// What all connections share.
+pub(super) struct Shared<H> {
+    pub handler: H,
+    pub limits: Limits,
+    pub budget: Budget,
+    /// No further request is to be read.
+    pub stopping: AtomicBool,
+}
+
+/// Answers the requests of a connection until one of the two sides ends it.
+pub(super) fn serve<H: Handler>(shared: &Shared<H>, place: &Place) {
+    let io = Io::new(place, shared.limits);
+    let mut http = http1::Builder::new();
+    // A client may end its side behind its request.
+    http.half_close(true).max_headers(MAX_HEADERS).max_header_size(MAX_HEAD);
+    http.max_buf_size(MAX_BUFFER);
+    let service = service_fn(|request| {
+        let io = io.clone();
+        async move {
+            let response = respond(shared, request).await;
+            io.answered();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut connection = pin!(http.serve_connection(io.clone(), service));
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let mut is_last = false;
     loop {
-        let (response, keep_alive) = match read(&mut stream, &mut rest)? {
-            Incoming::End => return Ok(()),
-            Incoming::Refused(response) => (response, false),
-            Incoming::Request(request) => (answer(&request), request.keep_alive),
-        };
-        stream.write_all(&response.bytes(keep_alive))?;
-        stream.flush()?;
-        if !keep_alive {
-            return Ok(());
+        // An error ends the connection: there is nobody else to tell.
+        if connection.as_mut().poll(&mut context).is_ready() {
+            break;
         }
+        if woken.0.swap(false, Ordering::AcqRel) {
+            continue;
+        }
+        if !is_last && shared.stopping.load(Ordering::Acquire) {
+            is_last = true;
+            connection.as_mut().graceful_shutdown();
+            continue;
+        }
+        if !io.wait() {
+            break;
+        }
+    }
+    io.linger();
+}
+
+/// Whether hyper wants to be called again at once.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
-enum Incoming {
-    Request(Request),
-    /// What was sent is no request that is answered here.
-    Refused(Response),
-    /// The other side closed the connection.
-    End,
-}
-
-/// The next request of `stream`; `rest` is what was read before and not used.
-fn read(stream: &mut impl Read, rest: &mut Vec<u8>) -> io::Result<Incoming> {
-    let (mut request, body_length) = loop {
-        match head(rest) {
-            Head::Whole { request, head_length, body_length } => {
-                rest.drain(..head_length);
-                break (request, body_length);
-            }
-            Head::Refused(response) => return Ok(Incoming::Refused(response)),
-            Head::Partial if rest.len() > MAX_HEAD => {
-                return Ok(Incoming::Refused(Response::text(
-                    431,
-                    "the request's head is too long",
-                )));
-            }
-            Head::Partial => {}
+/// Answers one request.
+async fn respond<H: Handler>(
+    shared: &Shared<H>,
+    incoming: hyper::Request<Incoming>,
+) -> hyper::Response<Full<Bytes>> {
+    let start = Instant::now();
+    let (head, mut body) = incoming.into_parts();
+    let mut is_read = body.is_end_stream();
+    let mut share = shared.budget.share();
+    let (request, mut response) = match Request::new(&head) {
+        None => {
+            let request = Request::default();
+            let response = shared.handler.refuse(&request, 400, "a header is not UTF-8");
+            (request, response)
         }
-        if more(stream, rest)? == 0 {
-            return Ok(Incoming::End);
+        Some(mut request) => {
+            let response = match shared.handler.admit(&request) {
+                Err(response) => response,
+                Ok(most) => match read(&mut body, most, &mut share).await {
+                    Err((status, why)) => shared.handler.refuse(&request, status, &why),
+                    Ok(bytes) => {
+                        (request.body, is_read) = (bytes, true);
+                        answer(&shared.handler, &request)
+                    }
+                },
+            };
+            (request, response)
         }
     };
-    while rest.len() < body_length {
-        if more(stream, rest)? == 0 {
-            return Ok(Incoming::End);
-        }
+    shared.handler.answered(&request, &response, start.elapsed());
+    if !is_read || shared.stopping.load(Ordering::Acquire) {
+        response = response.with("connection", "close");
     }
-    request.body = rest.drain(..body_length).collect();
-    Ok(Incoming::Request(request))
+    built(response, shared.handler.headers())
 }
 
-/// Appends what `stream` has to `bytes`; the number of bytes that came.
-fn more(stream: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    let mut buffer = [0; 16 << 10];
-    loop {
-        match stream.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(read) => {
-                bytes.extend_from_slice(&buffer[..read]);
-                return Ok(read);
+/// The answer of `handler`. If it panics, the other requests are answered, and this one is told.
+fn answer(handler: &impl Handler, request: &Request) -> Response {
+    catch_unwind(AssertUnwindSafe(|| handler.answer(request)))
+        .unwrap_or_else(|_| handler.refuse(request, 500, "internal error, see the log"))
+}
+
+/// The response as hyper has it.
+fn built(
+    response: Response,
+    headers_of_all: &[(&'static str, &'static str)],
+) -> hyper::Response<Full<Bytes>> {
+    let Response { status, content_type, body, headers } = response;
+    let mut built = hyper::Response::builder().status(status);
+    built = built.header("content-type", &*content_type);
+    for (name, value) in headers_of_all {
+        built = built.header(*name, *value);
+    }
+    for (name, value) in headers {
+        built = built.header(name, value);
+    }
+    let whole = Full::new(Bytes::from(body));
+    built.body(whole).unwrap_or_else(|_| {
+        let mut broken = hyper::Response::new(Full::new(Bytes::new()));
+        *broken.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+        broken
+    })
+}
+
+/// The whole body, or the status and the reason of a refusal.
+async fn read(
+    body: &mut Incoming,
+    most: usize,
+    share: &mut Share<'_>,
+) -> Result<Vec<u8>, (u16, String)> {
+    let too_large = || (413, format!("the body has more than {most} bytes"));
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > most as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| (400, "the body ends early or is malformed".to_owned()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(too_large());
+        }
+        if !share.grow(data.len()) {
+            return Err((503, "too many large requests at once".to_owned()));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// The connection as hyper sees it. Clones are the same connection.
+#[derive(Clone)]
+struct Io<'a>(Rc<RefCell<State<'a>>>);
+
+struct State<'a> {
+    place: &'a Place,
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// The part of the buffer that was read and not passed on.
+    rest: std::ops::Range<usize>,
+    /// What follows it: an error, or the end.
+    end: Option<Option<io::Error>>,
+    /// Whether hyper waits for bytes.
+    is_wanted: bool,
+    phase: Phase,
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No byte of a request has come.
+    Idle,
+    Reading,
+    Answering,
+}
+
+impl<'a> Io<'a> {
+    fn new(place: &'a Place, limits: Limits) -> Self {
+        Self(Rc::new(RefCell::new(State {
+            place,
+            limits,
+            buffer: vec![0; BLOCK],
+            rest: 0..0,
+            end: None,
+            is_wanted: false,
+            phase: Phase::Idle,
+            deadline: Instant::now() + limits.idle,
+        })))
+    }
+
+    /// The request was answered; the answer is to be written.
+    fn answered(&self) {
+        let mut state = self.0.borrow_mut();
+        state.phase = Phase::Answering;
+        state.deadline = Instant::now() + state.limits.request;
+    }
+
+    /// Waits for bytes. Returns whether there is anything to go on with.
+    fn wait(&self) -> bool {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        if !state.is_wanted {
+            return false;
+        }
+        if state.phase == Phase::Answering {
+            // It was written, or hyper would not wait.
+            state.phase = Phase::Idle;
+            state.deadline = Instant::now() + state.limits.idle;
+            state.place.set_idle(true);
+        }
+        loop {
+            let left = state.deadline.saturating_duration_since(Instant::now());
+            let read = match left.is_zero() {
+                true => Err(io::ErrorKind::TimedOut.into()),
+                false => state.place.stream().read(&mut state.buffer, left),
+            };
+            match read {
+                Ok(0) => state.end = Some(None),
+                Ok(count) => {
+                    state.rest = 0..count;
+                    if state.phase == Phase::Idle {
+                        state.phase = Phase::Reading;
+                        state.deadline = Instant::now() + state.limits.request;
+                        state.place.set_idle(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if is_late(&error) => {
+                    if state.phase == Phase::Reading {
+                        let _ = state.place.stream().write(TOO_SLOW, LINGER.1);
+                    }
+                    return false;
+                }
+                Err(error) => state.end = Some(Some(error)),
+            }
+            state.is_wanted = false;
+            return true;
+        }
+    }
+
+    /// Ends the connection so that what was written arrives.
+    fn linger(&self) {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        state.place.set_idle(false);
+        state.place.stream().end_writing();
+        let deadline = Instant::now() + LINGER.0;
+        while state.end.is_none() && Instant::now() < deadline {
+            match state.place.stream().read(&mut state.buffer, LINGER.1) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
             }
         }
     }
 }
 
-enum Head {
-    Whole { request: Request, head_length: usize, body_length: usize },
-    Partial,
-    Refused(Response),
+/// Whether `error` is that of a timeout: its kind differs between systems.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// The head at the start of `bytes`.
-fn head(bytes: &[u8]) -> Head {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Request::new(&mut headers);
-    let refused = |status, why: &str| Head::Refused(Response::text(status, why));
-    let head_length = match parsed.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Head::Partial,
-        Err(_) => return refused(400, "not an HTTP request"),
-    };
-    if head_length > MAX_HEAD {
-        return refused(431, "the request's head is too long");
-    }
-    let mut fields = Vec::new();
-    for header in parsed.headers.iter() {
-        let Ok(value) = std::str::from_utf8(header.value) else {
-            return refused(400, "a header is not UTF-8");
-        };
-        fields.push((header.name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
-    let target = parsed.path.unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut request = Request {
-        method: parsed.method.unwrap_or_default().to_owned(),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        headers: fields,
-        body: Vec::new(),
-        keep_alive: false,
-    };
-    request.keep_alive = parsed.version == Some(1)
-        && !request.header("connection").is_some_and(|it| it.eq_ignore_ascii_case("close"));
-    match body_length(&request) {
-        Ok(body_length) => Head::Whole { request, head_length, body_length },
-        Err(response) => Head::Refused(response),
+impl hyper::rt::Read for Io<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        if state.rest.is_empty() {
+            return match &mut state.end {
+                Some(error) => Poll::Ready(error.take().map_or(Ok(()), Err)),
+                None => {
+                    state.is_wanted = true;
+                    Poll::Pending
+                }
+            };
+        }
+        let count = state.rest.len().min(buffer.remaining());
+        let from = state.rest.start;
+        buffer.put_slice(&state.buffer[from..from + count]);
+        state.rest.start += count;
+        Poll::Ready(Ok(()))
     }
 }
 
-/// The length of the body of `request`, which must say it itself.
-fn body_length(request: &Request) -> Result<usize, Response> {
-    let has = |name: &str| request.headers.iter().any(|(other, _)| other == name);
-    if has("transfer-encoding") {
-        return Err(Response::text(411, "the length of the body must be given"));
-    }
-    if !has("content-length") {
-        return Ok(0);
-    }
-    let length = request.header("content-length");
-    // Digits only: `parse` would take a sign, too.
-    let length = length.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match length.and_then(|text| text.parse().ok()) {
-        None => Err(Response::text(400, "the length of the body is not a number")),
-        Some(length) if length > MAX_BODY => Err(Response::text(413, "the text is too long")),
-        Some(length) => Ok(length),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A connection on which `incoming` arrives in pieces of `step` bytes.
-    struct Pipe {
-        incoming: Vec<u8>,
-        step: usize,
-        out: Vec<u8>,
-    }
-
-    impl Read for Pipe {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = self.step.min(buffer.len()).min(self.incoming.len());
-            buffer[..length].copy_from_slice(&self.incoming[..length]);
-            self.incoming.drain(..length);
-            Ok(length)
+impl hyper::rt::Write for Io<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let state = self.0.borrow();
+        loop {
+            let left = state.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            match state.place.stream().write(bytes, left) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 
-    impl Write for Pipe {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.out.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// What is answered to `incoming`, where each request is answered by what it is.
-    fn answers(incoming: &[u8], step: usize) -> String {
-        let mut pipe = Pipe { incoming: incoming.to_vec(), step, out: Vec::new() };
-        let echo = |request: &Request| {
-            let Request { method, path, query, body, .. } = request;
-            let body = String::from_utf8_lossy(body);
-            Response::text(200, format!("[{method} {path} {query} {body}]"))
-        };
-        serve(&mut pipe, echo).unwrap();
-        String::from_utf8(pipe.out).unwrap()
-    }
-
-    #[test]
-    fn requests_are_read_however_they_arrive() {
-        let two = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nxyzGET / HTTP/1.1\r\nConnection: close\r\n\r\n";
-        for step in [1, 7, 1000] {
-            let answers = answers(two, step);
-            assert!(answers.contains("[POST /a b=c xyz]"), "{answers}");
-            assert!(answers.ends_with("Connection: close\r\n\r\n[GET /  ]"), "{answers}");
-        }
-        assert_eq!(answers(b"GET / HT", 3), "", "a connection that ends in a request");
-    }
-
-    #[test]
-    fn what_is_too_long_or_unclear_is_refused_and_ends_the_connection() {
-        let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(MAX_HEAD));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(MAX_HEADERS + 1));
-        let cases: [(&str, &str); 8] = [
-            (&long, "431 "),
-            (&many, "400 "),
-            ("\u{16}\u{3}\u{1}hello\r\n\r\n", "400 "),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "411 "),
-            ("POST / HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n", "413 "),
-            ("POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\nx", "400 "),
-            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", "400 "),
-            ("POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\nx", "400 "),
-        ];
-        for (request, status) in cases {
-            let answers = answers(request.as_bytes(), 1000);
-            assert!(answers.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answers}");
-            assert!(answers.contains("Connection: close"), "{answers}");
-            assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
-        }
-    }
-
-    #[test]
-    fn pages_load_nothing_from_elsewhere() {
-        let answer = answers(b"GET / HTTP/1.1\r\n\r\n", 1000);
-        assert!(answer.contains("default-src 'none'"), "{answer}");
-        assert!(!answer.contains("unsafe") && !answer.contains("http:"), "{answer}");
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow().place.stream().end_writing();
+        Poll::Ready(Ok(()))
     }
 }

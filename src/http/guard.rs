@@ -14,9 +14,47 @@ use rand::{TryRngCore, rngs::OsRng};
 use subtle::ConstantTimeEq;
 
 use super::{
+    Handler,
     listener::Address,
     message::{Request, Response},
 };
+
+/// Bytes of a request's body: an edited text, as JSON.
+const MAX_BODY: usize = 4 << 20;
+
+/// The page may load what comes from here and nothing else, and nothing else may show or read it.
+const HEADERS: [(&str, &str); 7] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
+/// The page of a command: what its guard lets pass is answered by `answer`.
+pub(crate) struct Page<F> {
+    pub guard: Guard,
+    pub answer: F,
+}
+
+impl<F: Fn(&Request) -> Response + Send + Sync + 'static> Handler for Page<F> {
+    fn admit(&self, request: &Request) -> Result<usize, Response> {
+        self.guard.admit(request).map(|()| MAX_BODY)
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        (self.answer)(request)
+    }
+
+    fn headers(&self) -> &[(&'static str, &'static str)] {
+        &HEADERS
+    }
+}
 
 /// Lets the requests of one browser pass.
 pub(crate) struct Guard {
@@ -25,6 +63,8 @@ pub(crate) struct Guard {
     token: Mutex<Option<String>>,
     /// Hexadecimal.
     session: String,
+    /// Cookies do not know ports: two pages on this machine need two names.
+    cookie_name: String,
 }
 
 /// The name of the query's only part.
@@ -43,7 +83,13 @@ impl Guard {
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn new(address: Address) -> std::io::Result<Self> {
-        Ok(Self { address, token: Mutex::new(Some(secret()?)), session: secret()? })
+        let cookie_name = match &address {
+            Address::Port(port) => format!("promptmix-{port}"),
+            // The browser knows the port of a tunnel, which any page may get.
+            _ => format!("promptmix-{}", &secret()?[..16]),
+        };
+        let token = Mutex::new(Some(secret()?));
+        Ok(Self { address, token, session: secret()?, cookie_name })
     }
 
     /// The address with the token. For a socket in the file system it is that of a tunnel's other
@@ -53,45 +99,41 @@ impl Guard {
         let token = token.as_deref().unwrap_or_default();
         let port = match self.address {
             Address::Port(port) => port,
-            Address::Path(_) => port,
+            _ => port,
         };
         format!("http://127.0.0.1:{port}/?{TOKEN}={token}")
     }
 
-    /// Answers `request` if it may pass, by `answer`.
-    pub(super) fn answer(
-        &self,
-        request: &Request,
-        answer: &impl Fn(&Request) -> Response,
-    ) -> Response {
+    /// Whether `request` may pass, decided by its head alone.
+    ///
+    /// # Errors
+    /// The answer to a request that may not, and to the one that brings the token.
+    fn admit(&self, request: &Request) -> Result<(), Response> {
         let Some(host) = request.header("host").filter(|host| self.is_host(host)) else {
-            return Response::text(403, "The page has another address: see the terminal.");
+            return Err(Response::text(403, "The page has another address: see the terminal."));
         };
         let same_origin = |origin: &str| origin == format!("http://{host}");
         let is_write = match request.method.as_str() {
             "GET" => false,
             "POST" => true,
-            _ => return Response::text(405, "Only GET and POST are answered here."),
+            _ => return Err(Response::text(405, "Only GET and POST are answered here.")),
         };
         let origins = request.headers.iter().filter(|(name, _)| name == "origin").count();
         let origin = request.header("origin");
         if origins > 0 && !origin.is_some_and(same_origin) || is_write && origins == 0 {
-            return Response::text(403, "The request comes from another page.");
+            return Err(Response::text(403, "The request comes from another page."));
         }
         if self.has_cookie(request) {
-            return if request.query.is_empty() { answer(request) } else { Response::html(ENTER) };
+            return if request.query.is_empty() { Ok(()) } else { Err(Response::html(ENTER)) };
         }
         let is_entry = request.method == "GET" && request.path == "/";
         match request.query.strip_prefix(TOKEN).and_then(|rest| rest.strip_prefix('=')) {
             Some(token) if is_entry && self.take(token) => {
-                let cookie = format!(
-                    "{}={}; Path=/; HttpOnly; SameSite=Strict",
-                    self.cookie_name(),
-                    self.session
-                );
-                Response { cookie: Some(cookie), ..Response::html(ENTER) }
+                let (name, session) = (&self.cookie_name, &self.session);
+                let cookie = format!("{name}={session}; Path=/; HttpOnly; SameSite=Strict");
+                Err(Response::html(ENTER).with("set-cookie", cookie))
             }
-            _ => Response::text(403, USED),
+            _ => Err(Response::text(403, USED)),
         }
     }
 
@@ -100,25 +142,17 @@ impl Guard {
         let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
         let is_port = match &self.address {
             Address::Port(own) => port == own.to_string(),
-            Address::Path(_) => port.parse::<u16>().is_ok(),
+            _ => port.parse::<u16>().is_ok(),
         };
         ["127.0.0.1", "localhost"].contains(&name) && is_port
     }
 
-    /// Cookies do not know ports: two pages on this machine need two names.
-    fn cookie_name(&self) -> String {
-        match self.address {
-            Address::Port(port) => format!("promptmix-{port}"),
-            Address::Path(_) => "promptmix".to_owned(),
-        }
-    }
-
     fn has_cookie(&self, request: &Request) -> bool {
-        let name = self.cookie_name();
+        let name = &self.cookie_name;
         let cookies = request.headers.iter().filter(|(header, _)| header == "cookie");
         cookies.flat_map(|(_, value)| value.split(';')).any(|pair| {
             let (key, value) = pair.trim().split_once('=').unwrap_or_default();
-            key == name && is_equal(value, &self.session)
+            key == *name && is_equal(value, &self.session)
         })
     }
 
@@ -134,7 +168,7 @@ impl Guard {
 }
 
 /// In a time that does not depend on where they differ.
-fn is_equal(one: &str, other: &str) -> bool {
+pub(crate) fn is_equal(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
@@ -168,7 +202,7 @@ mod tests {
     }
 
     fn status(guard: &Guard, request: &Request) -> u16 {
-        guard.answer(request, &|_| Response::text(200, "the page")).status
+        guard.admit(request).map_or_else(|refused| refused.status, |()| 200)
     }
 
     /// The cookie that the token of `guard` is worth.
@@ -176,8 +210,9 @@ mod tests {
         let url = guard.url(0);
         let target = url.strip_prefix("http://127.0.0.1:8000").unwrap();
         let entry = request("GET", target, &[("host", HOST)]);
-        let answer = guard.answer(&entry, &|_| unreachable!("the page is not shown yet"));
-        let cookie = answer.cookie.expect("a cookie");
+        let answer = guard.admit(&entry).expect_err("the page is not shown yet");
+        let cookie = answer.headers.iter().find(|(name, _)| *name == "set-cookie");
+        let cookie = cookie.expect("a cookie").1.clone();
         assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
         assert_eq!(status(guard, &entry), 403, "the token works once");
         cookie.split(';').next().unwrap().to_owned()
@@ -234,5 +269,8 @@ mod tests {
         let guard = Guard::new(Address::Path("socket".into())).unwrap();
         assert!(guard.is_host("localhost:9000") && guard.is_host("127.0.0.1"));
         assert!(!guard.is_host("evil.example:9000") && !guard.is_host("localhost:port"));
+        // Behind the same port of two tunnels in turn, neither page takes the other's cookie away.
+        let other = Guard::new(Address::Path("socket".into())).unwrap();
+        assert_ne!(guard.cookie_name, other.cookie_name);
     }
 }

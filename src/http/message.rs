@@ -1,8 +1,10 @@
 //! A request as it was read, and a response.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A request with its whole body.
+/// A request. While it is admitted, its body is not read yet and empty.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub method: String,
@@ -13,11 +15,24 @@ pub(crate) struct Request {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Whether the connection stays open for another request.
-    pub keep_alive: bool,
 }
 
 impl Request {
+    /// The head of a request; `None` if a header is not UTF-8.
+    pub(super) fn new(head: &hyper::http::request::Parts) -> Option<Self> {
+        let field = |(name, value): (&hyper::http::HeaderName, &hyper::http::HeaderValue)| {
+            let value = std::str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.as_str().to_owned(), value.trim().to_owned()))
+        };
+        Some(Self {
+            method: head.method.as_str().to_owned(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: head.headers.iter().map(field).collect::<Option<_>>()?,
+            body: Vec::new(),
+        })
+    }
+
     /// The value of the header `name`, in lower case; `None` if it is missing or given twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(other, _)| other == name);
@@ -36,15 +51,19 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Response {
     pub status: u16,
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     pub body: Vec<u8>,
-    /// The value of `Set-Cookie`, if one is set.
-    pub cookie: Option<String>,
+    /// Headers besides type and length.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Response {
-    pub(crate) fn new(content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, content_type, body: body.into(), cookie: None }
+    pub(crate) fn new(
+        content_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (content_type, body) = (content_type.into(), body.into());
+        Self { status: 200, content_type, body, headers: Vec::new() }
     }
 
     pub(crate) fn html(body: impl Into<Vec<u8>>) -> Self {
@@ -57,58 +76,13 @@ impl Response {
     }
 
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(body).expect("what a page is told is plain values");
+        let body = serde_json::to_vec(body).expect("what a client is told is plain values");
         Self { status, ..Self::new("application/json", body) }
     }
 
-    /// Status line, headers and body.
-    ///
-    /// The page may load what comes from here and nothing else, and nothing else may show or read
-    /// the page.
-    pub(super) fn bytes(&self, keep_alive: bool) -> Vec<u8> {
-        let mut head = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
-            self.status,
-            reason(self.status),
-            self.content_type,
-            self.body.len()
-        );
-        for (name, value) in HEADERS {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if let Some(cookie) = &self.cookie {
-            head += &format!("Set-Cookie: {cookie}\r\n");
-        }
-        head += if keep_alive { "\r\n" } else { "Connection: close\r\n\r\n" };
-        [head.as_bytes(), &self.body].concat()
-    }
-}
-
-const HEADERS: [(&str, &str); 7] = [
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Cache-Control", "no-store"),
-];
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        409 => "Conflict",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "Error",
+    /// The same response with another header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 }

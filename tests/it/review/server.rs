@@ -58,7 +58,7 @@ impl Server {
         let target = self.target();
         let answer = self.send("GET", &target, &[("Host", &self.host.clone())], "");
         assert_eq!(answer.status, 200, "{}", answer.body);
-        let cookie = answer.head.lines().find_map(|line| line.strip_prefix("Set-Cookie: "));
+        let cookie = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
         self.cookie = cookie.expect("a cookie").split(';').next().unwrap().to_owned();
     }
 
@@ -103,7 +103,7 @@ impl Server {
         );
         connection.get_mut().write_all(request.as_bytes()).ok()?;
         let answer = read(&mut connection)?;
-        if !answer.head.contains("Connection: close") {
+        if !answer.head.contains("connection: close") {
             self.connection = Some(connection);
         }
         Some(answer)
@@ -169,7 +169,7 @@ fn read(connection: &mut BufReader<TcpStream>) -> Option<Answer> {
             return None;
         }
     }
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
     let mut body = vec![0; length.parse().ok()?];
     connection.read_exact(&mut body).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;

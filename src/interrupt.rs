@@ -5,6 +5,7 @@
 //! ends the process from a separate thread, whatever the other threads are doing. It waits, for at
 //! most [`PATIENCE`], for two things: writes in progress, which take a [`hold`], and a training
 //! that saves its state, which checks [`requested`] after each step and saves before it stops.
+//! A server instead finishes the requests that were begun ([`on_signal_finish`]).
 //! Partial files of no use, possibly gigabytes, are removed on the way out if they are
 //! [`Leftover`]s.
 
@@ -136,6 +137,19 @@ pub(crate) fn on_signal(report: impl Fn() + Send + 'static) {
         remove_all(deadline);
         report();
         leave(2);
+    });
+}
+
+/// Installs the handler of a program that ends by itself once [`requested`] is true. A second signal
+/// calls `report` and ends it at once, with exit code 2.
+pub(crate) fn on_signal_finish(report: impl Fn() + Send + 'static) {
+    // Fails if a handler is installed already, which then stays.
+    let _ = ctrlc::set_handler(move || {
+        if REQUESTED.swap(true, Ordering::Relaxed) {
+            remove_all(Instant::now() + PATIENCE);
+            report();
+            leave(2);
+        }
     });
 }
 

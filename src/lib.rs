@@ -17,6 +17,7 @@
 //! | `compare` | every row of the paper's table on one task, over several seeds |
 //! | `pipeline` | the stages of a run as functions, and the one loop that talks to the teacher |
 //! | `report` | `report.json`, the HTML page, the model card; `report::build` turns a run folder into a report |
+//! | `serve` | students behind an address: queue, batches, the formats of TEI, vLLM and KServe |
 //! | `review` | the page on which a person decides on the texts of a run |
 //! | `run` | the run folder: files, lock, ledger, replay. Storage only |
 //! | `audit` | the ledger's chain, personal data and copied wording in what is trained on, masks |
@@ -38,7 +39,7 @@
 //! | `task` | classes, seeds and test set; CSV, JSONL and Parquet readers; every fault named by file and line |
 //! | `eval` | metrics, confidence intervals, calibration, diversity |
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
-//! | `http` | a local HTTP server: the listener, who may use it, requests and responses |
+//! | `http` | an HTTP server: the listener, who may use a page, requests and responses |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
 //! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng`, `counted`, `auto` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams, counts in sentences, numbers that may be `auto` |
 
@@ -78,6 +79,7 @@ mod rng;
 mod run;
 mod sandbox;
 mod selection;
+mod serve;
 mod sheet;
 mod simd;
 mod student;

@@ -32,6 +32,7 @@ mod reference;
 mod refine;
 mod review;
 mod run;
+mod serve;
 mod table;
 
 use std::{io, process::ExitCode};
@@ -116,6 +117,14 @@ enum Command {
     /// reference in the student's folder, which contains no texts. Prints one p-value for all
     /// tests together.
     Drift(drift::DriftArgs),
+    /// Answer requests with trained students, over HTTP
+    ///
+    /// Speaks the interfaces of text-embeddings-inference (`POST /predict`), vLLM (`POST
+    /// /v1/classify`) and KServe V2 (`/v2`), with `/health`, `/info`, `/metrics` and
+    /// `/openapi.json`. Listens on 127.0.0.1 unless told otherwise, and can open no connection
+    /// itself. Texts of all connections are classified in common batches; a folder that is replaced
+    /// is loaded again; SIGTERM lets requests that were begun be answered.
+    Serve(serve::ServeArgs),
     /// Export a trained student as a Hugging Face folder, an ONNX file, or both
     Export(export::ExportArgs),
     /// Verify a run's ledger; find personal data and copies in its training texts
@@ -206,10 +215,14 @@ impl Command {
         )
     }
 
-    /// The listener of a command that shows a page, the last socket that it creates.
+    /// The listener of a command that answers requests, the last socket that it creates.
     fn listener(&self) -> Result<Option<Listener>, ListenError> {
         match self {
             Self::Review(args) => Listener::open(&args.address()).map(Some),
+            Self::Serve(args) => match Listener::inherited()? {
+                Some(listener) => Ok(Some(listener)),
+                None => Listener::open(&args.address()).map(Some),
+            },
             _ => Ok(None),
         }
     }
@@ -247,13 +260,17 @@ pub fn main() -> ExitCode {
     if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
         eprintln!("sockets: {}", sandbox::state());
     }
-    // The parent process ends the teacher's process.
-    if !matches!(cli.command, Command::TeacherWorker) {
-        let resumable = cli.command.is_resumable();
-        interrupt::on_signal(move || print_stopped(resumable));
+    let resumable = cli.command.is_resumable();
+    // A server finishes what was begun.
+    let ends_itself = matches!(cli.command, Command::Serve(_));
+    match cli.command {
+        // The parent process ends the teacher's process.
+        Command::TeacherWorker => {}
+        Command::Serve(_) => interrupt::on_signal_finish(move || print_stopped(resumable)),
+        _ => interrupt::on_signal(move || print_stopped(resumable)),
     }
     let outcome = dispatch(cli, listener);
-    if interrupt::requested() {
+    if interrupt::requested() && !ends_itself {
         interrupt::wait_for_the_end();
     }
     match outcome {
@@ -284,6 +301,10 @@ fn dispatch(cli: Cli, listener: Option<Listener>) -> anyhow::Result<()> {
         Command::Predict(args) => predict::predict(&args, quiet),
         Command::Evaluate(args) => evaluate::evaluate(&args, quiet),
         Command::Drift(args) => drift::drift(&args, quiet),
+        Command::Serve(args) => {
+            let listener = listener.expect("main opens the listener of this command");
+            serve::serve(&args, listener, quiet)
+        }
         Command::Export(args) => export::export(&args),
         Command::Audit(args) => audit::audit(&args, quiet),
         Command::Edits(args) => edits::edits(&args),

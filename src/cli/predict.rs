@@ -182,17 +182,7 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
 /// The student that the flags ask for.
 fn load(args: &PredictArgs) -> anyhow::Result<Classifier> {
     let device = build::student_device()?;
-    let precision = match args.fast {
-        true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,
-        true => {
-            error::warn(
-                "--fast has no effect: it needs a CPU with 8-bit instructions, and a student on the CPU",
-                None,
-            );
-            Precision::F32
-        }
-        false => Precision::F32,
-    };
+    let precision = precision(args.fast, &device);
     let student = open_student(&args.model, &device, precision)?.1;
     let Some(max_length) = args.max_length.map(|tokens| tokens as usize) else {
         return Ok(student);
@@ -220,8 +210,23 @@ pub(super) fn open_student(
     Ok((folder, student))
 }
 
+/// The number type that `--fast` asks for on `device`.
+pub(super) fn precision(fast: bool, device: &Device) -> Precision {
+    match fast {
+        true if device.is_cpu() && Precision::Int8.pays() => Precision::Int8,
+        true => {
+            error::warn(
+                "--fast has no effect: it needs a CPU with 8-bit instructions, and a student on the CPU",
+                None,
+            );
+            Precision::F32
+        }
+        false => Precision::F32,
+    }
+}
+
 /// The folder of the student that `model` names: a folder, that of its run, or a model's name.
-fn student_folder(model: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn student_folder(model: &Path) -> anyhow::Result<PathBuf> {
     let of_run = model.join(names::STUDENT);
     if !model.join("config.json").exists() && of_run.join("config.json").exists() {
         return Ok(of_run);

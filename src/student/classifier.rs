@@ -21,6 +21,7 @@ use super::{
     model_spec::ModelSpec,
     network::{Network, Source},
     packed_batch::PackedBatch,
+    resident::Resident,
     tokens,
     weights::{Weights, serialise},
 };
@@ -30,6 +31,19 @@ use crate::embed::normalise;
 type Rows = Vec<Vec<f32>>;
 
 pub(crate) use reading::Reading;
+
+/// What a classifier says about a text.
+#[derive(Debug, Clone)]
+pub(crate) struct Scores {
+    /// Before the temperature, `[classes]`.
+    pub logits: Vec<f32>,
+    /// Of each class, `[classes]`.
+    pub probabilities: Vec<f32>,
+    /// Tokens that were read, special ones included.
+    pub tokens: usize,
+    /// Whether the text was longer than the student reads.
+    pub truncated: bool,
+}
 
 /// A text classifier.
 pub(crate) struct Classifier {
@@ -106,18 +120,44 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::load`].
     pub(crate) fn load_with(folder: &Path, device: &Device, precision: Precision) -> Result<Self> {
+        Self::load_from(folder, device, precision, false)
+    }
+
+    /// [`Classifier::load_with`] for a process that goes on for days while its folder changes:
+    /// once it is loaded, nothing is read from the files any more.
+    ///
+    /// # Errors
+    /// As [`Classifier::load`].
+    pub(crate) fn load_resident(
+        folder: &Path,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::load_from(folder, device, precision, true)
+    }
+
+    fn load_from(
+        folder: &Path,
+        device: &Device,
+        precision: Precision,
+        is_resident: bool,
+    ) -> Result<Self> {
         let base = BaseModel::load(folder, device)?;
         let config = base.config();
         let checkpoint = base.inner.checkpoint.clone();
         let labels = labels(&config.raw, checkpoint.classes())
             .map_err(|fault| StudentError::Config { origin: base.inner.origin.clone(), fault })?;
-        checkpoint.check(&ModelSpec::new(config, config.head, labels.len()))?;
+        let spec = ModelSpec::new(config, config.head, labels.len());
+        checkpoint.check(&spec)?;
         let most = base.max_tokens();
         let max_length = config.max_length.map_or(most, |length| length.min(most));
         let (head, temperature, width) = (config.head, config.temperature, config.hidden_size);
-        let new = Self::new(base, checkpoint, labels, head, max_length, temperature, precision)?;
-        let file = folder.join(confidence::FILE);
-        if !file.exists() {
+        let source: Arc<dyn Source> = match is_resident {
+            true => Arc::new(Resident::new(checkpoint, &spec)?),
+            false => checkpoint,
+        };
+        let new = Self::new(base, source, labels, head, max_length, temperature, precision)?;
+        if !folder.join(confidence::FILE).exists() {
             return Ok(new);
         }
         let confidence = Confidence::read(folder, width, &new.head_hash()?)?;
@@ -182,8 +222,7 @@ impl Classifier {
 
     /// The same, and whether each text was cut at the length limit.
     fn logits_of<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<f32>>, Vec<bool>)> {
-        let (ids, truncated) = self.tokenise(texts)?;
-        self.seen().add(&ids, texts, tokens::unknown_id(&self.base.inner.tokenizer));
+        let (ids, truncated) = self.read(texts)?;
         Ok((self.forward(&ids, |rows| self.network.logits(rows))?, truncated))
     }
 
@@ -228,6 +267,13 @@ impl Classifier {
         let tokenizer = inner.limited(self.max_length)?;
         let tokens = tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)?;
         Ok(tokens.into_iter().map(|text| (text.ids, text.truncated)).unzip())
+    }
+
+    /// [`Self::tokenise`] of texts that somebody asked about, which [`Self::coverage`] counts.
+    fn read<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<(Vec<Vec<u32>>, Vec<bool>)> {
+        let (ids, truncated) = self.tokenise(texts)?;
+        self.seen().add(&ids, texts, tokens::unknown_id(&self.base.inner.tokenizer));
+        Ok((ids, truncated))
     }
 
     /// Runs `pass` over texts of these token ids; its numbers begin with the logits of a text.
@@ -275,8 +321,7 @@ impl Classifier {
             };
             return Ok(rows.map(answer).collect());
         };
-        let (ids, truncated) = self.tokenise(texts)?;
-        self.seen().add(&ids, texts, tokens::unknown_id(&self.base.inner.tokenizer));
+        let (ids, truncated) = self.read(texts)?;
         let rows = self.forward(&ids, |rows| self.network.logits_and_pooled(rows))?;
         let answer = |(row, truncated): (&Vec<f32>, bool)| {
             let (logits, pooled) = row.split_at(self.labels.len());
@@ -284,6 +329,19 @@ impl Classifier {
             Prediction::new(softmax(logits, self.temperature), truncated, in_scope)
         };
         Ok(rows.iter().zip(truncated).map(answer).collect())
+    }
+
+    /// All that there is to say about each text, in the order of the texts.
+    pub(crate) fn scores<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Scores>> {
+        let (ids, truncated) = self.read(texts)?;
+        let logits = self.forward(&ids, |rows| self.network.logits(rows))?;
+        let one = |(logits, (ids, truncated)): (Vec<f32>, (&Vec<u32>, bool))| Scores {
+            probabilities: softmax(&logits, self.temperature),
+            logits,
+            tokens: ids.len(),
+            truncated,
+        };
+        Ok(logits.into_iter().zip(ids.iter().zip(truncated)).map(one).collect())
     }
 
     /// Tokens that are read of a text, special ones included.

@@ -29,7 +29,7 @@
 //! | `probe` | logistic regression on the embeddings of a frozen encoder |
 //! | `parallel` | several trainings at once |
 //! | `bench` | measures the speed of students on this machine |
-//! | `classifier`, `checkpoint` | the trained classifier, and how it is written |
+//! | `classifier`, `checkpoint`, `resident` | the trained classifier, how it is written, how it goes on without its files |
 //! | `classify` | passes, streams, calibrated probabilities |
 //! | `confidence` | out-of-scope score and held-out answers, kept with the student |
 //! | `occlusion` | the words that speak for and against a label |
@@ -66,6 +66,7 @@ mod packed_batch;
 mod parallel;
 pub(crate) mod probe;
 mod quantised;
+mod resident;
 mod sentence;
 mod tokenizer_bounds;
 mod tokens;
@@ -81,7 +82,7 @@ mod behaviour;
 mod parity;
 
 pub(crate) use base::BaseModel;
-pub(crate) use classifier::{Classifier, Reading};
+pub(crate) use classifier::{Classifier, Reading, Scores};
 pub(crate) use classify::{
     Item, Prediction, SentenceEncoder, Temperature, Texts, calibrate, largest,
 };

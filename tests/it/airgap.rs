@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::{
     review::{imported, server::Server},
+    serve,
     support::{TINY, TestDir},
 };
 
@@ -183,6 +184,38 @@ fn the_review_page_creates_no_socket_after_its_listener() {
 }
 
 #[test]
+fn a_server_creates_no_socket_after_its_listener() {
+    if !works(&["strace", "-o", "/dev/null", "true"]) {
+        eprintln!("SKIPPED: no strace, or it may not trace here");
+        return;
+    }
+    let dir = TestDir::new();
+    let trace = dir.path("trace.txt");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/bert");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", &format!("{TRACED},bind,listen,accept4"), "-o"]).arg(&trace);
+    command.arg(env!("CARGO_BIN_EXE_promptmix")).args(["serve", model, "--port", "0"]);
+    command.current_dir(dir.path("")).env_clear().env("HOME", dir.path(""));
+    let mut server = serve::client::Server::launch(command);
+    server.wait_for("ready");
+    for body in [json!({"inputs": "my card"}), json!({"inputs": 1})] {
+        server.post("/predict", &body);
+    }
+    assert_eq!(server.get("/metrics").status, 200);
+    let text = fs::read_to_string(&trace).unwrap();
+    let process = text.split_whitespace().next().expect("the number of the process");
+    assert!(works(&["kill", "-TERM", process]));
+    assert_eq!(server.wait().0, Some(0));
+    let text = fs::read_to_string(&trace).unwrap();
+    let requested = sockets(&text);
+    assert!(requested.len() == 1 && requested[0].contains("AF_INET"), "{requested:#?}");
+    let bound = text.lines().find(|line| line.contains("bind(")).expect("it is bound");
+    assert!(bound.contains("inet_addr(\"127.0.0.1\")"), "{bound}");
+    let listening = text.find("listen(").expect("it listens");
+    assert!(sockets(&text[listening..]).is_empty() && text.contains("accept4("));
+}
+
+#[test]
 fn the_tracer_sees_allowed_and_denied_sockets() {
     if !works(&["strace", "-o", "/dev/null", "bash", "-c", "true"]) {
         eprintln!("SKIPPED: no strace, or it may not trace here");
@@ -244,7 +277,7 @@ fn without_the_pull_feature_no_crate_can_connect() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["tree", "--locked", "--offline", "-e", "normal", "--no-default-features"])
-        .args(["--prefix", "none", "-f", "{p}"])
+        .args(["--prefix", "none", "-f", "{p}\t{f}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
@@ -261,11 +294,10 @@ fn without_the_pull_feature_no_crate_can_connect() {
         "openssl",
         "openssl-sys",
         "socket2",
-        "hyper",
+        "hyper-util",
         "reqwest",
         "curl",
         "curl-sys",
-        "tokio",
         "mio",
         "async-std",
         "isahc",
@@ -275,6 +307,16 @@ fn without_the_pull_feature_no_crate_can_connect() {
     ];
     let found: Vec<&&str> = names.iter().filter(|name| connecting.contains(name)).collect();
     assert!(found.is_empty(), "{found:?}");
+    // hyper itself opens no socket. Its server half reads and writes what it is handed, and uses
+    // tokio for channels alone; whatever could connect is behind these features.
+    let features = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in the tree"));
+        let list = line.split('\t').nth(1).unwrap_or_default().trim_end_matches(" (*)");
+        list.split(',').map(|it| it.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(features("hyper"), ["http1", "server"], "no `client`");
+    assert_eq!(features("tokio"), ["default", "sync"], "no `net`");
 }
 
 #[test]
@@ -299,6 +341,8 @@ fn only_the_pull_module_uses_the_network() {
             // It listens on this machine and connects to nothing but a local socket.
             if inner == "src/http/listener.rs" {
                 assert!(text.contains("TcpListener::bind((Ipv4Addr::LOCALHOST"));
+                // The other one is `serve --host`.
+                assert_eq!(text.matches("TcpListener::bind(").count(), 2);
                 assert!(!text.contains("TcpStream::connect") && !text.contains("UdpSocket"));
                 continue;
             }

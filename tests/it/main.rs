@@ -45,6 +45,8 @@ mod resume;
 #[cfg(unix)]
 mod review;
 mod scoring;
+#[cfg(unix)]
+mod serve;
 mod snapshots;
 mod support;
 mod unlabelled;

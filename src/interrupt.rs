@@ -140,8 +140,8 @@ pub(crate) fn on_signal(report: impl Fn() + Send + 'static) {
     });
 }
 
-/// Installs the handler of a program that ends by itself once [`requested`] is true. A second signal
-/// calls `report` and ends it at once, with exit code 2.
+/// Installs the handler of a program that ends by itself once [`requested`] is true. A second
+/// signal calls `report` and ends it at once, with exit code 2.
 pub(crate) fn on_signal_finish(report: impl Fn() + Send + 'static) {
     // Fails if a handler is installed already, which then stays.
     let _ = ctrlc::set_handler(move || {

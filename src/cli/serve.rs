@@ -26,8 +26,8 @@ pub(super) struct ServeArgs {
     /// Folder of a trained student, or of the run that trained it; also `owner/name` in the Hugging
     /// Face cache, or the name of a student in the library
     ///
-    /// Several may be given. A request names one; without a name, the first one answers. Its name is
-    /// that of the folder, or NAME in `NAME=MODEL`. A folder that is replaced is loaded again.
+    /// Several may be given. A request names one; without a name, the first one answers. Its name
+    /// is that of the folder, or NAME in `NAME=MODEL`. A folder that is replaced is loaded again.
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<String>,
     /// Port; 0 is any that is free

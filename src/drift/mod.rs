@@ -270,7 +270,7 @@ mod tests {
         let alarms = (0..400)
             .filter(|&seed| {
                 let texts = Texts { seed, ..Texts::default() };
-                let (old, new) = (texts.reference(60), texts.new(40));
+                let (old, new) = (texts.reference(60), texts.new_texts(40));
                 compare_with(&old, &new, &texts.labels(), 199).unwrap().p < LEVEL
             })
             .count();
@@ -287,7 +287,7 @@ mod tests {
             (Texts { unknown: 0.1, ..Texts::default() }, Measure::UnknownTokens),
             (Texts { moved_by: 0.6, ..Texts::default() }, Measure::Embeddings),
         ] {
-            let (old, new) = (Texts::default().reference(300), texts.new(200));
+            let (old, new) = (Texts::default().reference(300), texts.new_texts(200));
             let drift = compare_with(&old, &new, &labels, 999).unwrap();
             let least = drift.tests.iter().min_by(|a, b| a.p.total_cmp(&b.p)).unwrap();
             assert_eq!(least.measure, measure, "{drift:?}");
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn the_same_texts_give_the_same_p_values() {
         let texts = Texts::default();
-        let once = || compare(&texts.reference(50), &texts.new(30), &texts.labels()).unwrap();
+        let once = || compare(&texts.reference(50), &texts.new_texts(30), &texts.labels()).unwrap();
         assert_eq!(once(), once());
         let least = once().tests.len() as f64 / (PERMUTATIONS + 1) as f64;
         assert!(least < LEAST_LEVEL);
@@ -309,13 +309,13 @@ mod tests {
         let texts = Texts::default();
         let mut reference = texts.reference(30);
         reference.source = Source::Training;
-        let drift = compare_with(&reference, &texts.new(30), &texts.labels(), 19).unwrap();
+        let drift = compare_with(&reference, &texts.new_texts(30), &texts.labels(), 19).unwrap();
         assert!(drift.tests.iter().all(|test| test.measure != Measure::Confidence));
         assert_eq!(drift.tests.len(), 4);
         reference.readings.leave_out_embeddings();
-        let drift = compare_with(&reference, &texts.new(30), &texts.labels(), 19).unwrap();
+        let drift = compare_with(&reference, &texts.new_texts(30), &texts.labels(), 19).unwrap();
         assert_eq!(drift.tests.len(), 3);
-        let one = compare(&texts.reference(1), &texts.new(30), &texts.labels());
+        let one = compare(&texts.reference(1), &texts.new_texts(30), &texts.labels());
         assert!(one.unwrap_err().to_string().contains("the reference has 1 usable text,"));
     }
 }

@@ -41,7 +41,7 @@ impl Texts {
         Reference { source: Source::Test, readings }
     }
 
-    pub(super) fn new(&self, texts: usize) -> Readings {
+    pub(super) fn new_texts(&self, texts: usize) -> Readings {
         self.readings(texts, "test/new")
     }
 

@@ -45,7 +45,7 @@ const MAX_BUFFER: usize = 64 << 10;
 /// How long the rest of a request is read that was answered before its end, and how long each part
 /// of it may take. Without that, the answer may be lost: a connection that is closed before all was
 /// read is reset.
-const LINGER: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
+const LINGER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(2));
 /// What is sent to who takes too long.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

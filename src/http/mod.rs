@@ -10,8 +10,8 @@
 //!
 //! Requests are read and responses written by hyper's server half, which contains no code that
 //! connects to anything; there is no asynchronous runtime beside it. Each connection has a thread
-//! ([`connection`]), so that whoever answers may block, and a deadline for each request. There is no
-//! TLS: what leaves the machine goes through a proxy that has the certificate.
+//! ([`connection`]), so that whoever answers may block, and a deadline for each request. There is
+//! no TLS: what leaves the machine goes through a proxy that has the certificate.
 //!
 //! | file | what it is for |
 //! |---|---|

@@ -22,25 +22,14 @@ pub(super) fn sample(context: &Context<'_>) -> Result<Vec<String>, PipelineError
     if settings.style_examples == 0 {
         return Ok(Vec::new());
     }
-    let open = || task.open_unlabelled()?.ok_or(PipelineError::NoUnlabelled);
-    let (mut texts, mut place) = (open()?, 0);
-    let mut sieve = Sieve::new(&task.seeds, &task.test);
-    let mut sample = Sample::new(SAMPLE, seed);
+    let mut texts = task.open_unlabelled()?.ok_or(PipelineError::NoUnlabelled)?;
+    let (mut sieve, mut place) = (Sieve::new(&task.seeds, &task.test), 0);
+    let mut sample = Sample::new(SAMPLE, seed, "style");
     while let Some(text) = texts.next_text()? {
         if text.text.chars().count() <= settings.longest() && sieve.passes(&text.text) {
-            sample.offer(place);
+            sample.offer(place, || one_line(&text.text));
         }
         place += 1;
     }
-    let (places, mut texts) = (sample.places(), open()?);
-    let mut wanted = places.iter().copied().peekable();
-    let (mut sample, mut place) = (Vec::with_capacity(places.len()), 0);
-    while let (Some(wanted_place), Some(text)) = (wanted.peek(), texts.next_text()?) {
-        if *wanted_place == place {
-            sample.push(one_line(&text.text));
-            wanted.next();
-        }
-        place += 1;
-    }
-    Ok(sample)
+    Ok(sample.finish().into_iter().map(|(_, text)| text).collect())
 }

@@ -99,8 +99,7 @@ impl Pipeline<'_> {
         }
         let (_, kept) = variants.last().expect("there are at least four");
         class_rows::check(task, kept, settings.student.allow_empty_classes)?;
-        let texts = variants.iter().flat_map(|(_, examples)| examples);
-        let texts = texts.map(|example| example.text.as_str());
+        let texts = variants.iter().flat_map(|(_, examples)| examples).map(|it| it.text.as_str());
         let lengths = length::of(base, task, texts)?;
         let (classes, free) = (task.classes.len(), memory::available());
         let training = settings.student.training.with_length(base, &lengths, classes, free);
@@ -108,8 +107,8 @@ impl Pipeline<'_> {
         let length = length::cut(base, kept, &task.test, training.limit(base))?;
         length::warning(&length, base.max_tokens()).into_iter().for_each(&mut **watch);
         let jobs = jobs(run, task, settings, &variants, [&training, &frozen]);
-        let trainer = StudentTrainer { task, settings, base };
-        let predictions = trainer.train(run, &jobs, &mut **watch)?;
+        let predictions =
+            StudentTrainer { task, settings, base }.train(run, &jobs, &mut **watch)?;
         keep_answers(task, &jobs, &predictions)?;
         let trained = jobs.iter().zip(predictions).map(|(job, (_, predictions))| TrainedStudent {
             row: job.row,

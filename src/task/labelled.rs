@@ -180,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (csv, wanted) in [
             ("text,label\none,a\n,a\ntwo,\n", vec!["x.csv:3", "x.csv:4"]),
-            ("words,label\none,a\n", vec!["x.csv:1"]),
+            ("first,second,label\none,two,a\n", vec!["x.csv:1"]),
             ("text,label\n", vec!["x.csv"]),
         ] {
             let error = file(folder.path(), csv, &[]).check().unwrap_err().to_string();

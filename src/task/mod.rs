@@ -32,8 +32,8 @@
 //!
 //! `manifest` reads `task.toml`, `read` reads the texts, `load` puts both together, `unlabelled`
 //! streams the texts without labels, `labelled` a file for a classifier that exists, `describe`
-//! changes descriptions in `task.toml`, `fault` describes what is wrong, and [`scaffold()`] creates a
-//! new task from labelled examples.
+//! changes descriptions in `task.toml`, `fault` describes what is wrong, and [`scaffold()`] creates
+//! a new task from labelled examples.
 
 mod change;
 mod demo;

@@ -234,7 +234,8 @@ fn a_spreadsheet_of_emails_becomes_a_classifier_and_its_answers_a_spreadsheet() 
     assert!(!answers.starts_with('\u{feff}'));
     let mut reader = csv::Reader::from_reader(answers.as_bytes());
     let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
-    assert_eq!(header, ["Nr", "Subject", "Body", "label", "probability", "truncated", "reason"]);
+    let added = ["label", "probability", "in_scope", "truncated", "reason"];
+    assert_eq!(header, [&["Nr", "Subject", "Body"][..], &added].concat());
     let found: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     assert_eq!(found.len(), new.len());
     let mut counts = BTreeMap::new();
@@ -243,7 +244,7 @@ fn a_spreadsheet_of_emails_becomes_a_classifier_and_its_answers_a_spreadsheet() 
         assert!(KINDS.iter().any(|kind| kind.name == &answer[3]), "{answer:?}");
         let probability: f64 = answer[4].parse().unwrap();
         assert!((0.0..=1.0).contains(&probability));
-        *counts.entry(answer[5].to_owned()).or_insert(0) += 1;
+        *counts.entry(answer[6].to_owned()).or_insert(0) += 1;
     }
     assert_eq!(counts.values().sum::<i32>(), 20);
 }

@@ -110,7 +110,7 @@ mod tests {
     fn the_table_has_every_score_and_the_difference() {
         let table = table(&sample());
         for part in [
-            "accuracy                       90.0",
+            "accuracy                  90.0    83.3 to 94.2",
             "difference: +15.0 points",
             "better; right alone: 24 texts, the other: 6",
             "12 x vpn predicted as other",

@@ -1,7 +1,7 @@
 //! The Open Inference Protocol (KServe V2): `/v2`.
 //!
-//! One input, `text`, of texts; outputs `label`, `score` and `probabilities`, of which a request may
-//! name some. Tensors are JSON; the binary extension is not there.
+//! One input, `text`, of texts; outputs `label`, `score` and `probabilities`, of which a request
+//! may name some. Tensors are JSON; the binary extension is not there.
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};

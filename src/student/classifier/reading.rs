@@ -1,10 +1,8 @@
-//! What a student makes of texts besides an answer: its confidence, how it spells them, and where
-//! they lie in the space of its encoder.
+//! What a student makes of texts besides an answer: its confidence, and how it spells them.
 
 use super::{
     super::{
-        Result,
-        classify::{largest, pooled, run},
+        Prediction, Result,
         tokens::{self, Tokens},
     },
     Classifier,
@@ -32,28 +30,13 @@ impl Classifier {
         let unknown = tokens::unknown_id(&self.base.inner.tokenizer);
         let answers = self.classify(texts)?;
         let tokens = self.tokens(texts)?;
-        let reading = |((probabilities, _), tokens): (&(Vec<f32>, bool), &Tokens)| {
-            let class = largest(probabilities);
-            Reading {
-                class,
-                confidence: probabilities[class],
-                tokens: tokens.ids.len().saturating_sub(2),
-                unknown: tokens.ids.iter().filter(|&&id| Some(id) == unknown).count(),
-            }
+        let reading = |(answer, tokens): (&Prediction, &Tokens)| Reading {
+            class: answer.class,
+            confidence: answer.probability,
+            tokens: tokens.ids.len().saturating_sub(2),
+            unknown: tokens.ids.iter().filter(|&&id| Some(id) == unknown).count(),
         };
         Ok(answers.iter().zip(&tokens).map(reading).collect())
-    }
-
-    /// The vector of each text that the head reads: the last hidden states of the fine-tuned
-    /// encoder, pooled, before any layer of the head: `[texts][hidden]`.
-    ///
-    /// # Errors
-    /// As [`Self::readings`].
-    pub(crate) fn embeddings<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Vec<f32>>> {
-        let ids = self.tokens(texts)?.into_iter().map(|text| text.ids).collect::<Vec<_>>();
-        let inner = &*self.base.inner;
-        let (width, pooling) = (inner.config.hidden_size, self.head.pooling());
-        run(&ids, inner.device.is_cpu(), |rows| pooled(&*self.network, pooling, width, rows))
     }
 
     fn tokens<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Tokens>> {
@@ -69,6 +52,7 @@ mod tests {
 
     use super::super::super::parity::fixture;
     use super::*;
+    use crate::student::largest;
 
     #[test]
     fn a_reading_agrees_with_the_prediction_and_counts_unknown_tokens() {

@@ -19,5 +19,4 @@ pub(super) use calibration::{check_temperature, softmax};
 pub(super) use passes::run;
 pub(crate) use prediction::{Prediction, largest};
 pub(crate) use sentences::SentenceEncoder;
-pub(super) use sentences::pooled;
 pub(crate) use stream::{Item, Texts};

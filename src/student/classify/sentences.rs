@@ -38,7 +38,7 @@ impl SentenceEncoder {
 ///
 /// # Errors
 /// Those of the network.
-pub(in crate::student) fn pooled(
+fn pooled(
     network: &dyn Network,
     pooling: Pooling,
     width: usize,

@@ -26,6 +26,9 @@ use crate::{
     task::read_labelled,
 };
 
+/// Texts with their labels.
+type Rows = Vec<(String, String)>;
+
 /// Texts that a student is trained on, and that scores are measured on, of each kind.
 const TRAIN: usize = 500;
 const MEASURED: usize = 1500;
@@ -128,10 +131,8 @@ fn shown(rows: &[(String, String)]) -> Vec<&str> {
     rows.iter().take(MEASURED).map(|(text, _)| text.as_str()).collect()
 }
 
-fn split(
-    rows: &[(String, String)],
-    without: Option<&str>,
-) -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// The rows of all labels but `without`, and those of this one.
+fn split(rows: &[(String, String)], without: Option<&str>) -> (Rows, Rows) {
     rows.iter().cloned().partition(|(_, label)| Some(label.as_str()) != without)
 }
 

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BaseModel, Classifier, Head, Pooling, Result, StudentError, Temperature, base::Inner,
-    calibrate, engine::learner, error::Fault, model_spec::ModelSpec, network::Source,
+    calibrate, engine::learner, error::Fault, model_spec::ModelSpec,
 };
 use crate::memory;
 pub(crate) use choice::Choice;

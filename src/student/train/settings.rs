@@ -168,7 +168,7 @@ impl Default for TrainSettings {
             patience: 2,
             head: HeadChoice::default(),
             fine_tune: FineTune::default(),
-            interpolation: 0.5,
+            interpolation: 1.0,
             pooling: Pooling::First,
         }
     }

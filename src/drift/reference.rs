@@ -1,9 +1,9 @@
 //! The reference: numbers about real texts that a student was not trained on, in the file
 //! `drift.safetensors` of its folder.
 //!
-//! The file holds, for at most [`ROWS`](super::ROWS) texts in random order, `class` `[texts]`,
+//! The file holds, for at most [`ROWS`] texts in random order, `class` `[texts]`,
 //! `confidence` `[texts]`, `tokens` `[texts]` and `unknown` `[texts]`, and for the first
-//! [`EMBEDDED`](super::EMBEDDED) of them `embedding` `[texts, hidden]`. It holds no text.
+//! [`EMBEDDED`] of them `embedding` `[texts, hidden]`. It holds no text.
 //! Embeddings can reveal something about a text (Morris et al. 2023, "Text embeddings reveal
 //! (almost) as much as text"), so they can be left out.
 

@@ -16,6 +16,7 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{DriftError, EMBEDDED, ROWS, Readings};
 use crate::{fs::open_regular, model_file};
@@ -101,7 +102,8 @@ impl Reference {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        safetensors::serialize(views, Some(metadata)).expect("the tensors fit their shapes")
+        let file = safetensors::serialize(views, Some(metadata));
+        with_sorted_metadata(file.expect("the tensors fit their shapes"))
     }
 
     /// The reference of the student in `folder`, which has these `labels`.
@@ -139,6 +141,21 @@ impl Reference {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A safetensors file with the keys of its metadata in order: `safetensors` writes them as a hash
+/// map has them, and the same reference would have other bytes in each run.
+fn with_sorted_metadata(mut file: Vec<u8>) -> Vec<u8> {
+    let (length, rest) = file.split_first_chunk_mut().expect("it begins with a length");
+    let header = &mut rest[..u64::from_le_bytes(*length) as usize];
+    let mut sorted: Map<String, Value> = serde_json::from_slice(header).expect("a header is JSON");
+    if let Some(Value::Object(metadata)) = sorted.get_mut("__metadata__") {
+        metadata.sort_keys();
+    }
+    let sorted = serde_json::to_vec(&sorted).expect("JSON can be written");
+    // Spaces may follow, which align the tensors.
+    header[..sorted.len()].copy_from_slice(&sorted);
+    file
 }
 
 fn damaged(path: &Path, message: String) -> DriftError {
@@ -254,6 +271,14 @@ mod tests {
         assert!(error.to_string().contains("other classes"), "{error}");
         assert!(Reference::remove(folder.path()).unwrap());
         assert!(!Reference::remove(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn the_same_reference_has_the_same_bytes() {
+        let texts = Texts::default();
+        let bytes = || bytes_of(&texts.reference(9), &texts.labels());
+        let first = bytes();
+        assert!((0..20).all(|_| bytes() == first));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::{
     super::{
-        Prediction, Result,
-        tokens::{self, Tokens},
+        Result,
+        classify::{largest, softmax},
+        tokens,
     },
     Classifier,
 };
@@ -28,21 +29,19 @@ impl Classifier {
     /// The tokenizer or the network fails on a text.
     pub(crate) fn readings<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Reading>> {
         let unknown = tokens::unknown_id(&self.base.inner.tokenizer);
-        let answers = self.classify(texts)?;
-        let tokens = self.tokens(texts)?;
-        let reading = |(answer, tokens): (&Prediction, &Tokens)| Reading {
-            class: answer.class,
-            confidence: answer.probability,
-            tokens: tokens.ids.len().saturating_sub(2),
-            unknown: tokens.ids.iter().filter(|&&id| Some(id) == unknown).count(),
+        let (ids, _) = self.read(texts)?;
+        let logits = self.forward(&ids, |rows| self.network.logits(rows))?;
+        let reading = |(logits, ids): (&Vec<f32>, &Vec<u32>)| {
+            let shares = softmax(logits, self.temperature);
+            let class = largest(&shares);
+            Reading {
+                class,
+                confidence: shares[class],
+                tokens: ids.len().saturating_sub(2),
+                unknown: ids.iter().filter(|&&id| Some(id) == unknown).count(),
+            }
         };
-        Ok(answers.iter().zip(&tokens).map(reading).collect())
-    }
-
-    fn tokens<S: AsRef<str> + Sync>(&self, texts: &[S]) -> Result<Vec<Tokens>> {
-        let inner = &*self.base.inner;
-        let tokenizer = inner.limited(self.max_length)?;
-        tokens::tokenise(&tokenizer, texts, inner.config.vocab_size, &inner.origin)
+        Ok(logits.iter().zip(&ids).map(reading).collect())
     }
 }
 
@@ -52,7 +51,6 @@ mod tests {
 
     use super::super::super::parity::fixture;
     use super::*;
-    use crate::student::largest;
 
     #[test]
     fn a_reading_agrees_with_the_prediction_and_counts_unknown_tokens() {

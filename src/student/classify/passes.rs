@@ -51,17 +51,18 @@ pub(in crate::student) fn run(
     forward: impl Fn(&PackedBatch) -> Result<Vec<f32>> + Sync,
 ) -> Result<Vec<Vec<f32>>> {
     let lengths = texts.iter().map(Vec::len).collect::<Vec<_>>();
-    // One text needs no thread pool: asking for its size would start it.
-    let threads = if on_cpu && texts.len() > 1 { rayon::current_num_threads() } else { 1 };
+    let threads = if on_cpu { rayon::current_num_threads() } else { 1 };
     let passes = pack(&lengths, threads, if on_cpu { BUDGET } else { GPU_BUDGET });
     let one = |pass: &Vec<usize>| {
         let rows = pass.iter().map(|&at| texts[at].as_slice()).collect::<Vec<_>>();
         forward(&PackedBatch::new(&rows))
     };
-    let results = if threads > 1 && passes.len() >= threads {
-        passes.par_iter().map(one).collect::<Result<Vec<_>>>()
-    } else {
-        passes.iter().map(one).collect()
+    let in_parallel = threads > 1 && passes.len() >= threads;
+    let results = match (on_cpu, in_parallel) {
+        (true, true) => passes.par_iter().map(one).collect::<Result<Vec<_>>>(),
+        // On a thread of the pool: a thread from outside would enter it for every product.
+        (true, false) => rayon::scope(|_| passes.iter().map(one).collect()),
+        (false, _) => passes.iter().map(one).collect(),
     }?;
     let mut numbers = vec![Vec::new(); texts.len()];
     for (pass, result) in passes.iter().zip(results) {

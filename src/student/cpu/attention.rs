@@ -13,6 +13,10 @@ use super::{
     product::{Init, Matrix, SharedBuffer, Target, multiply},
 };
 
+/// Below this many multiplications one thread computes all heads of all texts: those of a single
+/// short text.
+const LEAST_PRODUCTS: usize = 1 << 18;
+
 /// The shape of an attention: `heads · depth` is the width.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
@@ -86,7 +90,7 @@ pub(super) fn forward(
         let mixed = unsafe { out.target(rows.start * width + head * depth, width) };
         multiply(Matrix::new(used, len), v, mixed, Init::Zero);
     };
-    each(head_spans(heads, spans), one);
+    each(head_spans(heads, spans), depth, one);
 }
 
 /// Writes the gradient of `qkv` to `dqkv`, given the gradient `grad` of the weighted sums.
@@ -136,12 +140,14 @@ pub(super) fn backward(
         write(0, Matrix::new(scores, len), k);
         write(1, Matrix::new(scores, len).transposed(), q);
     };
-    each(head_spans(heads, spans), one);
+    each(head_spans(heads, spans), depth, one);
 }
 
-/// Runs `one` on every head of every text, on the threads of the pool.
-fn each(all: Vec<HeadSpan>, one: impl Fn(&mut Vec<f32>, HeadSpan) + Send + Sync) {
-    if rayon::current_num_threads() == 1 {
+/// Runs `one` on every head of every text, on the threads of the pool; those of few short texts on
+/// this thread.
+fn each(all: Vec<HeadSpan>, depth: usize, one: impl Fn(&mut Vec<f32>, HeadSpan) + Send + Sync) {
+    let products: usize = all.iter().map(|span| 2 * span.weights.len() * depth).sum();
+    if products < LEAST_PRODUCTS || rayon::current_num_threads() == 1 {
         let mut scratch = Vec::new();
         return all.into_iter().for_each(|span| one(&mut scratch, span));
     }

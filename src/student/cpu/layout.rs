@@ -64,9 +64,8 @@ pub(super) enum Hidden {
 pub(super) enum Contents {
     /// All: for training.
     All,
-    /// All but the word table: its rows are read from the source as needed.
-    NoWords,
-    /// Neither the word table nor the layers' matrices, which are kept elsewhere in 8 bits.
+    /// For inference: neither the word table, whose rows are read from the source as needed, nor
+    /// the layers' matrices, which are kept elsewhere, packed or in 8 bits.
     NoMatrices,
 }
 
@@ -97,7 +96,7 @@ impl Layout {
         let width = spec.hidden;
         let words = match contents {
             Contents::All => allocator.take(&spec.words, spec.words_kept * width),
-            Contents::NoWords | Contents::NoMatrices => 0..0,
+            Contents::NoMatrices => 0..0,
         };
         let positions = allocator.take(&spec.positions, spec.max_positions * width);
         let types = spec.types.as_ref().map(|name| allocator.take(name, spec.token_types * width));

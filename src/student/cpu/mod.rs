@@ -10,6 +10,8 @@
 //! | `layout` | the place of each weight in the one buffer |
 //! | `product` | matrix products, divided among the threads |
 //! | `kernel` | the product for AVX-512; other processors use `gemm` |
+//! | `packed` | dense layers whose weights were packed for the kernel once |
+//! | `avx2` | the product with packed weights on processors without AVX-512 |
 //! | `arith` | the loops between products, compiled for several instruction sets |
 //! | `pages` | memory for long buffers |
 //! | `attention` | attention of each text and head |
@@ -20,11 +22,14 @@
 
 mod arith;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod head;
 mod kernel;
 mod layer;
 mod layout;
 mod learn;
+mod packed;
 mod pages;
 mod predict;
 mod product;

@@ -1,4 +1,5 @@
-//! Inference: keeps no activations and no word table in memory; weights are F32 or 8 bits.
+//! Inference: keeps no activations and no word table in memory; weights are F32, packed for the
+//! kernel, or 8 bits.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +12,11 @@ use super::{
     },
     Buffer,
     head::pool,
-    layer::{self, Activations, Dense, DenseLayers, F32Layers, Masks, Norm},
+    layer::{self, Activations, Dense, DenseLayers, Masks, Norm},
     layout::{self, Contents, Layout},
+    packed::PackedDense,
 };
-use crate::student::{
-    model_spec::{LayerParts, ModelSpec},
-    packed_batch::PackedBatch,
-};
+use crate::student::{model_spec::ModelSpec, packed_batch::PackedBatch};
 
 /// The number type of the dense layers' arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,44 +36,73 @@ impl Precision {
     }
 }
 
-/// The matrices of a transformer layer in 8 bits.
-struct QuantisedLayer {
-    qkv: QuantisedDense,
-    output: QuantisedDense,
-    up: QuantisedDense,
-    down: QuantisedDense,
+/// The dense layers of a transformer layer.
+struct LayerMatrices<D> {
+    qkv: D,
+    output: D,
+    up: D,
+    down: D,
 }
 
-impl QuantisedLayer {
-    /// Reads and quantises the matrices of `parts`; `weights` already holds the biases.
+impl<D> LayerMatrices<D> {
+    /// The matrices of every layer of `spec`, which `new` makes of weight, bias and inputs;
+    /// `weights` already holds the biases.
     fn read(
-        source: &dyn Source,
-        parts: &LayerParts,
-        at: &layout::Layer,
+        spec: &ModelSpec,
+        layout: &Layout,
         weights: &[f32],
-    ) -> Result<Self> {
+        source: &dyn Source,
+        new: impl Fn(&[f32], &[f32], usize) -> D,
+    ) -> Result<Vec<Self>> {
         let mut matrix = Vec::new();
-        let mut quantise = |parts: &[&String], at: &layout::Linear| {
+        let mut read = |parts: &[&String], at: &layout::Linear| {
             let bias = &weights[at.bias.clone()];
             matrix.resize(bias.len() * at.inputs, 0.0);
             let rows = matrix.len() / parts.len();
             for (part, matrix) in parts.iter().zip(matrix.chunks_exact_mut(rows)) {
                 source.read(&format!("{part}.weight"), matrix)?;
             }
-            Ok::<_, StudentError>(QuantisedDense::new(&matrix, bias, at.inputs))
+            Ok::<_, StudentError>(new(&matrix, bias, at.inputs))
         };
-        Ok(Self {
-            qkv: quantise(&[&parts.query, &parts.key, &parts.value], &at.qkv)?,
-            output: quantise(&[&parts.output], &at.output)?,
-            up: quantise(&[&parts.up], &at.up)?,
-            down: quantise(&[&parts.down], &at.down)?,
-        })
+        let layers = spec.layers.iter().zip(&layout.layers).map(|(parts, at)| {
+            Ok(Self {
+                qkv: read(&[&parts.query, &parts.key, &parts.value], &at.qkv)?,
+                output: read(&[&parts.output], &at.output)?,
+                up: read(&[&parts.up], &at.up)?,
+                down: read(&[&parts.down], &at.down)?,
+            })
+        });
+        layers.collect()
+    }
+}
+
+/// The matrices of all layers.
+enum Matrices {
+    F32(Vec<LayerMatrices<PackedDense>>),
+    Int8(Vec<LayerMatrices<QuantisedDense>>),
+}
+
+impl DenseLayers for &LayerMatrices<PackedDense> {
+    fn qkv(&mut self, x: &[f32], out: &mut [f32]) {
+        self.qkv.forward(x, out);
+    }
+
+    fn output(&mut self, x: &[f32], out: &mut [f32]) {
+        self.output.forward(x, out);
+    }
+
+    fn up(&mut self, x: &[f32], out: &mut [f32]) {
+        self.up.forward(x, out);
+    }
+
+    fn down(&mut self, x: &[f32], out: &mut [f32]) {
+        self.down.forward(x, out);
     }
 }
 
 /// The dense layers in 8 bits, with a buffer for their quantised inputs.
 struct Int8Layers<'a> {
-    layer: &'a QuantisedLayer,
+    layer: &'a LayerMatrices<QuantisedDense>,
     rows: &'a mut QuantisedActivations,
 }
 
@@ -101,8 +129,7 @@ pub(in crate::student) struct CpuNetwork {
     spec: ModelSpec,
     layout: Layout,
     weights: Vec<f32>,
-    /// The layers' matrices in 8 bits; empty in F32.
-    quantised: Vec<QuantisedLayer>,
+    matrices: Matrices,
     /// Word embeddings are read from here, row by row.
     source: Arc<dyn Source>,
     /// Buffers that are not in use.
@@ -125,19 +152,25 @@ impl CpuNetwork {
         source: Arc<dyn Source>,
         precision: Precision,
     ) -> Result<Self> {
-        let contents = match precision {
-            Precision::F32 => Contents::NoWords,
-            Precision::Int8 => Contents::NoMatrices,
-        };
-        let layout = Layout::new(&spec, contents);
+        let layout = Layout::new(&spec, Contents::NoMatrices);
         let weights = layout.read(&*source)?;
-        let mut quantised = Vec::new();
-        if precision == Precision::Int8 {
-            for (parts, at) in spec.layers.iter().zip(&layout.layers) {
-                quantised.push(QuantisedLayer::read(&*source, parts, at, &weights)?);
-            }
-        }
-        Ok(Self { spec, layout, weights, quantised, source, free: Mutex::default() })
+        let matrices = match precision {
+            Precision::F32 => Matrices::F32(LayerMatrices::read(
+                &spec,
+                &layout,
+                &weights,
+                &*source,
+                PackedDense::new,
+            )?),
+            Precision::Int8 => Matrices::Int8(LayerMatrices::read(
+                &spec,
+                &layout,
+                &weights,
+                &*source,
+                QuantisedDense::new,
+            )?),
+        };
+        Ok(Self { spec, layout, weights, matrices, source, free: Mutex::default() })
     }
 
     /// Runs `f` on the last hidden states, `[tokens, hidden]`.
@@ -157,14 +190,14 @@ impl CpuNetwork {
         for (at, layer) in self.layout.layers.iter().enumerate() {
             let weights = &self.weights;
             let (mut plain, mut fast);
-            let dense: &mut dyn DenseLayers = match self.quantised.get(at) {
-                Some(layer) => {
-                    fast = Int8Layers { layer, rows: quantised };
-                    &mut fast
-                }
-                None => {
-                    plain = F32Layers { layer, weights };
+            let dense: &mut dyn DenseLayers = match &self.matrices {
+                Matrices::F32(layers) => {
+                    plain = &layers[at];
                     &mut plain
+                }
+                Matrices::Int8(layers) => {
+                    fast = Int8Layers { layer: &layers[at], rows: quantised };
+                    &mut fast
                 }
             };
             layer::forward(dense, layer, weights, shape, &spans, Masks::NONE, x, kept, out);

@@ -11,7 +11,7 @@ use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 pub(in crate::student) use super::kernel::Init;
-use super::kernel::{self, View};
+use super::kernel::{self, Columns, View};
 
 /// A view of a matrix: `rows` by `columns`, with the strides of both.
 #[derive(Clone, Copy)]
@@ -46,12 +46,23 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    fn view(&self) -> View {
+    /// The rows from `row` on.
+    pub(super) fn from_row(self, row: usize) -> Self {
+        let skip = (row * self.row_step).min(self.values.len());
+        Self { values: &self.values[skip..], rows: self.rows - row, ..self }
+    }
+
+    /// The address of a number.
+    pub(super) fn at(&self, row: usize, column: usize) -> *const f32 {
+        self.view().at(row, column)
+    }
+
+    pub(super) fn view(&self) -> View {
         let Self { row_step, column_step, .. } = *self;
         View { start: self.values.as_ptr(), row_step, column_step }
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let last = match self.rows == 0 || self.columns == 0 {
             true => return,
             false => (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step,
@@ -78,6 +89,10 @@ impl<'a> Target<'a> {
     pub(super) fn strided(values: &'a mut [f32], step: usize) -> Self {
         let (start, len) = (values.as_mut_ptr(), values.len());
         Self { start, len, step, _owner: PhantomData }
+    }
+
+    pub(super) fn start(&self) -> *mut f32 {
+        self.start
     }
 }
 
@@ -121,7 +136,7 @@ impl SharedBuffer {
 }
 
 /// Below this many multiplications one thread computes a product alone.
-const MIN_PARALLEL: usize = 1 << 20;
+pub(super) const MIN_PARALLEL: usize = 1 << 20;
 /// Parts begin at multiples of this, so that they consist of whole vectors.
 const GRAIN: usize = 64;
 /// Minimum rows or columns of a part: `gemm` sums smaller ones in another order.
@@ -150,10 +165,7 @@ fn share(a: Matrix, b: Matrix, target: Target, init: Init, one: fn(Matrix, Matri
         let from = at * size;
         let count = if at + 1 == parts { long - from } else { size };
         let (a, b, init, offset) = match m >= n {
-            true => {
-                let skip = (from * a.row_step).min(a.values.len());
-                (Matrix { values: &a.values[skip..], rows: count, ..a }, b, init, from * step)
-            }
+            true => (Matrix { rows: count, ..a.from_row(from) }, b, init, from * step),
             false => {
                 let skip = (from * b.column_step).min(b.values.len());
                 let init = match init {
@@ -191,7 +203,8 @@ pub(super) fn multiply(a: Matrix, b: Matrix, target: Target, init: Init) {
     if kernel::is_available() {
         // SAFETY: the kernel is available; `check` verified that all rows and columns lie inside
         // the three buffers; and the target is an exclusive borrow.
-        return unsafe { kernel::multiply(m, k, n, a.view(), b.view(), target.start, step, init) };
+        let b = Columns::Strided(b.view());
+        return unsafe { kernel::multiply(m, k, n, a.view(), b, target.start, step, init) };
     }
     by_gemm(a, b, target, init);
 }

@@ -4,12 +4,9 @@ use std::fmt::Write as _;
 
 use super::{
     super::number::{count, percent},
-    across, open,
+    across, down, frame, open,
 };
 use crate::eval::{Answered, least_accuracy};
-
-const TOP: f64 = 8.0;
-const FLOOR: f64 = 208.0;
 
 /// The curve from the surest texts to all, and below it the lower end of the interval at the
 /// confidence level `level`; the vertical axis begins at a multiple of 10 % below both.
@@ -18,23 +15,8 @@ pub(in super::super) fn coverage(curve: &[Answered], level: f64, title: &str) ->
     let least = |point: &Answered| least_accuracy(point.correct, point.answered, level);
     let lowest = curve.iter().map(least).fold(1.0, f64::min);
     let bottom = ((lowest * 10.0).floor() / 10.0).clamp(0.0, 0.9);
-    let down = |part: f64| {
-        let share = ((part - bottom) / (1.0 - bottom)).clamp(0.0, 1.0);
-        FLOOR - (FLOOR - TOP) * share
-    };
-    for quarter in 0..=4 {
-        let part = f64::from(quarter) / 4.0;
-        let (y, x) = (down(bottom + (1.0 - bottom) * part), quarter * 25);
-        let line = if quarter == 0 { "floor" } else { "grid" };
-        let anchor = ["start", "middle", "middle", "middle", "end"][quarter as usize];
-        let _ = write!(
-            svg,
-            r#"<line class="{line}" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/><text class="tick" x="-8" y="{:.1}" text-anchor="end">{:.0}</text><text class="tick" x="{x}%" y="{:.0}" text-anchor="{anchor}">{x}</text>"#,
-            y + 4.0,
-            100.0 * (bottom + (1.0 - bottom) * part),
-            FLOOR + 17.0
-        );
-    }
+    frame(&mut svg, bottom);
+    let down = |part: f64| down(part, bottom);
     let place = |point: &Answered| across(point.coverage());
     for pair in curve.windows(2) {
         for (class, height) in [

@@ -48,6 +48,33 @@ fn open(height: u32, class: &str, title: &str) -> String {
     )
 }
 
+/// Top and bottom of the area of [`frame`].
+const TOP: f64 = 8.0;
+const FLOOR: f64 = 208.0;
+
+/// The height of the share `part` in a [`frame`] whose vertical axis begins at `bottom`.
+fn down(part: f64, bottom: f64) -> f64 {
+    FLOOR - (FLOOR - TOP) * across((part - bottom) / (1.0 - bottom)) / 100.0
+}
+
+/// The lines and ticks of two axes in percent: the horizontal one from 0, the vertical one from
+/// `bottom`, both to 100.
+fn frame(svg: &mut String, bottom: f64) {
+    for quarter in 0..=4 {
+        let part = bottom + (1.0 - bottom) * f64::from(quarter) / 4.0;
+        let (y, x) = (down(part, bottom), quarter * 25);
+        let line = if quarter == 0 { "floor" } else { "grid" };
+        let anchor = ["start", "middle", "middle", "middle", "end"][quarter as usize];
+        let _ = write!(
+            svg,
+            r#"<line class="{line}" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/><text class="tick" x="-8" y="{:.1}" text-anchor="end">{:.0}</text><text class="tick" x="{x}%" y="{:.0}" text-anchor="{anchor}">{x}</text>"#,
+            y + 4.0,
+            100.0 * part,
+            FLOOR + 17.0
+        );
+    }
+}
+
 /// A bar from 0 to 100 % with its interval as a whisker; `class` is its CSS class, `chance` a
 /// dashed line.
 pub(super) fn bar(interval: Interval, class: &str, chance: Option<f64>, title: &str) -> String {
@@ -143,6 +170,20 @@ fn whisker(svg: &mut String, low: f64, high: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_begins_at_its_bottom_and_stays_within_itself() {
+        let mut svg = String::new();
+        frame(&mut svg, 0.8);
+        for wanted in [">80</text>", ">85</text>", ">100</text>", r#"y1="58.0""#, r#"x="75%""#] {
+            assert!(svg.contains(wanted), "{wanted}: {svg}");
+        }
+        assert_eq!(svg.matches(r#"class="floor""#).count(), 1);
+        assert_eq!(
+            [0.5, 0.8, 0.9, 1.0].map(|part| down(part, 0.8).round()),
+            [208.0, 208.0, 108.0, 8.0]
+        );
+    }
 
     #[test]
     fn a_bar_is_as_long_as_its_share_and_within_the_canvas() {

@@ -4,15 +4,13 @@ use std::fmt::Write as _;
 
 use super::{
     super::number::{count, percent, whole_percent},
-    across, open,
+    FLOOR, TOP, down, frame, open,
 };
 use crate::eval::{Bin, Calibration};
 
 /// Bins with fewer answers are drawn pale.
 const FEW: usize = 10;
 
-const TOP: f64 = 8.0;
-const FLOOR: f64 = 208.0;
 /// Top and bottom of the chart below the diagram: the number of answers in each bin.
 const COUNTS: (f64, f64) = (236.0, 282.0);
 
@@ -20,18 +18,8 @@ const COUNTS: (f64, f64) = (236.0, 282.0);
 /// is the CSS class of the bars.
 pub(in super::super) fn reliability(calibration: &Calibration, class: &str, title: &str) -> String {
     let mut svg = open(296, "reliability", title);
-    let down = |part: f64| FLOOR - (FLOOR - TOP) * across(part) / 100.0;
-    for quarter in 0..=4 {
-        let (y, x) = (down(f64::from(quarter) / 4.0), quarter * 25);
-        let line = if quarter == 0 { "floor" } else { "grid" };
-        let anchor = ["start", "middle", "middle", "middle", "end"][quarter as usize];
-        let _ = write!(
-            svg,
-            r#"<line class="{line}" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/><text class="tick" x="-8" y="{:.1}" text-anchor="end">{x}</text><text class="tick" x="{x}%" y="{:.0}" text-anchor="{anchor}">{x}</text>"#,
-            y + 4.0,
-            FLOOR + 17.0
-        );
-    }
+    frame(&mut svg, 0.0);
+    let down = |part: f64| down(part, 0.0);
     let step = 100.0 / calibration.bins.len().max(1) as f64;
     let most = calibration.bins.iter().map(|bin| bin.rows).max().unwrap_or(0).max(1);
     for (place, bin) in calibration.bins.iter().enumerate().filter(|(_, bin)| bin.rows > 0) {

@@ -80,8 +80,11 @@ pub(super) fn serve<H: Handler>(shared: &Shared<H>, place: &Place) {
     let mut context = Context::from_waker(&waker);
     let mut is_last = false;
     loop {
-        // An error ends the connection: there is nobody else to tell.
-        if connection.as_mut().poll(&mut context).is_ready() {
+        if let Poll::Ready(ended) = connection.as_mut().poll(&mut context) {
+            // An error ends the connection. hyper has answered what it could not read.
+            if let Some(status) = ended.err().and_then(|error| unreadable(&error)) {
+                shared.handler.unread(status);
+            }
             break;
         }
         if woken.0.swap(false, Ordering::AcqRel) {
@@ -92,11 +95,25 @@ pub(super) fn serve<H: Handler>(shared: &Shared<H>, place: &Place) {
             connection.as_mut().graceful_shutdown();
             continue;
         }
-        if !io.wait() {
-            break;
+        match io.wait() {
+            Wait::More => {}
+            Wait::Over => break,
+            Wait::TooSlow => {
+                shared.handler.unread(408);
+                break;
+            }
         }
     }
     io.linger();
+}
+
+/// The status with which hyper answers what is no request.
+fn unreadable(error: &hyper::Error) -> Option<u16> {
+    match error.is_parse() {
+        true if error.is_parse_too_large() => Some(431),
+        true => Some(400),
+        false => None,
+    }
 }
 
 /// Whether hyper wants to be called again at once.
@@ -224,6 +241,16 @@ enum Phase {
     Answering,
 }
 
+/// What came of waiting for bytes.
+enum Wait {
+    /// There is something to go on with.
+    More,
+    /// The connection ends.
+    Over,
+    /// The connection ends: a request that was begun took too long, which the client was told.
+    TooSlow,
+}
+
 impl<'a> Io<'a> {
     fn new(place: &'a Place, limits: Limits) -> Self {
         Self(Rc::new(RefCell::new(State {
@@ -245,12 +272,12 @@ impl<'a> Io<'a> {
         state.deadline = Instant::now() + state.limits.request;
     }
 
-    /// Waits for bytes. Returns whether there is anything to go on with.
-    fn wait(&self) -> bool {
+    /// Waits for bytes.
+    fn wait(&self) -> Wait {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         if !state.is_wanted {
-            return false;
+            return Wait::Over;
         }
         if state.phase == Phase::Answering {
             // It was written, or hyper would not wait.
@@ -275,16 +302,15 @@ impl<'a> Io<'a> {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_late(&error) => {
-                    if state.phase == Phase::Reading {
-                        let _ = state.place.stream().write(TOO_SLOW, LINGER.1);
-                    }
-                    return false;
+                Err(error) if is_late(&error) && state.phase == Phase::Reading => {
+                    let _ = state.place.stream().write(TOO_SLOW, LINGER.1);
+                    return Wait::TooSlow;
                 }
+                Err(error) if is_late(&error) => return Wait::Over,
                 Err(error) => state.end = Some(Some(error)),
             }
             state.is_wanted = false;
-            return true;
+            return Wait::More;
         }
     }
 

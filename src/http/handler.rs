@@ -24,6 +24,13 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// Is told of each answer, and how long it took from the end of the request's head.
     fn answered(&self, _request: &Request, _response: &Response, _took: Duration) {}
 
+    /// Is told of an answer to what is no whole request: it took too long (408) or cannot be read
+    /// (400, 431).
+    fn unread(&self, _status: u16) {}
+
+    /// Is told of a connection for which there is no room.
+    fn turned_away(&self) {}
+
     /// Headers of all answers.
     fn headers(&self) -> &[(&'static str, &'static str)] {
         &[]

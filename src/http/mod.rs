@@ -128,15 +128,19 @@ fn accept<H: Handler>(socket: &Socket, shared: &Arc<Shared<H>>, open: &Arc<Open>
         let entry = match open.enter(stream, shared.limits.connections) {
             Ok(entry) => entry,
             Err(stream) => {
+                shared.handler.turned_away();
                 turn_away(&stream);
                 continue;
             }
         };
-        let shared = Arc::clone(shared);
-        // Without a thread, the connection is closed: it is dropped with the closure.
-        let _ = thread::Builder::new().stack_size(STACK).spawn(move || {
-            connection::serve(&shared, &entry.place);
+        let serving = Arc::clone(shared);
+        let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
+            connection::serve(&serving, &entry.place);
         });
+        // Without a thread, the connection is closed: it is dropped with the closure.
+        if spawned.is_err() {
+            shared.handler.turned_away();
+        }
     }
 }
 

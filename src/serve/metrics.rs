@@ -32,8 +32,12 @@ pub(super) struct Metrics {
     ready: Family<Labels<1>, Gauge>,
     version: Family<Labels<1>, Gauge>,
     connections: Gauge,
+    refused: Counter,
     memory: Gauge,
 }
+
+/// The route of an answer to what is no whole request.
+const UNREAD: &str = "unread";
 
 /// From 0.25 ms to 16 s: the pocket student needs less than one, a batch of a large one seconds.
 fn durations() -> Histogram {
@@ -63,6 +67,7 @@ impl Metrics {
             ready: Family::default(),
             version: Family::default(),
             connections: Gauge::default(),
+            refused: Counter::default(),
             memory: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -93,6 +98,11 @@ impl Metrics {
             metrics.version.clone(),
         );
         registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register(
+            "refused_connections",
+            "Connections for which there was no room",
+            metrics.refused.clone(),
+        );
         registry.register_with_unit(
             "resident_memory",
             "Memory of the process",
@@ -107,6 +117,18 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
         let route = [("route", route.to_owned())];
         self.seconds.get_or_create(&route).observe(took.as_secs_f64());
+    }
+
+    /// What is no whole request was answered with `status`; how long it took says nothing about
+    /// the server.
+    pub(super) fn unread(&self, status: u16) {
+        let labels = [("route", UNREAD.to_owned()), ("code", status.to_string())];
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// There was no room for a connection.
+    pub(super) fn turned_away(&self) {
+        self.refused.inc();
     }
 
     /// A batch was classified, `truncated` texts of it cut.

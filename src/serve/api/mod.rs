@@ -263,6 +263,17 @@ impl Handler for Api {
         }
     }
 
+    fn unread(&self, status: u16) {
+        self.metrics.unread(status);
+        if verbosity::facts() {
+            notify(Notice::Message(format!("no whole request {status}")));
+        }
+    }
+
+    fn turned_away(&self) {
+        self.metrics.turned_away();
+    }
+
     fn headers(&self) -> &[(&'static str, &'static str)] {
         &HEADERS
     }

@@ -119,6 +119,41 @@ fn clients_that_say_nothing_more_keep_nobody_else_waiting() {
     drop((slow, silent));
 }
 
+#[test]
+fn what_is_no_whole_request_and_who_is_turned_away_is_counted() {
+    let dir = TestDir::new();
+    let server = Server::start(&dir, &[BERT, "--timeout", "1", "--connections", "2"]);
+    let begun = || {
+        let mut client = server.connect();
+        client.write(b"POST /predict HTTP/1.1\r\n");
+        client
+    };
+    let mut slow = [begun(), begun()];
+    // Until their first bytes are read: then they make no room.
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(server.connect().read().expect("it is told").status, 503);
+    for client in &mut slow {
+        assert_eq!(client.read().expect("it is told").status, 408);
+    }
+    drop(slow);
+    let head = format!("GET /info HTTP/1.1\r\nHost: x\r\nx: {}\r\n\r\n", "x".repeat(20_000));
+    for (bytes, status) in [(&b"no request\r\n\r\n"[..], 400), (head.as_bytes(), 431)] {
+        let mut client = server.connect();
+        client.write(bytes);
+        assert_eq!(client.read().expect("it is told").status, status);
+    }
+    for (code, wanted) in [(408, 2.0), (400, 1.0), (431, 1.0)] {
+        let line = format!("promptmix_requests_total{{route=\"unread\",code=\"{code}\"}}");
+        // The answer is on its way before it is counted.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while server.metric(&line) != Some(wanted) {
+            assert!(Instant::now() < deadline, "{code}: {:?}", server.metric(&line));
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    assert_eq!(server.metric("promptmix_refused_connections_total"), Some(1.0));
+}
+
 /// Puts the student `from` in the place of the folder `to`, as a deployment does.
 fn replace(dir: &TestDir, from: &str, to: &str) {
     let new = dir.path("new");

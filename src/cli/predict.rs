@@ -161,7 +161,8 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
         let message = "--why has no place in CSV";
         return Err(CommandError::new(message, "use --to jsonl").into());
     }
-    let explainer = args.why.then(|| Explainer::new(&student, &args.model)).transpose()?;
+    let explainer = args.why.then(|| Explainer::new(&student, &args.model, args.fast));
+    let explainer = explainer.transpose()?;
     let (rule, notes) = threshold::rule(args, &student)?;
     notes.iter().filter(|_| !quiet).for_each(|note| eprintln!("{note}"));
     let mut answers = Answers::new(&student, io::stdout().lock(), to, rule, explainer);

@@ -6,6 +6,7 @@
 //! scaled to unit length, as sentence-transformers does it.
 
 mod clusters;
+pub(crate) mod kept;
 pub(crate) mod map;
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(crate) const DROPPED: &str = "dropped.jsonl";
 pub(crate) const SUGGESTED: &str = "suggested.jsonl";
 /// The descriptions that `refine` drafted, with what they change.
 pub(crate) const REFINED: &str = "refined.json";
+/// Embeddings of the training texts, for `predict --why`; computed again if the file is gone.
+pub(crate) const NEAREST: &str = "nearest.safetensors";
 /// What each student predicted on the test set.
 pub(crate) const PREDICTIONS: &str = "predictions.json";
 /// The folder of the student that is kept.

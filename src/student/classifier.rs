@@ -186,7 +186,7 @@ impl Classifier {
     }
 
     /// SHA-256 (hex) of its last layer, which another training changes.
-    fn head_hash(&self) -> Result<String> {
+    pub(crate) fn head_hash(&self) -> Result<String> {
         let spec = ModelSpec::new(&self.base.inner.config, self.head, self.labels.len());
         let file = serialise(&*self.source, &spec.classifier_tensors())?;
         Ok(crate::hash::of_bytes(file))

@@ -211,3 +211,46 @@ fn a_label_is_explained_by_words_and_by_the_nearest_training_texts() {
     let row = &json_lines(&dir.ok(&["predict", "--model", BERT, "--why", "--file", "in.jsonl"]))[0];
     assert_eq!((&row["input_why"], row["why"]["words"].is_array()), (&json!("asked"), true));
 }
+
+#[test]
+fn embeddings_of_training_texts_are_computed_once_and_stay_in_the_run_folder() {
+    const KEPT: &str = "nearest.safetensors";
+    let dir = TestDir::new();
+    dir.task("");
+    dir.ok(&[&["run", "task", "--out", "run", "--quiet"], &TINY[..]].concat());
+    let ask = || dir.ok(&["predict", "--model", "run", "--why", "--json", "the screen is dead"]);
+    let first = ask();
+    let kept = fs::read(dir.path("run").join(KEPT)).unwrap();
+    assert_eq!(ask(), first, "from the file");
+    // What is in the file counts: with the vectors in another order, other texts are the nearest.
+    let mut turned = kept.clone();
+    let begin = 8 + u64::from_le_bytes(kept[..8].try_into().unwrap()) as usize;
+    turned[begin..].rotate_left((kept.len() - begin) / 2);
+    dir.write(&format!("run/{KEPT}"), &turned);
+    assert_ne!(ask(), first);
+    // A damaged file is replaced, and so is one of other texts.
+    dir.write(&format!("run/{KEPT}"), &kept[..kept.len() / 2]);
+    assert_eq!(ask(), first);
+    assert_eq!(fs::read(dir.path("run").join(KEPT)).unwrap(), kept);
+    let train = fs::read_to_string(dir.path("run/train.jsonl")).unwrap();
+    let less: String = train.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    dir.write("run/train.jsonl", &less);
+    ask();
+    let other = fs::read(dir.path("run").join(KEPT)).unwrap();
+    assert!(other.len() < kept.len() && other != kept);
+    dir.write("run/train.jsonl", &train);
+    assert_eq!(ask(), first);
+    // The folder of a student alone and an export have no such file, nor any text in theirs.
+    dir.ok(&["export", "run", "--to", "shared"]);
+    for folder in ["run/student", "shared"] {
+        assert!(!dir.path(folder).join(KEPT).exists());
+    }
+    assert!(!String::from_utf8_lossy(&kept).contains("keyboard"));
+    dir.ok(&["audit", "run", "--no-nearest"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(dir.path("run").join(KEPT)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

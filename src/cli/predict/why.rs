@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     dataset::RelabelledText,
-    embed::cosine,
+    embed::{cosine, kept},
+    fs::unsafe_to_write,
     report::RunRecord,
-    run::{INCOMPLETE, names, read_json, read_rows},
+    run::{INCOMPLETE, key, names, read_json, read_rows},
     student::{Classifier, WordEffect},
     task::Task,
 };
@@ -51,11 +52,16 @@ pub(super) struct Why {
 }
 
 impl<'a> Explainer<'a> {
-    /// Explains the student of `model`, the folder of a run or of a student alone.
+    /// Explains the student of `model`, the folder of a run or of a student alone; `is_fast` says
+    /// whether it computes with 8 bits.
     ///
     /// # Errors
     /// The training texts of a run cannot be read or embedded.
-    pub(super) fn new(student: &'a Classifier, model: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        student: &'a Classifier,
+        model: &Path,
+        is_fast: bool,
+    ) -> anyhow::Result<Self> {
         if !RunRecord::is_at(model) {
             return Ok(Self { student, training: None });
         }
@@ -73,7 +79,7 @@ impl<'a> Explainer<'a> {
         });
         let texts: Vec<TrainingText> = seeds.chain(rows).collect();
         let shown: Vec<&str> = texts.iter().map(|it| it.text.as_str()).collect();
-        let embeddings = student.embeddings(&shown)?;
+        let embeddings = embeddings(student, model, &shown, is_fast)?;
         Ok(Self { student, training: Some(Training { texts, embeddings }) })
     }
 
@@ -102,6 +108,26 @@ impl<'a> Explainer<'a> {
         };
         Ok(Why { words: effects.into_iter().map(word).collect(), places, nearest })
     }
+}
+
+/// The embeddings of `texts`, those that the run folder `run` keeps if they are of the same student
+/// and the same texts. Keeping them is worth a try: the folder may be read-only.
+fn embeddings(
+    student: &Classifier,
+    run: &Path,
+    texts: &[&str],
+    is_fast: bool,
+) -> anyhow::Result<Vec<Vec<f32>>> {
+    let path = run.join(names::NEAREST);
+    let key = key(&(student.head_hash()?, student.max_length(), is_fast, texts));
+    if let Some(kept) = kept::read(&path, &key).filter(|kept| kept.len() == texts.len()) {
+        return Ok(kept);
+    }
+    let embeddings = student.embeddings(texts)?;
+    if unsafe_to_write(run).is_none() {
+        let _ = kept::write(&path, &key, &embeddings);
+    }
+    Ok(embeddings)
 }
 
 impl Training {

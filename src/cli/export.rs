@@ -10,6 +10,7 @@ use crate::{
     audit,
     config::Settings,
     counted::counted,
+    drift::{self, Reference},
     hint::shell_path,
     models,
     report::{
@@ -41,9 +42,22 @@ pub(super) struct ExportArgs {
     /// Leave the class descriptions out of the model card
     #[arg(long)]
     no_descriptions: bool,
+    /// What `drift` gets in a Hugging Face folder
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = DriftArg::Numbers)]
+    drift_reference: DriftArg,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DriftArg {
+    /// The embeddings, too, from which texts can be guessed
+    Full,
+    /// Classes, probabilities and numbers of tokens of the reference texts
+    Numbers,
+    /// Nothing: `drift` needs `--reference`
+    None,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -104,7 +118,14 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<()> {
         checks: &checks,
         run: run.as_ref().map(|(record, base)| (record, base)),
     };
-    draft.add("README.md", &card.render())?;
+    draft.add("README.md", card.render().as_bytes())?;
+    // An ONNX file alone is no student of `drift`.
+    if format != Format::Onnx && args.drift_reference != DriftArg::None {
+        let full = args.drift_reference == DriftArg::Full;
+        if let Some(bytes) = Reference::to_pass_on(&student, &draft.facts().labels, full)? {
+            draft.add(drift::FILE, &bytes)?;
+        }
+    }
     let files = draft.publish()?;
     print(args, &checks, &files);
     Ok(())

@@ -123,6 +123,27 @@ impl Reference {
         Ok(reference)
     }
 
+    /// The file of the student in `folder`, which has these `labels`, for others: with embeddings
+    /// only if they are wanted. `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or it is of another student.
+    pub(crate) fn to_pass_on(
+        folder: &Path,
+        labels: &[String],
+        with_embeddings: bool,
+    ) -> Result<Option<Vec<u8>>, DriftError> {
+        let mut reference = match Self::read(folder, labels) {
+            Err(DriftError::NoReference { .. }) => return Ok(None),
+            reference => reference?,
+        };
+        if !with_embeddings {
+            reference.readings.leave_out_embeddings();
+        }
+        let key = Self::key(folder).unwrap_or_default();
+        Ok(Some(reference.to_bytes(&Kept { key: &key, labels })))
+    }
+
     /// The key of the reference in `folder`; `None` if there is none that can be read.
     pub(crate) fn key(folder: &Path) -> Option<String> {
         let bytes = bytes(&folder.join(FILE)).ok()??;

@@ -147,3 +147,33 @@ fn what_cannot_be_compared_is_told() {
     let errors = dir.fails(&["drift", "m", "x.csv"]);
     assert!(errors.contains("m/drift.safetensors: "), "{errors}");
 }
+
+#[test]
+fn an_export_has_the_reference_without_embeddings_unless_they_are_wanted() {
+    let dir = TestDir::new();
+    trained(&dir, &[]);
+    let kept = fs::read(dir.path("out/student/drift.safetensors")).unwrap();
+    write(&dir, "x.jsonl", &texts(&dir));
+    let tests = |model: &str| -> Vec<Value> {
+        drift(&dir, &[model, "x.jsonl"])["tests"].as_array().unwrap().clone()
+    };
+    let export = |to: &str, more: &[&str]| {
+        dir.ok(&[&["export", "out/student", "--to", to], more].concat());
+        fs::read(dir.path(to).join("drift.safetensors")).ok()
+    };
+    let numbers = export("numbers", &[]).expect("a file");
+    assert!(numbers.len() < kept.len() && tests("numbers").len() == 4, "no embeddings");
+    let full = export("full", &["--drift-reference", "full"]);
+    assert_eq!(full.as_ref(), Some(&kept), "as in the student's folder");
+    assert_eq!(tests("full"), tests("out"));
+    for more in [["--drift-reference", "none"], ["--format", "onnx"]] {
+        assert_eq!(export(more[1], &more), None, "{more:?}");
+    }
+    let errors = dir.fails(&["drift", "none", "x.jsonl"]);
+    assert!(errors.contains("has no reference"), "{errors}");
+    // The folder is another student's: its file would be wrong.
+    dir.write("out/student/drift.safetensors", &kept[..kept.len() / 2]);
+    let errors = dir.fails(&["export", "out/student", "--to", "broken"]);
+    assert!(errors.contains("drift.safetensors") && errors.contains("hint: "), "{errors}");
+    assert!(!dir.path("broken").exists());
+}

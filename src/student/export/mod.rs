@@ -274,11 +274,11 @@ impl Draft {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn add(&self, name: &str, text: &str) -> Result<(), ExportError> {
+    pub(crate) fn add(&self, name: &str, content: &[u8]) -> Result<(), ExportError> {
         let path = self.folder.join(name);
         // An export is meant to be passed on: its permissions follow the umask.
         let written = fs::File::create_new(&path)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+            .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
         written.map_err(|source| ExportError::Write { path, source })
     }
 

@@ -66,7 +66,7 @@ fn each_format_holds_its_files_and_no_temporary_folder_remains() {
         fs::create_dir(&to).unwrap();
         let draft = Draft::write(&fixture("bert"), &to, format).unwrap();
         draft.check(&[]).unwrap();
-        draft.add("README.md", "a card\n").unwrap();
+        draft.add("README.md", b"a card\n").unwrap();
         let files = draft.publish().unwrap();
         let wanted: BTreeSet<String> =
             common.clone().chain(own.iter().copied()).map(str::to_owned).collect();

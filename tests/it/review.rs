@@ -1,21 +1,13 @@
 //! `promptmix review`: decisions become edits, none is lost or doubled, and nobody else may decide.
 
+mod kills;
 pub(crate) mod server;
 
-use std::{
-    collections::HashMap,
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, fs};
 
 use serde_json::{Value, json};
 
-use self::server::{Server, decision};
+use self::server::Server;
 use crate::support::{STUDENT, TestDir, rows};
 
 const CLASSES: [&str; 2] = ["password_reset", "hardware_fault"];
@@ -284,84 +276,6 @@ fn other_hosts_other_pages_and_wrong_tokens_are_refused() {
     let headers = [own[0], ("Cookie", &cookie), ("Transfer-Encoding", "chunked")];
     let both = server.send("POST", "/api/lists", &headers, "0");
     assert!([400, 403].contains(&both.status), "two lengths: {}", both.head);
-}
-
-#[test]
-fn no_decision_is_lost_or_doubled_by_twenty_kills() {
-    const KILLS: usize = 20;
-    const DECISIONS: usize = 50;
-    let dir = TestDir::new();
-    imported(&dir, 60);
-    // What the page was told, by text.
-    let mut told: HashMap<String, Value> = HashMap::new();
-    let (mut known, mut answered, mut in_flight) = (0, 0, 0);
-    let mut dice = 20_261_127_u64;
-    for round in 0..KILLS {
-        let mut server = Server::start(&dir);
-        let shown = server.rows("generated");
-        for row in &shown {
-            let text = row["text"].as_str().unwrap();
-            let wanted = told.get(text).unwrap_or(&row["label"]);
-            assert_eq!(row["label"], *wanted, "round {round}: {text}");
-        }
-        // Killed from beside, in the middle of whatever it does then.
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let pause = Duration::from_micros(500 + (dice >> 33) % 150_000);
-        let (process, ended) = (server.child.id(), Arc::new(AtomicBool::new(false)));
-        let is_ended = Arc::clone(&ended);
-        let killer = thread::spawn(move || {
-            thread::sleep(pause);
-            ended.store(true, Ordering::SeqCst);
-            // SAFETY: it signals the process that this test started and has not waited for.
-            unsafe { libc::kill(process as i32, libc::SIGKILL) };
-        });
-        let mut last = None;
-        for n in 0..DECISIONS {
-            let row = &shown[(n + 7 * round) % shown.len()];
-            let text = row["text"].as_str().unwrap().to_owned();
-            let label = other(&row["label"]);
-            let sent = decision(row, &json!({"label": label}));
-            match server.try_post("/api/decide", &sent) {
-                Some((status, answer)) => {
-                    assert_eq!(status, 200, "{answer}");
-                    told.insert(text, json!(label));
-                    answered += 1;
-                }
-                None => {
-                    last = Some((text, sent, json!(label)));
-                    break;
-                }
-            }
-            if is_ended.load(Ordering::SeqCst) {
-                break;
-            }
-        }
-        killer.join().unwrap();
-        server.kill();
-        // The decision that was under way may have been recorded: then once, and it stands.
-        let recorded = decisions(&dir) - known;
-        known += recorded;
-        if let Some((text, sent, label)) = last.filter(|_| known > answered + in_flight) {
-            in_flight += 1;
-            told.insert(text, label);
-            let mut server = Server::start(&dir);
-            assert_eq!(server.post("/api/decide", &sent).0, 409, "sent again by the page");
-            server.kill();
-        }
-        assert_eq!(known, answered + in_flight, "round {round}");
-    }
-    assert!(answered > DECISIONS, "only {answered} decisions were made");
-    eprintln!("{answered} decisions answered, {in_flight} more recorded in {KILLS} kills");
-    dir.ok(&["filter", "out"]);
-    for (text, label) in &told {
-        assert_eq!(train_row(&dir, &json!(text)).expect("kept")["relabel"], *label, "{text}");
-    }
-    dir.ok(&["audit", "out", "--no-nearest"]);
-}
-
-/// Entries of the ledger that hold a decision.
-fn decisions(dir: &TestDir) -> usize {
-    edit_entries(dir).iter().filter(|entry| entry["changes"] != json!([])).count()
 }
 
 #[test]

@@ -25,6 +25,15 @@ pub(crate) trait Embedder: Send + Sync {
     /// The encoder fails on the texts.
     fn embed(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
 
+    /// [`Self::embed`], in less time if slightly other vectors will do: enough to choose among many
+    /// texts.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    fn embed_roughly(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        self.embed(texts)
+    }
+
     /// What is wrong, if the encoder's vocabulary lacks the words of `texts`.
     ///
     /// # Errors

@@ -99,7 +99,7 @@ pub(crate) fn pick(
     }
     let found = candidates.as_ref().expect("they were embedded just now");
     let (texts, labels) = anchors(task, examples);
-    let known = Features::new(&embedder.embed(&texts)?);
+    let known = Features::new(&embedder.embed_roughly(&texts)?);
     let targets = Targets::of_labels(&labels, task.classes.len());
     let chosen = select(&found.features, (&known, &targets), settings.label.budget, seed);
     let texts = texts_at(task, &found.places, &chosen)?;
@@ -176,7 +176,7 @@ fn embed(
         }
         place += 1;
         if batch.len() == BATCH || wanted.peek().is_none() {
-            features.extend(&embedder.embed(&batch)?);
+            features.extend(&embedder.embed_roughly(&batch)?);
             watch(Event::Advance { items: batch.len(), rejected: 0, tokens: 0 });
             batch.clear();
         }

@@ -403,7 +403,8 @@ fn a_folder_with_vocab_txt_alone_tokenises_as_its_tokenizer_json_did() {
 
 /// Embeddings as [`EncoderEmbedder`] computes them, with room for `max_length` tokens.
 fn embeddings(base: &BaseModel, max_length: usize) -> Vec<Vec<f32>> {
-    let mut means = SentenceEncoder::new(base).unwrap().pooled(&texts(), max_length).unwrap();
+    let mut means =
+        SentenceEncoder::new(base, Precision::F32).unwrap().pooled(&texts(), max_length).unwrap();
     means.iter_mut().for_each(|vector| crate::embed::normalise(vector));
     means
 }

@@ -15,12 +15,12 @@ pub(crate) struct SentenceEncoder {
 }
 
 impl SentenceEncoder {
-    /// The encoder of `base`, on its device.
-    pub(crate) fn new(base: &BaseModel) -> Result<Self> {
+    /// The encoder of `base`, on its device; a GPU computes in F32 whatever the precision.
+    pub(crate) fn new(base: &BaseModel, precision: Precision) -> Result<Self> {
         let inner = &*base.inner;
         let spec = ModelSpec::encoder(&inner.config);
         let source = inner.checkpoint.clone();
-        let network = network(spec, source, &inner.device, Precision::F32)?;
+        let network = network(spec, source, &inner.device, precision)?;
         Ok(Self { base: base.clone(), network })
     }
 

@@ -7,7 +7,7 @@ use super::{LinearHead, Training, init::Weights};
 use crate::{
     embed::normalise,
     student::{
-        Result, SentenceEncoder,
+        Precision, Result, SentenceEncoder,
         model_spec::TensorSpec,
         network::Source as _,
         probe::{Features, Labelled, LogisticRegression, Targets, choose_c},
@@ -69,7 +69,8 @@ impl Training<'_> {
     /// The embedding of each example, of unit length.
     pub(super) fn embeddings(&self) -> Result<Vec<Vec<f32>>> {
         let texts: Vec<String> = self.examples.iter().map(|example| example.text.clone()).collect();
-        let mut vectors = SentenceEncoder::new(self.base)?.pooled(&texts, self.max_length())?;
+        let mut vectors =
+            SentenceEncoder::new(self.base, Precision::F32)?.pooled(&texts, self.max_length())?;
         vectors.iter_mut().for_each(|vector| normalise(vector));
         Ok(vectors)
     }

@@ -137,11 +137,16 @@ fn what_is_no_whole_request_and_who_is_turned_away_is_counted() {
     }
     drop(slow);
     let head = format!("GET /info HTTP/1.1\r\nHost: x\r\nx: {}\r\n\r\n", "x".repeat(20_000));
-    for (bytes, status) in [(&b"no request\r\n\r\n"[..], 400), (head.as_bytes(), 431)] {
+    // The connections before may not have ended yet.
+    let told = |bytes: &[u8]| loop {
         let mut client = server.connect();
         client.write(bytes);
-        assert_eq!(client.read().expect("it is told").status, status);
-    }
+        match client.read() {
+            Some(answer) if answer.status != 503 => break answer.status,
+            _ => thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    assert_eq!([told(b"no request\r\n\r\n"), told(head.as_bytes())], [400, 431]);
     for (code, wanted) in [(408, 2.0), (400, 1.0), (431, 1.0)] {
         let line = format!("promptmix_requests_total{{route=\"unread\",code=\"{code}\"}}");
         // The answer is on its way before it is counted.
@@ -151,7 +156,8 @@ fn what_is_no_whole_request_and_who_is_turned_away_is_counted() {
             thread::sleep(Duration::from_millis(20));
         }
     }
-    assert_eq!(server.metric("promptmix_refused_connections_total"), Some(1.0));
+    let refused = server.metric("promptmix_refused_connections_total");
+    assert!(refused >= Some(1.0), "{refused:?}");
 }
 
 /// Puts the student `from` in the place of the folder `to`, as a deployment does.

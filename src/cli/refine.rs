@@ -36,11 +36,15 @@ pub(super) struct RefineArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
+    /// How many drafts of each class; the best of those that are of use is shown
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u32).range(1..=100))]
+    drafts: u32,
     /// Put drafts that were shown into task.toml: those of these classes, or `all` that are not
     /// worse
     ///
     /// A draft that makes the labels worse has to be named. Comments and layout of the file stay.
-    #[arg(long, value_name = "CLASS", num_args = 1.., conflicts_with_all = ["pairs", "set"])]
+    #[arg(long, value_name = "CLASS", num_args = 1.., conflicts_with_all = ["pairs", "drafts", "set"])]
     accept: Vec<String>,
     /// The task.toml for --accept, or its folder [default: that of the run]
     #[arg(long, value_name = "TASK", requires = "accept")]
@@ -70,7 +74,7 @@ pub(super) fn refine(args: &RefineArgs, quiet: bool) -> anyhow::Result<()> {
         }
         Ok(teacher)
     })?;
-    let refinement = pipeline.refine(&mut *teacher, args.pairs as usize)?;
+    let refinement = pipeline.refine(&mut *teacher, args.pairs as usize, args.drafts as usize)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&refinement)?);
         return Ok(());
@@ -119,17 +123,20 @@ fn render(refinement: &Refinement) -> String {
 }
 
 fn drafted(draft: &Draft) -> String {
-    let Draft { class, against, old, new, fault, effect } = draft;
+    let Draft { class, against, old, new, usable, refused, effect } = draft;
     let old = if old.is_empty() { "(none)" } else { old };
-    let mut out = format!("{class} (against {against})\n  old    {old}\n");
-    match (new, fault) {
-        (Some(new), _) => out += &format!("  new    {new}\n"),
-        (None, fault) => {
-            let fault = fault.as_deref().unwrap_or("no reply");
-            out += &format!("  new    no usable draft: {fault}\n");
-        }
+    let new = new.as_deref().unwrap_or("no usable draft");
+    let mut out = format!("{class} (against {against})\n  old    {old}\n  new    {new}\n");
+    out += &effect.as_ref().map(measured).unwrap_or_default();
+    let refused: Vec<String> =
+        refused.iter().map(|(why, count)| format!("{count} × {why}")).collect();
+    let parts = [(*usable > 1).then(|| format!("the best of {usable}"))];
+    let refused = (!refused.is_empty()).then(|| format!("refused: {}", refused.join(", ")));
+    let parts: Vec<String> = parts.into_iter().chain([refused]).flatten().collect();
+    if !parts.is_empty() {
+        let _ = writeln!(out, "  drafts {}", parts.join("; "));
     }
-    out + &effect.as_ref().map(measured).unwrap_or_default()
+    out
 }
 
 /// What new descriptions change, in two lines.
@@ -247,7 +254,8 @@ mod tests {
             against: "number".to_owned(),
             old: String::new(),
             new: Some(format!("what {class} is")),
-            fault: None,
+            usable: 1,
+            refused: [].into(),
             effect: Some(Effect { all, unseen: all }),
         }
     }
@@ -275,7 +283,9 @@ mod tests {
     fn old_and_new_stand_above_what_changes() {
         let mut useless = draft("number", 1, 1);
         (useless.new, useless.effect) = (None, None);
-        useless.fault = Some("a line is too long".to_owned());
+        useless.usable = 0;
+        useless.refused =
+            [("it is a question".to_owned(), 3), ("it does not end".to_owned(), 1)].into();
         useless.old = "how many".to_owned();
         let refinement = Refinement {
             examples: 48,
@@ -286,7 +296,7 @@ mod tests {
                 examples: 5,
                 texts: 31,
             }],
-            drafts: vec![draft("entity", 30, 29), useless],
+            drafts: vec![Draft { usable: 2, ..draft("entity", 30, 29) }, useless],
             together: None,
         };
         let wanted = "\
@@ -300,10 +310,12 @@ entity (against number)
   new    what entity is
   check  30 → 29 of 48 right, 4 gained, 5 lost: WORSE
          not drafted from: 30 → 29 of 48 right, 4 gained, 5 lost
+  drafts the best of 2
 
 number (against number)
   old    how many
-  new    no usable draft: a line is too long
+  new    no usable draft
+  drafts refused: 1 × it does not end, 3 × it is a question
 ";
         assert_eq!(render(&refinement), wanted);
         let none = render(&Refinement { examples: 1, right: 1, ..Refinement::default() });

@@ -1,6 +1,8 @@
 //! Descriptions that were drafted for classes, and what they change in the teacher's labels of
 //! examples that its prompt does not show.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The file `refined.json`: what `refine` showed, and so what a user may accept.
@@ -32,7 +34,7 @@ pub(crate) struct MistakenPair {
     pub texts: usize,
 }
 
-/// A description that the teacher drafted.
+/// Descriptions that the teacher drafted for a class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Draft {
     /// The name of the class.
@@ -41,12 +43,15 @@ pub(crate) struct Draft {
     pub against: String,
     /// Empty if the class has none.
     pub old: String,
-    /// Absent if the reply is of no use.
+    /// The best of the drafts that are of use; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
-    /// Why the reply is of no use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
+    /// How many different drafts were of use, and so were measured.
+    #[serde(default)]
+    pub usable: usize,
+    /// How many were not, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, usize>,
     /// What changes if this description alone is replaced; absent without a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,

@@ -64,18 +64,23 @@ fn in_order<R>(mut rows: Vec<(usize, R)>) -> Vec<R> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Whether ROUGE-L F1 = 2·LCS / (|a| + |b|) of two word lists is at least `threshold`
-/// (Lin 2004, with β = 1).
+/// Whether [`rouge_l`] of two word lists is at least `threshold`.
 fn rouge_l_reaches(a: &[String], b: &[String], threshold: f64) -> bool {
     let total = (a.len() + b.len()) as f64;
     // The longest common subsequence is at most as long as the shorter list.
     if 2.0 * a.len().min(b.len()) as f64 / total < threshold {
         return false;
     }
-    2.0 * longest_common_subsequence(a, b) as f64 / total >= threshold
+    rouge_l(a, b) >= threshold
 }
 
-fn longest_common_subsequence(a: &[String], b: &[String]) -> usize {
+/// ROUGE-L F1 = 2·LCS / (|a| + |b|) of two word lists, one of which has words (Lin 2004, with
+/// β = 1).
+pub(crate) fn rouge_l<W: PartialEq>(a: &[W], b: &[W]) -> f64 {
+    2.0 * longest_common_subsequence(a, b) as f64 / (a.len() + b.len()) as f64
+}
+
+fn longest_common_subsequence<W: PartialEq>(a: &[W], b: &[W]) -> usize {
     let mut row = vec![0usize; b.len() + 1];
     for left in a {
         let mut diagonal = 0;

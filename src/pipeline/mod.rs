@@ -11,7 +11,7 @@
 //! | `import` | in place of stages 1 and 2: texts that were written elsewhere |
 //! | `suggest` | the texts whose labels by a person would help most |
 //! | `sheet_rows` | texts as rows of a sheet, and their ids |
-//! | `refine` | drafts of sharper descriptions, and what they change; `mistaken` finds the classes that need them |
+//! | `refine` | drafts of sharper descriptions, and what they change; `mistaken` finds the classes that need them, `draft` reads a draft |
 //! | `import_labels` | what people answered about texts in a sheet, as edits |
 //! | `relabel` | stage 2: the teacher's labels of the texts; `gold` is its labels of the seeds |
 //! | `label` | between stages 2 and 3: the teacher's labels of real texts; `pick` chooses these |
@@ -34,6 +34,7 @@
 mod calls;
 mod class_rows;
 mod cut;
+mod draft;
 mod edited;
 mod evaluate;
 pub(crate) mod examples;

@@ -1,7 +1,7 @@
-//! `refine`: for the classes that the teacher takes for each other most often it drafts a sharper
-//! description of each, and each draft is measured on the labelled examples that
-//! [`teacher_check`](super::teacher_check) asks about, in pairs: the same questions with the
-//! present description and with the new one.
+//! `refine`: for the classes that the teacher takes for each other most often it drafts sharper
+//! descriptions of each. Each draft that is of use ([`super::draft`]) is measured on the labelled
+//! examples that [`teacher_check`](super::teacher_check) asks about, in pairs: the same questions
+//! with the present description and with the new one. Of the drafts of a class the best is kept.
 //!
 //! A draft that repeats the examples it was made from would look good on these, so at most half of
 //! them are shown, and what changes is also counted on the others alone. Nothing changes in the
@@ -12,20 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Context, Event, Pipeline, PipelineError, Watch,
     calls::{self, ScoreCalls, TextCalls},
+    draft::{LONGEST, Reader, Useless},
     mistaken::{Evidence, Pair, Shown, run_texts},
     teacher_check::TeacherTest,
 };
 use crate::{
     counted::{counted, part},
-    dataset::{Draft, Effect, MistakenPair, Refinement},
+    dataset::{Draft, Effect, MistakenPair, Refinement, Verdict},
     embed::Embedder,
-    prompt::{
-        one_line,
-        reply::{LIST_CUE, ReplyFault, bare, parse_list_as_written},
-        shown_classes,
-    },
+    prompt::{one_line, shown_classes},
     run::{RunFolder, names},
-    task::{Class, Task},
+    task::Task,
     teacher::{GenerateRequest, Generated, Sampling, ScoreRequest, Scored, Teacher, Wanted},
 };
 
@@ -36,15 +33,16 @@ const STAGE: &str = "refine";
 const SHOWN: usize = 5;
 /// Characters of an example that are shown.
 const EXAMPLE: usize = 200;
-/// The longest description in characters. It stands in every prompt, once for each class.
-const LONGEST: usize = 250;
 /// Tokens of a reply: of English, more than [`LONGEST`] characters have.
 const TOKENS: usize = 100;
+/// The temperature of all drafts but the first, which is the most probable one: lower ones repeat
+/// each other.
+const TEMPERATURE: f32 = 0.8;
 
 impl Pipeline<'_> {
-    /// Drafts descriptions for the classes of the `count` most mistaken pairs, measures them, and
-    /// writes `refined.json`. What the ledger has is not asked again. The embedder is needed only
-    /// if questions name some of the classes.
+    /// Asks for `drafts` descriptions of each class of the `count` most mistaken pairs, measures
+    /// them, and writes the best of each class to `refined.json`. What the ledger has is not asked
+    /// again. The embedder is needed only if questions name some of the classes.
     ///
     /// # Errors
     /// No labelled example, a recording as the teacher, and whatever stops the teacher, the
@@ -53,6 +51,7 @@ impl Pipeline<'_> {
         &mut self,
         teacher: &mut dyn Teacher,
         count: usize,
+        drafts: usize,
     ) -> Result<Refinement, PipelineError> {
         let seeds = self.seeds();
         let (run, context, embedder, watch) = self.split(&seeds);
@@ -76,7 +75,7 @@ impl Pipeline<'_> {
 
         let mut pairs = evidence.pairs();
         pairs.truncate(count);
-        let mut drafts = measure.drafts(plans(&evidence, &pairs))?;
+        let mut drafts = measure.drafts(&plans(&evidence, &pairs), drafts)?;
         measure.effects(&gold, &now, &mut drafts)?;
         let together = measure.together(&gold, &now, &drafts)?;
         let refinement = Refinement {
@@ -98,7 +97,7 @@ fn mistaken_pair(task: &Task, pair: &Pair) -> MistakenPair {
     MistakenPair { classes: [name(a), name(b)], examples, texts }
 }
 
-/// A draft to be asked for.
+/// What drafts of a class are asked for with.
 struct Plan {
     class: usize,
     other: usize,
@@ -106,7 +105,7 @@ struct Plan {
     shown: [Shown; 2],
 }
 
-/// A draft for each class of `pairs`; one that is in several pairs is told from the class that it
+/// A plan for each class of `pairs`; one that is in several pairs is told from the class that it
 /// is mistaken for most.
 fn plans(evidence: &Evidence<'_>, pairs: &[Pair]) -> Vec<Plan> {
     let mut plans: Vec<Plan> = Vec::new();
@@ -122,10 +121,12 @@ fn plans(evidence: &Evidence<'_>, pairs: &[Pair]) -> Vec<Plan> {
     plans
 }
 
-/// A draft, and the places of the examples that its prompt showed.
+/// The drafts of a class, and the places of the examples that their prompt showed.
 struct Drafted {
     class: usize,
     seen: BTreeSet<usize>,
+    /// Those that are of use, each once.
+    usable: Vec<String>,
     draft: Draft,
 }
 
@@ -151,35 +152,37 @@ impl Measure<'_> {
         test.ok_or(PipelineError::NothingToCheck)
     }
 
-    fn drafts(&mut self, plans: Vec<Plan>) -> Result<Vec<Drafted>, PipelineError> {
+    /// Asks for `count` drafts by each of `plans`.
+    fn drafts(&mut self, plans: &[Plan], count: usize) -> Result<Vec<Drafted>, PipelineError> {
         let task = self.context.task;
-        let requests = plans.iter().map(|plan| self.request(plan));
-        let requests = requests.collect::<Result<Vec<_>, _>>()?;
+        let mut requests = Vec::new();
+        for plan in plans {
+            requests.extend(self.requests(plan, count)?);
+        }
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let parse = |_, reply: &Generated| draft_in(reply);
+        let cues: Vec<String> = requests.iter().map(|request| request.cue.clone()).collect();
+        let parse = |item: usize, reply: &Generated| {
+            let Plan { class, shown, .. } = &plans[item / count];
+            let examples = shown.iter().flat_map(|shown| &shown.texts).map(String::as_str);
+            let examples: Vec<&str> = examples.collect();
+            let reader = Reader { task, class: *class, cue: &cues[item], examples: &examples };
+            Ok(reader.read(reply))
+        };
         let calls = TextCalls { parse: &parse };
         let answered =
             calls::ask(&calls, STAGE, self.run, requests, self.teacher, &mut *self.watch)?;
-        let drafted = |(plan, answer): (Plan, calls::Answered<Result<String, ReplyFault>>)| {
-            let Plan { class, other, shown } = plan;
-            let (new, fault) = match answer.reading {
-                Some(Ok(text)) => usable(&text, &task.classes[class]),
-                Some(Err(fault)) => (None, Some(fault.to_string())),
-                None => (None, Some("the request ended the teacher's process".to_owned())),
-            };
-            let old = task.classes[class].description.clone();
-            let [class_name, against] =
-                [class, other].map(|class| task.classes[class].name.clone());
-            let draft = Draft { class: class_name, against, old, new, fault, effect: None };
-            let seen = shown.into_iter().flat_map(|shown| shown.places).collect();
-            Drafted { class, seen, draft }
-        };
-        Ok(plans.into_iter().zip(answered).map(drafted).collect())
+        let readings: Vec<Result<String, Useless>> = answered
+            .into_iter()
+            .map(|call| call.reading.and_then(Result::ok).unwrap_or(Err(Useless::Skipped)))
+            .collect();
+        let drafted = |(plan, readings): (&Plan, &[_])| sorted(task, plan, readings);
+        Ok(plans.iter().zip(readings.chunks(count)).map(drafted).collect())
     }
 
-    fn request(&self, plan: &Plan) -> Result<GenerateRequest, PipelineError> {
+    /// The requests for `count` drafts.
+    fn requests(&self, plan: &Plan, count: usize) -> Result<Vec<GenerateRequest>, PipelineError> {
         let Context { task, prompts, .. } = self.context;
         let Plan { class, other, shown } = plan;
         let texts: BTreeMap<usize, &Shown> = [*class, *other].into_iter().zip(shown).collect();
@@ -187,37 +190,48 @@ impl Measure<'_> {
         let classes = shown_classes(task, &[*class, *other], |class| {
             texts[&class].texts.iter().map(cut).collect()
         });
-        Ok(GenerateRequest {
-            id: format!("{STAGE}.{class}"),
-            prompt: prompts.describe(task, &classes[0], &classes[1])?,
-            cue: LIST_CUE.to_owned(),
+        let (prompt, cue) = prompts.describe(task, &classes[0], &classes[1])?;
+        let request = |number: usize| GenerateRequest {
+            id: format!("{STAGE}.{class}.{number}"),
+            prompt: prompt.clone(),
+            cue: cue.clone(),
             lines: 1,
             longest: LONGEST,
             constrained: false,
-            // Nothing is drawn at temperature 0.
-            seed: 0,
+            seed: number as u64,
             max_tokens: TOKENS,
-            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            sampling: Sampling {
+                temperature: if number == 0 { 0.0 } else { TEMPERATURE },
+                ..Sampling::default()
+            },
             wanted: Wanted::default(),
-        })
+        };
+        Ok((0..count).map(request).collect())
     }
 
-    /// Measures each draft alone.
+    /// Measures each draft alone and keeps the best of each class.
     fn effects(
         &mut self,
         gold: &[usize],
         now: &[Option<usize>],
         drafts: &mut [Drafted],
     ) -> Result<(), PipelineError> {
-        let drafted = || drafts.iter().filter_map(|it| Some((it.class, it.draft.new.clone()?)));
         let mut tests = Vec::new();
-        for (class, new) in drafted().collect::<Vec<_>>() {
-            tests.push(self.test(&[(class, new.as_str())])?);
+        for Drafted { class, usable, .. } in &*drafts {
+            for new in usable {
+                tests.push(self.test(&[(*class, new.as_str())])?);
+            }
         }
         let mut answers = self.ask(&tests)?.into_iter();
-        for Drafted { seen, draft, .. } in drafts.iter_mut().filter(|it| it.draft.new.is_some()) {
-            let then = answers.next().expect("each draft has a test");
-            draft.effect = Some(effect(gold, now, &then, seen));
+        for Drafted { seen, usable, draft, .. } in drafts {
+            let measured = usable.drain(..).zip(answers.by_ref());
+            let measured = measured.map(|(new, then)| (new, effect(gold, now, &then, seen)));
+            // Of equals the first, which is the more probable one.
+            let best = measured.reduce(|best, next| match rank(&next.1) > rank(&best.1) {
+                true => next,
+                false => best,
+            });
+            (draft.new, draft.effect) = best.unzip();
         }
         Ok(())
     }
@@ -279,38 +293,38 @@ impl Measure<'_> {
     }
 }
 
-/// The description in a reply of one line.
-fn draft_in(reply: &Generated) -> Result<String, ReplyFault> {
-    let lines = parse_list_as_written(&reply.text, 1, LONGEST, reply.complete)?;
-    Ok(lines.into_iter().next().unwrap_or_default())
-}
-
-/// The description that a teacher wrote for `class`, without emphasis and without the name in front
-/// of it, which prompts write there themselves; or what is wrong with it.
-fn usable(written: &str, class: &Class) -> (Option<String>, Option<String>) {
-    let plain = written.replace("**", "");
-    let mut text = bare(plain.trim()).trim();
-    for name in [class.shown(), class.name.clone()] {
-        let rest = text.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(&name));
-        let rest = rest.and_then(|start| text[start.len()..].trim_start().strip_prefix(':'));
-        text = rest.map_or(text, str::trim);
+/// The drafts of `plan`, those that are of use apart from the others.
+fn sorted(task: &Task, plan: &Plan, readings: &[Result<String, Useless>]) -> Drafted {
+    let Plan { class, other, shown } = plan;
+    let mut usable: Vec<String> = Vec::new();
+    let mut refused: BTreeMap<String, usize> = BTreeMap::new();
+    for reading in readings {
+        let useless = match reading {
+            Ok(new) if usable.contains(new) => Useless::Repeated,
+            Ok(new) => {
+                usable.push(new.clone());
+                continue;
+            }
+            Err(useless) => *useless,
+        };
+        *refused.entry(useless.to_string()).or_default() += 1;
     }
-    let fault = if !text.chars().any(char::is_alphanumeric) {
-        "the reply holds no words"
-    } else if text == class.description {
-        "the reply is the present description"
-    } else {
-        let new = class_with(class, text);
-        if !new.explanation().is_empty() {
-            return (Some(text.to_owned()), None);
-        }
-        "the reply only repeats the name of the class"
+    let draft = Draft {
+        class: task.classes[*class].name.clone(),
+        against: task.classes[*other].name.clone(),
+        old: task.classes[*class].description.clone(),
+        new: None,
+        usable: usable.len(),
+        refused,
+        effect: None,
     };
-    (None, Some(fault.to_owned()))
+    let seen = shown.iter().flat_map(|shown| shown.places.iter().copied()).collect();
+    Drafted { class: *class, seen, usable, draft }
 }
 
-fn class_with(class: &Class, description: &str) -> Class {
-    Class { description: description.to_owned(), ..class.clone() }
+/// The better of two drafts has the higher rank.
+fn rank(effect: &Effect) -> (bool, usize, usize) {
+    (effect.verdict() != Verdict::Worse, effect.all.after, effect.unseen.after)
 }
 
 /// What changed between the answers `now` and `then` about examples of the classes `gold`, of which
@@ -352,19 +366,22 @@ mod tests {
 
     /// A teacher that takes all of `b` for `a` unless `b` is described as "sharp", and all of `c`
     /// for `b` if it is described as "blunt".
-    fn teacher(replies: [&'static str; 3]) -> ScriptedTeacher<'static> {
+    fn teacher(replies: [&'static [&'static str]; 3]) -> ScriptedTeacher<'static> {
         let mut teacher = ScriptedTeacher::new(move |request| {
-            let class = ["class a:", "class b:", "class c:"];
+            let class = ["class a in", "class b in", "class c in"];
             let at = class.iter().position(|class| request.prompt.contains(class)).unwrap();
-            format!("1. {}\n", replies[at])
+            assert_eq!(request.sampling.temperature == 0.0, request.seed == 0);
+            format!("{} {}\n", request.cue, replies[at][request.seed as usize])
         });
         teacher.scorer = Box::new(|request| match &request.text {
             text if text.ends_with('0') => vec![0.8, 0.1, 0.1],
-            text if text.ends_with('1') && request.prompt.contains("- b: sharp") => {
+            text if text.ends_with('1')
+                && request.prompt.contains("- b: tickets that are sharp") =>
+            {
                 vec![0.1, 0.8, 0.1]
             }
             text if text.ends_with('1') => vec![0.6, 0.3, 0.1],
-            _ if request.prompt.contains("- a: blunt") => vec![0.1, 0.8, 0.1],
+            _ if request.prompt.contains("- a: tickets that are blunt") => vec![0.1, 0.8, 0.1],
             _ => vec![0.1, 0.1, 0.8],
         });
         teacher
@@ -380,11 +397,11 @@ mod tests {
     fn each_draft_is_measured_alone_in_pairs_and_asked_for_once() {
         let folder = tempfile::tempdir().unwrap();
         let (sample, settings) = (sample(), settings());
-        let mut teacher = teacher(["blunt", "**B**: sharp", "never asked"]);
+        let mut teacher = teacher([&["are blunt."], &["are sharp. As is c."], &[]]);
         let mut found = Vec::new();
         for _ in 0..2 {
             let mut run = pipeline(folder.path(), &sample, &settings, |_| {});
-            found.push(run.refine(&mut teacher, 3).unwrap());
+            found.push(run.refine(&mut teacher, 3, 1).unwrap());
         }
         assert_eq!(found[0], found[1]);
         let Refinement { examples, right, texts, pairs, drafts, together } = found.remove(0);
@@ -406,7 +423,8 @@ mod tests {
         assert_eq!(effect.all, paired(12, 8, 4, 0, 4));
         assert_eq!(effect.unseen, paired(8, 6, 2, 0, 4));
         assert_eq!((effect.verdict(), a.acceptable()), (Verdict::Worse, None));
-        assert_eq!((b.new.as_deref(), b.acceptable()), (Some("sharp"), Some("sharp")));
+        assert_eq!(b.new.as_deref(), Some("tickets that are sharp"));
+        assert_eq!(b.acceptable(), b.new.as_deref());
         assert_eq!(b.effect.unwrap().all, paired(12, 8, 12, 4, 0));
         assert_eq!(b.effect.unwrap().unseen, paired(8, 6, 8, 2, 0));
         assert_eq!(together, None, "one is left");
@@ -422,15 +440,26 @@ mod tests {
     }
 
     #[test]
-    fn drafts_that_are_not_worse_are_measured_together() {
+    fn of_several_drafts_the_best_is_kept_and_what_is_of_no_use_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let (sample, settings) = (sample(), settings());
-        let mut teacher = teacher(["something else", "sharp", ""]);
+        let mut teacher = teacher([
+            &["are like one of 0?", "are blunt", "are something else", "are something else"],
+            &["are dull", "are grey", "are plain", "are sharp"],
+            &[],
+        ]);
         let mut run = pipeline(folder.path(), &sample, &settings, |_| {});
-        let found = run.refine(&mut teacher, 1).unwrap();
+        let found = run.refine(&mut teacher, 1, 4).unwrap();
+        let [a, b] = <[Draft; 2]>::try_from(found.drafts).unwrap();
+        assert_eq!(a.new.as_deref(), Some("tickets that are something else"), "none is lost");
+        let refused = [("it is a question", 1), ("it repeats another draft", 1)];
+        assert_eq!(a.refused, refused.map(|(why, count)| (why.to_owned(), count)).into());
+        assert_eq!((a.usable, b.usable, b.refused.len()), (2, 4, 0));
+        assert_eq!(b.new.as_deref(), Some("tickets that are sharp"));
+        // The check, six drafts, and the two that are kept together.
+        assert_eq!((teacher.replies, teacher.scores), (8, 12 * 8));
         let all = found.together.unwrap().all;
         assert_eq!((all.before, all.after), (8, 12));
-        assert_eq!(teacher.scores, 48);
     }
 
     #[test]
@@ -439,7 +468,7 @@ mod tests {
         let of = |teacher: &mut ScriptedTeacher<'_>| {
             let folder = tempfile::tempdir().unwrap();
             let mut run = pipeline(folder.path(), &sample, &settings, |_| {});
-            run.refine(teacher, 3)
+            run.refine(teacher, 3, 1)
         };
         let mut perfect = ScriptedTeacher::new(|_| panic!("nothing is to be written"));
         perfect.scorer = Box::new(|request| {
@@ -449,35 +478,16 @@ mod tests {
         });
         let found = of(&mut perfect).unwrap();
         assert_eq!((found.right, found.pairs.len(), found.drafts.len()), (12, 0, 0));
-        let found = of(&mut teacher(["one\n2. two", "described as b", ""])).unwrap();
-        let faults: Vec<&str> = found.drafts.iter().filter_map(|it| it.fault.as_deref()).collect();
-        assert_eq!(
-            faults,
-            ["the list has more lines than were asked for", "the reply is the present description"]
-        );
+        let found = of(&mut teacher([&["ask for a?"], &["belong to b"], &[]])).unwrap();
+        let refused: Vec<&str> =
+            found.drafts.iter().flat_map(|it| it.refused.keys().map(String::as_str)).collect();
+        assert_eq!(refused, ["it is a question", "it says no more than the names"]);
+        assert!(found.drafts.iter().all(|it| it.new.is_none() && it.effect.is_none()));
         let mut off = settings.clone();
         off.teacher.check = 0;
         let folder = tempfile::tempdir().unwrap();
         let mut run = pipeline(folder.path(), &sample, &off, |_| {});
-        let refused = run.refine(&mut teacher(["", "", ""]), 3).unwrap_err();
+        let refused = run.refine(&mut teacher([&[], &[], &[]]), 3, 1).unwrap_err();
         assert!(matches!(refused, PipelineError::NothingToCheck), "{refused}");
-    }
-
-    #[test]
-    fn the_name_and_emphasis_are_no_part_of_a_description() {
-        let class = |name: &str| Class {
-            name: name.to_owned(),
-            title: None,
-            description: "old".to_owned(),
-            formerly: None,
-        };
-        let of = |written: &str| usable(written, &class("card_arrival")).0;
-        assert_eq!(of("**Card arrival**: where is it?").as_deref(), Some("where is it?"));
-        assert_eq!(of("card_arrival : a card").as_deref(), Some("a card"));
-        assert_eq!(of("\"Cards in the post.\"").as_deref(), Some("Cards in the post."));
-        assert_eq!(of("cards: in the post").as_deref(), Some("cards: in the post"));
-        for useless in ["old", "Card arrival.", "**", "é"] {
-            assert_eq!(of(useless).is_some(), useless == "é", "{useless}");
-        }
     }
 }

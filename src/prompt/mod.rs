@@ -26,10 +26,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{fs::read_regular, hint::Hint, task::Task, template::Template};
 
-const BUILT_IN: [(&str, &str); 13] = [
+const BUILT_IN: [(&str, &str); 14] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
     ("continuation.j2", include_str!("../../prompts/continuation.j2")),
     (DESCRIBE, include_str!("../../prompts/describe.j2")),
+    (DESCRIBE_CUE, include_str!("../../prompts/describe_cue.j2")),
     ("gpt3mix.j2", include_str!("../../prompts/gpt3mix.j2")),
     ("gpt3mix_label.j2", include_str!("../../prompts/gpt3mix_label.j2")),
     ("labelled.j2", include_str!("../../prompts/labelled.j2")),
@@ -42,9 +43,11 @@ const BUILT_IN: [(&str, &str); 13] = [
     ("relabel.j2", include_str!("../../prompts/relabel.j2")),
 ];
 
-/// Asks for a description. It is not part of [`Prompts::sha256`]: no text and no label depends on
-/// it.
+/// Asks for a description. Like [`DESCRIBE_CUE`] it is not part of [`Prompts::sha256`]: no text and
+/// no label depends on it.
 const DESCRIBE: &str = "describe.j2";
+/// How the reply with a description is made to begin.
+const DESCRIBE_CUE: &str = "describe_cue.j2";
 
 /// The built-in templates: file name and text.
 pub(crate) fn built_in() -> &'static [(&'static str, &'static str)] {
@@ -171,7 +174,9 @@ impl Prompts {
             replace_from(folder, &mut sources)?;
         }
         let mut hash = Sha256::new();
-        for (name, source) in sources.iter().filter(|(name, _)| **name != DESCRIBE) {
+        for (name, source) in
+            sources.iter().filter(|(name, _)| ![DESCRIBE, DESCRIBE_CUE].contains(name))
+        {
             hash.update(name);
             hash.update([0]);
             hash.update(source);
@@ -313,21 +318,19 @@ impl Prompts {
         )
     }
 
-    /// Asks for a sentence that says what belongs to `class` and not to `other`.
+    /// Asks for a sentence that says what belongs to `class` and not to `other`; also how the reply
+    /// begins.
     pub(crate) fn describe(
         &self,
         task: &Task,
         class: &ShownClass,
         other: &ShownClass,
-    ) -> Result<String, PromptError> {
-        self.render(
-            DESCRIBE,
-            context! {
-                task => context! { item => task.item, items => task.items },
-                class,
-                other,
-            },
-        )
+    ) -> Result<(String, String), PromptError> {
+        let render = |name| {
+            let task = context! { item => task.item, items => task.items };
+            self.render(name, context! { task, class, other })
+        };
+        Ok((render(DESCRIBE)?, render(DESCRIBE_CUE)?))
     }
 
     fn render(&self, name: &'static str, values: minijinja::Value) -> Result<String, PromptError> {

@@ -9,7 +9,7 @@ use crate::support::{TINY, TestDir, count, json};
 
 /// A run of a task of which half the examples have the wrong label, so that the teacher is mistaken
 /// about them.
-fn run(dir: &TestDir) -> Vec<String> {
+pub(crate) fn run(dir: &TestDir) -> Vec<String> {
     let task = dir.task("");
     let line =
         |text: &str, label: &str| format!("{{\"text\": \"{text}\", \"label\": \"{label}\"}}\n");
@@ -60,7 +60,10 @@ fn drafts_are_shown_asked_for_once_and_accepted_by_name() {
     assert_eq!((&refined["examples"], refined["pairs"].as_array().unwrap().len()), (&8.into(), 1));
     assert!(refined["pairs"][0]["examples"].as_u64().unwrap() > 0, "{refined}");
     for draft in refined["drafts"].as_array().unwrap() {
-        assert_eq!(draft["new"].is_string(), draft["fault"].is_null(), "{draft}");
+        assert_eq!(draft["new"].is_string(), draft["usable"] != 0, "{draft}");
+        let refused = draft["refused"].as_object().into_iter().flatten();
+        let refused: u64 = refused.map(|(_, count)| count.as_u64().unwrap()).sum();
+        assert_eq!(draft["usable"].as_u64().unwrap() + refused, 4, "{draft}");
         let Some(all) = draft["effect"].get("all") else { continue };
         let of = |name: &str| all[name].as_i64().unwrap();
         assert_eq!((of("examples"), &all["before"]), (8, &refined["right"]), "{draft}");
@@ -70,7 +73,7 @@ fn drafts_are_shown_asked_for_once_and_accepted_by_name() {
     }
     assert_eq!(toml(&dir), before.0, "the task is as it was");
     let asked = calls(&dir);
-    assert!(asked.0 == before.1.0 + 2 && asked.1 >= before.1.1 + 8, "{asked:?} {before:?}");
+    assert!(asked.0 == before.1.0 + 8 && asked.1 >= before.1.1 + 8, "{asked:?} {before:?}");
 
     // Again: nothing is asked, and the same is shown.
     let lines = fs::read(dir.path("out/ledger.jsonl")).unwrap();

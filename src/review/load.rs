@@ -1,10 +1,11 @@
-//! The rows of a run folder: `train.jsonl`, `dropped.jsonl`, what `suggest` asked about, what
-//! people decided before, and the student's mistakes on the test set.
+//! What a run folder holds for a review: `train.jsonl`, `dropped.jsonl`, what `suggest` asked
+//! about, what people decided before, the student's mistakes on the test set, and what `refine`
+//! drafted.
 
 use std::collections::HashMap;
 
 use super::{
-    Review,
+    Review, drafts,
     list::Members,
     row::{Row, Source},
 };
@@ -54,8 +55,8 @@ impl Review {
         rows.extend(mistakes(&run, &task)?);
         let open = rows.iter().enumerate().filter(|(_, row)| row.source.edited_file().is_some());
         let places = open.map(|(at, row)| (row.key.clone(), at)).collect();
-        let lists = Members::of(&rows);
-        Ok(Self { run, task, rows, lists, places, decisions: 0, closed: false })
+        let (lists, drafts) = (Members::of(&rows), drafts::read(&run, &task)?);
+        Ok(Self { run, task, rows, lists, drafts, places, decisions: 0, closed: false })
     }
 }
 

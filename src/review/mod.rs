@@ -5,6 +5,7 @@
 //! | `row` | a text as the page shows it, with what was decided about it |
 //! | `list` | the lists of texts, and the filters |
 //! | `load` | the rows of a run folder |
+//! | `drafts` | the descriptions that `refine` drafted, to read |
 //! | `decide` | decisions: checked against what the page showed, recorded, taken back |
 //! | `page` | the page itself, and the answers to its requests |
 //!
@@ -13,6 +14,7 @@
 //! removed. So `promptmix run` treats both alike.
 
 mod decide;
+mod drafts;
 mod list;
 mod load;
 mod page;
@@ -24,6 +26,7 @@ use crate::run::{RunError, RunFolder};
 
 pub(crate) use page::answer;
 
+use drafts::DraftView;
 use list::Members;
 use row::Row;
 
@@ -34,6 +37,7 @@ pub(crate) struct Review {
     /// The least certain first; the place of a row does not change.
     rows: Vec<Row>,
     lists: Vec<Members>,
+    drafts: Vec<DraftView>,
     /// Places in `rows` by key, of the rows that can be decided.
     places: HashMap<String, usize>,
     /// Decisions since the review began, those that were taken back included.

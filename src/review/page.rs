@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Review,
     decide::{Decision, Refusal},
+    drafts::DraftView,
     list::{Facets, Filter, List, Members, reason, stage},
     row::{Row, Source, label},
 };
@@ -57,6 +58,8 @@ struct Lists<'a> {
     run: String,
     classes: Vec<Class<'a>>,
     lists: Vec<Overview>,
+    /// Descriptions that `refine` drafted.
+    drafts: &'a [DraftView],
     decisions: usize,
 }
 
@@ -185,6 +188,7 @@ impl Review {
                 .map(|class| Class { name: &class.name, description: class.explanation() })
                 .collect(),
             lists: self.overviews(),
+            drafts: &self.drafts,
             decisions: self.decisions,
         }
     }

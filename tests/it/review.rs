@@ -355,3 +355,35 @@ fn a_socket_in_the_file_system_is_private_and_removed_in_the_end() {
     let errors = dir.fails(&["review", "out", "--unix", "page"]);
     assert!(errors.contains("cannot listen on page") && errors.contains("hint: "), "{errors}");
 }
+
+#[test]
+fn drafts_of_descriptions_are_on_the_page_until_they_are_accepted() {
+    let dir = TestDir::new();
+    let command = crate::refine::run(&dir);
+    let on_the_page = || {
+        let (status, lists) = Server::start(&dir).post("/api/lists", &json!({}));
+        assert_eq!(status, 200, "{lists}");
+        lists["drafts"].as_array().unwrap().clone()
+    };
+    assert_eq!(on_the_page(), Vec::<Value>::new(), "nobody has refined yet");
+    dir.ok(&["refine", "out"]);
+    let shown = on_the_page();
+    let refined = crate::support::json(&dir.path("out/refined.json"));
+    let drafts = refined["drafts"].as_array().unwrap().iter();
+    let drafts: Vec<&Value> = drafts.filter(|draft| draft["new"].is_string()).collect();
+    assert!(!drafts.is_empty() && drafts.len() == shown.len(), "{refined}");
+    let (draft, class) = (&shown[0], shown[0]["class"].as_str().unwrap());
+    assert_eq!(draft["command"], format!("promptmix refine out --accept {class}"));
+    for key in ["old", "new", "against"] {
+        assert_eq!(draft[key], drafts[0][key], "{draft}");
+    }
+    // Changed since it was shown: nobody could accept it.
+    let path = dir.path("out/refined.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(draft["new"].as_str().unwrap(), "another")).unwrap();
+    assert_eq!(on_the_page(), Vec::<Value>::new());
+    fs::write(&path, text).unwrap();
+    dir.ok(&["refine", "out", "--accept", class]);
+    dir.ok(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(on_the_page().iter().all(|draft| draft["class"] != class), "it is accepted");
+}

@@ -58,6 +58,19 @@ const number = count => count.toLocaleString("en");
 const overviewOf = name => overview.lists.find(one => one.list === name);
 const isReadOnly = () => overviewOf(list).read_only;
 
+/** The descriptions that `refine` drafted, to read. */
+function showDrafts() {
+  const { drafts } = overview;
+  byId("drafts").hidden = !drafts.length;
+  byId("drafts-count").textContent = `${drafts.length} suggested ${drafts.length === 1 ? "description" : "descriptions"}`;
+  const line = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, ...value));
+  byId("drafts-list").replaceChildren(...drafts.map(draft => make("li", {},
+    make("p", {}, make("strong", {}, draft.class), ` told from ${draft.against}`),
+    make("dl", {}, line("now", draft.old || "(none)"), line("suggested", draft.new),
+      line("effect", draft.is_worse ? make("strong", { class: "worse" }, "worse: ") : null, draft.effect),
+      line("to accept", make("code", {}, draft.command))))));
+}
+
 // ---- lists and filters ----
 
 function showLists() {
@@ -466,6 +479,7 @@ enqueue(async () => {
   const { status, value } = await ask("/api/lists");
   if (status !== 200) throw new Error(value.message);
   overview = value;
+  showDrafts();
   list = (overview.lists.find(one => one.left > 0 && !one.read_only) ?? overview.lists[0]).list;
   await choose(list);
 });

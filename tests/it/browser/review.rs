@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{browser, chromium::Chromium};
 use crate::{
     review::{imported, server::Server},
-    support::{TestDir, rows},
+    support::{TestDir, json, rows},
 };
 
 const ENTER: u32 = 13;
@@ -96,7 +96,7 @@ fn a_person_reviews_with_the_keyboard_alone() {
     let [change, gone, restored] = [(false, false), (false, true), (true, false)];
     assert_eq!(kinds, [change, change, gone, gone, restored, change, change]);
     let texts: Vec<Value> = changes(&dir).iter().map(|it| it["after"]["text"].clone()).collect();
-    assert!(texts.contains(&json!(hostile)), "{texts:?}");
+    assert!(texts.contains(&Value::from(hostile)), "{texts:?}");
 
     pages_and_filters(&mut browser);
     looks(&mut browser, &server);
@@ -166,6 +166,43 @@ fn a_text_that_is_being_typed_is_lost_only_on_purpose() {
     assert!(texts.iter().any(|row| row["text"] == saved), "{texts:?}");
 }
 
+#[test]
+fn drafts_of_descriptions_are_opened_and_read_with_the_keyboard() {
+    let Some(mut browser) = browser() else { return };
+    let dir = TestDir::new();
+    crate::refine::run(&dir);
+    dir.ok(&["refine", "out"]);
+    let refined = json(&dir.path("out/refined.json"));
+    let drafts = refined["drafts"].as_array().unwrap();
+    let drafts: Vec<&Value> = drafts.iter().filter(|draft| draft["new"].is_string()).collect();
+    assert!(!drafts.is_empty(), "{refined}");
+    let server = Server::launch(dir.program(&["review", "out"]));
+    enter(&mut browser, &server, "light", 360);
+    let before = changes(&dir).len();
+    let summary = "document.querySelector('#drafts summary')";
+    let said = browser.evaluate(&format!("{summary}.textContent"));
+    assert!(said.as_str().unwrap().starts_with(&format!("{} suggested", drafts.len())), "{said}");
+    assert_eq!(browser.evaluate("document.querySelector('#drafts').open"), false);
+    browser.evaluate(&format!("{summary}.focus()"));
+    browser.press("Enter", ENTER);
+    browser.wait_for("document.querySelector('#drafts').open");
+    let text = browser.evaluate("document.querySelector('#drafts-list').textContent");
+    let text = text.as_str().unwrap();
+    for draft in drafts {
+        let (class, new) = (draft["class"].as_str().unwrap(), draft["new"].as_str().unwrap());
+        let command = format!("promptmix refine out --accept {class}");
+        assert!(text.contains(new) && text.contains(&command), "{text}");
+        let all = &draft["effect"]["all"];
+        let effect = format!("{} instead of {} of 8 examples", all["after"], all["before"]);
+        assert!(text.contains(&effect), "{text}");
+    }
+    let page = "document.documentElement";
+    assert_eq!(browser.evaluate(&format!("{page}.scrollWidth > {page}.clientWidth")), false);
+    assert_eq!(changes(&dir).len(), before, "the key has decided nothing");
+    let complaints = browser.errors();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
 /// All texts: three pages of forty, and what a word leaves of them.
 fn pages_and_filters(browser: &mut Chromium) {
     browser.evaluate("[...document.querySelectorAll('#lists button')][2].click()");
@@ -209,7 +246,7 @@ fn looks(browser: &mut Chromium, server: &Server) {
         let look = browser.evaluate(LOOK);
         assert_eq!(look["wide"], false, "{scheme}, {width}");
         assert_ne!(look["ring"], "none", "{scheme}, {width}");
-        assert_eq!(look["nameless"], json!([]), "{scheme}, {width}");
+        assert_eq!(look["nameless"], Value::Array(Vec::new()), "{scheme}, {width}");
         assert_eq!(look["alerts"], true);
         papers.push(look["paper"].clone());
     }

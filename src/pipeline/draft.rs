@@ -115,6 +115,8 @@ impl Reader<'_> {
         let line = body.lines().next().unwrap_or_default();
         let (sentence, ends) = first_sentence(line);
         let text = self.without_name(bare(sentence.trim()).trim());
+        // Of a sentence in quotes.
+        let text = text.strip_suffix('.').unwrap_or(text);
         let letters = text.chars().filter(|letter| letter.is_alphanumeric()).count();
         if letters < SHORTEST {
             return Err(Useless::TooShort);

@@ -36,6 +36,7 @@ impl Method for Continuation {
                 shown: vec![class],
                 major: class,
                 mix: None,
+                near: None,
                 count,
                 seed: rng.random(),
             })

@@ -54,6 +54,7 @@ impl Method for Gpt3Mix {
                 major: shown[0],
                 shown,
                 mix: None,
+                near: None,
                 count,
                 seed,
             })

@@ -27,9 +27,9 @@ impl Method for Mixup {
         missing: &[usize],
     ) -> Result<Vec<PromptRequest>, PromptError> {
         requests_by_class(context, "augment", round, missing, |(class, number), id, rng| {
-            match is_mixed(context.settings.mix, number) {
+            match is_mixed(context.settings.mix, number) && has_partner(context, class) {
                 true => Mix::draw(context, class, rng).request(context, id, rng),
-                false => plain::request(context, class, id, rng),
+                false => plain::request(context, class, (round, number), id, rng),
             }
         })
     }
@@ -44,6 +44,13 @@ impl Method for Mixup {
 fn is_mixed(share: f64, number: usize) -> bool {
     let mixed_before = |requests: usize| (requests as f64 * share).ceil();
     mixed_before(number + 1) > mixed_before(number)
+}
+
+/// Whether there is another class to mix into `class`; none is mixed with the one that is none of
+/// the others.
+fn has_partner(context: &PromptContext<'_>, class: usize) -> bool {
+    let task = context.task;
+    task.none_of_these() != Some(class) && task.named_classes().any(|other| other != class)
 }
 
 /// The classes that one request mixes, and in what ratio.
@@ -93,6 +100,7 @@ impl Mix {
             shown: shown.clone(),
             major: *major,
             mix: Some((*minor, *percent)),
+            near: None,
             count: wanted.count,
             seed: rng.random(),
         })

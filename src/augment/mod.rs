@@ -11,6 +11,7 @@ pub(crate) mod continuation;
 pub(crate) mod eda;
 pub(crate) mod gpt3mix;
 pub(crate) mod mixup;
+mod near_miss;
 pub(crate) mod paper;
 pub(crate) mod plain;
 #[cfg(test)]
@@ -134,11 +135,21 @@ pub(crate) struct PromptRequest {
     pub major: usize,
     /// The class that is mixed in and α in percent, 50 to 100 in steps of 5; `None` without mixing.
     pub mix: Option<(usize, u8)>,
+    /// The class that texts of [`Task::none_of_these`] come near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<usize>,
     /// Number of texts requested.
     pub count: usize,
     pub prompt: String,
     /// Key of the request's random stream.
     pub seed: u64,
+}
+
+impl PromptRequest {
+    /// The class that a text may be of instead: the one that is mixed in, or that it comes near.
+    pub(crate) fn partner(&self) -> Option<usize> {
+        self.mix.map(|(minor, _)| minor).or(self.near)
+    }
 }
 
 /// The `count` texts of a numbered list, all of the requested class.

@@ -31,6 +31,7 @@ impl Sample {
             description: format!("described as {name}"),
             title: None,
             formerly: None,
+            none_of_these: false,
         };
         let task = Task {
             name: "sample".to_owned(),

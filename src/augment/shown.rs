@@ -5,20 +5,22 @@ use rand::seq::SliceRandom;
 use super::PromptContext;
 use crate::rng::Rng;
 
-/// The class itself and `augment.classes_shown - 1` others, in random order. The others are drawn
-/// uniformly, or near classes more often ([`Partners`](crate::config::Partners)).
+/// The class itself and `augment.classes_shown - 1` other named ones, in random order. The others
+/// are drawn uniformly, or near classes more often ([`Partners`](crate::config::Partners)).
 pub(super) fn draw_shown(context: &PromptContext<'_>, class: usize, rng: &mut Rng) -> Vec<usize> {
     let others = context.settings.classes_shown - 1;
     let mut shown: Vec<usize> = match context.nearest.get(class) {
         None => {
             let mut all: Vec<usize> =
-                (0..context.task.classes.len()).filter(|other| *other != class).collect();
+                context.task.named_classes().filter(|other| *other != class).collect();
             all.shuffle(rng);
             all.truncate(others);
             all
         }
         Some(ranked) => {
-            let mut left = ranked.clone();
+            let none = context.task.none_of_these();
+            let mut left: Vec<usize> =
+                ranked.iter().copied().filter(|other| Some(*other) != none).collect();
             let mut drawn = Vec::with_capacity(others + 1);
             while drawn.len() < others && !left.is_empty() {
                 let next = draw_near(ranked, &left, rng);

@@ -84,7 +84,11 @@ pub(super) fn compare(args: &CompareArgs, quiet: bool) -> anyhow::Result<()> {
     overrides.extend(args.teacher.first().map(|model| quoted("teacher.model", model)));
     overrides.extend(args.student.first().map(|model| quoted("student.model", model)));
     let settings = resolve(&overrides)?;
-    let paper = resolve(&config::paper_row_overrides(&task.settings, &overrides))?;
+    // `Compare` leaves the row out where the task has a class that the paper has no prompt for.
+    let paper = match task.none_of_these() {
+        None => resolve(&config::paper_row_overrides(&task.settings, &overrides))?,
+        Some(_) => settings.clone(),
+    };
     let with = |key: &str, model: &String| settings.with(&[quoted(key, model)]);
     let several = |key: &str, given: &[String]| -> anyhow::Result<Vec<Settings>> {
         match given {

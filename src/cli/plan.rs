@@ -52,6 +52,8 @@ struct Plan {
     items: String,
     settings: Settings,
     generation: Calls,
+    /// A prompt for texts of the class that is none of the others, if the task has one.
+    near_miss: Option<String>,
     relabelling: Calls,
     /// Texts that are generated.
     texts: usize,
@@ -136,6 +138,8 @@ impl Plan {
         let rendered: Vec<String> = requests.iter().map(|request| request.prompt.clone()).collect();
         let measured_requests = teacher.measure(&rendered)?;
         let generation = generation(&measured_requests, task.classes.len());
+        let near_miss = requests.iter().zip(&measured_requests).find(|it| it.0.near.is_some());
+        let near_miss = near_miss.map(|(_, prompt)| prompt.rendered.clone());
 
         let longest = longest_test_texts(task);
         let questions = questions(task, &asked, &prompts, &settings, &longest)?;
@@ -185,6 +189,7 @@ impl Plan {
             items: task.items.clone(),
             settings,
             generation,
+            near_miss,
             relabelling,
             texts,
             unlabelled,

@@ -84,7 +84,16 @@ impl Grid {
 /// Why `row` cannot be run on `task` with `k` seeds per class; `first` says whether no smaller
 /// comparison was listed before.
 pub(super) fn obstacle(task: &Task, row: Variant, k: usize, first: bool) -> Option<String> {
+    let lacks_examples = |class: usize| task.seeds_of(class).next().is_none();
     let why = match row {
+        Variant::Paper if task.none_of_these().is_some() => {
+            "the published method has no prompt for a class with `none_of_these`"
+        }
+        Variant::Eda | Variant::Continuation | Variant::Gpt3Mix
+            if task.none_of_these().is_some_and(lacks_examples) =>
+        {
+            "it starts from labelled seeds, and the class with `none_of_these` has none"
+        }
         Variant::Seeds
         | Variant::EmbedSeeds
         | Variant::ContrastiveSeeds
@@ -145,5 +154,24 @@ mod tests {
         assert_eq!(out(2), [Variant::U, Variant::A2U, Variant::Real, Variant::RealAll]);
         assert_eq!(out(0).len(), 12, "{:?}", out(0));
         assert!(!out(0).contains(&Variant::A2) && !out(0).contains(&Variant::NoMixup));
+    }
+
+    #[test]
+    fn rows_that_need_examples_of_every_class_or_know_no_such_class_are_left_out() {
+        let mut task = crate::task::demo_task().unwrap();
+        task.classes[2].none_of_these = true;
+        let out = |task: &Task| -> Vec<Variant> {
+            let rows = Variant::ALL.into_iter().filter(|row| !row.needs_unlabelled());
+            rows.filter(|row| obstacle(task, *row, 2, true).is_some()).collect()
+        };
+        assert_eq!(out(&task), [Variant::Paper], "it has examples");
+        task.seeds.retain(|seed| seed.label != 2);
+        let mut left_out = out(&task);
+        left_out.sort_unstable();
+        let mut wanted =
+            [Variant::Eda, Variant::Continuation, Variant::Gpt3Mix, Variant::Paper].to_vec();
+        wanted.sort_unstable();
+        assert_eq!(left_out, wanted);
+        assert_eq!(task.even_shots(), 2);
     }
 }

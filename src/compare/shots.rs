@@ -7,15 +7,15 @@ use crate::{
     task::{self, LabelledText, Task},
 };
 
-/// The texts from which `k` per class are drawn: the task's seeds, and where a class has fewer, the
-/// real training texts as well. No text of the test set is among them.
+/// The texts from which `k` per class are drawn: the task's seeds, and where a named class has
+/// fewer, the real training texts as well. No text of the test set is among them.
 ///
 /// # Errors
 /// Why there are not enough, in words.
 pub(super) fn source(task: &Task, k: usize) -> Result<Vec<LabelledText>, String> {
     let enough = |texts: &[LabelledText]| {
         let short = |class| texts.iter().filter(|text| text.label == class).count() < k;
-        (0..task.classes.len()).find(|class| short(*class))
+        task.named_classes().find(|class| short(*class))
     };
     if enough(&task.seeds).is_none() {
         return Ok(task.seeds.clone());

@@ -148,7 +148,8 @@ impl Compare<'_> {
         let last = source.name();
         self.run.write_rows(&format!("{folder}/{last}.k{k}.seed{seed}.jsonl"), &labelled.kept)?;
         self.warnings.extend(unused.map(|gain| {
-            format!("k = {k}, seed {seed}, {}: {}", source.name(), unused_warning(gain))
+            let why = unused_warning(gain, self.task, &gold);
+            format!("k = {k}, seed {seed}, {}: {why}", source.name())
         }));
         Ok(Texts { generated, labelled, raw, used: unused.is_none(), gold, keys })
     }

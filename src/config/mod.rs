@@ -58,6 +58,10 @@ pub enum ConfigError {
     InTask { place: Place, error: Box<ConfigError>, hint: Option<String> },
     #[error("{key} is {value}: {wanted}")]
     OutOfRange { key: &'static str, value: String, wanted: Cow<'static, str> },
+    #[error(
+        "{place}: class {class:?} has none_of_these = true, which the published method (--paper, augment.unique_per_text) has no prompt for"
+    )]
+    NoneOfThese { place: Place, class: String },
     #[error("task.toml sets teacher.in_process, but a task cannot disable the teacher's isolation")]
     Isolation,
     #[error("--set {given}: {message}")]
@@ -72,6 +76,9 @@ impl Hint for ConfigError {
             Self::Invalid { .. } => "`promptmix plan` lists all settings and their values".into(),
             Self::OutOfRange { key, .. } => {
                 format!("change it in task.toml or with --set {key}=...").into()
+            }
+            Self::NoneOfThese { .. } => {
+                "run without --paper and augment.unique_per_text, or remove none_of_these".into()
             }
             Self::Isolation => {
                 "remove the line; to run the teacher in this process, pass --in-process".into()
@@ -133,7 +140,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::resolve`], with the place in `task.toml` of a value that stands there.
     pub(crate) fn of_task(task: &Task, overrides: &[String]) -> Result<Self, ConfigError> {
-        Self::resolve(&task.settings, &task.folder, overrides).map_err(|error| {
+        let settings = Self::resolve(&task.settings, &task.folder, overrides).map_err(|error| {
             let found = faulty_key(&error, &task.settings);
             let is_own = |[table, key]: &[String; 2]| {
                 let name = format!("{table}.{key}");
@@ -143,7 +150,14 @@ impl Settings {
             let place = task.place_of(&[&table, &key]);
             let hint = is_root_key(&key).then(|| above_tables_hint(&key));
             ConfigError::InTask { place, error: Box::new(error), hint }
-        })
+        })?;
+        match task.none_of_these().filter(|_| settings.augment.unique_per_text > 0) {
+            Some(class) => {
+                let (class, place) = (task.classes[class].name.clone(), task.place_of(&["class"]));
+                Err(ConfigError::NoneOfThese { place, class })
+            }
+            None => Ok(settings),
+        }
     }
 
     /// Applies `task` (the tables of task.toml, with paths relative to `folder`) and then

@@ -24,7 +24,7 @@ pub struct AugmentedText {
     pub text: String,
     /// Name of the class that was requested.
     pub major: String,
-    /// Name of the class that was mixed in.
+    /// Name of the class that was mixed in, or that a text of no class comes near.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minor: Option<String>,
     /// Mixing ratio α, 0 to 1: the share of `major`.

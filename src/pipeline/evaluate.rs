@@ -99,7 +99,7 @@ impl Pipeline<'_> {
         report.warnings.extend(cut);
         let gold = gold::seeds(task, settings);
         let unused = fuse::unused(fuse::recorded_gain(run), task, settings, &gold);
-        report.warnings.extend(unused.map(fuse::unused_warning));
+        report.warnings.extend(unused.map(|gain| fuse::unused_warning(gain, task, &gold)));
         let unused = trained.get(train::UNUSED_SEEDS);
         report.warnings.extend(unused.and_then(|count| gold::unused_warning(*count)));
         report.text_length = length::recorded(&trained);

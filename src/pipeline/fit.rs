@@ -36,12 +36,13 @@ pub(crate) fn for_requests(
     let wanted = WantedTexts { count: augment.texts_per_request, style };
     let prompt = |seeds: &[LabelledText], longest: &[usize]| {
         let shown = &longest[..augment.classes_shown.max(2).min(longest.len())];
-        let classes = shown_classes(context.task, shown, |class| {
-            let of_class = seeds.iter().filter(|seed| seed.label == class);
-            of_class.map(|seed| one_line(&seed.text)).collect()
-        });
-        let form = augment.prompts;
-        Ok(context.prompts.mixup(form, context.task, &classes, (0, 1), (85, 15), &wanted)?)
+        let classes = shown_classes(context.task, shown, |class| of_class(seeds, class));
+        let Context { task, prompts, .. } = *context;
+        let mixed = prompts.mixup(augment.prompts, task, &classes, (0, 1), (85, 15), &wanted)?;
+        let Some(none) = task.none_of_these() else { return Ok(mixed) };
+        let own = shown_classes(task, &[none], |class| of_class(seeds, class)).remove(0);
+        let near_miss = prompts.near_miss(task, &classes, 0, &own, &wanted)?;
+        Ok(if near_miss.len() > mixed.len() { near_miss } else { mixed })
     };
     reduce(context, teacher, ("requests", "for texts", reply), &prompt, watch)
 }
@@ -66,6 +67,12 @@ pub(crate) fn for_questions(
         Ok(builder.content_free(shown)?.remove(0).prompt)
     };
     reduce(context, teacher, ("questions", "for a label", answer + room), &prompt, watch)
+}
+
+/// The texts of `class`, each on one line.
+fn of_class(seeds: &[LabelledText], class: usize) -> Vec<String> {
+    let own = seeds.iter().filter(|seed| seed.label == class);
+    own.map(|seed| one_line(&seed.text)).collect()
 }
 
 /// All classes, those with the most tokens to show first.

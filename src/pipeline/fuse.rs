@@ -180,23 +180,31 @@ pub(crate) fn recorded_gain(run: &RunFolder) -> Option<Gain> {
 }
 
 /// The `gain` of texts on which no student is trained, because they do not help. `None` if they are
-/// used: they help, or nothing tells, or a class of `task` has no example among `seeds` and could
-/// not be learnt otherwise.
+/// used: they help, or nothing tells, or a named class of `task` has no example among `seeds` and
+/// could not be learnt otherwise.
 pub(crate) fn unused(
     gain: Option<Gain>,
     task: &Task,
     settings: &Settings,
     seeds: &[LabelledText],
 ) -> Option<Gain> {
-    let has_example = |class| seeds.iter().any(|seed| seed.label == class);
-    let classes = task.classes.len();
-    let may_drop = settings.student.texts == UseTexts::Auto && (0..classes).all(has_example);
-    gain.filter(|gain| may_drop && !gain.helps(classes))
+    let all_have_examples = task.named_classes().all(|class| has_example(seeds, class));
+    let may_drop = settings.student.texts == UseTexts::Auto && all_have_examples;
+    gain.filter(|gain| may_drop && !gain.helps(task.classes.len()))
 }
 
-/// What a reader should know if the texts are not used.
-pub(crate) fn unused_warning(gain: Gain) -> String {
-    format!("the student is trained on the labelled examples alone: {}", gain.summary())
+/// What a reader should know if the texts are not used, but the examples `seeds` alone.
+pub(crate) fn unused_warning(gain: Gain, task: &Task, seeds: &[LabelledText]) -> String {
+    let none = task.none_of_these().filter(|class| !has_example(seeds, *class));
+    let never = none.map_or_else(String::new, |class| {
+        let name = &task.classes[class].name;
+        format!("; it never answers {name:?}, of which there is no example")
+    });
+    format!("the student is trained on the labelled examples alone: {}{never}", gain.summary())
+}
+
+fn has_example(seeds: &[LabelledText], class: usize) -> bool {
+    seeds.iter().any(|seed| seed.label == class)
 }
 
 /// What helps then.
@@ -220,12 +228,14 @@ fn decided(posterior: &[f32]) -> Answer {
     Answer { class: largest(posterior), probabilities }
 }
 
-/// Texts whose class is known: the `examples`; for a class without one, its name and description.
+/// Texts whose class is known: the `examples`; for a named class without one, its name and
+/// description. Words such as "other" are like no text of their class: without any, a probe gives
+/// it what is far from all examples.
 pub(super) fn anchors(task: &Task, examples: &[LabelledText]) -> (Vec<String>, Vec<usize>) {
     let (mut texts, mut labels): (Vec<String>, Vec<usize>) =
         examples.iter().map(|example| (example.text.clone(), example.label)).unzip();
     for (label, class) in task.classes.iter().enumerate() {
-        if !labels.contains(&label) {
+        if !labels.contains(&label) && !class.none_of_these {
             for words in class_words(class) {
                 texts.push(words);
                 labels.push(label);

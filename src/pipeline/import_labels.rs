@@ -173,12 +173,14 @@ impl Decision {
     }
 }
 
-/// What an answer says. A class that was removed from the task since is none.
+/// What an answer says: "none of these" is the class for such texts, if the task has one. A class
+/// that was removed from the task since is none.
 fn decision(answer: &Answer, task: &Task, entries: &[Entry]) -> Result<Option<Decision>, Fault> {
     const HINT: &str = "choose one of the classes, or \"none of these\"";
     let Some(label) = answer.label.as_deref().map(str::trim) else { return Ok(None) };
     if task.class_index(label).is_none() && label.eq_ignore_ascii_case(NONE_OF_THESE) {
-        return Ok(Some(Decision::NoneOfThese));
+        let class = task.none_of_these().map(|class| task.classes[class].name.clone());
+        return Ok(Some(class.map_or(Decision::NoneOfThese, Decision::Class)));
     }
     let class = class_named(task, entries, label)
         .map_err(|message| fault(answer.place.clone(), message, HINT))?;

@@ -107,12 +107,16 @@ pub(super) struct Shown {
 }
 
 impl Evidence<'_> {
-    /// As [`pairs`].
+    /// As [`pairs`], but for those with [`Task::none_of_these`].
     pub(super) fn pairs(&self) -> Vec<Pair> {
         let examples =
             self.examples.iter().filter_map(|(_, class, judged)| Some((*class, (*judged)?)));
         let texts = self.texts.iter().filter_map(|text| Some((text.class, text.judged?)));
-        pairs(&examples.collect::<Vec<_>>(), &texts.collect::<Vec<_>>())
+        let mut pairs = pairs(&examples.collect::<Vec<_>>(), &texts.collect::<Vec<_>>());
+        // What belongs to none of the classes has nothing in common that a sentence could say.
+        let none = self.task.none_of_these();
+        pairs.retain(|pair| ![Some(pair.classes.0), Some(pair.classes.1)].contains(&none));
+        pairs
     }
 
     /// Number of texts that [`Self::pairs`] counts.

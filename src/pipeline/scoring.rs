@@ -116,7 +116,8 @@ impl Scoring<'_> {
         let (priors, more) = self.priors(run, teacher, &builder, &questions, &mut *watch)?;
         let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
         if settings.relabel.calibration == Calibration::Batch {
-            calibrate(&mut answers.answers, shares, task.classes.len());
+            let classes = (task.classes.len(), task.none_of_these());
+            calibrate(&mut answers.answers, shares, classes);
         }
         answers.keys.extend(more);
         Ok(Answers { cut, ..answers })
@@ -330,14 +331,23 @@ pub(super) fn answers(
     questions.iter().zip(scores).map(answer).collect()
 }
 
-/// Removes from `answers` what they have in common whatever the text (batch calibration).
-pub(super) fn calibrate(answers: &mut [Option<Answer>], shares: ClassShares<'_>, classes: usize) {
+/// Removes from `answers` what they have in common whatever the text (batch calibration). Where
+/// nobody chose the texts, classes are taken to be about equally frequent, but not the one that is
+/// `none` of the others: of it there may be no text at all, so its share is left to the teacher.
+pub(super) fn calibrate(
+    answers: &mut [Option<Answer>],
+    shares: ClassShares<'_>,
+    (classes, none): (usize, Option<usize>),
+) {
     let probabilities = |answer: &Option<Answer>| {
         answer.as_ref().map_or_else(ClassProbabilities::new, |it| it.probabilities.clone())
     };
     let texts: Vec<ClassProbabilities> = answers.iter().map(probabilities).collect();
     let correction = match shares {
-        ClassShares::Unknown => scoring::batch_correction(&texts, classes),
+        ClassShares::Unknown => match none {
+            Some(none) => scoring::batch_correction(&without(&texts, none), classes),
+            None => scoring::batch_correction(&texts, classes),
+        },
         ClassShares::Asked(asked) => scoring::correction_to_asked(&texts, asked, classes),
         ClassShares::LeftToFusion => return,
     };
@@ -345,6 +355,16 @@ pub(super) fn calibrate(answers: &mut [Option<Answer>], shares: ClassShares<'_>,
         scoring::correct(&mut text, &correction);
         *answer = Answer::of(text);
     }
+}
+
+/// The probabilities of `texts` if they were not of the class `none`.
+fn without(texts: &[ClassProbabilities], none: usize) -> Vec<ClassProbabilities> {
+    let others = |text: &ClassProbabilities| -> ClassProbabilities {
+        let others = text.iter().copied().filter(|(class, _)| *class != none);
+        let whole: f32 = others.clone().map(|(_, p)| p).sum();
+        others.map(|(class, p)| (class, p / whole.max(f32::MIN_POSITIVE))).collect()
+    };
+    texts.iter().map(others).collect()
 }
 
 /// The questions about texts without content, for each list of candidates in `questions`.
@@ -421,6 +441,27 @@ mod tests {
         let answers: Vec<Answer> = answers.answers.into_iter().flatten().collect();
         let confidence = answers.iter().filter_map(Answer::confidence).collect();
         (answers.iter().map(|answer| answer.class).collect(), confidence, teacher.scores)
+    }
+
+    #[test]
+    fn the_share_of_none_of_these_is_left_to_the_teacher() {
+        let answer = |text: usize| {
+            let p = if text.is_multiple_of(2) { [0.8, 0.1, 0.1] } else { [0.5, 0.4, 0.1] };
+            Answer::of(p.into_iter().enumerate().collect())
+        };
+        let shares = |none: Option<usize>| {
+            let mut answers: Vec<Option<Answer>> = (0..200).map(answer).collect();
+            calibrate(&mut answers, ClassShares::Unknown, (3, none));
+            let mut sums = [0.0; 3];
+            for (class, p) in answers.iter().flatten().flat_map(|answer| &answer.probabilities) {
+                sums[*class] += p / 200.0;
+            }
+            sums
+        };
+        let even = shares(None);
+        assert!(even.iter().all(|share| (share - 1.0 / 3.0).abs() < 0.05), "{even:?}");
+        let left = shares(Some(2));
+        assert!(left[2] < 0.12 && (left[0] - left[1]).abs() < 0.1, "{left:?}");
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) type JudgedExamples = Vec<(usize, ClassProbabilities)>;
 pub(crate) struct TeacherTest {
     /// The names of the classes.
     names: Vec<String>,
+    /// [`Task::none_of_these`].
+    none_of_these: Option<usize>,
     questions: Vec<Question>,
     /// Questions about texts without content, if `relabel.calibration` wants them.
     empty: Vec<Question>,
@@ -137,6 +139,7 @@ impl TeacherTest {
         };
         Ok((!questions.is_empty()).then(|| Self {
             names: task.classes.iter().map(Class::shown).collect(),
+            none_of_these: task.none_of_these(),
             questions,
             empty,
             gold,
@@ -187,7 +190,7 @@ impl TeacherTest {
     pub(super) fn classes(&self, scored: &[Option<Scored>]) -> Vec<Option<usize>> {
         let mut answers = self.raw_answers(scored);
         if self.calibration == Calibration::Batch {
-            calibrate(&mut answers, ClassShares::Unknown, self.names.len());
+            calibrate(&mut answers, ClassShares::Unknown, (self.names.len(), self.none_of_these));
         }
         answers.iter().map(|answer| Some(answer.as_ref()?.class)).collect()
     }

@@ -157,7 +157,7 @@ pub(super) fn call(context: &PromptContext<'_>, request: &PromptRequest) -> Gene
         sampling,
         wanted: Wanted {
             major: name(request.major),
-            minor: request.mix.map_or_else(String::new, |(minor, _)| name(minor)),
+            minor: request.partner().map_or_else(String::new, name),
         },
     }
 }
@@ -285,7 +285,7 @@ fn row(
         id: 0,
         text,
         major: name(class),
-        minor: request.mix.map(|(minor, _)| name(minor)),
+        minor: request.partner().map(name),
         alpha: request.mix.map(|(_, percent)| f64::from(percent) / 100.0),
         shown: request.shown.iter().map(|class| name(*class)).collect(),
         request_id: Some(request.id.clone()),

@@ -77,8 +77,8 @@ impl Pipeline<'_> {
         let mut used = rows.clone();
         if let Some(gain) = fuse::unused(fuse::recorded_gain(run), task, settings, &seeds) {
             used.retain(|row| row.augmented.is_given());
-            let hint = Some(fuse::UNUSED_HINT.to_owned());
-            watch(Event::Warning { message: fuse::unused_warning(gain), hint });
+            let message = fuse::unused_warning(gain, task, &seeds);
+            watch(Event::Warning { message, hint: Some(fuse::UNUSED_HINT.to_owned()) });
         }
         let gold = examples::gold(&seeds);
         let relabelled_gold = examples::gold(&gold::read(run, task, settings)?);
@@ -98,7 +98,8 @@ impl Pipeline<'_> {
             redact::examples(settings, examples)?;
         }
         let (_, kept) = variants.last().expect("there are at least four");
-        class_rows::check(task, kept, settings.student.allow_empty_classes)?;
+        let warning = class_rows::check(task, kept, settings.student.allow_empty_classes)?;
+        warning.into_iter().for_each(&mut **watch);
         let texts = variants.iter().flat_map(|(_, examples)| examples).map(|it| it.text.as_str());
         let lengths = length::of(base, task, texts)?;
         let (classes, free) = (task.classes.len(), memory::available());
@@ -123,9 +124,8 @@ impl Pipeline<'_> {
         let student = run.files_in(names::STUDENT)?;
         let files: Vec<&str> =
             FILES.into_iter().chain(student.iter().map(String::as_str)).collect();
-        let counts =
-            [&[("students", trained.len()), (UNUSED_SEEDS, unused)][..], &length::counts(&length)]
-                .concat();
+        let counts = [("students", trained.len()), (UNUSED_SEEDS, unused)];
+        let counts = [&counts[..], &length::counts(&length)].concat();
         run.finish_stage("train", &counts, &files, Vec::new())?;
         watch(Event::End { summary: format!("{} trained", counted(trained.len(), "student")) });
         Ok(trained)

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{fs::read_regular, hint::Hint, task::Task, template::Template};
 
-const BUILT_IN: [(&str, &str); 14] = [
+const BUILT_IN: [(&str, &str); 15] = [
     ("classes.j2", include_str!("../../prompts/classes.j2")),
     ("continuation.j2", include_str!("../../prompts/continuation.j2")),
     (DESCRIBE, include_str!("../../prompts/describe.j2")),
@@ -35,6 +35,7 @@ const BUILT_IN: [(&str, &str); 14] = [
     ("gpt3mix_label.j2", include_str!("../../prompts/gpt3mix_label.j2")),
     ("labelled.j2", include_str!("../../prompts/labelled.j2")),
     ("mixup.j2", include_str!("../../prompts/mixup.j2")),
+    ("near_miss.j2", include_str!("../../prompts/near_miss.j2")),
     ("outline.j2", include_str!("../../prompts/outline.j2")),
     ("paper_mixup.j2", include_str!("../../prompts/paper_mixup.j2")),
     ("paper_plain.j2", include_str!("../../prompts/paper_plain.j2")),
@@ -108,6 +109,8 @@ pub(crate) struct ShownClass {
     pub name: String,
     pub description: String,
     pub examples: Vec<String>,
+    /// Whether it is for the texts that belong to none of the others.
+    pub none_of_these: bool,
 }
 
 /// The texts that a request asks for, whatever their class.
@@ -240,6 +243,30 @@ impl Prompts {
                 classes => shown,
                 count => wanted.count,
                 major => shown[major],
+                style => wanted.style,
+            },
+        )
+    }
+
+    /// Asks for texts that belong to none of the classes `shown`, though they come near the one at
+    /// the place `near`. `none` is their class. The same for both [`PromptForm`]s: the paper has no
+    /// such class.
+    pub(crate) fn near_miss(
+        &self,
+        task: &Task,
+        shown: &[ShownClass],
+        near: usize,
+        none: &ShownClass,
+        wanted: &WantedTexts,
+    ) -> Result<String, PromptError> {
+        self.render(
+            "near_miss.j2",
+            context! {
+                task => context! { item => task.item, items => task.items },
+                classes => shown,
+                count => wanted.count,
+                near => shown[near],
+                outside => none,
                 style => wanted.style,
             },
         )
@@ -445,6 +472,7 @@ pub(crate) fn shown_classes(
             name: task.classes[index].shown(),
             description: task.classes[index].explanation().to_owned(),
             examples: examples(index),
+            none_of_these: task.classes[index].none_of_these,
         })
         .collect()
 }

@@ -1,10 +1,11 @@
 //! Maps generated answers to classes (`relabel.free_text`), as in the paper: the class that an
 //! answer names, or else the class, of all classes, with the nearest name by embedding. Every
-//! answer gets a class, even "none of these".
+//! answer gets a class, even "none of these", which the task may declare one for.
 
 use super::centroids::{ranked, readable};
 use crate::{
     embed::{EmbedError, Embedder},
+    sheet::NONE_OF_THESE,
     task::Task,
 };
 
@@ -21,10 +22,13 @@ pub(crate) fn match_classes(
     embedder: &dyn Embedder,
 ) -> Result<Vec<usize>, EmbedError> {
     let names: Vec<String> = task.classes.iter().map(|class| readable(&class.shown())).collect();
+    let none = |answer: &String| {
+        task.none_of_these().filter(|_| answer.eq_ignore_ascii_case(NONE_OF_THESE))
+    };
     let answers: Vec<String> = answers.iter().map(|answer| readable(strip(answer))).collect();
     let named = |answer: &String| {
         let same = |name: &String| name.to_lowercase() == answer.to_lowercase();
-        names.iter().position(same)
+        names.iter().position(same).or_else(|| none(answer))
     };
     let mut unmatched: Vec<String> =
         answers.iter().filter(|answer| named(answer).is_none()).cloned().collect();
@@ -83,5 +87,10 @@ mod tests {
         assert_eq!(match_classes(&task, &texts, &embedder).unwrap(), wanted);
         assert_eq!(match_classes(&task, &texts[..3], &embedder).unwrap(), wanted[..3]);
         assert!(match_classes(&task, &[], &embedder).unwrap().is_empty());
+
+        let mut task = Sample::new(&["lost_card", "other", "PIN"], Vec::new()).task;
+        task.classes[1].none_of_these = true;
+        let none = ["None of these.".to_owned()];
+        assert_eq!(match_classes(&task, &none, &embedder).unwrap(), [1]);
     }
 }

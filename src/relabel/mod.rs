@@ -59,8 +59,12 @@ impl<'a> QuestionBuilder<'a> {
         seeds: &'a [LabelledText],
         settings: &RelabelSettings,
     ) -> Self {
-        let all = task.classes.len();
-        let candidates = if all <= settings.all_up_to { all } else { settings.candidates.min(all) };
+        let (all, named) = (task.classes.len(), task.named_classes().count());
+        // The class that is none of the others is asked about besides those that come into question.
+        let candidates = match named <= settings.all_up_to {
+            true => all,
+            false => (settings.candidates + all - named).min(all),
+        };
         Self { task, prompts, form: settings.prompts, seeds, candidates }
     }
 
@@ -154,7 +158,8 @@ impl<'a> QuestionBuilder<'a> {
         })
     }
 
-    /// For each text the classes with the most similar centroids, in the order of the task.
+    /// For each text the classes with the most similar centroids, and the one that is none of the
+    /// others, in the order of the task.
     fn nearest(
         &self,
         texts: &[String],
@@ -163,6 +168,11 @@ impl<'a> QuestionBuilder<'a> {
         let centroids = centroids::centroids(self.task, self.seeds, embedder)?;
         let nearest = |embedding: Vec<f32>| {
             let mut candidates = centroids::ranked(&embedding, &centroids);
+            if let Some(none) = self.task.none_of_these() {
+                // A word such as "other" is near to nothing.
+                candidates.retain(|class| *class != none);
+                candidates.insert(0, none);
+            }
             candidates.truncate(self.candidates);
             candidates.sort_unstable();
             candidates

@@ -53,6 +53,7 @@ pub(crate) fn pool(opinions: &Opinions<'_>) -> Pooled {
     let anchors = Labelled { features: opinions.examples.0, targets: &labels };
     let first = LogisticRegression::fit(anchors.features, anchors.targets, DEFAULT_C);
     let mut probe = first.log_probabilities(opinions.features);
+    undecided(&mut probe, opinions.examples.1, classes);
     let mut posteriors = product(&judged, &probe, classes);
     let mut c = None;
     for _ in 0..ROUNDS {
@@ -71,6 +72,25 @@ pub(crate) fn pool(opinions: &Opinions<'_>) -> Pooled {
     };
     let reliability = Reliability { asked: None, judge: right(&judged), probe: right(&probed) };
     Pooled { posteriors, probed, reliability }
+}
+
+/// Gives each class without an example its even share in the logarithms of probabilities `probe`,
+/// `[texts, classes]`: a probe that never saw the class would rule it out for all texts.
+fn undecided(probe: &mut [f32], examples: &[usize], classes: usize) {
+    let unseen: Vec<usize> = (0..classes).filter(|class| !examples.contains(class)).collect();
+    if unseen.is_empty() {
+        return;
+    }
+    let even = 1.0 / classes as f32;
+    let rest = (1.0 - even * unseen.len() as f32).max(f32::MIN_POSITIVE);
+    for row in probe.chunks_exact_mut(classes) {
+        unseen.iter().for_each(|class| row[*class] = f32::NEG_INFINITY);
+        if unseen.len() < classes {
+            log_softmax(row);
+        }
+        row.iter_mut().for_each(|log| *log += rest.ln());
+        unseen.iter().for_each(|class| row[*class] = even.ln());
+    }
 }
 
 /// The logarithm of the judge's probability of each class. One that it was not offered counts like
@@ -97,14 +117,19 @@ mod tests {
 
     /// Texts of two classes, the first half of each; the examples stand for their centres.
     fn opinions(judged: &[ClassProbabilities]) -> Pooled {
+        opinions_with(judged, &[0, 1])
+    }
+
+    /// The same with these examples alone.
+    fn opinions_with(judged: &[ClassProbabilities], examples: &[usize]) -> Pooled {
         let vector = |text: usize| {
             let (side, angle) =
                 (if text.is_multiple_of(2) { 1.0f32 } else { -1.0 }, text as f32 / 40.0);
             vec![side * angle.cos(), angle.sin()]
         };
         let features = Features::new(&(0..judged.len()).map(vector).collect::<Vec<_>>());
-        let examples = Features::new(&[vec![1.0, 0.0], vec![-1.0, 0.0]]);
-        let examples = (&examples, &[0, 1][..]);
+        let centres = Features::new(&[vec![1.0, 0.0], vec![-1.0, 0.0]]).select(examples);
+        let examples = (&centres, examples);
         pool(&Opinions { classes: 2, features: &features, judged, examples, seed: 1 })
     }
 
@@ -123,6 +148,28 @@ mod tests {
         for posterior in &pooled.posteriors {
             assert!((posterior.iter().sum::<f32>() - 1.0).abs() < 1e-4, "{posterior:?}");
         }
+    }
+
+    #[test]
+    fn a_class_without_an_example_is_left_to_the_judge_until_the_probe_has_seen_it() {
+        // The judge is unsure of some texts of each class, and right about the others.
+        let judged = |text: usize| match (text.is_multiple_of(2), text % 5) {
+            (_, 0) => vec![(0, 0.5), (1, 0.5)],
+            (true, _) => vec![(0, 0.9), (1, 0.1)],
+            (false, _) => vec![(0, 0.1), (1, 0.9)],
+        };
+        let pooled = opinions_with(&(0..40).map(judged).collect::<Vec<_>>(), &[0]);
+        let wrong = (0..40).filter(|&text| largest(&pooled.posteriors[text]) != text % 2);
+        assert_eq!(wrong.count(), 0, "{:?}", pooled.posteriors);
+        // Nothing is made of a judge that never names it.
+        let pooled = opinions_with(&vec![vec![(0, 0.99), (1, 0.01)]; 40], &[0]);
+        assert!(pooled.posteriors.iter().all(|row| largest(row) == 0), "{:?}", pooled.posteriors);
+        // Without any example, everything is left to the judge.
+        let mut probe = [0.9f32.ln(), 0.1f32.ln()];
+        undecided(&mut probe, &[], 2);
+        assert_eq!(probe, [0.5f32.ln(); 2]);
+        undecided(&mut probe, &[1], 2);
+        assert!((probe[0].exp() - 0.5).abs() < 1e-6 && (probe[1].exp() - 0.5).abs() < 1e-6);
     }
 
     #[test]

@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Answer, EDITED, LABEL, NONE_OF_THESE, Opinion, Place, SheetRow, TEXT, Wrong, id, string,
-};
+use super::{Answer, EDITED, LABEL, Opinion, Place, SheetRow, TEXT, Wrong, choices, id, string};
 
 /// Metadata of a record: what does not fit into its suggestion.
 const METADATA: [&str; 6] = ["asked", "teacher", "teacher_p", "student", "student_p", "why"];
@@ -53,7 +51,7 @@ pub(super) fn record(row: &SheetRow) -> Value {
 /// and one for a corrected text.
 pub(super) fn settings(classes: &[String]) -> String {
     let mut labels = String::new();
-    for name in classes.iter().map(String::as_str).chain([NONE_OF_THESE]) {
+    for name in choices(classes) {
         // A string of JSON is one of Python.
         let _ = writeln!(labels, "                {},", json!(name));
     }

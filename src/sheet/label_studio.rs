@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, EDITED, ID, LABEL, NONE_OF_THESE, Opinion, Place, SheetRow, TEXT, Wrong, csv::strings,
-    id, only, string,
+    Answer, EDITED, ID, LABEL, Opinion, Place, SheetRow, TEXT, Wrong, choices, csv::strings, id,
+    only, string,
 };
 
 /// `row` as a task to import.
@@ -41,9 +41,9 @@ fn prediction(by: &str, Opinion { label, p }: &Opinion) -> Value {
 
 /// The labelling interface: the text, a choice among `classes`, and a field for a corrected text.
 pub(super) fn interface(classes: &[String]) -> String {
-    let names = classes.iter().map(String::as_str).chain([NONE_OF_THESE]);
-    let choices: String =
-        names.map(|name| format!("    <Choice value=\"{}\"/>\n", escaped(name))).collect();
+    let choices: String = choices(classes)
+        .map(|name| format!("    <Choice value=\"{}\"/>\n", escaped(name)))
+        .collect();
     format!(
         "<View>\n  <Text name=\"{TEXT}\" value=\"${TEXT}\"/>\n  <Choices name=\"{LABEL}\" toName=\"{TEXT}\" \
          choice=\"single-radio\" showInLine=\"true\">\n{choices}  </Choices>\n  <TextArea name=\"{EDITED}\" \

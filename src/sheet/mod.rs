@@ -98,6 +98,13 @@ pub(crate) fn interface(format: SheetFormat, classes: &[String]) -> Option<Strin
     }
 }
 
+/// What people choose among: `classes` and [`NONE_OF_THESE`], which a class may be called, too.
+fn choices(classes: &[String]) -> impl Iterator<Item = &str> {
+    let is_class = classes.iter().any(|class| class.eq_ignore_ascii_case(NONE_OF_THESE));
+    let none = (!is_class).then_some(NONE_OF_THESE);
+    classes.iter().map(String::as_str).chain(none)
+}
+
 /// An array, one element a line: diffs and `grep` work.
 fn json(rows: impl Iterator<Item = Value>) -> Vec<u8> {
     let rows: Vec<String> = rows.map(|row| row.to_string()).collect();

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{LabelledText, Task};
+use super::{LabelledText, Task, is_false};
 
 /// The difference between two states of a task. Classes are given by name; names are those of the
 /// later task, except in [`Self::removed`] and on the left of [`Self::renamed`].
@@ -58,10 +58,6 @@ pub struct TextsChange {
     pub relabelled: usize,
     /// Whether the texts are the same in another order.
     pub reordered: bool,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl TaskChange {

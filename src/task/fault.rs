@@ -209,6 +209,9 @@ pub enum Problem {
     /// A former name of a class that cannot be one.
     #[error("formerly = \"{}\" {reason}", excerpt(name))]
     BadFormerName { name: String, reason: &'static str },
+    /// A second class for texts that belong to no other class.
+    #[error("class {other:?} has none_of_these = true already")]
+    SecondNoneOfThese { other: String },
     /// A required key that is missing.
     #[error("{table} has no {key}")]
     MissingKey { table: &'static str, key: &'static str },
@@ -305,6 +308,7 @@ impl Problem {
             Self::BadFormerName { .. } => {
                 "give the name this class had before; no other class may have it".into()
             }
+            Self::SecondNoneOfThese { .. } => "remove it from one of the two".into(),
             Self::MissingKey { key, .. } => format!("add {key} = \"…\"").into(),
             Self::UnknownKey { key, .. } if is_root_key(key) => above_tables_hint(key).into(),
             Self::UnknownKey { key, known, .. } => unknown_key_hint(key, known).into(),

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Class, LabelledText, Task, TaskError, Warning,
     fault::{Fault, Place, Problem},
-    manifest::{self, DataFile, FILE, Manifest, Shots},
+    manifest::{self, ClassEntry, DataFile, FILE, Manifest, Shots},
     names, normalised,
     read::{self, Faults, Origin, Row, Source},
     unlabelled::UnlabelledFile,
@@ -121,6 +121,7 @@ impl Task {
                     title: class.title,
                     description: class.description,
                     formerly: class.formerly.map(|(name, _)| name),
+                    none_of_these: class.none_of_these.is_some(),
                 })
                 .collect(),
             settings: manifest.settings,
@@ -242,7 +243,8 @@ impl Loader<'_> {
         }
     }
 
-    /// The number of seeds per class that prompts show. Adds a fault for each class that has fewer.
+    /// The number of seeds per class that prompts show. Adds a fault for each class that has fewer
+    /// and needs them.
     fn shots(&mut self, seeds: &[LocatedText], warnings: &mut Vec<Warning>) -> usize {
         let (asked, place) = self.manifest.shots;
         let Some(DataFile { name: seeds_name, .. }) = &self.manifest.seeds else {
@@ -267,7 +269,7 @@ impl Loader<'_> {
         for (class, &found) in self.manifest.classes.iter().zip(&counts) {
             let name = class.name.0.clone();
             let problem = match found {
-                _ if found >= needed => continue,
+                _ if found >= needed || class.none_of_these.is_some() => continue,
                 0 => Problem::NoSeeds { class: name, seeds: seeds_name.clone() },
                 _ => Problem::TooFewSeeds { class: name, found, shots: needed },
             };
@@ -283,7 +285,9 @@ impl Loader<'_> {
 
 fn missing_descriptions(manifest: &Manifest) -> Vec<Warning> {
     let classes = manifest.classes.iter();
-    let undescribed = classes.filter(|class| class.description.is_empty());
+    let needs_description = |class: &&ClassEntry| class.none_of_these.is_none();
+    let undescribed =
+        classes.filter(needs_description).filter(|class| class.description.is_empty());
     undescribed
         .map(|class| Warning::MissingDescription {
             class: class.name.0.clone(),

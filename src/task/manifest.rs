@@ -16,6 +16,8 @@ use super::{
 /// The file's name in faults.
 pub(super) const FILE: &str = "task.toml";
 
+/// The keys of a class.
+const CLASS_KEYS: [&str; 5] = ["name", "title", "description", "formerly", "none_of_these"];
 /// The tables that are read here.
 const TABLES: [&str; 2] = ["class", "data"];
 /// The tables of later stages.
@@ -42,6 +44,8 @@ pub(super) struct ClassEntry {
     pub description: String,
     /// The name before it was renamed.
     pub formerly: Option<Placed<String>>,
+    /// Where it says that its texts belong to none of the others, if it does.
+    pub none_of_these: Option<(usize, usize)>,
 }
 
 /// A file of labelled texts.
@@ -185,7 +189,7 @@ impl Parser<'_> {
     fn class(&mut self, entry: Entry<'_, '_>, others: &[ClassEntry]) -> Option<ClassEntry> {
         let table = self.table("class", entry)?;
         for key in table.keys() {
-            self.check_key(key, "[[class]]", &["name", "title", "description", "formerly"], &[]);
+            self.check_key(key, "[[class]]", &CLASS_KEYS, &[]);
         }
         let description = self.string(table, "description");
         let description = description.map_or_else(String::new, |(text, _)| text.trim().to_owned());
@@ -211,7 +215,30 @@ impl Parser<'_> {
         }
         let formerly = self.string(table, "formerly");
         let title = self.title(table, (&name, place), others)?;
-        Some(ClassEntry { name: (name, place), title, description, formerly })
+        let none_of_these = self.none_of_these(table, others)?;
+        Some(ClassEntry { name: (name, place), title, description, formerly, none_of_these })
+    }
+
+    /// Where the class in `table` says that it is for texts of no other class, if it does; `None`
+    /// after a fault.
+    fn none_of_these(
+        &mut self,
+        table: &DeTable<'_>,
+        others: &[ClassEntry],
+    ) -> Option<Option<(usize, usize)>> {
+        const KEY: &str = "none_of_these";
+        let Some(value) = table.get(KEY) else { return Some(None) };
+        let DeValue::Boolean(is_set) = value.get_ref() else {
+            self.wrong_type(KEY, "true or false", value);
+            return None;
+        };
+        let place = is_set.then(|| self.lines.place(value.span().start));
+        let first = others.iter().find(|other| other.none_of_these.is_some());
+        if let (Some(place), Some(ClassEntry { name: (other, _), .. })) = (place, first) {
+            self.faults.add(FILE, place, Problem::SecondNoneOfThese { other: other.clone() });
+            return None;
+        }
+        Some(place)
     }
 
     /// The title of the class `name`, if it has one; `None` after a fault.
@@ -412,5 +439,35 @@ mod tests {
         let wanted =
             "task.toml:5:9: class \"Card Arrival\" looks like class \"card_arrival\" on line 2";
         assert!(faults.contains(wanted), "{faults}");
+    }
+
+    #[test]
+    fn a_class_that_is_none_of_the_others_needs_no_example_and_no_description() {
+        let load = |flag: &str, shots: &str| {
+            let toml = format!(
+                "shots = {shots}\n[[class]]\nname = \"vpn\"\ndescription = \"remote\"\n\
+                 [[class]]\nname = \"wifi\"\ndescription = \"network\"\n\
+                 [[class]]\nname = \"other\"\n{flag}\n[data]\nseeds = \"s.csv\"\n"
+            );
+            let files = [("s.csv", &b"text,label\na,vpn\nb,vpn\nc,wifi\nd,wifi\n"[..])];
+            Task::load_embedded(&toml, &files).map_err(|error| error.to_string())
+        };
+        let task = load("none_of_these = true", "2").unwrap();
+        assert_eq!((task.none_of_these(), task.warnings.len()), (Some(2), 0));
+        assert_eq!(task.named_classes().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((task.even_shots(), task.draw_seeds(1).len()), (2, 4));
+        assert!(load("none_of_these = true", "\"all\"").unwrap().with_shots(2).is_ok());
+        let refused = load("none_of_these = false", "2").unwrap_err();
+        assert!(refused.contains("class \"other\" has no seed"), "{refused}");
+        let refused = load("none_of_these = 1", "2").unwrap_err();
+        assert!(refused.contains("none_of_these must be true or false"), "{refused}");
+        let second = "none_of_these = true\n[[class]]\nname = \"else\"\nnone_of_these = true";
+        let wanted = "task.toml:13:17: class \"other\" has none_of_these = true already";
+        assert_eq!(load(second, "2").unwrap_err(), wanted);
+
+        // Texts of the class with and without the mark are of different classes.
+        let mut plain = task.clone();
+        plain.classes[2].none_of_these = false;
+        assert_ne!(task.classes[2].described(), plain.classes[2].described());
     }
 }

@@ -20,6 +20,10 @@
 //! description = "remote access does not connect"
 //! title = "VPN access"     # optional: what prompts call it; the name in words otherwise
 //! formerly = "remote"     # optional: its name before, if it was renamed
+//! [[class]]
+//! name = "other"
+//! none_of_these = true    # optional, of one class at most: texts of no other class. It needs no
+//!                         # examples: the teacher writes texts that come near the other classes
 //! [data]
 //! seeds = "seeds.jsonl"   # .csv, .tsv, .json, .jsonl or .parquet, beside task.toml
 //! test = "test.jsonl"     # optional
@@ -89,6 +93,14 @@ pub struct Class {
     /// keeps the texts of the class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formerly: Option<String>,
+    /// Whether its texts are those that belong to none of the other classes. It needs neither
+    /// examples nor a description; no other class of the task is like that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub none_of_these: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Class {
@@ -109,9 +121,11 @@ impl Class {
     /// What describes the class in prompts besides its name; texts that were written from another
     /// description are of another class.
     pub(crate) fn described(&self) -> Cow<'_, str> {
-        match &self.title {
-            Some(title) => format!("{title}: {}", self.description).into(),
-            None => self.description.as_str().into(),
+        let none = if self.none_of_these { "none of these: " } else { "" };
+        match (&self.title, none) {
+            (None, "") => self.description.as_str().into(),
+            (None, none) => format!("{none}{}", self.description).into(),
+            (Some(title), none) => format!("{none}{title}: {}", self.description).into(),
         }
     }
 }
@@ -216,15 +230,25 @@ impl Task {
         self.classes.iter().position(|class| class.name == name)
     }
 
+    /// The class of the texts that belong to none of the others, if the task declares one.
+    pub(crate) fn none_of_these(&self) -> Option<usize> {
+        self.classes.iter().position(|class| class.none_of_these)
+    }
+
+    /// The classes that texts come near to: all but [`Self::none_of_these`].
+    pub(crate) fn named_classes(&self) -> impl Iterator<Item = usize> {
+        (0..self.classes.len()).filter(|class| !self.classes[*class].none_of_these)
+    }
+
     /// The seeds of a class, in file order; all of them, whatever `shots` says.
     pub fn seeds_of(&self, class: usize) -> impl Iterator<Item = &LabelledText> {
         self.seeds.iter().filter(move |seed| seed.label == class)
     }
 
-    /// The number of seeds per class of a comparison, which gives every class as many: `shots`, or
-    /// what the class with the fewest has.
+    /// The number of seeds per class of a comparison, which gives every named class as many:
+    /// `shots`, or what the one with the fewest has.
     pub(crate) fn even_shots(&self) -> usize {
-        let fewest = (0..self.classes.len()).map(|class| self.seeds_of(class).count()).min();
+        let fewest = self.named_classes().map(|class| self.seeds_of(class).count()).min();
         self.shots.min(fewest.unwrap_or(0))
     }
 
@@ -237,10 +261,11 @@ impl Task {
     /// The same task with another number of seeds per class.
     ///
     /// # Errors
-    /// [`TaskError::Faults`] naming each class that has fewer.
+    /// [`TaskError::Faults`] naming each class that has fewer and needs them.
     pub fn with_shots(mut self, shots: usize) -> Result<Self, TaskError> {
         let mut faults = Faults::default();
-        for (label, class) in self.classes.iter().enumerate() {
+        for label in self.named_classes() {
+            let class = &self.classes[label];
             let found = self.seeds_of(label).count();
             if found < shots {
                 let problem = Problem::TooFewSeeds { class: class.name.clone(), found, shots };

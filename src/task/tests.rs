@@ -239,7 +239,7 @@ fn unknown_keys_are_faults_except_in_the_tables_of_later_stages() {
     assert_eq!(
         error.hint().unwrap(),
         "task.toml:1:1: did you mean \"shots\"?\n\
-         task.toml:12:1: the known keys are name, title, description, formerly\n\
+         task.toml:12:1: the known keys are name, title, description, formerly, none_of_these\n\
          task.toml:15:1: did you mean \"test\"?\n\
          task.toml:18:2: did you mean \"teacher\"?"
     );

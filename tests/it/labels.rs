@@ -182,6 +182,30 @@ fn a_sheet_of_all_texts_corrects_confirms_and_drops() {
 }
 
 #[test]
+fn none_of_these_is_a_class_where_the_task_declares_one() {
+    let dir = TestDir::new();
+    let command = run(&dir, "[[class]]\nname = \"other\"\nnone_of_these = true");
+    dir.ok(&["export-labels", "out", "--out", "sheet.csv"]);
+    let train = rows(&dir.path("out/train.jsonl"));
+    let mut sheet = cells(&fs::read_to_string(dir.path("sheet.csv")).unwrap());
+    for (row, label) in [(1, "None of these"), (2, "other")] {
+        sheet[row][LABEL] = label.to_owned();
+    }
+    save(&dir, "sheet.csv", &sheet);
+    dir.ok(&["import-labels", "out", "sheet.csv"]);
+    for step in ["import", "run"] {
+        let now = rows(&dir.path("out/train.jsonl"));
+        for row in &train[..2] {
+            let found = with_text(&now, row["text"].as_str().unwrap()).expect("it is kept");
+            assert_eq!((&found["relabel"], &found["by"]), (&"other".into(), &"person".into()));
+        }
+        if step == "import" {
+            again(&dir, &command);
+        }
+    }
+}
+
+#[test]
 fn labels_whose_import_was_killed_are_in_the_file_afterwards() {
     let dir = TestDir::new();
     run(&dir, "");

@@ -36,6 +36,7 @@ mod labels;
 mod lengths;
 mod library;
 mod library_pins;
+mod none_of_these;
 mod predict;
 #[cfg(unix)]
 mod private;

@@ -35,7 +35,8 @@ impl Plan {
             "prompt_tokens_shared_once": self.read_tokens(),
             "generated_tokens": self.written_tokens, "estimated_minutes": self.seconds() / 60.0,
             "measured": self.speed.measured, "train": train, "settings": self.settings,
-            "mixup_prompt": generation.example, "relabel_prompt": relabelling.example,
+            "mixup_prompt": generation.example, "near_miss_prompt": self.near_miss,
+            "relabel_prompt": relabelling.example,
             "too_long": self.too_long, "teacher_check": self.check,
         })
     }
@@ -85,6 +86,9 @@ impl Plan {
         };
         indented(format!("students: {students}\n"));
         println!("--- a request for new {}\n{}\n", self.items, generation.example);
+        if let Some(prompt) = &self.near_miss {
+            println!("--- a request for {} of no class\n{prompt}\n", self.items);
+        }
         println!("--- a question for a label\n{}\n", relabelling.example);
         println!("--- settings\n{}", self.settings.to_toml());
     }

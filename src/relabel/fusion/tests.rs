@@ -34,6 +34,15 @@ impl World {
         Self { truth, features, examples: (Features::new(&seeds), labels), rng }
     }
 
+    /// The same world without a labelled example of the last class.
+    fn without_an_example(mut self) -> Self {
+        let (features, labels) = &self.examples;
+        let kept: Vec<usize> = (0..labels.len()).filter(|at| labels[*at] != CLASSES - 1).collect();
+        let labels = kept.iter().map(|at| labels[*at]).collect();
+        self.examples = (features.select(&kept), labels);
+        self
+    }
+
     /// `classes`, each right with probability `share`; else another one, or always `bias`.
     fn annotator(&mut self, classes: &[usize], share: f64, bias: Option<usize>) -> Vec<usize> {
         let mut label = |&class: &usize| {
@@ -113,6 +122,24 @@ fn a_judge_that_guesses_leaves_what_was_asked_and_a_perfect_one_decides() {
     assert!(asked == 1.0 && fused == 1.0, "{fused}");
     let [_, judged, fused] = World::new().outcome(0.25, 1.0, None);
     assert!(judged == 1.0 && fused > 0.97, "{fused}");
+}
+
+#[test]
+fn a_class_without_an_example_is_fused_like_the_others() {
+    let outcome =
+        |asker, judge, bias| World::new().without_an_example().outcome(asker, judge, bias);
+    let [asked, _, fused] = outcome(1.0, 0.25, None);
+    assert!(asked == 1.0 && fused == 1.0, "a judge that guesses is ignored: {fused}");
+    let [_, judged, fused] = outcome(0.25, 1.0, None);
+    assert!(judged == 1.0 && fused > 0.97, "a perfect one decides: {fused}");
+    // One that takes every other text for the class without an example, or none at all.
+    let [asked, judged, fused] = outcome(0.75, 0.5, Some(CLASSES - 1));
+    assert!(fused >= asked.max(judged) - 0.03, "{asked} {judged} {fused}");
+
+    let good = World::scattered(1.5, 0).without_an_example().gain(0);
+    assert!(good.helps(CLASSES) && good.examples == 2 * (CLASSES - 1), "{good:?}");
+    let wrong = World::scattered(1.5, 0).without_an_example().gain(1);
+    assert!(!wrong.helps(CLASSES), "{wrong:?}");
 }
 
 #[test]

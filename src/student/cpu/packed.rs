@@ -97,7 +97,7 @@ impl PackedDense {
             let (first, n) = if by_rows { (0, outputs) } else { (from, count) };
             // SAFETY: parts share no rows, or no columns, of the result.
             let c = unsafe { out.target(row * outputs + first, outputs) }.start();
-            let mut x = x.from_row(row);
+            let mut x = x.below(row);
             x.rows = m;
             let init = Init::Row(&bias[first..first + n]);
             // SAFETY: the kernel is available, since it packed the weight; the rows of `x` and of

@@ -47,7 +47,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The rows from `row` on.
-    pub(super) fn from_row(self, row: usize) -> Self {
+    pub(super) fn below(self, row: usize) -> Self {
         let skip = (row * self.row_step).min(self.values.len());
         Self { values: &self.values[skip..], rows: self.rows - row, ..self }
     }
@@ -165,7 +165,7 @@ fn share(a: Matrix, b: Matrix, target: Target, init: Init, one: fn(Matrix, Matri
         let from = at * size;
         let count = if at + 1 == parts { long - from } else { size };
         let (a, b, init, offset) = match m >= n {
-            true => (Matrix { rows: count, ..a.from_row(from) }, b, init, from * step),
+            true => (Matrix { rows: count, ..a.below(from) }, b, init, from * step),
             false => {
                 let skip = (from * b.column_step).min(b.values.len());
                 let init = match init {

@@ -416,7 +416,7 @@ mod tests {
             lost,
         };
         let [a, b] = <[Draft; 2]>::try_from(drafts).unwrap();
-        assert_eq!((a.class.as_str(), a.new.as_deref()), ("a", Some("blunt")));
+        assert_eq!((a.class.as_str(), a.new.as_deref()), ("a", Some("tickets that are blunt")));
         assert_eq!(a.old, "described as a");
         // All four of c are lost; two of a and two of b were shown.
         let effect = a.effect.unwrap();

@@ -60,7 +60,8 @@ impl<'a> QuestionBuilder<'a> {
         settings: &RelabelSettings,
     ) -> Self {
         let (all, named) = (task.classes.len(), task.named_classes().count());
-        // The class that is none of the others is asked about besides those that come into question.
+        // The class that is none of the others is asked about besides those that come into
+        // question.
         let candidates = match named <= settings.all_up_to {
             true => all,
             false => (settings.candidates + all - named).min(all),

@@ -212,7 +212,13 @@ impl Chromium {
         // An answer to a late command comes after all that was said before it.
         self.evaluate("document.readyState");
         let is_error = |message: &&Value| match message["method"].as_str().unwrap_or_default() {
-            "Log.entryAdded" => message["params"]["entry"]["level"] != "verbose",
+            "Log.entryAdded" => {
+                let entry = &message["params"]["entry"];
+                // Chromium asks for an icon that no page has, at a time of its own.
+                let is_icon =
+                    entry["url"].as_str().is_some_and(|url| url.ends_with("/favicon.ico"));
+                entry["level"] != "verbose" && !is_icon
+            }
             "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => true,
             "Network.loadingFailed" => true,
             _ => false,

@@ -104,6 +104,11 @@ impl Chromium {
 
     /// Sends a command and waits for its result.
     pub(super) fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Sends a command and waits for its result, or for the error that the browser returns.
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.sent += 1;
         let mut message = json!({"id": self.sent, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -113,8 +118,11 @@ impl Chromium {
         to.write_all(format!("{message}\0").as_bytes()).expect("the browser listens");
         let sent = self.sent;
         let reply = self.wait(method, |message| message["id"] == sent);
-        assert!(reply["error"].is_null(), "{method}: {}", reply["error"]);
-        reply["result"].clone()
+        if reply["error"].is_null() {
+            Ok(reply["result"].clone())
+        } else {
+            Err(reply["error"].clone())
+        }
     }
 
     /// The first message for which `wanted` holds; all others are kept as events.
@@ -156,10 +164,15 @@ impl Chromium {
 
     /// The value of a JavaScript expression, which the debugger and not the page evaluates.
     pub(super) fn evaluate(&mut self, expression: &str) -> Value {
+        self.try_evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// As [`Self::evaluate`]; an error where there is no page to evaluate it in.
+    fn try_evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let params = json!({"expression": expression, "returnByValue": true});
-        let reply = self.call("Runtime.evaluate", params);
+        let reply = self.try_call("Runtime.evaluate", params)?;
         assert!(reply["exceptionDetails"].is_null(), "{expression}: {reply}");
-        reply["result"]["value"].clone()
+        Ok(reply["result"]["value"].clone())
     }
 
     /// Presses and releases a key in the page.
@@ -175,10 +188,10 @@ impl Chromium {
         }
     }
 
-    /// Waits until a JavaScript expression is true.
+    /// Waits until a JavaScript expression is true. In the middle of a change of page, none is.
     pub(super) fn wait_for(&mut self, expression: &str) {
         let end = Instant::now() + PATIENCE;
-        while self.evaluate(expression) != true {
+        while self.try_evaluate(expression) != Ok(Value::Bool(true)) {
             assert!(Instant::now() < end, "never true: {expression}");
             thread::sleep(Duration::from_millis(5));
         }

@@ -54,7 +54,6 @@ use crate::{
     teacher::TeacherIdentity,
 };
 use training_set::TrainingSet;
-use unlabelled::RealTexts;
 
 /// A comparison while it runs.
 pub(crate) struct Compare<'a> {
@@ -82,8 +81,8 @@ pub(crate) struct Compare<'a> {
     detailed: Option<DetailedTexts>,
     /// The unlabelled texts, embedded once.
     candidates: Option<Candidates>,
-    /// Those that teachers labelled, by (k, seed, teacher).
-    real_texts: HashMap<(usize, u64, usize), RealTexts>,
+    /// The method's texts that students are trained on, by (k, seed, teacher).
+    written: HashMap<(usize, u64, usize), Vec<RelabelledText>>,
 }
 
 /// A teacher's own predictions on the test set.
@@ -179,7 +178,7 @@ impl<'a> Compare<'a> {
             warnings,
             detailed: None,
             candidates: None,
-            real_texts: HashMap::new(),
+            written: HashMap::new(),
         }
     }
 

@@ -105,7 +105,6 @@ impl Compare<'_> {
             source(&METHOD, &Mixup),
         ];
         for k in self.grid.shots.clone() {
-            self.gather_unlabelled((k, place), teacher, embedder, &mut *watch)?;
             for source in &sources {
                 let rows: Vec<Variant> =
                     source.rows.iter().copied().filter(|row| self.runs(*row, k)).collect();
@@ -114,6 +113,7 @@ impl Compare<'_> {
                 }
                 self.gather_seeds_of(source, &rows, (k, place), teacher, embedder, &mut *watch)?;
             }
+            self.gather_unlabelled((k, place), teacher, embedder, &mut *watch)?;
             if self.runs(Variant::Teacher, k)
                 && self.can_fill(&[Variant::Teacher], k, place, teacher)
             {
@@ -246,25 +246,16 @@ impl Compare<'_> {
                 (Variant::A2Raw, Some(raw)) => raw,
                 _ => &labelled,
             };
-            // Noted where the real texts could not be labelled.
-            let real = self.real_texts.get(&(k, seed, teacher));
-            if row == Variant::A2U && real.is_none() {
-                continue;
-            }
             let kept = match row {
                 Variant::A2 | Variant::EmbedA2 | Variant::A2U if !used => &[],
                 _ => &of_row.kept[..],
             };
             let asked = matches!(row, Variant::A1 | Variant::Continuation);
-            let mut examples = match asked {
+            let examples = match asked {
                 true => self.examples(student).asked(kept)?,
                 false => self.examples(student).relabelled(kept, row == Variant::Gpt3Mix)?,
             };
             let mut own = generated.keys.clone();
-            if let Some(real) = real.filter(|_| row == Variant::A2U) {
-                examples.extend(self.examples(student).relabelled(&real.kept, false)?);
-                own.extend(real.keys.iter().cloned());
-            }
             if !asked {
                 own.extend(keys.iter().cloned());
             }
@@ -284,6 +275,9 @@ impl Compare<'_> {
                     _ => {}
                 }
             }
+        }
+        if source.rows == METHOD && used {
+            self.written.insert((k, seed, teacher), labelled.all.clone());
         }
         if rows.contains(&Variant::A2) && self.detailed.is_none() {
             let counts = generated.counts;

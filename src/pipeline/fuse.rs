@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::{Labels, Settings, UseTexts},
-    dataset::{AugmentedText, Opinions},
+    dataset::{AugmentedText, Opinions, RelabelledText},
     embed::Embedder,
     relabel::{
         Answer, class_words,
@@ -15,7 +15,10 @@ use crate::{
         pooling::{self, Pooled},
     },
     run::RunFolder,
-    student::{largest, probe::Features},
+    student::{
+        largest,
+        probe::{Features, Labelled, Targets},
+    },
     task::{LabelledText, Task},
     teacher::Teacher,
 };
@@ -106,29 +109,52 @@ pub(crate) fn fuse(
 }
 
 /// As [`fuse`], for real texts, of which none was asked for as a text of a class: pools the
-/// teacher's `answers` with the opinion of a probe.
+/// teacher's `answers` with the opinion of a probe of the `examples` and of the texts that were
+/// `written` before, which count as they do for a student.
 ///
 /// # Errors
 /// The embedder fails.
 pub(crate) fn pool(
     context: &Context<'_>,
-    examples: &[LabelledText],
+    (examples, written): (&[LabelledText], &[RelabelledText]),
     embedder: &dyn Embedder,
     rows: &mut [&mut AugmentedText],
     answers: &mut [Option<Answer>],
 ) -> Result<Option<Reliability>, PipelineError> {
-    let Context { task, settings, seed, .. } = *context;
+    let Context { task, settings, .. } = *context;
     let Some(open) = Open::of(settings, rows, answers) else { return Ok(None) };
-    let (anchors, labels) = anchors(task, examples);
+    let (texts, targets) = known(context, examples, written);
     let Pooled { posteriors, probed, reliability } = pooling::pool(&pooling::Opinions {
         classes: task.classes.len(),
         features: &Features::new(&embedder.embed(&open.texts)?),
         judged: &open.judged,
-        examples: (&Features::new(&embedder.embed(&anchors)?), &labels),
-        seed,
+        known: Labelled { features: &Features::new(&embedder.embed(&texts)?), targets: &targets },
     });
     open.decide(task, (posteriors, probed), rows, answers);
     Ok(Some(reliability))
+}
+
+/// Texts with the class that is known of them: examples, and the texts that were `written`.
+fn known(
+    context: &Context<'_>,
+    examples: &[LabelledText],
+    written: &[RelabelledText],
+) -> (Vec<String>, Targets) {
+    let Context { task, settings, .. } = *context;
+    let (mut texts, mut labels) = anchors(task, examples);
+    let mut weights = vec![1.0; texts.len()];
+    for row in written {
+        let Some(class) = task.class_index(&row.relabel) else { continue };
+        texts.push(row.augmented.text.clone());
+        labels.push(class);
+        weights.push(if row.augmented.is_given() { 1.0 } else { settings.student.text_weight });
+    }
+    let classes = task.classes.len();
+    let mut targets = Targets::of_labels(&labels, classes);
+    for (row, weight) in targets.values.chunks_exact_mut(classes).zip(weights) {
+        row.iter_mut().for_each(|target| *target *= weight as f32);
+    }
+    (texts, targets)
 }
 
 /// The rows that the teacher answered about, if their labels are not left to it alone.

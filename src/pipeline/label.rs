@@ -1,5 +1,6 @@
 //! The stage `label`: the teacher scores real texts that nobody labelled. Reads the file that
-//! `unlabelled` under `[data]` names, writes `labelled.jsonl`.
+//! `unlabelled` under `[data]` names, and `relabelled.jsonl`, if it is there; writes
+//! `labelled.jsonl`.
 
 use super::{
     Context, Event, Pipeline, PipelineError, Watch, edited, fuse, gold,
@@ -11,7 +12,7 @@ use crate::{
     dataset::{AugmentedText, PickedText, RelabelledText},
     embed::Embedder,
     relabel::fusion::Reliability,
-    run::{RunFolder, names, read_texts},
+    run::{RunFolder, names, read_rows_if_any, read_texts},
     task::LabelledText,
     teacher::Teacher,
 };
@@ -35,8 +36,9 @@ impl Pipeline<'_> {
         let (run, context, embedder, watch) = self.split(&seeds);
         let embedder = embedder.ok_or(PipelineError::NoEmbedder)?;
         let examples = gold::seeds(context.task, context.settings);
-        let found =
-            label_texts(run, &context, &examples, teacher, embedder, &mut None, &mut *watch)?;
+        let written = written(run, &context, &examples)?;
+        let known = (&examples[..], &written[..]);
+        let found = label_texts(run, &context, known, teacher, embedder, &mut None, &mut *watch)?;
         let mut rows = found.rows;
         // An id names a text in all files of the run.
         let others = read_texts(run.path(), names::AUGMENTED)?.unwrap_or_default();
@@ -62,6 +64,19 @@ impl Pipeline<'_> {
     }
 }
 
+/// The texts that the stage `relabel` has labelled, if students are trained on them.
+fn written(
+    run: &RunFolder,
+    context: &Context<'_>,
+    examples: &[LabelledText],
+) -> Result<Vec<RelabelledText>, PipelineError> {
+    let gain = fuse::recorded_gain(run);
+    if fuse::unused(gain, context.task, context.settings, examples).is_some() {
+        return Ok(Vec::new());
+    }
+    Ok(read_rows_if_any(run.path(), names::RELABELLED)?)
+}
+
 /// The numbers of texts that the stage read and labelled, if it has run.
 pub(super) fn recorded(run: &RunFolder) -> Option<(usize, usize)> {
     let counts = run.ledger.counts(STAGE);
@@ -83,13 +98,14 @@ pub(crate) struct LabelledReal {
 }
 
 /// Picks texts and lets the teacher label them; `examples` and `candidates` as in [`fn@pick`].
+/// `written` are texts of the teacher that students are trained on.
 ///
 /// # Errors
 /// As [`Pipeline::label`].
 pub(crate) fn label_texts(
     run: &mut RunFolder,
     context: &Context<'_>,
-    examples: &[LabelledText],
+    (examples, written): (&[LabelledText], &[RelabelledText]),
     teacher: &mut dyn Teacher,
     embedder: &dyn Embedder,
     candidates: &mut Option<Candidates>,
@@ -107,7 +123,8 @@ pub(crate) fn label_texts(
     let mut answers = answers.answers;
     let mut rows: Vec<AugmentedText> = picks.texts.iter().enumerate().map(row).collect();
     let mut open: Vec<&mut AugmentedText> = rows.iter_mut().collect();
-    let reliability = fuse::pool(context, examples, embedder, &mut open, &mut answers)?;
+    let known = (examples, written);
+    let reliability = fuse::pool(context, known, embedder, &mut open, &mut answers)?;
     let total = rows.len();
     let mut rows = relabelled(context.task, rows, answers);
     for row in &mut rows {

@@ -42,6 +42,7 @@ use api::Api;
 use error::Refusal;
 use metrics::Metrics;
 use model::Model;
+use queue::QueueLimits;
 
 use crate::http::{self, Limits, Listener};
 
@@ -96,9 +97,10 @@ pub(crate) fn start(
     bounds: Bounds,
 ) -> Serving {
     let metrics = Arc::new(Metrics::new());
+    let waiting = QueueLimits { texts: bounds.queue, patience: bounds.time };
     let model = |named| {
         let metrics = Arc::clone(&metrics);
-        Arc::new(Model::new(named, engine.clone(), bounds.queue, metrics))
+        Arc::new(Model::new(named, engine.clone(), waiting, metrics))
     };
     let models: Arc<[Arc<Model>]> = folders.into_iter().map(model).collect();
     let limits = Limits {

@@ -14,7 +14,7 @@ use candle_core::Device;
 use super::{
     Refusal, ServeError,
     metrics::Metrics,
-    queue::{Batch, Outcome, Queue},
+    queue::{Batch, Outcome, Queue, QueueLimits},
     version::Version,
 };
 use crate::{
@@ -61,7 +61,7 @@ impl Model {
     pub(super) fn new(
         (name, folder): (String, PathBuf),
         engine: Engine,
-        capacity: usize,
+        limits: QueueLimits,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl Model {
             folder,
             engine,
             current: RwLock::default(),
-            queue: Queue::new(capacity),
+            queue: Queue::new(limits),
             metrics,
             watched: Mutex::default(),
         }
@@ -93,8 +93,8 @@ impl Model {
     ///
     /// # Errors
     /// The queue is full, or the model is not loaded yet; and whatever goes wrong later.
-    pub(super) fn classify(&self, texts: Vec<String>, patience: std::time::Duration) -> Outcome {
-        self.queue.enter(texts, self.current()?)?.wait(patience)
+    pub(super) fn classify(&self, texts: Vec<String>) -> Outcome {
+        self.queue.classify(texts, self.current()?)
     }
 
     /// Loads the first version.

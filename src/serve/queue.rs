@@ -79,14 +79,14 @@ impl Batch {
 }
 
 /// A place in the queue.
-pub(super) struct Ticket {
+struct Ticket {
     answer: Receiver<Outcome>,
     given_up: Arc<AtomicBool>,
 }
 
 impl Ticket {
     /// Waits for the answer, for at most `patience`.
-    pub(super) fn wait(self, patience: Duration) -> Outcome {
+    fn wait(self, patience: Duration) -> Outcome {
         self.answer.recv_timeout(patience).unwrap_or_else(|_| {
             self.given_up.store(true, Ordering::Release);
             Err(Refusal::busy(503, "the answer took too long", 1))
@@ -98,8 +98,18 @@ impl Ticket {
 pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
-    /// Most texts that wait.
-    capacity: usize,
+    /// What may wait.
+    limits: QueueLimits,
+}
+
+/// What may wait for a model.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueueLimits {
+    /// Most texts.
+    pub texts: usize,
+    /// How long a request waits for its answer at most: one that would not have it by then is not
+    /// taken.
+    pub patience: Duration,
 }
 
 #[derive(Default)]
@@ -116,8 +126,8 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), capacity }
+    pub(super) fn new(limits: QueueLimits) -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), limits }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,20 +144,24 @@ impl Queue {
     /// # Errors
     /// They have not; with the time after which they may.
     pub(super) fn has_room(&self, more: usize) -> Result<(), Refusal> {
-        self.lock().has_room(more, self.capacity)
+        self.lock().has_room(more, self.limits)
+    }
+
+    /// The scores of `texts` by `version`, in time.
+    ///
+    /// # Errors
+    /// There is no room, or it took too long.
+    pub(super) fn classify(&self, texts: Vec<String>, version: Arc<Version>) -> Outcome {
+        self.enter(texts, version)?.wait(self.limits.patience)
     }
 
     /// Lets `texts` wait for a batch of `version`.
     ///
     /// # Errors
     /// There is no room.
-    pub(super) fn enter(
-        &self,
-        texts: Vec<String>,
-        version: Arc<Version>,
-    ) -> Result<Ticket, Refusal> {
+    fn enter(&self, texts: Vec<String>, version: Arc<Version>) -> Result<Ticket, Refusal> {
         let mut state = self.lock();
-        state.has_room(texts.len(), self.capacity)?;
+        state.has_room(texts.len(), self.limits)?;
         let (answer, receiver) = sync_channel(1);
         let given_up = Arc::new(AtomicBool::new(false));
         let ticket = Ticket { answer: receiver, given_up: Arc::clone(&given_up) };
@@ -231,12 +245,17 @@ impl Queue {
 }
 
 impl State {
-    fn has_room(&self, more: usize, capacity: usize) -> Result<(), Refusal> {
-        if self.texts + more <= capacity {
+    fn has_room(&self, more: usize, limits: QueueLimits) -> Result<(), Refusal> {
+        let seconds = |texts: usize| texts as f64 / self.speed.max(1.0);
+        // Before the first batch nothing is known, and where nothing waits, trying costs nobody.
+        let is_late = self.speed > 0.0
+            && self.texts > 0
+            && seconds(self.texts + more) > limits.patience.as_secs_f64();
+        if self.texts + more <= limits.texts && !is_late {
             return Ok(());
         }
-        let seconds = (self.texts as f64 / self.speed.max(1.0)).ceil().clamp(1.0, 60.0);
-        Err(Refusal::busy(429, format!("{} texts wait already", self.texts), seconds as u64))
+        let after = seconds(self.texts).ceil().clamp(1.0, 60.0) as u64;
+        Err(Refusal::busy(429, format!("{} texts wait already", self.texts), after))
     }
 
     /// The texts at the head of the queue, of one version. Jobs that nobody waits for are dropped.
@@ -281,6 +300,10 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(20);
 
+    fn queue(texts: usize) -> Queue {
+        Queue::new(QueueLimits { texts, patience: SOON })
+    }
+
     fn version(number: u64) -> Arc<Version> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/student/bert");
         let engine = (&Device::Cpu, Precision::F32);
@@ -303,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_large_request_lets_small_ones_pass_and_is_answered_as_a_whole() {
-        let (queue, version) = (Queue::new(1000), version(1));
+        let (queue, version) = (queue(1000), version(1));
         let large = queue.enter(texts(200), Arc::clone(&version)).unwrap();
         let small = queue.enter(texts(1), Arc::clone(&version)).unwrap();
         assert_eq!((work(&queue), queue.len()), ((SLICE + 1, 2), 200 - SLICE));
@@ -319,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_refused_and_what_nobody_waits_for_is_dropped() {
-        let (queue, version) = (Queue::new(10), version(1));
+        let (queue, version) = (queue(10), version(1));
         let given_up = queue.enter(texts(8), Arc::clone(&version)).unwrap();
         let refusal = queue.enter(texts(3), Arc::clone(&version)).err().unwrap();
         assert_eq!((refusal.status, refusal.retry_after), (429, Some(8)));
@@ -334,8 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_answered_too_late_is_not_taken() {
+        // A batch of 10 ms with 2 texts: 200 a second.
+        let patience = Duration::from_millis(100);
+        let (queue, version) = (Queue::new(QueueLimits { texts: 1000, patience }), version(1));
+        let first = queue.enter(texts(2), Arc::clone(&version)).unwrap();
+        assert!(queue.has_room(900).is_ok(), "the speed is not known yet");
+        work(&queue);
+        assert!(first.wait(SOON).is_ok() && queue.has_room(900).is_ok(), "nothing waits");
+        let _second = queue.enter(texts(15), version).unwrap();
+        assert!(queue.has_room(5).is_ok());
+        let refusal = queue.has_room(6).unwrap_err();
+        assert_eq!((refusal.status, refusal.retry_after), (429, Some(1)));
+    }
+
+    #[test]
     fn versions_share_no_batch_and_a_failed_request_takes_no_other_with_it() {
-        let (queue, old, new) = (Queue::new(100), version(1), version(2));
+        let (queue, old, new) = (queue(100), version(1), version(2));
         let enter = |version: &Arc<Version>| queue.enter(texts(3), Arc::clone(version)).unwrap();
         let (first, second, third) = (enter(&old), enter(&new), enter(&old));
         let batch = queue.take().unwrap();

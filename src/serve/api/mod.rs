@@ -182,7 +182,7 @@ impl Api {
         model: &Model,
         texts: Vec<String>,
     ) -> Result<(Vec<Scores>, Arc<Version>), Refusal> {
-        model.classify(texts, self.bounds.time)
+        model.classify(texts)
     }
 
     fn predict(&self, request: &Request, model: &Model) -> Result<Value, Refusal> {

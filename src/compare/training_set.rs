@@ -276,7 +276,7 @@ impl Compare<'_> {
                 }
             }
         }
-        if source.rows == METHOD && used {
+        if source.rows == METHOD && used && !self.unlabelled_rows(k).is_empty() {
             self.written.insert((k, seed, teacher), labelled.all.clone());
         }
         if rows.contains(&Variant::A2) && self.detailed.is_none() {

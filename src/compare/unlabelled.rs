@@ -25,8 +25,7 @@ impl Compare<'_> {
         embedder: &dyn Embedder,
         watch: Watch<'_>,
     ) -> Result<(), PipelineError> {
-        let rows = [Variant::U, Variant::A2U];
-        let rows: Vec<Variant> = rows.into_iter().filter(|row| self.runs(*row, k)).collect();
+        let rows = self.unlabelled_rows(k);
         if rows.is_empty() || !self.can_fill(&rows, k, place, teacher) {
             return Ok(());
         }
@@ -52,6 +51,11 @@ impl Compare<'_> {
         }
         watch(Event::End { summary: format!("U, k = {k}: {kept} kept") });
         Ok(())
+    }
+
+    /// The rows with real texts that are compared for `k` seeds per class.
+    pub(super) fn unlabelled_rows(&self, k: usize) -> Vec<Variant> {
+        [Variant::U, Variant::A2U].into_iter().filter(|row| self.runs(*row, k)).collect()
     }
 
     /// Real texts with the teacher's labels, after the filter, and the keys of the calls that

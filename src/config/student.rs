@@ -96,6 +96,12 @@ impl Default for StudentSettings {
 }
 
 impl StudentSettings {
+    /// The weight of a text in training. What `is_given`, because text or label are a person's,
+    /// counts like a labelled example.
+    pub(crate) fn weight_of(&self, is_given: bool) -> f32 {
+        if is_given { 1.0 } else { self.text_weight as f32 }
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         within(
             "student.text_weight",

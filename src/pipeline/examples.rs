@@ -36,7 +36,7 @@ impl ExampleBuilder<'_> {
             let label = self.class_index(&row.augmented.major, line)?;
             // A person who gave the text another label did not give it this one.
             let overruled = row.augmented.by.is_some() && row.relabel != row.augmented.major;
-            let weight = if overruled { self.text_weight() } else { self.weight(row) };
+            let weight = self.student.weight_of(!overruled && row.augmented.is_given());
             Ok(Example { weight, ..Example::new(&row.augmented.text, label) })
         };
         rows.iter().enumerate().map(example).collect()
@@ -57,8 +57,8 @@ impl ExampleBuilder<'_> {
         let mut examples = Vec::with_capacity(rows.len());
         for (line, row) in rows.iter().enumerate() {
             let label = self.class_index(&row.relabel, line)?;
-            let mut example =
-                Example { weight: self.weight(row), ..Example::new(&row.augmented.text, label) };
+            let weight = self.student.weight_of(row.augmented.is_given());
+            let mut example = Example { weight, ..Example::new(&row.augmented.text, label) };
             if self.student.confidence_weights {
                 example.weight *= row.p;
             }
@@ -73,15 +73,6 @@ impl ExampleBuilder<'_> {
             examples.push(example);
         }
         Ok(examples)
-    }
-
-    /// What is not the teacher's counts like a labelled example.
-    fn weight(&self, row: &RelabelledText) -> f32 {
-        if row.augmented.is_given() { 1.0 } else { self.text_weight() }
-    }
-
-    fn text_weight(&self) -> f32 {
-        self.student.text_weight as f32
     }
 
     fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {

@@ -125,7 +125,6 @@ pub(crate) fn pool(
     let Some(open) = Open::of(settings, rows, answers) else { return Ok(None) };
     let (texts, targets) = known(context, examples, written);
     let Pooled { posteriors, probed, reliability } = pooling::pool(&pooling::Opinions {
-        classes: task.classes.len(),
         features: &Features::new(&embedder.embed(&open.texts)?),
         judged: &open.judged,
         known: Labelled { features: &Features::new(&embedder.embed(&texts)?), targets: &targets },
@@ -147,12 +146,12 @@ fn known(
         let Some(class) = task.class_index(&row.relabel) else { continue };
         texts.push(row.augmented.text.clone());
         labels.push(class);
-        weights.push(if row.augmented.is_given() { 1.0 } else { settings.student.text_weight });
+        weights.push(settings.student.weight_of(row.augmented.is_given()));
     }
     let classes = task.classes.len();
     let mut targets = Targets::of_labels(&labels, classes);
     for (row, weight) in targets.values.chunks_exact_mut(classes).zip(weights) {
-        row.iter_mut().for_each(|target| *target *= weight as f32);
+        row.iter_mut().for_each(|target| *target *= weight);
     }
     (texts, targets)
 }

@@ -20,7 +20,6 @@ use crate::student::{
 /// What is known of some texts.
 #[derive(Clone, Copy)]
 pub(crate) struct Opinions<'a> {
-    pub classes: usize,
     /// Embeddings of the texts.
     pub features: &'a Features,
     /// The judge's probability of each class that it was offered, of each text.
@@ -41,10 +40,10 @@ pub(crate) struct Pooled {
 
 /// Pools the opinions. Deterministic.
 pub(crate) fn pool(opinions: &Opinions<'_>) -> Pooled {
-    let classes = opinions.classes;
+    let known = opinions.known;
+    let classes = known.targets.classes;
     let judged: Vec<f32> =
         opinions.judged.iter().flat_map(|scores| logarithms(scores, classes)).collect();
-    let known = opinions.known;
     let mut probe = LogisticRegression::fit(known.features, known.targets, DEFAULT_C)
         .log_probabilities(opinions.features);
     undecided(&mut probe, known.targets);
@@ -118,7 +117,7 @@ mod tests {
         let features = Features::new(&(0..judged.len()).map(vector).collect::<Vec<_>>());
         let centres = Features::new(&[vec![1.0, 0.0], vec![-1.0, 0.0]]).select(examples);
         let known = Labelled { features: &centres, targets: &Targets::of_labels(examples, 2) };
-        pool(&Opinions { classes: 2, features: &features, judged, known })
+        pool(&Opinions { features: &features, judged, known })
     }
 
     #[test]
@@ -168,7 +167,7 @@ mod tests {
             let mut targets = Targets::of_labels(&[0, 1, 0], 2);
             targets.values[4] = weight;
             let known = Labelled { features: &known, targets: &targets };
-            let opinions = Opinions { classes: 2, features: &features, judged: &judged, known };
+            let opinions = Opinions { features: &features, judged: &judged, known };
             pool(&opinions).posteriors[0][0]
         };
         assert!(first(0.1) < 0.3 && first(10.0) > 0.7, "{} {}", first(0.1), first(10.0));

@@ -131,6 +131,12 @@ fn create(args: &CreateArgs, quiet: bool) -> anyhow::Result<()> {
         .collect::<Result<_, _>>()?;
     let program = if args.no_program {
         None
+    } else if cfg!(feature = "cpu-variants") {
+        return Err(CommandError::new(
+            "this program consists of several files, and a bundle carries one",
+            "leave it out with --no-program, and carry its package beside the bundle",
+        )
+        .into());
     } else {
         Some(env::current_exe().map_err(|source| {
             CommandError::new(

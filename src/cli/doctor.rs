@@ -15,6 +15,7 @@ use crate::{
     models::{self, KnownModel},
     sandbox,
     student::BaseModel,
+    teacher::llama,
 };
 
 pub(super) use template::{TemplateCheckArgs, template_check};
@@ -33,6 +34,8 @@ pub(super) struct DoctorArgs {
 struct Checkup {
     features: Vec<&'static str>,
     cores: usize,
+    /// llama.cpp's kernels for this CPU, in a build that has them for several.
+    kernels: Option<String>,
     student_device: String,
     pocket_teacher: String,
     pocket_student: String,
@@ -67,6 +70,7 @@ impl Checkup {
             ("cuda", cfg!(feature = "cuda")),
             ("metal", cfg!(feature = "metal")),
             ("vulkan", cfg!(feature = "vulkan")),
+            ("cpu-variants", cfg!(feature = "cpu-variants")),
             ("pull", cfg!(feature = "pull")),
         ];
         let student_device = match build::student_device() {
@@ -85,6 +89,10 @@ impl Checkup {
         Ok(Self {
             features: features.into_iter().filter_map(|(name, on)| on.then_some(name)).collect(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            kernels: llama::cpu_kernels().map(|kernels| match kernels {
+                Ok(path) => path.display().to_string(),
+                Err(error) => format!("none: {}", error::one_line(&error)),
+            }),
             student_device,
             pocket_teacher,
             pocket_student,
@@ -103,6 +111,7 @@ impl Checkup {
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"), "features": self.features, "cores": self.cores,
+            "cpu_kernels": self.kernels,
             "student_device": self.student_device, "home": models::home(), "embedded": embedded,
             "sockets": sandbox::state().to_string(), "pocket_teacher": self.pocket_teacher,
             "pocket_student": self.pocket_student, "chat_templates": self.templates,
@@ -118,6 +127,9 @@ impl Checkup {
             if self.features.is_empty() { "none".into() } else { self.features.join(", ") },
         );
         line("CPU cores", self.cores.to_string());
+        if let Some(kernels) = &self.kernels {
+            line("CPU kernels", kernels.clone());
+        }
         line("student device", self.student_device.clone());
         line("home", models::home().display().to_string());
         line("sockets", sandbox::state().to_string());

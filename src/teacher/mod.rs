@@ -36,6 +36,9 @@ pub(crate) enum TeacherError {
     Unsound { message: String, hint: Option<String> },
     #[error("llama.cpp could not start: {message}")]
     Backend { message: String },
+    #[cfg(feature = "cpu-variants")]
+    #[error("{path} {what}")]
+    Kernels { path: PathBuf, what: String },
     #[error(
         "not enough memory for a context of {cells} tokens ({megabytes} MB, {free_megabytes} MB free): {message}"
     )]
@@ -79,6 +82,10 @@ impl Hint for TeacherError {
             Self::Missing { .. } => {
                 "give a GGUF file with --teacher FILE, or `pocket` for the embedded one".into()
             }
+            #[cfg(feature = "cpu-variants")]
+            Self::Kernels { .. } => "unset PROMPTMIX_KERNELS if it is set; otherwise install the \
+                 whole package: the program in `bin` finds llama.cpp's kernels in `lib/promptmix` beside it"
+                .into(),
             Self::Load { .. } => "download the file again and compare its sha256".into(),
             Self::Context { .. } => "lower `teacher.context` or `teacher.slots`, choose a smaller \
                  `teacher.kv_type` or a smaller model"

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
     path::Path,
     ptr,
-    sync::OnceLock,
+    sync::{Once, OnceLock},
 };
 
 use llama_cpp_2::{
@@ -123,14 +123,17 @@ impl LlamaTeacher {
 }
 
 pub(super) fn backend() -> Result<&'static LlamaBackend, TeacherError> {
+    static LOGS: Once = Once::new();
+    LOGS.call_once(|| {
+        send_logs_to_tracing(LogOptions::default().with_logs_enabled(false));
+        // SAFETY: the callback lives as long as the program and needs no data.
+        unsafe { llama_cpp_sys_2::ggml_log_set(Some(forward_errors), ptr::null_mut()) };
+    });
+    #[cfg(feature = "cpu-variants")]
+    super::kernels::load()?;
     static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     BACKEND
-        .get_or_init(|| {
-            send_logs_to_tracing(LogOptions::default().with_logs_enabled(false));
-            // SAFETY: the callback lives as long as the program and needs no data.
-            unsafe { llama_cpp_sys_2::ggml_log_set(Some(forward_errors), ptr::null_mut()) };
-            LlamaBackend::init().map_err(|error| error.to_string())
-        })
+        .get_or_init(|| LlamaBackend::init().map_err(|error| error.to_string()))
         .as_ref()
         .map_err(|message| TeacherError::Backend { message: message.clone() })
 }

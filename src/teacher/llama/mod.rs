@@ -10,10 +10,13 @@
 //! its slot to another request (continuous batching). [`score`] evaluates the prompts and candidate
 //! names of many questions in one pass. With `deterministic`, both decode one sequence at a time
 //! ([`sequential`]). [`memory`] chooses the size of the context. Sampling is our own
-//! ([`super::sampler`]).
+//! ([`super::sampler`]). With the feature `cpu-variants`, [`kernels`] loads llama.cpp's kernels for
+//! this CPU.
 
 pub(crate) mod bench;
 mod generate;
+#[cfg(feature = "cpu-variants")]
+mod kernels;
 mod load;
 mod memory;
 mod prefix;
@@ -26,7 +29,7 @@ mod session;
 mod tests;
 mod trie;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use llama_cpp_2::{
     context::params::{KvCacheType, LlamaContextParams},
@@ -47,6 +50,15 @@ use session::Session;
 
 /// A model with fewer weights than this is fastest on one thread.
 const SMALL_MODEL: u64 = 30_000_000;
+
+/// The library of CPU kernels that suits this CPU best; `None` in a build that has its kernels
+/// linked.
+pub(crate) fn cpu_kernels() -> Option<Result<PathBuf, TeacherError>> {
+    #[cfg(feature = "cpu-variants")]
+    return Some(kernels::chosen());
+    #[cfg(not(feature = "cpu-variants"))]
+    None
+}
 
 /// The settings of the engine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Builds promptmix for other machines and lays out in FOLDER, which must not exist, what every package
+# installs under its prefix (`/usr`, a virtual environment, an unpacked archive):
+#
+#   bin/promptmix
+#   lib/promptmix/       llama.cpp with a kernel library for each kind of CPU, of which the program loads the
+#                        best; the compiler's run-time libraries that they need
+#   share/man, share/bash-completion, share/zsh, share/fish
+#   share/doc/promptmix  licences, software bill of materials, changelog
+#
+# The same sources and tools give the same bytes, whatever folder they are in: the checkout is mounted on
+# /mnt for the build, where the system allows user namespaces.
+#
+# Needs:   Linux; as scripts/setup; python3. About 3 GB in target/package.
+# Example: packaging/stage.sh /tmp/promptmix-staged
+set -euo pipefail
+
+# shellcheck source=packaging/arguments.sh
+. "$(dirname "${BASH_SOURCE[0]}")/arguments.sh"
+expect_arguments 1 "$@"
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+out=$(realpath -m "$1")
+if [ -e "$out" ]; then
+    echo "stage: $out exists; name a folder that does not" >&2
+    exit 2
+fi
+# shellcheck source=scripts/setup
+. "$root/scripts/setup" || exit 2
+
+SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct)
+crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
+export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
+export RUSTFLAGS="--remap-path-prefix=$crates=/crates"
+export CFLAGS="-ffile-prefix-map=$crates=/crates" CXXFLAGS="-ffile-prefix-map=$crates=/crates"
+export CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_INCREMENTAL=false LDFLAGS=-s
+build='cargo build --release --locked --features cpu-variants --bin promptmix --target-dir target/package'
+
+mkdir -p "$root/target/package"
+if unshare --user --map-root-user --mount true 2>/dev/null; then
+    unshare --user --map-root-user --mount bash -c "mount --bind '$root' /mnt && cd /mnt && $build"
+else
+    echo 'stage: no user namespaces here; the bytes will depend on the folder of the checkout' >&2
+    (cd "$root" && $build)
+fi
+
+release=$root/target/package/release
+libraries=$out/lib/promptmix
+install -Dm755 "$release/promptmix" "$out/bin/promptmix"
+mkdir -p "$libraries"
+# The folder of the newest build; older ones stay in the target folder when a setting changes.
+# shellcheck disable=SC2012
+llama=$(ls -dt "$release"/build/llama-cpp-sys-2-*/out | head -1)
+cp "$llama"/backends/*.so "$libraries"
+for library in $(readelf -d "$release/promptmix" | sed -n 's/.*NEEDED.*\[\(lib\(llama\|ggml\).*\)\]/\1/p'); do
+    cp -L "$llama/lib/$library" "$libraries/$library"
+done
+for library in libgomp.so.1 libstdc++.so.6 libgcc_s.so.1; do
+    cp -L "$("${CXX:-c++}" -print-file-name="$library")" "$libraries/$library"
+done
+chmod 644 "$libraries"/*
+
+promptmix=$out/bin/promptmix
+share=$out/share
+mkdir -p "$share/man/man1" "$share/bash-completion/completions" "$share/zsh/site-functions" \
+    "$share/fish/vendor_completions.d" "$share/doc/promptmix"
+"$promptmix" man --to "$share/man/man1" --quiet
+"$promptmix" completions bash >"$share/bash-completion/completions/promptmix"
+"$promptmix" completions zsh >"$share/zsh/site-functions/_promptmix"
+"$promptmix" completions fish >"$share/fish/vendor_completions.d/promptmix.fish"
+"$promptmix" bundle sbom >"$share/doc/promptmix/sbom.cdx.json"
+cp "$root/LICENSE" "$root/CHANGELOG.md" "$share/doc/promptmix/"
+python3 "$root/packaging/licences.py" "$root" >"$share/doc/promptmix/THIRD-PARTY-LICENCES.txt"
+find "$out" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -31,7 +31,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(
         source,
         hint,
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| RunError::Row {
+    serde_json::from_slice(&bytes).map_err(|error| RunError::Document {
         path: path.to_owned(),
         line: error.line(),
         message: verbosity::json_fault(&error),
@@ -205,7 +205,7 @@ pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
         source,
         hint,
     })?;
-    let mut settings: Settings = toml::from_str(&text).map_err(|error| RunError::Row {
+    let mut settings: Settings = toml::from_str(&text).map_err(|error| RunError::Document {
         path,
         line: error.span().map_or(1, |span| text[..span.start].lines().count().max(1)),
         message: error.message().to_owned(),

@@ -47,6 +47,9 @@ pub enum RunError {
     Read { path: PathBuf, source: io::Error, hint: &'static str },
     #[error("{path}:{line}: {message}")]
     Row { path: PathBuf, line: usize, message: String },
+    /// A file that is read as a whole, such as `settings.toml`.
+    #[error("{path}:{line}: {message}")]
+    Document { path: PathBuf, line: usize, message: String },
     #[error("{path}:{line}: {message}")]
     Import { path: PathBuf, line: usize, message: String },
     #[error("{path}:{line}: {message}")]
@@ -88,6 +91,9 @@ impl Hint for RunError {
                 "nothing was overwritten; rerun the command, which records the edit and keeps it"
             }
             Self::Row { .. } => "each line is one JSON object with the keys of this file's rows",
+            Self::Document { .. } => {
+                "undo the edit, or start in another folder with --out: another version of promptmix may have written this one"
+            }
             Self::Import { .. } => {
                 "give a CSV, JSONL or Parquet file with the columns `text` and `major` (a class), and optionally `minor`, `alpha`, `relabel` and `p`"
             }

@@ -65,6 +65,9 @@ impl Compare<'_> {
                 let texts = eda::augment(self.task, &subset, per_class, neighbours, stream);
                 let kept = self.without_exact_duplicates(texts, &subset);
                 let examples = self.examples(&self.settings.student).asked(&kept)?;
+                // The labels are those of the seeds.
+                let of_people = |example| Example { by_teacher: false, ..example };
+                let examples = examples.into_iter().map(of_people).collect();
                 self.push(Variant::Eda, (k, seed), examples, None);
             }
         }

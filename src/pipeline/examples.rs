@@ -36,8 +36,8 @@ impl ExampleBuilder<'_> {
             let label = self.class_index(&row.augmented.major, line)?;
             // A person who gave the text another label did not give it this one.
             let overruled = row.augmented.by.is_some() && row.relabel != row.augmented.major;
-            let weight = self.student.weight_of(!overruled && row.augmented.is_given());
-            Ok(Example { weight, ..Example::new(&row.augmented.text, label) })
+            let given = !overruled && row.augmented.is_given();
+            Ok(self.example(row, label, given))
         };
         rows.iter().enumerate().map(example).collect()
     }
@@ -57,8 +57,7 @@ impl ExampleBuilder<'_> {
         let mut examples = Vec::with_capacity(rows.len());
         for (line, row) in rows.iter().enumerate() {
             let label = self.class_index(&row.relabel, line)?;
-            let weight = self.student.weight_of(row.augmented.is_given());
-            let mut example = Example { weight, ..Example::new(&row.augmented.text, label) };
+            let mut example = self.example(row, label, row.augmented.is_given());
             if self.student.confidence_weights {
                 example.weight *= row.p;
             }
@@ -73,6 +72,15 @@ impl ExampleBuilder<'_> {
             examples.push(example);
         }
         Ok(examples)
+    }
+
+    /// The text of `row` with `label`; `given`: by a person.
+    fn example(&self, row: &RelabelledText, label: usize, given: bool) -> Example {
+        Example {
+            weight: self.student.weight_of(given),
+            by_teacher: !given,
+            ..Example::new(&row.augmented.text, label)
+        }
     }
 
     fn class_index(&self, name: &str, line: usize) -> Result<usize, RunError> {
@@ -131,6 +139,8 @@ mod tests {
         let weights: Vec<f32> =
             a2(&student, &rows).unwrap().iter().map(|example| example.weight).collect();
         assert_eq!(weights, [0.05, 1.0]);
+        let by_teacher = a2(&student, &rows).unwrap().into_iter().map(|example| example.by_teacher);
+        assert_eq!(by_teacher.collect::<Vec<_>>(), [true, false]);
         // The label that was asked for is not the person's where they gave another one.
         rows[0].augmented.by = rows[1].augmented.by;
         let asked = with_builder(&student, |build| build.asked(&rows).unwrap());
@@ -142,7 +152,8 @@ mod tests {
     fn only_relabelled_rows_carry_weights_and_soft_labels_and_only_when_asked() {
         let rows = [row("x", "b", 0.6, &[("b", 0.6), ("c", 0.2)]), row("y", "a", 1.0, &[])];
         let whole = StudentSettings { text_weight: 1.0, ..StudentSettings::default() };
-        let hard = [Example::new("x", 1), Example::new("y", 0)];
+        let hard = [("x", 1), ("y", 0)]
+            .map(|(text, label)| Example { by_teacher: true, ..Example::new(text, label) });
         assert_eq!(a2(&whole, &rows).unwrap(), hard);
 
         let training = TrainSettings { soft_labels: 0.5, ..TrainSettings::default() };

@@ -69,12 +69,21 @@ pub(crate) struct Example {
     pub teacher: Vec<f32>,
     /// Whether a person labelled it: the second stage trains on these.
     pub gold: bool,
+    /// Whether the label is the teacher's, who asked for it or gave it afterwards.
+    pub by_teacher: bool,
 }
 
 impl Example {
     /// An ordinary example.
     pub(crate) fn new(text: impl Into<String>, label: usize) -> Self {
-        Self { text: text.into(), label, weight: 1.0, teacher: Vec::new(), gold: false }
+        Self {
+            text: text.into(),
+            label,
+            weight: 1.0,
+            teacher: Vec::new(),
+            gold: false,
+            by_teacher: false,
+        }
     }
 }
 

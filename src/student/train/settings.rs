@@ -135,9 +135,11 @@ pub(crate) struct TrainSettings {
     pub fine_tune: FineTune,
     /// Share of the fine-tuned weights in those of the student; the rest is the frozen encoder with
     /// its logistic regression, from which the training started (WiSE-FT, Wortsman et al. 2022).
-    /// 1 keeps what training found. Of no effect with a head that starts at random, or with
-    /// validation examples, which choose an epoch instead.
-    pub interpolation: f64,
+    /// 1 keeps what training found. `"auto"`: 1 - t / 2, where t is the share of examples that the
+    /// teacher labelled; some of its labels are wrong, and fine-tuning follows these too. Of no
+    /// effect with a head that starts at random, or with validation examples, which choose an epoch
+    /// instead.
+    pub interpolation: Auto<f64>,
     /// How token vectors become a text vector under a head `mlp`: `first` or `mean`. A linear head
     /// pools as the encoder was trained: by the first token if its `1_Pooling` says so, otherwise
     /// by mean.
@@ -168,7 +170,7 @@ impl Default for TrainSettings {
             patience: 2,
             head: HeadChoice::default(),
             fine_tune: FineTune::default(),
-            interpolation: 1.0,
+            interpolation: Auto::Auto,
             pooling: Pooling::First,
         }
     }
@@ -215,7 +217,7 @@ impl TrainSettings {
             ("student.clip_norm", self.clip_norm, 0.0, 1e9, "it must be positive, or 0 for none"),
             ("student.label_smoothing", self.label_smoothing, 0.0, 0.99, SHARE),
             ("student.soft_labels", self.soft_labels, 0.0, 1.0, SHARE),
-            ("student.interpolation", self.interpolation, 0.0, 1.0, SHARE),
+            ("student.interpolation", self.interpolation.unwrap_or(1.0), 0.0, 1.0, SHARE),
             (
                 "student.temperature",
                 self.temperature,

@@ -48,12 +48,15 @@ impl Training<'_> {
 
     /// Moves the trained `weights` back towards the first ones, which classify as well: a share
     /// a = `student.interpolation` stays, θ = (1 - a) θ₀ + a θ₁ (WiSE-FT, Wortsman et al., CVPR
-    /// 2022). A head that was drawn at random is not worth a return.
+    /// 2022). By default a is a half, as recommended there, where the teacher labelled everything.
+    /// A head that was drawn at random is not worth a return.
     ///
     /// # Errors
     /// As [`Self::first_weights`].
     pub(super) fn interpolate(&self, weights: &mut Weights) -> Result<()> {
-        let share = self.settings.interpolation as f32;
+        let by_teacher = self.examples.iter().filter(|example| example.by_teacher).count();
+        let by_teacher = by_teacher as f64 / self.examples.len() as f64;
+        let share = self.settings.interpolation.unwrap_or(1.0 - by_teacher / 2.0) as f32;
         if self.head.is_none() || share >= 1.0 {
             return Ok(());
         }
@@ -100,36 +103,46 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::student::{
-        BaseModel, Example, TrainSettings,
-        parity::fixture,
-        train::{HeadChoice, TrainOutcome},
+    use crate::{
+        auto::Auto,
+        student::{
+            BaseModel, Example, TrainSettings,
+            parity::fixture,
+            train::{HeadChoice, TrainOutcome},
+        },
     };
 
     #[test]
     fn interpolated_weights_lie_between_the_first_and_the_trained_ones() {
         let base = BaseModel::load(&fixture("distilbert"), &Device::Cpu).unwrap();
         let labels = ["a".to_owned(), "b".to_owned()];
-        let examples: Vec<Example> = (["my card", "water"].into_iter().enumerate())
-            .map(|(label, text)| Example::new(text, label))
-            .collect();
-        let logits = |interpolation, head| {
+        let examples = |by_teacher| -> Vec<Example> {
+            (["my card", "water"].into_iter().enumerate())
+                .map(|(label, text)| Example { by_teacher, ..Example::new(text, label) })
+                .collect()
+        };
+        let [of_people, of_teacher] = [false, true].map(examples);
+        let trained = |examples, interpolation, head| {
             let settings = TrainSettings { interpolation, head, ..TrainSettings::default() };
-            let training = Training::new(&base, &labels, &examples, &settings);
+            let training = Training::new(&base, &labels, examples, &settings);
             let TrainOutcome { classifier, .. } =
                 training.run(&mut |_| std::ops::ControlFlow::Continue(())).unwrap();
             classifier.predict(&["where is my money".to_owned()]).unwrap().remove(0)
         };
+        let logits = |share, head| trained(&of_people, Auto::Exactly(share), head);
         let [first, half, whole] = [0.0, 0.5, 1.0].map(|share| logits(share, HeadChoice::Linear));
         assert_ne!(first, whole);
         let (low, high) = (first[0].min(whole[0]), first[0].max(whole[0]));
         assert!(low < half[0] && half[0] < high, "{first:?} {half:?} {whole:?}");
         let settings =
             TrainSettings { head: HeadChoice::Linear, ..TrainSettings::default() }.frozen();
-        let frozen = Training::new(&base, &labels, &examples, &settings);
+        let frozen = Training::new(&base, &labels, &of_people, &settings);
         let frozen = frozen.run(&mut |_| std::ops::ControlFlow::Continue(())).unwrap();
         let frozen = frozen.classifier.predict(&["where is my money".to_owned()]).unwrap();
         assert_eq!(frozen[0], first, "nothing of the training is left");
+        // Chosen: half the way back if all labels are the teacher's, none if people gave them.
+        let auto = |examples| trained(examples, Auto::Auto, HeadChoice::Linear);
+        assert_eq!((auto(&of_teacher), auto(&of_people)), (half, whole));
         // A head that starts at random has no start to return to.
         assert_eq!(logits(0.5, HeadChoice::Mlp), logits(1.0, HeadChoice::Mlp));
     }

@@ -10,7 +10,7 @@
 //! its slot to another request (continuous batching). [`score`] evaluates the prompts and candidate
 //! names of many questions in one pass. With `deterministic`, both decode one sequence at a time
 //! ([`sequential`]). [`memory`] chooses the size of the context. Sampling is our own
-//! ([`super::sampler`]). With the feature `cpu-variants`, [`kernels`] loads llama.cpp's kernels for
+//! ([`super::sampler`]). With the feature `cpu-variants`, `kernels` loads llama.cpp's kernels for
 //! this CPU.
 
 pub(crate) mod bench;

@@ -11,8 +11,8 @@
 # Checks are run by name, and mmdebstrap expands its hooks.
 # shellcheck disable=SC2016,SC2317
 set -uo pipefail
-# shellcheck source=packaging/arguments.sh
-. "$(dirname "${BASH_SOURCE[0]}")/arguments.sh"
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 expect_arguments 1 "$@"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dist=$(realpath "$1")
@@ -40,7 +40,15 @@ demo() {
         "$1" demo --out "$work/home/demo-$RANDOM"
 }
 
-archive=$(ls "$dist"/promptmix-*-linux.tar.gz)
+# The package whose name matches $1.
+package() {
+    find "$dist" -maxdepth 1 -name "$1" | grep . || {
+        echo "check: there is no $1 in $dist" >&2
+        return 2
+    }
+}
+
+archive=$(package 'promptmix-*-linux.tar.gz') || exit
 mkdir "$work/archive"
 tar -xzf "$archive" -C "$work/archive" --strip-components=1
 check 'archive: demo' demo "$work/archive/bin/promptmix"
@@ -54,7 +62,7 @@ check 'archive: changed kernels are refused' refuses "$work/damaged/bin/promptmi
 cuda() { ! readelf -d "$work/archive/bin/promptmix" "$work"/archive/lib/promptmix/* | grep -iE 'NEEDED.*(cuda|cublas)'; }
 check 'archive: no library of CUDA' cuda
 
-wheel=$(ls "$dist"/promptmix-*.whl)
+wheel=$(package 'promptmix-*.whl') || exit
 install_wheel() {
     python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --quiet --no-index "$wheel"
 }
@@ -62,7 +70,7 @@ check 'wheel: pip install --no-index' install_wheel
 check 'wheel: demo' demo "$work/venv/bin/promptmix"
 
 if [ "$(id -u)" = 0 ] && command -v mmdebstrap >/dev/null; then
-    deb=$(ls "$dist"/promptmix_*.deb)
+    deb=$(package 'promptmix_*.deb') || exit
     root=$work/debian
     install_deb() {
         mmdebstrap --quiet --variant=apt --customize-hook="copy-in $deb /tmp" \

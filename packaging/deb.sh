@@ -5,19 +5,12 @@
 # Needs:   dpkg-deb and dpkg-shlibdeps (package dpkg-dev).
 # Example: packaging/deb.sh /tmp/promptmix-staged dist
 set -euo pipefail
-# shellcheck source=packaging/arguments.sh
-. "$(dirname "${BASH_SOURCE[0]}")/arguments.sh"
-expect_arguments 2 "$@"
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-staged=$1 out=$2
-version=$("$staged/bin/promptmix" --version | cut -d' ' -f2)
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+begin_package "$@"
 architecture=$(dpkg --print-architecture)
-SOURCE_DATE_EPOCH=$(stat -c %Y "$staged/bin/promptmix")
-export SOURCE_DATE_EPOCH
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 root=$work/debian/promptmix
-mkdir -p "$root/DEBIAN" "$root/usr" "$root/usr/lib/systemd/system" "$out"
+mkdir -p "$root/DEBIAN" "$root/usr/lib/systemd/system"
 cp -a "$staged/." "$root/usr/"
 rm "$root"/usr/lib/promptmix/lib{gomp,stdc++,gcc_s}.so.*
 sed 's,/usr/local/bin,/usr/bin,' "$here/systemd/promptmix.service" >"$root/usr/lib/systemd/system/promptmix.service"

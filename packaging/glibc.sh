@@ -4,8 +4,8 @@
 # Needs:   readelf.
 # Example: packaging/glibc.sh /tmp/promptmix-staged
 set -euo pipefail
-# shellcheck source=packaging/arguments.sh
-. "$(dirname "${BASH_SOURCE[0]}")/arguments.sh"
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 expect_arguments 1 "$@"
 find "$1/bin" "$1/lib" -type f -exec readelf --wide --dyn-syms {} + 2>/dev/null |
     grep -oE '@@?GLIBC_[0-9.]+' | tr -d '@' | cut -d_ -f2 | sort -Vu | tail -1

@@ -8,15 +8,15 @@
 #   share/man, share/bash-completion, share/zsh, share/fish
 #   share/doc/promptmix  licences, software bill of materials, changelog
 #
-# The same sources and tools give the same bytes, whatever folder they are in: the checkout is mounted on
-# /mnt for the build, where the system allows user namespaces.
+# No path of this machine gets into the files: the checkout is mounted on /mnt for the build, where the
+# system allows user namespaces, and crates are named /crates.
 #
 # Needs:   Linux; as scripts/setup; python3. About 3 GB in target/package.
 # Example: packaging/stage.sh /tmp/promptmix-staged
 set -euo pipefail
 
-# shellcheck source=packaging/arguments.sh
-. "$(dirname "${BASH_SOURCE[0]}")/arguments.sh"
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 expect_arguments 1 "$@"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -40,7 +40,7 @@ mkdir -p "$root/target/package"
 if unshare --user --map-root-user --mount true 2>/dev/null; then
     unshare --user --map-root-user --mount bash -c "mount --bind '$root' /mnt && cd /mnt && $build"
 else
-    echo 'stage: no user namespaces here; the bytes will depend on the folder of the checkout' >&2
+    echo 'stage: no user namespaces here; the files will name the folder of the checkout' >&2
     (cd "$root" && $build)
 fi
 

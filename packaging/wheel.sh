@@ -6,20 +6,13 @@
 # Needs:   readelf; python3 with the package `wheel`.
 # Example: packaging/wheel.sh /tmp/promptmix-staged dist
 set -euo pipefail
-# shellcheck source=packaging/arguments.sh
-. "$(dirname "${BASH_SOURCE[0]}")/arguments.sh"
-expect_arguments 2 "$@"
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-staged=$1 out=$2
-version=$("$staged/bin/promptmix" --version | cut -d' ' -f2)
+# shellcheck source=packaging/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+begin_package "$@"
 glibc=$("$here/glibc.sh" "$staged")
-SOURCE_DATE_EPOCH=$(stat -c %Y "$staged/bin/promptmix")
-export SOURCE_DATE_EPOCH
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 data=$work/promptmix-$version.data
 info=$work/promptmix-$version.dist-info
-mkdir -p "$data/scripts" "$data/data" "$info" "$out"
+mkdir -p "$data/scripts" "$data/data" "$info"
 cp -a "$staged/lib" "$staged/share" "$data/data/"
 cp -a "$staged/bin/promptmix" "$data/scripts/"
 cat >"$info/WHEEL" <<EOF

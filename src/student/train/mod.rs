@@ -69,7 +69,8 @@ pub(crate) struct Example {
     pub teacher: Vec<f32>,
     /// Whether a person labelled it: the second stage trains on these.
     pub gold: bool,
-    /// Whether the label is the teacher's, who asked for it or gave it afterwards.
+    /// Whether no person stands behind the label: it is the class that the teacher was asked to
+    /// write for, or the label that the text got afterwards.
     pub by_teacher: bool,
 }
 

@@ -102,7 +102,7 @@ pub(super) unsafe fn multiply(
 ) {
     PACKED.with_borrow_mut(|packed| {
         let Packed { a: packed_a, b: packed_b } = packed;
-        for Range { start: from, end } in blocks(k) {
+        for Range { start: from, end } in blocks(k, DEPTH) {
             let depth = end - from;
             grow(packed_a, m.next_multiple_of(ROWS) * depth);
             for row in (0..m).step_by(ROWS) {
@@ -174,9 +174,10 @@ pub(super) unsafe fn multiply(
     unreachable!("`is_available` is false on this processor");
 }
 
-/// The slices of a common dimension of `k` that are multiplied one after another.
-pub(super) fn blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
-    let depth = k.div_ceil(k.div_ceil(DEPTH).max(1)).max(1);
+/// The slices of a common dimension of `k` that are multiplied one after another: of about the same
+/// size, at most `largest`.
+pub(super) fn blocks(k: usize, largest: usize) -> impl Iterator<Item = Range<usize>> {
+    let depth = k.div_ceil(k.div_ceil(largest).max(1)).max(1);
     (0..k.max(1)).step_by(depth).map(move |from| from..(from + depth).min(k))
 }
 
@@ -193,7 +194,7 @@ pub(super) fn panel_start(columns: usize, column: usize, from: usize, depth: usi
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn pack(k: usize, n: usize, b: View) -> Vec<f32> {
     let mut panels = zeros(k * n.next_multiple_of(LANES));
-    for Range { start: from, end } in blocks(k) {
+    for Range { start: from, end } in blocks(k, DEPTH) {
         let depth = end - from;
         for column in (0..n).step_by(COLUMNS) {
             let columns = COLUMNS.min(n - column);

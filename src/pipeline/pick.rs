@@ -130,7 +130,7 @@ fn embedded(
     watch(Event::Wait { what: "reading the unlabelled texts".to_owned() });
     let mut texts = open(task)?;
     let mut sieve = Sieve::new(&task.seeds, &task.test);
-    let mut sample = Sample::new(settings.label.sample, settings.run.seed, "unlabelled");
+    let mut sample = Sample::new(settings.label.sample(), settings.run.seed, "unlabelled");
     let mut read = 0;
     while let Some(text) = texts.next_text()? {
         if sieve.passes(&text.text) {

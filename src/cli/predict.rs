@@ -104,7 +104,7 @@ pub(super) struct PredictArgs {
     /// Tokens to read of each text; by default as many as in training
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(3..))]
     max_length: Option<u32>,
-    /// Compute with 8-bit weights on a CPU: about twice as fast, slightly less accurate
+    /// Compute with 8-bit weights on a CPU: faster (most with VNNI), slightly less accurate
     #[arg(long)]
     fast: bool,
     /// Accepted for uniformity: JSON lines are the default

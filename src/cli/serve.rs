@@ -44,7 +44,7 @@ pub(super) struct ServeArgs {
     /// File with the keys of clients, one a line; a request must have `Authorization: Bearer KEY`
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Compute with 8-bit weights on a CPU: about twice as fast, slightly less accurate
+    /// Compute with 8-bit weights on a CPU: faster (most with VNNI), slightly less accurate
     #[arg(long)]
     fast: bool,
     /// Most texts of a request; more are refused (413)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs each package in DIST where nothing else is, and runs the demo there without a network and without
-# any variable of the caller: the archive in a temporary folder, the wheel in a virtual environment, the .deb in a
-# new Debian root. Then the facts about the files: no library of CUDA, and the glibc that they need. Exits
+# any variable of the caller: the archive in a temporary folder, the wheel in a virtual environment, the .deb and
+# the .rpm in a new root each. Then the facts about the files: no library of CUDA, and the glibc that they need. Exits
 # with 1 if a check fails.
 #
 # Needs:   Linux with user namespaces, readelf; python3 with venv for the wheel; mmdebstrap, root and Debian's
-#          packages for the .deb (skipped otherwise).
+#          packages for the .deb and the .rpm (skipped otherwise), rpm for the latter.
 # Example: packaging/check.sh dist
 
 # Checks are run by name, and mmdebstrap expands its hooks.
@@ -70,22 +70,31 @@ check 'wheel: pip install --no-index' install_wheel
 check 'wheel: demo' demo "$work/venv/bin/promptmix"
 
 if [ "$(id -u)" = 0 ] && command -v mmdebstrap >/dev/null; then
+    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    # The demo in the root $1. The loader finds the libraries beside the program by /proc/self/exe.
+    demo_in() {
+        unshare --mount --net sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$1" \
+            env -i HOME=/tmp PATH=/usr/bin:/bin promptmix demo --out /tmp/demo
+    }
     deb=$(package 'promptmix_*.deb') || exit
-    root=$work/debian
     install_deb() {
         mmdebstrap --quiet --variant=apt --customize-hook="copy-in $deb /tmp" \
             --customize-hook='chroot "$1" sh -c "apt-get install --yes /tmp/promptmix_*.deb"' \
-            "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root"
+            "$codename" "$work/debian"
     }
     check '.deb: apt-get install in a new Debian' install_deb
-    # The loader finds the libraries beside the program by /proc/self/exe.
-    demo_deb() {
-        unshare --mount --net sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
-            env -i HOME=/tmp PATH=/usr/bin:/bin promptmix demo --out /tmp/demo
+    check '.deb: demo' demo_in "$work/debian"
+
+    # Debian knows no packages that an .rpm could depend on, so they are named here.
+    rpm=$(package 'promptmix-*.rpm') || exit
+    install_rpm() {
+        mmdebstrap --quiet --variant=apt --include=libgomp1,libstdc++6 "$codename" "$work/rpm" &&
+            rpm --root "$work/rpm" --nodeps --install "$rpm"
     }
-    check '.deb: demo' demo_deb
+    check '.rpm: rpm --install in a new root' install_rpm
+    check '.rpm: demo' demo_in "$work/rpm"
 else
-    echo 'SKIPPED .deb: needs root and mmdebstrap'
+    echo 'SKIPPED .deb and .rpm: need root and mmdebstrap'
 fi
 echo "glibc   $("$here/glibc.sh" "$work/archive")"
 exit $failed

@@ -27,3 +27,15 @@ begin_package() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
 }
+
+# Lays out under $1 what a package of a Linux distribution installs: STAGED in /usr, the systemd units, man pages
+# compressed. The compiler's run-time libraries are those of the distribution.
+lay_out_system() {
+    local root=$1
+    mkdir -p "$root/usr/lib/systemd/system"
+    cp -a "$staged/." "$root/usr/"
+    rm "$root"/usr/lib/promptmix/lib{gomp,stdc++,gcc_s}.so.*
+    sed 's,/usr/local/bin,/usr/bin,' "$here/systemd/promptmix.service" >"$root/usr/lib/systemd/system/promptmix.service"
+    cp "$here/systemd/promptmix.socket" "$root/usr/lib/systemd/system/"
+    gzip -9n "$root"/usr/share/man/man1/*.1
+}

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Packs STAGED (packaging/stage.sh) into OUT/promptmix_VERSION_ARCH.deb, with the systemd units. The
-# compiler's run-time libraries are Debian's own.
+# Packs STAGED (packaging/stage.sh) into OUT/promptmix_VERSION_ARCH.deb, with the systemd units.
 #
 # Needs:   dpkg-deb and dpkg-shlibdeps (package dpkg-dev).
 # Example: packaging/deb.sh /tmp/promptmix-staged dist
@@ -10,13 +9,10 @@ set -euo pipefail
 begin_package "$@"
 architecture=$(dpkg --print-architecture)
 root=$work/debian/promptmix
-mkdir -p "$root/DEBIAN" "$root/usr/lib/systemd/system"
-cp -a "$staged/." "$root/usr/"
-rm "$root"/usr/lib/promptmix/lib{gomp,stdc++,gcc_s}.so.*
-sed 's,/usr/local/bin,/usr/bin,' "$here/systemd/promptmix.service" >"$root/usr/lib/systemd/system/promptmix.service"
-cp "$here/systemd/promptmix.socket" "$root/usr/lib/systemd/system/"
+mkdir -p "$root/DEBIAN"
+lay_out_system "$root"
 mv "$root/usr/share/doc/promptmix/LICENSE" "$root/usr/share/doc/promptmix/copyright"
-gzip -9n "$root/usr/share/doc/promptmix/CHANGELOG.md" "$root"/usr/share/man/man1/*.1
+gzip -9n "$root/usr/share/doc/promptmix/CHANGELOG.md"
 
 # What it links outside of its own libraries, with Debian's least versions.
 printf 'Source: promptmix\n\nPackage: promptmix\nArchitecture: any\n' >"$work/debian/control"

@@ -69,6 +69,7 @@ mkdir -p "$share/man/man1" "$share/bash-completion/completions" "$share/zsh/site
 "$promptmix" completions zsh >"$share/zsh/site-functions/_promptmix"
 "$promptmix" completions fish >"$share/fish/vendor_completions.d/promptmix.fish"
 "$promptmix" bundle sbom >"$share/doc/promptmix/sbom.cdx.json"
+"$promptmix" bundle sbom --format spdx >"$share/doc/promptmix/sbom.spdx.json"
 cp "$root/LICENSE" "$root/CHANGELOG.md" "$share/doc/promptmix/"
 python3 "$root/packaging/licences.py" "$root" >"$share/doc/promptmix/THIRD-PARTY-LICENCES.txt"
 find "$out" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

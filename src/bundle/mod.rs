@@ -33,6 +33,7 @@ mod paths;
 mod read;
 mod sbom;
 mod source;
+mod spdx;
 mod write;
 
 #[cfg(test)]
@@ -45,7 +46,7 @@ pub(crate) use create::create;
 pub(crate) use import::{Destinations, import};
 pub(crate) use keys::{Fingerprint, generate, private_key, public_key};
 pub(crate) use read::{Trust, inspect, verify};
-pub(crate) use sbom::bill;
+pub(crate) use sbom::{bill, spdx_bill};
 
 use crate::{
     hint::Hint,

@@ -14,7 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::index::{Kind, Member, ModelEntry};
+use super::{
+    index::{Kind, Member, ModelEntry},
+    spdx,
+};
 
 #[derive(Deserialize)]
 struct Lock {
@@ -52,6 +55,26 @@ impl Package {
 /// The bill of the program with the `members` and `models` of a bundle, if any. The same contents
 /// give the same bytes.
 pub(super) fn write(members: &[Member], models: &[ModelEntry]) -> String {
+    pretty(&cyclonedx(members, models))
+}
+
+/// The bill of this program alone.
+pub(crate) fn bill() -> String {
+    write(&[], &[])
+}
+
+/// The same in SPDX 2.3.
+pub(crate) fn spdx_bill() -> String {
+    pretty(&spdx::document(&cyclonedx(&[], &[])))
+}
+
+fn pretty(bill: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(bill).expect("a value is JSON");
+    text.push('\n');
+    text
+}
+
+fn cyclonedx(members: &[Member], models: &[ModelEntry]) -> Value {
     let packages = shipped();
     let root = packages.first().expect("the lock file lists the program itself");
     let program = members.iter().find(|member| member.kind == Kind::Program);
@@ -96,14 +119,7 @@ pub(super) fn write(members: &[Member], models: &[ModelEntry]) -> String {
         "dependencies": dependencies,
     });
     bill["serialNumber"] = serial_number(&bill.to_string()).into();
-    let mut text = serde_json::to_string_pretty(&bill).expect("a value is JSON");
-    text.push('\n');
-    text
-}
-
-/// The bill of this program alone.
-pub(crate) fn bill() -> String {
-    write(&[], &[])
+    bill
 }
 
 const LLAMA_CPP: &str = "llama.cpp";
@@ -265,6 +281,11 @@ mod tests {
         purls.map(str::to_owned).collect()
     }
 
+    /// The string under `key`.
+    fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+        value[key].as_str().unwrap()
+    }
+
     #[test]
     fn every_crate_that_cargo_builds_is_listed() {
         let bill: Value = serde_json::from_str(&bill()).unwrap();
@@ -318,6 +339,41 @@ mod tests {
         for component in components.iter().filter(|component| component.get("purl").is_some()) {
             assert_eq!(component["hashes"][0]["content"].as_str().unwrap().len(), 64);
         }
+    }
+
+    #[test]
+    fn the_spdx_bill_has_what_the_cyclonedx_bill_has() {
+        let bill: Value = serde_json::from_str(&bill()).unwrap();
+        let spdx: Value = serde_json::from_str(&spdx_bill()).unwrap();
+        assert_eq!(spdx_bill(), spdx_bill());
+        let list = |key: &str| spdx[key].as_array().unwrap().clone();
+        let packages = list("packages");
+        assert_eq!(packages.len(), bill["components"].as_array().unwrap().len() + 1);
+        let ids: BTreeSet<&str> =
+            packages.iter().map(|it| it["SPDXID"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), packages.len());
+        let edges = bill["dependencies"].as_array().unwrap();
+        let edges: usize = edges.iter().map(|it| it["dependsOn"].as_array().unwrap().len()).sum();
+        let relationships = list("relationships");
+        assert_eq!(relationships.len(), edges + 1);
+        for relationship in &relationships {
+            let from = text(relationship, "spdxElementId");
+            assert!(from == "SPDXRef-DOCUMENT" || ids.contains(from), "{relationship}");
+            assert!(ids.contains(text(relationship, "relatedSpdxElement")), "{relationship}");
+        }
+        let serde = packages.iter().find(|it| it["name"] == "serde").unwrap();
+        assert_eq!(serde["checksums"][0]["algorithm"], "SHA256");
+        assert!(
+            text(&serde["externalRefs"][0], "referenceLocator").starts_with("pkg:cargo/serde@")
+        );
+        assert!(text(serde, "downloadLocation").ends_with("/download"));
+        let own = &packages[0];
+        assert_eq!(
+            (&own["name"], &own["licenseDeclared"]),
+            (&json!("promptmix"), &json!("Apache-2.0"))
+        );
+        let llama = packages.iter().find(|it| it["name"] == "llama.cpp").unwrap();
+        assert_eq!(llama["licenseDeclared"], "MIT");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -39,8 +39,19 @@ enum Action {
         /// File to write the private key to
         file: PathBuf,
     },
-    /// Print this program's software bill of materials (CycloneDX 1.5, JSON)
-    Sbom,
+    /// Print this program's software bill of materials (JSON)
+    Sbom {
+        /// CycloneDX 1.5 or SPDX 2.3
+        #[arg(long, value_enum, default_value_t)]
+        format: BillFormat,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum BillFormat {
+    #[default]
+    Cyclonedx,
+    Spdx,
 }
 
 #[derive(Args)]
@@ -110,8 +121,12 @@ pub(super) fn bundle(args: &BundleArgs, quiet: bool) -> anyhow::Result<()> {
         Action::Verify(args) => verify(args, quiet),
         Action::Import(args) => import(args, quiet),
         Action::Keygen { file } => keygen(file),
-        Action::Sbom => {
-            print!("{}", bundle::bill());
+        Action::Sbom { format } => {
+            let bill = match format {
+                BillFormat::Cyclonedx => bundle::bill(),
+                BillFormat::Spdx => bundle::spdx_bill(),
+            };
+            print!("{bill}");
             Ok(())
         }
     }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// A document must say when it was made. The same contents give the same bytes, so this one says
-/// no time that means anything.
+/// SPDX requires a time. It is fixed, so that the same contents give the same bytes.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
 /// The document of a CycloneDX `bill`.

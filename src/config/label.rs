@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, check::at_least};
 use crate::auto::Auto;
 
-/// Texts that are embedded for each that the teacher labels. With real labels, half as many or all
-/// were as good: see `docs/recipe.md`.
+/// Texts that are embedded for each that the teacher labels. How picks from fewer and from all
+/// compare: `docs/recipe.md`, Real texts.
 const CHOICE: usize = 40;
 /// The most texts that are embedded unless a setting asks for more: 400 MB.
 const MOST: usize = 100_000;

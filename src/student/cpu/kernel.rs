@@ -174,8 +174,8 @@ pub(super) unsafe fn multiply(
     unreachable!("`is_available` is false on this processor");
 }
 
-/// The slices of a common dimension of `k` that are multiplied one after another: of about the same
-/// size, at most `largest`.
+/// A dimension of `k` in slices that are multiplied one after another: of about the same size, at
+/// most `largest`.
 pub(super) fn blocks(k: usize, largest: usize) -> impl Iterator<Item = Range<usize>> {
     let depth = k.div_ceil(k.div_ceil(largest).max(1)).max(1);
     (0..k.max(1)).step_by(depth).map(move |from| from..(from + depth).min(k))

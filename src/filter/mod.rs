@@ -2,6 +2,7 @@
 //! test set. Dropped texts are recorded with the reason. [`junk`] judges texts as they are written.
 
 pub(crate) mod junk;
+mod near_duplicates;
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,6 +11,7 @@ use crate::{
     dataset::{DropReason, DroppedText, RelabelledText, canonical},
     task::LabelledText,
 };
+use near_duplicates::{NearDuplicates, Vocabulary};
 
 /// Splits `rows` into those to train on and those to drop, in order. A row that a person edited is
 /// dropped only if it equals a seed, a test text or another row of a person.
@@ -22,16 +24,19 @@ pub(crate) fn apply(
     let seeds: HashSet<String> = seeds.iter().map(|seed| canonical(&seed.text)).collect();
     let test: HashSet<String> = test.iter().map(|item| canonical(&item.text)).collect();
     let mut seen = HashSet::new();
-    let mut words_by_label: HashMap<String, Vec<Vec<String>>> = HashMap::new();
+    let texts: Vec<String> = rows.iter().map(|row| canonical(&row.augmented.text)).collect();
+    let vocabulary = Vocabulary::of(texts.iter().map(String::as_str));
+    let mut by_label: HashMap<String, NearDuplicates> = HashMap::new();
     let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-    let mut rows: Vec<(usize, RelabelledText)> = rows.into_iter().enumerate().collect();
+    let mut rows: Vec<(usize, (RelabelledText, String))> =
+        rows.into_iter().zip(texts).enumerate().collect();
     // Those of a person come first: of two texts that are alike, theirs is kept.
-    rows.sort_by_key(|(_, row)| row.augmented.by.is_none());
-    for (place, row) in rows {
+    rows.sort_by_key(|(_, (row, _))| row.augmented.by.is_none());
+    for (place, (row, key)) in rows {
         let is_persons = row.augmented.by.is_some();
-        let key = canonical(&row.augmented.text);
-        let words: Vec<String> = key.split(' ').map(str::to_owned).collect();
-        let earlier = words_by_label.entry(row.relabel.clone()).or_default();
+        let words = vocabulary.words(&key);
+        let new = || NearDuplicates::new(settings.rouge_l);
+        let earlier = by_label.entry(row.relabel.clone()).or_insert_with(new);
         let reason = if test.contains(&key) {
             Some(DropReason::LeakFromTest)
         } else if seeds.contains(&key) {
@@ -42,7 +47,7 @@ pub(crate) fn apply(
             None
         } else if row.p < settings.min_probability {
             Some(DropReason::LowConfidence)
-        } else if earlier.iter().any(|other| rouge_l_reaches(&words, other, settings.rouge_l)) {
+        } else if earlier.has_like(&words) {
             Some(DropReason::NearDuplicate)
         } else {
             None
@@ -51,7 +56,7 @@ pub(crate) fn apply(
             Some(reason) => dropped.push((place, DroppedText { row, dropped: reason })),
             None => {
                 seen.insert(key);
-                earlier.push(words);
+                earlier.add(words);
                 kept.push((place, row));
             }
         }
@@ -62,16 +67,6 @@ pub(crate) fn apply(
 fn in_order<R>(mut rows: Vec<(usize, R)>) -> Vec<R> {
     rows.sort_by_key(|(place, _)| *place);
     rows.into_iter().map(|(_, row)| row).collect()
-}
-
-/// Whether [`rouge_l`] of two word lists is at least `threshold`.
-fn rouge_l_reaches(a: &[String], b: &[String], threshold: f64) -> bool {
-    let total = (a.len() + b.len()) as f64;
-    // The longest common subsequence is at most as long as the shorter list.
-    if 2.0 * a.len().min(b.len()) as f64 / total < threshold {
-        return false;
-    }
-    rouge_l(a, b) >= threshold
 }
 
 /// ROUGE-L F1 = 2·LCS / (|a| + |b|) of two word lists, one of which has words (Lin 2004, with
@@ -138,6 +133,6 @@ mod tests {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let (a, b) = (words("a b c d"), words("a c d e f"));
         assert_eq!(longest_common_subsequence(&a, &b), 3);
-        assert!(rouge_l_reaches(&a, &b, 6.0 / 9.0) && !rouge_l_reaches(&a, &b, 0.67));
+        assert_eq!(rouge_l(&a, &b), 6.0 / 9.0);
     }
 }

@@ -36,12 +36,14 @@ pub(super) struct Screen {
     /// `None` if texts are taken as they come, without quotes and percentages around them.
     reference: Option<Reference>,
     rows: Vec<JunkRow>,
+    /// How many of the rows are cleaned texts.
+    cleaned: usize,
 }
 
 impl Screen {
     pub(super) fn new(task: &Task, settings: &AugmentSettings) -> Self {
         let reference = settings.clean.then(|| Reference::new(task, settings.longest()));
-        Self { reference, rows: Vec::new() }
+        Self { reference, rows: Vec::new(), cleaned: 0 }
     }
 
     /// The row of a text at `place`, cleaned; `None` if the text is junk.
@@ -55,6 +57,7 @@ impl Screen {
             Verdict::Cleaned(text, removed) => (Some(text), removed),
             Verdict::Drop(junk) => (None, vec![junk]),
         };
+        self.cleaned += usize::from(cleaned.is_some());
         let (major, request_id) = (row.major.clone(), row.request_id.clone());
         let text = row.text.clone();
         self.rows.push(JunkRow { text, major, request_id, cleaned: cleaned.clone(), reasons });
@@ -63,8 +66,7 @@ impl Screen {
 
     /// The numbers of texts dropped and of texts cleaned so far.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let cleaned = self.rows.iter().filter(|row| row.cleaned.is_some()).count();
-        (self.rows.len() - cleaned, cleaned)
+        (self.rows.len() - self.cleaned, self.cleaned)
     }
 
     pub(super) fn into_rows(self) -> Vec<JunkRow> {

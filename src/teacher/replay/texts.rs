@@ -1,6 +1,6 @@
 //! Recorded texts: which text answers which request, and the scores that their labels stand for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
@@ -30,11 +30,14 @@ pub(crate) struct RecordedText {
     pub second: Option<String>,
 }
 
-/// All recorded texts, and which of them are used.
+/// All recorded texts, and which of them answer further requests: not those that were used, that
+/// repeat another, or that no reply could be parsed from.
 pub(super) struct TextRecording {
     rows: Vec<RecordedText>,
-    /// Rows that answer no further request: already used, a repetition, or not parsable as a reply.
-    used: Vec<bool>,
+    /// The rows left of each major class.
+    of_major: HashMap<String, BTreeSet<usize>>,
+    /// Those of each pair of a major and a minor class.
+    of_pair: HashMap<(String, String), BTreeSet<usize>>,
     /// The row of each text, by its [`normalised`] form.
     row_of: HashMap<String, usize>,
 }
@@ -42,35 +45,55 @@ pub(super) struct TextRecording {
 impl TextRecording {
     pub(super) fn new(rows: Vec<RecordedText>) -> Self {
         let mut row_of = HashMap::new();
-        let mut used = Vec::with_capacity(rows.len());
+        let mut of_major: HashMap<String, BTreeSet<usize>> = HashMap::new();
+        let mut of_pair: HashMap<(String, String), BTreeSet<usize>> = HashMap::new();
         for (index, row) in rows.iter().enumerate() {
             let repeats = *row_of.entry(normalised(&row.text)).or_insert(index) != index;
-            used.push(repeats || parsed(&row.text).is_none());
+            if repeats || parsed(&row.text).is_none() {
+                continue;
+            }
+            of_major.entry(row.major.clone()).or_default().insert(index);
+            if let Some(minor) = &row.minor {
+                let pair = (row.major.clone(), minor.clone());
+                of_pair.entry(pair).or_default().insert(index);
+            }
         }
-        Self { rows, used, row_of }
+        Self { rows, of_major, of_pair, row_of }
     }
 
     /// The next texts of the wanted classes, as a list.
     pub(super) fn reply(&mut self, request: &GenerateRequest) -> Generated {
-        let fits = |index: &usize| {
-            let row = &self.rows[*index];
-            !self.used[*index]
-                && row.major == request.wanted.major
-                && row.text.chars().count() <= request.longest
-        };
-        let (same_minor, others): (Vec<usize>, Vec<usize>) = (0..self.rows.len())
-            .filter(fits)
-            .partition(|index| self.rows[*index].minor.as_ref() == Some(&request.wanted.minor));
-        let chosen: Vec<usize> = same_minor.into_iter().chain(others).take(request.lines).collect();
+        let (major, minor) = (&request.wanted.major, &request.wanted.minor);
+        let fits = |index: &&usize| self.rows[**index].text.chars().count() <= request.longest;
+        let same_minor = self.of_pair.get(&(major.clone(), minor.clone())).into_iter().flatten();
+        let mut chosen: Vec<usize> = same_minor.filter(fits).take(request.lines).copied().collect();
+        let others = self.of_major.get(major).into_iter().flatten().filter(fits);
+        let missing = request.lines - chosen.len();
+        // If any are missing, all of the same minor class are chosen.
+        let others = others.filter(|index| chosen.binary_search(index).is_err()).take(missing);
+        let others: Vec<usize> = others.copied().collect();
+        chosen.extend(others);
         let complete = chosen.len() == request.lines;
         let mut lines = Vec::new();
         if complete {
             for (number, index) in chosen.into_iter().enumerate() {
-                self.used[index] = true;
+                self.use_up(index);
                 lines.push(format!("{}. {}", number + 1, one_line(&self.rows[index].text)));
             }
         }
         Generated { text: lines.join("\n"), complete, prompt_tokens: 0, generated_tokens: 0 }
+    }
+
+    /// Lets row number `index` answer no further request.
+    fn use_up(&mut self, index: usize) {
+        let RecordedText { major, minor, .. } = &self.rows[index];
+        if let Some(left) = self.of_major.get_mut(major) {
+            left.remove(&index);
+        }
+        let pair = minor.as_ref().map(|minor| (major.clone(), minor.clone()));
+        if let Some(left) = pair.and_then(|pair| self.of_pair.get_mut(&pair)) {
+            left.remove(&index);
+        }
     }
 
     /// The row of `text`, or else the shortest one that has all its words in a row: a list mark or

@@ -41,7 +41,7 @@
 //! | `model_file` | checks the header of a GGUF or safetensors file before a parser sees it |
 //! | `http` | an HTTP server: the listener, who may use a page, requests and responses |
 //! | `pii` | finds e-mail addresses, phone numbers, IBANs and other personal data in a text |
-//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng`, `counted`, `auto` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams, counts in sentences, numbers that may be `auto` |
+//! | `sandbox`, `interrupt`, `fs`, `hash`, `memory`, `verbosity`, `hint`, `printable`, `caught`, `suggest`, `simd`, `rng`, `counted`, `auto`, `shard` | foundations: the socket filter, Ctrl-C, atomic writes, SHA-256, free memory, verbosity, error hints, text that is safe to print, panics of other crates, "did you mean", loops for AVX2 and AVX-512, keyed random streams, counts in sentences, numbers that may be `auto`, shares of a job |
 
 // The commands print through `cli::printing`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -80,6 +80,7 @@ mod run;
 mod sandbox;
 mod selection;
 mod serve;
+mod shard;
 mod sheet;
 mod simd;
 mod student;

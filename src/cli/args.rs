@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::shards::ShardArgs;
 use crate::{config, task::Task};
 
 #[derive(Args)]
@@ -151,6 +152,14 @@ pub(super) struct RunArgs {
 }
 
 #[derive(Args)]
+pub(super) struct GenerateArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub shard: ShardArgs,
+}
+
+#[derive(Args)]
 pub(super) struct StageArgs {
     /// The run folder
     pub run: PathBuf,
@@ -168,6 +177,15 @@ pub(super) struct TeacherStageArgs {
     pub stage: StageArgs,
     #[command(flatten)]
     pub teacher_args: TeacherArgs,
+}
+
+/// A stage in which the teacher labels texts.
+#[derive(Args)]
+pub(super) struct LabelStageArgs {
+    #[command(flatten)]
+    pub stage: TeacherStageArgs,
+    #[command(flatten)]
+    pub shard: ShardArgs,
 }
 
 #[derive(Args)]

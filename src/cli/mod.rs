@@ -33,6 +33,7 @@ mod refine;
 mod review;
 mod run;
 mod serve;
+mod shards;
 mod table;
 
 use std::{io, process::ExitCode};
@@ -40,8 +41,8 @@ use std::{io, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use args::{
-    DemoArgs, ImportArgs, InitArgs, ModelArgs, PlanArgs, RunArgs, StageArgs, TeacherArgs,
-    TeacherStageArgs, quoted,
+    DemoArgs, GenerateArgs, ImportArgs, InitArgs, LabelStageArgs, ModelArgs, PlanArgs, RunArgs,
+    StageArgs, TaskArgs, TeacherArgs, TeacherStageArgs, quoted,
 };
 
 use crate::{
@@ -86,14 +87,21 @@ enum Command {
     /// Run all stages: generate, relabel, label, filter, train, eval
     Run(RunArgs),
     /// Stage 1: generate texts with the teacher
-    Generate(RunArgs),
+    Generate(GenerateArgs),
     /// Stage 2: relabel the texts with the teacher
-    Relabel(TeacherStageArgs),
+    Relabel(LabelStageArgs),
     /// Between stages 2 and 3: let the teacher label texts of `unlabelled` in task.toml
     ///
     /// Picks `label.budget` texts, some that cover what the file has and some whose class is
     /// uncertain. Part of `run` if the task names such a file.
-    Label(TeacherStageArgs),
+    Label(LabelStageArgs),
+    /// Join the shards of a stage (`--shard`) in one run folder
+    ///
+    /// Checks their ledgers, that they have the same task, settings and teacher, and that none is
+    /// missing, then adds their answers to the ledger of the run. Without FOLDERS, the shards in
+    /// the run folder are merged and then deleted. The stage itself, run again without --shard,
+    /// writes the rows.
+    Merge(shards::MergeArgs),
     /// Stage 3: drop duplicates, copies of seeds and leaks from the test set
     Filter(StageArgs),
     /// Stage 4: fine-tune the students
@@ -195,8 +203,8 @@ impl Command {
     /// Whether running the same command again resumes it.
     fn is_resumable(&self) -> bool {
         use Command::{
-            Compare, Demo, Eval, Filter, Generate, Import, Label, Refine, Relabel, Review, Run,
-            Train,
+            Compare, Demo, Eval, Filter, Generate, Import, Label, Merge, Refine, Relabel, Review,
+            Run, Train,
         };
         matches!(
             self,
@@ -205,6 +213,7 @@ impl Command {
                 | Generate(_)
                 | Relabel(_)
                 | Label(_)
+                | Merge(_)
                 | Filter(_)
                 | Train(_)
                 | Eval(_)
@@ -293,6 +302,7 @@ fn dispatch(cli: Cli, listener: Option<Listener>) -> anyhow::Result<()> {
         Command::Generate(args) => run::generate(&args, quiet),
         Command::Relabel(args) => run::relabel(&args, quiet),
         Command::Label(args) => run::label(&args, quiet),
+        Command::Merge(args) => shards::merge(&args, quiet),
         Command::Filter(args) => run::filter(&args, quiet),
         Command::Train(args) => run::train(&args, quiet),
         Command::Eval(args) => run::eval(&args, quiet),

@@ -24,6 +24,7 @@ use crate::{
     model_file,
     models::{self, StudentFiles},
     run::names,
+    shard::Shard,
     student::{Classifier, Item, Precision, Texts},
     task::{Columns, Format, Origin, Reader, TableRow, TaskError, open_file},
     verbosity::{self, Notice},
@@ -104,6 +105,13 @@ pub(super) struct PredictArgs {
     /// Tokens to read of each text; by default as many as in training
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(3..))]
     max_length: Option<u32>,
+    /// Classify only part I of N of the rows of --file
+    ///
+    /// I counts from 0 to N-1. `auto/N` takes I from a Slurm job array or an indexed Kubernetes
+    /// Job. The parts follow each other: joined in order, the outputs are those of the whole file,
+    /// up to rounding (CSV repeats its header line).
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse, requires = "file")]
+    shard: Option<Shard>,
     /// Compute with 8-bit weights on a CPU: faster (most with VNNI), slightly less accurate
     #[arg(long)]
     fast: bool,
@@ -153,6 +161,19 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
         (None, None) => ("stdin".to_owned(), Origin::Pipe(Box::new(io::stdin())), format),
     };
     let reader = Reader::open(&name, origin, &columns, format).map_err(TaskError::from)?;
+    let (reader, left) = match (args.shard, &args.file) {
+        (Some(shard), Some(file)) => {
+            match count_rows(file, &columns, format)? {
+                // An error, as without shards.
+                0 => (reader, usize::MAX),
+                rows => {
+                    let part = shard.part(rows);
+                    (skip_rows(reader, part.start)?, part.len())
+                }
+            }
+        }
+        _ => (reader, usize::MAX),
+    };
     let to = match args.to {
         None if args.why && args.text.is_some() && !args.json => OutputFormat::Words,
         to => to.unwrap_or(OutputFormat::Jsonl),
@@ -166,8 +187,8 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
     let (rule, notes) = threshold::rule(args, &student)?;
     notes.iter().filter(|_| !quiet).for_each(|note| eprintln!("{note}"));
     let mut answers = Answers::new(&student, io::stdout().lock(), to, rule, explainer);
-    let rows = answers.write_all(Rows { reader })?;
-    if rows == 0 && args.file.is_some() {
+    let rows = answers.write_all(Rows { reader, left })?;
+    if rows == 0 && left > 0 && args.file.is_some() {
         return Err(CommandError::new(
             format!("{name}: the file contains no texts"),
             "add rows to it",
@@ -178,6 +199,26 @@ pub(super) fn predict(args: &PredictArgs, quiet: bool) -> anyhow::Result<()> {
         answers.tell();
     }
     answers.verdict()
+}
+
+/// The number of rows in `file`.
+fn count_rows(file: &Path, columns: &Columns, format: Option<Format>) -> Result<usize, TaskError> {
+    let name = file.display().to_string();
+    let origin = open_file(&name, file)?;
+    let mut reader = Reader::open(&name, origin, columns, format)?;
+    let mut rows = 0;
+    while reader.next_row()?.is_some() {
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+/// `reader` after its next `count` rows.
+fn skip_rows(mut reader: Reader<'_>, count: usize) -> Result<Reader<'_>, TaskError> {
+    for _ in 0..count {
+        reader.next_row()?;
+    }
+    Ok(reader)
 }
 
 /// The student that the flags ask for.
@@ -262,6 +303,8 @@ fn open_share(text: &str) -> Result<f64, String> {
 /// The rows to answer. Tells what was guessed about them.
 struct Rows<'a> {
     reader: Reader<'a>,
+    /// Rows that are still to be answered at most.
+    left: usize,
 }
 
 impl Texts for Rows<'_> {
@@ -269,6 +312,7 @@ impl Texts for Rows<'_> {
     type Error = anyhow::Error;
 
     fn next_text(&mut self) -> Option<anyhow::Result<TableRow>> {
+        self.left = self.left.checked_sub(1)?;
         let row = self.reader.next_row();
         if let Some(note) = self.reader.note() {
             verbosity::notify(Notice::Message(note));

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{
-    DemoArgs, ImportArgs, InitArgs, ModelArgs, RunArgs, StageArgs, TeacherStageArgs, build,
-    error::CommandError, preflight, progress::Progress, table,
+    DemoArgs, GenerateArgs, ImportArgs, InitArgs, LabelStageArgs, ModelArgs, RunArgs, StageArgs,
+    TaskArgs, TeacherStageArgs, build, error::CommandError, preflight, progress::Progress, table,
 };
 use crate::{
     config::{Partners, Settings},
@@ -192,52 +192,63 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// `promptmix generate`
-pub(super) fn generate(args: &RunArgs, quiet: bool) -> anyhow::Result<()> {
-    let task = Task::load(&args.task.task)?;
-    let out = &args.out;
+pub(super) fn generate(args: &GenerateArgs, quiet: bool) -> anyhow::Result<()> {
+    const STAGE: &str = "generate";
+    let RunArgs { task: TaskArgs { task, model_args, json }, out } = &args.run;
+    let task = Task::load(task)?;
+    let folder = &args.shard.folder(STAGE, out)?;
     let (mut pipeline, (base, mut teacher)) =
-        begin(task, &args.task.model_args, out, quiet, |task, settings, watch| {
-            models(task, settings, out, watch)
+        begin(task, model_args, folder, quiet, |task, settings, watch| {
+            models(task, settings, folder, watch)
         })?;
     if pipeline.settings.augment.partners == Partners::Confusable {
         add_embedder(&mut pipeline, &base)?;
     }
+    if args.shard.begin(STAGE, &mut pipeline)? {
+        let outcome = pipeline.generate(&mut *teacher);
+        return args.shard.finish(&mut pipeline, outcome, (out, *json, quiet));
+    }
     pipeline.check_teacher(&mut *teacher)?;
     pipeline.generate(&mut *teacher)?;
-    written(&args.out, names::AUGMENTED, args.task.json)
+    written(out, names::AUGMENTED, *json)
 }
 
 /// `promptmix relabel`
-pub(super) fn relabel(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
-    label_stage(args, names::RELABELLED, quiet, |pipeline, teacher| {
+pub(super) fn relabel(args: &LabelStageArgs, quiet: bool) -> anyhow::Result<()> {
+    label_stage(args, ("relabel", names::RELABELLED), quiet, |pipeline, teacher| {
         pipeline.relabel(teacher).map(|_| ())
     })
 }
 
 /// `promptmix label`
-pub(super) fn label(args: &TeacherStageArgs, quiet: bool) -> anyhow::Result<()> {
-    label_stage(args, names::LABELLED, quiet, |pipeline, teacher| {
+pub(super) fn label(args: &LabelStageArgs, quiet: bool) -> anyhow::Result<()> {
+    label_stage(args, ("label", names::LABELLED), quiet, |pipeline, teacher| {
         pipeline.label(teacher).map(|_| ())
     })
 }
 
-/// Runs a stage in which the teacher labels texts, which writes the file `name`.
+/// Runs the stage `name`, in which the teacher labels texts; it writes `file`.
 fn label_stage(
-    args: &TeacherStageArgs,
-    name: &str,
+    args: &LabelStageArgs,
+    (name, file): (&'static str, &str),
     quiet: bool,
     stage: impl FnOnce(&mut Pipeline<'_>, &mut dyn Teacher) -> Result<(), PipelineError>,
 ) -> anyhow::Result<()> {
-    let StageArgs { run: folder, set, json } = &args.stage;
-    let passing = args.teacher_args.overrides();
+    let TeacherStageArgs { stage: StageArgs { run, set, json }, teacher_args } = &args.stage;
+    let passing = teacher_args.overrides();
+    let folder = &args.shard.folder(name, run)?;
     let (mut pipeline, mut teacher) = reopen(folder, set, &passing, quiet, |pipeline| {
         let Pipeline { task, settings, watch, .. } = pipeline;
         let (base, teacher) = models(task, settings, folder, &mut **watch)?;
         add_embedder(pipeline, &base)?;
         Ok(teacher)
     })?;
+    if args.shard.begin(name, &mut pipeline)? {
+        let outcome = stage(&mut pipeline, &mut *teacher);
+        return args.shard.finish(&mut pipeline, outcome, (run, *json, quiet));
+    }
     stage(&mut pipeline, &mut *teacher)?;
-    written(folder, name, *json)
+    written(run, file, *json)
 }
 
 /// `promptmix filter`

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The key of a call is the hash of all that its answer depends on. Each answer is read once,
-//! whether it comes from the ledger or from the teacher.
+//! whether it comes from the ledger or from the teacher. Where the folder has one shard of a stage,
+//! the keys decide which requests are its own, and the stage ends after them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -91,6 +92,7 @@ pub(super) struct Answered<R> {
 ///
 /// # Errors
 /// Whatever stops the teacher or the disk; finished calls are in the ledger by then.
+/// [`PipelineError::OtherShards`] if some answers are left to other shards.
 pub(super) fn ask<C: Call>(
     call: &C,
     stage: &'static str,
@@ -102,26 +104,8 @@ pub(super) fn ask<C: Call>(
     run.note_teacher(teacher.identity())?;
     let key = |request| C::key(request, teacher.identity());
     let keys: Vec<String> = requests.iter().map(key).collect();
-    let mut readings: HashMap<&str, Option<C::Reading>> = HashMap::new();
-    let mut queued = HashSet::new();
-    let (mut missing, mut items) = (Vec::new(), Vec::new());
-    for (item, request) in requests.into_iter().enumerate() {
-        let key = keys[item].as_str();
-        if readings.contains_key(key) || queued.contains(key) {
-            continue;
-        }
-        match run.ledger.find(key) {
-            Some(entry) => {
-                let reading = C::recorded(entry).map(|answer| call.read(item, &answer));
-                readings.insert(key, reading);
-            }
-            None => {
-                queued.insert(key);
-                missing.push(request);
-                items.push(item);
-            }
-        }
-    }
+    let LookedUp { mut readings, missing, items, others } =
+        look_up(call, stage, run, &keys, requests);
     watch(Event::Begin { stage, total: readings.len() + missing.len(), resumed: readings.len() });
 
     let ledger = &mut run.ledger;
@@ -175,11 +159,66 @@ pub(super) fn ask<C: Call>(
         watch(Event::Advance { items, rejected, tokens });
         Ok(())
     })?;
+    if others {
+        return Err(PipelineError::OtherShards);
+    }
     let answered = |key: &String| Answered {
         key: key.clone(),
         reading: readings.get(key.as_str()).cloned().flatten(),
     };
     Ok(keys.iter().map(answered).collect())
+}
+
+/// Requests by where their answers come from.
+struct LookedUp<'a, C: Call> {
+    /// The answers in the ledger, by key.
+    readings: HashMap<&'a str, Option<C::Reading>>,
+    /// The requests to send, and their places.
+    missing: Vec<C::Request>,
+    items: Vec<usize>,
+    /// Whether some are left to other shards.
+    others: bool,
+}
+
+/// Looks `requests` with these `keys` up in the ledger of `run`.
+fn look_up<'a, C: Call>(
+    call: &C,
+    stage: &str,
+    run: &RunFolder,
+    keys: &'a [String],
+    requests: Vec<C::Request>,
+) -> LookedUp<'a, C> {
+    let shard = run.shard_of(stage);
+    let is_own =
+        |key: &str, id: &str| shard.is_none_or(|shard| shard.owns(key) || !is_shared(stage, id));
+    let (mut readings, mut queued) = (HashMap::new(), HashSet::new());
+    let (mut missing, mut items, mut others) = (Vec::new(), Vec::new(), false);
+    for (item, request) in requests.into_iter().enumerate() {
+        let key = keys[item].as_str();
+        if readings.contains_key(key) || queued.contains(key) {
+            continue;
+        }
+        match run.ledger.find(key) {
+            Some(entry) => {
+                let reading = C::recorded(entry).map(|answer| call.read(item, &answer));
+                readings.insert(key, reading);
+            }
+            None if !is_own(key, C::id(&request)) => others = true,
+            None => {
+                queued.insert(key);
+                missing.push(request);
+                items.push(item);
+            }
+        }
+    }
+    LookedUp { readings, missing, items, others }
+}
+
+/// Whether the shards of `stage` divide the request `id` among them. Every shard makes those that a
+/// stage needs before its own, which are named after their kind.
+fn is_shared(stage: &str, id: &str) -> bool {
+    let rest = id.strip_prefix(stage).and_then(|rest| rest.strip_prefix('.'));
+    rest.is_none_or(|number| number.parse::<usize>().is_ok())
 }
 
 /// The entry of a request that was given up; the user is warned.

@@ -259,6 +259,9 @@ pub(crate) enum PipelineError {
     NothingToCheck,
     #[error("a recording has no answers about new descriptions")]
     RecordedDescriptions,
+    /// No fault: the shard has answered its requests.
+    #[error("the stage needs the answers of other shards")]
+    OtherShards,
     #[error("no text is left to train on: {detail}")]
     NothingLeft { detail: String },
 }
@@ -302,6 +305,7 @@ impl Hint for PipelineError {
                 Some("name a model with `--set teacher.model=MODEL`".into())
             }
             Self::NoEmbedder => Some("name a student with --student".into()),
+            Self::OtherShards => Some("`promptmix merge` joins them".into()),
             Self::NothingLeft { .. } => {
                 Some("`dropped.jsonl` gives the reason for each dropped text".into())
             }

@@ -76,6 +76,7 @@ impl RunRecord {
                 | Entry::Scores { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
+                | Entry::Shard { .. }
                 | Entry::Picked { .. }
                 | Entry::Decision { .. }
                 | Entry::Edit { .. }

@@ -22,8 +22,8 @@ use super::{
     names,
 };
 use crate::{
-    config::Settings, dataset::RowEdit, hash, hint::shell_path, prompt::Prompts, task::Task,
-    teacher::TeacherIdentity,
+    config::Settings, dataset::RowEdit, hash, hint::shell_path, prompt::Prompts, shard::Shard,
+    task::Task, teacher::TeacherIdentity,
 };
 
 /// Something odd about a run folder, and what helps.
@@ -42,6 +42,8 @@ pub(crate) struct RunFolder {
     edited: Vec<String>,
     /// SHA-256 (hex) of what was written to files, by name, since no stage has recorded them.
     written: RefCell<BTreeMap<String, String>>,
+    /// The stage of which this folder has one shard, and which.
+    pub(super) shard: Option<(&'static str, Shard)>,
 }
 
 impl RunFolder {
@@ -255,6 +257,7 @@ impl RunFolder {
             pending: None,
             edited: Vec::new(),
             written: RefCell::default(),
+            shard: None,
         };
         run.settle()?;
         Ok(run)
@@ -475,7 +478,7 @@ fn last_settings(entries: &[Entry]) -> Option<&str> {
 /// task.
 fn holds_other_files(path: &Path) -> bool {
     let own = |name: &str| {
-        [names::LOCK, names::LEDGER, names::HEAD, names::COMPARISON].contains(&name)
+        [names::LOCK, names::LEDGER, names::HEAD, names::COMPARISON, names::SHARDS].contains(&name)
             || name.ends_with(".part")
     };
     fs::read_dir(path).is_ok_and(|mut entries| {

@@ -29,6 +29,7 @@ use crate::{
     hint::Hint,
     interrupt,
     prompt::reply::ReplyFault,
+    shard::Shard,
     teacher::TeacherIdentity,
     verbosity,
 };
@@ -147,6 +148,14 @@ pub enum Entry {
         predictions: TestPredictions,
         seconds: f64,
     },
+    /// From here on the answers are those to one shard of the requests of `stage`; or, once
+    /// `finished`, all of them stand above.
+    Shard {
+        stage: String,
+        #[serde(flatten)]
+        shard: Shard,
+        finished: bool,
+    },
     /// What a stage decided about one row of the file that it read.
     Decision {
         stage: String,
@@ -189,6 +198,7 @@ impl Entry {
             | Self::TaskChanged(_)
             | Self::Teacher { .. }
             | Self::Restart { .. }
+            | Self::Shard { .. }
             | Self::Decision { .. }
             | Self::Edit { .. }
             | Self::Stage { .. } => None,
@@ -392,6 +402,18 @@ fn check_head(path: &Path, bytes: &[u8], entries: &[Entry]) -> Result<(), Ledger
         Some((line, message)) => Err(broken(line, message)),
         None => Ok(()),
     }
+}
+
+/// The entries of the ledger `path`, whole as it was when a stage last ended.
+///
+/// # Errors
+/// A file that is missing, a broken chain, with its line.
+pub(super) fn read_whole(path: &Path) -> Result<Vec<Entry>, LedgerError> {
+    let read = |source| LedgerError::Read { path: path.to_owned(), source };
+    let bytes = crate::fs::read(path).map_err(read)?;
+    let entries = parse(path, &bytes)?.0;
+    check_head(path, &bytes, &entries)?;
+    Ok(entries)
 }
 
 /// The entries in a ledger's content, the hash of its last line, and the length of its complete

@@ -19,6 +19,7 @@ mod folder;
 pub(crate) mod ledger;
 pub(crate) mod names;
 mod replay;
+pub(crate) mod shards;
 
 use std::{borrow::Cow, io, path::PathBuf};
 
@@ -32,7 +33,12 @@ pub(crate) use files::{
 pub(crate) use folder::{Remark, RunFolder, is_imported};
 pub(crate) use replay::replay;
 
-use crate::{hash, hint::Hint, verbosity};
+use crate::{
+    counted::{agree, part},
+    hash,
+    hint::{Hint, shell_path},
+    verbosity,
+};
 use ledger::LedgerError;
 pub(crate) use ledger::{KeptTexts, SetAside, TaskChanged};
 
@@ -74,6 +80,21 @@ pub enum RunError {
     SingleRun { path: PathBuf },
     #[error("{path} holds a comparison")]
     Comparison { path: PathBuf },
+    #[error("{path} was begun before the run in {run} changed")]
+    StaleShard { path: PathBuf, run: PathBuf },
+    #[error("the shard in {path} is still running")]
+    ShardRunning { path: PathBuf },
+    #[error("{path} is not the folder of a shard")]
+    NoShard { path: PathBuf },
+    #[error("{path} and {other} do not belong together; they differ in {what}")]
+    OtherShard { path: PathBuf, other: PathBuf, what: String },
+    #[error(
+        "{} of {stage} {} missing or unfinished: {}",
+        part(missing.len(), *of, "shard"),
+        agree(missing.len(), "is", "are"),
+        indices(missing, *of)
+    )]
+    MissingShards { stage: String, of: usize, missing: Vec<usize> },
     #[error("{path} names no teacher")]
     NoTeacher { path: PathBuf },
 }
@@ -118,6 +139,31 @@ impl Hint for RunError {
             Self::NotARun { .. } => "choose an empty or a new folder with --out",
             Self::SingleRun { .. } => "give the comparison a folder of its own with --out",
             Self::Comparison { .. } => "give the run a folder of its own with --out",
+            Self::StaleShard { run, .. } => {
+                return Some(
+                    format!(
+                        "`promptmix merge --partial --out {}` takes what it has answered; then run it again",
+                        shell_path(run)
+                    )
+                    .into(),
+                );
+            }
+            Self::ShardRunning { .. } => "nothing was merged; wait until it has finished",
+            Self::NoShard { .. } => {
+                "name folders that a command with `--shard` made in the folder `shards` of a run"
+            }
+            Self::OtherShard { .. } => {
+                "run all shards of a stage with the same task, flags and teacher; to merge without one that differs, name the folders of the others"
+            }
+            Self::MissingShards { stage, of, missing } => {
+                let first = missing.first().unwrap_or(&0);
+                return Some(
+                    format!(
+                        "nothing was merged; run `promptmix {stage} … --shard {first}/{of}` (again). With --partial the others are merged, and the next command asks the teacher for the rest"
+                    )
+                    .into(),
+                );
+            }
             Self::NoTeacher { .. } => {
                 "`replay:` takes the ledger of a run that has generated or relabelled texts"
             }
@@ -132,6 +178,15 @@ impl RunError {
         let message = format!("the label{} is not a class of the task", verbosity::quoted(name));
         Self::Row { path, line, message }
     }
+}
+
+/// The first of `missing`, as the command line has them.
+fn indices(missing: &[usize], of: usize) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> =
+        missing.iter().take(SHOWN).map(|index| format!("{index}/{of}")).collect();
+    let more = if missing.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn process(pid: &Option<u32>) -> String {

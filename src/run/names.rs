@@ -44,5 +44,7 @@ pub(crate) const STUDENT: &str = "student";
 pub(crate) const STUDENT_KEY: &str = "student.key";
 /// The folder of the state of an unfinished training.
 pub(crate) const TRAINING: &str = "training";
+/// The folder of the shards of this run's stages, each a run folder; see [`super::shards`].
+pub(crate) const SHARDS: &str = "shards";
 /// The folder of copies of the editable files as they were written; see [`super::edits`].
 pub(crate) const WRITTEN: &str = "written";

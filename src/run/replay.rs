@@ -63,6 +63,7 @@ fn of_ledger(path: PathBuf, bytes: &[u8]) -> Result<Replay, RunError> {
             Entry::Begun { .. }
             | Entry::TaskChanged(_)
             | Entry::Restart { .. }
+            | Entry::Shard { .. }
             | Entry::Picked { .. }
             | Entry::Decision { .. }
             | Entry::Student { .. }

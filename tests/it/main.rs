@@ -48,6 +48,7 @@ mod review;
 mod scoring;
 #[cfg(unix)]
 mod serve;
+mod shards;
 mod snapshots;
 mod support;
 mod unlabelled;

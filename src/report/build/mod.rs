@@ -217,6 +217,7 @@ impl ReportBuilder<'_> {
                 | Entry::Stage { .. }
                 | Entry::Skipped { .. }
                 | Entry::Restart { .. }
+                | Entry::Shard { .. }
                 | Entry::Picked { .. }
                 | Entry::Edit { .. }
                 | Entry::Decision { .. } => continue,

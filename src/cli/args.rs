@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::shards::ShardArgs;
+use super::{plan::MachineArgs, shards::ShardArgs};
 use crate::{config, task::Task};
 
 #[derive(Args)]
@@ -140,6 +140,8 @@ pub(super) struct PlanArgs {
     /// it is no better than guessing or than the nearest class by embedding
     #[arg(long)]
     pub check: bool,
+    #[command(flatten)]
+    pub machines: MachineArgs,
 }
 
 #[derive(Args)]

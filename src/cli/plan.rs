@@ -3,8 +3,10 @@
 //! Generates nothing and trains nothing.
 
 mod check;
+mod machines;
 mod render;
 mod resume;
+mod time;
 mod training;
 
 use std::{cmp::Reverse, path::Path};
@@ -27,7 +29,9 @@ use crate::{
         llama::bench::{BenchReport, Kind},
     },
 };
+pub(super) use machines::MachineArgs;
 use resume::{Resume, Subject};
+use time::Basis;
 use training::Training;
 
 /// Tokens per second and billion parameters that half the cores of a recent CPU read and write, for
@@ -93,10 +97,15 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
         error::warn(&message, hint.as_deref());
     }
     let mut teacher = build::teacher(&settings)?;
-    let plan = Plan::of(&task, settings, &mut *teacher, args.check)?;
+    let mut plan = Plan::of(&task, settings, &mut *teacher, args.check)?;
+    if let Some(speed) = args.machines.speed() {
+        plan.speed = speed;
+    }
+    let shards = args.machines.estimate(&plan);
     let resume = run.map(|run| Resume::of(&run, &task, &plan, &mut *teacher)).transpose()?;
     if args.task.json {
         let mut json = plan.json();
+        json["shards"] = shards.as_ref().map_or(Value::Null, |shards| shards.json());
         json["resume"] = resume.as_ref().map_or(Value::Null, |resume| resume.json(&plan));
         println!("{json}");
         return Ok(());
@@ -104,7 +113,7 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     if let Some(resume) = resume {
         resume.print(&plan);
     }
-    plan.print();
+    plan.print(shards.as_ref());
     Ok(())
 }
 
@@ -307,11 +316,11 @@ fn too_long(prompts: impl Iterator<Item = (String, usize)>, limit: usize) -> Vec
 }
 
 /// How fast the teacher reads and writes, in tokens per second.
+#[derive(Debug, Clone, Copy)]
 struct Speed {
     read: f64,
     written: f64,
-    /// Measured by `promptmix bench` on this machine, not guessed from the model's size.
-    measured: bool,
+    basis: Basis,
 }
 
 impl Speed {
@@ -320,14 +329,15 @@ impl Speed {
             models::speed::<BenchReport>(Role::Teacher, &identity.sha256).and_then(|report| {
                 let read = report.measure(Kind::Labels)?.prompt_tokens_per_second;
                 let written = report.measure(Kind::Decode)?.decode_tokens_per_second;
-                (read > 0.0 && written > 0.0).then_some(Self { read, written, measured: true })
+                let basis = Basis::Measured;
+                (read > 0.0 && written > 0.0).then_some(Self { read, written, basis })
             });
         let billions = identity.parameters as f64 / 1e9;
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64 / 2.0;
         measured.unwrap_or(Self {
             read: READ_SPEED * cores / billions,
             written: WRITE_SPEED * cores / billions,
-            measured: false,
+            basis: Basis::Guessed,
         })
     }
 }

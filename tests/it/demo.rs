@@ -106,6 +106,22 @@ fn doctor_plan_and_lists_speak_json() {
     let models: serde_json::Value =
         serde_json::from_str(&bench.ok(&["models", "list", "--json"])).unwrap();
     assert!(models.as_array().unwrap().len() > 4);
+    let cluster = bench.ok(&[
+        "plan",
+        task.to_str().unwrap(),
+        "--json",
+        "--machines=4",
+        "--teacher-tokens-per-second=1000,50",
+        "--price-per-hour=3",
+    ]);
+    let cluster: serde_json::Value = serde_json::from_str(&cluster).unwrap();
+    let minutes = |part: usize| cluster["shards"]["parts"][part]["minutes"].as_f64().unwrap();
+    let teacher = 4.0 * (minutes(0) + minutes(1)) + minutes(2);
+    let alone = cluster["estimated_minutes"].as_f64().unwrap();
+    assert!((teacher - alone).abs() < 1e-6, "{teacher} {alone}");
+    let hours = cluster["shards"]["machine_hours"].as_f64().unwrap();
+    assert!((hours - (teacher + minutes(3)) / 60.0).abs() < 1e-6, "{hours}");
+    assert_eq!(cluster["shards"]["price"].as_f64().unwrap(), 3.0 * hours);
     assert!(!bench.path("task/ledger.jsonl").exists(), "plan spends nothing");
 }
 

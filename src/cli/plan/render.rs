@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Plan, Training};
+use super::{
+    Plan, Training, machines,
+    time::{Basis, duration},
+};
 use crate::{
     cli::error::warn,
     counted::{agree, counted, part},
@@ -34,14 +37,15 @@ impl Plan {
             "prompt_tokens": generation.prompt_tokens + relabelling.prompt_tokens,
             "prompt_tokens_shared_once": self.read_tokens(),
             "generated_tokens": self.written_tokens, "estimated_minutes": self.seconds() / 60.0,
-            "measured": self.speed.measured, "train": train, "settings": self.settings,
+            "measured": self.speed.basis == Basis::Measured, "train": train, "settings": self.settings,
             "mixup_prompt": generation.example, "near_miss_prompt": self.near_miss,
             "relabel_prompt": relabelling.example,
             "too_long": self.too_long, "teacher_check": self.check,
         })
     }
 
-    pub(super) fn print(&self) {
+    /// Prints the plan; with what it takes in `shards`, if the user asked for that.
+    pub(super) fn print(&self, shards: Option<&machines::Estimate>) {
         self.warn();
         let Self { generation, relabelling, training, texts, .. } = self;
         let line = |label: &str, text: String| println!("{label:<10}{text}");
@@ -78,13 +82,16 @@ impl Plan {
         ));
         line("train", training.summary());
         training.length_summary().into_iter().for_each(indented);
-        let teacher = duration(self.seconds(), self.speed.measured, "--teacher");
+        let teacher = duration(self.seconds(), self.speed.basis, "--teacher");
         line("time", format!("teacher: {teacher}"));
         let students = match &training.time {
-            Ok(time) => duration(time.seconds, time.measured, "--student"),
+            Ok(time) => duration(time.seconds, Basis::of(time.measured), "--student"),
             Err(error) => format!("unknown: {error}"),
         };
         indented(format!("students: {students}\n"));
+        if let Some(shards) = shards {
+            shards.print();
+        }
         println!("--- a request for new {}\n{}\n", self.items, generation.example);
         if let Some(prompt) = &self.near_miss {
             println!("--- a request for {} of no class\n{prompt}\n", self.items);
@@ -154,19 +161,5 @@ impl Training {
             part(cut as usize, texts as usize, "known text"),
             are = agree(cut as usize, "is", "are"),
         ))
-    }
-}
-
-/// A time estimate, and whether it rests on a measurement.
-pub(super) fn duration(seconds: f64, measured: bool, flag: &str) -> String {
-    let time = match seconds {
-        seconds if seconds < 90.0 => format!("{seconds:.0} seconds"),
-        seconds if seconds < 5400.0 => format!("{:.0} minutes", seconds / 60.0),
-        seconds => format!("{:.1} hours", seconds / 3600.0),
-    };
-    if measured {
-        format!("about {time}, as measured by `promptmix bench` on this machine")
-    } else {
-        format!("very roughly {time}; `promptmix bench {flag} MODEL` measures it")
     }
 }

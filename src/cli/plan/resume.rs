@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Plan, render::duration};
+use super::{Plan, time::duration};
 use crate::{
     cli::{
         PlanArgs, build,
@@ -149,7 +149,7 @@ impl Resume {
             counted(*labels, "text"),
             counted(*test_labels, "test text")
         );
-        let time = duration(self.seconds(plan), plan.speed.measured, "--teacher");
+        let time = duration(self.seconds(plan), plan.speed.basis, "--teacher");
         println!("{:<10}teacher: {time}\n", "");
     }
 }

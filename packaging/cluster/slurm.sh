@@ -3,8 +3,8 @@
 #
 #   SHARDS=8 packaging/cluster/slurm.sh TASK RUN [FLAG OF PROMPTMIX RUN...]
 #
-# TASK, RUN and the models lie on a file system that all nodes share, and `promptmix` is in PATH there. What a node is to
-# have is said by sbatch's own variables, such as SBATCH_PARTITION, SBATCH_GPUS=1 or SBATCH_TIMELIMIT. STAGES names the
+# TASK, RUN and the models lie on a file system that all nodes share, and `promptmix` is in PATH there. Partition, GPUs and
+# limits are set by sbatch's own variables: SBATCH_PARTITION, SBATCH_GPUS=1, SBATCH_TIMELIMIT. STAGES names the
 # stages to do in shards ("generate relabel label" for a task with unlabelled texts). If a job fails, the jobs after it are
 # cancelled: run the same command again. What is in the ledgers is not asked for again.
 set -euo pipefail

@@ -220,8 +220,16 @@ impl Plan {
 
     /// The teacher's time.
     fn seconds(&self) -> f64 {
-        self.read_tokens() as f64 / self.speed.read
+        self.generation_seconds() + self.label_seconds()
+    }
+
+    fn generation_seconds(&self) -> f64 {
+        self.generation.read_tokens as f64 / self.speed.read
             + self.written_tokens as f64 / self.speed.written
+    }
+
+    fn label_seconds(&self) -> f64 {
+        self.relabelling.read_tokens as f64 / self.speed.read
     }
 }
 

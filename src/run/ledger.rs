@@ -148,8 +148,8 @@ pub enum Entry {
         predictions: TestPredictions,
         seconds: f64,
     },
-    /// From here on the answers are those to one shard of the requests of `stage`; or, once
-    /// `finished`, all of them stand above.
+    /// The answers that follow are those of one shard of `stage`; if `finished`, all of them
+    /// precede this entry.
     Shard {
         stage: String,
         #[serde(flatten)]

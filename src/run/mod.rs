@@ -37,6 +37,7 @@ use crate::{
     counted::{agree, part},
     hash,
     hint::{Hint, shell_path},
+    task::first_few,
     verbosity,
 };
 use ledger::LedgerError;
@@ -180,13 +181,9 @@ impl RunError {
     }
 }
 
-/// The first of `missing`, as the command line has them.
+/// The shards `missing`, as the command line has them.
 fn indices(missing: &[usize], of: usize) -> String {
-    const SHOWN: usize = 10;
-    let shown: Vec<String> =
-        missing.iter().take(SHOWN).map(|index| format!("{index}/{of}")).collect();
-    let more = if missing.len() > SHOWN { ", …" } else { "" };
-    format!("{}{more}", shown.join(", "))
+    first_few(&missing.iter().map(|index| format!("{index}/{of}")).collect::<Vec<_>>())
 }
 
 fn process(pid: &Option<u32>) -> String {

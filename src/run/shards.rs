@@ -31,11 +31,12 @@ use crate::{
 /// The stage under which the ledger lists a merge.
 const MERGE: &str = "merge";
 /// What a stage may read of a run; the ledger after its head, since it may grow meanwhile.
-const COPIED: [&str; 8] = [
+const COPIED: [&str; 9] = [
     names::HEAD,
     names::LEDGER,
     names::SETTINGS,
     names::TASK,
+    names::NEXT_TASK,
     names::AUGMENTED,
     names::JUNK,
     names::SET_ASIDE,
@@ -379,9 +380,9 @@ pub(crate) fn shards_of(run: &Path) -> Result<Vec<PathBuf>, RunError> {
     Ok(folders)
 }
 
-/// Reads the shards in `folders`, of which there is one at least. They must be of one origin, and,
-/// unless part of them is enough, all of the stage's shards must be there and finished. A folder in
-/// the folder `shards` of a run whose shard has not begun is left out.
+/// Reads the shards in `folders`. They must have the same task, settings and teacher, and, unless
+/// `partial`, all of the stage's shards must be there and finished. In the folder `shards` of a run
+/// a shard that has not begun is left out.
 ///
 /// # Errors
 /// What does not fit, and which shards are missing.

@@ -475,15 +475,19 @@ fn columns(found: &[String]) -> String {
     }
 }
 
-/// The names separated by commas; of many only the first few.
+/// The names in quotes, as [`first_few`] shows them.
 pub(crate) fn enumerated(names: &[String]) -> String {
+    first_few(&names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>())
+}
+
+/// The items separated by commas; of many only the first few.
+pub(crate) fn first_few(items: &[String]) -> String {
     const SHOWN: usize = 10;
-    if names.is_empty() {
+    if items.is_empty() {
         return "none".into();
     }
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
-    let shown = shown.join(", ");
-    match names.len().saturating_sub(SHOWN) {
+    let shown = items[..items.len().min(SHOWN)].join(", ");
+    match items.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

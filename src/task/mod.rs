@@ -66,7 +66,9 @@ pub(crate) use demo::demo_task;
 pub(crate) use describe::{DescribeError, NewDescription, manifest_path, replace_descriptions};
 pub(crate) use draw::draw;
 pub use fault::TaskError;
-pub(crate) use fault::{Fault, Place, Problem, above_tables_hint, enumerated, is_root_key};
+pub(crate) use fault::{
+    Fault, Place, Problem, above_tables_hint, enumerated, first_few, is_root_key,
+};
 pub(crate) use labelled::{Contents, LabelledFile};
 pub(crate) use read::{
     Columns, Format, Origin, Reader, TableRow, open_file, read_labelled, read_texts,

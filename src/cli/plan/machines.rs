@@ -73,18 +73,18 @@ pub(super) struct Estimate {
 
 impl Estimate {
     fn of(plan: &Plan, machines: u32, price: Option<f64>) -> Self {
-        let Plan { generation, relabelling, speed, .. } = plan;
         let texts = plan.texts + plan.unlabelled.unwrap_or(0);
-        let labels = relabelling.read_tokens as f64 / speed.read;
-        let in_shards = texts as f64 / relabelling.count.max(1) as f64;
-        let writing = plan.written_tokens as f64 / speed.written;
-        let generation = generation.read_tokens as f64 / speed.read + writing;
+        let labels = plan.label_seconds();
+        let in_shards = texts as f64 / plan.relabelling.count.max(1) as f64;
         let students = plan.training.time.as_ref().map(|time| time.seconds);
         let each = |seconds: f64| seconds / f64::from(machines);
         Self {
             machines,
             price,
-            shared: [("generation", each(generation)), ("labels", each(labels * in_shards))],
+            shared: [
+                ("generation", each(plan.generation_seconds())),
+                ("labels", each(labels * in_shards)),
+            ],
             alone: [
                 ("the test set and the check", labels * (1.0 - in_shards)),
                 ("the students", students.unwrap_or(0.0)),

@@ -120,9 +120,7 @@ impl Resume {
         let Remaining { requests, labels, test_labels, .. } = self.remaining;
         let requests = share(requests, plan.generation.count);
         let labels = share(labels + test_labels, plan.relabelling.count);
-        let read = requests * plan.generation.read_tokens as f64
-            + labels * plan.relabelling.read_tokens as f64;
-        read / plan.speed.read + requests * plan.written_tokens as f64 / plan.speed.written
+        requests * plan.generation_seconds() + labels * plan.label_seconds()
     }
 
     pub(super) fn json(&self, plan: &Plan) -> Value {

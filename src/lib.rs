@@ -29,7 +29,7 @@
 //! | `config` | `task.toml` and flags become one validated `Settings`, built from the settings of each engine |
 //! | `drift` | whether texts are like those on which a student was tested: numbers about these without any text, permutation tests |
 //! | `student` | the network: checkpoints, engines (CPU, graph, 8 bits), training, a probe on frozen embeddings, classification, export |
-//! | `teacher` | `trait Teacher`: llama.cpp, the supervised process it runs in, chat templates, grammar, replay |
+//! | `teacher` | `trait Teacher`: llama.cpp, the supervised process it runs in, engines behind addresses, chat templates, grammar, replay |
 //! | `bundle` | one signed archive that carries program, models and sources to a machine without a network |
 //! | `models` | the model manifest and library: which file a name means, and whether it is what it should be |
 //! | `embed` | `trait Embedder`, cosine similarity, a map of texts in two dimensions |
@@ -103,7 +103,7 @@ pub mod testing {
         run::ledger::{Entry, parse as parse_ledger},
         sandbox::install_here as install_sandbox,
         task::{Task, TaskError},
-        teacher::chat::ChatTemplate,
+        teacher::{chat::ChatTemplate, llama::TokenEngine},
     };
 
     /// The texts of the file `name` with the content `bytes`; for a row without one, the reason. A

@@ -57,6 +57,8 @@ pub(crate) struct Chain {
     pub files: BTreeMap<String, String>,
     /// Edits by hand that the ledger records.
     pub edits: usize,
+    /// The addresses to which prompts were sent.
+    pub sent_to: BTreeSet<String>,
     /// Names of all files that a stage has ever recorded.
     #[serde(skip)]
     pub recorded: BTreeSet<String>,
@@ -97,9 +99,22 @@ struct Link {
     /// Only in lines that record the start of a run, like `settings`.
     task_sha256: Option<String>,
     settings: Option<String>,
+    /// Only in lines that record a teacher.
+    identity: Option<Identity>,
     /// As in lines that record a start; from 1 on the ledger has a `ledger.head`.
     #[serde(default)]
     format: u32,
+}
+
+/// Of a teacher, where it answers.
+#[derive(Default, Deserialize)]
+struct Identity {
+    remote: Option<Remote>,
+}
+
+#[derive(Deserialize)]
+struct Remote {
+    addresses: Vec<String>,
 }
 
 /// Follows the chain of the ledger in `folder`.
@@ -157,6 +172,7 @@ fn chain(bytes: &[u8]) -> Chain {
         torn: length < bytes.len(),
         files: BTreeMap::new(),
         edits: 0,
+        sent_to: BTreeSet::new(),
         recorded: BTreeSet::new(),
         protected: None,
         promised: None,
@@ -189,6 +205,8 @@ fn chain(bytes: &[u8]) -> Chain {
             )),
             Ok(link) => {
                 chain.edits += link.changes.len();
+                let remote = link.identity.and_then(|identity| identity.remote);
+                chain.sent_to.extend(remote.into_iter().flat_map(|remote| remote.addresses));
                 chain.recorded.extend(link.files.keys().cloned());
                 match &link.stage {
                     // A stage that ends again has replaced all that it wrote before.

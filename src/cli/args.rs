@@ -56,7 +56,7 @@ pub(super) struct ModelArgs {
     #[arg(long)]
     seed: Option<u64>,
     #[command(flatten)]
-    teacher_args: TeacherArgs,
+    pub teacher_args: TeacherArgs,
     /// Reproduce the paper's published code, faults included, for comparison
     ///
     /// Stands for a group of settings that override those of the task; `--set` overrides them in
@@ -79,7 +79,7 @@ pub(super) struct ModelArgs {
 }
 
 /// How the teacher runs; these flags may change when a run is resumed.
-#[derive(Args, Clone, Copy)]
+#[derive(Args, Clone)]
 pub(super) struct TeacherArgs {
     /// Make each reply depend on its request alone: slower, but the same rows every time
     #[arg(long)]
@@ -87,15 +87,29 @@ pub(super) struct TeacherArgs {
     /// Run the teacher inside this process, for profiling: if it crashes, so does promptmix
     #[arg(long)]
     in_process: bool,
+    /// Let an engine at this address answer, and allow this command to connect there:
+    /// `http://127.0.0.1:8080`, `https://HOST:PORT` or `unix:/run/engine.sock`
+    ///
+    /// The engine is llama-server, vLLM or SGLang, with the same model as the GGUF file that is
+    /// named as the teacher: chat template and tokenizer come from that file. Repeat the flag for
+    /// several engines, which share the work. Prompts, and the texts in them, are sent there;
+    /// docs/cluster.md says more.
+    #[arg(long, value_name = "URL")]
+    pub allow_address: Vec<String>,
 }
 
 impl TeacherArgs {
-    pub(super) fn overrides(self) -> Vec<String> {
+    pub(super) fn overrides(&self) -> Vec<String> {
         let flags = [
             ("teacher.deterministic=true", self.deterministic),
             ("teacher.in_process=true", self.in_process),
         ];
-        flags.into_iter().filter(|(_, on)| *on).map(|(text, _)| text.to_owned()).collect()
+        let flags = flags.into_iter().filter(|(_, on)| *on).map(|(text, _)| text.to_owned());
+        let flags = flags.chain((!self.allow_address.is_empty()).then(|| {
+            let addresses = self.allow_address.iter().cloned().map(toml::Value::String);
+            format!("teacher.address={}", toml::Value::Array(addresses.collect()))
+        }));
+        flags.collect()
     }
 }
 

@@ -4,6 +4,8 @@ use std::{path::Path, time::Duration};
 
 use candle_core::Device;
 
+#[cfg(all(target_os = "linux", feature = "remote"))]
+use super::addresses;
 use super::error::CommandError;
 use crate::{
     config::Settings,
@@ -72,6 +74,16 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         }
         None => None,
     };
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    let remote = addresses::remote(settings, chat_template.clone())?;
+    #[cfg(not(all(target_os = "linux", feature = "remote")))]
+    if let Some(address) = teacher.address.first() {
+        return Err(CommandError::new(
+            format!("the teacher answers at {address}, and this build of promptmix cannot connect"),
+            "build it with `--features remote`, or remove `teacher.address`",
+        )
+        .into());
+    }
     let options = LlamaOptions {
         slots: teacher.slots,
         context: teacher.context,
@@ -91,6 +103,11 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         program: Launch::this_program(),
         model: models::teacher_file(&teacher.model)?,
         options,
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        replicas: if remote.is_some() { 1 } else { teacher.replicas },
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        remote,
+        #[cfg(not(all(target_os = "linux", feature = "remote")))]
         replicas: teacher.replicas,
         watchdog: (watchdog > 0).then(|| Duration::from_secs(watchdog)),
     })

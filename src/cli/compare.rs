@@ -53,7 +53,7 @@ pub(super) struct CompareArgs {
     #[arg(long, hide = true, conflicts_with = "deterministic")]
     fast: bool,
     #[command(flatten)]
-    teacher_args: TeacherArgs,
+    pub teacher_args: TeacherArgs,
     /// Any setting, for example `--set augment.per_class=40`
     #[arg(long = "set", value_name = "TABLE.KEY=VALUE")]
     set: Vec<String>,

@@ -4,6 +4,8 @@
 #[macro_use]
 mod printing;
 
+#[cfg(all(target_os = "linux", feature = "remote"))]
+mod addresses;
 mod args;
 mod audit;
 mod bench;
@@ -45,6 +47,8 @@ use args::{
     StageArgs, TaskArgs, TeacherArgs, TeacherStageArgs, quoted,
 };
 
+#[cfg(all(target_os = "linux", feature = "remote"))]
+use crate::teacher::remote::{Address, broker};
 use crate::{
     hint::shell_word,
     http::{ListenError, Listener},
@@ -183,7 +187,16 @@ enum Command {
     Man(man::ManArgs),
     /// The process that runs the teacher; other commands start it
     #[command(hide = true)]
-    TeacherWorker,
+    TeacherWorker {
+        /// The descriptor that asks for connections
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        #[arg(long)]
+        broker: Option<i32>,
+    },
+    /// The process that connects to a teacher's addresses; other commands start it
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    #[command(hide = true)]
+    AddressBroker { addresses: Vec<Address> },
     /// The process that tries out a chat template; `doctor` starts it
     #[command(hide = true)]
     TemplateCheck(doctor::TemplateCheckArgs),
@@ -192,7 +205,38 @@ enum Command {
 impl Command {
     /// Whether the command may open connections. For all others the kernel refuses them.
     fn may_connect(&self, offline: bool) -> bool {
-        matches!(self, Self::Models(args) if !offline && args.may_connect())
+        match self {
+            Self::Models(args) => !offline && args.may_connect(),
+            #[cfg(all(target_os = "linux", feature = "remote"))]
+            Self::AddressBroker { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The flags of a command that asks the teacher.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    fn teacher_args(&self) -> Option<&TeacherArgs> {
+        Some(match self {
+            Self::Demo(args) => &args.model_args.teacher_args,
+            Self::Plan(args) => &args.task.model_args.teacher_args,
+            Self::Run(args) => &args.task.model_args.teacher_args,
+            Self::Generate(args) => &args.run.task.model_args.teacher_args,
+            Self::Relabel(args) | Self::Label(args) => &args.stage.teacher_args,
+            Self::Eval(args) => &args.teacher_args,
+            Self::Compare(args) => &args.teacher_args,
+            Self::Refine(args) => &args.teacher_args,
+            _ => return None,
+        })
+    }
+
+    /// Whether another command starts it and ends it.
+    fn is_started_by_another(&self) -> bool {
+        match self {
+            Self::TeacherWorker { .. } => true,
+            #[cfg(all(target_os = "linux", feature = "remote"))]
+            Self::AddressBroker { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether others may read the files that the command writes. All other files are private.
@@ -258,6 +302,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    if let Err(error) = addresses::start_broker(cli.command.teacher_args(), cli.offline) {
+        eprintln!("{}", error::render(&*error));
+        return ExitCode::from(2);
+    }
     if listener.is_some() {
         sandbox::install_without_sockets();
     } else if !cli.command.may_connect(cli.offline) {
@@ -266,7 +315,7 @@ pub fn main() -> ExitCode {
     sandbox::leave_no_core();
     verbosity::set(cli.verbose);
     verbosity::set_printer(if cli.quiet { error::print_warning } else { error::print_notice });
-    if verbosity::facts() && !matches!(cli.command, Command::TeacherWorker) {
+    if verbosity::facts() && !cli.command.is_started_by_another() {
         eprintln!("sockets: {}", sandbox::state());
     }
     let resumable = cli.command.is_resumable();
@@ -274,7 +323,7 @@ pub fn main() -> ExitCode {
     let ends_itself = matches!(cli.command, Command::Serve(_));
     match cli.command {
         // The parent process ends the teacher's process.
-        Command::TeacherWorker => {}
+        ref command if command.is_started_by_another() => {}
         Command::Serve(_) => interrupt::on_signal_finish(move || print_stopped(resumable)),
         _ => interrupt::on_signal(move || print_stopped(resumable)),
     }
@@ -333,7 +382,17 @@ fn dispatch(cli: Cli, listener: Option<Listener>) -> anyhow::Result<()> {
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),
         Command::TemplateCheck(args) => doctor::template_check(&args),
-        Command::TeacherWorker => Ok(worker::serve()?),
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        Command::TeacherWorker { broker } => {
+            if let Some(descriptor) = broker {
+                broker::inherit(descriptor);
+            }
+            Ok(worker::serve()?)
+        }
+        #[cfg(not(all(target_os = "linux", feature = "remote")))]
+        Command::TeacherWorker {} => Ok(worker::serve()?),
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        Command::AddressBroker { addresses } => Ok(broker::serve(addresses)?),
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) struct RefineArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    teacher_args: TeacherArgs,
+    pub teacher_args: TeacherArgs,
 }
 
 /// Runs the command.

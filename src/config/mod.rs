@@ -261,7 +261,10 @@ impl Settings {
             None => model(Role::Teacher, &self.teacher.model),
         };
         self.student.model = model(Role::Student, &self.student.model);
-        self.teacher.chat_template = self.teacher.chat_template.as_deref().map(absolute);
+        let teacher = &mut self.teacher;
+        for file in [&mut teacher.chat_template, &mut teacher.tls_ca, &mut teacher.api_key_file] {
+            *file = file.as_deref().map(absolute);
+        }
     }
 }
 

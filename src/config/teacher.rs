@@ -53,6 +53,19 @@ pub(crate) struct TeacherSettings {
     /// A Jinja file that replaces the chat template in the model, or `chatml`. Unset: the model's
     /// own template.
     pub chat_template: Option<String>,
+    /// Engines that answer instead of this machine: `http://127.0.0.1:8080`, `https://HOST:PORT` or
+    /// `unix:/run/engine.sock`, each a llama-server, vLLM or SGLang with the same model. They share
+    /// one queue. Prompts, and the texts in them, are sent there; a command connects only with
+    /// `--allow-address`, or with `PROMPTMIX_ALLOW_NETWORK=1` in its environment. `model` is then a
+    /// GGUF of the same model, in any quantisation: tokenizer and chat template come from it.
+    /// Empty: none.
+    pub address: Vec<String>,
+    /// PEM file of the authority that signed the certificates of `https` addresses.
+    pub tls_ca: Option<String>,
+    /// SHA-256 of the certificate of `https` addresses, in hexadecimal: only that one is trusted.
+    pub tls_pin: Option<String>,
+    /// File with the API key of the addresses.
+    pub api_key_file: Option<String>,
 }
 
 impl Default for TeacherSettings {
@@ -74,6 +87,10 @@ impl Default for TeacherSettings {
             watchdog_seconds: 600,
             check: 48,
             chat_template: None,
+            address: Vec::new(),
+            tls_ca: None,
+            tls_pin: None,
+            api_key_file: None,
         }
     }
 }

@@ -38,6 +38,7 @@ impl<'a> ScriptedTeacher<'a> {
             parameters: 1,
             template_sha256: String::new(),
             context: 1000,
+            remote: None,
         };
         let scorer = |request: &ScoreRequest| vec![0.5; request.candidates.len()];
         let (script, scorer) = (Box::new(script), Box::new(scorer));

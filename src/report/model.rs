@@ -41,6 +41,9 @@ pub struct Teacher {
     pub sha256: String,
     /// Name of the GGUF file.
     pub file: String,
+    /// Where it answered, if not on this machine: prompts and the texts in them were sent there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
 }
 
 /// The fine-tuned encoder.

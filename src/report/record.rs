@@ -1,7 +1,7 @@
 //! Reads what a run folder says about itself. Nothing is locked, created or changed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use crate::{
     config::Settings,
     run::{INCOMPLETE, is_imported, ledger::Entry, names, read_json, read_ledger, read_settings},
     task::Task,
-    teacher::TeacherIdentity,
+    teacher::{RemoteIdentity, TeacherIdentity},
 };
 
 /// What a run folder says about itself.
@@ -22,6 +22,8 @@ pub(crate) struct RunRecord {
     pub report: Option<Report>,
     /// The teacher that answered last; absent if none was asked.
     pub teacher: Option<TeacherIdentity>,
+    /// The addresses to which prompts were sent, of all teachers.
+    pub sent_to: BTreeSet<String>,
     /// SHA-256 (hex) over the prompt templates, as of the last start or resume.
     pub prompts_sha256: String,
     /// The program's version at that time.
@@ -57,6 +59,7 @@ impl RunRecord {
             settings: read_settings(path)?,
             report,
             teacher: None,
+            sent_to: BTreeSet::new(),
             prompts_sha256: String::new(),
             version: String::new(),
             imported,
@@ -67,7 +70,10 @@ impl RunRecord {
                 Entry::Begun { version, prompts_sha256, .. } => {
                     (record.version, record.prompts_sha256) = (version, prompts_sha256);
                 }
-                Entry::Teacher { identity } => record.teacher = Some(identity),
+                Entry::Teacher { identity } => {
+                    record.sent_to.extend(RemoteIdentity::addresses(&identity).iter().cloned());
+                    record.teacher = Some(identity);
+                }
                 Entry::Stage { stage, counts, .. } => {
                     record.counts.insert(stage, counts);
                 }

@@ -192,8 +192,9 @@ pub(crate) fn read_task_and_settings(path: &Path) -> Result<(Task, Settings), Ru
     Ok((read_json(&path.join(names::TASK), INCOMPLETE)?, read_settings(path)?))
 }
 
-/// The settings that the run in the folder `path` was started with, but for `teacher.in_process`:
-/// the folder may come from elsewhere, and isolation is switched off by a flag alone.
+/// The settings that the run in the folder `path` was started with, but for `teacher.in_process`
+/// and those about addresses: the folder may come from elsewhere, and the command alone switches
+/// isolation off, or says where texts are sent and whom to trust there.
 ///
 /// # Errors
 /// A folder that is no run, a file that was damaged, with its line.
@@ -211,6 +212,9 @@ pub(crate) fn read_settings(path: &Path) -> Result<Settings, RunError> {
         message: error.message().to_owned(),
     })?;
     settings.teacher.in_process = false;
+    let teacher = &mut settings.teacher;
+    teacher.address.clear();
+    (teacher.tls_ca, teacher.tls_pin, teacher.api_key_file) = (None, None, None);
     Ok(settings)
 }
 
@@ -223,6 +227,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::default();
         settings.teacher.in_process = true;
+        settings.teacher.address = vec!["https://elsewhere:443".to_owned()];
+        settings.teacher.tls_pin = Some("00".repeat(32));
+        settings.teacher.api_key_file = Some("/home/me/.ssh/id".to_owned());
         let text = settings.to_toml();
         assert!(text.contains("in_process = true"), "{text}");
         fs::write(folder.path().join(names::SETTINGS), text).unwrap();

@@ -349,15 +349,10 @@ impl RunFolder {
             Entry::Teacher { identity: before } if before.file == identity.file => Some(before),
             _ => None,
         });
-        if let Some(before) = same_file.filter(|before| before.sha256 != identity.sha256) {
-            return Err(RunError::OtherTeacher {
-                file: identity.file.clone(),
-                path: self.path.clone(),
-                was: before.sha256.clone(),
-                found: identity.sha256.clone(),
-            });
+        if let Some(before) = same_file.filter(|before| !before.is_same_model(identity)) {
+            return Err(RunError::other_teacher(&self.path, before, identity));
         }
-        if last != Some(identity) {
+        if !last.is_some_and(|last| last.says_the_same(identity)) {
             self.ledger.append_and_seal(vec![Entry::Teacher { identity: identity.clone() }])?;
         }
         Ok(())

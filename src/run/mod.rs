@@ -21,7 +21,11 @@ pub(crate) mod names;
 mod replay;
 pub(crate) mod shards;
 
-use std::{borrow::Cow, io, path::PathBuf};
+use std::{
+    borrow::Cow,
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -38,6 +42,7 @@ use crate::{
     hash,
     hint::{Hint, shell_path},
     task::first_few,
+    teacher::TeacherIdentity,
     verbosity,
 };
 use ledger::LedgerError;
@@ -71,6 +76,8 @@ pub enum RunError {
         "{file} is not the teacher that {path} was started with: expected sha256 {was}, found {found}"
     )]
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
+    #[error("the teacher of {path} answers at {addresses}, not on this machine")]
+    TeacherElsewhere { path: PathBuf, addresses: String, first: String },
     #[error("{path} is in use by another promptmix{}", process(.pid))]
     InUse { path: PathBuf, pid: Option<u32> },
     #[error("{path} is not safe to write to: {reason}")]
@@ -131,6 +138,11 @@ impl Hint for RunError {
             Self::OtherTeacher { .. } => {
                 "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"
             }
+            Self::TeacherElsewhere { first, .. } => {
+                return Some(
+                    format!("add --allow-address {first} to let this command connect there, with the settings of `teacher.tls_ca`, `teacher.tls_pin` and `teacher.api_key_file` by --set").into(),
+                );
+            }
             Self::InUse { .. } => {
                 "wait until it has finished (a review ends with Ctrl-C in its terminal), or choose another folder with --out"
             }
@@ -178,6 +190,26 @@ impl RunError {
     pub(crate) fn unknown_label(path: PathBuf, line: usize, name: &str) -> Self {
         let message = format!("the label{} is not a class of the task", verbosity::quoted(name));
         Self::Row { path, line, message }
+    }
+}
+
+impl RunError {
+    /// `found` is not the teacher `before`, which the run in the folder `path` was started with.
+    fn other_teacher(path: &Path, before: &TeacherIdentity, found: &TeacherIdentity) -> Self {
+        let path = path.to_owned();
+        match (&before.remote, &found.remote) {
+            (Some(remote), None) => Self::TeacherElsewhere {
+                path,
+                addresses: remote.addresses.join(", "),
+                first: remote.addresses.first().cloned().unwrap_or_default(),
+            },
+            _ => Self::OtherTeacher {
+                file: found.file.clone(),
+                path,
+                was: before.sha256.clone(),
+                found: found.sha256.clone(),
+            },
+        }
     }
 }
 

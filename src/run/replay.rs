@@ -116,6 +116,7 @@ mod tests {
             parameters: 3,
             template_sha256: String::new(),
             context: 100,
+            remote: None,
         }
     }
 

@@ -4,8 +4,8 @@
 use std::error::Error;
 
 use super::{
-    EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, Teacher,
-    TeacherError, TeacherEvent, TeacherIdentity, llama::LlamaTeacher,
+    EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, SkippedRequest,
+    Teacher, TeacherError, TeacherEvent, TeacherIdentity, llama::LlamaTeacher,
 };
 
 /// [`LlamaTeacher`] without a supervisor.
@@ -46,6 +46,9 @@ fn forward<T>(
         EngineEvent::Done(done) => sink(TeacherEvent::Answers(
             done.into_iter().map(|(index, answer)| (index, Ok(answer))).collect(),
         )),
+        EngineEvent::Skipped(request, reason) => {
+            sink(TeacherEvent::Answers(vec![(request, Err(SkippedRequest { reason }))]))
+        }
         EngineEvent::Began(requests) => sink(TeacherEvent::Began(requests)),
         EngineEvent::Alive => Ok(()),
     }

@@ -3,13 +3,15 @@
 //! [`Teacher`] is the interface: it takes a list of requests and passes the answers to a [`Sink`]
 //! as they become ready, in any order. [`llama`] is the engine on llama.cpp. llama.cpp can abort
 //! its process, so the engine runs in a child process that [`worker`] starts, watches and replaces;
-//! [`InProcess`] runs it in this process, for profiling. [`replay`] needs no model: it answers from
-//! a recording.
+//! [`InProcess`] runs it in this process, for profiling. `remote` asks an engine behind an address,
+//! if the user allows it. [`replay`] needs no model: it answers from a recording.
 
 pub(crate) mod chat;
 pub(crate) mod grammar;
 mod in_process;
 pub(crate) mod llama;
+#[cfg(all(target_os = "linux", feature = "remote"))]
+pub(crate) mod remote;
 pub(crate) mod replay;
 mod sampler;
 pub(crate) mod worker;
@@ -61,6 +63,9 @@ pub(crate) enum TeacherError {
     NoAnswer { id: String },
     #[error("the chat template of {model} does not render: {message}")]
     ChatTemplate { model: String, message: String },
+    /// An engine behind an address.
+    #[error("the teacher at {address}: {message}")]
+    Address { address: String, message: String, hint: String },
     /// The worker process does not start, or keeps ending.
     #[error("the teacher's process {message}")]
     Worker { message: String, hint: String },
@@ -114,7 +119,9 @@ impl Hint for TeacherError {
                 "set `teacher.chat_template` to a template file, or to \"chatml\"".into()
             }
             Self::Read { hint, .. } | Self::Unsound { hint, .. } => hint.as_deref()?.into(),
-            Self::Worker { hint, .. } | Self::Unrecorded { hint, .. } => hint.into(),
+            Self::Worker { hint, .. }
+            | Self::Unrecorded { hint, .. }
+            | Self::Address { hint, .. } => hint.into(),
             Self::Backend { .. } | Self::Stopped(_) => return None,
         })
     }
@@ -136,12 +143,63 @@ pub struct TeacherIdentity {
     pub template_sha256: String,
     /// Maximum number of tokens of a prompt and its reply together.
     pub context: usize,
+    /// For a teacher behind addresses. `file` is then where tokenizer and chat template come from,
+    /// and `sha256` covers that file and the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Box<RemoteIdentity>>,
+}
+
+/// Which engine answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RemoteIdentity {
+    /// `llama-server`, `vLLM` or `SGLang`.
+    pub engine: String,
+    /// Where the prompts were sent.
+    pub addresses: Vec<String>,
+    /// ln p of a few answers to a fixed prompt: another model under the same name gives others.
+    pub probe: Vec<f32>,
+}
+
+// The probe has no NaN.
+impl Eq for RemoteIdentity {}
+
+impl RemoteIdentity {
+    /// Whether two probes are of one model: whether no answers to the fixed prompt together differ
+    /// by more than a tenth in probability. The rounding of batches alone can move a few per cent.
+    pub(crate) fn agree(a: &[f32], b: &[f32]) -> bool {
+        let apart: f32 = a.iter().zip(b).map(|(a, b)| (a.exp() - b.exp()).abs()).sum();
+        a.len() == b.len() && apart / 2.0 <= 0.1
+    }
+
+    /// The addresses of the teacher `identity`, if it is behind any.
+    pub(crate) fn addresses(identity: &TeacherIdentity) -> &[String] {
+        identity.remote.as_ref().map_or(&[], |remote| &remote.addresses)
+    }
 }
 
 impl TeacherIdentity {
     /// What an answer depends on besides its request.
     fn fingerprint(&self) -> (&str, &str) {
         (&self.sha256, &self.template_sha256)
+    }
+
+    /// Whether both are the same model, wherever it runs.
+    pub(crate) fn is_same_model(&self, other: &Self) -> bool {
+        let probes_agree = match (&self.remote, &other.remote) {
+            (Some(a), Some(b)) => RemoteIdentity::agree(&a.probe, &b.probe),
+            (a, b) => a.is_none() == b.is_none(),
+        };
+        self.sha256 == other.sha256 && probes_agree
+    }
+
+    /// Whether both say the same about the model and where it runs.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let without_probe = |identity: &Self| {
+            let mut identity = identity.clone();
+            identity.remote.iter_mut().for_each(|remote| remote.probe.clear());
+            identity
+        };
+        self.is_same_model(other) && without_probe(self) == without_probe(other)
     }
 }
 
@@ -318,12 +376,12 @@ pub(crate) struct Measured {
     pub tokens: usize,
 }
 
-/// A request that stays without an answer because the engine crashed on every attempt (a "poison
-/// message" in the language of queues). The ledger keeps it as `skipped`.
+/// A request that stays without an answer because the engine crashed on every attempt, or refuses
+/// it (a "poison message" in the language of queues). The ledger keeps it as `skipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
 pub(crate) struct SkippedRequest {
-    /// How the engine ended.
+    /// How the engine ended, or why it refuses.
     pub reason: String,
 }
 
@@ -359,6 +417,8 @@ pub(crate) enum EngineEvent<T> {
     /// The engine starts work on these requests.
     Began(Vec<usize>),
     Done(Vec<(usize, T)>),
+    /// The engine cannot answer this request, for this reason.
+    Skipped(usize, String),
     /// Nothing was finished, but the engine is still working.
     Alive,
 }

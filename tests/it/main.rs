@@ -1,5 +1,7 @@
 //! Drives the real program with the real pocket models in temporary folders.
 
+#[cfg(all(target_os = "linux", feature = "remote"))]
+mod addresses;
 #[cfg(target_os = "linux")]
 mod airgap;
 #[cfg(unix)]

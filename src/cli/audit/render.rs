@@ -27,6 +27,7 @@ pub(super) fn json(findings: &Findings) {
         },
         "files": {"noted": chain.files.len(), "changed": changed},
         "edits": chain.edits,
+        "sent_to": chain.sent_to,
         "privacy": privacy,
         "leaks": privacy.as_ref().map(Privacy::leaks),
         "phantoms": privacy.as_ref().map(Privacy::phantoms),
@@ -118,6 +119,10 @@ fn integrity(Integrity { chain, expected, changed }: &Integrity) -> String {
     }
     if chain.edits > 0 {
         line("edits", format!("{} by hand, recorded", counted(chain.edits, "edit")));
+    }
+    if !chain.sent_to.is_empty() {
+        let addresses: Vec<&str> = chain.sent_to.iter().map(String::as_str).collect();
+        line("sent to", format!("{} (prompts, with texts of the task)", addresses.join(", ")));
     }
     match (chain.files.len(), changed.as_slice()) {
         (0, []) => line("files", "the ledger names none".into()),

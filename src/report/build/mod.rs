@@ -4,6 +4,8 @@
 pub(crate) mod classes;
 pub(crate) mod sections;
 
+use std::collections::BTreeSet;
+
 use super::{Report, ReportError, fitness};
 use crate::{
     audit::redact,
@@ -15,7 +17,7 @@ use crate::{
     report,
     run::{RunFolder, edits::Tally, ledger::Entry},
     task::{Class, LabelledText, Task},
-    teacher::TeacherIdentity,
+    teacher::{RemoteIdentity, TeacherIdentity},
 };
 
 /// What a report presents.
@@ -89,7 +91,7 @@ impl ReportBuilder<'_> {
         let predicted = student.map_or(&[][..], |variant| &variant.predicted[0]);
         let mut report = Report {
             task: self.task(),
-            teacher: describe_teacher(teacher),
+            teacher: report::Teacher { addresses: self.sent_to(), ..describe_teacher(teacher) },
             teacher_check: check,
             student: model,
             results: self.results(variants, &gold)?,
@@ -187,6 +189,15 @@ impl ReportBuilder<'_> {
         warnings
     }
 
+    /// The addresses to which prompts were sent.
+    fn sent_to(&self) -> Vec<String> {
+        let addresses = self.run.ledger.entries().iter().flat_map(|entry| match entry {
+            Entry::Teacher { identity } => RemoteIdentity::addresses(identity),
+            _ => &[],
+        });
+        addresses.cloned().collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
     /// Calls, tokens and seconds of each stage, summed over the ledger.
     fn stages(&self) -> Vec<report::Stage> {
         let mut stages: Vec<report::Stage> =
@@ -282,11 +293,13 @@ fn describe_teacher(teacher: Option<&TeacherIdentity>) -> report::Teacher {
             file: identity.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             name: identity.name.clone(),
             sha256: identity.sha256.clone(),
+            addresses: Vec::new(),
         },
         None => report::Teacher {
             name: "imported texts".into(),
             sha256: String::new(),
             file: String::new(),
+            addresses: Vec::new(),
         },
     }
 }

@@ -135,6 +135,8 @@ struct TeacherFile {
     name: String,
     file: String,
     sha256: String,
+    /// Where it, or another teacher of the run, answered, if not on the machine of the run.
+    addresses: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -187,6 +189,7 @@ impl<'a> Origin<'a> {
                     name: teacher.name.clone(),
                     file: file(&teacher.file),
                     sha256: teacher.sha256.clone(),
+                    addresses: record.sent_to.iter().cloned().collect(),
                 }
             }),
             prompts_sha256: &record.prompts_sha256,

@@ -46,6 +46,7 @@ pub(super) fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Examples per class", listed(&shots)),
         ("Test texts", count(report.task.test_rows as u64)),
         (many("Teacher", "Teachers", teachers.len()), listed(&teachers)),
+        ("Prompts were sent to", listed(&report.teacher.addresses)),
         ("Teacher on examples it did not see", teacher_check(report)),
         (many("Student", "Students", students.len()), listed(&students)),
     ];

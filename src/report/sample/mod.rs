@@ -54,6 +54,7 @@ pub(crate) fn tickets() -> Report {
             name: "Qwen2.5-7B-Instruct".into(),
             sha256: "65b8fcd92af6b4fefa935c625d1ac27ea29dcb6ee14589c55a8f115ceaaa1423".into(),
             file: "qwen2.5-7b-instruct-q4_k_m.gguf".into(),
+            addresses: Vec::new(),
         },
         student: Student {
             name: "distilbert-base-uncased".into(),

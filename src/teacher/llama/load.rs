@@ -82,17 +82,41 @@ impl LlamaTeacher {
     /// that does not compile.
     pub(crate) fn load(path: &Path, options: LlamaOptions) -> Result<Self, TeacherError> {
         let sha256 = check_file(path)?;
-        let backend = backend()?;
-        let gpu_available = backend.supports_gpu_offload()
+        let gpu_available = backend()?.supports_gpu_offload()
             && list_llama_ggml_backend_devices()
                 .iter()
                 .any(|device| !matches!(device.device_type, LlamaBackendDeviceType::Cpu));
         let gpu_layers = options.gpu_layers.unwrap_or(if gpu_available { 999 } else { 0 });
-        let model = LlamaModel::load_from_file(backend, path, &model_params(&options, gpu_layers)?)
-            .map_err(|error| TeacherError::Load {
-                path: path.to_owned(),
-                message: error.to_string(),
-            })?;
+        let params = model_params(&options, gpu_layers)?;
+        let gpu = gpu_available && gpu_layers > 0;
+        Ok(Self { gpu, ..Self::with_params(path, sha256, options, &params)? })
+    }
+
+    /// Reads vocabulary and chat template of the model at `path`, without its weights: for prompts
+    /// that an engine elsewhere evaluates.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    pub(in crate::teacher) fn load_vocabulary(
+        path: &Path,
+        chat_template: Option<String>,
+    ) -> Result<Self, TeacherError> {
+        let options = LlamaOptions { chat_template, ..LlamaOptions::default() };
+        let params = model_params(&options, 0)?.with_vocab_only(true);
+        Self::with_params(path, check_file(path)?, options, &params)
+    }
+
+    fn with_params(
+        path: &Path,
+        sha256: String,
+        options: LlamaOptions,
+        params: &LlamaModelParams,
+    ) -> Result<Self, TeacherError> {
+        let model = LlamaModel::load_from_file(backend()?, path, params).map_err(|error| {
+            TeacherError::Load { path: path.to_owned(), message: error.to_string() }
+        })?;
+
         refuse_unsuited(&model, path)?;
         let name = model.meta_val_str("general.name").unwrap_or_else(|_| {
             path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
@@ -115,10 +139,11 @@ impl LlamaTeacher {
                 cells => cells.min(model.n_ctx_train() as usize),
             },
             name,
+            remote: None,
         };
-        let gpu = gpu_available && gpu_layers > 0;
         let vocabulary = Vocabulary::of(&model);
-        Ok(Self { model, template, identity, options, gpu, vocabulary })
+        let trained_context = model.n_ctx_train() as usize;
+        Ok(Self { model, template, identity, options, gpu: false, vocabulary, trained_context })
     }
 }
 

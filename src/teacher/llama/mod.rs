@@ -27,6 +27,7 @@ mod sequential;
 mod session;
 #[cfg(test)]
 mod tests;
+mod token_engine;
 mod trie;
 
 use std::{num::NonZeroU32, path::PathBuf};
@@ -47,6 +48,9 @@ use load::Vocabulary;
 use memory::{ContextSize, Demand};
 use prefix::PrefixTree;
 use session::Session;
+pub use token_engine::TokenEngine;
+#[cfg(all(target_os = "linux", feature = "remote"))]
+pub(in crate::teacher) use trie::{NodeLogProbs, Trie};
 
 /// A model with fewer weights than this is fastest on one thread.
 const SMALL_MODEL: u64 = 30_000_000;
@@ -95,6 +99,8 @@ pub(crate) struct LlamaTeacher {
     /// Whether layers of the model are on a GPU.
     gpu: bool,
     vocabulary: Vocabulary,
+    /// Maximum number of tokens of a prompt and its reply together.
+    trained_context: usize,
 }
 
 /// How requests are decoded.
@@ -238,11 +244,11 @@ impl LlamaTeacher {
     ///
     /// # Errors
     /// An empty prompt, and one that needs a longer context than the model was trained for.
-    fn prompts<'r>(
+    pub(in crate::teacher) fn prompts<'r>(
         &self,
         requests: impl Iterator<Item = (&'r String, &'r str, &'r str, usize)>,
     ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
-        let limit = self.model.n_ctx_train() as usize;
+        let limit = self.trained_context;
         let mut prompts = Vec::new();
         for (id, user, cue, beyond) in requests {
             let prompt = self.tokenize(user, cue)?;
@@ -261,6 +267,12 @@ impl LlamaTeacher {
 
     pub(crate) fn identity(&self) -> &TeacherIdentity {
         &self.identity
+    }
+
+    /// Sets the maximum number of tokens of a prompt and its reply together.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    pub(in crate::teacher) fn limit_context(&mut self, tokens: usize) {
+        (self.trained_context, self.identity.context) = (tokens, tokens);
     }
 
     /// Each of `prompts` as the model receives it, and its length in tokens.
@@ -293,12 +305,51 @@ impl LlamaTeacher {
         requests: &[ScoreRequest],
         sink: EngineSink<'_, Scored>,
     ) -> Result<(), TeacherError> {
-        let asked = requests.iter().map(|request| {
+        let questions = score::questions(self, requests, self.score_prompts(requests)?);
+        score::run(self, &questions, self.decode_mode(), sink)?;
+        Ok(())
+    }
+
+    /// The tokens of the prompts of `requests`.
+    fn score_prompts(
+        &self,
+        requests: &[ScoreRequest],
+    ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
+        self.prompts(requests.iter().map(|request| {
             let longest = request.candidates.iter().map(String::len).max().unwrap_or(0);
             (&request.id, request.prompt.as_str(), "", longest)
-        });
-        let prompts = self.prompts(asked)?;
-        score::run(self, &score::questions(self, requests, prompts), self.decode_mode(), sink)?;
-        Ok(())
+        }))
+    }
+}
+
+/// What an engine elsewhere is given.
+#[cfg(all(target_os = "linux", feature = "remote"))]
+impl LlamaTeacher {
+    /// `requests` in tokens.
+    pub(in crate::teacher) fn questions<'r>(
+        &self,
+        requests: &'r [ScoreRequest],
+    ) -> Result<Vec<score::Question<'r>>, TeacherError> {
+        Ok(score::questions(self, requests, self.score_prompts(requests)?))
+    }
+
+    /// The tokens of a whole prompt with this user's turn.
+    pub(in crate::teacher) fn prompt(&self, user: &str) -> Result<Vec<LlamaToken>, TeacherError> {
+        self.tokenize(user, "")
+    }
+
+    /// The tokens of a text alone.
+    pub(in crate::teacher) fn text_tokens(&self, text: &str) -> Vec<LlamaToken> {
+        self.model.vocab().tokenize(text.as_bytes(), false, false)
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub(in crate::teacher) fn vocabulary_len(&self) -> usize {
+        self.vocabulary.token_bytes.len()
+    }
+
+    /// The tokens that end a turn.
+    pub(in crate::teacher) fn ends(&self) -> Vec<i32> {
+        self.vocabulary.ends.iter().map(|token| token.0).collect()
     }
 }

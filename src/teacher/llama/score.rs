@@ -28,7 +28,7 @@ use crate::{
 const MAX_BRANCHES: usize = 120;
 
 /// A question in tokens.
-pub(super) struct Question<'a> {
+pub(in crate::teacher) struct Question<'a> {
     /// Names it in errors.
     pub id: &'a str,
     pub prompt: Vec<LlamaToken>,

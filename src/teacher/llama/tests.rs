@@ -58,7 +58,7 @@ impl<T> Collector<T> {
                     assert!(self.done[index].replace(answer).is_none(), "a second answer");
                 }
             }
-            EngineEvent::Alive => {}
+            EngineEvent::Skipped(..) | EngineEvent::Alive => {}
         }
     }
 

@@ -30,17 +30,30 @@ pub(super) struct Node {
 
 /// The log-probabilities at one node, read from its row of logits.
 #[derive(Debug, Clone, Default)]
-pub(super) struct NodeLogProbs {
+pub(in crate::teacher) struct NodeLogProbs {
     /// ln p of each of the node's `next` tokens.
     pub next: Vec<f64>,
     /// ln p that the answer ends here.
     pub end: f64,
 }
 
+/// The probabilities that are needed at one node.
+#[cfg(all(target_os = "linux", feature = "remote"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::teacher) struct Reading {
+    pub node: usize,
+    /// The tokens from the prompt to the node.
+    pub path: Vec<LlamaToken>,
+    /// The tokens that may follow.
+    pub next: Vec<LlamaToken>,
+    /// Whether the answer may end here.
+    pub end: bool,
+}
+
 /// All candidates of a question. Parents come before their children.
 #[derive(Debug)]
-pub(super) struct Trie {
-    pub nodes: Vec<Node>,
+pub(in crate::teacher) struct Trie {
+    pub(super) nodes: Vec<Node>,
     /// For each name its path from the prompt, as `(node, index into its next)`, and its last node.
     names: Vec<(Vec<(usize, usize)>, usize)>,
     /// Number of branches, at least 1.
@@ -75,7 +88,7 @@ impl Trie {
     }
 
     /// Number of tokens of each name.
-    pub(super) fn lengths(&self) -> Vec<usize> {
+    pub(in crate::teacher) fn lengths(&self) -> Vec<usize> {
         self.names.iter().map(|(path, _)| path.len()).collect()
     }
 
@@ -97,8 +110,33 @@ impl Trie {
         }
     }
 
+    /// Number of nodes.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    pub(in crate::teacher) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// What is read at each node where probabilities are needed, parents first.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    pub(in crate::teacher) fn readings(&self) -> Vec<Reading> {
+        let mut paths: Vec<Vec<LlamaToken>> = vec![Vec::new(); self.nodes.len()];
+        for (node, Node { next, .. }) in self.nodes.iter().enumerate() {
+            for &(token, child) in next {
+                paths[child] = [paths[node].as_slice(), &[token]].concat();
+            }
+        }
+        let read = (0..self.nodes.len()).filter(|&node| self.is_read(node));
+        read.map(|node| Reading {
+            node,
+            path: std::mem::take(&mut paths[node]),
+            next: self.nodes[node].next.iter().map(|(token, _)| *token).collect(),
+            end: self.nodes[node].ends,
+        })
+        .collect()
+    }
+
     /// The score of each name from the log-probabilities at all `nodes` that are read.
-    pub(super) fn log_probs(&self, nodes: &[NodeLogProbs]) -> Vec<f32> {
+    pub(in crate::teacher) fn log_probs(&self, nodes: &[NodeLogProbs]) -> Vec<f32> {
         let log_prob = |(path, last): &(Vec<(usize, usize)>, usize)| {
             let steps = path.iter().map(|&(node, index)| (node, Some(index)));
             let steps = steps.chain([(*last, None)]);
@@ -239,6 +277,25 @@ mod tests {
         nodes[0].next = vec![0.03f64.ln(), 0.01f64.ln()];
         nodes[2].next = vec![0.1f64.ln(), 0.4f64.ln()];
         exp(&later.log_probs(&nodes), &[0.75 * 0.2, 0.75 * 0.8, 0.25]);
+    }
+
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    #[test]
+    fn what_is_read_comes_with_its_path() {
+        let names: [&[i32]; 3] = [&[1, 2, 3], &[1, 2], &[7, 8]];
+        let tokens = |list: &[i32]| list.iter().map(|it| LlamaToken(*it)).collect::<Vec<_>>();
+        let reading = |node, path: &[i32], next: &[i32], end| Reading {
+            node,
+            path: tokens(path),
+            next: tokens(next),
+            end,
+        };
+        let branch = trie_for(&names, LabelScoring::Branch);
+        let wanted = [reading(0, &[], &[1, 7], false), reading(2, &[1, 2], &[3], true)];
+        assert_eq!(branch.readings(), wanted);
+        let all = trie(&names).readings();
+        assert_eq!(all.len(), 6);
+        assert_eq!(all[3], reading(3, &[1, 2, 3], &[], true));
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Replay {
             parameters: 0,
             template_sha256: String::new(),
             context: u32::MAX as usize,
+            remote: None,
         };
         Self { file, identity, recording: Recording::Texts(TextRecording::new(rows)) }
     }

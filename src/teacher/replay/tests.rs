@@ -71,6 +71,7 @@ fn identity() -> TeacherIdentity {
         parameters: 3,
         template_sha256: String::new(),
         context: 100,
+        remote: None,
     }
 }
 

@@ -58,7 +58,7 @@ impl WorkerConnection {
     /// Starts a worker and waits until it has loaded the model.
     fn open(launch: &Launch) -> Result<Self, TeacherError> {
         let (sender, messages) = mpsc::channel();
-        let process = WorkerProcess::start(&launch.program, move |message| {
+        let process = WorkerProcess::start(&launch.program, false, move |message| {
             // It fails only after the benchmark, when nothing receives any more.
             let _ = sender.send(message);
         })

@@ -14,6 +14,8 @@ use std::{
 };
 
 use super::protocol::{self, Command, Report};
+#[cfg(all(target_os = "linux", feature = "remote"))]
+use crate::teacher::remote;
 use crate::verbosity;
 
 /// Environment variables of the worker, unless the user has set them. OpenMP reads its variable
@@ -54,10 +56,12 @@ pub(super) struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts `program teacher-worker`. `on_message` is called, in a thread of its own, with every
+    /// Starts `program teacher-worker`, which can ask the broker for connections if it `connects`.
+    /// `on_message` is called, in a thread of its own, with every
     /// message of the worker, and finally with [`WorkerMessage::Ended`].
     pub(super) fn start(
         program: &Path,
+        connects: bool,
         on_message: impl Fn(WorkerMessage) + Send + 'static,
     ) -> io::Result<Self> {
         let mut command = Program::new(program);
@@ -65,6 +69,12 @@ impl WorkerProcess {
         if verbosity::texts() {
             command.arg("-vv");
         }
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        if connects && let Some(number) = remote::broker::pass_on(&mut command) {
+            command.arg("--broker").arg(number.to_string());
+        }
+        #[cfg(not(all(target_os = "linux", feature = "remote")))]
+        let _ = connects;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, value) in ENVIRONMENT {
             if std::env::var_os(name).is_none() {

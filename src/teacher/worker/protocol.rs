@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+#[cfg(all(target_os = "linux", feature = "remote"))]
+use crate::teacher::remote::RemoteOptions;
 use crate::teacher::{
     EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, TeacherError,
     TeacherIdentity,
@@ -21,10 +23,19 @@ use crate::teacher::{
 /// length is stray output, not a frame.
 const MAX_FRAME_BYTES: usize = 512 << 20;
 
-/// What the supervisor sends to the worker: `Load` first and exactly once.
+/// What the supervisor sends to the worker: `Load` or `LoadRemote` first and exactly once.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Command {
-    Load { path: PathBuf, options: LlamaOptions },
+    Load {
+        path: PathBuf,
+        options: LlamaOptions,
+    },
+    /// The same for an engine behind addresses.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    LoadRemote {
+        path: PathBuf,
+        options: RemoteOptions,
+    },
     Measure(Vec<String>),
     Generate(Vec<GenerateRequest>),
     Score(Vec<ScoreRequest>),

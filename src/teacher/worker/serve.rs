@@ -20,10 +20,12 @@ use std::{
 };
 
 use super::protocol::{self, Command, Report};
+#[cfg(all(target_os = "linux", feature = "remote"))]
+use crate::teacher::remote::RemoteTeacher;
 use crate::{
     interrupt::leave,
     sandbox,
-    teacher::{EngineEvent, TeacherError, llama::LlamaTeacher},
+    teacher::{EngineEvent, TeacherError, TeacherIdentity, llama::LlamaTeacher},
     template::process_limit,
 };
 
@@ -42,48 +44,28 @@ pub(crate) fn serve() -> io::Result<()> {
     volunteer_for_oom_killer();
     process_limit::limit_memory();
     let commands = read_commands();
-    let Ok(Command::Load { path, options }) = commands.recv() else {
-        return Err(io::Error::other("the first command must load a model"));
+    let loaded = match commands.recv() {
+        Ok(Command::Load { path, options }) => {
+            output.crash.reach("loading");
+            LlamaTeacher::load(&path, options).map(|it| Engine::Here(Box::new(it)))
+        }
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        Ok(Command::LoadRemote { path, options }) => {
+            output.crash.reach("loading");
+            RemoteTeacher::load(&path, &options).map(|it| Engine::Elsewhere(Box::new(it)))
+        }
+        _ => return Err(io::Error::other("the first command must load a model")),
     };
-    output.crash.reach("loading");
-    let mut teacher = match LlamaTeacher::load(&path, options) {
-        Ok(teacher) => teacher,
+    let mut engine = match loaded {
+        Ok(engine) => engine,
         Err(error) => {
             output.send(&Report::Failed(error))?;
             return Ok(());
         }
     };
-    output.send(&Report::Loaded(teacher.identity().clone()))?;
+    output.send(&Report::Loaded(engine.identity().clone()))?;
     for command in commands {
-        let outcome = match command {
-            Command::Load { .. } => {
-                Err(TeacherError::Backend { message: "a worker loads one model only".to_owned() })
-            }
-            Command::Measure(prompts) => teacher.measure(&prompts).map(Report::Measured),
-            Command::Generate(requests) => teacher
-                .generate(&requests, &mut |event| {
-                    let begun = begun(&event).iter().map(|&index| requests[index].id.clone());
-                    let begun = begun.collect();
-                    output.send_event(&Report::Generated(event), begun)
-                })
-                .map(|()| Report::Finished),
-            Command::Bench(workload) => teacher
-                .bench(&workload, |measure| {
-                    // If the parent has ended, the end of stdin ends this process.
-                    let _ = output.send(&Report::Measure(measure.clone()));
-                })
-                .map(|report| Report::Benched(Box::new(report))),
-            Command::BenchPrompts(workload) => {
-                Ok(Report::BenchPrompts(teacher.bench_prompts(&workload)))
-            }
-            Command::Score(requests) => teacher
-                .score(&requests, &mut |event| {
-                    let begun = begun(&event).iter().map(|&index| requests[index].id.clone());
-                    let begun = begun.collect();
-                    output.send_event(&Report::Scored(event), begun)
-                })
-                .map(|()| Report::Finished),
-        };
+        let outcome = answer(&mut engine, command, &mut output);
         let outcome = outcome.unwrap_or_else(|error| match error {
             // Only a failed write to our own pipe stops the engine.
             TeacherError::Stopped(reason) => {
@@ -94,6 +76,82 @@ pub(crate) fn serve() -> io::Result<()> {
         output.send(&outcome)?;
     }
     Ok(())
+}
+
+/// The engine of this worker.
+enum Engine {
+    Here(Box<LlamaTeacher>),
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    Elsewhere(Box<RemoteTeacher>),
+}
+
+/// Calls a method that both kinds of engine have.
+macro_rules! either {
+    ($engine:expr, $it:ident => $call:expr) => {
+        match $engine {
+            Engine::Here($it) => $call,
+            #[cfg(all(target_os = "linux", feature = "remote"))]
+            Engine::Elsewhere($it) => $call,
+        }
+    };
+}
+
+impl Engine {
+    fn identity(&self) -> &TeacherIdentity {
+        either!(self, it => it.identity())
+    }
+
+    /// The engine of this process, for benchmarks.
+    fn here(&mut self) -> Result<&mut LlamaTeacher, TeacherError> {
+        match self {
+            Self::Here(teacher) => Ok(teacher),
+            #[cfg(all(target_os = "linux", feature = "remote"))]
+            Self::Elsewhere(_) => Err(TeacherError::Backend {
+                message: "only an engine on this machine is measured".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The last report about `command`; the others go to `output`.
+fn answer(
+    engine: &mut Engine,
+    command: Command,
+    output: &mut Output,
+) -> Result<Report, TeacherError> {
+    match command {
+        Command::Measure(prompts) => {
+            either!(engine, it => it.measure(&prompts)).map(Report::Measured)
+        }
+        Command::Generate(requests) => {
+            let sink = &mut |event| {
+                let begun = begun(&event).iter().map(|&index| requests[index].id.clone());
+                let begun = begun.collect();
+                output.send_event(&Report::Generated(event), begun)
+            };
+            either!(engine, it => it.generate(&requests, sink)).map(|()| Report::Finished)
+        }
+        Command::Score(requests) => {
+            let sink = &mut |event| {
+                let begun = begun(&event).iter().map(|&index| requests[index].id.clone());
+                let begun = begun.collect();
+                output.send_event(&Report::Scored(event), begun)
+            };
+            either!(engine, it => it.score(&requests, sink)).map(|()| Report::Finished)
+        }
+        Command::Bench(workload) => engine
+            .here()?
+            .bench(&workload, |measure| {
+                // If the parent has ended, the end of stdin ends this process.
+                let _ = output.send(&Report::Measure(measure.clone()));
+            })
+            .map(|report| Report::Benched(Box::new(report))),
+        Command::BenchPrompts(workload) => {
+            engine.here().map(|it| Report::BenchPrompts(it.bench_prompts(&workload)))
+        }
+        // `Load` and `LoadRemote`.
+        _ => Err(TeacherError::Backend { message: "a worker loads one model only".to_owned() }),
+    }
 }
 
 /// The pipe to the supervisor.
@@ -132,7 +190,7 @@ impl Output {
 fn begun<T>(event: &EngineEvent<T>) -> &[usize] {
     match event {
         EngineEvent::Began(begun) => begun,
-        EngineEvent::Done(_) | EngineEvent::Alive => &[],
+        EngineEvent::Done(_) | EngineEvent::Skipped(..) | EngineEvent::Alive => &[],
     }
 }
 

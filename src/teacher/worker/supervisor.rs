@@ -205,6 +205,12 @@ impl Supervised {
                     );
                     Ok(())
                 }
+                Ok(EngineEvent::Skipped(index, reason)) => {
+                    if let Some(request) = request(index).filter(|it| job.queue.answer(*it)) {
+                        job.skipped.push((request, Err(SkippedRequest { reason })));
+                    }
+                    Ok(())
+                }
                 Ok(EngineEvent::Alive) => Ok(()),
                 Err(other) => Err(unexpected_report(&other)),
             },

@@ -13,6 +13,8 @@ use super::{
     protocol::{Command, Report},
     queue::WorkItem,
 };
+#[cfg(all(target_os = "linux", feature = "remote"))]
+use crate::teacher::remote::RemoteOptions;
 use crate::teacher::{TeacherError, TeacherIdentity, llama::LlamaOptions};
 
 /// How often in a row a worker may end while it loads the model.
@@ -27,6 +29,10 @@ pub(crate) struct Launch {
     pub program: PathBuf,
     pub model: PathBuf,
     pub options: LlamaOptions,
+    /// The engine that answers, unless the worker runs one. `model` is then where its tokenizer and
+    /// chat template come from.
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    pub remote: Option<RemoteOptions>,
     /// Number of workers, each with the whole model; at least 1.
     pub replicas: usize,
     /// A busy worker that is silent for this long counts as hung.
@@ -40,6 +46,24 @@ impl Launch {
             Ok(path) if path.exists() => path,
             _ => PathBuf::from("/proc/self/exe"),
         }
+    }
+
+    /// Whether the engine is behind addresses.
+    fn connects(&self) -> bool {
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        return self.remote.is_some();
+        #[cfg(not(all(target_os = "linux", feature = "remote")))]
+        false
+    }
+
+    /// What a worker is told first.
+    fn load_command(&self, replica: usize) -> Command {
+        let path = self.model.clone();
+        #[cfg(all(target_os = "linux", feature = "remote"))]
+        if let Some(options) = self.remote.clone() {
+            return Command::LoadRemote { path, options };
+        }
+        Command::Load { path, options: self.options(replica) }
     }
 
     /// The options of one worker. Several workers are distributed over the devices, one device
@@ -134,6 +158,7 @@ impl WorkerPool {
             parameters: 0,
             template_sha256: String::new(),
             context: 0,
+            remote: None,
         };
         let mut pool = Self { launch, identity: unknown, slots, sender, receiver, started: 0 };
         for slot in 0..pool.slots.len() {
@@ -157,18 +182,16 @@ impl WorkerPool {
     pub(super) fn start_worker(&mut self, slot: usize) -> Result<(), TeacherError> {
         self.started += 1;
         let (sender, number) = (self.sender.clone(), self.started);
-        let process = WorkerProcess::start(&self.launch.program, move |message| {
-            // It fails only when the pool was dropped and nothing receives any more.
-            let _ = sender.send(Envelope { slot, process: number, message });
-        })
-        .map_err(|error| TeacherError::Worker {
-            message: format!("does not start: {error}"),
-            hint: "--in-process runs the teacher without a process of its own".to_owned(),
-        })?;
-        process.send(Command::Load {
-            path: self.launch.model.clone(),
-            options: self.launch.options(slot),
-        });
+        let process =
+            WorkerProcess::start(&self.launch.program, self.launch.connects(), move |message| {
+                // It fails only when the pool was dropped and nothing receives any more.
+                let _ = sender.send(Envelope { slot, process: number, message });
+            })
+            .map_err(|error| TeacherError::Worker {
+                message: format!("does not start: {error}"),
+                hint: "--in-process runs the teacher without a process of its own".to_owned(),
+            })?;
+        process.send(self.launch.load_command(slot));
         let slot = &mut self.slots[slot];
         slot.state = WorkerState::Loading;
         slot.last_heard = Instant::now();
@@ -192,10 +215,17 @@ impl WorkerPool {
         };
         if self.identity.sha256.is_empty() {
             self.identity = identity;
-        } else if self.identity.sha256 != identity.sha256 {
-            return Err(TeacherError::Load {
-                path: identity.file,
-                message: "it was changed during the run".to_owned(),
+        } else if !self.identity.is_same_model(&identity) {
+            return Err(match identity.remote {
+                None => TeacherError::Load {
+                    path: identity.file,
+                    message: "it was changed during the run".to_owned(),
+                },
+                Some(remote) => TeacherError::Address {
+                    address: remote.addresses.join(", "),
+                    message: "another model answers there than at the start".to_owned(),
+                    hint: "start the engine with the old model again".to_owned(),
+                },
             });
         }
         self.slots[slot].state = WorkerState::Idle;

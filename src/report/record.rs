@@ -10,7 +10,7 @@ use crate::{
     config::Settings,
     run::{INCOMPLETE, is_imported, ledger::Entry, names, read_json, read_ledger, read_settings},
     task::Task,
-    teacher::{RemoteIdentity, TeacherIdentity},
+    teacher::TeacherIdentity,
 };
 
 /// What a run folder says about itself.
@@ -71,7 +71,7 @@ impl RunRecord {
                     (record.version, record.prompts_sha256) = (version, prompts_sha256);
                 }
                 Entry::Teacher { identity } => {
-                    record.sent_to.extend(RemoteIdentity::addresses(&identity).iter().cloned());
+                    record.sent_to.extend(identity.addresses().iter().cloned());
                     record.teacher = Some(identity);
                 }
                 Entry::Stage { stage, counts, .. } => {

@@ -76,6 +76,10 @@ pub enum RunError {
         "{file} is not the teacher that {path} was started with: expected sha256 {was}, found {found}"
     )]
     OtherTeacher { file: PathBuf, path: PathBuf, was: String, found: String },
+    #[error(
+        "{addresses} is not the teacher that {path} was started with: it gives other probabilities after a fixed prompt"
+    )]
+    OtherModel { path: PathBuf, addresses: String },
     #[error("the teacher of {path} answers at {addresses}, not on this machine")]
     TeacherElsewhere { path: PathBuf, addresses: String, first: String },
     #[error("{path} is in use by another promptmix{}", process(.pid))]
@@ -138,6 +142,9 @@ impl Hint for RunError {
             Self::OtherTeacher { .. } => {
                 "put the old file back; to use the new one, start in another folder with --out, or rename the new file to keep both in this run"
             }
+            Self::OtherModel { .. } => {
+                "start the engine with the old model again; to use the new one, start in another folder with --out"
+            }
             Self::TeacherElsewhere { first, .. } => {
                 return Some(
                     format!("add --allow-address {first} to let this command connect there, with the settings of `teacher.tls_ca`, `teacher.tls_pin` and `teacher.api_key_file` by --set").into(),
@@ -197,12 +204,15 @@ impl RunError {
     /// `found` is not the teacher `before`, which the run in the folder `path` was started with.
     fn other_teacher(path: &Path, before: &TeacherIdentity, found: &TeacherIdentity) -> Self {
         let path = path.to_owned();
-        match (&before.remote, &found.remote) {
-            (Some(remote), None) => Self::TeacherElsewhere {
+        match (before.addresses(), found.addresses()) {
+            ([first, ..], []) => Self::TeacherElsewhere {
                 path,
-                addresses: remote.addresses.join(", "),
-                first: remote.addresses.first().cloned().unwrap_or_default(),
+                addresses: before.addresses().join(", "),
+                first: first.clone(),
             },
+            _ if before.sha256 == found.sha256 => {
+                Self::OtherModel { path, addresses: found.addresses().join(", ") }
+            }
             _ => Self::OtherTeacher {
                 file: found.file.clone(),
                 path,

@@ -285,6 +285,12 @@ impl Origin {
             }
             _ => {}
         }
+        // Engines behind addresses with the same file, and another model than it says.
+        if let (Some(one), Some(other)) = (&self.teacher, &other.teacher)
+            && !one.is_same_model(other)
+        {
+            return Some("the models of their teachers".to_owned());
+        }
         let (one, other) = (settings(&self.settings), settings(&other.settings));
         let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
         let differs = |key: &&String| one.get(*key) != other.get(*key);
@@ -434,4 +440,36 @@ pub(crate) fn delete_merged(run: &Path, shards: &[ShardFolder]) -> Result<bool, 
         .and_then(|()| fs::remove_dir_all(&old))
         .map_err(|source| RunError::Write { path: folder, source })?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::teacher::RemoteIdentity;
+
+    #[test]
+    fn shards_of_engines_with_other_models_do_not_fit_together() {
+        let origin = |probabilities: [f32; 2], address: &str| {
+            let remote = RemoteIdentity {
+                engine: "vLLM".to_owned(),
+                addresses: vec![address.to_owned()],
+                probe: probabilities.map(f32::ln).to_vec(),
+            };
+            let teacher = TeacherIdentity {
+                name: "a model".to_owned(),
+                file: PathBuf::from("model.gguf"),
+                sha256: "65b8".to_owned(),
+                parameters: 0,
+                template_sha256: String::new(),
+                context: 2048,
+                remote: Some(Box::new(remote)),
+            };
+            Origin { teacher: Some(teacher), ..Origin::default() }
+        };
+        let one = origin([0.7, 0.3], "https://one:443");
+        // Elsewhere, and rounded otherwise.
+        assert_eq!(one.difference(&origin([0.66, 0.34], "https://two:443")), None);
+        let differs = one.difference(&origin([0.4, 0.6], "https://two:443"));
+        assert_eq!(differs.as_deref(), Some("the models of their teachers"));
+    }
 }

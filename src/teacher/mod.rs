@@ -164,16 +164,11 @@ pub struct RemoteIdentity {
 impl Eq for RemoteIdentity {}
 
 impl RemoteIdentity {
-    /// Whether two probes are of one model: whether no answers to the fixed prompt together differ
-    /// by more than a tenth in probability. The rounding of batches alone can move a few per cent.
+    /// Whether two probes are of one model: their total variation distance is at most 0.1. The
+    /// rounding of batches alone moves a few per cent.
     pub(crate) fn agree(a: &[f32], b: &[f32]) -> bool {
         let apart: f32 = a.iter().zip(b).map(|(a, b)| (a.exp() - b.exp()).abs()).sum();
         a.len() == b.len() && apart / 2.0 <= 0.1
-    }
-
-    /// The addresses of the teacher `identity`, if it is behind any.
-    pub(crate) fn addresses(identity: &TeacherIdentity) -> &[String] {
-        identity.remote.as_ref().map_or(&[], |remote| &remote.addresses)
     }
 }
 
@@ -181,6 +176,11 @@ impl TeacherIdentity {
     /// What an answer depends on besides its request.
     fn fingerprint(&self) -> (&str, &str) {
         (&self.sha256, &self.template_sha256)
+    }
+
+    /// Where it answers, if not on this machine.
+    pub(crate) fn addresses(&self) -> &[String] {
+        self.remote.as_ref().map_or(&[], |remote| &remote.addresses)
     }
 
     /// Whether both are the same model, wherever it runs.

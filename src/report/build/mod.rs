@@ -17,7 +17,7 @@ use crate::{
     report,
     run::{RunFolder, edits::Tally, ledger::Entry},
     task::{Class, LabelledText, Task},
-    teacher::{RemoteIdentity, TeacherIdentity},
+    teacher::TeacherIdentity,
 };
 
 /// What a report presents.
@@ -192,7 +192,7 @@ impl ReportBuilder<'_> {
     /// The addresses to which prompts were sent.
     fn sent_to(&self) -> Vec<String> {
         let addresses = self.run.ledger.entries().iter().flat_map(|entry| match entry {
-            Entry::Teacher { identity } => RemoteIdentity::addresses(identity),
+            Entry::Teacher { identity } => identity.addresses(),
             _ => &[],
         });
         addresses.cloned().collect::<BTreeSet<String>>().into_iter().collect()

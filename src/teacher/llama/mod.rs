@@ -244,7 +244,7 @@ impl LlamaTeacher {
     ///
     /// # Errors
     /// An empty prompt, and one that needs a longer context than the model was trained for.
-    pub(in crate::teacher) fn prompts<'r>(
+    fn prompts<'r>(
         &self,
         requests: impl Iterator<Item = (&'r String, &'r str, &'r str, usize)>,
     ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
@@ -291,10 +291,7 @@ impl LlamaTeacher {
         requests: &[GenerateRequest],
         sink: EngineSink<'_, Generated>,
     ) -> Result<(), TeacherError> {
-        let asked = requests.iter().map(|request| {
-            (&request.id, request.prompt.as_str(), &*request.cue, request.max_tokens)
-        });
-        let prompts = self.prompts(asked)?;
+        let prompts = self.reply_prompts(requests)?;
         generate::run(self, requests, &prompts, self.decode_mode(), sink)?;
         Ok(())
     }
@@ -308,6 +305,16 @@ impl LlamaTeacher {
         let questions = score::questions(self, requests, self.score_prompts(requests)?);
         score::run(self, &questions, self.decode_mode(), sink)?;
         Ok(())
+    }
+
+    /// The tokens of the prompts and cues of `requests`.
+    pub(in crate::teacher) fn reply_prompts(
+        &self,
+        requests: &[GenerateRequest],
+    ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
+        self.prompts(requests.iter().map(|request| {
+            (&request.id, request.prompt.as_str(), &*request.cue, request.max_tokens)
+        }))
     }
 
     /// The tokens of the prompts of `requests`.

@@ -18,7 +18,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// many it may break alone.
 const SUSPECT: u8 = 2;
 const MAX_BREAKS_ALONE: u8 = 3;
-/// A request is asked again after this many times the usual time, and not before the second number.
+/// A request is sent to another address as well after this many times the usual time, but not
+/// before the second number.
 const SLOW: (u32, Duration) = (4, Duration::from_secs(20));
 /// The longest time that an idle thread waits before it looks again.
 const LOOK: Duration = Duration::from_millis(500);

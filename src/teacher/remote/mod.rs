@@ -122,10 +122,7 @@ impl RemoteTeacher {
         requests: &[GenerateRequest],
         sink: EngineSink<'_, Generated>,
     ) -> Result<(), TeacherError> {
-        let asked = requests.iter().map(|request| {
-            (&request.id, request.prompt.as_str(), &*request.cue, request.max_tokens)
-        });
-        let prompts = self.tokenizer.prompts(asked)?;
+        let prompts = self.tokenizer.reply_prompts(requests)?;
         let prompts: Vec<Vec<i32>> = prompts.into_iter().map(numbers).collect();
         let (count, requests) = (requests.len(), requests.to_vec());
         let ask = move |server: &Server, client: &Client, index: usize| {

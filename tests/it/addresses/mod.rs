@@ -156,6 +156,7 @@ fn another_model_under_the_same_name_is_refused() {
     // Neither does a later command take it for the old one.
     let errors = dir.fails(&run(&task, "out", &["--allow-address", &engine.url]));
     assert!(errors.contains("is not the teacher that"), "{errors}");
+    assert!(errors.contains("it gives other probabilities after a fixed prompt"), "{errors}");
     // The right one goes on where it was.
     let engine = Engine::start(Dialect::LlamaServer, |_| Fault::None);
     dir.ok(&run(&task, "out", &["--allow-address", &engine.url]));

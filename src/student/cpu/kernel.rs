@@ -1,4 +1,4 @@
-//! The matrix product for AVX-512; other processors use `gemm`.
+//! The matrix product of training for AVX-512; other processors use `gemm`.
 //!
 //! It is our own because it takes most of a training step, and `gemm` allocates its packing buffers
 //! anew for each product. The scheme is the usual one (Goto and van de Geijn 2008): a block of `a`
@@ -14,18 +14,18 @@ use std::{cell::RefCell, ops::Range};
 
 use super::pages::zeros;
 
-/// Numbers in a vector register; the columns of packed panels are a multiple of this.
+/// Numbers in a vector register.
 pub(super) const LANES: usize = 16;
 /// Rows of a tile.
 const ROWS: usize = 8;
 /// Vectors in a tile's row: eight rows take 24 registers for sums, which leaves eight of 32 for
 /// operands.
-const VECTORS: usize = 3;
+pub(super) const VECTORS: usize = 3;
 /// Columns of a tile, and of a panel.
 pub(super) const COLUMNS: usize = VECTORS * LANES;
 /// Largest slice of the common dimension that is packed at a time: a panel of `b` then stays in the
 /// L2 cache.
-const DEPTH: usize = 512;
+pub(super) const DEPTH: usize = 512;
 
 /// A strided matrix: the number at (row, column) is `start[row * row_step + column * column_step]`.
 #[derive(Clone, Copy)]
@@ -61,16 +61,6 @@ thread_local! {
     static PACKED: RefCell<Packed> = RefCell::default();
 }
 
-/// The second factor of a product.
-#[derive(Clone, Copy)]
-pub(super) enum Columns<'a> {
-    /// Packed panel by panel while the product is computed.
-    Strided(View),
-    /// What [`pack`] made of a matrix of `columns` columns, from column `first` on, which is a
-    /// multiple of [`COLUMNS`].
-    Packed { panels: &'a [f32], columns: usize, first: usize },
-}
-
 /// What a product is added to.
 #[derive(Clone, Copy)]
 pub(in crate::student) enum Init<'a> {
@@ -86,8 +76,7 @@ pub(in crate::student) enum Init<'a> {
 ///
 /// # Safety
 /// [`is_available`] is true. [`Init::Row`] has `n` numbers. All numbers of `a`, `b` and `c` are
-/// readable, packed columns are of a matrix of `k` rows; those of `c` are writable and no other
-/// thread accesses them.
+/// readable; those of `c` are writable and no other thread accesses them.
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::too_many_arguments, reason = "three matrices and their sizes")]
 pub(super) unsafe fn multiply(
@@ -95,7 +84,7 @@ pub(super) unsafe fn multiply(
     k: usize,
     n: usize,
     a: View,
-    b: Columns,
+    b: View,
     c: *mut f32,
     step: usize,
     init: Init,
@@ -113,19 +102,10 @@ pub(super) unsafe fn multiply(
             for column in (0..n).step_by(COLUMNS) {
                 let columns = COLUMNS.min(n - column);
                 let width = columns.next_multiple_of(LANES);
-                let panel = match b {
-                    Columns::Packed { panels, columns, first } => {
-                        &panels[panel_start(columns, first + column, from, depth)..]
-                            [..width * depth]
-                    }
-                    Columns::Strided(b) => {
-                        grow(packed_b, COLUMNS * depth);
-                        let panel = &mut packed_b[..width * depth];
-                        // SAFETY: the rows and columns lie in `b`.
-                        unsafe { pack_columns(b, column, columns, from, depth, width, panel) };
-                        &*panel
-                    }
-                };
+                grow(packed_b, COLUMNS * depth);
+                let panel = &mut packed_b[..width * depth];
+                // SAFETY: the rows and columns lie in `b`.
+                unsafe { pack_columns(b, column, columns, from, depth, width, panel) };
                 for row in (0..m).step_by(ROWS) {
                     let c = c.wrapping_add(row * step + column);
                     let (base, base_step) = match init {
@@ -166,7 +146,7 @@ pub(super) unsafe fn multiply(
     _: usize,
     _: usize,
     _: View,
-    _: Columns,
+    _: View,
     _: *mut f32,
     _: usize,
     _: Init,
@@ -179,37 +159,6 @@ pub(super) unsafe fn multiply(
 pub(super) fn blocks(k: usize, largest: usize) -> impl Iterator<Item = Range<usize>> {
     let depth = k.div_ceil(k.div_ceil(largest).max(1)).max(1);
     (0..k.max(1)).step_by(depth).map(move |from| from..(from + depth).min(k))
-}
-
-/// Where a panel begins in what [`pack`] made of a matrix of `columns` columns: the panel of the
-/// columns from `column` on, in the block of `depth` rows from `from` on.
-pub(super) fn panel_start(columns: usize, column: usize, from: usize, depth: usize) -> usize {
-    from * columns.next_multiple_of(LANES) + column * depth
-}
-
-/// All panels of a matrix `b` of `k` rows and `n` columns, for [`Columns::Packed`].
-///
-/// # Safety
-/// [`is_available`] is true; all numbers of `b` are readable.
-#[cfg(target_arch = "x86_64")]
-pub(super) unsafe fn pack(k: usize, n: usize, b: View) -> Vec<f32> {
-    let mut panels = zeros(k * n.next_multiple_of(LANES));
-    for Range { start: from, end } in blocks(k, DEPTH) {
-        let depth = end - from;
-        for column in (0..n).step_by(COLUMNS) {
-            let columns = COLUMNS.min(n - column);
-            let width = columns.next_multiple_of(LANES);
-            let panel = &mut panels[panel_start(n, column, from, depth)..][..width * depth];
-            // SAFETY: the rows and columns lie in `b`.
-            unsafe { pack_columns(b, column, columns, from, depth, width, panel) };
-        }
-    }
-    panels
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) unsafe fn pack(_: usize, _: usize, _: View) -> Vec<f32> {
-    unreachable!("`is_available` is false on this processor");
 }
 
 fn grow(buffer: &mut Vec<f32>, len: usize) {

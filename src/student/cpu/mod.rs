@@ -9,9 +9,10 @@
 //! |---|---|
 //! | `layout` | the place of each weight in the one buffer |
 //! | `product` | matrix products, divided among the threads |
-//! | `kernel` | the product for AVX-512; other processors use `gemm` |
-//! | `packed` | dense layers whose weights were packed for the kernel once |
-//! | `avx2` | the product with packed weights on processors without AVX-512 |
+//! | `kernel` | the product of training for AVX-512; other processors use `gemm` |
+//! | `packed` | dense layers of inference, whose weights are packed once |
+//! | `panels` | the product with packed weights, tile by tile |
+//! | `avx512`, `avx2` | what computes a tile |
 //! | `arith` | the loops between products, compiled for several instruction sets |
 //! | `pages` | memory for long buffers |
 //! | `attention` | attention of each text and head |
@@ -24,6 +25,8 @@ mod arith;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod head;
 mod kernel;
 mod layer;
@@ -31,6 +34,7 @@ mod layout;
 mod learn;
 mod packed;
 mod pages;
+mod panels;
 mod predict;
 mod product;
 

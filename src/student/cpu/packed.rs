@@ -7,10 +7,10 @@
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::avx2;
+use super::{avx2::Avx2, avx512::Avx512};
 use super::{
-    kernel::{self, COLUMNS, Columns},
     layer::Dense,
+    panels::{self, Kernel},
     product::{Init, MIN_PARALLEL, Matrix, SharedBuffer},
 };
 
@@ -19,72 +19,85 @@ const LEAST_ROWS: usize = 64;
 
 /// A dense layer.
 pub(super) struct PackedDense {
-    kernel: Kernel,
+    instructions: Instructions,
     /// Panels for the kernel; without one, the weight itself, `[outputs, inputs]`.
     weight: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
 }
 
-/// What multiplies with packed panels.
+/// What multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kernel {
+enum Instructions {
+    #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// The product of training.
-    Unpacked,
+    /// The product of training, with weights that are not packed.
+    Any,
 }
 
-impl Kernel {
+impl Instructions {
     /// Those that this processor has, the best first.
     fn available() -> impl Iterator<Item = Self> {
-        let kernels = [
-            (Self::Avx512, kernel::is_available()),
+        let known = [
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx2, avx2::is_available()),
-            (Self::Unpacked, true),
+            (Self::Avx512, Avx512::is_available()),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx2, Avx2::is_available()),
+            (Self::Any, true),
         ];
-        kernels.into_iter().filter_map(|(kernel, has)| has.then_some(kernel))
+        known.into_iter().filter_map(|(kind, has)| has.then_some(kind))
     }
 }
 
 impl PackedDense {
     /// `weight` is `[outputs, inputs]`, `bias` `[outputs]`.
     pub(super) fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
-        let best = Kernel::available().next().expect("one is always there");
+        let best = Instructions::available().next().expect("one is always there");
         Self::with(best, weight, bias, inputs)
     }
 
-    fn with(kernel: Kernel, weight: &[f32], bias: &[f32], inputs: usize) -> Self {
+    fn with(instructions: Instructions, weight: &[f32], bias: &[f32], inputs: usize) -> Self {
         assert_eq!(weight.len(), bias.len() * inputs, "a weight has inputs times outputs");
-        let weight = match kernel {
-            Kernel::Avx512 => {
-                let columns = Matrix::new(weight, inputs).transposed();
-                // SAFETY: the kernel is available; the matrix has these rows and columns.
-                unsafe { kernel::pack(inputs, bias.len(), columns.view()) }
-            }
+        let weight = match instructions {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => avx2::pack(weight, inputs),
-            Kernel::Unpacked => weight.to_vec(),
+            Instructions::Avx512 => panels::pack::<Avx512>(weight, inputs),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => panels::pack::<Avx2>(weight, inputs),
+            Instructions::Any => weight.to_vec(),
         };
-        Self { kernel, weight, bias: bias.to_vec(), inputs }
+        Self { instructions, weight, bias: bias.to_vec(), inputs }
     }
 
     /// `out = x · weightᵀ + bias`, `[rows, outputs]`, by all threads of the current pool. The
     /// numbers do not depend on how many there are, nor on the other rows of `x`.
     pub(super) fn forward(&self, x: &[f32], out: &mut [f32]) {
-        let Self { kernel, weight, bias, inputs } = self;
-        let (rows, outputs) = (x.len() / inputs, bias.len());
-        assert_eq!(out.len(), rows * outputs, "an output of the student has a row for each input");
-        if *kernel == Kernel::Unpacked {
-            return Dense { weight, bias, inputs: *inputs }.forward(x, out);
+        let Self { weight, bias, inputs, .. } = self;
+        assert_eq!(
+            out.len(),
+            x.len() / inputs * bias.len(),
+            "an output of the student has a row for each input"
+        );
+        match self.instructions {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => self.share::<Avx512>(x, out),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => self.share::<Avx2>(x, out),
+            Instructions::Any => Dense { weight, bias, inputs: *inputs }.forward(x, out),
         }
+    }
+
+    /// As [`Self::forward`], by the kernel that the weight was packed for.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    fn share<K: Kernel>(&self, x: &[f32], out: &mut [f32]) {
+        let Self { weight, bias, inputs, .. } = self;
+        let outputs = bias.len();
         let x = Matrix::new(x, *inputs);
         x.check();
-        let by_rows = rows >= outputs;
-        let (long, grain) = if by_rows { (rows, LEAST_ROWS) } else { (outputs, COLUMNS) };
-        let threads = match rows * inputs * outputs < MIN_PARALLEL {
+        let by_rows = x.rows >= outputs;
+        let (long, grain) = if by_rows { (x.rows, LEAST_ROWS) } else { (outputs, K::COLUMNS) };
+        let threads = match x.rows * inputs * outputs < MIN_PARALLEL {
             true => 1,
             false => rayon::current_num_threads(),
         };
@@ -93,7 +106,7 @@ impl PackedDense {
         let one = |at: usize| {
             let from = at * part;
             let count = part.min(long - from);
-            let (row, m) = if by_rows { (from, count) } else { (0, rows) };
+            let (row, m) = if by_rows { (from, count) } else { (0, x.rows) };
             let (first, n) = if by_rows { (0, outputs) } else { (from, count) };
             // SAFETY: parts share no rows, or no columns, of the result.
             let c = unsafe { out.target(row * outputs + first, outputs) }.start();
@@ -102,16 +115,7 @@ impl PackedDense {
             let init = Init::Row(&bias[first..first + n]);
             // SAFETY: the kernel is available, since it packed the weight; the rows of `x` and of
             // the result exist.
-            match kernel {
-                #[cfg(target_arch = "x86_64")]
-                Kernel::Avx2 => unsafe {
-                    avx2::multiply(x, weight, outputs, first, n, c, outputs, init);
-                },
-                _ => {
-                    let b = Columns::Packed { panels: weight, columns: outputs, first };
-                    unsafe { kernel::multiply(m, *inputs, n, x.view(), b, c, outputs, init) };
-                }
-            }
+            unsafe { panels::multiply::<K>(x, weight, outputs, first, n, c, outputs, init) };
         };
         let parts = long.div_ceil(part);
         if parts > 1 { (0..parts).into_par_iter().for_each(one) } else { (0..parts).for_each(one) }
@@ -128,18 +132,18 @@ mod tests {
         let number = |at: usize| ((at * 7919) % 31) as f32 / 16.0 - 1.0;
         let of = |len: usize| (0..len).map(number).collect::<Vec<f32>>();
         for (rows, inputs, outputs) in
-            [(1, 1, 1), (14, 768, 2304), (3, 1030, 50), (700, 384, 300), (1, 3072, 768), (5, 7, 0)]
+            [(1, 1, 1), (14, 768, 2304), (9, 1030, 50), (700, 384, 300), (1, 3072, 768), (5, 7, 0)]
         {
             let (x, weight, bias) = (of(rows * inputs), of(outputs * inputs), of(outputs));
             let mut want = vec![f32::NAN; rows * outputs];
             Dense { weight: &weight, bias: &bias, inputs }.forward(&x, &mut want);
-            for kernel in Kernel::available() {
-                let packed = PackedDense::with(kernel, &weight, &bias, inputs);
+            for kind in Instructions::available() {
+                let packed = PackedDense::with(kind, &weight, &bias, inputs);
                 for threads in [1, 2, 5] {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                     let mut out = vec![f32::NAN; rows * outputs];
                     pool.unwrap().install(|| packed.forward(&x, &mut out));
-                    assert!(out == want, "{kernel:?}: {rows} {inputs} {outputs} on {threads}");
+                    assert!(out == want, "{kind:?}: {rows} {inputs} {outputs} on {threads}");
                 }
             }
         }
@@ -150,14 +154,14 @@ mod tests {
         let number = |at: usize| ((at * 7919) % 1009) as f32 / 1009.0 - 0.5;
         let of = |len: usize| (0..len).map(number).collect::<Vec<f32>>();
         let (x, weight, bias) = (of(40 * 700), of(96 * 700), of(96));
-        for kernel in Kernel::available().filter(|it| *it != Kernel::Unpacked) {
-            let packed = PackedDense::with(kernel, &weight, &bias, 700);
+        for kind in Instructions::available().filter(|it| *it != Instructions::Any) {
+            let packed = PackedDense::with(kind, &weight, &bias, 700);
             let mut all = vec![0.0; 40 * 96];
             packed.forward(&x, &mut all);
             for row in 0..40 {
                 let mut alone = vec![0.0; 96];
                 packed.forward(&x[row * 700..][..700], &mut alone);
-                assert!(alone == all[row * 96..][..96], "{kernel:?}: row {row}");
+                assert!(alone == all[row * 96..][..96], "{kind:?}: row {row}");
             }
         }
     }

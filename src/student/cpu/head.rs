@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{
     arith,
     layer::{Dense, Gradients},
-    layout::{Head, Hidden},
+    layout::{Head, Hidden, Linear},
     product::Init,
 };
 use crate::{
@@ -40,10 +40,16 @@ pub(super) fn pool(pooling: Pooling, rows: &PackedBatch, hidden: &[f32], out: &m
 
 impl Head {
     /// The features `[texts, width]`, the classifier's inputs before dropout, of `pooled` vectors.
-    pub(super) fn forward(&self, weights: &[f32], pooled: &[f32], features: &mut [f32]) {
+    /// `dense` multiplies with the dense layer between the two, if there is one.
+    pub(super) fn forward(
+        &self,
+        dense: impl FnOnce(&Linear, &[f32], &mut [f32]),
+        pooled: &[f32],
+        features: &mut [f32],
+    ) {
         match &self.hidden {
-            Hidden::Dense(dense, activation) => {
-                Dense::of(dense, weights).forward(pooled, features);
+            Hidden::Dense(layer, activation) => {
+                dense(layer, pooled, features);
                 activate(*activation, features);
             }
             Hidden::Normalise => normalise(self.classifier.inputs, pooled, features),

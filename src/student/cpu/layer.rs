@@ -275,23 +275,51 @@ pub(super) fn forward(
     kept: &mut Activations,
     out: &mut [f32],
 ) {
-    let width = shape.width();
-    let tokens = x.len() / width;
-    let attention_norm = Norm::of(&layer.attention_norm, weights, shape.eps);
-    let norm = Norm::of(&layer.norm, weights, shape.eps);
+    attend(dense, shape, spans, masks.attention, x, kept);
+    feed_forward(dense, layer, weights, shape, masks, x, kept, out);
+}
 
+/// The attention of a layer, from `x` `[tokens, width]` to `kept.mixed` of the same shape.
+pub(super) fn attend(
+    dense: &mut dyn DenseLayers,
+    shape: Shape,
+    spans: &[Range<usize>],
+    mask: Mask,
+    x: &[f32],
+    kept: &mut Activations,
+) {
     let qkv = kept.qkv.of(3 * x.len());
     dense.qkv(x, qkv);
     let mixed = kept.mixed.of(x.len());
     let squares = kept.weights.of(attention::weights_len(shape.heads.heads, spans));
-    attention::forward(shape.heads, spans, masks.attention, qkv, squares, mixed);
+    attention::forward(shape.heads, spans, mask, qkv, squares, mixed);
+}
+
+/// The rest of a layer, row by row: from `kept.mixed` and `x` `[rows, width]` to `out` of the same
+/// shape.
+#[expect(clippy::too_many_arguments, reason = "a layer, its inputs and its outputs")]
+pub(super) fn feed_forward(
+    dense: &mut dyn DenseLayers,
+    layer: &layout::Layer,
+    weights: &[f32],
+    shape: Shape,
+    masks: Masks,
+    x: &[f32],
+    kept: &mut Activations,
+    out: &mut [f32],
+) {
+    let rows = x.len() / shape.width();
+    let attention_norm = Norm::of(&layer.attention_norm, weights, shape.eps);
+    let norm = Norm::of(&layer.norm, weights, shape.eps);
+
+    let mixed = kept.mixed.of(x.len());
     let before = kept.before.of(x.len());
     dense.output(mixed, before);
     let middle = kept.middle.of(x.len());
     attention_norm.residual(masks.output, x, before, middle);
 
     let (up, active) =
-        (kept.up.of(tokens * shape.intermediate), kept.active.of(tokens * shape.intermediate));
+        (kept.up.of(rows * shape.intermediate), kept.active.of(rows * shape.intermediate));
     dense.up(middle, up);
     active
         .par_chunks_mut(CHUNK)

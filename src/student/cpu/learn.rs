@@ -17,7 +17,7 @@ use super::{
     arith::{self, AdamStep},
     head::{normalise, normalise_backward, pool, pooled_rows},
     layer::{self, Activations, CHUNK, Dense, F32Layers, Gradients, Masks, Norm, Scratch},
-    layout::{Contents, Layout},
+    layout::{Contents, Layout, Linear},
     pages,
     product::Init,
 };
@@ -156,7 +156,9 @@ impl Learner for CpuLearner {
             normalise(width, pooled, features);
             return Ok(features.to_vec());
         };
-        head.forward(weights, pooled, features);
+        let dense =
+            |at: &Linear, x: &[f32], out: &mut [f32]| Dense::of(at, weights).forward(x, out);
+        head.forward(dense, pooled, features);
         let dropped = pass.dropped.of(features.len());
         arith::masked(drops.head(), 0, features, dropped);
         let mut logits = vec![0f32; rows.texts() * spec.classes];

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::{avx2::Avx2, avx512::Avx512};
 use super::{
     layer::Dense,
+    layout::Linear,
     panels::{self, Kernel},
     product::{Init, MIN_PARALLEL, Matrix, SharedBuffer},
 };
@@ -56,6 +57,11 @@ impl PackedDense {
     pub(super) fn new(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
         let best = Instructions::available().next().expect("one is always there");
         Self::with(best, weight, bias, inputs)
+    }
+
+    /// The layer at this place among `weights`.
+    pub(super) fn of(at: &Linear, weights: &[f32]) -> Self {
+        Self::new(&weights[at.weight.clone()], &weights[at.bias.clone()], at.inputs)
     }
 
     fn with(instructions: Instructions, weight: &[f32], bias: &[f32], inputs: usize) -> Self {

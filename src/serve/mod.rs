@@ -125,10 +125,11 @@ impl Serving {
     /// # Errors
     /// One cannot be loaded.
     pub(crate) fn load(&mut self) -> Result<(), ServeError> {
+        let is_alone = self.models.len() == 1;
         for model in self.models.iter() {
             model.load()?;
             let model = Arc::clone(model);
-            self.threads.push(thread::spawn(move || model.work()));
+            self.threads.push(thread::spawn(move || model.work(is_alone)));
         }
         let (models, stopping) = (Arc::clone(&self.models), Arc::clone(&self.stopping));
         thread::spawn(move || {

@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
+    thread,
     time::{Instant, SystemTime},
 };
 
@@ -158,8 +159,23 @@ impl Model {
         }
     }
 
-    /// Classifies batches until the queue is closed.
-    pub(super) fn work(&self) {
+    /// Classifies batches until the queue is closed. Unless other models share the processor with
+    /// it, this thread is one of a pool of its own, so that a batch is not handed over and back.
+    pub(super) fn work(&self, is_alone: bool) {
+        if !is_alone {
+            return self.classify_all();
+        }
+        let threads = rayon::current_num_threads();
+        let pool =
+            rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build();
+        match pool {
+            Ok(pool) => pool.install(|| self.classify_all()),
+            // Too many threads. This one stays in the pool that failed.
+            Err(_) => thread::scope(|scope| drop(scope.spawn(|| self.classify_all()).join())),
+        }
+    }
+
+    fn classify_all(&self) {
         while let Some(batch) = self.queue.take() {
             self.metrics.queued(&self.name, self.queue.len());
             let start = Instant::now();

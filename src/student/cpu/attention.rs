@@ -13,9 +13,8 @@ use super::{
     product::{Init, Matrix, SharedBuffer, Target, multiply},
 };
 
-/// Below this many multiplications one thread computes all heads of all texts: those of a single
-/// short text.
-const LEAST_PRODUCTS: usize = 1 << 18;
+/// Below this many multiplications one thread computes all heads of all texts.
+const LEAST_PRODUCTS: usize = 1 << 15;
 
 /// The shape of an attention: `heads · depth` is the width.
 #[derive(Debug, Clone, Copy)]

@@ -25,6 +25,17 @@ fn whole_rows(width: usize) -> usize {
     (CHUNK / width.max(1)).max(1) * width
 }
 
+/// Fewer numbers are not worth a task.
+const LEAST_CHUNK: usize = 1 << 11;
+
+/// Numbers per task where `len` numbers in rows of `width` are changed one by one: for a short text
+/// an even share for each thread. A thread without one falls asleep between two products, and to
+/// wake it takes longer than its share.
+fn even_rows(len: usize, width: usize) -> usize {
+    let share = (len / rayon::current_num_threads()).clamp(LEAST_CHUNK, CHUNK);
+    share.div_ceil(width.max(1)) * width
+}
+
 /// A dense layer: weight `[outputs, inputs]`, bias `[outputs]`.
 #[derive(Clone, Copy)]
 pub(super) struct Dense<'a> {
@@ -69,7 +80,7 @@ impl<'a> Norm<'a> {
 
     /// `sum = sum · mask + x`, and the norm of that into `out`.
     pub(super) fn residual(&self, mask: Mask, x: &[f32], sum: &mut [f32], out: &mut [f32]) {
-        let chunk = whole_rows(self.weight.len());
+        let chunk = even_rows(x.len(), self.weight.len());
         out.par_chunks_mut(chunk)
             .zip(sum.par_chunks_mut(chunk))
             .zip(x.par_chunks(chunk))
@@ -321,9 +332,10 @@ pub(super) fn feed_forward(
     let (up, active) =
         (kept.up.of(rows * shape.intermediate), kept.active.of(rows * shape.intermediate));
     dense.up(middle, up);
+    let chunk = even_rows(up.len(), shape.intermediate);
     active
-        .par_chunks_mut(CHUNK)
-        .zip(up.par_chunks(CHUNK))
+        .par_chunks_mut(chunk)
+        .zip(up.par_chunks(chunk))
         .for_each(|(out, x)| arith::activate(shape.activation, x, out));
     let after = kept.after.of(x.len());
     dense.down(active, after);

@@ -217,8 +217,11 @@ fn what_is_wrong_is_refused_and_its_field_named() {
     };
     let many = json!({"inputs": vec!["a"; 51]}).to_string();
     let huge = json!({"inputs": vec!["a"; 100_000]}).to_string();
-    let short = json!({"inputs": ["a", long], "truncate": false}).to_string();
-    let side = r#"{"inputs": "a", "truncation_direction": "Left"}"#;
+    let short = json!({"inputs": ["a", &long], "truncate": false}).to_string();
+    let side = json!({"inputs": long, "truncation_direction": "Left"}).to_string();
+    // Nothing is cut of a text that fits.
+    let fits = br#"{"inputs": "a", "truncation_direction": "Left"}"#;
+    assert_eq!(server.connect().send("POST", "/predict", &[], fits).status, 200);
     let infer = ("/v2/models/{model}/infer", "/v2/models/bert/infer");
     let cases: [Refused; 19] = [
         (("/predict", "/predict"), b"{\"inputs\": \"\xff\"}", 400, "not UTF-8 from byte 12"),
@@ -231,7 +234,7 @@ fn what_is_wrong_is_refused_and_its_field_named() {
         (("/predict", "/predict"), many.as_bytes(), 413, "`inputs` has more than 50 texts"),
         (("/predict", "/predict"), huge.as_bytes(), 413, "`inputs` has more than 50 texts"),
         (("/predict", "/predict"), short.as_bytes(), 413, "`inputs[1]` has more than the"),
-        (("/predict", "/predict"), side.as_bytes(), 422, "`truncation_direction`"),
+        (("/predict", "/predict"), side.as_bytes(), 422, "`truncation_direction` is not"),
         (("/predict", "/predict?model=x"), b"{\"inputs\": \"a\"}", 404, "there are: bert"),
         (("/v1/classify", "/v1/classify"), b"{\"model\": \"x\", \"input\": \"a\"}", 404, "bert"),
         (

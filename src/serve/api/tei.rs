@@ -57,21 +57,27 @@ impl Asked {
     pub(super) fn answer(&self, scores: &[Scores], version: &Version) -> Result<Value, Refusal> {
         let student = &version.student;
         let own = if student.part_read() == "first" { "right" } else { "left" };
-        if let Some(side) = self.side.as_ref().filter(|side| *side != own) {
-            let message = format!("`truncation_direction`: this model cuts on the {own}");
-            let known = ["left", "right"].contains(&side.as_str());
-            let wrong = "`truncation_direction` must be \"Left\" or \"Right\"".to_owned();
-            return Err(Refusal::new(422, if known { message } else { wrong }));
+        let cut = scores.iter().position(|it| it.truncated);
+        match self.side.as_deref() {
+            None | Some("left" | "right") => {}
+            Some(_) => {
+                let wrong = "`truncation_direction` must be \"Left\" or \"Right\"";
+                return Err(Refusal::new(422, wrong));
+            }
         }
-        if let Some(at) = scores.iter().position(|it| it.truncated).filter(|_| !self.truncate) {
+        if let Some(at) = cut {
             let field = if self.is_batch { format!("inputs[{at}]") } else { "inputs".to_owned() };
             let most = student.max_length();
-            return Err(Refusal::new(
-                413,
-                format!(
-                    "`{field}` has more than the {most} tokens that the model reads, and `truncate` is false"
-                ),
-            ));
+            let long = format!("`{field}` has more than the {most} tokens that the model reads");
+            if !self.truncate {
+                return Err(Refusal::new(413, format!("{long}, and `truncate` is false")));
+            }
+            if self.side.as_ref().is_some_and(|side| side != own) {
+                let message = format!(
+                    "{long}, and `truncation_direction` is not where it cuts: on the {own}"
+                );
+                return Err(Refusal::new(422, message));
+            }
         }
         let labels = |scores: &Scores| {
             let values = if self.raw_scores { &scores.logits } else { &scores.probabilities };

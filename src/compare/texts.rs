@@ -168,7 +168,7 @@ fn answers(
 ) -> Result<Option<(Answers, bool)>, PipelineError> {
     let own = source.method.label_questions(&scoring.context.for_prompts(material), texts);
     if let Some(questions) = own.transpose()? {
-        let answers = scoring.answer(run, teacher, &questions, &BTreeMap::new(), watch)?;
+        let answers = scoring.answer(run, teacher, questions, &BTreeMap::new(), watch)?;
         return Ok(Some((answers, false)));
     }
     if !source.relabels {

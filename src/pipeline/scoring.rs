@@ -1,7 +1,10 @@
 //! The teacher as a classifier: it scores the names of candidate classes or, as in the paper,
 //! writes its answer. Relabelling, the seeds' labels and the test set are all classified here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use super::{
     Context, Event, PipelineError, Watch,
@@ -106,7 +109,7 @@ impl Scoring<'_> {
             watch(Event::Warning { message, hint: Some(CUT_HINT.to_owned()) });
         }
         if !teacher.scores_any_text() {
-            let answers = self.answer(run, teacher, &questions, &Priors::new(), watch)?;
+            let answers = self.answer(run, teacher, questions, &Priors::new(), watch)?;
             return Ok(Answers { cut, ..answers });
         }
         if settings.relabel.free_text {
@@ -114,7 +117,7 @@ impl Scoring<'_> {
             return Ok(Answers { cut, ..answers });
         }
         let (priors, more) = self.priors(run, teacher, &builder, &questions, &mut *watch)?;
-        let mut answers = self.answer(run, teacher, &questions, &priors, watch)?;
+        let mut answers = self.answer(run, teacher, questions, &priors, watch)?;
         if settings.relabel.calibration == Calibration::Batch {
             let classes = (task.classes.len(), task.none_of_these());
             calibrate(&mut answers.answers, shares, classes);
@@ -158,13 +161,13 @@ impl Scoring<'_> {
         &self,
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
-        questions: &[Question],
+        mut questions: Vec<Question>,
         priors: &Priors,
         watch: Watch<'_>,
     ) -> Result<Answers, PipelineError> {
-        let (keys, scores) = self.score(run, teacher, questions, "", watch)?;
+        let (keys, scores) = self.score(run, teacher, &mut questions, "", watch)?;
         let normalise = self.context.settings.relabel.normalises_length();
-        let answers = answers(questions, &scores, priors, normalise);
+        let answers = answers(&questions, &scores, priors, normalise);
         Ok(Answers { answers, keys, cut: Vec::new() })
     }
 
@@ -181,19 +184,19 @@ impl Scoring<'_> {
         if self.context.settings.relabel.calibration != Calibration::ContentFree {
             return Ok(Default::default());
         }
-        let empty = content_free(builder, questions)?;
-        let (keys, scores) = self.score(run, teacher, &empty, ".no-content", watch)?;
+        let mut empty = content_free(builder, questions)?;
+        let (keys, scores) = self.score(run, teacher, &mut empty, ".no-content", watch)?;
         let normalise = self.context.settings.relabel.normalises_length();
         Ok((self::priors(&empty, &scores, normalise), keys))
     }
 
     /// The scores of each question's candidates, with the keys of the calls. `kind` follows the
-    /// stage in the requests' names.
+    /// stage in the requests' names; prompts and texts are taken out of the questions.
     fn score(
         &self,
         run: &mut RunFolder,
         teacher: &mut dyn Teacher,
-        questions: &[Question],
+        questions: &mut [Question],
         kind: &str,
         watch: Watch<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Scored>>), PipelineError> {
@@ -203,7 +206,7 @@ impl Scoring<'_> {
         Ok(answered.into_iter().map(|Answered { key, reading }| (key, reading)).unzip())
     }
 
-    fn score_requests(&self, stage: &str, questions: &[Question]) -> Vec<ScoreRequest> {
+    fn score_requests(&self, stage: &str, questions: &mut [Question]) -> Vec<ScoreRequest> {
         let Context { task, settings, .. } = self.context;
         let names: Vec<String> = task.classes.iter().map(Class::shown).collect();
         score_requests(stage, &names, questions, settings.relabel.scoring)
@@ -250,7 +253,7 @@ impl Scoring<'_> {
             let key = |question| self.free_request(0, question).key(teacher);
             return Ok(questions.iter().map(key).collect());
         }
-        let requests = self.score_requests(self.stage, &questions);
+        let requests = self.score_requests(self.stage, &mut questions);
         Ok(requests.iter().map(|request| request.key(teacher)).collect())
     }
 
@@ -299,21 +302,22 @@ pub(super) fn cut_texts(count: usize) -> Option<String> {
 }
 
 /// The requests for the scores of each question's candidates, called `stage` and their number.
-/// `names` are those of the task's classes.
+/// `names` are those of the task's classes. Prompts and texts are taken out of the questions: those
+/// of many texts are too long to be in memory twice.
 pub(super) fn score_requests(
     stage: &str,
     names: &[String],
-    questions: &[Question],
+    questions: &mut [Question],
     scoring: LabelScoring,
 ) -> Vec<ScoreRequest> {
-    let request = |(item, question): (usize, &Question)| ScoreRequest {
+    let request = |(item, question): (usize, &mut Question)| ScoreRequest {
         id: format!("{stage}.{item}"),
-        prompt: question.prompt.clone(),
+        prompt: mem::take(&mut question.prompt),
         candidates: question.candidates.iter().map(|class| names[*class].clone()).collect(),
         scoring,
-        text: question.text.clone(),
+        text: mem::take(&mut question.text),
     };
-    questions.iter().enumerate().map(request).collect()
+    questions.iter_mut().enumerate().map(request).collect()
 }
 
 /// The answers to `questions` that follow from their `scores`; `priors` as in [`Scoring::answer`].

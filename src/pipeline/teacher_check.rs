@@ -152,8 +152,9 @@ impl TeacherTest {
 
     /// What is asked; [`Self::mark`] takes the answers in the same order.
     pub(crate) fn requests(&self) -> Vec<ScoreRequest> {
-        let of =
-            |stage: &str, questions| score_requests(stage, &self.names, questions, self.scoring);
+        let of = |stage: &str, questions: &[Question]| {
+            score_requests(stage, &self.names, &mut questions.to_vec(), self.scoring)
+        };
         let mut requests = of(STAGE, &self.questions);
         requests.extend(of(&format!("{STAGE}.no-content"), &self.empty));
         requests

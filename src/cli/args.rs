@@ -90,10 +90,10 @@ pub(super) struct TeacherArgs {
     /// Let an engine at this address answer, and allow this command to connect there:
     /// `http://127.0.0.1:8080`, `https://HOST:PORT` or `unix:/run/engine.sock`
     ///
-    /// The engine is llama-server, vLLM or SGLang, with the same model as the GGUF file that is
-    /// named as the teacher: chat template and tokenizer come from that file. Repeat the flag for
-    /// several engines, which share the work. Prompts, and the texts in them, are sent there;
-    /// docs/cluster.md says more.
+    /// The engine is llama-server, vLLM or SGLang, with the same model as the teacher. That is then
+    /// a GGUF file or the model's Hugging Face folder, of which tokenizer and chat template are
+    /// read. Repeat the flag for several engines, which share the work. Prompts, and the texts in
+    /// them, are sent there; docs/cluster.md says more.
     #[arg(long, value_name = "URL")]
     pub allow_address: Vec<String>,
 }

@@ -99,9 +99,13 @@ pub(super) fn launch(settings: &Settings) -> anyhow::Result<Launch> {
         chat_template,
     };
     let watchdog = teacher.watchdog_seconds;
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    let folder = remote.as_ref().and_then(|_| models::tokenizer_folder(&teacher.model));
+    #[cfg(not(all(target_os = "linux", feature = "remote")))]
+    let folder = None;
     Ok(Launch {
         program: Launch::this_program(),
-        model: models::teacher_file(&teacher.model)?,
+        model: folder.map_or_else(|| models::teacher_file(&teacher.model), Ok)?,
         options,
         #[cfg(all(target_os = "linux", feature = "remote"))]
         replicas: if remote.is_some() { 1 } else { teacher.replicas },
@@ -138,7 +142,10 @@ pub(super) fn check_teacher(settings: &Settings) -> anyhow::Result<()> {
             if !path.exists() {
                 return Err(TeacherError::Missing { path }.into());
             }
-            model_file::check(&path)?;
+            // A folder is read by the teacher's process, before it connects.
+            if path.is_file() {
+                model_file::check(&path)?;
+            }
         }
     }
     Ok(())

@@ -340,7 +340,11 @@ impl Speed {
                 let basis = Basis::Measured;
                 (read > 0.0 && written > 0.0).then_some(Self { read, written, basis })
             });
-        let billions = identity.parameters as f64 / 1e9;
+        // Nobody knows how large a model is of which only the tokenizer is here.
+        let billions = match identity.parameters {
+            0 => 1.0,
+            parameters => parameters as f64 / 1e9,
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64 / 2.0;
         measured.unwrap_or(Self {
             read: READ_SPEED * cores / billions,

@@ -11,8 +11,9 @@ use crate::teacher::{FlashAttention, KvType, SplitMode};
 pub(crate) struct TeacherSettings {
     /// A GGUF file, a name from `promptmix models list`, `pocket` (the demo's toy model), or
     /// `replay:FILE`, which answers from a recording: the `ledger.jsonl` of a run or a JSONL file
-    /// of texts with their labels. `--teacher` is short for it. There is no default, since the
-    /// choice decides the result more than any other: a task or a flag must name the teacher.
+    /// of texts with their labels. With `teacher.address` a Hugging Face folder without weights
+    /// will do. `--teacher` is short for it. There is no default, since the choice decides the
+    /// result more than any other: a task or a flag must name the teacher.
     pub model: String,
     /// Requests decoded in parallel. 0: 16 on a CPU, 128 on a GPU, fewer if memory is short.
     pub slots: usize,
@@ -57,8 +58,8 @@ pub(crate) struct TeacherSettings {
     /// `unix:/run/engine.sock`, each a llama-server, vLLM or SGLang with the same model. They share
     /// one queue. Prompts, and the texts in them, are sent there; a command connects only with
     /// `--allow-address`, or with `PROMPTMIX_ALLOW_NETWORK=1` in its environment. `model` is then a
-    /// GGUF of the same model, in any quantisation: tokenizer and chat template come from it.
-    /// Empty: none.
+    /// GGUF of the same model, in any quantisation, or its Hugging Face folder: tokenizer and chat
+    /// template come from it. Empty: none.
     pub address: Vec<String>,
     /// PEM file of the authority that signed the certificates of `https` addresses.
     pub tls_ca: Option<String>,

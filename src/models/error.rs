@@ -27,6 +27,8 @@ pub(crate) enum ModelError {
     NotPulled { name: String, file: String, library: PathBuf, cache: PathBuf },
     #[error("{path} has no {file}")]
     Incomplete { path: PathBuf, file: String },
+    #[error("{path} has no GGUF file")]
+    NoGguf { path: PathBuf },
     #[error("{path} is not one of the files of {name} that the manifest or {lock} lists")]
     Extra { path: PathBuf, name: String, lock: PathBuf },
     #[error("{path} holds several models: {files}")]
@@ -99,6 +101,11 @@ impl Hint for ModelError {
             .into(),
             Self::Incomplete { .. } => {
                 "copy the whole model, with all its files in one folder".into()
+            }
+            Self::NoGguf { .. } => {
+                "name a GGUF file, or a folder with one; for a teacher whose engine is \
+                 elsewhere (--allow-address), a folder with tokenizer.json will do"
+                    .into()
             }
             Self::Extra { .. } => {
                 "delete it; `promptmix models import` makes the file a model of its own".into()

@@ -71,6 +71,26 @@ pub(crate) fn teacher_file(spec: &str) -> Result<PathBuf, ModelError> {
     Ok(found.files.swap_remove(0).1)
 }
 
+/// The folder that `spec` refers to, a path or a model in the Hugging Face cache, if it holds a
+/// tokenizer and no GGUF file: it does for a teacher whose engine is elsewhere.
+#[cfg(all(target_os = "linux", feature = "remote"))]
+pub(crate) fn tokenizer_folder(spec: &str) -> Option<PathBuf> {
+    let path = Path::new(spec);
+    if is_name(Role::Teacher, spec) {
+        return None;
+    }
+    let folder = match path.exists() {
+        true => path.to_owned(),
+        false => {
+            let (owner, name) = resolve::hub_name(spec)?;
+            manifest::snapshot(&format!("{owner}/{name}"), "main").ok()??
+        }
+    };
+    let is_it =
+        folder.join("tokenizer.json").is_file() && files_at(Role::Teacher, &folder).is_err();
+    is_it.then_some(folder)
+}
+
 /// Where the files of an encoder are.
 pub(crate) enum StudentFiles {
     /// Part of the program: config, weights, tokenizer.

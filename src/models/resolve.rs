@@ -97,7 +97,7 @@ pub(crate) fn locate(role: Role, spec: &str) -> Result<Found, ModelError> {
 }
 
 /// The two halves of `owner/name`, as the Hugging Face hub names a model.
-fn hub_name(spec: &str) -> Option<(&str, &str)> {
+pub(super) fn hub_name(spec: &str) -> Option<(&str, &str)> {
     let (owner, name) = spec.split_once('/')?;
     let plain = |part: &str| paths::check_name("model", part, "").is_ok();
     (plain(owner) && plain(name) && !name.ends_with(".gguf")).then_some((owner, name))
@@ -227,14 +227,12 @@ fn unknown(role: Role, name: &str) -> ModelError {
 /// # Errors
 /// The folder holds no model or several, or a part is missing.
 pub(crate) fn files_at(role: Role, path: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
-    let missing =
-        |file: &str| ModelError::Incomplete { path: path.to_owned(), file: file.to_owned() };
     let file_name = |path: &Path| {
         path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     };
     if role == Role::Teacher {
         let first = if path.is_dir() {
-            only_gguf(path)?.ok_or_else(|| missing("GGUF file"))?
+            only_gguf(path)?.ok_or_else(|| ModelError::NoGguf { path: path.to_owned() })?
         } else {
             path.to_owned()
         };

@@ -6,6 +6,7 @@ use std::error::Error;
 use super::{
     EngineEvent, GenerateRequest, Generated, Measured, ScoreRequest, Scored, Sink, SkippedRequest,
     Teacher, TeacherError, TeacherEvent, TeacherIdentity, llama::LlamaTeacher,
+    tokens::PromptTokenizer as _,
 };
 
 /// [`LlamaTeacher`] without a supervisor.

@@ -14,6 +14,8 @@ pub(crate) mod llama;
 pub(crate) mod remote;
 pub(crate) mod replay;
 mod sampler;
+mod tokens;
+mod trie;
 pub(crate) mod worker;
 
 use std::{borrow::Cow, error::Error, path::PathBuf};

@@ -183,7 +183,7 @@ impl Verdict {
         let Some(gguf) = header.gguf() else {
             let error = CommandError::new(
                 format!("{teacher} is not a GGUF file"),
-                "a teacher is a GGUF file",
+                "a teacher on this machine is a GGUF file",
             );
             return Self::failed(&teacher, State::Unsound, &error);
         };

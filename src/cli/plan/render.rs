@@ -50,14 +50,11 @@ impl Plan {
         let Self { generation, relabelling, training, texts, .. } = self;
         let line = |label: &str, text: String| println!("{label:<10}{text}");
         let indented = |text: String| line("", text);
-        line(
-            "teacher",
-            format!(
-                "{} ({:.3} billion parameters)",
-                self.teacher.name,
-                self.teacher.parameters as f64 / 1e9
-            ),
-        );
+        let size = match self.teacher.parameters {
+            0 => "of unknown size".to_owned(),
+            parameters => format!("{:.3} billion parameters", parameters as f64 / 1e9),
+        };
+        line("teacher", format!("{} ({size})", self.teacher.name));
         if let Some(check) = &self.check {
             indented(format!("labels {}", check.summary()));
         }

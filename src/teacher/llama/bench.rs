@@ -11,11 +11,11 @@ use super::{
     super::{
         GenerateRequest, LabelScoring, Sampling, TeacherError, Wanted,
         grammar::{self, GrammarCost},
+        tokens::Question,
+        trie::Trie,
     },
-    DecodeMode, LlamaTeacher, generate, memory,
-    score::{self, Question},
+    DecodeMode, LlamaTeacher, generate, memory, score,
     session::RunStats,
-    trie::Trie,
 };
 use crate::rng::Rng;
 

@@ -28,7 +28,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod token_engine;
-mod trie;
 
 use std::{num::NonZeroU32, path::PathBuf};
 
@@ -40,17 +39,16 @@ use llama_cpp_2::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EngineSink, FlashAttention, GenerateRequest, Generated, KvType, Measured, ScoreRequest, Scored,
+    EngineSink, FlashAttention, GenerateRequest, Generated, KvType, ScoreRequest, Scored,
     SplitMode, TeacherError, TeacherIdentity,
     chat::{CHATML, ChatTemplate},
+    tokens::PromptTokenizer,
 };
 use load::Vocabulary;
 use memory::{ContextSize, Demand};
 use prefix::PrefixTree;
 use session::Session;
 pub use token_engine::TokenEngine;
-#[cfg(all(target_os = "linux", feature = "remote"))]
-pub(in crate::teacher) use trie::{NodeLogProbs, Trie};
 
 /// A model with fewer weights than this is fastest on one thread.
 const SMALL_MODEL: u64 = 30_000_000;
@@ -115,30 +113,6 @@ enum DecodeMode {
 impl LlamaTeacher {
     /// A chat template for models that bring none.
     pub(crate) const CHATML: &str = CHATML;
-
-    /// The whole prompt up to the reply, as text, including the chat template.
-    pub(crate) fn render(&self, user: &str) -> Result<String, TeacherError> {
-        self.template.render(user).map_err(|error| TeacherError::ChatTemplate {
-            model: self.identity.name.clone(),
-            message: format!("{error:#}"),
-        })
-    }
-
-    /// Tokens of the rendered prompt followed by `cue`.
-    fn tokenize(&self, user: &str, cue: &str) -> Result<Vec<LlamaToken>, TeacherError> {
-        Ok(self.tokens(&(self.render(user)? + cue)))
-    }
-
-    /// The tokens of a whole prompt. Most templates write the begin-of-text token themselves; it is
-    /// added where the model wants one and the template wrote none.
-    fn tokens(&self, text: &str) -> Vec<LlamaToken> {
-        let vocab = self.model.vocab();
-        let mut tokens = vocab.tokenize(text.as_bytes(), false, true);
-        if vocab.should_add_bos() && tokens.first() != Some(&vocab.bos()) {
-            tokens.insert(0, vocab.bos());
-        }
-        tokens
-    }
 
     /// The number of slots in the settings, or else `default`.
     fn slots(&self, default: usize) -> usize {
@@ -240,49 +214,8 @@ impl LlamaTeacher {
         }
     }
 
-    /// The tokens of the prompts of `requests`: id, user's turn, cue and tokens beyond the prompt.
-    ///
-    /// # Errors
-    /// An empty prompt, and one that needs a longer context than the model was trained for.
-    fn prompts<'r>(
-        &self,
-        requests: impl Iterator<Item = (&'r String, &'r str, &'r str, usize)>,
-    ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
-        let limit = self.trained_context;
-        let mut prompts = Vec::new();
-        for (id, user, cue, beyond) in requests {
-            let prompt = self.tokenize(user, cue)?;
-            let needed = prompt.len() + beyond;
-            if needed > limit {
-                let model = self.identity.name.clone();
-                return Err(TeacherError::TooLong { id: id.clone(), needed, limit, model });
-            }
-            if prompt.is_empty() {
-                return Err(TeacherError::Empty { id: id.clone() });
-            }
-            prompts.push(prompt);
-        }
-        Ok(prompts)
-    }
-
     pub(crate) fn identity(&self) -> &TeacherIdentity {
         &self.identity
-    }
-
-    /// Sets the maximum number of tokens of a prompt and its reply together.
-    #[cfg(all(target_os = "linux", feature = "remote"))]
-    pub(in crate::teacher) fn limit_context(&mut self, tokens: usize) {
-        (self.trained_context, self.identity.context) = (tokens, tokens);
-    }
-
-    /// Each of `prompts` as the model receives it, and its length in tokens.
-    pub(crate) fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
-        let measure = |prompt: &String| {
-            let rendered = self.render(prompt)?;
-            let tokens = self.tokens(&rendered).len();
-            Ok(Measured { rendered, tokens })
-        };
-        prompts.iter().map(measure).collect()
     }
 
     /// Generates a reply to each of `requests`.
@@ -302,61 +235,50 @@ impl LlamaTeacher {
         requests: &[ScoreRequest],
         sink: EngineSink<'_, Scored>,
     ) -> Result<(), TeacherError> {
-        let questions = score::questions(self, requests, self.score_prompts(requests)?);
+        let questions = self.questions(requests)?;
         score::run(self, &questions, self.decode_mode(), sink)?;
         Ok(())
     }
-
-    /// The tokens of the prompts and cues of `requests`.
-    pub(in crate::teacher) fn reply_prompts(
-        &self,
-        requests: &[GenerateRequest],
-    ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
-        self.prompts(requests.iter().map(|request| {
-            (&request.id, request.prompt.as_str(), &*request.cue, request.max_tokens)
-        }))
-    }
-
-    /// The tokens of the prompts of `requests`.
-    fn score_prompts(
-        &self,
-        requests: &[ScoreRequest],
-    ) -> Result<Vec<Vec<LlamaToken>>, TeacherError> {
-        self.prompts(requests.iter().map(|request| {
-            let longest = request.candidates.iter().map(String::len).max().unwrap_or(0);
-            (&request.id, request.prompt.as_str(), "", longest)
-        }))
-    }
 }
 
-/// What an engine elsewhere is given.
-#[cfg(all(target_os = "linux", feature = "remote"))]
-impl LlamaTeacher {
-    /// `requests` in tokens.
-    pub(in crate::teacher) fn questions<'r>(
-        &self,
-        requests: &'r [ScoreRequest],
-    ) -> Result<Vec<score::Question<'r>>, TeacherError> {
-        Ok(score::questions(self, requests, self.score_prompts(requests)?))
+impl PromptTokenizer for LlamaTeacher {
+    fn identity(&self) -> &TeacherIdentity {
+        &self.identity
     }
 
-    /// The tokens of a whole prompt with this user's turn.
-    pub(in crate::teacher) fn prompt(&self, user: &str) -> Result<Vec<LlamaToken>, TeacherError> {
-        self.tokenize(user, "")
+    fn template(&self) -> &ChatTemplate {
+        &self.template
     }
 
-    /// The tokens of a text alone.
-    pub(in crate::teacher) fn text_tokens(&self, text: &str) -> Vec<LlamaToken> {
+    fn longest(&self) -> usize {
+        self.trained_context
+    }
+
+    fn prompt_tokens(&self, prompt: &str) -> Vec<LlamaToken> {
+        let vocab = self.model.vocab();
+        let mut tokens = vocab.tokenize(prompt.as_bytes(), false, true);
+        if vocab.should_add_bos() && tokens.first() != Some(&vocab.bos()) {
+            tokens.insert(0, vocab.bos());
+        }
+        tokens
+    }
+
+    fn text_tokens(&self, text: &str) -> Vec<LlamaToken> {
         self.model.vocab().tokenize(text.as_bytes(), false, false)
     }
 
-    /// Number of tokens in the vocabulary.
-    pub(in crate::teacher) fn vocabulary_len(&self) -> usize {
-        self.vocabulary.token_bytes.len()
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    fn limit_context(&mut self, tokens: usize) {
+        (self.trained_context, self.identity.context) = (tokens, tokens);
     }
 
-    /// The tokens that end a turn.
-    pub(in crate::teacher) fn ends(&self) -> Vec<i32> {
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    fn vocabulary(&self) -> Option<usize> {
+        Some(self.vocabulary.token_bytes.len())
+    }
+
+    #[cfg(all(target_os = "linux", feature = "remote"))]
+    fn ends(&self) -> Vec<i32> {
         self.vocabulary.ends.iter().map(|token| token.0).collect()
     }
 }

@@ -5,7 +5,7 @@
 //! names: a cell belongs to all branches that run through it. The end of the turn counts as the
 //! last token of each name, so that a name that is a prefix of another one is not favoured.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::ops::Range;
 
 use llama_cpp_2::token::LlamaToken;
 use rayon::prelude::*;
@@ -17,49 +17,18 @@ use super::{
     queue::AdmissionQueue,
     sequential::SequentialDecoder,
     session::{BatchToken, RunStats},
-    trie::{NodeLogProbs, Trie},
 };
 use crate::{
     simd,
-    teacher::{EngineEvent, EngineSink, LabelScoring, ScoreRequest, Scored, TeacherError},
+    teacher::{
+        EngineEvent, EngineSink, Scored, TeacherError,
+        tokens::Question,
+        trie::{NodeLogProbs, Trie},
+    },
 };
 
 /// Branches that are evaluated at once. A trie with more of them is scored in several parts.
 const MAX_BRANCHES: usize = 120;
-
-/// A question in tokens.
-pub(in crate::teacher) struct Question<'a> {
-    /// Names it in errors.
-    pub id: &'a str,
-    pub prompt: Vec<LlamaToken>,
-    /// Its candidates.
-    pub trie: Arc<Trie>,
-}
-
-/// `requests` in tokens; `prompts` are the tokens of their prompts. Requests with the same
-/// candidates share one trie.
-pub(super) fn questions<'a>(
-    teacher: &LlamaTeacher,
-    requests: &'a [ScoreRequest],
-    prompts: Vec<Vec<LlamaToken>>,
-) -> Vec<Question<'a>> {
-    let vocab = teacher.model.vocab();
-    let mut known: HashMap<(&[String], LabelScoring), Arc<Trie>> = HashMap::new();
-    let mut trie = |request: &'a ScoreRequest| {
-        let (names, scoring) = (request.candidates.as_slice(), request.scoring);
-        let new = || {
-            let tokens = |name: &String| vocab.tokenize(name.as_bytes(), false, false);
-            Arc::new(Trie::new(&names.iter().map(tokens).collect::<Vec<_>>(), scoring))
-        };
-        Arc::clone(known.entry((names, scoring)).or_insert_with(new))
-    };
-    let question = |(request, prompt): (&'a ScoreRequest, _)| Question {
-        id: &request.id,
-        prompt,
-        trie: trie(request),
-    };
-    requests.iter().zip(prompts).map(question).collect()
-}
 
 /// A question with some of the branches of its trie.
 struct Part<'a> {

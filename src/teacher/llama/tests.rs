@@ -11,14 +11,14 @@ use llama_cpp_2::token::LlamaToken;
 use super::{
     LlamaOptions, LlamaTeacher,
     memory::ContextSize,
-    score::{self, questions as in_tokens},
+    score,
     session::{BatchToken, Session},
 };
 use crate::{
     models,
     teacher::{
         EngineEvent, FlashAttention, GenerateRequest, Generated, KvType, LabelScoring, Sampling,
-        ScoreRequest, Wanted, normalise,
+        ScoreRequest, Wanted, normalise, tokens::PromptTokenizer,
     },
 };
 
@@ -230,8 +230,7 @@ fn scores_and_cost(
 ) -> (Vec<f32>, usize) {
     let mut requests = questions(names, &[prompt.to_owned()]);
     requests[0].scoring = scoring;
-    let prompts = vec![teacher.tokenize(prompt, "").unwrap()];
-    let asked = in_tokens(teacher, &requests, prompts);
+    let asked = teacher.questions(&requests).unwrap();
     let mut collector = Collector::new(1);
     let stats = score::run(teacher, &asked, teacher.decode_mode(), &mut |event| {
         collector.take(event);

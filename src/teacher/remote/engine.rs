@@ -6,7 +6,7 @@
 //! | vLLM | `/v1/completions` with `logprob_token_ids` | the same, with `structured_outputs` |
 //! | SGLang | `/generate` with `token_ids_logprob` | the same, with `regex` |
 //!
-//! Prompts go as token numbers: chat template and tokenizer are those of the teacher's GGUF.
+//! Prompts go as token numbers: chat template and tokenizer are those of the teacher's files.
 
 use serde_json::json;
 

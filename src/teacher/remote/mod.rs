@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! requests ─ chat template, tokens ─► dispatch ─► server ─► connection ─► engine
-//!            of the teacher's GGUF     one queue   one       HTTP on a     the dialect
+//!            of the teacher's files    one queue   one       HTTP on a     the dialect
 //!                                                  address   descriptor
 //!                                                            from broker
 //! ```
@@ -23,6 +23,7 @@ pub(crate) mod broker;
 mod connection;
 mod dispatch;
 mod engine;
+mod folder;
 mod llama_server;
 mod server;
 mod sglang;
@@ -40,12 +41,15 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use address::{Address, AddressError};
 use connection::{Access, Client, Failure};
+use folder::TokenizerFolder;
 use server::{First, Probe, Server};
 
 use super::{
     EngineSink, GenerateRequest, Generated, LabelScoring, Measured, RemoteIdentity, ScoreRequest,
     Scored, TeacherError, TeacherIdentity,
-    llama::{LlamaTeacher, NodeLogProbs, Trie},
+    llama::LlamaTeacher,
+    tokens::PromptTokenizer,
+    trie::{NodeLogProbs, Trie},
 };
 
 /// What tells models apart: a turn, and answers whose probabilities are compared.
@@ -75,21 +79,25 @@ pub(crate) struct RemoteOptions {
 
 /// An engine behind addresses.
 pub(crate) struct RemoteTeacher {
-    /// Tokenizer and chat template.
-    tokenizer: LlamaTeacher,
+    tokenizer: Box<dyn PromptTokenizer>,
     servers: Vec<Arc<Server>>,
     identity: TeacherIdentity,
 }
 
 impl RemoteTeacher {
-    /// Reads tokenizer and chat template from the GGUF file `path` and asks the addresses who
-    /// answers there. An address that cannot be reached yet is tried again later.
+    /// Reads tokenizer and chat template from `path`, a GGUF file or a Hugging Face folder, and
+    /// asks the addresses who answers there. An address that cannot be reached yet is tried again
+    /// later.
     ///
     /// # Errors
     /// A damaged file; no engine at any address; an engine with another tokenizer; two models.
     pub(crate) fn load(path: &Path, options: &RemoteOptions) -> Result<Self, TeacherError> {
-        let mut tokenizer = LlamaTeacher::load_vocabulary(path, options.chat_template.clone())?;
-        let probe = Arc::new(probe(&tokenizer)?);
+        let template = options.chat_template.clone();
+        let mut tokenizer: Box<dyn PromptTokenizer> = match path.is_dir() {
+            true => Box::new(TokenizerFolder::load(path, template)?),
+            false => Box::new(LlamaTeacher::load_vocabulary(path, template)?),
+        };
+        let probe = Arc::new(probe(&*tokenizer)?);
         let servers = servers(options, &probe)?;
         let first = wait_for_one(&servers, options.silence.unwrap_or(LOADING), &probe)?;
         tokenizer.limit_context(first.engine.context);
@@ -111,7 +119,7 @@ impl RemoteTeacher {
         &self.identity
     }
 
-    /// As [`LlamaTeacher::measure`].
+    /// As [`PromptTokenizer::measure`].
     pub(crate) fn measure(&mut self, prompts: &[String]) -> Result<Vec<Measured>, TeacherError> {
         self.tokenizer.measure(prompts)
     }
@@ -201,8 +209,8 @@ fn numbers(tokens: Vec<llama_cpp_2::token::LlamaToken>) -> Vec<i32> {
 }
 
 /// What is asked to recognise the model of `tokenizer`.
-fn probe(tokenizer: &LlamaTeacher) -> Result<Probe, TeacherError> {
-    let prompt = numbers(tokenizer.prompt(PROBE)?);
+fn probe(tokenizer: &dyn PromptTokenizer) -> Result<Probe, TeacherError> {
+    let prompt = numbers(tokenizer.tokenize(PROBE, "")?);
     let first = |answer: &&str| tokenizer.text_tokens(answer).first().map(|token| token.0);
     let mut compared: Vec<i32> = ANSWERS.iter().filter_map(first).collect();
     compared.sort_unstable();
@@ -212,7 +220,7 @@ fn probe(tokenizer: &LlamaTeacher) -> Result<Probe, TeacherError> {
         compared,
         text: TEXT.to_owned(),
         tokens: numbers(tokenizer.text_tokens(TEXT)),
-        vocabulary: tokenizer.vocabulary_len(),
+        vocabulary: tokenizer.vocabulary(),
         first: OnceLock::new(),
     })
 }

@@ -24,11 +24,11 @@ pub(super) struct Probe {
     /// A prompt in tokens, and the tokens whose probabilities after it are compared.
     pub prompt: Vec<i32>,
     pub compared: Vec<i32>,
-    /// A text, and its tokens by the teacher's GGUF.
+    /// A text, and its tokens by the teacher's tokenizer.
     pub text: String,
     pub tokens: Vec<i32>,
-    /// Tokens in the vocabulary of that file.
-    pub vocabulary: usize,
+    /// Tokens in the model's vocabulary, where it is known.
+    pub vocabulary: Option<usize>,
     pub first: OnceLock<First>,
 }
 
@@ -144,14 +144,14 @@ impl Server {
     fn check_tokens(&self, engine: &Engine, client: &Client) -> Result<(), Failure> {
         let Probe { text, tokens, vocabulary, .. } = &*self.probe;
         let found = engine.tokenize(client, text)?;
-        let is_same = engine.vocabulary.is_none_or(|found| found == *vocabulary)
-            && found.is_none_or(|found| found == *tokens);
+        let same_size = engine.vocabulary.zip(*vocabulary).is_none_or(|(a, b)| a == b);
+        let is_same = same_size && found.is_none_or(|found| found == *tokens);
         if is_same {
             return Ok(());
         }
         Err(Failure::Fatal {
-            message: format!("its model {:?} has another tokenizer than the teacher's file", engine.model),
-            hint: "name a GGUF of the same model as the teacher, in any quantisation: promptmix takes tokenizer and chat template from it".to_owned(),
+            message: format!("its model {:?} has another tokenizer than the teacher", engine.model),
+            hint: "name the same model as the teacher, as a GGUF of any quantisation or as its Hugging Face folder: promptmix takes tokenizer and chat template from it".to_owned(),
         })
     }
 

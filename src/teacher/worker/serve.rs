@@ -25,7 +25,10 @@ use crate::teacher::remote::RemoteTeacher;
 use crate::{
     interrupt::leave,
     sandbox,
-    teacher::{EngineEvent, TeacherError, TeacherIdentity, llama::LlamaTeacher},
+    teacher::{
+        EngineEvent, TeacherError, TeacherIdentity, llama::LlamaTeacher,
+        tokens::PromptTokenizer as _,
+    },
     template::process_limit,
 };
 

@@ -2,6 +2,7 @@
 //! wrong on the way, and nobody but the broker connects.
 
 mod engine;
+mod tokenizer;
 mod trust;
 
 use std::{
@@ -32,8 +33,13 @@ fn task(dir: &TestDir) -> String {
 
 /// The arguments of a run in the folder `out` with the teacher of all engines.
 fn run<'a>(task: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    run_with(MODEL, task, out, more)
+}
+
+/// The same with a teacher of which `teacher` is what is on this machine.
+fn run_with<'a>(teacher: &'a str, task: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let set = ["--set", "teacher.check=0"];
-    [&["run", task, "--out", out, "--teacher", MODEL], &TINY[..8], &set[..], more].concat()
+    [&["run", task, "--out", out, "--teacher", teacher], &TINY[..8], &set[..], more].concat()
 }
 
 /// The probabilities of the labels of each unlabelled text.

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use llama_cpp_2::token::LlamaToken;
 
-use crate::teacher::LabelScoring;
+use super::LabelScoring;
 
 /// A node: the token that leads to it, and the tokens that may follow. Node 0 is the prompt itself.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Node {
 
 /// The log-probabilities at one node, read from its row of logits.
 #[derive(Debug, Clone, Default)]
-pub(in crate::teacher) struct NodeLogProbs {
+pub(super) struct NodeLogProbs {
     /// ln p of each of the node's `next` tokens.
     pub next: Vec<f64>,
     /// ln p that the answer ends here.
@@ -40,7 +40,7 @@ pub(in crate::teacher) struct NodeLogProbs {
 /// The probabilities that are needed at one node.
 #[cfg(all(target_os = "linux", feature = "remote"))]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::teacher) struct Reading {
+pub(super) struct Reading {
     pub node: usize,
     /// The tokens from the prompt to the node.
     pub path: Vec<LlamaToken>,
@@ -52,7 +52,7 @@ pub(in crate::teacher) struct Reading {
 
 /// All candidates of a question. Parents come before their children.
 #[derive(Debug)]
-pub(in crate::teacher) struct Trie {
+pub(super) struct Trie {
     pub(super) nodes: Vec<Node>,
     /// For each name its path from the prompt, as `(node, index into its next)`, and its last node.
     names: Vec<(Vec<(usize, usize)>, usize)>,
@@ -88,7 +88,7 @@ impl Trie {
     }
 
     /// Number of tokens of each name.
-    pub(in crate::teacher) fn lengths(&self) -> Vec<usize> {
+    pub(super) fn lengths(&self) -> Vec<usize> {
         self.names.iter().map(|(path, _)| path.len()).collect()
     }
 
@@ -112,13 +112,13 @@ impl Trie {
 
     /// Number of nodes.
     #[cfg(all(target_os = "linux", feature = "remote"))]
-    pub(in crate::teacher) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
 
     /// What is read at each node where probabilities are needed, parents first.
     #[cfg(all(target_os = "linux", feature = "remote"))]
-    pub(in crate::teacher) fn readings(&self) -> Vec<Reading> {
+    pub(super) fn readings(&self) -> Vec<Reading> {
         let mut paths: Vec<Vec<LlamaToken>> = vec![Vec::new(); self.nodes.len()];
         for (node, Node { next, .. }) in self.nodes.iter().enumerate() {
             for &(token, child) in next {
@@ -136,7 +136,7 @@ impl Trie {
     }
 
     /// The score of each name from the log-probabilities at all `nodes` that are read.
-    pub(in crate::teacher) fn log_probs(&self, nodes: &[NodeLogProbs]) -> Vec<f32> {
+    pub(super) fn log_probs(&self, nodes: &[NodeLogProbs]) -> Vec<f32> {
         let log_prob = |(path, last): &(Vec<(usize, usize)>, usize)| {
             let steps = path.iter().map(|&(node, index)| (node, Some(index)));
             let steps = steps.chain([(*last, None)]);

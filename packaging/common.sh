@@ -34,7 +34,7 @@ lay_out_system() {
     local root=$1
     mkdir -p "$root/usr/lib/systemd/system"
     cp -a "$staged/." "$root/usr/"
-    rm "$root"/usr/lib/promptmix/lib{gomp,stdc++,gcc_s}.so.*
+    rm -f "$root"/usr/lib/promptmix/lib{gomp,stdc++,gcc_s}.so.*
     sed 's,/usr/local/bin,/usr/bin,' "$here/systemd/promptmix.service" >"$root/usr/lib/systemd/system/promptmix.service"
     cp "$here/systemd/promptmix.socket" "$root/usr/lib/systemd/system/"
     gzip -9n "$root"/usr/share/man/man1/*.1

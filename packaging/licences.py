@@ -6,6 +6,7 @@ Needs:   cargo; the sources of the crates, as after a build.
 Example: packaging/licences.py . > THIRD-PARTY-LICENCES.txt
 """
 import collections
+import os
 import json
 import pathlib
 import subprocess
@@ -60,7 +61,10 @@ def main():
                 by_text[text].append("llama.cpp")
             for part in sorted((folder / "llama.cpp/vendor").rglob("LICENSE*")):
                 by_text[part.read_text(encoding="utf-8").strip()].append(f"llama.cpp: {part.parent.name}")
-    print("libgomp, libstdc++, libgcc_s: GPL-3.0-or-later WITH GCC-exception-3.1; https://gcc.gnu.org")
+    if os.environ.get("PROMPTMIX_GLIBC"):
+        print("libc++, libc++abi, libunwind: Apache-2.0 WITH LLVM-exception; https://llvm.org")
+    else:
+        print("libgomp, libstdc++, libgcc_s: GPL-3.0-or-later WITH GCC-exception-3.1; https://gcc.gnu.org")
     for text, titles in by_text.items():
         print(f"\n{'=' * 100}\n{', '.join(titles)}\n{'=' * 100}\n\n{text}")
 

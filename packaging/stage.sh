@@ -8,11 +8,16 @@
 #   share/man, share/bash-completion, share/zsh, share/fish
 #   share/doc/promptmix  licences, software bill of materials, changelog
 #
+# With PROMPTMIX_GLIBC, such as 2.28, Zig compiles and links for systems with that glibc or a later one. The
+# compiler's libraries are then inside the others, and llama.cpp's own threads take the place of OpenMP.
+#
 # No path of this machine gets into the files: the checkout is mounted on /mnt for the build, where the
 # system allows user namespaces, and crates are named /crates.
 #
-# Needs:   Linux; as scripts/setup; python3. About 3 GB in target/package.
+# Needs:   Linux; as scripts/setup; python3; with PROMPTMIX_GLIBC `cargo zigbuild` (pip install ziglang
+#          cargo-zigbuild). About 3 GB in target/package.
 # Example: packaging/stage.sh /tmp/promptmix-staged
+#          PROMPTMIX_GLIBC=2.28 packaging/stage.sh /tmp/promptmix-staged
 set -euo pipefail
 
 # shellcheck source=packaging/common.sh
@@ -34,7 +39,15 @@ export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
 export RUSTFLAGS="--remap-path-prefix=$crates=/crates"
 export CFLAGS="-ffile-prefix-map=$crates=/crates" CXXFLAGS="-ffile-prefix-map=$crates=/crates"
 export CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_INCREMENTAL=false LDFLAGS=-s
-build='cargo build --release --locked --features cpu-variants --bin promptmix --target-dir target/package'
+options='--release --locked --bin promptmix --target-dir target/package'
+if [ -n "${PROMPTMIX_GLIBC:-}" ]; then
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    build="cargo zigbuild --target $target.$PROMPTMIX_GLIBC --no-default-features --features pull,remote,cpu-variants $options"
+    release=$root/target/package/$target/release
+else
+    build="cargo build --features cpu-variants $options"
+    release=$root/target/package/release
+fi
 
 mkdir -p "$root/target/package"
 if unshare --user --map-root-user --mount true 2>/dev/null; then
@@ -44,7 +57,6 @@ else
     (cd "$root" && $build)
 fi
 
-release=$root/target/package/release
 libraries=$out/lib/promptmix
 install -Dm755 "$release/promptmix" "$out/bin/promptmix"
 mkdir -p "$libraries"
@@ -55,9 +67,11 @@ cp "$llama"/backends/*.so "$libraries"
 for library in $(readelf -d "$release/promptmix" | sed -n 's/.*NEEDED.*\[\(lib\(llama\|ggml\).*\)\]/\1/p'); do
     cp -L "$llama/lib/$library" "$libraries/$library"
 done
-for library in libgomp.so.1 libstdc++.so.6 libgcc_s.so.1; do
-    cp -L "$("${CXX:-c++}" -print-file-name="$library")" "$libraries/$library"
-done
+if [ -z "${PROMPTMIX_GLIBC:-}" ]; then
+    for library in libgomp.so.1 libstdc++.so.6 libgcc_s.so.1; do
+        cp -L "$("${CXX:-c++}" -print-file-name="$library")" "$libraries/$library"
+    done
+fi
 chmod 644 "$libraries"/*
 
 promptmix=$out/bin/promptmix

@@ -32,5 +32,5 @@ echo "cargo finds $crates crates in vendor/, with the network off"
 if [ -n "$check" ]; then
     exit
 fi
-time unshare -rn cargo build --release --offline --locked --no-default-features
+time unshare -rn cargo build --release --offline --locked --no-default-features --features openmp
 unshare -rn env -i HOME="$home" target/release/promptmix --version

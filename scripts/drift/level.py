@@ -20,17 +20,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def read(path):
-    """The rows of `path`, each text once: a task refuses two examples that differ in case or white space alone."""
-    with open(path, encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    return list({" ".join(row["text"].lower().split()): row for row in rows}.values())
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+sys.path.insert(0, str(ROOT / "scripts"))
+from rows import read, write  # noqa: E402
 
 
 def train(promptmix, folder, rows, student, settings):

@@ -6,13 +6,17 @@
 
 DATA has train.jsonl and test.jsonl, a text and its label in each line. Draw N takes the labelled examples of each class
 and the unlabelled texts of task N from train.jsonl, where each text counts once, and leaves out of test.jsonl what stands
-in train.jsonl. Needs Python 3.9 and nothing else.
+in train.jsonl. Needs Python 3.9.
 """
 
 import argparse
 import json
 import random
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from rows import key, read, write  # noqa: E402
 
 
 def arguments():
@@ -26,20 +30,6 @@ def arguments():
     parser.add_argument("--descriptions", type=Path, help="JSON object: class to description")
     parser.add_argument("--item", default="question", help="what prompts call a text")
     return parser.parse_args()
-
-
-def key(row):
-    """Texts with the same key are the same text for promptmix."""
-    return " ".join(row["text"].lower().split())
-
-
-def read(path):
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    return list({key(row): row for row in rows}.values())
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def task(args, draw, classes, train, test):

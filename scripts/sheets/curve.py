@@ -6,7 +6,7 @@
 The labels of `train.jsonl` in --data play the person. For each seed, a pool of its texts is drawn and a few labelled
 ones are taken out; from there, both ways of choosing label the same number of texts a step, with the real program:
 `suggest`, `import-labels`, `train`, `predict`. The student is a logistic regression on the frozen encoder.
-Needs Python 3.9 and nothing else. Finished steps are kept in --out and not done again.
+Needs Python 3.9. Finished steps are kept in --out and not done again.
 """
 
 import argparse
@@ -17,8 +17,12 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from rows import read, write  # noqa: E402
 
 # Student's t for 95 % with 1 to 10 degrees of freedom.
 T95 = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23]
@@ -38,14 +42,6 @@ def arguments():
     parser.add_argument("--ways", nargs="+", default=["random", "suggest"], choices=["random", "suggest"])
     parser.add_argument("--most", type=int, default=100, help="texts that are labelled in all")
     return parser.parse_args()
-
-
-def rows(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 class Program:
@@ -82,9 +78,8 @@ def start(args, program, seed):
     """Trains a run on the first examples. Its texts to label, the class of each, and the accuracy."""
     folder = program.run.parent
     draw = random.Random(seed)
-    train = rows(args.data / "train.jsonl")
     # Of equal texts the program asks about one.
-    train = list({" ".join(row["text"].lower().split()): row for row in train}.values())
+    train = read(args.data / "train.jsonl")
     draw.shuffle(train)
     classes = sorted({row["label"] for row in train})
     of_class = {name: [row for row in train if row["label"] == name] for name in classes}

@@ -27,6 +27,7 @@ import json
 import multiprocessing
 import os
 import random
+import socket
 import sys
 import time
 import urllib.parse
@@ -212,6 +213,11 @@ def main():
     args = parser.parse_args()
     if not args.requests and not args.seconds:
         args.seconds = 10.0
+    parts = urllib.parse.urlsplit(args.url)
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
+    except OSError as error:
+        sys.exit(f"load: no server at {args.url}: {error}")
     fine = [measure(args, int(count)) for count in args.connections.split(",")]
     sys.exit(0 if all(fine) else 1)
 

@@ -6,8 +6,8 @@ Needs:   cargo; the sources of the crates, as after a build.
 Example: packaging/licences.py . > THIRD-PARTY-LICENCES.txt
 """
 import collections
-import os
 import json
+import os
 import pathlib
 import subprocess
 import sys

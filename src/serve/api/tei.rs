@@ -36,12 +36,17 @@ pub(super) struct Asked {
 impl Predict {
     pub(super) fn read(self) -> Result<Asked, Refusal> {
         let read = Texts::needed(self.inputs, "inputs")?;
+        let side = self.truncation_direction.map(|side| side.to_ascii_lowercase());
+        if !matches!(side.as_deref(), None | Some("left" | "right")) {
+            let wrong = "`truncation_direction` must be \"Left\" or \"Right\"";
+            return Err(Refusal::new(422, wrong));
+        }
         Ok(Asked {
             is_batch: matches!(read, Texts::Many(_)),
             texts: read.into_vec(),
             raw_scores: self.raw_scores.unwrap_or(false),
             truncate: self.truncate.unwrap_or(true),
-            side: self.truncation_direction.map(|side| side.to_ascii_lowercase()),
+            side,
         })
     }
 }
@@ -57,15 +62,7 @@ impl Asked {
     pub(super) fn answer(&self, scores: &[Scores], version: &Version) -> Result<Value, Refusal> {
         let student = &version.student;
         let own = if student.part_read() == "first" { "right" } else { "left" };
-        let cut = scores.iter().position(|it| it.truncated);
-        match self.side.as_deref() {
-            None | Some("left" | "right") => {}
-            Some(_) => {
-                let wrong = "`truncation_direction` must be \"Left\" or \"Right\"";
-                return Err(Refusal::new(422, wrong));
-            }
-        }
-        if let Some(at) = cut {
+        if let Some(at) = scores.iter().position(|it| it.truncated) {
             let field = if self.is_batch { format!("inputs[{at}]") } else { "inputs".to_owned() };
             let most = student.max_length();
             let long = format!("`{field}` has more than the {most} tokens that the model reads");

@@ -60,7 +60,8 @@ impl TokenizerFolder {
         };
         let source = text(TOKENIZER)?;
         if let Some(it) = model_file::not_a_model(source.as_bytes()) {
-            return Err(fault(TOKENIZER, it.message));
+            let (path, hint) = (path.join(TOKENIZER), Some(it.hint.to_owned()));
+            return Err(TeacherError::Read { path, message: it.message, hint });
         }
         let tokenizer = catch(|| Tokenizer::from_bytes(&source))
             .ok_or_else(|| fault(TOKENIZER, "its parser fails".to_owned()))?;
